@@ -1,0 +1,25 @@
+"""What may vary: search spaces as TOML files, their rules, and the expressions rules are made of.
+
+Standard library only. It does not know the training script, `optimize`, `storage` or Optuna.
+"""
+
+from search_spaces.loader import load_space, parse_space, shipped_spaces
+from search_spaces.rules import Expression, Rule, SearchSpaceError, Value, parse_expression, parse_rule
+from search_spaces.space import Parameter, SearchSpace, Snap, Start, Stored
+
+__all__ = [
+    "Expression",
+    "Parameter",
+    "Rule",
+    "SearchSpace",
+    "SearchSpaceError",
+    "Snap",
+    "Start",
+    "Stored",
+    "Value",
+    "load_space",
+    "parse_expression",
+    "parse_rule",
+    "parse_space",
+    "shipped_spaces",
+]

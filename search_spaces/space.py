@@ -1,0 +1,254 @@
+"""A search space as a value: parameters with their choices, rules that forbid configurations, and known-good starts.
+
+It reads no file (`loader.py` does), samples nothing and does not know Optuna; it only says what is in the space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+from search_spaces.rules import Rule, SearchSpaceError, Value, kind
+
+Stored = bool | int | float | str | None
+"""What Optuna can hold as a categorical choice."""
+
+MAX_WORK = 3_000_000  # nodes evaluated to count parameters that rules tie together: about 2 s
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A constant of the script that may vary, and the values it may take, all of one kind."""
+
+    name: str
+    choices: tuple[Value, ...]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order means something: at least three numbers, strictly rising or falling."""
+        if len(self.choices) < 3 or kind(self.choices[0]) != "number":
+            return False
+        rising = sorted(self.choices)  # type: ignore[type-var]  # numbers, as just checked
+        return list(self.choices) in (rising, rising[::-1])
+
+    @property
+    def stored_choices(self) -> tuple[Stored, ...]:
+        return tuple(map(_encode, self.choices))
+
+    def __contains__(self, value: object) -> bool:
+        return any(_same(choice, value) for choice in self.choices)
+
+    def encode(self, value: Value) -> Stored:
+        """The choice equal to `value` as Optuna holds it: a tuple as its text, anything else as it is."""
+        return _encode(self._find(value, self.choices))
+
+    def decode(self, stored: Stored) -> Value:
+        """The choice that `encode` made `stored` of. Never evaluates text: it only looks among the choices."""
+        return self._find(stored, self.stored_choices)
+
+    def nearest(self, value: Value) -> Value:
+        """The choice closest to `value`: by ratio among positive numbers, else by difference.
+
+        Raises SearchSpaceError where no choice is nearer than another, as with text.
+        """
+        if value in self:
+            return self._find(value, self.choices)
+        if any(not _comparable(value, choice) for choice in self.choices):
+            raise SearchSpaceError(self._stranger(value))
+        ratio = all(isinstance(v, int | float) and v > 0 for v in (value, *self.choices))
+        return min(self.choices, key=lambda choice: _distance(value, choice, ratio))
+
+    def _find(self, wanted: object, among: tuple[Value, ...]) -> Value:
+        for choice, candidate in zip(self.choices, among, strict=True):
+            if _same(candidate, wanted):
+                return choice
+        raise SearchSpaceError(self._stranger(wanted))
+
+    def _stranger(self, value: object) -> str:
+        choices = ", ".join(map(repr, self.choices[:12])) + (", ..." if len(self.choices) > 12 else "")
+        return f"{self.name}: {value!r:.60} is none of its choices: {choices}. Use one of them."
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Parameters that did well somewhere; values may lie between our choices, and missing ones are the baseline's."""
+
+    params: Mapping[str, Value] = field(hash=False)
+    source: str
+    script: str | None = None  # whose script measured it
+    val_bpb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snap:
+    """A value that `nearest` moved to a choice."""
+
+    name: str
+    given: Value
+    choice: Value
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.given!r} -> {self.choice!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """What may vary. `constants` below are the values of the other names that rules use, such as MAX_SEQ_LEN."""
+
+    name: str
+    path: str  # for messages
+    parameters: tuple[Parameter, ...]
+    rules: tuple[Rule, ...] = ()
+    starts: tuple[Start, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def size(self) -> int:
+        """Configurations, the infeasible ones included."""
+        return _size(self.parameters)
+
+    def __getitem__(self, name: str) -> Parameter:
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise SearchSpaceError(f"{self.path}: {name}: no such parameter. There are {', '.join(self.names)}.")
+
+    def contains(self, params: Mapping[str, Value]) -> bool:
+        """Whether `params` gives exactly our parameters, each one of its choices. Rules are not asked."""
+        return params.keys() == set(self.names) and all(params[p.name] in p for p in self.parameters)
+
+    def configurations(self) -> Iterator[dict[str, Value]]:
+        """Every configuration, the infeasible ones included, one at a time; the last parameter varies fastest."""
+        for values in product(*(parameter.choices for parameter in self.parameters)):
+            yield dict(zip(self.names, values, strict=True))
+
+    def broken_rules(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> tuple[Rule, ...]:
+        values = {**constants, **params}
+        return tuple(rule for rule in self.rules if not rule.holds(values))
+
+    def feasible(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> bool:
+        return not self.broken_rules(params, constants)
+
+    def unknown_names(self, constants: Collection[str]) -> tuple[str, ...]:
+        """Names in rules that are neither a parameter nor a constant."""
+        used = {name for rule in self.rules for name in rule.expression.names}
+        return tuple(sorted(used - set(self.names) - set(constants)))
+
+    def count_feasible(self, constants: Mapping[str, Value]) -> int | None:
+        """Exactly how many configurations break no rule; None where rules tie too many parameters together to count."""
+        groups = self._groups()
+        if any(group.work > MAX_WORK for group in groups):
+            return None
+        tied = {parameter for group in groups for parameter in group.parameters}
+        free = _size(parameter for parameter in self.parameters if parameter not in tied)
+        return free * math.prod(sum(1 for _ in group.feasible(constants)) for group in groups)
+
+    def dead_choices(self, constants: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+        """Choices that occur in no feasible configuration; those of groups too large to count are not judged."""
+        dead: set[tuple[str, int]] = set()
+        for group in self._groups():
+            if group.work <= MAX_WORK:
+                dead |= group.dead(constants)
+        return tuple((p.name, c) for p in self.parameters for i, c in enumerate(p.choices) if (p.name, i) in dead)
+
+    def nearest(self, params: Mapping[str, Value]) -> tuple[dict[str, Value], tuple[Snap, ...]]:
+        """`params` moved to the nearest choices, and what moved. The result may break rules.
+
+        Raises SearchSpaceError with a line for each name that is not ours and each value without a nearest choice.
+        """
+        snapped: dict[str, Value] = {}
+        problems: list[str] = []
+        for name, value in params.items():
+            try:
+                snapped[name] = self[name].nearest(value)
+            except SearchSpaceError as error:
+                problems += error.problems
+        if problems:
+            raise SearchSpaceError(*problems)
+        return snapped, tuple(Snap(n, params[n], c) for n, c in snapped.items() if not _same(c, params[n]))
+
+    def fingerprint(self) -> str:
+        """Hash of names, choices in their order, and rules; not of comments, starts, file name, order of lines."""
+        parameters = sorted((p.name, list(map(repr, p.choices))) for p in self.parameters)
+        rules = sorted(rule.text for rule in self.rules)
+        return hashlib.sha256(repr((parameters, rules)).encode()).hexdigest()[:16]
+
+    def _groups(self) -> list[_Group]:
+        """Rules that share a parameter, directly or through other rules, with the parameters they tie together."""
+        groups: list[tuple[set[str], list[Rule]]] = []
+        for rule in self.rules:
+            names, rules = set(rule.expression.names & set(self.names)), [rule]
+            for other in [group for group in groups if names & group[0]]:
+                groups.remove(other)
+                names |= other[0]
+                rules = other[1] + rules
+            groups.append((names, rules))
+        return [_Group(tuple(p for p in self.parameters if p.name in names), tuple(rules)) for names, rules in groups]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Parameters that can only be judged together."""
+
+    parameters: tuple[Parameter, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def work(self) -> int:
+        return _size(self.parameters) * sum(rule.expression.size for rule in self.rules)
+
+    def feasible(self, constants: Mapping[str, Value]) -> Iterator[tuple[int, ...]]:
+        """The feasible configurations of these parameters, as indices of choices."""
+        values = dict(constants)
+        for indices in product(*(range(len(p.choices)) for p in self.parameters)):
+            for parameter, index in zip(self.parameters, indices, strict=True):
+                values[parameter.name] = parameter.choices[index]
+            if all(rule.holds(values) for rule in self.rules):
+                yield indices
+
+    def dead(self, constants: Mapping[str, Value]) -> set[tuple[str, int]]:
+        dead = {(p.name, index) for p in self.parameters for index in range(len(p.choices))}
+        for indices in self.feasible(constants):
+            dead.difference_update((p.name, index) for p, index in zip(self.parameters, indices, strict=True))
+            if not dead:
+                break
+        return dead
+
+
+def _size(parameters: Collection[Parameter] | Iterator[Parameter]) -> int:
+    return math.prod(len(parameter.choices) for parameter in parameters)
+
+
+def _encode(choice: Value) -> Stored:
+    return repr(choice) if isinstance(choice, tuple) else choice
+
+
+def _same(a: object, b: object) -> bool:
+    """Equal, and not merely because Python counts True as 1."""
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
+def _comparable(a: Value, b: Value) -> bool:
+    """Whether a distance between two values means anything: numbers, or tuples of as many numbers."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(kind(x) == kind(y) == "number" for x, y in zip(a, b, strict=True))
+    return kind(a) == kind(b) == "number"
+
+
+def _distance(a: Value, b: Value, ratio: bool) -> float:
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return sum(_distance(x, y, ratio) for x, y in zip(a, b, strict=True))
+    scale = math.log if ratio else float
+    return abs(scale(_finite(a)) - scale(_finite(b)))
+
+
+def _finite(value: Value) -> float:
+    """A number as a float, those beyond its range cut."""
+    assert isinstance(value, int | float)
+    return float(max(-1e300, min(1e300, value)))
