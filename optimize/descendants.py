@@ -1,0 +1,176 @@
+"""Finding and ending every process of a trial, also those that left its process group.
+
+On Linux a guardian adopts whatever the script orphans (`adopt_orphans`): all of a trial's processes are descendants of
+it, whatever they did to hide. Without a guardian, and on macOS, a process is known by its group, its session, its
+parents or the mark in its environment. Not found is one that left all four behind (a double fork into a new session with
+another environment), nor a chain of children that is faster than the look at the process table.
+It starts no process but `ps`, and decides nothing about why a trial ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+MARK = "OPTIMIZE_WORK_FOLDER"  # in the environment of every process of a trial
+UNKILLABLE_S = 30.0  # a process stuck in the kernel (a hanging device or file system) cannot be killed: stop waiting
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PROC = Path("/proc")
+
+
+class Process(NamedTuple):
+    pid: int
+    parent: int
+    group: int
+    session: int
+    zombie: bool
+    marked: bool
+
+
+class Family:
+    """All processes of one trial. With `adopted`, every child of this process belongs to it."""
+
+    def __init__(self, script: int | None, folder: Path, adopted: bool = False) -> None:
+        self._script, self._mark, self._adopted = script, f"{MARK}={folder}", adopted
+
+    def members(self) -> set[int]:
+        """The living ones. Scans the process table: milliseconds."""
+        processes = list(_processes(self._mark))
+        family = {p.pid for p in processes if p.marked or (self._script is not None and self._script in p[:4])}
+        if self._adopted:
+            family.add(os.getpid())
+        _add_descendants(family, processes)
+        return family & {p.pid for p in processes if not p.zombie} - {os.getpid()}
+
+    def signal(self, number: int) -> None:
+        _send(self.members(), number)
+
+    def end(self) -> set[int]:
+        """Kill until none is left, and say who would not die. Call it when the script itself has been waited for."""
+        deadline, pause = time.monotonic() + UNKILLABLE_S, 0.0005
+        while not self._is_gone():
+            if time.monotonic() >= deadline:
+                return self.members()
+            self.signal(signal.SIGKILL)
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+        return set()
+
+    def _is_gone(self) -> bool:
+        if self._adopted:
+            return not _has_children()
+        return not self.members() and not self.members()  # one that was born while we looked shows at the second look
+
+
+def end_leftovers(folder: Path) -> None:
+    """Kill what still runs of a job whose guardian is gone."""
+    Family(None, folder).end()
+
+
+def _add_descendants(family: set[int], processes: Iterable[Process]) -> None:
+    children: dict[int, list[int]] = {}
+    for process in processes:
+        children.setdefault(process.parent, []).append(process.pid)
+    unseen = list(family)
+    while unseen:
+        found = [pid for pid in children.get(unseen.pop(), ()) if pid not in family]
+        family.update(found)
+        unseen += found
+
+
+def _send(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _has_children() -> bool:
+    """Reap what has ended; is any child, adopted ones included, still there?"""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return True
+    except ChildProcessError:
+        return False
+
+
+# --- the process table ------------------------------------------------------------------------------------------------
+
+
+def _processes(mark: str) -> Iterator[Process]:
+    return _from_proc(mark.encode()) if sys.platform == "linux" else parse_ps(_ps(), mark)
+
+
+def _from_proc(mark: bytes) -> Iterator[Process]:
+    for pid in (entry.name for entry in _PROC.iterdir() if entry.name.isdigit()):
+        try:
+            fields = (_PROC / pid / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        state, parent, group, session = fields[0], int(fields[1]), int(fields[2]), int(fields[3])
+        yield Process(int(pid), parent, group, session, state in b"ZX" and _is_alone(pid), _is_marked(pid, mark))
+
+
+def _is_alone(pid: str) -> bool:
+    """A process whose main thread has ended looks like a zombie while its other threads go on."""
+    try:
+        return len(list((_PROC / pid / "task").iterdir())) <= 1
+    except OSError:
+        return True
+
+
+def _is_marked(pid: str, mark: bytes) -> bool:
+    try:
+        return mark in (_PROC / pid / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False  # ended, or somebody else's
+
+
+def _ps() -> str:
+    return subprocess.run(
+        ["ps", "-A", "-E", "-ww", "-o", "pid=,ppid=,pgid=,stat=,command="],
+        capture_output=True,
+        text=True,
+        errors="replace",
+    ).stdout
+
+
+def parse_ps(table: str, mark: str) -> Iterator[Process]:
+    """`ps -E` shows the environment behind the command; it has no sessions."""
+    ours = re.compile(r"\s" + re.escape(mark) + r"(?:\s|$)")
+    for line in table.splitlines():
+        fields = line.split(None, 4)
+        if len(fields) >= 4 and all(field.isdigit() for field in fields[:3]):
+            pid, parent, group = map(int, fields[:3])
+            yield Process(pid, parent, group, 0, fields[3].startswith("Z"), bool(ours.search(line)))
+
+
+# --- Linux: adopting, and dying together ------------------------------------------------------------------------------
+
+
+def adopt_orphans() -> bool:
+    """From now on orphaned descendants become children of this process; False where there is no such thing."""
+    return sys.platform == "linux" and bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def dying_with_us() -> Callable[[], None] | None:
+    """For `preexec_fn`, in a main thread only: the kernel kills the child when the *thread* that started it ends."""
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def prepare_child() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it was too late: the parent has died in between
+            os._exit(1)
+
+    return prepare_child

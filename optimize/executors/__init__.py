@@ -1,0 +1,57 @@
+"""Where trials run: the protocol that every executor follows, and the choice between them.
+
+It does not run anything itself (`process.py` does) and knows no study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from optimize.errors import ExecutorError
+from optimize.trial import Ending, Job, Progress, Slot, TrialStatus
+
+
+class Executor(Protocol):
+    """A context; its end cancels and reaps everything that still runs. One thread uses it."""
+
+    slots: tuple[Slot, ...]
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def running(self) -> frozenset[int]:
+        """The numbers that were submitted and have not ended."""
+        ...
+
+    def submit(self, job: Job) -> Slot:
+        """Start the job in a free slot (there must be one: RuntimeError) and say which."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[Progress | Ending]:
+        """What has happened, as soon as something has; empty at the time-out. Raises ExecutorError."""
+        ...
+
+    def cancel(self, number: int, status: TrialStatus, reason: str) -> None:
+        """Ask for the trial's end: it comes as an Ending like any other. The first wish counts, and one that completed
+        all the same is complete."""
+        ...
+
+    def forget(self, number: int, keep: bool = False) -> None:
+        """The ending has been told: remove the work folder, or keep it as far as there is room for such."""
+        ...
+
+
+def open_executor(name: str, slots: Sequence[Slot], work: Path) -> Executor:
+    """The executor of that name, its trials in folders under `work`."""
+    if name == "local":
+        from optimize.executors.local import LocalExecutor
+
+        return LocalExecutor(slots, work)
+    raise ExecutorError(f"executor: there is none called {name!r}. Use local")

@@ -1,0 +1,186 @@
+"""A small process that stands between the driver and one slot's scripts: `python -m optimize.executors.guardian`.
+
+It runs the jobs that it reads from stdin, one at a time, and reports on stdout, one JSON line each:
+
+    driver -> guardian   {"job": {...}, "folder": "...", "slot": {...}}     {"stop": {"number", "status", "reason"}}
+    guardian -> driver   {"ready": pid}     {"progress": {...}}     {"outcome": {...}, "log": "..."}
+
+The end of stdin is the driver's death: it kills everything below it, writes the exit record and ends. On Linux it
+adopts what its scripts orphan, and a kill -9 of itself takes the script with it. It lives long, because starting a
+Python for each trial would cost more than the rest. It decides nothing: no signal but SIGKILL ends it, since what
+becomes of a trial is the driver's affair.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from optimize.descendants import adopt_orphans
+from optimize.process import Stop, run_job
+from optimize.trial import Job, Limits, Metric, Progress, Slot, TrialStatus
+from optimize.work_folder import outcome_to_json, sync_exit
+
+PROGRESS_EVERY_S = 0.2
+SYNC_AFTER_S = 1.0
+
+
+def main() -> None:
+    # Handlers, not SIG_IGN: an ignored signal would stay ignored in the script.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: None)
+    guarded = adopt_orphans()
+    orders, reports = _Orders(0), _Reports(1)
+    reports.send({"ready": os.getpid()})
+    while (order := orders.next_job()) is not None and not reports.broken:
+        job, slot = job_from_json(order["job"]), Slot(**order["slot"])
+        throttle = _Throttle(reports)
+        outcome = run_job(
+            job, Path(order["folder"]), slot, cancelled=orders, on_progress=throttle.report, guarded=guarded
+        )
+        orders.job_has_ended()
+        reports.send({"outcome": outcome_to_json(outcome), "log": outcome.log})
+        if not orders.come_within(SYNC_AFTER_S):  # the driver is busy or dead, and the outcome only here
+            sync_exit(Path(order["folder"]))
+
+
+class _Orders:
+    """What the driver wants: jobs to run, and (as a `process.Cancel`) the end of the one that is running."""
+
+    def __init__(self, pipe: int) -> None:
+        os.set_blocking(pipe, False)
+        self._pipe, self._rest, self._ended = pipe, b"", False
+        self._jobs: deque[dict[str, Any]] = deque()
+        self._stops: dict[int, Stop] = {}
+        self.number: int | None = None  # of the job that is running
+
+    def fileno(self) -> int:
+        return self._pipe
+
+    def next_job(self) -> dict[str, Any] | None:
+        """Wait for it; None when the driver has gone."""
+        while not self._jobs and not self._ended:
+            select.select([self._pipe], [], [])
+            self._read()
+        if self._ended:
+            return None
+        order = self._jobs.popleft()
+        self.number = order["job"]["number"]
+        return order
+
+    def come_within(self, timeout_s: float) -> bool:
+        """Does the driver give a sign of life in time?"""
+        if not self._jobs and not self._ended and select.select([self._pipe], [], [], timeout_s)[0]:
+            self._read()
+        return bool(self._jobs) and not self._ended
+
+    def job_has_ended(self) -> None:
+        self.number = None
+        self._stops.clear()
+
+    def poll(self) -> Stop | None:
+        self._read()
+        if self._ended:
+            return Stop(TrialStatus.LOST, "the driver went away", at_once=True)
+        return self._stops.pop(self.number, None) if self.number is not None else None
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._pipe, 1 << 20)
+        except BlockingIOError:
+            return
+        self._ended = not data
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    def _take(self, order: dict[str, Any]) -> None:
+        if "job" in order:
+            self._stops.pop(order["job"]["number"], None)  # one that came too late for an earlier job
+            self._jobs.append(order)
+        else:
+            stop = order["stop"]
+            self._stops.setdefault(stop["number"], Stop(TrialStatus(stop["status"]), stop["reason"]))
+
+
+class _Reports:
+    """The way back to the driver."""
+
+    def __init__(self, pipe: int) -> None:
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
+        self.broken = False
+
+    def send(self, message: Mapping[str, Any], droppable: bool = False) -> None:
+        """Waits for a driver that does not read, but for a droppable message, of which a later one makes up."""
+        line = memoryview(encode(message))
+        while line and not self.broken:
+            try:
+                line = line[os.write(self._pipe, line) :]
+            except BlockingIOError:
+                if droppable and len(line) <= select.PIPE_BUF:  # so short a write is whole or not at all
+                    return
+                select.select([], [self._pipe], [])
+            except BrokenPipeError:
+                self.broken = True
+
+
+class _Throttle:
+    """Lets the first progress pass, each whole percent, and a few a second of the rest."""
+
+    def __init__(self, reports: _Reports) -> None:
+        self._reports, self._percent, self._sent_at = reports, -1, 0.0
+
+    def report(self, progress: Progress) -> None:
+        percent, now = int(100 * progress.fraction + 1e-6), time.monotonic()
+        if percent != self._percent or now - self._sent_at >= PROGRESS_EVERY_S:
+            self._percent, self._sent_at = percent, now
+            self._reports.send({"progress": asdict(progress)}, droppable=True)
+
+
+# --- the lines --------------------------------------------------------------------------------------------------------
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(line.decode("utf-8", "surrogatepass"))
+    return message
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """What running it takes: its params are in its files already."""
+    return {
+        "number": job.number,
+        "files": dict(job.files),
+        "command": job.command,
+        "env": dict(job.env),
+        "metric": asdict(job.metric),
+        "limits": asdict(job.limits),
+    }
+
+
+def job_from_json(record: Mapping[str, Any]) -> Job:
+    return Job(
+        number=record["number"],
+        params={},
+        files=record["files"],
+        command=tuple(record["command"]),
+        env=record["env"],
+        metric=Metric(**record["metric"]),
+        limits=Limits(**record["limits"]),
+    )
+
+
+if __name__ == "__main__":
+    main()

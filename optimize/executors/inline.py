@@ -1,0 +1,114 @@
+"""Trials in the driver's own thread, on a clock of their own: the project's only fake, and its simulator.
+
+`run` says how each job ends; its `seconds` and `curve` are played back in the order in which they would have happened
+in as many slots, without waiting. It starts no process and measures no time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
+
+
+@dataclass(slots=True)
+class _Trial:
+    job: Job
+    slot: Slot
+    started_s: float
+    outcome: Outcome | None = None  # from its first turn on
+    told: int = 0  # points of its curve
+    cancelled: Outcome | None = None
+
+
+class InlineExecutor:
+    """An `Executor` whose trials take no time. A job is run at its first turn, so it can be cancelled before."""
+
+    def __init__(self, run: Callable[[Job], Outcome], slots: int = 1) -> None:
+        self.slots = tuple(Slot(f"inline:{i}") for i in range(slots))
+        self.now_s = 0.0
+        self._run = run
+        self._trials: dict[int, _Trial] = {}
+        self._queue: list[tuple[float, int]] = []  # when something happens next, and to which trial
+
+    def __enter__(self) -> InlineExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._trials.clear()
+        self._queue.clear()
+
+    @property
+    def running(self) -> frozenset[int]:
+        return frozenset(self._trials)
+
+    def submit(self, job: Job) -> Slot:
+        taken = {trial.slot.name for trial in self._trials.values()}
+        slot = next((slot for slot in self.slots if slot.name not in taken), None)
+        if slot is None:
+            raise RuntimeError("no slot is free")
+        self._trials[job.number] = _Trial(job, slot, self.now_s)
+        heapq.heappush(self._queue, (self.now_s, job.number))
+        return slot
+
+    def wait(self, timeout_s: float) -> list[Progress | Ending]:
+        while self._queue:
+            at_s, number = heapq.heappop(self._queue)
+            trial = self._trials.get(number)
+            if trial is None:
+                continue  # cancelled, and ended since
+            self.now_s = max(self.now_s, at_s)
+            event = self._next_event(trial)
+            if event is not None:
+                return [event]
+        return []
+
+    def cancel(self, number: int, status: TrialStatus, reason: str) -> None:
+        trial = self._trials.get(number)
+        if trial is None or trial.cancelled is not None:
+            return
+        if trial.outcome is None:
+            trial.cancelled = Outcome(status, 0.0, reason)
+        else:
+            seconds = self.now_s - trial.started_s
+            cut = trial.outcome.curve[: trial.told]
+            trial.cancelled = Outcome(status, seconds, reason, log=trial.outcome.log, curve=cut)
+        heapq.heappush(self._queue, (self.now_s, number))
+
+    def forget(self, number: int, keep: bool = False) -> None:
+        """There is no folder."""
+
+    def _next_event(self, trial: _Trial) -> Progress | Ending | None:
+        """What happens to this trial now; puts it back into the queue for what happens next."""
+        number = trial.job.number
+        if trial.cancelled is not None:
+            return self._ending(trial, trial.cancelled)
+        if trial.outcome is None:
+            trial.outcome = self._run(trial.job)
+            heapq.heappush(self._queue, (self._due_s(trial, trial.outcome), number))
+            return None
+        if trial.told == len(trial.outcome.curve):
+            return self._ending(trial, trial.outcome)
+        fraction, loss = trial.outcome.curve[trial.told]
+        trial.told += 1
+        heapq.heappush(self._queue, (self._due_s(trial, trial.outcome), number))
+        return Progress(number, fraction, loss=loss)
+
+    def _ending(self, trial: _Trial, outcome: Outcome) -> Ending:
+        del self._trials[trial.job.number]
+        return Ending(trial.job, replace(outcome, slot=outcome.slot or trial.slot.name))
+
+    def _due_s(self, trial: _Trial, outcome: Outcome) -> float:
+        """When its next point, or its end, is reached."""
+        curve = outcome.curve
+        if trial.told >= len(curve):
+            return trial.started_s + outcome.seconds
+        reached = curve[-1][0] if outcome.status is not TrialStatus.COMPLETE else 1.0
+        share = curve[trial.told][0] / reached if reached > 0 else math.inf
+        return trial.started_s + outcome.seconds * min(share, 1.0)

@@ -1,0 +1,260 @@
+"""What this machine offers: its device, and the slots in which trials run, found by looking.
+
+Besides `settings.py` the only file that reads the environment. It starts nothing but the vendors' query tools, and it
+does not know how long a slot is busy or whether its memory is free.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimize.errors import ExecutorError
+from optimize.trial import Slot
+
+QUERY_TIMEOUT_S = 60.0  # nvidia-smi takes seconds on a machine whose driver is not kept loaded
+_ROOT = Path("/")
+_MIB_TO_MB = 1.048576
+
+# One thread for each trial: two on a contended pair of cores are many times slower than one.
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "RAYON")} | {
+    "VECLIB_MAXIMUM_THREADS": "1"
+}
+# glibc gives every freed tensor back to the system and faults it in again: 6 % of a small model's training.
+# 32 MiB is the largest threshold that every glibc accepts; one that is refused would leave it fixed at 128 KiB.
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a profile is chosen by: the kind, one device's model, and its memory (in MB of 10**6 bytes)."""
+
+    kind: str  # cuda, rocm, mps, cpu
+    name: str
+    memory_mb: float
+    note: str = ""  # why it is not a GPU although there is a tool that should list one
+
+
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    index: int
+    uuid: str
+    name: str
+    memory_mb: float  # 0 where it is not told
+
+
+class _NoTool(ExecutorError):
+    """The usual sign of a machine without such GPUs."""
+
+
+def detect_device() -> Device:
+    """The best device of this machine; of several GPUs the first that is visible."""
+    notes = []
+    for kind, find in (("cuda", _visible_nvidia), ("rocm", _amd), ("mps", _apple)):
+        try:
+            gpus = find()
+        except _NoTool:
+            continue
+        except ExecutorError as error:
+            notes.append(str(error))
+            continue
+        if gpus:
+            return Device(kind, gpus[0].name, gpus[0].memory_mb)
+    return Device("cpu", cpu_name(), _memory_mb(), "; ".join(notes))
+
+
+def find_slots(device: str, count: int | None = None, gpus: Sequence[str] | None = None) -> tuple[Slot, ...]:
+    """The slots of that kind of device: `count` of them, or those that `gpus` names by index or UUID, or all."""
+    if count is not None and count < 1:
+        raise ExecutorError(f"slots: {count} is none. Use 1 or more")
+    if device == "cpu":
+        return _cpu_slots(count, gpus)
+    finders = {"cuda": _visible_nvidia, "rocm": _amd, "mps": _apple}
+    if device not in finders:
+        raise ExecutorError(f"slots: there is no device {device!r}. Use cpu, {', '.join(finders)}")
+    found = finders[device]()
+    if not found:
+        raise ExecutorError(
+            f"slots: no {device} device is visible here. Check CUDA_VISIBLE_DEVICES, or use another profile"
+        )
+    chosen = found if gpus is None else [_choose(wanted.strip(), found) for wanted in gpus]
+    if len({gpu.uuid for gpu in chosen}) < len(chosen):
+        raise ExecutorError(f"--gpus {','.join(gpus or ())}: names a GPU twice")
+    if count is not None and count > len(chosen):
+        raise ExecutorError(f"slots: {count} wanted, but there are {len(chosen)} GPUs. Lower it, or leave it out")
+    return tuple(_gpu_slot(device, gpu) for gpu in chosen[:count])
+
+
+def _gpu_slot(kind: str, gpu: _Gpu) -> Slot:
+    env = {"cuda": {"CUDA_VISIBLE_DEVICES": gpu.uuid}, "rocm": {"HIP_VISIBLE_DEVICES": str(gpu.index)}, "mps": {}}[kind]
+    return Slot(f"gpu:{gpu.index}", env, gpu.name)
+
+
+def _choose(wanted: str, found: Sequence[_Gpu]) -> _Gpu:
+    """By its place among the visible ones, as CUDA counts, or by its UUID or the beginning of it."""
+    for place, gpu in enumerate(found):
+        if wanted == str(place) or (len(wanted) > 4 and gpu.uuid.startswith(wanted)):
+            return gpu
+    have = "0" if len(found) == 1 else f"0 to {len(found) - 1}"
+    raise ExecutorError(f"--gpus {wanted}: this machine has no such GPU. It has {have}: {found[0].name}")
+
+
+# --- CPU --------------------------------------------------------------------------------------------------------------
+
+
+def _cpu_slots(count: int | None, gpus: Sequence[str] | None) -> tuple[Slot, ...]:
+    if gpus is not None:
+        raise ExecutorError("--gpus: the profile uses CPU cores. Use --slots, or a profile with a GPU")
+    env, name = _ONE_THREAD | _KEEP_MEMORY, cpu_name()
+    return tuple(Slot(f"cpu:{i}", env, name) for i in range(count or usable_cores()))
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """Cores that this process may use: its affinity, cut by the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quotas = [quota for quota in _quotas(root) if quota is not None]
+    return max(1, min([cores, *(int(quota) for quota in quotas)]))
+
+
+def _quotas(root: Path) -> list[float | None]:
+    """In cores, of this process's control group and all above it; a container sees its own as the root."""
+    found = []
+    for folder in _group_folders(root):
+        found.append(_ratio(_read(folder / "cpu.max")))
+        found.append(_ratio(f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"))
+    return found
+
+
+def _group_folders(root: Path) -> list[Path]:
+    mounts = [root / "sys/fs/cgroup" / controller for controller in ("", "cpu", "memory")]
+    folders = list(mounts)
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        group = Path(line.rpartition(":")[2].lstrip("/"))
+        folders += [mount / above for mount in mounts for above in (group, *group.parents)]
+    return folders
+
+
+def _ratio(text: str) -> float | None:
+    """`200000 100000` is two cores; `max 100000` and `-1 100000` are no limit."""
+    match text.split():
+        case [quota, period] if quota.isdigit() and period.isdigit() and int(period) > 0:
+            return int(quota) / int(period)
+    return None
+
+
+def cpu_name(root: Path = _ROOT) -> str:
+    """The model of the processor, as far as the system tells it."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    if found:
+        return found[1].strip()
+    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def _memory_mb(root: Path = _ROOT) -> float:
+    """What this process may use: the machine's memory, cut by the limit of its control group."""
+    limits = [
+        _read(folder / name) for folder in _group_folders(root) for name in ("memory.max", "memory.limit_in_bytes")
+    ]
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([total, *(int(limit) for limit in limits if limit.strip().isdigit())]) / 1e6
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+# --- GPUs -------------------------------------------------------------------------------------------------------------
+
+
+def _visible_nvidia() -> list[_Gpu]:
+    return _visible(_nvidia(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _visible(found: Sequence[_Gpu], variable: str | None) -> list[_Gpu]:
+    """In the order in which CUDA would count them."""
+    if variable is None:
+        return list(found)
+    chosen: list[_Gpu] = []
+    for wanted in filter(None, (part.strip() for part in variable.split(","))):
+        match = [gpu for gpu in found if wanted == str(gpu.index) or (len(wanted) > 4 and gpu.uuid.startswith(wanted))]
+        if not match and wanted.startswith("MIG-"):  # a slice of a GPU, with a UUID of its own
+            match = [_Gpu(len(chosen), wanted, f"{found[0].name} MIG", 0.0)]
+        if not match:
+            break  # CUDA ignores what follows one that does not exist
+        chosen.append(match[0])
+    return chosen
+
+
+def _nvidia() -> list[_Gpu]:
+    table = _query("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
+    gpus = []
+    for row in csv.reader(table.splitlines(), skipinitialspace=True):
+        if len(row) == 4 and row[0].isdigit():
+            memory_mb = float(row[3]) * _MIB_TO_MB if row[3].isdigit() else 0.0  # [N/A] where it is the machine's
+            gpus.append(_Gpu(int(row[0]), row[1], row[2], memory_mb))
+    if not gpus:
+        raise ExecutorError(f"nvidia-smi: it lists no GPU: {table.strip().splitlines()[-1:] or 'no output'}")
+    return gpus
+
+
+def _amd() -> list[_Gpu]:
+    """By rocm-smi; untested on a real one."""
+    table = _query("rocm-smi", "--showuniqueid", "--showproductname", "--showmeminfo", "vram", "--json")
+    try:
+        cards = {key: card for key, card in json.loads(table).items() if key.startswith("card")}
+    except ValueError:
+        raise ExecutorError(f"rocm-smi: its answer is no JSON: {table[:80]!r}") from None
+    found = [
+        _Gpu(
+            index=int(key.removeprefix("card")),
+            uuid=str(card.get("Unique ID", key)),
+            name=str(card.get("Card Series") or card.get("Card series") or "AMD GPU"),
+            memory_mb=float(card.get("VRAM Total Memory (B)", 0)) / 1e6,
+        )
+        for key, card in sorted(cards.items())
+    ]
+    return _visible(found, os.environ.get("HIP_VISIBLE_DEVICES"))
+
+
+def _apple() -> list[_Gpu]:
+    """Apple's GPU shares the machine's memory, so there is one slot; untested on a real one."""
+    if sys.platform != "darwin" or platform.machine() != "arm64":
+        return []
+    return [_Gpu(0, "mps", cpu_name(), _memory_mb())]
+
+
+def _query(tool: str, *arguments: str) -> str:
+    if shutil.which(tool) is None:
+        raise _NoTool(f"{tool}: not found, so there is no such GPU here. Install its driver, or use another profile")
+    try:
+        answer = subprocess.run(
+            [tool, *arguments], capture_output=True, text=True, errors="replace", timeout=QUERY_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ExecutorError(f"{tool}: {error}. Does it work by hand?") from None
+    if answer.returncode:
+        said = " ".join((answer.stdout + answer.stderr).split())[:200]
+        raise ExecutorError(f"{tool}: exit code {answer.returncode}: {said}. Does it work by hand?")
+    return answer.stdout
+
+
+def _sysctl(name: str) -> str:
+    if sys.platform != "darwin":
+        return ""
+    return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()

@@ -1,0 +1,299 @@
+"""Runs one job in a folder of its own, within its limits, and returns when every process of it is gone.
+
+It does not know where it runs (a guardian, a cluster node, a test) nor what an ending means for the study.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from optimize.bounded_log import BoundedLog
+from optimize.descendants import MARK, UNKILLABLE_S, Family, dying_with_us
+from optimize.summary import Exit, judge, parse_progress
+from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
+from optimize.work_folder import FILES, folder_bytes, prepare_folder, write_exit
+
+CURVE_POINTS = 200
+DISK_CHECK_S = 2.0
+_READ_BYTES = 1 << 16
+_LINE_BYTES = 4096  # of a line without an end; progress lines are shorter
+_POLL_S = 0.02  # where the end of a process cannot be waited for together with its output (macOS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A wish that the trial end now, and as what."""
+
+    status: TrialStatus
+    reason: str
+    at_once: bool = False  # without SIGTERM and grace: nobody is left to hear its last words
+
+
+class Cancel(Protocol):
+    """Where such wishes come from. `fileno` becomes readable when `poll` may have one."""
+
+    def fileno(self) -> int: ...
+    def poll(self) -> Stop | None: ...
+
+
+def run_job(
+    job: Job,
+    folder: Path,
+    slot: Slot,
+    *,
+    cancelled: Cancel | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    guarded: bool = False,
+) -> Outcome:
+    """Run the job in `folder`, which is emptied first. Whatever the script does is an outcome.
+
+    `guarded`: this process adopts orphans, has no other children and runs this in its main thread, so that no
+    descendant of the script can hide, and the script does not outlive it.
+    """
+    try:
+        log = prepare_folder(job, folder)
+    except (OSError, ValueError) as error:
+        return Outcome(
+            TrialStatus.ENVIRONMENT, 0.0, f"{folder}: the work folder cannot be made: {error}", slot=slot.name
+        )
+    with contextlib.closing(log):
+        output = _Output(job.number, log, on_progress)
+        end = _Script(job, folder, slot, output, guarded).run(cancelled)
+        text = log.text()
+        status, reason, summary = judge(text, end, job.metric)
+        outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, tuple(output.curve))
+        with contextlib.suppress(OSError):  # the outcome is told all the same
+            write_exit(folder, outcome, end)
+    return outcome
+
+
+class _Output:
+    """What the script prints: to its log, and its progress to whoever wants to know."""
+
+    def __init__(self, number: int, log: BoundedLog, on_progress: Callable[[Progress], None]) -> None:
+        self._number, self._log, self._on_progress = number, log, on_progress
+        self._rest = b""
+        self._last: Progress | None = None
+        self.begun = False  # has there been a progress line, or a summary?
+        self.curve: list[tuple[float, float]] = []
+
+    def feed(self, data: bytes) -> None:
+        self._log.write(data)
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self._hear(line)
+        self._rest = rest[-_LINE_BYTES:]
+        if _WHOLE_PROGRESS.match(self._rest):  # a line that is rewritten ends only when the next one comes
+            self._hear(self._rest)
+
+    def close(self) -> None:
+        self._hear(self._rest)
+
+    def _hear(self, line: bytes) -> None:
+        if line == b"---":
+            self.begun = True
+        if line[:16].lstrip()[:4].lower() != b"step":
+            return
+        progress = parse_progress(line[:_LINE_BYTES].decode("utf-8", "replace"), self._number)
+        if progress is None or progress == self._last:
+            return
+        self.begun, self._last = True, progress
+        self._extend_curve(progress)
+        self._on_progress(progress)
+
+    def _extend_curve(self, progress: Progress) -> None:
+        reached = self.curve[-1][0] if self.curve else -1.0
+        if progress.loss is None or not math.isfinite(progress.loss):
+            return
+        if progress.fraction - reached >= 1 / CURVE_POINTS or progress.fraction >= 1 > reached:
+            self.curve.append((progress.fraction, progress.loss))
+
+
+_WHOLE_PROGRESS = re.compile(rb"^\s*step\b.*\bremaining:?\s*[\d.,]+\s*s\s*$", re.IGNORECASE)
+
+
+class _Script:
+    """One running script and the reasons to end it. Sleeps until there is output, an end, a wish or a deadline."""
+
+    def __init__(self, job: Job, folder: Path, slot: Slot, output: _Output, guarded: bool) -> None:
+        self._job, self._folder, self._slot, self._output, self._guarded = job, folder, slot, output, guarded
+        self._stopped: Stop | None = None
+        self._kill_at = self._give_up_at = math.inf
+        self._disk_at = math.inf
+
+    def run(self, cancelled: Cancel | None) -> Exit:
+        self._started = time.monotonic()
+        if cancelled is not None and (stop := cancelled.poll()):
+            return Exit(None, 0.0, stop.status, stop.reason)
+        try:
+            self._process = self._start()
+        except (OSError, ValueError) as error:
+            return Exit(None, 0.0, TrialStatus.ENVIRONMENT, _cannot_start(self._job, error))
+        self._family = Family(self._process.pid, self._folder, self._guarded)
+        self._disk_at = self._started + DISK_CHECK_S if self._job.limits.disk_mb is not None else math.inf
+        try:
+            with selectors.DefaultSelector() as self._selector, self._select(cancelled):
+                while self._process.returncode is None and time.monotonic() < self._give_up_at:
+                    for key, _ in self._selector.select(self._patience()):
+                        key.data()
+                    self._process.poll()
+                    self._check_limits()
+            seconds = time.monotonic() - self._started
+        finally:
+            stuck = self._end()
+        return self._exit(seconds, stuck)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [part.replace("{python}", sys.executable) for part in self._job.command],
+            cwd=self._folder / FILES,
+            env={**self._job.env, **self._slot.env, MARK: str(self._folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+            preexec_fn=dying_with_us() if self._guarded else None,
+        )
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        self._pipe = process.stdout
+        return process
+
+    @contextlib.contextmanager
+    def _select(self, cancelled: Cancel | None) -> Iterator[None]:
+        """Wait for output, for wishes and, where the system can, for the end itself."""
+        self._selector.register(self._pipe, selectors.EVENT_READ, self._read)
+        if cancelled is not None:
+            self._selector.register(cancelled.fileno(), selectors.EVENT_READ, lambda: self._heed(cancelled))
+        pidfd = _open_pidfd(self._process.pid)
+        self._blind = pidfd is None
+        if pidfd is not None:
+            self._selector.register(pidfd, selectors.EVENT_READ, lambda: None)
+        try:
+            yield
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
+
+    def _read(self) -> None:
+        data = _read_some(self._pipe.fileno())
+        if data == b"":  # it has closed its output, and may go on
+            self._selector.unregister(self._pipe)
+        elif data:
+            self._output.feed(data)
+
+    def _heed(self, cancelled: Cancel) -> None:
+        stop = cancelled.poll()
+        if stop is None:
+            return
+        if stop.at_once:
+            self._selector.unregister(cancelled.fileno())  # nothing more urgent can come
+        self._stop(stop)
+
+    def _patience(self) -> float:
+        due = min(self._kill_at, self._give_up_at, self._disk_at, self._startup_at, self._total_at)
+        wait = max(due - time.monotonic(), 0.0)
+        return min(wait, _POLL_S if self._blind else 3600.0)
+
+    @property
+    def _total_at(self) -> float:
+        limit = self._job.limits.total_s
+        return math.inf if limit is None or self._stopped else self._started + limit
+
+    @property
+    def _startup_at(self) -> float:
+        limit = self._job.limits.startup_s
+        return math.inf if limit is None or self._stopped or self._output.begun else self._started + limit
+
+    def _check_limits(self) -> None:
+        now, limits = time.monotonic(), self._job.limits
+        if now >= self._kill_at:
+            self._kill(now)
+        elif now >= self._total_at:
+            self._stop(Stop(TrialStatus.TIMED_OUT, f"longer than limits.total_s = {limits.total_s:g}"))
+        elif now >= self._startup_at:
+            why = f"no progress line within limits.startup_s = {limits.startup_s:g}"
+            self._stop(Stop(TrialStatus.SILENT, why))
+        elif now >= self._disk_at and self._stopped is None:
+            self._check_disk(now)
+
+    def _check_disk(self, now: float) -> None:
+        used_mb, limit_mb = folder_bytes(self._folder) / 1e6, self._job.limits.disk_mb
+        took = time.monotonic() - now
+        self._disk_at = now + max(DISK_CHECK_S, 20 * took)  # a million small files are not counted all the time
+        if limit_mb is not None and used_mb > limit_mb:
+            why = f"its work folder holds {used_mb:,.0f} MB, more than limits.disk_mb = {limit_mb:g}"
+            self._stop(Stop(TrialStatus.CRASHED, why))
+
+    def _stop(self, stop: Stop) -> None:
+        if self._process.poll() is not None:
+            return  # it was faster
+        now = time.monotonic()
+        if self._stopped is None:
+            self._stopped, self._disk_at = stop, math.inf
+            self._kill_at = now + self._job.limits.grace_s
+            if not stop.at_once:
+                self._family.signal(signal.SIGTERM)
+        if stop.at_once:
+            self._kill_at = now
+
+    def _kill(self, now: float) -> None:
+        self._family.signal(signal.SIGKILL)
+        self._kill_at = now + 0.1  # again, should one have been forked in between
+        self._give_up_at = min(self._give_up_at, now + UNKILLABLE_S)
+
+    def _end(self) -> set[int]:
+        """End what is left of it, then read what is left in the pipe: all writers are dead, so it cannot last."""
+        if self._process.poll() is None:
+            self._family.signal(signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.5)
+        stuck = self._family.end() if self._process.returncode is not None else self._family.members()
+        deadline = time.monotonic() + 0.5  # a writer that we cannot see, on macOS
+        while (data := _read_some(self._pipe.fileno())) and time.monotonic() < deadline:
+            self._output.feed(data)
+        self._output.close()
+        self._pipe.close()
+        return stuck
+
+    def _exit(self, seconds: float, stuck: set[int]) -> Exit:
+        code, stopped = self._process.returncode, self._stopped
+        if stuck:
+            pids = ", ".join(map(str, sorted(stuck)))
+            why = f"process {pids} cannot be killed: it hangs in the kernel (GPU driver? file system?). Reboot"
+            return Exit(code, seconds, TrialStatus.ENVIRONMENT, why)
+        return Exit(code, seconds, stopped.status if stopped else None, stopped.reason if stopped else "")
+
+
+def _cannot_start(job: Job, error: Exception) -> str:
+    command = job.command[0].replace("{python}", sys.executable)
+    why = error.strerror if isinstance(error, OSError) else error
+    return f"the command {command!r} cannot be started: {why}. Mend `command` in the workload's workload.toml"
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid) if sys.platform == "linux" else None
+    except OSError:
+        return None  # an old kernel
+
+
+def _read_some(pipe: int) -> bytes | None:
+    """b"" at its end, None if there is nothing now."""
+    try:
+        return os.read(pipe, _READ_BYTES)
+    except BlockingIOError:
+        return None

@@ -1,0 +1,115 @@
+"""The values that travel: Suggestion -> Job -> Outcome, and the Progress in between.
+
+Frozen, picklable, JSON-able, without file handles: threads, processes and machines are only places they pass through.
+Nothing here acts; `process.py` runs a job, `study.py` gives outcomes their consequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Value = bool | int | float | str | None | tuple["Value", ...]
+"""A literal that a parameter or a constant of a script can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Parameters that the study wants tried, under the study's trial number."""
+
+    number: int
+    params: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a script reports at its end: the key in its summary and which way is better."""
+
+    name: str = "val_bpb"
+    direction: str = "minimize"  # or "maximize", Optuna's words
+
+    def better(self, value: float, than: float) -> bool:
+        return value < than if self.direction == "minimize" else value > than
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a running trial is cut; None means never. Seconds, and MB of 10**6 bytes."""
+
+    total_s: float | None = None  # from start to end, the whole process
+    startup_s: float | None = None  # until the first progress line (or the summary)
+    grace_s: float = 5.0  # between SIGTERM and SIGKILL
+    disk_mb: float | None = 2_000.0  # everything under the work folder
+    log_mb: float = 4.0  # kept of the log: its head and its tail
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a slot needs to run one trial: the files are text, so no shared disk is needed."""
+
+    number: int
+    params: Mapping[str, Value]
+    files: Mapping[str, str]  # path relative to the work folder -> text
+    command: tuple[str, ...]  # argv; "{python}" is the Python of the machine that runs it
+    env: Mapping[str, str] = field(default_factory=dict)  # the whole environment, but for what the slot adds
+    metric: Metric = Metric()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place where one trial runs at a time: a GPU, or a core. `env` pins a process to it."""
+
+    name: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"  # model name: values of different models are not comparable under a time budget
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One progress line of a running trial; what the script did not print is None."""
+
+    number: int
+    fraction: float  # of the budget, 0 to 1
+    step: int | None = None
+    loss: float | None = None  # smoothed train loss, nats per token
+    tokens_per_s: float | None = None
+    remaining_s: float | None = None
+
+
+class TrialStatus(StrEnum):
+    """How a trial ended. Which ones teach the sampler is one table, in `study.py`."""
+
+    COMPLETE = "complete"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    INFEASIBLE = "infeasible"  # an assertion of the script on its parameters
+    TIMED_OUT = "timed_out"
+    HOPELESS = "hopeless"  # pruned on its curve
+    SILENT = "silent"  # no first progress line within startup_s
+    CRASHED = "crashed"
+    ENVIRONMENT = "environment"  # driver, kernel image, module, data, disk: nothing to do with the parameters
+    CANCELLED = "cancelled"
+    LOST = "lost"  # the driver or the machine went away
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one job ended. A crashed script is an outcome, never an exception in our loop."""
+
+    status: TrialStatus
+    seconds: float  # wall clock of the process
+    reason: str = ""  # one line, for people
+    summary: Mapping[str, float | str] = field(default_factory=dict)  # the last `---` block of the log
+    log: str = ""  # head and tail, the cut marked
+    slot: str = ""
+    curve: tuple[tuple[float, float], ...] = ()  # (fraction of the budget, smoothed train loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What an executor's `wait` returns when a job is over."""
+
+    job: Job
+    outcome: Outcome

@@ -1,0 +1,7 @@
+"""What the kernel's out-of-memory killer does."""
+
+import os
+import signal
+
+print("step 00001 (1.0%) | loss: 4.000000 | remaining: 300s", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
