@@ -1,0 +1,54 @@
+"""What is remembered: studies and trials in a database, artifacts and views as files.
+
+Built on Optuna's storage, SQLAlchemy and pandas; knows neither the service (`optimize`) nor the search spaces.
+Outsiders import from here; the files below are for those who change it.
+"""
+
+from storage.artifacts import Artifacts, Dangling
+from storage.database import Database, open_database
+from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
+from storage.export import make_patch, params_text, write_best
+from storage.files import replace_folder, write_bytes, write_text
+from storage.lease import Lease, acquire, holder_of
+from storage.paths import StudyPaths
+from storage.processes import Holder
+from storage.records import TrialRecord, best_record, ending_attrs, origin_attrs, read_records, record_of
+from storage.results import changes, frame, number_text, write_results, write_trials
+from storage.tables import Created, Stored
+from storage.text import one_line
+
+__all__ = [
+    "Artifacts",
+    "Created",
+    "Dangling",
+    "Database",
+    "Holder",
+    "Lease",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "StorageError",
+    "StorageFullError",
+    "Stored",
+    "StudyPaths",
+    "TrialRecord",
+    "acquire",
+    "best_record",
+    "changes",
+    "ending_attrs",
+    "frame",
+    "holder_of",
+    "make_patch",
+    "number_text",
+    "one_line",
+    "open_database",
+    "origin_attrs",
+    "params_text",
+    "read_records",
+    "record_of",
+    "replace_folder",
+    "write_best",
+    "write_bytes",
+    "write_results",
+    "write_text",
+    "write_trials",
+]

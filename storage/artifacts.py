@@ -1,0 +1,152 @@
+"""Keeps what a trial leaves (script, patch, log, curve) as files that the dashboard shows beside the trial.
+
+Files first, then their metadata, so that no metadata ever names a file that is not there; a kill between leaves an
+orphan file, which a repair removes. Names and texts come from scripts: they are data, and no file is named by them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mimetypes
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+import sqlalchemy
+from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+from storage.database import Database
+from storage.errors import StorageError
+from storage.files import os_errors_at, sync_folder, write_synced
+from storage.text import encodable, one_line
+
+_PREFIX = "artifacts:"  # Optuna's: upload_artifact and the dashboard keep metadata in system attributes under it
+_TYPES = {
+    ".py": "text/x-python",
+    ".patch": "text/x-diff",
+    ".txt": "text/plain",
+    ".log": "text/plain",
+    ".csv": "text/csv",
+}
+_YOUNG_S = 3600.0  # a file without metadata may be just being saved
+
+
+@dataclass(frozen=True, slots=True)
+class Dangling:
+    """What does not fit together: files that no metadata names, and (trial id, name) whose file is not there."""
+
+    files: tuple[Path, ...]
+    metadata: tuple[tuple[int, str], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.metadata)
+
+
+class Artifacts:
+    """The artifacts of all studies of one database, in one folder; `store` is what the dashboard wants."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.folder = folder
+        self._database = database
+        with os_errors_at(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.store = FileSystemArtifactStore(folder)
+
+    def write(self, files: Mapping[str, str | bytes]) -> dict[str, str]:
+        """Puts the files on the disk and returns their metadata, for `finish_trial(artifacts=...)`."""
+        if not files:
+            return {}
+        ids = [str(uuid.uuid4()) for _ in files]
+        with os_errors_at(self.folder), ThreadPoolExecutor(len(ids)) as together:  # one wait for the disk, not four
+            list(together.map(self._write, ids, files.values()))
+            sync_folder(self.folder)
+        return {_PREFIX + each: json.dumps(asdict(_meta(each, name))) for each, name in zip(ids, files, strict=True)}
+
+    def save(self, trial_id: int, files: Mapping[str, str | bytes]) -> None:
+        """`write`, and the metadata at once; for a trial that is not finished yet."""
+        self._database.add_artifacts(trial_id, self.write(files))
+
+    def names(self, trial_id: int) -> list[str]:
+        return [meta["filename"] for meta in self._metadata(trial_id)]
+
+    def read(self, trial_id: int, name: str) -> str:
+        """The text of an artifact; bytes that are not UTF-8 are shown as replacement characters."""
+        for meta in self._metadata(trial_id):
+            if meta["filename"] == name:
+                return self._content(meta["artifact_id"]).decode("utf-8", errors="replace")
+        raise StorageError(f"{self._database.where}: trial id {trial_id} has no artifact {name!r}")
+
+    def dangling(self, now: float | None = None) -> Dangling:
+        """Compares the folder with the metadata of all studies; reads no content."""
+        known = list(self._all_metadata())
+        named = {artifact_id for _, _, artifact_id in known}
+        there = {path.name: path for path in self.folder.iterdir() if path.is_file()}
+        old = (time.time() if now is None else now) - _YOUNG_S
+        files = [path for name, path in sorted(there.items()) if name not in named and path.stat().st_mtime < old]
+        missing = [(owner, name) for owner, name, artifact_id in known if artifact_id not in there]
+        return Dangling(tuple(files), tuple(missing))
+
+    def remove_orphans(self, dangling: Dangling) -> int:
+        """Deletes files that belong to no trial. Metadata stays: Optuna changes nothing of a finished trial."""
+        with os_errors_at(self.folder):
+            for path in dangling.files:
+                path.unlink(missing_ok=True)
+        return len(dangling.files)
+
+    def delete_study(self, name: str) -> None:
+        """Removes a study with everything that its trials left."""
+        study_id = self._database.find_study(name)
+        query = sqlalchemy.text(
+            "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id "
+            "WHERE t.study_id = :study AND a.key LIKE :keys"
+        )
+        metas = [_parse(json.loads(text)) for (text,) in self._database.rows(query, study=study_id, keys=f"{_PREFIX}%")]
+        self._database.delete_study(name)
+        for meta in filter(None, metas):
+            with contextlib.suppress(ArtifactNotFound, ValueError), os_errors_at(self.folder):
+                self.store.remove(meta["artifact_id"])  # it refuses an id that would leave the folder
+
+    def _write(self, artifact_id: str, content: str | bytes) -> None:
+        data = encodable(content).encode("utf-8") if isinstance(content, str) else content
+        write_synced(self.folder / artifact_id, data)
+
+    def _content(self, artifact_id: str) -> bytes:
+        try:
+            with self.store.open_reader(artifact_id) as file:  # it refuses an id that would leave the folder
+                return file.read()
+        except (ArtifactNotFound, ValueError, OSError):
+            raise StorageError(f"{self.folder}: artifact {one_line(artifact_id)} is missing or unreadable") from None
+
+    def _metadata(self, trial_id: int) -> list[dict[str, str]]:
+        attrs = self._database.system_attrs(trial_id)
+        return [meta for key, text in attrs.items() if key.startswith(_PREFIX) and (meta := _parse(text))]
+
+    def _all_metadata(self) -> Iterator[tuple[int, str, str]]:
+        for table, owner in (("trial_system_attributes", "trial_id"), ("study_system_attributes", "study_id")):
+            query = sqlalchemy.text(f"SELECT {owner}, value_json FROM {table} WHERE key LIKE :keys")
+            for owner_id, value in self._database.rows(query, keys=f"{_PREFIX}%"):
+                meta = _parse(json.loads(value))
+                if meta:
+                    yield owner_id, meta["filename"], meta["artifact_id"]
+
+
+def _meta(artifact_id: str, name: str) -> ArtifactMeta:
+    guess, encoding = mimetypes.guess_type(name)
+    kind = _TYPES.get(PurePosixPath(name).suffix) or guess or "application/octet-stream"
+    return ArtifactMeta(artifact_id=artifact_id, filename=one_line(name), mimetype=kind, encoding=encoding)
+
+
+def _parse(text: object) -> dict[str, str]:
+    """{} for what is not the metadata of an artifact."""
+    try:
+        meta = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        return {}
+    wanted = ("artifact_id", "filename")
+    whole = isinstance(meta, dict) and all(isinstance(meta.get(key), str) for key in wanted)
+    return {key: meta[key] for key in wanted} if whole else {}

@@ -1,0 +1,299 @@
+"""The database of all studies: verbs that keep a trial whole whatever dies when. Optuna reads what they write.
+
+Each verb is one transaction, waits for locks, and fails only with a StorageError of one line. It does not know what a
+status or a sampler is: `records.py` writes and reads the meaning. One process writes a study (`lease.py`), all read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from storage import tables
+from storage.address import Address, parse_address
+from storage.errors import StorageError
+from storage.failures import FOREIGN, explain
+from storage.server import open_server
+from storage.sqlite import check_pages, copy_online, open_sqlite
+from storage.tables import Created, OtherChoicesError, Stored
+from storage.transactions import PATIENCE_S, Transactions
+from storage.trials import KnownTrials, read_trials
+
+T = TypeVar("T")
+
+Json = Mapping[str, Any]
+"""Attributes by name; values of JSON. The one `Any` at this boundary: JSON has no better type."""
+
+Finished = Literal["COMPLETE", "PRUNED", "FAIL"]
+Unfinished = Literal["RUNNING", "WAITING"]
+
+_METRIC_NAMES = "study:metric_names"  # what Study.set_metric_names, still experimental, writes
+_OPEN = (TrialState.RUNNING, TrialState.WAITING)
+
+
+def open_database(
+    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float = PATIENCE_S
+) -> Database:
+    """The database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage."""
+    address = parse_address(where)
+    try:
+        if address.path is not None:
+            rdb, notices = open_sqlite(address, create=create, check=check)
+        else:
+            rdb, notices = open_server(address), ()
+        version = rdb.get_current_version()
+        if version != tables.REVISION:
+            raise _wrong_version(address, older=version in rdb.get_all_versions())
+    except FOREIGN as error:
+        raise explain(address, error) from None  # no traceback of a driver: it may hold the URL
+    return Database(rdb, address, notices, patience_s)
+
+
+class Database:
+    """An open database; close it when done. `notices` are lines that the user should see once."""
+
+    def __init__(
+        self, rdb: RDBStorage, address: Address, notices: Sequence[str] = (), patience_s: float = PATIENCE_S
+    ) -> None:
+        self.storage: BaseStorage = optuna.storages.get_storage(
+            rdb
+        )  # for Optuna's own readers: the dashboard, load_study
+        self.where, self.path, self.notices = address.shown, address.path, tuple(notices)
+        self._rdb = rdb
+        self._known: dict[int, KnownTrials] = {}
+        self._transactions = Transactions(rdb.engine, address, patience_s)
+
+    def __repr__(self) -> str:
+        return f"Database({self.where!r})"
+
+    def close(self) -> None:
+        self._rdb.remove_session()
+        self._rdb.engine.dispose()
+
+    def transaction(self) -> AbstractContextManager[sqlalchemy.Connection]:
+        """`with database.transaction():` makes the writing verbs inside durable together, or none of them."""
+        return self._transactions.block()
+
+    def write(self, work: Callable[[sqlalchemy.Connection], T], *, kind: str = "write", repeatable: bool = True) -> T:
+        """`work` in one transaction, tried again while another program holds the lock; for the SQL of this package."""
+
+        def writing() -> T:
+            with self._transactions.one(kind) as connection:
+                return work(connection)
+
+        return self._transactions.run(writing, repeatable=repeatable)
+
+    def rows(self, query: sqlalchemy.Executable, **values: object) -> list[tuple[Any, ...]]:
+        def reading(connection: sqlalchemy.Connection) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in connection.execute(query, values)]
+
+        return self.write(reading, kind="read")
+
+    def now(self) -> float:
+        """Seconds since 1970 by the clock that all users of this database share."""
+        if self.path is not None:
+            return time.time()
+        ((now,),) = self.rows(sqlalchemy.text("SELECT EXTRACT(EPOCH FROM clock_timestamp())"))
+        return float(now)
+
+    # Studies
+
+    def study_names(self) -> list[str]:
+        names = sqlalchemy.select(tables.STUDIES.c.study_name).order_by(tables.STUDIES.c.study_id)
+        return [name for (name,) in self.rows(names)]
+
+    def find_study(self, name: str) -> int | None:
+        found = self.rows(sqlalchemy.select(tables.STUDIES.c.study_id).where(tables.STUDIES.c.study_name == name))
+        return found[0][0] if found else None
+
+    def create_study(self, name: str, direction: str, metric_name: str, attrs: Json | None = None) -> int:
+        """A new study, complete with its attributes; the dashboard shows the metric by its name."""
+
+        def create(connection: sqlalchemy.Connection) -> int:
+            study_id = tables.insert_study(connection, name, direction)
+            tables.put_attrs(connection, tables.STUDY_SYSTEM_ATTRS, study_id, {_METRIC_NAMES: [metric_name]})
+            tables.put_attrs(connection, tables.STUDY_ATTRS, study_id, attrs or {})
+            return study_id
+
+        try:
+            return self.write(create, repeatable=False)
+        except StorageError as error:
+            if isinstance(error.__cause__, sqlalchemy.exc.IntegrityError):
+                raise StorageError(f"{self.where}: study {name!r} exists. Resume it, or choose another name") from None
+            raise
+
+    def delete_study(self, name: str) -> None:
+        """Removes a study and its trials; `Artifacts.delete_study` takes their files along."""
+        study_id = self.find_study(name)
+        if study_id is not None:
+            self._known.pop(study_id, None)
+            self.write(lambda connection: tables.delete_study(connection, study_id))
+
+    def objective(self, study_id: int) -> tuple[str, str]:
+        """The metric's name and its direction, "minimize" or "maximize"."""
+        direction = self._run(lambda: self.storage.get_study_directions(study_id))[0]
+        names = self._run(lambda: self.storage.get_study_system_attrs(study_id)).get(_METRIC_NAMES) or ["value"]
+        return str(names[0]), direction.name.lower()
+
+    def study_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._run(lambda: self.storage.get_study_user_attrs(study_id))
+
+    def set_study_attr(self, study_id: int, key: str, value: object) -> None:
+        self.write(lambda connection: tables.put_attrs(connection, tables.STUDY_ATTRS, study_id, {key: value}))
+
+    # Trials
+
+    def create_trial(
+        self,
+        study_id: int,
+        *,
+        state: Unfinished,
+        params: Mapping[str, Stored],
+        choices: Mapping[str, Sequence[Stored]],
+        attrs: Json | None = None,
+    ) -> Created:
+        """A trial with all its parameters and attributes, or none: nobody ever sees a part of it."""
+
+        def create(connection: sqlalchemy.Connection) -> Created:
+            created = tables.insert_trial(connection, study_id, TrialState[state], params, choices)
+            tables.put_attrs(connection, tables.TRIAL_ATTRS, created.trial_id, attrs or {})
+            return created
+
+        try:
+            return self.write(create, repeatable=False)
+        except OtherChoicesError as error:
+            raise StorageError(f"{self.where}: {error}: the study has other choices. Start a new study") from None
+
+    def start_waiting(self, trial_id: int) -> bool:
+        """WAITING becomes RUNNING; False if it was not waiting any more."""
+        waiting, running = [TrialState.WAITING], TrialState.RUNNING
+        return self.write(lambda each: tables.change_state(each, trial_id, waiting, running), repeatable=False)
+
+    def set_trial_attrs(self, trial_id: int, attrs: Json) -> None:
+        self._change(trial_id, lambda connection: tables.put_attrs(connection, tables.TRIAL_ATTRS, trial_id, attrs))
+
+    def add_artifacts(self, trial_id: int, metadata: Mapping[str, str]) -> None:
+        """Metadata as `Artifacts.write` returned it, for a trial that goes on."""
+        system = tables.TRIAL_SYSTEM_ATTRS
+        self._change(trial_id, lambda connection: tables.put_attrs(connection, system, trial_id, metadata))
+
+    def report(self, trial_id: int, step: int, value: float) -> None:
+        """A point of the learning curve; only a power cut can lose it, together with the trial that drew it."""
+        point = (trial_id, step, value)
+        self._change(trial_id, lambda connection: tables.put_curve_point(connection, *point), kind="light")
+
+    def finish_trial(
+        self,
+        trial_id: int,
+        state: Finished,
+        value: float | None = None,
+        *,
+        attrs: Json | None = None,
+        artifacts: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Attributes, artifacts' metadata, value and state, all at once; False if someone else had finished the trial.
+
+        A trial that is finished already in just this way is no contradiction: the answer to a first attempt was lost.
+        """
+        if (state == "COMPLETE") != (value is not None and math.isfinite(value)):
+            raise ValueError(f"{state} with value {value}: a finite value belongs to COMPLETE, and only to it")
+
+        def finish(connection: sqlalchemy.Connection) -> bool:
+            if not tables.change_state(connection, trial_id, _OPEN, TrialState[state]):
+                return False
+            tables.put_attrs(connection, tables.TRIAL_ATTRS, trial_id, attrs or {})
+            tables.put_attrs(connection, tables.TRIAL_SYSTEM_ATTRS, trial_id, artifacts or {})
+            if value is not None:
+                tables.put_value(connection, trial_id, value)
+            return True
+
+        return self.write(finish) or self._is_finished_so(trial_id, state, value, attrs or {})
+
+    def trials(self, study_id: int, states: Sequence[str] | None = None) -> list[FrozenTrial]:
+        """By number. Finished trials are read once and shared between calls: look, do not change."""
+        known = self._known.setdefault(study_id, KnownTrials(study_id))
+        trials = self.write(known.update, kind="read")
+        return trials if states is None else [trial for trial in trials if trial.state.name in states]
+
+    def find_trial(self, study_id: int, number: int) -> FrozenTrial | None:
+        where = (tables.TRIALS.c.study_id == study_id) & (tables.TRIALS.c.number == number)
+        found = self.write(lambda connection: read_trials(connection, where), kind="read")
+        return found[0] if found else None
+
+    def best_trial(self, study_id: int) -> FrozenTrial | None:
+        """The best COMPLETE trial, without loading the others."""
+
+        def best() -> FrozenTrial | None:
+            try:
+                return self._rdb.get_best_trial(study_id)
+            except ValueError:  # Optuna's way to say that none is complete
+                return None
+
+        return self._run(best)
+
+    def counts(self, study_id: int) -> dict[str, int]:
+        """How many trials are in each state, without loading any."""
+        state = tables.TRIALS.c.state
+        query = sqlalchemy.select(state, sqlalchemy.func.count()).where(tables.TRIALS.c.study_id == study_id)
+        found = {each.name: count for each, count in self.rows(query.group_by(state))}
+        return {each.name: found.get(each.name, 0) for each in TrialState}
+
+    def last_finish(self, study_id: int) -> datetime | None:
+        """When the newest result came; a view that is older is out of date."""
+        newest = sqlalchemy.func.max(tables.TRIALS.c.datetime_complete)
+        ((moment,),) = self.rows(sqlalchemy.select(newest).where(tables.TRIALS.c.study_id == study_id))
+        return None if moment is None else moment.replace(tzinfo=UTC)
+
+    def system_attrs(self, trial_id: int) -> dict[str, Any]:
+        """What Optuna and its friends keep of a trial, artifacts' metadata among it, in the order of writing."""
+        table = tables.TRIAL_SYSTEM_ATTRS
+        query = sqlalchemy.select(table.c.key, table.c.value_json).where(table.c.trial_id == trial_id)
+        return {key: json.loads(text) for key, text in self.rows(query.order_by(*table.primary_key))}
+
+    # Care
+
+    def backup(self, to: Path) -> None:
+        """A consistent copy of a SQLite database while studies go on; the artifacts are plain files beside it."""
+        if self.path is None:
+            raise StorageError(f"{self.where}: a server's database is copied by its own tool. Use pg_dump")
+        copy_online(self.path, to)
+
+    def integrity_check(self) -> list[str]:
+        """What is wrong inside the file, [] if nothing; a server looks after itself."""
+        return [] if self.path is None else check_pages(self.path, "integrity_check")
+
+    def _run(self, work: Callable[[], T]) -> T:
+        return self._transactions.run(work)
+
+    def _change(self, trial_id: int, work: Callable[[sqlalchemy.Connection], None], kind: str = "write") -> None:
+        """A finished trial does not change: readers keep it."""
+
+        def change(connection: sqlalchemy.Connection) -> None:
+            if tables.state_of(connection, trial_id) not in _OPEN:
+                raise StorageError(f"{self.where}: trial id {trial_id} is finished or deleted. Was it the dashboard?")
+            work(connection)
+
+        self.write(change, kind=kind)
+
+    def _is_finished_so(self, trial_id: int, state: str, value: float | None, attrs: Json) -> bool:
+        found = self._run(lambda: self._rdb.get_trial(trial_id))
+        return found.state.name == state and found.value == value and attrs.items() <= found.user_attrs.items()
+
+
+def _wrong_version(address: Address, older: bool) -> StorageError:
+    if older:
+        what = "of an older Optuna. Back it up, then: optuna storage upgrade --storage URL"
+    else:
+        what = f"of a newer Optuna than this release knows. pip install --upgrade it, or optuna=={optuna.__version__}"
+    return StorageError(f"{address.shown}: its tables are {what}")

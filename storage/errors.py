@@ -1,0 +1,43 @@
+"""What can go wrong with what is remembered; each error is one line for the user, *where: what. what to do*.
+
+    StorageError(RuntimeError)      unreadable, unwritable, not a database, out of reach
+    |- StorageFullError             no space left; what was finished is kept
+    |- LeaseHeldError               another driver of this study is alive: who, and since when
+    `- LeaseLostError               another driver took this study over while we were silent
+
+SQLAlchemy's, SQLite's and Optuna's own errors become these once, in `failures.py`; a password is in none of them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from storage.text import one_line
+
+
+class StorageError(RuntimeError):
+    """Something about the database or the folders that the user has to know; one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, limit=600))
+
+
+class StorageFullError(StorageError):
+    """The disk or the quota is full."""
+
+
+class LeaseHeldError(StorageError):
+    """Another driver holds the study; `age` is the seconds since it last gave a sign of life."""
+
+    def __init__(self, where: str, *, host: str, pid: int | None, since: float, age: float) -> None:
+        self.host, self.pid, self.since, self.age = host, pid, since, age
+        who = "another process" if pid is None else f"process {pid} on {host}"
+        started = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        super().__init__(
+            f"{where}: another driver is at work: {who}, since {started}, last seen {age:.0f} s ago. "
+            "Stop it (`optimize stop`), or choose another study"
+        )
+
+
+class LeaseLostError(StorageError):
+    """Another driver has taken the study over; this one must stop without writing."""

@@ -1,0 +1,104 @@
+"""The one place where the errors of SQLite, SQLAlchemy, psycopg and Optuna become a `StorageError` of one line.
+
+It knows which failures pass by themselves (a lock, a lost connection); `transactions.py` decides how long to try again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import optuna
+import sqlalchemy.exc
+
+from storage.address import Address
+from storage.errors import StorageError, StorageFullError
+
+FOREIGN = (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, KeyError)
+"""What `explain` translates. A KeyError only where it is Optuna's way to say that a study or trial is gone."""
+
+RESTORE = "Restore a backup (`optimize backup` makes them), or save what can be read: sqlite3 FILE .recover"
+
+GONE = "Record does not exist."
+"""How Optuna says in a KeyError that a study or a trial is not there."""
+
+_LOCKED = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
+_FULL = {"53100"}
+_DENIED = {"42501", "25006"}  # no right, read-only
+_DRIVERS = ("sqlite3", "psycopg", "psycopg2")
+
+
+def is_harmless(error: BaseException) -> bool:
+    """Nothing was changed, so that trying again is safe: another program holds the lock, or no server answered."""
+    return is_locked(error) or any(_never_connected(each) for each in _chain(error))
+
+
+def is_locked(error: BaseException) -> bool:
+    """Another program is writing."""
+    busy = any(_sqlite_code(each) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) for each in _chain(error))
+    return busy or any(_sqlstate(each) in _LOCKED for each in _chain(error))
+
+
+def is_disconnected(error: BaseException) -> bool:
+    """The server went away; SQLAlchemy connects again on the next attempt."""
+    return any(isinstance(each, sqlalchemy.exc.DBAPIError) and each.connection_invalidated for each in _chain(error))
+
+
+def is_gone(error: BaseException) -> bool:
+    """The study or the trial is no longer there."""
+    return isinstance(error, KeyError) and error.args[:1] == (GONE,)
+
+
+def explain(address: Address, error: BaseException) -> StorageError:
+    """One line about `error`, by its most telling cause."""
+    codes = {_sqlite_code(each) for each in _chain(error)}
+    states = {_sqlstate(each) for each in _chain(error)}
+    where = address.shown
+    if sqlite3.SQLITE_FULL in codes or states & _FULL:
+        return StorageFullError(f"{where}: no space left. Free some and start again; what was finished is kept")
+    if codes & {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return StorageError(f"{where}: damaged. {RESTORE}")
+    if codes & {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM} or states & _DENIED:
+        return StorageError(f"{where}: not writable. Change the permissions of the database and of its folder")
+    if is_locked(error):
+        return StorageError(f"{where}: locked by another program. Close what holds it open, then start again")
+    if is_gone(error):
+        return StorageError(f"{where}: this study or trial is gone. Was it deleted in the dashboard? Start it anew")
+    return StorageError(f"{where}: {address.scrub(_innermost(error))}. Check that the database is there and yours")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that led to it; a driver's own error stands in `orig`."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        orig = getattr(each, "orig", None)
+        waiting += [orig if isinstance(orig, BaseException) else None, each.__cause__, each.__context__]
+
+
+def _never_connected(error: BaseException) -> bool:
+    # A failed connect belongs to no statement; a failed commit neither, but that one is known as a lost connection.
+    if not isinstance(error, sqlalchemy.exc.OperationalError) or error.connection_invalidated or error.statement:
+        return False
+    return error.orig is not None and _sqlite_code(error.orig) is None and _sqlstate(error.orig) is None
+
+
+def _sqlite_code(error: BaseException) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None  # the low byte: extended codes say more
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _innermost(error: BaseException) -> str:
+    drivers = [each for each in _chain(error) if type(each).__module__.split(".")[0] in _DRIVERS]
+    lines = str(drivers[0] if drivers else error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

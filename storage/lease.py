@@ -1,0 +1,165 @@
+"""One driver a study: an flock on one machine, a renewed row in the database everywhere.
+
+The driver's loop calls `renew()`; no thread does. A lease that was not renewed for 60 s is dead whatever host it names
+(preempted machines come back under other names), and at once when its process on this machine is gone. It does not
+protect from a driver that was asleep and wakes: that one learns it at its next `renew()`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.schema import CreateTable
+
+from storage.database import Database
+from storage.errors import LeaseHeldError, LeaseLostError, StorageError
+from storage.locks import FileLock
+from storage.processes import Holder, this_process
+from storage.tables import LEASES
+
+RENEW_EVERY_S = 10.0
+DEAD_AFTER_S = 60.0
+
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to drive one study; `taken_from` is the dead driver that had it, if any."""
+
+    study_id: int
+    holder: Holder
+    taken_from: Holder | None
+    _database: Database = field(repr=False)
+    _token: str = field(repr=False)
+    _clock: Clock | None = field(repr=False)
+    _lock: FileLock | None = field(repr=False)
+    _renewed: float = field(repr=False)
+
+    def renew(self) -> None:
+        """A sign of life, written every 10 s however often this is called."""
+        if 0 <= self._tick() - self._renewed < RENEW_EVERY_S:
+            return
+        now = self._clock() if self._clock else self._database.now()
+        mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
+        update = LEASES.update().where(mine).values(renewed_at=now)
+        if self._database.write(lambda connection: connection.execute(update).rowcount, kind="light") != 1:
+            raise LeaseLostError(
+                f"{self._database.where}: another driver took this study over, because this one was silent for more "
+                f"than {DEAD_AFTER_S:.0f} s. Nothing is lost: leave the study to it"
+            )
+        self._renewed = self._tick()
+
+    def release(self) -> None:
+        """Lets the next driver in at once; a lease that was lost stays with its new holder."""
+        mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
+        try:
+            self._database.write(lambda connection: connection.execute(LEASES.delete().where(mine)))
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _tick(self) -> float:
+        return self._clock() if self._clock else time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    token: str
+    renewed_at: float
+    holder: Holder
+
+
+def acquire(database: Database, study_id: int, *, lock: Path | None = None, clock: Clock | None = None) -> Lease:
+    """The lease of a study, taken over from a dead driver if need be; LeaseHeldError names a living one.
+
+    `lock` is the study's lock file. Without a `clock` the database's own time decides.
+    """
+    held = None if lock is None else FileLock.acquire(lock)
+    try:
+        lease = _acquire(database, study_id, clock)
+    except BaseException:
+        if held is not None:
+            held.release()
+        raise
+    lease._lock = held
+    return lease
+
+
+def holder_of(database: Database, study_id: int, clock: Clock | None = None) -> Holder | None:
+    """Who drives a study now, for `status` and `stop`; None if nobody alive does."""
+    row = database.write(lambda connection: _read(connection, study_id), kind="read") if _has_table(database) else None
+    now = clock() if clock else database.now()
+    return None if row is None or _is_dead(row, now) else row.holder
+
+
+def _acquire(database: Database, study_id: int, clock: Clock | None) -> Lease:
+    _make_table(database)
+    now = clock() if clock else database.now()
+    holder, token = this_process(now), secrets.token_hex(16)
+
+    def take(connection: sqlalchemy.Connection) -> _Row | None:
+        row = _read(connection, study_id)
+        while row is None or _is_dead(row, now):
+            if _write(connection, study_id, _Row(token, now, holder), row):
+                return row
+            row = _read(connection, study_id)  # somebody was faster
+        raise _held_error(database.where, row, now)
+
+    row = database.write(take, repeatable=False)
+    renewed = clock() if clock else time.monotonic()
+    return Lease(study_id, holder, row.holder if row else None, database, token, clock, None, renewed)
+
+
+def _held_error(where: str, row: _Row, now: float) -> LeaseHeldError:
+    holder = row.holder
+    return LeaseHeldError(where, host=holder.host, pid=holder.pid, since=holder.since, age=now - row.renewed_at)
+
+
+def _is_dead(row: _Row, now: float) -> bool:
+    # A lease from the future was written before the clock was set back, or by a wrong clock: its age says nothing.
+    too_old = not -DEAD_AFTER_S <= now - row.renewed_at <= DEAD_AFTER_S
+    return too_old or row.holder.alive() is False
+
+
+def _has_table(database: Database) -> bool:
+    return database.write(lambda connection: sqlalchemy.inspect(connection).has_table(LEASES.name), kind="read")
+
+
+def _make_table(database: Database) -> None:
+    if _has_table(database):
+        return
+    try:
+        database.write(lambda connection: connection.execute(CreateTable(LEASES, if_not_exists=True)))
+    except StorageError:
+        if not _has_table(database):  # PostgreSQL's IF NOT EXISTS fails for one of two that try at once
+            raise
+
+
+def _read(connection: sqlalchemy.Connection, study_id: int) -> _Row | None:
+    found = connection.execute(LEASES.select().where(LEASES.c.study_id == study_id)).one_or_none()
+    if found is None:
+        return None
+    return _Row(found.token, found.renewed_at, Holder(found.host, found.pid, found.start, found.place, found.since))
+
+
+def _write(connection: sqlalchemy.Connection, study_id: int, new: _Row, old: _Row | None) -> bool:
+    """Puts `new` where `old` was seen; False if somebody was faster."""
+    values = {**asdict(new.holder), "token": new.token, "renewed_at": new.renewed_at}
+    if old is None:
+        return _insert(connection, {"study_id": study_id, **values})
+    seen = (LEASES.c.study_id == study_id) & (LEASES.c.token == old.token) & (LEASES.c.renewed_at == old.renewed_at)
+    return connection.execute(LEASES.update().where(seen).values(**values)).rowcount == 1
+
+
+def _insert(connection: sqlalchemy.Connection, values: dict[str, Any]) -> bool:
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    statement = f"INSERT INTO {LEASES.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    return connection.execute(sqlalchemy.text(statement), values).rowcount == 1

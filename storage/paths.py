@@ -1,0 +1,93 @@
+"""Knows where everything that a study leaves lies; nobody else joins these names.
+
+It creates nothing but the study's folder, and reads nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StorageError
+from storage.files import os_errors_at
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CHILDREN = ("confirm",)  # a child study: replicates of the winners, in a folder of its own inside the study's
+_TAKEN = ("artifacts", "optuna.db", "optuna.db-wal", "optuna.db-shm", "optuna.db-journal")  # beside the study folders
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPaths:
+    """The names under one runs folder: `root/optuna.db`, `root/artifacts`, `root/<study>/...`."""
+
+    root: Path
+    study: str
+
+    def __post_init__(self) -> None:
+        name, _, child = self.study.partition("/")
+        if not _NAME.fullmatch(name) or name.lower() in _TAKEN or ("/" in self.study and child not in _CHILDREN):
+            raise StorageError(
+                f"study {self.study!r}: not a name for a study. Use letters, digits, '.', '_' and '-', "
+                f"starting with a letter or a digit, but not {', '.join(_TAKEN[:2])}"
+            )
+
+    def create(self) -> None:
+        """Makes the study's folder, and says so in one line where that cannot be."""
+        with os_errors_at(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+
+    @property
+    def database(self) -> Path:
+        return self.root / "optuna.db"  # all studies in one, so that one dashboard shows them all
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.study
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"  # one folder per running trial
+
+    @property
+    def results_tsv(self) -> Path:
+        return self.folder / "results.tsv"
+
+    @property
+    def trials_csv(self) -> Path:
+        return self.folder / "trials.csv"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def progress_png(self) -> Path:
+        return self.folder / "progress.png"
+
+    @property
+    def settings_json(self) -> Path:
+        return self.folder / "settings.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "study.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "driver.lock"
+
+    @property
+    def stop_request(self) -> Path:
+        return self.folder / "stop"  # its text is how: see `optimize stop`

@@ -1,0 +1,166 @@
+"""What a trial was, as one value; the writer and the reader of our attributes in Optuna's tables live here together.
+
+A trial carries at most five attributes of ours: `origin` from its birth, and `status`, `reason`, `summary`, `ending`
+from its end. Which status means which state is not decided here. Trials of other programs have none of these, and read
+as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from storage.database import Database
+from storage.tables import Stored
+from storage.text import encodable, one_line
+
+_MOST_KEYS, _LONGEST_KEY, _LONGEST_TEXT, _LONGEST_REASON = 40, 60, 200, 300
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One trial as the database knows it; what is not known is None or empty."""
+
+    number: int
+    trial_id: int
+    state: str  # COMPLETE, PRUNED, FAIL, RUNNING or WAITING
+    status: str = ""  # how it ended, in our words
+    params: Mapping[str, Stored] = field(default_factory=dict)
+    value: float | None = None  # of COMPLETE trials only
+    reason: str = ""
+    kind: str = ""  # baseline, sampler, start or requeue
+    requeue_of: int | None = None
+    attempt: int = 1  # 2: the same parameters once more, after a crash
+    owner: str = ""  # who asked for it
+    started: datetime | None = None  # aware, UTC
+    finished: datetime | None = None
+    seconds: float | None = None
+    slot: str = ""
+    script: str = ""  # hash of the rendered script
+    summary: Mapping[str, float | str] = field(default_factory=dict)
+    curve: Mapping[int, float] = field(default_factory=dict)  # percent of the budget -> train loss
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in ("COMPLETE", "PRUNED", "FAIL")
+
+
+def origin_attrs(kind: str, *, requeue_of: int | None = None, attempt: int = 1, owner: str = "") -> dict[str, Any]:
+    """What is written when a trial is created."""
+    known = {"kind": kind, "requeue_of": requeue_of, "attempt": attempt, "owner": one_line(owner)}
+    return {"origin": {key: value for key, value in known.items() if value not in (None, "")}}
+
+
+def ending_attrs(
+    status: str,
+    *,
+    reason: str = "",
+    seconds: float | None = None,
+    slot: str = "",
+    script: str = "",
+    summary: Mapping[str, float | str] | None = None,
+) -> dict[str, Any]:
+    """What is written when a trial ends; text from a script is cut and cleaned, never trusted."""
+    ending = {"seconds": _storable(seconds), "slot": one_line(slot), "script": script}
+    return {
+        "status": status,
+        "reason": one_line(reason, _LONGEST_REASON),
+        "summary": _small(summary or {}),
+        "ending": {key: value for key, value in ending.items() if value not in (None, "")},
+    }
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """The record of any trial of any Optuna study."""
+    origin, ending = _mapping(trial, "origin"), _mapping(trial, "ending")
+    started, finished = _utc(trial.datetime_start), _utc(trial.datetime_complete)
+    return TrialRecord(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        state=trial.state.name,
+        status=_text(trial.user_attrs.get("status")),
+        params=trial.params,
+        value=_value(trial),
+        reason=one_line(_text(trial.user_attrs.get("reason")), _LONGEST_REASON),
+        kind=_text(origin.get("kind")),
+        requeue_of=_whole(origin.get("requeue_of")),
+        attempt=_whole(origin.get("attempt")) or 1,
+        owner=_text(origin.get("owner")),
+        started=started,
+        finished=finished,
+        seconds=_seconds(ending.get("seconds"), started, finished),
+        slot=_text(ending.get("slot")),
+        script=_text(ending.get("script")),
+        summary=_small(_mapping(trial, "summary")),
+        curve=dict(sorted(trial.intermediate_values.items())),
+    )
+
+
+def read_records(database: Database, study_id: int, known: dict[int, TrialRecord] | None = None) -> list[TrialRecord]:
+    """All trials by number. `known` keeps finished ones between calls: give the same dictionary again."""
+    known = {} if known is None else known
+    records = []
+    for trial in database.trials(study_id):
+        record = known.get(trial.number)
+        if record is None:
+            record = record_of(trial)
+            if record.is_finished:
+                known[trial.number] = record
+        records.append(record)
+    return records
+
+
+def best_record(records: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
+    """The best COMPLETE one, the earliest of equals; a train loss of a pruned trial never counts."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    complete = [(sign * record.value, record.number, record) for record in records if record.value is not None]
+    return min(complete, key=lambda entry: entry[:2])[2] if complete else None
+
+
+def _value(trial: FrozenTrial) -> float | None:
+    # Optuna itself stores the last intermediate value as the value of a PRUNED trial: a train loss, not the metric.
+    if trial.state is not TrialState.COMPLETE or not trial.values:
+        return None
+    value = float(trial.values[0])
+    return value if math.isfinite(value) else None
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    # Optuna stores UTC and hands out naive local time; in the hour that a summer's end repeats it may be one hour off.
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _seconds(stored: object, started: datetime | None, finished: datetime | None) -> float | None:
+    if isinstance(stored, int | float) and not isinstance(stored, bool):
+        return float(stored)
+    return (finished - started).total_seconds() if started and finished else None
+
+
+def _small(summary: Mapping[str, Any]) -> dict[str, float | str]:
+    kept = list(summary.items())[:_MOST_KEYS]
+    return {one_line(str(key), _LONGEST_KEY): _storable(value) for key, value in kept}
+
+
+def _storable(value: Any) -> Any:
+    """A number that JSON has, or short text: NaN in a database breaks its other readers."""
+    if value is None or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    return one_line(encodable(str(value)), _LONGEST_TEXT)
+
+
+def _mapping(trial: FrozenTrial, key: str) -> Mapping[str, Any]:
+    found = trial.user_attrs.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(found: object) -> str:
+    return found if isinstance(found, str) else ""
+
+
+def _whole(found: object) -> int | None:
+    return found if isinstance(found, int) and not isinstance(found, bool) else None

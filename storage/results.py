@@ -1,0 +1,140 @@
+"""The tables that people open: `results.tsv` in autoresearch's five columns, `trials.csv` with everything.
+
+Views of the records, always rewritten whole; nothing reads them back to continue a study. A failed trial's value is
+empty: a made-up number would sort, or train a model, as a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storage.files import write_text
+from storage.records import TrialRecord
+from storage.text import one_line
+
+if TYPE_CHECKING:
+    import pandas
+
+_PLAIN = (
+    "number",
+    "state",
+    "status",
+    "kind",
+    "requeue_of",
+    "started",
+    "finished",
+    "seconds",
+    "slot",
+    "script",
+    "reason",
+)
+_NOT_YET = datetime.max.replace(tzinfo=UTC)
+
+
+def write_results(
+    path: Path, records: Iterable[TrialRecord], *, metric: str = "val_bpb", direction: str = "minimize"
+) -> None:
+    """`results.tsv`: commit, metric, memory_gb, status (keep, discard, crash), description; in the order of ending."""
+    write_text(path, results_text(records, metric=metric, direction=direction))
+
+
+def results_text(records: Iterable[TrialRecord], *, metric: str = "val_bpb", direction: str = "minimize") -> str:
+    known = sorted(records, key=lambda each: (each.finished or _NOT_YET, each.number))
+    baseline = next((each for each in known if each.kind == "baseline"), None)
+    lines = [("commit", metric, "memory_gb", "status", "description")]
+    best: float | None = None
+    for each in filter(lambda each: each.is_finished, known):
+        kept = each.value is not None and (best is None or (each.value < best) == (direction == "minimize"))
+        kept = kept and each.value != best
+        best = each.value if kept else best
+        lines.append(
+            (each.script[:7], number_text(each.value), _memory_gb(each), _verdict(each, kept), _story(each, baseline))
+        )
+    return "".join("\t".join(map(_cell, line)) + "\n" for line in lines)
+
+
+def write_trials(path: Path, records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> None:
+    """`trials.csv`: one line a trial, one column a parameter and a summary key; floats exact, times UTC."""
+    write_text(path, frame(records, metric=metric).to_csv(index=False))
+
+
+def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> pandas.DataFrame:
+    """The records as a table. A parameter or summary key whose name is taken gets `param_` or `summary_` before it."""
+    import pandas  # half a second, which `status` does not need
+
+    metric = f"metric_{metric}" if metric in _PLAIN else metric
+    names = _columns(records, metric)
+    rows = [_row(each, metric, names) for each in records]
+    columns = [*_PLAIN[:5], metric, *_PLAIN[5:], *names.values()]
+    return pandas.DataFrame(rows, columns=columns, dtype=object)
+
+
+def number_text(value: float | None) -> str:
+    """Six decimals like autoresearch's, more where the number has more."""
+    if value is None:
+        return ""
+    short = f"{value:.6f}"
+    return short if float(short) == value else repr(value)
+
+
+def changes(record: TrialRecord, baseline: TrialRecord | None) -> str:
+    """The parameters in which a trial differs from the baseline: `DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.02`."""
+    if baseline is None:
+        return ", ".join(f"{name} {value}" for name, value in record.params.items())
+    before = baseline.params
+    return ", ".join(
+        f"{name} {before[name]} -> {value}" if name in before else f"{name} {value}"
+        for name, value in record.params.items()
+        if name not in before or before[name] != value
+    )
+
+
+def _story(record: TrialRecord, baseline: TrialRecord | None) -> str:
+    what = "baseline" if record.kind == "baseline" else changes(record, baseline) or "the baseline again"
+    if record.state == "COMPLETE":
+        return what
+    return f"{record.status or record.state.lower()}: {record.reason or 'no reason kept'} ({what})"
+
+
+def _verdict(record: TrialRecord, kept: bool) -> str:
+    if record.state == "COMPLETE" or record.status == "hopeless":  # a hopeless one ran well, and was cut on its curve
+        return "keep" if kept else "discard"
+    return "crash"
+
+
+def _memory_gb(record: TrialRecord) -> str:
+    peak = record.summary.get("peak_vram_mb")
+    return f"{peak / 1024:.1f}" if isinstance(peak, int | float) else ""
+
+
+def _cell(text: str) -> str:
+    return one_line(text).replace('"', "'")  # readers of tables take a leading quote for the start of a quoted cell
+
+
+def _columns(records: Sequence[TrialRecord], metric: str) -> dict[tuple[str, str], str]:
+    """(kind, name) -> column, parameters before summary keys, each in the order of its first appearance."""
+    wanted = dict.fromkeys(("param", name) for each in records for name in each.params)
+    wanted |= dict.fromkeys(("summary", name) for each in records for name in each.summary)
+    columns: dict[tuple[str, str], str] = {}
+    for kind, name in wanted:
+        column = _plain(name)
+        while column in {*_PLAIN, metric, *columns.values()}:
+            column = f"{kind}_{column}"
+        columns[kind, name] = column
+    return columns
+
+
+def _row(record: TrialRecord, metric: str, names: dict[tuple[str, str], str]) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
+    row |= {name: moment.isoformat() for name in ("started", "finished") if (moment := row[name]) is not None}
+    row[metric] = record.value
+    row |= {names["param", name]: value for name, value in record.params.items()}
+    row |= {names["summary", name]: value for name, value in record.summary.items()}
+    return {name: _plain(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _plain(text: str) -> str:
+    return text if text.isprintable() else one_line(text)  # a lone carriage return breaks a line of CSV

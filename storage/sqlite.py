@@ -1,0 +1,157 @@
+"""Opens a SQLite file the way a study needs it: durable, waiting for locks, and surely a database of Optuna's.
+
+WAL where the file system allows it, DELETE elsewhere. A new file appears complete or not at all. No study is read here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+from sqlalchemy.pool import QueuePool
+
+from storage.address import Address
+from storage.errors import StorageError
+from storage.failures import RESTORE, explain
+from storage.files import beside, os_errors_at, os_failure, sync_file, sync_folder
+from storage.filesystems import without_wal
+
+BUSY_S = 30.0  # how long SQLite waits for a lock before it says "database is locked"
+_MAGIC = b"SQLite format 3\0"
+
+
+def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[optuna.storages.RDBStorage, tuple[str, ...]]:
+    """The storage in the file at `address.path`, and what the user should know about it."""
+    path = address.path
+    assert path is not None
+    _make_sure_of_a_file(path, create)
+    _look_at(path)
+    shared = without_wal(path)
+    if check:
+        problems = check_pages(path, "quick_check")
+        if problems:
+            raise StorageError(f"{path}: damaged ({problems[0]}). {RESTORE}")
+    complete = _tables_are_complete(address)
+    rdb = rdb_storage(path, journal="DELETE" if shared else "WAL", complete=complete)
+    return rdb, (f"{path}: lies on {shared}, where WAL is not safe: journal mode DELETE, slower",) if shared else ()
+
+
+def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> optuna.storages.RDBStorage:
+    # The URL names no file: the creator does. Optuna would format() a path, and one with braces would fail.
+    kwargs = {"creator": functools.partial(connect, path, journal, sync), "poolclass": QueuePool}
+    # Its version check loads all of Alembic's migrations; `open_database` compares one string.
+    return optuna.storages.RDBStorage(
+        "sqlite://", engine_kwargs=kwargs, skip_table_creation=complete, skip_compatibility_check=True
+    )
+
+
+def connect(path: Path, journal: str, sync: str) -> sqlite3.Connection:
+    """A connection with our settings; transactions are begun by `transactions.py`, not by Python's sqlite3."""
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA journal_mode = {journal}")
+    connection.execute(f"PRAGMA synchronous = {sync}")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone does not reach the disk
+    connection.execute("PRAGMA trusted_schema = OFF")  # a database from a stranger runs no functions
+    return connection
+
+
+def check_pages(path: Path, pragma: str) -> list[str]:
+    """What SQLite finds wrong: `quick_check` reads every page, `integrity_check` compares indexes too. [] is sound."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+            found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}")]
+    except sqlite3.DatabaseError as error:
+        raise explain(Address(shown=str(path)), error) from error
+    return [] if found == ["ok"] else found
+
+
+def copy_online(source: Path, to: Path) -> None:
+    """A consistent copy of a database in use, as one file; `to` is replaced when the copy is complete and sound."""
+    if to.exists() and (to.is_dir() or _in_use(to) or to.samefile(source)):
+        raise StorageError(f"{to}: in use, or not a file. Choose another name for the copy")
+    new = beside(to)
+    try:
+        with os_errors_at(to):
+            to.parent.mkdir(parents=True, exist_ok=True)
+            _copy(source, new)
+            new.replace(to)
+            sync_folder(to.parent)
+    except sqlite3.Error as error:
+        raise explain(Address(shown=str(to)), error) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _copy(source: Path, new: Path) -> None:
+    with closing(sqlite3.connect(source, timeout=BUSY_S)) as old, closing(sqlite3.connect(new)) as copy:
+        old.backup(copy)  # in one step: writers go on under WAL, and wait a moment under DELETE
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, no -wal beside it
+    problems = check_pages(new, "quick_check")
+    if problems:
+        raise StorageError(f"{source}: damaged ({problems[0]}); no copy was made. {RESTORE}")
+    sync_file(new)
+
+
+def _in_use(path: Path) -> bool:
+    return any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
+
+
+def _make_sure_of_a_file(path: Path, create: bool) -> None:
+    if path.exists():
+        return
+    if not create:
+        raise StorageError(f"{path}: no database here yet. Start a study first (`optimize run`)")
+    with os_errors_at(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    new = beside(path)
+    try:
+        rdb_storage(new, journal="MEMORY", complete=False, sync="OFF").engine.dispose()
+        sync_file(new)  # once, instead of after each of some forty statements
+        _link(new, path)
+    except OSError as error:
+        raise os_failure(path, error) from error
+    except Exception as error:
+        raise explain(Address(shown=str(path)), error) from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _link(new: Path, path: Path) -> None:
+    """Gives the finished file its name, unless another process was faster: its database is then the one."""
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not path.exists():
+            new.rename(path)
+    sync_folder(path.parent)
+
+
+def _look_at(path: Path) -> None:
+    if path.is_dir():
+        raise StorageError(f"{path}: a folder, not a database. Name a file in it")
+    with os_errors_at(path), path.open("rb") as file:
+        start = file.read(len(_MAGIC))
+    if start and start != _MAGIC:  # SQLite takes an empty file for an empty database, and so do we
+        raise StorageError(f"{path}: not a SQLite database. Move it away, or name another file")
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        raise StorageError(f"{path}: not writable. Change the permissions of the database and of its folder")
+
+
+def _tables_are_complete(address: Address) -> bool:
+    """Whether Optuna's tables are all there: the version is stamped last. Somebody else's database is refused."""
+    assert address.path is not None
+    try:
+        with closing(sqlite3.connect(address.path, timeout=BUSY_S)) as connection:
+            names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            stamped = "alembic_version" in names and connection.execute("SELECT 1 FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise explain(address, error) from error
+    if names and "studies" not in names:
+        raise StorageError(f"{address.shown}: a database, but not Optuna's. Name another file")
+    return bool(stamped)
