@@ -11,7 +11,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -34,6 +33,7 @@ from storage.address import parse_address
 from storage.filesystems import without_wal
 from storage.sqlite import connect
 from storage.tables import REVISION
+from tests.databases import empty_database
 
 ROOT = Path(__file__).parent.parent
 CHOICES: dict[str, list[Stored]] = {
@@ -63,21 +63,6 @@ host /mnt/wsl 9p rw 0 0
 
 def new_trial(database: Database, study_id: int, state: Any = "RUNNING", **attrs: Any) -> int:
     return database.create_trial(study_id, state=state, params=PARAMS, choices=CHOICES, attrs=attrs).trial_id
-
-
-def empty_database(folder: Path) -> Path:
-    """A new database, made once and copied: Optuna takes a tenth of a second to make one."""
-    path = folder / "optuna.db"
-    path.write_bytes(_empty_bytes())
-    return path
-
-
-@functools.cache
-def _empty_bytes() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optuna.db"
-        open_database(path).close()
-        return path.read_bytes()
 
 
 class StorageContract:

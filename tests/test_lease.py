@@ -20,7 +20,7 @@ from storage import Database, LeaseHeldError, LeaseLostError, acquire, holder_of
 from storage.locks import FileLock
 from storage.processes import Holder, parse_holder, process_start, this_process
 from storage.tables import LEASES
-from tests.test_database import empty_database
+from tests.databases import empty_database
 
 ROOT = Path(__file__).parent.parent
 

@@ -26,7 +26,8 @@ from storage import (
     read_records,
     record_of,
 )
-from tests.test_database import CHOICES, PARAMS, empty_database
+from tests.databases import empty_database
+from tests.test_database import CHOICES, PARAMS
 
 
 @pytest.fixture

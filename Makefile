@@ -1,0 +1,77 @@
+# Every target does its own set-up. Variables become flags; there is no logic here.
+#   make optimize PROFILE=h100 STUDY=night TRIALS=200
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+INSTALLED := $(VENV)/.installed
+DEV_INSTALLED := $(VENV)/.dev-installed
+
+flag = $(if $($(1)),--$(2) '$($(1))')
+WHICH = $(call flag,STUDY,study) $(call flag,STORAGE,storage)
+FLAGS = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,HOURS,hours) $(call flag,SEED,seed) \
+	$(call flag,SAMPLER,sampler) $(call flag,EXECUTOR,executor) $(call flag,SLOTS,slots) $(call flag,GPUS,gpus)
+TRUSTED = $(if $(TRUST),--trust)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup prepare optimize dashboard status show export check stop test test-fast lint clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED)  ## create .venv and install what a study needs
+
+prepare: $(INSTALLED)  ## prepare the profile's data and stop there
+	@$(BIN)/optimize prepare $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(TRUSTED)
+
+optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= HOURS= WORKLOAD= SPACE= SAMPLER= SEED= EXECUTOR=
+	@$(BIN)/optimize run $(FLAGS) $(TRUSTED)
+
+dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
+	@$(BIN)/optimize dashboard --port $(PORT) $(call flag,STORAGE,storage)
+
+status: $(INSTALLED)  ## the studies, or the trials of STUDY=
+	@$(BIN)/optimize status $(WHICH)
+
+show: $(INSTALLED)  ## everything about trial N=
+	@$(BIN)/optimize show $(N) $(WHICH)
+
+export: $(INSTALLED)  ## write results.tsv, trials.csv and best/ again
+	@$(BIN)/optimize export $(WHICH)
+
+check: $(INSTALLED)  ## what a study would do, every setting with its origin; nothing is started
+	@$(BIN)/optimize check $(FLAGS)
+
+stop: $(INSTALLED)  ## ask the study that runs to end after its present trials
+	@$(BIN)/optimize stop $(WHICH) $(if $(NOW),--now)
+
+test: $(DEV_INSTALLED)  ## every test this machine can do, real training included
+	@echo "make test: running all tests; real training and a browser take a few minutes"
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network, seconds
+	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+lint: $(DEV_INSTALLED)  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:  ## remove .venv and caches; studies under runs/ stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: Python 3.11 or newer is needed. Use make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setup: installing the packages of constraints.txt (a few minutes the first time)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEV_INSTALLED): $(INSTALLED)
+	@echo "setup: installing the test tools"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m optimize`: the same as the console command `optimize`."""
+
+from optimize.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The live view of a study in a terminal: a line for every ended trial, and the slots below them.
+
+It is told what happens and draws it; without a terminal only the lines remain. Tables and single trials are in `tables.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from optimize.budget import Budget, counted
+from optimize.doubts import baseline_of, doubts
+from optimize.tables import changes, duration, trial_line
+from optimize.trial import Job, Metric, Progress, Slot, Value
+from optimize.watch import Watch
+from storage import TrialRecord, best_record
+
+
+class Display(Watch):
+    """Lines for ended trials and, on a terminal, a live view of the slots below them."""
+
+    def __init__(
+        self, console: Console, study: str, metric: Metric, budget: Budget, slots: Sequence[Slot], baseline: Mapping[str, Value],
+        records: Callable[[], Sequence[TrialRecord]],
+    ) -> None:  # fmt: skip
+        self._console, self._study, self._metric, self._budget = console, study, metric, budget
+        self._slots, self._baseline, self._records = slots, baseline, records
+        self._best = best_record(records(), metric.direction)
+        self._jobs: dict[int, tuple[Job, float]] = {}
+        self._progress: dict[int, Progress] = {}
+        self._started = time.monotonic()
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def on_start(self, job: Job) -> None:
+        self._jobs[job.number] = (job, time.monotonic())
+
+    def on_progress(self, progress: Progress) -> None:
+        self._progress[progress.number] = progress
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._jobs.pop(record.number, None)
+        self._progress.pop(record.number, None)
+        line = trial_line(record, self._best, self._metric, self._baseline, self._doubts(record))
+        if self._console.is_terminal:
+            self._console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
+        else:
+            self._console.print(line, soft_wrap=True, highlight=False)
+        if record.value is not None and (
+            self._best is None or self._metric.better(record.value, self._best.value or 0.0)
+        ):
+            self._best = record
+
+    def _doubts(self, record: TrialRecord) -> list[str]:
+        return doubts(record, baseline_of(self._records()))
+
+    def _view(self) -> RenderableType:
+        rows = Table.grid(padding=(0, 1))
+        for number, (job, since) in self._jobs.items():
+            rows.add_row(*self._row(number, job, time.monotonic() - since))
+        return Group(Rule(style="dim"), self._headline(), rows)
+
+    def _headline(self) -> Text:
+        done, limit = counted(self._records()), self._budget.trials
+        parts = [f"{done} of {limit} trials" if limit else f"{done} trials", duration(time.monotonic() - self._started)]
+        if self._best is not None:
+            parts.append(f"best {self._metric.name} {self._best.value:.6f} (trial {self._best.number})")
+        if limit and (left := self._seconds_left(limit - done)):
+            parts.append(f"about {duration(left)} left")
+        return Text(f"{self._study}   ", style="bold").append("   ".join(parts), style="default")
+
+    def _seconds_left(self, trials: int) -> float | None:
+        took = sorted(r.seconds for r in self._records() if r.state == "COMPLETE" and r.seconds)
+        return trials * took[len(took) // 2] / len(self._slots) if took else None
+
+    def _row(self, number: int, job: Job, elapsed: float) -> tuple[RenderableType, ...]:
+        progress = self._progress.get(number)
+        params = Text(changes(job.params, self._baseline), style="dim", overflow="ellipsis", no_wrap=True)
+        label = Text(f"{number:>5}", style="cyan")
+        if progress is None:
+            return label, ProgressBar(width=20, pulse=True), Text("starting"), Text(""), Text(duration(elapsed)), params
+        loss = Text("" if progress.loss is None else f"loss {progress.loss:.3f}")
+        speed = Text("" if progress.tokens_per_s is None else f"{progress.tokens_per_s:,.0f} tok/s")
+        left = Text("" if progress.remaining_s is None else f"{duration(progress.remaining_s)} left")
+        return label, ProgressBar(total=1.0, completed=progress.fraction, width=20), loss, speed, left, params

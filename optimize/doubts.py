@@ -1,0 +1,25 @@
+"""Why a trial's value may not mean what the others' mean: said beside the value, never a reason to drop it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storage import TrialRecord
+
+
+def doubts(record: TrialRecord, baseline: TrialRecord | None) -> list[str]:
+    """A few words for each doubt, from what the script printed; [] if there is none, or nothing to tell by."""
+    found = []
+    epochs = record.summary.get("epochs")
+    if isinstance(epochs, float) and epochs > 1:
+        found.append(f"saw its data {epochs:g} times")
+    for key in ("device", "dtype", "data_fingerprint"):
+        here, there = record.summary.get(key), baseline.summary.get(key) if baseline else None
+        if here and there and here != there:
+            found.append(f"{key} {here}, the baseline's was {there}")
+    return found
+
+
+def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The completed trial of the script as it is."""
+    return next((r for r in records if r.kind == "baseline" and r.value is not None), None)

@@ -1,0 +1,150 @@
+"""Opening a study: the lock, the fingerprint, what an earlier driver left behind, the baseline.
+
+After `open_study` a Study is ready to be asked; what happens then is `study.py`'s and `loop.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from optimize.descendants import end_leftovers
+from optimize.errors import StudyBusyError
+from optimize.fingerprint import check_fingerprint, fingerprint
+from optimize.plan import Plan
+from optimize.sampling import Past, open_sampler
+from optimize.settings import script_environment
+from optimize.study import Queued, Study
+from optimize.trial import Outcome, Suggestion, TrialStatus, Value
+from optimize.work_folder import read_outcome, remove_folder
+from search_spaces import SearchSpace, SearchSpaceError
+from storage import Artifacts, Database, LeaseHeldError, StorageError, StudyPaths, TrialRecord, acquire, record_of
+
+FINGERPRINT, BASELINE = "fingerprint", "baseline"  # attributes of a study
+
+
+@contextmanager
+def open_study(
+    database: Database, paths: StudyPaths, plan: Plan, data: str, say: Callable[[str], None]
+) -> Iterator[Study]:
+    """The study, created or reopened, with this process as its only driver.
+
+    Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
+    """
+    name, metric = plan.settings.study, plan.workload.metric
+    study_id = _find_or_create(database, plan, data)
+    try:
+        lease = acquire(database, study_id, lock=paths.lock)
+    except LeaseHeldError as error:
+        raise StudyBusyError(f"study {name}: {error}") from None
+    try:
+        if lease.taken_from:
+            say(
+                f"study {name}: taken over from process {lease.taken_from.pid} on {lease.taken_from.host}, which has died"
+            )
+        sampler = open_sampler(
+            plan.settings.sampler, plan.space, plan.constants, seed=plan.settings.seed, direction=metric.direction
+        )
+        artifacts = Artifacts(paths.artifacts, database)
+        study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease)
+        trials = database.trials(study_id)
+        _remember(study, trials, plan.space)
+        sampler.replay(_history(trials, plan.space))
+        for trial in trials:
+            if trial.state.name == "RUNNING":
+                say(_close_orphan(study, trial, plan, paths))
+        if not plan.settings.keep_failed:
+            _sweep(paths.work)
+        if not _has_baseline(study):
+            study.enqueue(plan.baseline, "baseline")
+        yield study
+    finally:
+        with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
+            lease.release()
+
+
+def _find_or_create(database: Database, plan: Plan, data: str) -> int:
+    settings, metric = plan.settings, plan.workload.metric
+    wanted = fingerprint(plan.workload, plan.space, settings.constants, data)
+    study_id = database.find_study(settings.study)
+    if study_id is not None:
+        check_fingerprint(settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), wanted)
+        return study_id
+    baseline = {p.name: p.encode(plan.baseline[p.name]) for p in plan.space.parameters}
+    about = {FINGERPRINT: wanted, BASELINE: baseline}
+    return database.create_study(settings.study, metric.direction, metric.name, about)
+
+
+def _remember(study: Study, trials: Sequence[FrozenTrial], space: SearchSpace) -> None:
+    """Finished trials as records, waiting ones as the queue."""
+    for record in map(record_of, trials):
+        if record.requeue_of is not None:
+            study.adopt_requeue(record.requeue_of)
+        if record.is_finished:
+            study.adopt_finished(record)
+        elif record.state == "WAITING" and (queued := _queued(record, space)):
+            study.adopt_queued(queued)
+
+
+def _history(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Past]:
+    """What the sampler knows of: trials whose parameters are of this space, as ours always are.
+
+    A trial that a dead driver left RUNNING is among them: it may be told with its result, and is not to be proposed again.
+    """
+    past = []
+    for record in map(record_of, trials):
+        params = _decoded(record, space)
+        if params is not None and record.state != "WAITING":
+            past.append(Past(record.number, params, record.state, record.value))
+    return past
+
+
+def _close_orphan(study: Study, trial: FrozenTrial, plan: Plan, paths: StudyPaths) -> str:
+    """A trial that a dead driver left RUNNING: told if it had come to its end, else lost and queued again."""
+    record = record_of(trial)
+    queued = _queued(record, plan.space)
+    folder = paths.work / str(record.number)
+    # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
+    outcome = read_outcome(folder) or Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
+    end_leftovers(folder)
+    if queued is None:
+        study.discard(record, "its parameters are incomplete or of another space")
+        return f"trial {record.number} was left by an earlier driver without its parameters: closed"
+    settings = plan.settings
+    job = plan.workload.prepare(
+        Suggestion(record.number, queued.params), settings.constants, script_environment(settings), settings.limits
+    )
+    study.adopt_running(queued)
+    told = study.tell(job, outcome)
+    if told.state == "COMPLETE":
+        return f"trial {record.number} had finished when the driver died: its result is kept"
+    return f"trial {record.number} was left by a driver that died: {told.status}, its parameters are queued again"
+
+
+def _sweep(work: Path) -> None:
+    """Every trial has been told by now: what a dead driver left of their folders can go."""
+    for folder in work.iterdir() if work.is_dir() else ():
+        remove_folder(folder)
+
+
+def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
+    params = _decoded(record, space)
+    return None if params is None else Queued(record.trial_id, record.number, params, record.kind, record.attempt)
+
+
+def _decoded(record: TrialRecord, space: SearchSpace) -> dict[str, Value] | None:
+    """The parameters as the script has them; None if they are not a whole configuration of this space."""
+    if record.params.keys() != set(space.names):
+        return None
+    try:
+        return {p.name: p.decode(record.params[p.name]) for p in space.parameters}
+    except SearchSpaceError:
+        return None
+
+
+def _has_baseline(study: Study) -> bool:
+    done = any(record.kind == "baseline" and record.state == "COMPLETE" for record in study.records())
+    return done or study.has_queued("baseline")

@@ -1,0 +1,111 @@
+"""From settings to everything that can be known before a trial: workload, space, constants, baseline; all mistakes at once.
+
+Nothing is started or written here: `optimize check` shows a plan, `optimize run` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimize.errors import OptimizeError, SettingsError
+from optimize.sampling import unfit
+from optimize.settings import Settings
+from optimize.trial import Value
+from optimize.workload import Workload, load_workload
+from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a study will do. `constants` are all the scripts' known values, the profile's over the scripts'."""
+
+    settings: Settings
+    workload: Workload
+    space: SearchSpace
+    constants: Mapping[str, Value]
+    baseline: Mapping[str, Value]
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Load and compare everything. Raises SettingsError with every problem found, before anything is started."""
+    problems: list[str] = []
+    workload, space = _load(settings, problems)
+    if space is not None and (problem := unfit(settings.sampler, space)):
+        problems.append(problem)
+    if workload is None or space is None:
+        raise SettingsError(*problems)
+    constants = {**workload.constants(), **settings.constants}
+    problems += workload.problems([*settings.constants, *(n for n in space.names if n not in settings.constants)])
+    known = [p for p in space.parameters if p.name in constants]
+    for parameter in known:
+        problems += _misfits(parameter, constants[parameter.name], settings, space)
+    problems += _bad_rules(space, constants, settings) if len(known) == len(space.parameters) else []
+    if problems:
+        raise SettingsError(*problems)
+    baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
+    return Plan(settings, workload, space, constants, baseline)
+
+
+def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, SearchSpace | None]:
+    workload, space = None, None
+    try:
+        workload = load_workload(settings.workload)
+    except OptimizeError as error:
+        problems += error.problems
+    try:
+        space = load_space(settings.search_space)
+    except SearchSpaceError as error:
+        problems += error.problems
+    return workload, space
+
+
+def _misfits(parameter: Parameter, now: Value, settings: Settings, space: SearchSpace) -> list[str]:
+    where = f"{space.path}: {parameter.name}"
+    lines = [
+        f"{where}: choice {choice!r} is not {_kind(now)}, the script has {parameter.name} = {now!r}. Use the script's type."
+        for choice in parameter.choices
+        if not _fits(choice, now)
+    ]
+    if not lines and now not in parameter.choices:
+        lines.append(
+            f"{where}: the baseline {now!r} is not among the choices. Add it, or set another baseline under "
+            f"[constants] in profile {settings.profile}."
+        )
+    return lines
+
+
+def _fits(choice: Value, now: Value) -> bool:
+    if isinstance(now, bool) or isinstance(choice, bool):
+        return type(choice) is type(now)
+    if isinstance(now, float):
+        return isinstance(choice, int | float)
+    if isinstance(now, tuple):
+        return isinstance(choice, tuple)
+    return now is None or type(choice) is type(now)
+
+
+def _kind(value: Value) -> str:
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string", tuple: "an array"}
+    return names.get(type(value), "of the script's type")
+
+
+def _bad_rules(space: SearchSpace, constants: Mapping[str, Value], settings: Settings) -> list[str]:
+    unknown = space.unknown_names(constants)
+    if unknown:
+        return [
+            f"{space.path}: rules: {name} is neither a parameter nor a constant of the script. Correct the rule."
+            for name in unknown
+        ]
+    try:
+        broken = space.broken_rules({name: constants[name] for name in space.names}, constants)
+        if broken:
+            return [
+                f"{space.path}: the baseline breaks the rule {rule.text} ({rule.why}). Change profile {settings.profile}."
+                for rule in broken
+            ]
+        if space.count_feasible(constants) == 0:
+            return [f"{space.path}: no configuration keeps every rule. Add choices or drop a rule."]
+    except SearchSpaceError as error:
+        return list(error.problems)
+    return []

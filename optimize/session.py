@@ -1,0 +1,71 @@
+"""One call of `optimize run`: opens everything in the right order, runs the loop, and leaves the views written.
+
+It knows how the rooms fit together and nothing of what happens inside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+
+from optimize.budget import Budget
+from optimize.display import Display
+from optimize.executors import open_executor
+from optimize.interruption import Interruption
+from optimize.loop import Loop
+from optimize.opening import open_study
+from optimize.plan import Plan
+from optimize.settings import Settings, script_environment
+from optimize.trial import Job, Slot, Suggestion
+from optimize.views import Views
+from storage import Artifacts, StudyPaths, TrialRecord, open_database, write_text
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the call ended: why, and every finished trial."""
+
+    reason: str
+    records: Sequence[TrialRecord]
+
+
+def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None]) -> Ended:
+    """Work on the plan's study until its budget is spent. Raises StudyAborted and what `open_study` raises."""
+    settings, metric = plan.settings, plan.workload.metric
+    env, paths = script_environment(settings), StudyPaths(settings.runs, settings.study)
+    paths.create()
+    with ExitStack() as stack:
+        database = stack.enter_context(closing(open_database(settings.storage or paths.database)))
+        for notice in database.notices:
+            say(notice)
+        data = prepare_data(plan, say)
+        study = stack.enter_context(open_study(database, paths, plan, data, say))
+        write_text(paths.settings_json, as_json(settings))
+        views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database))
+        stack.callback(views.write)
+        budget = Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
+        display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records)
+        interruption = stack.enter_context(Interruption(paths.stop_request))
+        stack.enter_context(display)
+
+        def prepare(suggestion: Suggestion) -> Job:
+            return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
+
+        executor = open_executor(settings.executor, tuple(slots), paths.work)
+        loop = Loop(study, executor, prepare, budget, (display, views), interruption, settings.keep_failed)
+        return Ended(loop.run(), study.records())
+
+
+def prepare_data(plan: Plan, say: Callable[[str], None]) -> str:
+    """Run the workload's preparation with the plan's constants; returns the data's fingerprint."""
+    settings = plan.settings
+    return plan.workload.prepare_data(settings.constants, settings.prepare_args, script_environment(settings), say)
+
+
+def as_json(settings: Settings) -> str:
+    kept = asdict(settings) | {"storage": None}  # a URL may hold a password
+    return json.dumps(kept, indent=2, default=str) + "\n"

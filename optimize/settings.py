@@ -1,0 +1,190 @@
+"""From profile, flags and environment to one frozen `Settings`, each value with its origin.
+
+The only file besides `executors/slots.py` that reads the environment. It opens nothing and starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from optimize.errors import SettingsError
+from optimize.executors.slots import Device
+from optimize.toml_table import Table
+from optimize.trial import Limits, Value
+
+PROFILES = Path(__file__).parent / "profiles"
+STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
+# What a training script needs of the machine; API keys and the storage URL are not among it.
+ENV_PASS = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "SHELL",
+    "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "CUDA_HOME", "CUDA_PATH", "CUDA_DEVICE_ORDER", "ROCM_PATH", "NCCL_DEBUG", "UV_CACHE_DIR", "UV_PYTHON",
+    "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "OPENBLAS_CORETYPE",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one call of `optimize run` is told. `origins` says for each field where its value comes from."""
+
+    profile: str = "cpu"
+    study: str = ""
+    workload: str = "gpt"
+    search_space: str = "cpu"
+    sampler: str = "auto"
+    seed: int = 0
+    trials: int | None = None  # COMPLETE and PRUNED, the baseline included; None: no limit
+    hours: float | None = None
+    max_consecutive_failures: int = 5
+    executor: str = "local"
+    device: str = "cpu"
+    slots: int | None = None  # None: as many as the machine has
+    gpus: str | None = None
+    constants: Mapping[str, Value] = field(default_factory=dict)
+    prepare_args: tuple[str, ...] = ()
+    env_pass: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    keep_failed: bool = False
+    runs: Path = Path("runs")
+    storage: str | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_settings(
+    profile: str, why: str, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings of this call; flags that are None were not given. Precedence: flag, environment, profile, default.
+
+    Raises SettingsError with every problem of the profile and the flags.
+    """
+    problems: list[str] = []
+    path = _profile_path(profile)
+    settings = _from_profile(Settings(profile=profile), path, problems)
+    origins = {f.name: f"profile {profile}" if _differs(settings, f.name) else "default" for f in fields(Settings)}
+    origins["profile"] = why
+    given = {name: value for name, value in flags.items() if value is not None}
+    problems += _bad_flags(given)
+    settings = replace(settings, **given)  # type: ignore[arg-type]
+    origins.update(dict.fromkeys(given, "flag"))
+    settings, origins = _fill(settings, origins, environ if environ is not None else os.environ)
+    if problems:
+        raise SettingsError(*problems)
+    return replace(settings, origins=origins)
+
+
+def script_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a script gets of our environment: the allow-list above and the profile's `env_pass`."""
+    environ = environ if environ is not None else os.environ
+    return {name: environ[name] for name in (*ENV_PASS, *settings.env_pass) if name in environ} | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def pick_profile(device: Device) -> tuple[str, str]:
+    """The profile for the machine we are on, and why."""
+    for profile, least_gb in (("h100", 70), ("gpu", 20), ("colab", 0)):
+        if device.kind == "cuda" and device.memory_mb >= least_gb * 1000:
+            return profile, f"this machine has {device.name}, {device.memory_mb / 1000:.0f} GB"
+    return "cpu", device.note or "this machine has no NVIDIA GPU"
+
+
+def storage_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The database that was named by flag or environment. Raises SettingsError for a password in a flag."""
+    problems = _bad_flags({"storage": flag})
+    if problems:
+        raise SettingsError(*problems)
+    return flag or environ.get(STORAGE_VARIABLE)
+
+
+def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's own choices are remembered."""
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that ship with this package."""
+    return sorted(path.stem for path in PROFILES.glob("*.toml"))
+
+
+def _profile_path(profile: str) -> Path:
+    path = Path(profile).expanduser() if "/" in profile else PROFILES / f"{profile}.toml"
+    if not path.is_file():
+        raise SettingsError(
+            f"{profile}: no such profile. Use one of ours ({', '.join(profiles())}) or a path with a slash."
+        )
+    return path
+
+
+def _from_profile(settings: Settings, path: Path, problems: list[str]) -> Settings:
+    table = Table.read(path, problems)
+    slots, limits = table.table("slots"), table.table("limits")
+    settings = replace(
+        settings,
+        workload=table.text("workload", settings.workload),
+        search_space=table.text("search_space", settings.search_space),
+        sampler=table.text("sampler", settings.sampler),
+        executor=table.text("executor", settings.executor),
+        trials=table.integer("trials", settings.trials),
+        hours=table.number("hours", settings.hours),
+        max_consecutive_failures=table.integer("max_consecutive_failures", 5) or 5,
+        prepare_args=table.words("prepare_args", ()),
+        env_pass=table.words("env_pass", ()),
+        constants=table.literals("constants"),
+        device=slots.text("device", settings.device),
+        slots=slots.integer("count", None),
+        limits=_limits(limits),
+    )
+    for each in (table, slots, limits):
+        each.finish()
+    return settings
+
+
+def _limits(table: Table) -> Limits:
+    defaults = Limits()
+    return Limits(
+        total_s=table.number("total_s", defaults.total_s),
+        startup_s=table.number("startup_s", defaults.startup_s),
+        grace_s=table.number("grace_s", defaults.grace_s) or defaults.grace_s,
+        disk_mb=table.number("disk_mb", defaults.disk_mb),
+        log_mb=table.number("log_mb", defaults.log_mb) or defaults.log_mb,
+    )
+
+
+def _differs(settings: Settings, name: str) -> bool:
+    return bool(getattr(settings, name) != getattr(Settings(), name))
+
+
+def _bad_flags(given: Mapping[str, object]) -> list[str]:
+    lines = []
+    for name in ("trials", "hours", "slots"):
+        value = given.get(name)
+        if isinstance(value, int | float) and value <= 0:
+            lines.append(f"--{name}: {value} is not above 0. Give a positive number or leave it out.")
+    storage = given.get("storage")
+    if isinstance(storage, str) and _has_password(storage):
+        lines.append(
+            f"--storage: a URL with a password would show in the process list. Set {STORAGE_VARIABLE} instead."
+        )
+    return lines
+
+
+def _has_password(url: str) -> bool:
+    authority = url.partition("://")[2].partition("/")[0]
+    return ":" in authority.rpartition("@")[0] or "password=" in url
+
+
+def _fill(settings: Settings, origins: dict[str, str], environ: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    if settings.storage is None and environ.get(STORAGE_VARIABLE):
+        settings = replace(settings, storage=environ[STORAGE_VARIABLE])
+        origins["storage"] = f"environment {STORAGE_VARIABLE}"
+    if not settings.study:
+        profile, workload = Path(settings.profile).stem, Path(settings.workload).resolve().name
+        settings = replace(settings, study=f"{workload}-{profile}")
+        origins["study"] = "workload and profile"
+    return settings, origins

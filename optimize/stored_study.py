@@ -1,0 +1,119 @@
+"""A study as it lies in the database, looked at and exported without driving it: for status, show, export, stop and clean.
+
+It changes no trial; `study.py` does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimize.errors import StudyError
+from optimize.interruption import request_stop
+from optimize.opening import BASELINE
+from optimize.trial import Metric
+from optimize.views import write_views
+from storage import Artifacts, Database, StudyPaths, TrialRecord, holder_of, read_records, replace_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One line about a study; counted in the database, no trial is loaded."""
+
+    name: str
+    counts: Mapping[str, int]
+    best: float | None
+    driver: str  # who works on it now, "" if nobody
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """Everything that was kept of one study. `runs` is the folder of its files."""
+
+    name: str
+    metric: Metric
+    baseline: Mapping[str, object]  # as stored: tuples are text
+    paths: StudyPaths
+    database: Database
+    study_id: int
+
+    def records(self) -> list[TrialRecord]:
+        """Every trial, the running ones included, by number."""
+        return read_records(self.database, self.study_id)
+
+    def record(self, number: int) -> TrialRecord:
+        """Raises StudyError if there is no such trial."""
+        for record in self.records():
+            if record.number == number:
+                return record
+        raise StudyError(f"study {self.name}: there is no trial {number}. `optimize status` lists those there are.")
+
+    def texts(self, record: TrialRecord) -> dict[str, str]:
+        """What the trial left, by file name."""
+        artifacts = self._artifacts()
+        return {name: artifacts.read(record.trial_id, name) for name in artifacts.names(record.trial_id)}
+
+    def write_views(self) -> Sequence[Path]:
+        """Write the tables and best/ again; returns what was written."""
+        self.paths.create()
+        return write_views(self.paths, self.records(), self.metric, self._artifacts())
+
+    def export_trial(self, number: int, to: Path) -> Sequence[Path]:
+        """The scripts and everything else that a trial left, into a new folder. Raises StudyError if it exists."""
+        texts = self.texts(self.record(number))
+        if to.exists():
+            raise StudyError(f"{to}: exists already. Name a folder that does not; nothing was written.")
+        replace_folder(to, texts)  # which refuses names that would leave the folder
+        return [to / name for name in texts]
+
+    def request_stop(self, now: bool) -> str:
+        """Ask the driver to stop; returns what was done. Raises StudyError if nobody drives the study."""
+        holder = holder_of(self.database, self.study_id)
+        if holder is None:
+            raise StudyError(f"study {self.name}: nobody works on it. There is nothing to stop.")
+        request_stop(self.paths.stop_request, now)
+        how = "its running trials are cancelled and queued again" if now else "it ends after its running trials"
+        return f"study {self.name}: process {holder.pid} on {holder.host} was asked to stop; {how}"
+
+    def delete(self) -> None:
+        """Trials, artifacts and files. Raises StudyError while somebody drives the study."""
+        holder = holder_of(self.database, self.study_id)
+        if holder is not None:
+            raise StudyError(f"study {self.name}: process {holder.pid} on {holder.host} works on it. Stop it first.")
+        self._artifacts().delete_study(self.name)
+        shutil.rmtree(self.paths.folder, ignore_errors=True)
+
+    def _artifacts(self) -> Artifacts:
+        return Artifacts(self.paths.artifacts, self.database)
+
+
+def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
+    """The named study, or the only one there is. Raises StudyError naming those there are."""
+    names = database.study_names()
+    if name is None and len(names) == 1:
+        name = names[0]
+    study_id = database.find_study(name) if name is not None else None
+    if name is None or study_id is None:
+        what = f"study {name}: there is none of that name" if name else "--study: which one?"
+        there = (
+            f"There are {', '.join(sorted(names))}" if names else f"{database.where} holds no study yet: make optimize"
+        )
+        raise StudyError(f"{what}. {there}.")
+    baseline = database.study_attrs(study_id).get(BASELINE, {})
+    return StoredStudy(
+        name, Metric(*database.objective(study_id)), baseline, StudyPaths(runs, name), database, study_id
+    )
+
+
+def overview(database: Database) -> list[Overview]:
+    """All studies, a line each."""
+    lines = []
+    for name in sorted(database.study_names()):
+        study_id = database.find_study(name)
+        assert study_id is not None
+        best, holder = database.best_trial(study_id), holder_of(database, study_id)
+        driver = f"{holder.host}, process {holder.pid}" if holder else ""
+        lines.append(Overview(name, database.counts(study_id), best.value if best else None, driver))
+    return lines

@@ -1,0 +1,238 @@
+"""A persistent study while one driver works on it: ask for parameters, report progress, tell endings.
+
+Here is the one table that says what each ending means for the sampler and the parameters. It starts no process, it prints nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from math import isfinite
+from typing import Any, Literal
+
+from optimize.sampling import Sampler
+from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
+from search_spaces import SearchSpace
+from storage import (
+    Artifacts,
+    Database,
+    Lease,
+    TrialRecord,
+    ending_attrs,
+    make_patch,
+    origin_attrs,
+    params_text,
+    record_of,
+)
+
+CURVE_PERCENTS = (
+    5,
+    10,
+    20,
+    30,
+    45,
+    60,
+    75,
+    90,
+)  # at most 8: every intermediate value costs a write, and loading time for ever
+
+
+class Again(Enum):
+    """Whether parameters go back into the queue."""
+
+    NEVER = "never"
+    ONCE = "once"  # a second ending of the same kind stands
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What an ending is told as (Optuna's state) and whether its parameters are tried again."""
+
+    state: Literal["COMPLETE", "PRUNED", "FAIL"]
+    again: Again = Again.NEVER
+
+
+# PRUNED teaches the sampler that the *parameters* are bad; FAIL teaches nothing, because the *world* may be.
+CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
+    TrialStatus.COMPLETE: Consequence("COMPLETE"),
+    TrialStatus.OUT_OF_MEMORY: Consequence("PRUNED"),
+    TrialStatus.DIVERGED: Consequence("PRUNED"),
+    TrialStatus.INFEASIBLE: Consequence("PRUNED"),
+    TrialStatus.TIMED_OUT: Consequence("PRUNED"),
+    TrialStatus.HOPELESS: Consequence("PRUNED"),
+    TrialStatus.SILENT: Consequence("FAIL", Again.ONCE),
+    TrialStatus.CRASHED: Consequence("FAIL", Again.ONCE),
+    TrialStatus.ENVIRONMENT: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.CANCELLED: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.LOST: Consequence("FAIL", Again.ALWAYS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A WAITING trial of the database."""
+
+    trial_id: int
+    number: int
+    params: Mapping[str, Value]
+    kind: str
+    attempt: int
+
+
+class Study:
+    """The driver's handle. `open_study` in `opening.py` makes one; one thread uses it."""
+
+    def __init__(
+        self, database: Database, study_id: int, name: str, space: SearchSpace, sampler: Sampler, artifacts: Artifacts,
+        originals: Mapping[str, str], lease: Lease,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self._database, self._study_id, self._lease = database, study_id, lease
+        self._space, self._sampler, self._artifacts, self._originals = space, sampler, artifacts, originals
+        self._queue: deque[Queued] = deque()
+        self._running: dict[int, Queued] = {}
+        self._records: dict[int, TrialRecord] = {}
+        self._requeued: set[int] = set()  # trials whose parameters have gone back into the queue
+        self._percents: dict[int, int] = {}  # trial number -> last percent reported
+
+    def records(self) -> Sequence[TrialRecord]:
+        """Every finished trial, in the order of their numbers."""
+        return [self._records[number] for number in sorted(self._records)]
+
+    def proven(self) -> bool:
+        """Whether the script has ever completed in this study."""
+        return any(record.state == "COMPLETE" for record in self._records.values())
+
+    def has_queued(self, kind: str) -> bool:
+        return any(trial.kind == kind for trial in self._queue)
+
+    def ask(self) -> Suggestion:
+        """What to try next: queued parameters first, then the sampler's. Raises SpaceExhausted.
+
+        The trial exists in the database, RUNNING and with all its parameters, before this returns.
+        """
+        trial = self._start_queued() or self._start_proposed()
+        self._running[trial.number] = trial
+        return Suggestion(trial.number, dict(trial.params))
+
+    def report(self, progress: Progress) -> None:
+        """Keep the train loss at fixed percents of the budget, which the dashboard draws as a curve."""
+        percent = max((p for p in CURVE_PERCENTS if p <= 100 * progress.fraction), default=0)
+        if progress.loss is None or not isfinite(progress.loss) or percent <= self._percents.get(progress.number, 0):
+            return
+        self._percents[progress.number] = percent
+        self._database.report(self._running[progress.number].trial_id, percent, progress.loss)
+
+    def tell(self, job: Job, outcome: Outcome) -> TrialRecord:
+        """Close a trial for good: artifacts on the disk, then queue, attributes and state in one transaction."""
+        trial = self._running[job.number]
+        consequence = CONSEQUENCES[outcome.status]
+        value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
+        kept = self._artifacts.write(self._keepsakes(job, outcome))
+        queued = None
+        with self._database.transaction():
+            told = self._database.finish_trial(
+                trial.trial_id, consequence.state, value, attrs=_attrs(job, outcome), artifacts=kept
+            )
+            if told and self._again(trial, consequence):  # not if a person has told it otherwise, in the dashboard
+                attempt = trial.attempt + (consequence.again is Again.ONCE)
+                queued = self._create("WAITING", trial.params, trial.kind, attempt, requeue_of=trial.number)
+        del self._running[job.number]
+        self._percents.pop(job.number, None)
+        if queued is not None:
+            self.adopt_queued(queued)
+            self._requeued.add(trial.number)
+        record = self._remember(trial.number)
+        self._sampler.finished(trial.number, record.state, record.value)
+        return record
+
+    def renew(self) -> None:
+        """Say that this driver is alive. Raises LeaseLostError if another one has taken the study over."""
+        self._lease.renew()
+
+    def enqueue(self, params: Mapping[str, Value], kind: str) -> None:
+        """Put parameters at the end of the queue."""
+        self.adopt_queued(self._create("WAITING", params, kind))
+
+    def adopt_queued(self, trial: Queued) -> None:
+        """A WAITING trial of the database joins the queue; the baseline goes first, since all else is measured by it."""
+        if trial.kind == "baseline":
+            self._queue.appendleft(trial)
+        else:
+            self._queue.append(trial)
+
+    def adopt_running(self, trial: Queued) -> None:
+        """A RUNNING trial that an earlier driver left: to be told like any other."""
+        self._running[trial.number] = trial
+
+    def adopt_finished(self, record: TrialRecord) -> None:
+        self._records[record.number] = record
+
+    def discard(self, record: TrialRecord, why: str) -> None:
+        """Close a trial that cannot be told: another program's, or one without its parameters."""
+        self._database.finish_trial(record.trial_id, "FAIL", attrs=ending_attrs(TrialStatus.LOST, reason=why))
+        self._remember(record.number)
+
+    def adopt_requeue(self, number: int) -> None:
+        """The parameters of trial `number` are in the queue already, whatever becomes of the trial itself."""
+        self._requeued.add(number)
+
+    def _start_queued(self) -> Queued | None:
+        while self._queue:
+            trial = self._queue.popleft()
+            if self._database.start_waiting(trial.trial_id):
+                self._sampler.started(trial.number, trial.params)
+                return trial
+        return None
+
+    def _start_proposed(self) -> Queued:
+        trial = self._create("RUNNING", self._sampler.propose(), "sampler")
+        self._sampler.started(trial.number, trial.params)
+        return trial
+
+    def _create(
+        self, state: Literal["RUNNING", "WAITING"], params: Mapping[str, Value], kind: str, attempt: int = 1,
+        requeue_of: int | None = None,
+    ) -> Queued:  # fmt: skip
+        created = self._database.create_trial(
+            self._study_id,
+            state=state,
+            params={p.name: p.encode(params[p.name]) for p in self._space.parameters},
+            choices={p.name: p.stored_choices for p in self._space.parameters},
+            attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of),
+        )
+        return Queued(created.trial_id, created.number, params, kind, attempt)
+
+    def _again(self, trial: Queued, consequence: Consequence) -> bool:
+        if trial.number in self._requeued:
+            return False
+        return consequence.again is Again.ALWAYS or (consequence.again is Again.ONCE and trial.attempt == 1)
+
+    def _keepsakes(self, job: Job, outcome: Outcome) -> dict[str, str]:
+        kept = {
+            **job.files,
+            "train.patch": make_patch(self._originals, job.files),
+            "params.toml": params_text(job.params, job.number),
+            "log.txt": outcome.log,
+        }
+        curve = "".join(f"{fraction:.4f},{loss:.6f}\n" for fraction, loss in outcome.curve)
+        return kept | ({"curve.csv": "fraction,train_loss\n" + curve} if curve else {})
+
+    def _remember(self, number: int) -> TrialRecord:
+        trial = self._database.find_trial(self._study_id, number)
+        assert trial is not None
+        record = record_of(trial)
+        self._records[number] = record
+        return record
+
+
+def _attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:
+    script = hashlib.sha256(repr(sorted(job.files.items())).encode()).hexdigest()[:16]
+    return ending_attrs(
+        outcome.status, reason=outcome.reason, seconds=outcome.seconds, slot=outcome.slot, script=script,
+        summary=outcome.summary,
+    )  # fmt: skip

@@ -1,0 +1,287 @@
+"""Studies, trials and plans as text for a terminal.
+
+Values in, renderables out: it opens nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from optimize.doubts import baseline_of, doubts
+from optimize.plan import Plan
+from optimize.settings import Settings
+from optimize.stored_study import Overview, StoredStudy
+from optimize.trial import Metric, Slot
+from storage import TrialRecord, best_record
+
+_COLOURS = {"COMPLETE": "default", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan", "WAITING": "dim"}
+PARAMS_SHOWN = 6
+LOG_LINES = 15
+LONG_S = 900.0  # a laptop's owner would rather be told
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `42 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+
+
+def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown: int = PARAMS_SHOWN) -> str:
+    """The parameters in which a trial differs from the baseline, `DEPTH=3 MATRIX_LR=0.02`."""
+    # compared as text, because a stored tuple is text
+    differing = [
+        f"{name}={_short(value)}" for name, value in params.items() if _short(value) != _short(baseline.get(name))
+    ]
+    if not differing:
+        return "the baseline's parameters"
+    more = len(differing) - shown
+    return " ".join(differing[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def trial_line(
+    record: TrialRecord,
+    best_before: TrialRecord | None,
+    metric: Metric,
+    baseline: Mapping[str, object],
+    but: Sequence[str] = (),
+) -> Text:
+    """One ended trial on one line."""
+    line = Text(f"{record.number:>5}  ")
+    took = duration(record.seconds or 0.0)
+    what = "again" if record.requeue_of is not None else record.kind
+    params = ("" if what == "sampler" else f"{what}: ") + changes(record.params, baseline)
+    if record.value is not None:
+        is_best = best_before is None or metric.better(record.value, best_before.value or 0.0)
+        line.append(f"{record.value:.6f}", style="bold green" if is_best else "")
+        line.append(f"  {_versus(record.value, best_before, is_best):<13}", style="green" if is_best else "dim")
+        line.append(f"{took:>10}  {params}", style="" if is_best else "dim")
+        return line.append("".join(f"  (but: {doubt})" for doubt in but), style="yellow")
+    line.append(f"{record.status or record.state.lower():<23}", style=_COLOURS[record.state])
+    line.append(f"{took:>10}  {params}", style="dim")
+    return line.append(f"\n{'':>7}{record.reason}", style=_COLOURS[record.state])
+
+
+def study_table(records: Sequence[TrialRecord], metric: Metric, baseline: Mapping[str, object], last: int) -> Table:
+    """The latest `last` trials, the best one marked."""
+    best = best_record(records, metric.direction)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title, justify in (("trial", "right"), (metric.name, "right"), ("ending", "left"), ("took", "right")):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("parameters", overflow="fold")
+    for record in records[-last:]:
+        style = "bold green" if record is best else _COLOURS[record.state]
+        value = "" if record.value is None else f"{record.value:.6f}"
+        ending = "best" if record is best else record.status or record.state.lower()
+        table.add_row(
+            str(record.number),
+            value,
+            ending,
+            duration(record.seconds or 0.0),
+            changes(record.params, baseline),
+            style=style,
+        )
+    return table
+
+
+def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
+    """What is about to happen, in a few lines: which profile and why, the space, the slots, how long it will take."""
+    settings, space = plan.settings, plan.space
+    feasible = space.count_feasible(plan.constants)
+    devices = ", ".join(sorted({slot.device for slot in slots}))
+    limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C or `make stop` ends it"
+    return [
+        f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}",
+        f"space {space.name}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
+        + (f", {_count(feasible)} feasible" if feasible is not None else ""),
+        f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
+        *_duration_lines(plan, max(len(slots), 1)),
+    ]
+
+
+def _duration_lines(plan: Plan, slots: int) -> list[str]:
+    """How long it will take, where that can be told; and how to shrink what a CPU would take long for."""
+    settings, one = plan.settings, plan.workload.duration_s(plan.constants)
+    if one is None or settings.trials is None:
+        return []
+    seconds = one * -(-settings.trials // slots)
+    lines = [f"about {duration(seconds)} for {settings.trials} trials of {duration(one)}"]
+    if settings.device == "cpu" and seconds > LONG_S:
+        fewer = max(2, int(settings.trials * LONG_S / seconds))
+        lines.append(
+            f"shorter: TRIALS={fewer}, or a smaller budget under [constants] in a profile of your own (PROFILE=./my.toml)"
+        )
+    return lines
+
+
+def check_report(plan: Plan, slots: Sequence[Slot]) -> RenderableType:
+    """Everything that `optimize check` shows."""
+    dead = [
+        f"  {name} = {value!r}: no rule ever lets it through" for name, value in plan.space.dead_choices(plan.constants)
+    ]
+    return Group(
+        *map(Text, plan_lines(plan, slots)),
+        Text("\nchoices that can never be used:\n" + "\n".join(dead), style="yellow") if dead else Text(""),
+        Text("settings", style="bold"),
+        _settings_table(plan),
+        Text("\nparameters (the baseline marked)", style="bold"),
+        _space_table(plan),
+        Text("\nslots", style="bold"),
+        *(Text(f"  {slot.name}  {slot.device}") for slot in slots),
+    )
+
+
+def overview_table(studies: Sequence[Overview]) -> RenderableType:
+    """All studies, a line each."""
+    if not studies:
+        return Text("no study yet: make optimize")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title, justify in (
+        ("study", "left"),
+        ("complete", "right"),
+        ("pruned", "right"),
+        ("failed", "right"),
+        ("best", "right"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("driven by")
+    for study in studies:
+        counts = (str(study.counts[state]) for state in ("COMPLETE", "PRUNED", "FAIL"))
+        table.add_row(study.name, *counts, "" if study.best is None else f"{study.best:.6f}", study.driver or "nobody")
+    return table
+
+
+def end_report(plan: Plan, reason: str, records: Sequence[TrialRecord]) -> RenderableType:
+    """Why it ended, what was found, and how to go on."""
+    metric, settings = plan.workload.metric, plan.settings
+    best = best_record(records, metric.direction)
+    baseline = baseline_of(records)
+    lines = [Text(f"study {settings.study}: {reason}", style="bold")]
+    if best is not None and best.value is not None:
+        gain = (
+            f", the baseline {baseline.value:.6f} ({best.value - baseline.value:+.6f})"
+            if baseline and baseline.value
+            else ""
+        )
+        lines += [
+            Text(f"best {metric.name} {best.value:.6f} in trial {best.number}{gain}", style="green"),
+            Text(f"  {changes(best.params, baseline.params if baseline else {}, shown=99)}"),
+            *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
+            Text(
+                f"  runnable: {settings.runs / settings.study / 'best'}    more: optimize show {best.number}",
+                style="dim",
+            ),
+        ]
+    more = f" TRIALS={2 * settings.trials}" if settings.trials else ""
+    lines.append(Text(f"  go on:    make optimize{_variables(settings)}{more}    look: make dashboard", style="dim"))
+    return Group(*lines)
+
+
+def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
+    """Everything about one trial."""
+    texts, metric = stored.texts(record), stored.metric
+    value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
+    facts = "  ".join(f"{key} {_short(value)}" for key, value in record.summary.items())
+    folder = f"trial-{record.number}"
+    again = (
+        f"optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && python train.py"
+    )
+    return Group(
+        Text(
+            f"trial {record.number}   {record.status or record.state.lower()}{value}   {duration(record.seconds or 0)}",
+            style="bold",
+        ),
+        Text(record.reason, style=_COLOURS[record.state]),
+        _params_table(record, stored.baseline),
+        Text(facts, style="dim"),
+        *_section("patch", Syntax(texts.get("train.patch", ""), "diff", background_color="default", word_wrap=True)),
+        *_section("train loss", Text(_sparkline(record.curve))),
+        *_section(
+            "log, its last lines",
+            Text("\n".join(visible(texts.get("log.txt", "")).splitlines()[-LOG_LINES:]), style="dim"),
+        ),
+        *_section("train it again", Text(again)),
+    )
+
+
+def _section(title: str, content: RenderableType) -> tuple[RenderableType, ...]:
+    return Text(f"\n{title}", style="bold"), Padding(content, (0, 2))
+
+
+def _params_table(record: TrialRecord, baseline: Mapping[str, object]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in record.params.items():
+        before = _short(baseline.get(name))
+        changed = _short(value) != before
+        note = f"baseline {before}" if changed else ""
+        table.add_row(f"  {name}", _short(value), note, style="bold" if changed else "dim")
+    return table
+
+
+def _sparkline(curve: Mapping[int, float]) -> str:
+    """`5% 6.81  10% 5.92 ...`: the train loss at percents of the budget."""
+    return "  ".join(f"{percent}% {loss:.3f}" for percent, loss in curve.items()) or "none was printed"
+
+
+def _variables(settings: Settings) -> str:
+    """The make variables that lead back to this study."""
+    given = {"STUDY": "study", "PROFILE": "profile", "WORKLOAD": "workload", "SPACE": "search_space"}
+    return "".join(
+        f" {name}={getattr(settings, field)}" for name, field in given.items() if settings.origins.get(field) == "flag"
+    )
+
+
+def visible(text: str) -> str:
+    """Text from a script without the power to steer a terminal: lines stay lines, other control characters are shown."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in lines)
+
+
+def _settings_table(plan: Plan) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, origin in plan.settings.origins.items():
+        value = getattr(plan.settings, name)
+        if name == "storage" and value:
+            value = "a database by URL"  # it may hold a password
+        if name in ("constants", "limits"):
+            for key, each in value.items() if isinstance(value, Mapping) else asdict(value).items():
+                table.add_row(f"  {name}.{key}", "none" if each is None else str(each), Text(origin, style="dim"))
+        elif name != "origins":
+            table.add_row(f"  {name}", "none" if value is None else str(value), Text(origin, style="dim"))
+    return table
+
+
+def _space_table(plan: Plan) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for parameter in plan.space.parameters:
+        choices = Text()
+        for choice in parameter.choices:
+            style = "bold green" if choice == plan.baseline[parameter.name] else ""
+            choices.append(f"[{_short(choice)}]" if style else _short(choice), style=style).append("  ")
+        table.add_row(f"  {parameter.name}", choices)
+    return table
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**7 else f"{number:.1e}"
+
+
+def _versus(value: float, best: TrialRecord | None, is_best: bool) -> str:
+    if best is None or best.value is None:
+        return "first"
+    return f"{'best ' if is_best else ''}{value - best.value:+.6f}".strip()
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")

@@ -1,0 +1,19 @@
+"""Who looks on while a study runs, such as the terminal or the files on disk; called by the loop, in its thread."""
+
+from __future__ import annotations
+
+from optimize.trial import Job, Progress
+from storage import TrialRecord
+
+
+class Watch:
+    """Overrides what interests it."""
+
+    def on_start(self, job: Job) -> None: ...
+
+    def on_progress(self, progress: Progress) -> None: ...
+
+    def on_trial_end(self, record: TrialRecord) -> None: ...
+
+    def on_tick(self) -> None:
+        """About once a second, and after every event."""

@@ -1,0 +1,239 @@
+"""A workload: a folder with a training script, read and never written; it turns parameters into jobs.
+
+It knows the script's constants and files, how data is prepared and which metric is reported; not where or how a job runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimize import render
+from optimize.errors import RenderError, WorkloadError
+from optimize.render import Constant
+from optimize.summary import parse_summary
+from optimize.toml_table import Table
+from optimize.trial import Job, Limits, Metric, Suggestion, Value
+from search_spaces import Expression, SearchSpaceError, parse_expression
+
+OURS = Path(__file__).parent / "workloads"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A training script and what it needs; `files` maps a path inside the folder to its text."""
+
+    name: str
+    folder: Path
+    script: str
+    files: Mapping[str, str]
+    command: tuple[str, ...]
+    prepare_command: tuple[str, ...]  # empty: nothing to prepare
+    metric: Metric
+    duration: Expression | None = None  # seconds a trial takes, in terms of the scripts' constants
+
+    def constants(self) -> dict[str, Value]:
+        """The script's constants whose value is a literal or arithmetic on literals: name -> value."""
+        values = {}
+        for name, (_, constant) in self._owners().items():
+            with suppress(SearchSpaceError):  # names or calls: not to be known without running the script
+                values[name] = _value(constant.expression)
+        return values
+
+    def duration_s(self, constants: Mapping[str, Value]) -> float | None:
+        """About how long one trial takes, if workload.toml says how to tell."""
+        seconds = self.duration.evaluate(constants) if self.duration else None
+        return float(seconds) if isinstance(seconds, int | float) else None
+
+    def problems(self, names: Iterable[str]) -> list[str]:
+        """One line for each of `names` that cannot be written into the scripts, or whose present value cannot be read."""
+        owners, values = self._owners(), self.constants()
+        lines = []
+        for name in names:
+            if name not in owners:
+                lines.append(self._why_not(name))
+            elif name not in values:
+                file, constant = owners[name]
+                lines.append(
+                    f"{self.folder / file}:{constant.line}: {name}: `{constant.expression}` is not a literal. "
+                    "Give it a plain value, so that the baseline is known."
+                )
+        return lines
+
+    def render(self, values: Mapping[str, Value]) -> dict[str, str]:
+        """Every file with `values` written over its constants. Raises RenderError naming all that cannot be."""
+        problems = self.problems(values)
+        if problems:
+            raise RenderError(*problems)
+        owners = self._owners()
+        rendered = {}
+        for file, text in self.files.items():
+            mine = {name: value for name, value in values.items() if owners[name][0] == file}
+            rendered[file] = render.render(text, mine, str(self.folder / file)) if mine else text
+        return rendered
+
+    def prepare(
+        self, suggestion: Suggestion, constants: Mapping[str, Value], env: Mapping[str, str], limits: Limits
+    ) -> Job:
+        """The job that trains `suggestion`: the profile's constants over the script's, the parameters over both."""
+        files = self.render({**constants, **suggestion.params})
+        return Job(suggestion.number, dict(suggestion.params), files, self.command, dict(env), self.metric, limits)
+
+    def prepare_data(
+        self,
+        constants: Mapping[str, Value],
+        arguments: Iterable[str],
+        env: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> str:
+        """Run the workload's own preparation, which does nothing when all is there; returns its data fingerprint ("" if none).
+
+        Raises WorkloadError when the command fails.
+        """
+        if not self.prepare_command:
+            return ""
+        argv = [sys.executable if word == "{python}" else word for word in (*self.prepare_command, *arguments)]
+        with tempfile.TemporaryDirectory(prefix="optimize-prepare-") as folder:
+            write_files(Path(folder), self.render(constants))
+            summary = parse_summary(_run_aloud(argv, Path(folder), env, say))
+        if summary:
+            say("data: " + ", ".join(f"{key} {value}" for key, value in summary.items()))
+        return str(summary.get("data_fingerprint", ""))
+
+    def fingerprint(self) -> str:
+        """Hash of the scripts' syntax trees, of the files that are not Python, and of the command."""
+        digest = hashlib.sha256(repr((self.command, self.prepare_command)).encode())
+        for file, text in sorted(self.files.items()):
+            tree = render.syntax_fingerprint(text, str(self.folder / file)) if file.endswith(".py") else text
+            digest.update(f"{file}\0{tree}\0".encode())
+        return digest.hexdigest()[:16]
+
+    def _owners(self) -> dict[str, tuple[str, Constant]]:
+        """Constant name -> (file, constant), for names that one file alone assigns. The script's own constants win."""
+        owners: dict[str, tuple[str, Constant]] = {}
+        for file in sorted(self._python_files(), key=lambda f: f != self.script):
+            for name, constant in render.read_constants(self.files[file], str(self.folder / file)).items():
+                owners.setdefault(name, (file, constant))
+        return owners
+
+    def _why_not(self, name: str) -> str:
+        reasons = [render.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
+        return next((line for line in reasons if "has no such constant" not in line), reasons[0])
+
+    def _python_files(self) -> list[str]:
+        return sorted((f for f in self.files if f.endswith(".py")), key=lambda f: f != self.script)
+
+
+def load_workload(name_or_path: str) -> Workload:
+    """A bare name is one of ours, anything with a slash is a folder. Raises WorkloadError with every problem found."""
+    folder = Path(name_or_path).expanduser() if "/" in name_or_path else OURS / name_or_path
+    if not folder.is_dir():
+        raise WorkloadError(
+            f"{name_or_path}: no such workload. Use one of ours ({', '.join(ours())}) or a path with a slash."
+        )
+    problems: list[str] = []
+    path = folder / "workload.toml"
+    table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)
+    files = _read_files(folder, table.words("files", ("*.py",)), problems)
+    has_prepare = table.has("prepare") or "prepare.py" in files
+    workload = Workload(
+        name=folder.resolve().name,
+        folder=folder,
+        script=table.text("script", "train.py"),
+        files=files,
+        command=table.words("command", ("{python}", "train.py")),
+        prepare_command=table.words("prepare", ("{python}", "prepare.py")) if has_prepare else (),
+        metric=Metric(table.text("metric", "val_bpb"), table.text("direction", "minimize")),
+        duration=_expression(table, "duration_s"),
+    )
+    table.finish()
+    problems += _what_is_wrong(workload)
+    if problems:
+        raise WorkloadError(*problems)
+    return workload
+
+
+def ours() -> list[str]:
+    """Names of the workloads that ship with this package."""
+    return sorted(path.name for path in OURS.iterdir() if (path / "train.py").exists())
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+
+
+def _what_is_wrong(workload: Workload) -> list[str]:
+    lines = []
+    if workload.script not in workload.files:
+        lines.append(
+            f"{workload.folder}: there is no {workload.script}. Name the training script in workload.toml (script = ...)."
+        )
+    if workload.metric.direction not in ("minimize", "maximize"):
+        lines.append(f"{workload.folder}: direction: {workload.metric.direction!r}. Use minimize or maximize.")
+    return lines
+
+
+def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) -> dict[str, str]:
+    files = {}
+    root = folder.resolve()
+    for pattern in patterns:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            problems.append(f"{folder}: files: {pattern!r} leaves the folder. Name files inside it.")
+            continue
+        for path in sorted(folder.glob(pattern)):
+            if not path.is_file() or not path.resolve().is_relative_to(root):
+                continue
+            try:
+                # newline="" keeps CRLF: a file that is not changed travels byte for byte
+                with path.open(encoding="utf-8-sig", newline="") as file:
+                    files[path.relative_to(folder).as_posix()] = file.read()
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or mend it.")
+    return files
+
+
+def _expression(table: Table, key: str) -> Expression | None:
+    text = table.text(key, "")
+    try:
+        return parse_expression(text, f"{table.where}: {key}") if text else None
+    except SearchSpaceError as error:
+        table.problems.extend(error.problems)
+        return None
+
+
+def _value(expression: str) -> Value:
+    """The value of a script's expression, if it is arithmetic on literals. Raises SearchSpaceError if it is not."""
+    return parse_expression(expression).evaluate({})
+
+
+def _run_aloud(argv: list[str], folder: Path, env: Mapping[str, str], say: Callable[[str], None]) -> str:
+    """Run a command, pass its lines on up to the summary, and return all of them; progress bars go straight to stderr."""
+    try:
+        process = subprocess.Popen(
+            argv, cwd=folder, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+    except OSError as error:
+        raise WorkloadError(
+            f"{argv[0]}: cannot be started: {error.strerror}. Check `prepare` in workload.toml."
+        ) from None
+    lines = []
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if "---\n" not in lines:
+                say(line.rstrip("\n"))
+    if process.returncode:
+        raise WorkloadError(
+            f"{' '.join(argv[1:])}: data preparation ended with exit code {process.returncode}. See its lines above."
+        )
+    return "".join(lines)

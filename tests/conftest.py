@@ -1,0 +1,138 @@
+"""What several test files share: a tiny workload, and a study over it that can be driven inline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from optimize.budget import Budget
+from optimize.executors.inline import InlineExecutor
+from optimize.interruption import Interruption
+from optimize.loop import Loop
+from optimize.opening import open_study
+from optimize.plan import Plan, make_plan
+from optimize.settings import Settings, load_settings
+from optimize.study import Study
+from optimize.trial import Job, Outcome, Suggestion, TrialStatus
+from optimize.watch import Watch
+from storage import Database, StudyPaths, open_database
+from tests.databases import empty_database
+
+# Ten lines that look like a training script from outside: constants, progress, a summary.
+SCRIPT = """\
+import sys
+X = 4
+Y = 0.5
+PAIR = (0.8, 0.95)
+SIZE = 8
+for step in range(4):
+    sys.stdout.write(f"\\rstep {step:05d} ({25 * (step + 1):.1f}%) | loss: {3 - step / 10:.6f} | remaining: {3 - step}s")
+value = 1.0 + abs(X - 2) / 10 + abs(Y - 0.25) + PAIR[0] / 100
+print(f"\\n---\\nval_bpb:          {value:.6f}\\nnum_steps:        4")
+"""
+SPACE = """\
+[parameters]
+X = [1, 2, 3, 4]
+Y = [0.125, 0.25, 0.5, 1.0]
+PAIR = [[0.8, 0.95], [0.9, 0.95]]
+
+[[rules]]
+rule = "SIZE % X == 0"
+why = "the script halves its size"
+"""
+
+
+def val_bpb(params: Mapping[str, object]) -> float:
+    """What SCRIPT prints for these parameters."""
+    pair = params["PAIR"]
+    assert isinstance(pair, tuple)
+    return 1.0 + abs(float(str(params["X"])) - 2) / 10 + abs(float(str(params["Y"])) - 0.25) + float(pair[0]) / 100
+
+
+def complete(job: Job) -> Outcome:
+    value = val_bpb(job.params)
+    curve = tuple((percent / 100, value + 1 - percent / 200) for percent in range(5, 100, 5))
+    return Outcome(TrialStatus.COMPLETE, 10.0, summary={"val_bpb": value}, log="a log\n", curve=curve)
+
+
+@dataclass
+class Told(Watch):
+    """A watcher that remembers."""
+
+    ended: list[tuple[int, str]] = field(default_factory=list)
+
+    def on_trial_end(self, record) -> None:  # type: ignore[no-untyped-def]
+        self.ended.append((record.number, record.status))
+
+
+@dataclass
+class Driver:
+    """Opens the study of one folder as often as a test likes."""
+
+    folder: Path
+    settings: Settings
+    said: list[str] = field(default_factory=list)
+    data: str = "data"
+
+    @property
+    def paths(self) -> StudyPaths:
+        return StudyPaths(self.settings.runs, self.settings.study)
+
+    @property
+    def plan(self) -> Plan:
+        return make_plan(self.settings)
+
+    def set(self, **changes: object) -> None:
+        self.settings = replace(self.settings, **changes)  # type: ignore[arg-type]
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        self.paths.create()
+        if not self.paths.database.exists():
+            empty_database(self.paths.root)
+        with closing(open_database(self.paths.database)) as database:
+            yield database
+
+    @contextmanager
+    def open(self) -> Iterator[Study]:
+        with (
+            self.database() as database,
+            open_study(database, self.paths, self.plan, self.data, self.said.append) as study,
+        ):
+            yield study
+
+    def job(self, suggestion: Suggestion) -> Job:
+        return self.plan.workload.prepare(suggestion, self.settings.constants, {}, self.settings.limits)
+
+    def run(self, run: Callable[[Job], Outcome] = complete, slots: int = 1, **budget: object) -> tuple[str, Told]:
+        """A whole call of the loop, trials taking no time; returns why it ended and what was told."""
+        told, plan = Told(), self.plan
+
+        def prepare(suggestion: Suggestion) -> Job:
+            return plan.workload.prepare(suggestion, self.settings.constants, {}, self.settings.limits)
+
+        with self.open() as study, Interruption(self.paths.stop_request) as interruption:
+            executor = InlineExecutor(run, slots)
+            limits = Budget(**budget)  # type: ignore[arg-type]
+            return Loop(study, executor, prepare, limits, (told,), interruption).run(), told
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Driver:
+    workload = tmp_path / "workload"
+    workload.mkdir()
+    (workload / "train.py").write_text(SCRIPT)
+    (tmp_path / "space.toml").write_text(SPACE)
+    (tmp_path / "profile.toml").write_text("executor = 'local'\n[slots]\ndevice = 'cpu'\n")
+    flags = {
+        "workload": str(workload),
+        "search_space": str(tmp_path / "space.toml"),
+        "runs": tmp_path / "runs",
+        "study": "s",
+        "sampler": "random",
+    }
+    return Driver(tmp_path, load_settings(str(tmp_path / "profile.toml"), "a test", flags, {}))

@@ -1,0 +1,262 @@
+"""The commands, as a user types them: real processes, what they print, how they exit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Driver
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+
+
+def environment(driver: Driver) -> dict[str, str]:
+    config = str(driver.folder / "config")
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "XDG_CONFIG_HOME": config}
+
+
+def optimize(driver: Driver, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "optimize", *words]
+    return subprocess.run(argv, cwd=driver.folder, env=environment(driver), capture_output=True, text=True, timeout=120)
+
+
+def run(driver: Driver, *words: str) -> subprocess.CompletedProcess[str]:
+    return optimize(driver, "run", "--trust", *flags(driver), *words)
+
+
+def flags(driver: Driver) -> list[str]:
+    return [
+        "--profile",
+        "./profile.toml",
+        "--workload",
+        "./workload",
+        "--space",
+        "./space.toml",
+        "--sampler",
+        "random",
+        "--study",
+        "s",
+    ]
+
+
+def slow_down(driver: Driver, seconds: float) -> None:
+    train = driver.folder / "workload" / "train.py"
+    train.write_text(
+        train.read_text().replace(
+            "for step in range(4):",
+            f"import time\nfor step in range(4):\n    time.sleep({seconds})\n    sys.stdout.flush()",
+        )
+    )
+
+
+def test_a_study_runs_resumes_and_leaves_a_best_that_runs_alone(driver: Driver) -> None:
+    first = run(driver, "--trials", "5")
+    assert first.returncode == 0, first.stderr
+    assert "5 trials are done" in first.stdout
+    again = run(driver, "--trials", "8")
+    assert "8 trials are done" in again.stdout
+    best = driver.folder / "runs" / "s" / "best"
+    alone = subprocess.run([sys.executable, "train.py"], cwd=best, capture_output=True, text=True, timeout=60)
+    value = next(line.split()[1] for line in alone.stdout.splitlines() if line.startswith("val_bpb:"))
+    assert f"best val_bpb {value}" in again.stdout
+    assert {p.name for p in best.iterdir()} == {"train.py", "train.patch", "params.toml", "summary.toml"}
+    results = (driver.folder / "runs" / "s" / "results.tsv").read_text().splitlines()
+    assert results[0] == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
+    assert len(results) == 9
+
+
+def test_status_show_and_export_tell_of_a_study(driver: Driver) -> None:
+    run(driver, "--trials", "3")
+    assert "best" in optimize(driver, "status").stdout
+    page = optimize(driver, "show", "1").stdout
+    assert "--- a/train.py" in page
+    assert "val_bpb" in page
+    exported = optimize(driver, "export", "--trial", "1", "--to", "trial-1")
+    assert exported.returncode == 0, exported.stderr
+    assert (driver.folder / "trial-1" / "train.py").exists()
+    assert optimize(driver, "export", "--trial", "1", "--to", "trial-1").returncode == 2
+
+
+def test_clean_removes_a_study_and_nothing_else(driver: Driver) -> None:
+    run(driver, "--trials", "2")
+    run(driver, "--trials", "2", "--study", "other")
+    assert optimize(driver, "clean", "--study", "s", "--yes").returncode == 0
+    assert not (driver.folder / "runs" / "s").exists()
+    assert (driver.folder / "runs" / "other" / "results.tsv").exists()
+    assert optimize(driver, "show", "1", "--study", "other").returncode == 0
+
+
+def test_mistakes_are_lines_and_exit_code_2(driver: Driver) -> None:
+    (driver.folder / "space.toml").write_text("[parameters]\nZ = [1, 2]\nX = [1, 2]\n")
+    ended = run(driver)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 2
+    assert not (driver.folder / "runs" / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["show", "99"], ["status", "--study", "no"], ["stop"], ["run", "--profile", "tpu"], ["run", "--trials", "-1"]],
+)
+def test_what_is_not_there_is_one_line(driver: Driver, words: list[str]) -> None:
+    ended = optimize(driver, *words)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_database_that_is_not_one_is_one_line_and_left_alone(driver: Driver) -> None:
+    (driver.folder / "runs").mkdir()
+    (driver.folder / "runs" / "optuna.db").write_text("this is a letter, not a database " * 99)
+    ended = run(driver)
+    assert ended.returncode == 2
+    assert "not a SQLite database" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert (driver.folder / "runs" / "optuna.db").read_text().startswith("this is a letter")
+
+
+def start(driver: Driver, *words: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver), *words]
+    process = subprocess.Popen(
+        argv, cwd=driver.folder, env=environment(driver), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:  # until the first trial has ended: the study is under way
+        if "baseline:" in line:
+            return process
+    raise AssertionError(process.communicate())
+
+
+def states(driver: Driver) -> dict[str, int]:
+    with driver.database() as database:
+        study_id = database.find_study("s")
+        assert study_id is not None
+        return database.counts(study_id)
+
+
+def test_ctrl_c_lets_the_running_trials_end(driver: Driver) -> None:
+    slow_down(driver, 0.2)
+    process = start(driver)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "stopped by Ctrl-C" in out
+    assert states(driver)["RUNNING"] == states(driver)["WAITING"] == states(driver)["FAIL"] == 0
+
+
+def test_sigterm_cancels_and_queues_what_was_running(driver: Driver) -> None:
+    slow_down(driver, 5)
+    train = driver.folder / "workload" / "train.py"
+    train.write_text(train.read_text().replace("time.sleep(5)", "time.sleep(0 if X == 4 and Y == 0.5 else 5)"))
+    process = start(driver)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert "stopped by SIGTERM" in out
+    counts = states(driver)
+    assert counts["RUNNING"] == 0
+    assert counts["WAITING"] == counts["FAIL"] > 0
+
+
+def test_a_driver_killed_with_9_loses_nothing(driver: Driver) -> None:
+    slow_down(driver, 0.05)
+    process = start(driver)
+    process.kill()
+    process.communicate()
+    done = states(driver)["COMPLETE"]
+    ended = run(driver, "--trials", str(done + 3))
+    assert ended.returncode == 0, ended.stderr
+    counts = states(driver)
+    assert counts["RUNNING"] == counts["WAITING"] == 0
+    assert counts["COMPLETE"] >= done + 3
+
+
+def test_stop_from_another_terminal_ends_a_study(driver: Driver) -> None:
+    slow_down(driver, 0.2)
+    process = start(driver)
+    assert optimize(driver, "stop").returncode == 0
+    out, _ = process.communicate(timeout=60)
+    assert "optimize stop" in out
+
+
+def test_a_second_run_of_the_same_study_is_refused(driver: Driver) -> None:
+    slow_down(driver, 0.5)
+    process = start(driver)
+    second = run(driver)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert second.returncode == 2
+    assert str(process.pid) in second.stderr
+
+
+def test_help_names_every_command(driver: Driver) -> None:
+    text = optimize(driver, "--help").stdout
+    for command in ("run", "check", "status", "show", "export", "dashboard", "stop", "clean"):
+        assert command in text
+
+
+def test_check_shows_dead_choices_and_origins(driver: Driver) -> None:
+    ended = optimize(driver, "check", *flags(driver))
+    assert ended.returncode == 0, ended.stderr
+    assert "X = 3: no rule ever lets it through" in ended.stdout
+    assert "24 feasible" in ended.stdout
+    assert "flag" in ended.stdout
+
+
+def test_a_foreign_folders_commands_are_shown_and_need_a_yes(driver: Driver) -> None:
+    refused = optimize(driver, "run", *flags(driver), "--trials", "1")
+    assert refused.returncode == 2
+    assert "{python} train.py" in refused.stderr
+    assert "--trust" in refused.stderr
+    run(driver, "--trials", "1")
+    assert optimize(driver, "run", *flags(driver), "--trials", "2").returncode == 0
+
+
+def test_a_broken_environment_stops_the_study_with_what_to_mend(driver: Driver) -> None:
+    train = driver.folder / "workload" / "train.py"
+    train.write_text("import a_module_that_is_not_there\n" + train.read_text())
+    ended = run(driver)
+    assert ended.returncode == 2
+    assert "a_module_that_is_not_there" in ended.stderr
+    assert "optimize show 0" in ended.stderr
+    assert states(driver)["WAITING"] == 1
+
+
+def test_a_baseline_that_crashes_shows_its_last_lines(driver: Driver) -> None:
+    train = driver.folder / "workload" / "train.py"
+    train.write_text(train.read_text().replace("value = 1.0", "print('\\x1b[2J last words')\nvalue = 1 / 0"))
+    ended = run(driver)
+    assert ended.returncode == 2
+    assert "ZeroDivisionError" in ended.stderr
+    assert "last words" in ended.stderr
+    assert "\x1b" not in ended.stderr
+
+
+def test_repair_mends_what_a_dead_driver_left_and_rewrites_the_views(driver: Driver) -> None:
+    slow_down(driver, 0.3)
+    process = start(driver)
+    time.sleep(0.3)
+    process.kill()
+    process.communicate()
+    (driver.folder / "runs" / "s" / "results.tsv").unlink(missing_ok=True)
+    mended = optimize(driver, "check", "--repair", *flags(driver))
+    assert mended.returncode == 0, mended.stderr
+    assert states(driver)["RUNNING"] == 0
+    assert (driver.folder / "runs" / "s" / "results.tsv").exists()
+    assert "nothing was broken" in optimize(driver, "check", "--repair", *flags(driver)).stderr
+
+
+def test_a_backup_is_a_whole_study_elsewhere(driver: Driver) -> None:
+    run(driver, "--trials", "3")
+    assert optimize(driver, "backup", "kept").returncode == 0
+    assert optimize(driver, "backup", "kept").returncode == 2
+    assert optimize(driver, "clean", "--study", "s", "--yes").returncode == 0
+    assert "best" in optimize(driver, "status", "--runs", "kept").stdout
+    assert "--- a/train.py" in optimize(driver, "show", "1", "--runs", "kept").stdout

@@ -1,0 +1,137 @@
+"""The loop, driven inline on a real study: budgets, slots, endings that stop it, wishes to stop."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimize.errors import StudyAborted
+from optimize.interruption import request_stop
+from optimize.trial import Job, Outcome, TrialStatus
+from storage import read_records
+from tests.conftest import Driver, complete
+
+
+def failing(status: TrialStatus, *numbers: int):  # type: ignore[no-untyped-def]
+    """A runner under which trials of these numbers (all but the baseline if none are named) end that way."""
+
+    def run(job: Job) -> Outcome:
+        hit = job.number in numbers if numbers else job.number > 0
+        return Outcome(status, 1.0, f"{status} because") if hit else complete(job)
+
+    return run
+
+
+def states(driver: Driver) -> list[str]:
+    with driver.database() as database:
+        return [r.status or r.state for r in read_records(database, database.find_study("s") or 0)]
+
+
+def test_a_budget_of_trials_counts_the_baseline_and_is_met_exactly(driver: Driver) -> None:
+    reason, told = driver.run(trials=5)
+    assert len(told.ended) == 5
+    assert "5 trials" in reason
+
+
+@pytest.mark.parametrize("slots", [2, 3, 8])
+def test_many_slots_do_not_overshoot_the_budget(driver: Driver, slots: int) -> None:
+    assert len(driver.run(slots=slots, trials=6)[1].ended) == 6
+
+
+def test_running_again_goes_on_and_a_met_budget_starts_nothing(driver: Driver) -> None:
+    driver.run(trials=4)
+    assert [number for number, _ in driver.run(trials=7)[1].ended] == [4, 5, 6]
+    assert driver.run(trials=7)[1].ended == []
+
+
+def test_failures_of_the_world_do_not_count_as_trials(driver: Driver) -> None:
+    _, told = driver.run(failing(TrialStatus.CRASHED, 2), trials=4)
+    assert told.ended == [(0, "complete"), (1, "complete"), (2, "crashed"), (3, "complete"), (4, "complete")]
+
+
+def test_bad_parameters_count_as_trials(driver: Driver) -> None:
+    assert len(driver.run(failing(TrialStatus.DIVERGED, 2), trials=4)[1].ended) == 4
+
+
+def test_an_exhausted_space_ends_the_study_with_a_clear_reason(driver: Driver) -> None:
+    reason, told = driver.run()
+    assert len(told.ended) == 24
+    assert "tried" in reason
+
+
+def test_nothing_else_starts_until_the_script_has_shown_that_it_works(driver: Driver) -> None:
+    def run(job: Job) -> Outcome:
+        return Outcome(TrialStatus.DIVERGED, 1.0, "nan at once")
+
+    with pytest.raises(StudyAborted):
+        driver.run(run, slots=8)
+    assert states(driver) == ["diverged"]
+
+
+def test_other_slots_fill_at_the_baselines_first_progress(driver: Driver) -> None:
+    _, told = driver.run(slots=4, trials=4)
+    assert len(told.ended) == 4
+
+
+@pytest.mark.parametrize("status", [TrialStatus.OUT_OF_MEMORY, TrialStatus.TIMED_OUT, TrialStatus.INFEASIBLE])
+def test_a_baseline_that_does_not_complete_stops_the_study_with_advice(driver: Driver, status: TrialStatus) -> None:
+    with pytest.raises(StudyAborted, match=f"the baseline did not complete: {status} because") as caught:
+        driver.run(failing(status, 0))
+    assert "profile" in str(caught.value) or "show" in str(caught.value)
+
+
+def test_a_baseline_that_crashes_once_is_tried_again(driver: Driver) -> None:
+    _, told = driver.run(failing(TrialStatus.CRASHED, 0), trials=2)
+    assert told.ended == [(0, "crashed"), (1, "complete"), (2, "complete")]
+
+
+def test_a_baseline_that_crashes_twice_stops_the_study(driver: Driver) -> None:
+    with pytest.raises(StudyAborted, match="the baseline did not complete"):
+        driver.run(failing(TrialStatus.CRASHED, 0, 1))
+    assert states(driver) == ["crashed", "crashed"]
+
+
+def test_after_the_cause_is_mended_the_baseline_is_tried_again(driver: Driver) -> None:
+    with pytest.raises(StudyAborted):
+        driver.run(failing(TrialStatus.OUT_OF_MEMORY, 0))
+    assert driver.run(trials=3)[1].ended[0] == (1, "complete")
+
+
+def test_a_broken_environment_stops_the_study_at_once_and_keeps_the_parameters(driver: Driver) -> None:
+    with pytest.raises(StudyAborted, match="environment because"):
+        driver.run(failing(TrialStatus.ENVIRONMENT, 2), slots=3, trials=9)
+    assert "environment" in states(driver)
+    waiting = states(driver).count("WAITING")
+    assert waiting >= 1
+    assert len(driver.run(trials=5)[1].ended) > 0
+
+
+def test_crashes_in_a_row_stop_the_study(driver: Driver) -> None:
+    with pytest.raises(StudyAborted, match="3 failures in a row"):
+        driver.run(failing(TrialStatus.CRASHED), max_consecutive_failures=3)
+    assert states(driver).count("crashed") == 6
+
+
+def test_one_success_in_between_forgives_earlier_crashes(driver: Driver) -> None:
+    driver.run(failing(TrialStatus.CRASHED, 1, 2, 4, 5, 7, 8), max_consecutive_failures=2, trials=5)
+
+
+def test_a_stop_request_lets_running_trials_finish(driver: Driver) -> None:
+    def run(job: Job) -> Outcome:
+        if job.number == 2:
+            request_stop(driver.paths.stop_request, now=False)
+        return complete(job)
+
+    reason, told = driver.run(run)
+    assert "optimize stop" in reason
+    assert told.ended[-1] == (2, "complete")
+
+
+def test_an_urgent_stop_request_cancels_and_queues_again(driver: Driver) -> None:
+    def run(job: Job) -> Outcome:
+        if job.number == 3:
+            request_stop(driver.paths.stop_request, now=True)
+        return complete(job)
+
+    driver.run(run, slots=2)
+    assert "cancelled" in states(driver)
+    assert states(driver).count("cancelled") == states(driver).count("WAITING")

@@ -1,0 +1,72 @@
+"""Settings: precedence, origins, and every mistake at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optimize.errors import SettingsError
+from optimize.settings import load_settings, profiles, script_environment
+
+
+def profile(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_flag_wins_over_the_profile_and_the_profile_over_the_default(tmp_path: Path) -> None:
+    path = profile(tmp_path, "trials = 7\nsampler = 'random'\n")
+    settings = load_settings(path, "asked for", {"trials": 9, "hours": None}, {})
+    assert (settings.trials, settings.sampler, settings.hours) == (9, "random", None)
+    assert settings.origins["trials"] == "flag"
+    assert settings.origins["sampler"] == f"profile {path}"
+    assert settings.origins["hours"] == "default"
+    assert settings.origins["profile"] == "asked for"
+
+
+def test_the_study_is_named_after_workload_and_profile() -> None:
+    assert load_settings("cpu", "", {}, {}).study == "gpt-cpu"
+    assert load_settings("cpu", "", {"workload": "../autoresearch/"}, {}).study == "autoresearch-cpu"
+
+
+def test_every_mistake_of_profile_and_flags_is_reported_at_once(tmp_path: Path) -> None:
+    path = profile(
+        tmp_path, "trails = 7\ntrials = 'x'\n[limits]\ntotal_s = -1\n[slots]\ncount = 0\n[constants]\nA = 2020-01-01\n"
+    )
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, "", {"hours": -1.0}, {})
+    assert len(caught.value.problems) == 6
+
+
+def test_an_unknown_profile_names_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="colab, cpu, gpu, h100"):
+        load_settings("tpu", "", {}, {})
+
+
+def test_a_storage_url_with_a_password_is_refused_as_a_flag_and_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="OPTIMIZE_STORAGE_URL") as caught:
+        load_settings("cpu", "", {"storage": "postgresql://me:secret@host/db"}, {})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_storage_url_comes_from_the_environment() -> None:
+    settings = load_settings("cpu", "", {}, {"OPTIMIZE_STORAGE_URL": "postgresql://me:secret@host/db"})
+    assert settings.storage == "postgresql://me:secret@host/db"
+    assert settings.origins["storage"] == "environment OPTIMIZE_STORAGE_URL"
+
+
+def test_a_script_gets_the_allow_list_and_what_the_profile_adds(tmp_path: Path) -> None:
+    settings = load_settings(profile(tmp_path, "env_pass = ['MY_VARIABLE']\n"), "", {}, {})
+    environment = script_environment(
+        settings, {"PATH": "/bin", "MY_VARIABLE": "1", "OPENAI_API_KEY": "secret", "OPTIMIZE_STORAGE_URL": "secret"}
+    )
+    assert environment["PATH"] == "/bin"
+    assert environment["MY_VARIABLE"] == "1"
+    assert "secret" not in environment.values()
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_every_shipped_profile_loads(name: str) -> None:
+    assert load_settings(name, "", {}, {}).workload == "gpt"

@@ -1,0 +1,78 @@
+"""What the terminal shows of trials: one line each, readable, and without power over the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from optimize.budget import Budget
+from optimize.display import Display
+from optimize.doubts import doubts
+from optimize.tables import changes, duration, study_table, trial_line, visible
+from optimize.trial import Job, Metric, Progress, Slot
+from storage import TrialRecord
+
+BASELINE = {"DEPTH": 2, "BETAS": "(0.8, 0.95)", "LR": 0.04}
+
+
+def record(number: int, value: float | None, **more: object) -> TrialRecord:
+    state = "COMPLETE" if value is not None else "PRUNED"
+    status = "complete" if value is not None else "diverged"
+    given = {"params": BASELINE, "seconds": 12.3, **more}
+    return TrialRecord(number, number + 1, state, status, value=value, **given)  # type: ignore[arg-type]
+
+
+def test_durations_read_like_a_person_would_say_them() -> None:
+    assert [duration(s) for s in (0.4, 9.96, 42, 200, 7500)] == ["0.4 s", "10.0 s", "42 s", "3 min 20 s", "2 h 05 min"]
+
+
+def test_only_what_differs_from_the_baseline_is_named() -> None:
+    assert changes(BASELINE, BASELINE) == "the baseline's parameters"
+    assert changes({"DEPTH": 3, "BETAS": (0.8, 0.95), "LR": 0.02}, BASELINE) == "DEPTH=3 LR=0.02"
+
+
+def test_a_better_trial_says_by_how_much() -> None:
+    line = trial_line(record(3, 2.10), record(0, 2.15), Metric(), BASELINE).plain
+    assert "2.100000" in line
+    assert "best -0.050000" in line
+
+
+def test_a_failed_trial_says_why_and_shows_no_value() -> None:
+    line = trial_line(record(3, None, reason="loss is NaN"), record(0, 2.15), Metric(), BASELINE).plain
+    assert "diverged" in line
+    assert "loss is NaN" in line
+    assert "2.1" not in line
+
+
+def test_the_best_of_a_table_is_marked_and_failures_never_are() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(study_table([record(0, 2.2), record(1, None), record(2, 2.1)], Metric(), BASELINE, 20))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split()[0] for line in lines if "best" in line] == ["2"]
+
+
+def test_a_scripts_output_cannot_steer_the_terminal() -> None:
+    assert visible("a\x1b[2Jb\rc\x07") == "a\\x1b[2Jb\nc\\x07"
+
+
+def test_the_live_view_shows_slots_the_best_and_what_is_left() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    records = [record(0, 2.2), record(1, 2.1)]
+    slots = (Slot("cpu:0"), Slot("cpu:1"))
+    display = Display(console, "night", Metric(), Budget(trials=20), slots, BASELINE, lambda: records)
+    display.on_start(Job(7, {"DEPTH": 4}, {}, ()))
+    display.on_start(Job(8, {"DEPTH": 3}, {}, ()))
+    display.on_progress(Progress(7, 0.42, 100, 3.456, 24_000, 6.0))
+    console.print(display._view())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for part in ("night", "2 of 20", "2.100000", "left", "3.456", "24,000", "starting", "DEPTH=4"):
+        assert part in text
+
+
+def test_a_value_that_is_not_like_the_others_says_so() -> None:
+    baseline = record(0, 2.2, kind="baseline", summary={"epochs": 0.5, "device": "H100", "dtype": "bfloat16"})
+    odd = record(1, 2.1, summary={"epochs": 1.5, "device": "T4", "dtype": "bfloat16"})
+    assert doubts(odd, baseline) == ["saw its data 1.5 times", "device T4, the baseline's was H100"]
+    assert doubts(baseline, baseline) == []
+    assert "but: saw its data 1.5 times" in trial_line(odd, None, Metric(), BASELINE, doubts(odd, baseline)).plain
