@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # each command imports what it needs: `optimize --help` answe
     from rich.console import Console
 
     from optimize.plan import Plan
+    from optimize.stored_study import StoredStudy
     from optimize.trial import Slot
-    from optimize.workload import Workload
     from storage import Database
 
 RUNS = Path("runs")
@@ -184,13 +184,10 @@ def show(
 
     Example: optimize show 12
     """
-    from optimize.stored_study import find_study
     from optimize.tables import trial_page
 
-    with _database(storage, runs) as database:
-        stored = find_study(database, study, runs)
-        record = stored.record(number)
-        _console().print(trial_page(record, stored))
+    with _stored(study, storage, runs) as stored:
+        _console().print(trial_page(stored.record(number), stored))
 
 
 @app.command()
@@ -205,10 +202,7 @@ def export(
 
     Example: optimize export --study gpt-cpu --trial 12 --to /tmp/trial-12
     """
-    from optimize.stored_study import find_study
-
-    with _database(storage, runs) as database:
-        stored = find_study(database, study, runs)
+    with _stored(study, storage, runs) as stored:
         written = stored.export_trial(number, to) if number is not None and to is not None else stored.write_views()
         _say_all([f"written: {path}" for path in written])
 
@@ -244,10 +238,8 @@ def stop(
 
     Example: optimize stop --now
     """
-    from optimize.stored_study import find_study
-
-    with _database(storage, runs) as database:
-        _say(find_study(database, study, runs).request_stop(now))
+    with _stored(study, storage, runs) as stored:
+        _say(stored.request_stop(now))
 
 
 @app.command()
@@ -277,14 +269,9 @@ def clean(
 
     Example: optimize clean --study night --yes
     """
-    from optimize.stored_study import find_study
-
-    with _database(storage, runs) as database:
-        stored = find_study(database, study, runs)
+    with _stored(study, storage, runs) as stored:
         if not yes:
-            typer.confirm(
-                f"Delete study {study} with {len(stored.records())} trials and everything it left?", abort=True
-            )
+            typer.confirm(f"Delete study {study}, {len(stored.records())} trials and all they left?", abort=True)
         stored.delete()
         _say(f"study {study}: deleted")
 
@@ -294,13 +281,14 @@ def _plan(given: dict[str, Any]) -> Plan:
     from optimize.executors.slots import detect_device
     from optimize.plan import make_plan
     from optimize.settings import load_settings, pick_profile
+    from optimize.trust import accept
 
     trust, profile, why = given.pop("trust", None), given.pop("profile"), "flag"
     if profile is None:
         profile, why = pick_profile(detect_device())
     plan = make_plan(load_settings(profile, why, given))
     if trust is not None:
-        _accept(plan.workload, trust)
+        accept(plan.workload, lambda commands: trust or _agrees(commands))
     return plan
 
 
@@ -311,16 +299,10 @@ def _slots(plan: Plan) -> Sequence[Slot]:
     return find_slots(settings.device, settings.slots, settings.gpus.split(",") if settings.gpus else None)
 
 
-def _accept(workload: Workload, trust: bool) -> None:
-    """A folder that is not ours brings commands: shown, and accepted once."""
-    from optimize.trust import commands, is_trusted, refusal, remember
-
-    if is_trusted(workload):
-        return
-    _say_all(commands(workload))
-    if not trust and not (sys.stdin.isatty() and typer.confirm("They run with your rights. Accept them?", err=True)):
-        raise refusal(workload)
-    remember(workload)
+def _agrees(commands: Iterable[str]) -> bool:
+    """Show a foreign folder's commands and ask, where there is somebody to ask."""
+    _say_all(commands)
+    return sys.stdin.isatty() and typer.confirm("They run with your rights. Accept them?", err=True)
 
 
 @contextmanager
@@ -332,6 +314,14 @@ def _database(storage: str | None, runs: Path) -> Iterator[Database]:
     with closing(open_database(storage_url(storage) or runs / "optuna.db")) as database:
         _say_all(database.notices)
         yield database
+
+
+@contextmanager
+def _stored(study: str | None, storage: str | None, runs: Path) -> Iterator[StoredStudy]:
+    from optimize.stored_study import find_study
+
+    with _database(storage, runs) as database:
+        yield find_study(database, study, runs)
 
 
 def _console(stderr: bool = False) -> Console:

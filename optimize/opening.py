@@ -15,7 +15,7 @@ from optimize.descendants import end_leftovers
 from optimize.errors import StudyBusyError
 from optimize.fingerprint import check_fingerprint, fingerprint
 from optimize.plan import Plan
-from optimize.sampling import Past, open_sampler
+from optimize.search import Past, open_sampler
 from optimize.settings import script_environment
 from optimize.study import Queued, Study
 from optimize.trial import Outcome, Suggestion, TrialStatus, Value

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimize.errors import OptimizeError, SettingsError
-from optimize.sampling import unfit
+from optimize.search import unfit
 from optimize.settings import Settings
 from optimize.trial import Value
 from optimize.workload import Workload, load_workload

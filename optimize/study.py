@@ -13,7 +13,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Literal
 
-from optimize.sampling import Sampler
+from optimize.search import Sampler
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
 from storage import (

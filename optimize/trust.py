@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from optimize.errors import WorkloadError
@@ -15,29 +16,29 @@ from optimize.settings import config_folder
 from optimize.workload import OURS, Workload
 
 
+def accept(workload: Workload, agrees: Callable[[list[str]], bool]) -> None:
+    """See that its commands are accepted: `agrees` is asked once, with a line for each. Raises WorkloadError if it says no."""
+    if is_trusted(workload):
+        return
+    lines = [workload.prepare_command, workload.command]
+    if not agrees([f"workload {workload.folder}: runs `{' '.join(words)}`" for words in lines if words]):
+        raise WorkloadError(
+            f"workload {workload.folder}: its commands have not been accepted. "
+            "Read its scripts, then add --trust (make: TRUST=1), once."
+        )
+    _remember(_key(workload))
+
+
 def is_trusted(workload: Workload) -> bool:
     return workload.folder.resolve().is_relative_to(OURS.resolve()) or _key(workload) in _accepted()
 
 
-def commands(workload: Workload) -> list[str]:
-    """What would run, a line each."""
-    lines = [workload.prepare_command, workload.command]
-    return [f"workload {workload.folder}: runs `{' '.join(words)}`" for words in lines if words]
-
-
-def remember(workload: Workload) -> None:
+def _remember(key: str) -> None:
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
-    beside.write_text(json.dumps([*_accepted(), _key(workload)], indent=1))
+    beside.write_text(json.dumps([*_accepted(), key], indent=1))
     beside.replace(path)
-
-
-def refusal(workload: Workload) -> WorkloadError:
-    return WorkloadError(
-        f"workload {workload.folder}: its commands have not been accepted. "
-        "Read its scripts, then add --trust (make: TRUST=1), once."
-    )
 
 
 def _key(workload: Workload) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimize.evolution import SMALLEST_SIGMA, Array, Strategy, predict
+from optimize.search.evolution import SMALLEST_SIGMA, Array, Strategy, predict
 
 
 def ellipsoid(x: Array) -> float:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from optimize.errors import SpaceExhausted, StudyError
-from optimize.lattice import Chooser, Failures, Lattice, Point
+from optimize.search.lattice import Chooser, Failures, Lattice, Point
 from search_spaces import SearchSpace, parse_space
 
 SPACE = parse_space(
@@ -100,7 +100,7 @@ def test_a_space_without_feasible_configurations_is_an_error_and_not_an_end() ->
 
 
 def test_a_large_space_is_never_called_exhausted_without_having_looked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optimize.lattice.LOOKS", 100)
+    monkeypatch.setattr("optimize.search.lattice.LOOKS", 100)
     _, chooser = choosing(limit=0)
     with pytest.raises(StudyError, match="none of 100 configurations is feasible and new") as caught:
         chooser.any_left()

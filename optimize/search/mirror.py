@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from optimize.lattice import Chooser, Lattice, Point
+from optimize.search.lattice import Chooser, Lattice, Point
 
 MARGIN = 0.1  # of the range of values: by how much a bad trial is worse than the worst, for samplers that ignore PRUNED
 

@@ -17,7 +17,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from optimize.lattice import Chooser, Lattice, Point
+from optimize.search.lattice import Chooser, Lattice, Point
 
 Array = NDArray[np.float64]
 
