@@ -22,6 +22,8 @@ from optimize.watch import Watch
 from storage import Database, StudyPaths, open_database
 from tests.databases import empty_database
 
+pytest_plugins = ["tests.gpt"]
+
 # Ten lines that look like a training script from outside: constants, progress, a summary.
 SCRIPT = """\
 import sys

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 def small_profile(folder: Path) -> Path:
     """The cpu profile with about a second of training a trial."""
     text = (PROFILES / "cpu.toml").read_text()
-    text, count = re.subn(r"FLOP_BUDGET = [\d_]+", "FLOP_BUDGET = 150_000_000_000", text)
+    text, count = re.subn(r"FLOP_BUDGET = [\d_]+", "FLOP_BUDGET = 400_000_000_000", text)
     assert count == 1
     path = folder / "small.toml"
     path.write_text(text)

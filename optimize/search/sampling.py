@@ -188,8 +188,8 @@ def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner
     """CMA-ES with a preselecting model (evolution.py): the best at every hour of what was measured so far.
 
     On a surrogate of 10,199 published trials (arXiv 2603.24647), seeds 0-15 (it was tuned on 0-31), differences to plain
-    Optuna 5 TPE in 0.0001 val_bpb with their standard errors, after 1, 3, 6, 24 simulated hours; then the median hours to 0.9768, and the
-    share of failed trials:
+    Optuna 5 TPE in 0.0001 val_bpb with their standard errors, after 1, 3, 6, 24 simulated hours; then the median hours
+    to 0.9768, and the share of failed trials:
         auto    -72+-12   -99+-11   -82+-11   -46+-4     2.7    1 %
         cmaes   -61+-10   -74+-10   -63+-9    -27+-7     5.9    1 %
         tpe     -12+-13   -42+-14   -45+-12   -26+-5     9.1    2 %

@@ -80,8 +80,8 @@ SEED = 42
 class Device:
     kind: str  # "cpu" or "cuda"
     name: str
-    dtype: torch.dtype  # of activations and products; weights, losses and optimizer state are float32
-    table_dtype: torch.dtype  # of the embedding tables
+    dtype: torch.dtype  # of activations and products; losses are float32, and so is all that the optimizer keeps but:
+    table_dtype: torch.dtype  # of the embedding tables and their optimizer state
     peak_flops: float | None  # dense, in `dtype`, from the data sheet
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def open_device() -> Device:
     """CUDA if there is any, else the CPU. An Apple GPU is not used: there a seed would not fix the result."""
     if not torch.cuda.is_available():
         return open_cpu()
-    # Untested, for want of a GPU. bfloat16; where the hardware has none (T4) float16 with loss scaling
+    # Untested on a GPU, for want of one. bfloat16; where the hardware has none (T4) float16 with loss scaling
     name, modern = torch.cuda.get_device_name(), torch.cuda.get_device_capability() >= (8, 0)
     torch.set_float32_matmul_precision("high")
     peak = next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
