@@ -65,10 +65,10 @@ def trial_line(
     if record.value is not None:
         is_best = best_before is None or metric.better(record.value, best_before.value or 0.0)
         line.append(f"{record.value:.6f}", style="bold green" if is_best else "")
-        line.append(f"  {_versus(record.value, best_before, is_best):<13}", style="green" if is_best else "dim")
+        line.append(f"  {_versus(record.value, best_before, is_best):<15}", style="green" if is_best else "dim")
         line.append(f"{took:>10}  {params}", style="" if is_best else "dim")
         return line.append("".join(f"  (but: {doubt})" for doubt in but), style="yellow")
-    line.append(f"{record.status or record.state.lower():<23}", style=_COLOURS[record.state])
+    line.append(f"{record.status or record.state.lower():<25}", style=_COLOURS[record.state])
     line.append(f"{took:>10}  {params}", style="dim")
     return line.append(f"\n{'':>7}{record.reason}", style=_COLOURS[record.state])
 

@@ -103,7 +103,10 @@ class Workload:
             write_files(Path(folder), self.render(constants))
             summary = parse_summary(_run_aloud(argv, Path(folder), env, say))
         if summary:
-            say("data: " + ", ".join(f"{key} {value}" for key, value in summary.items()))
+            shown = (
+                f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in summary.items()
+            )
+            say(f"data: {', '.join(shown)}")
         return str(summary.get("data_fingerprint", ""))
 
     def fingerprint(self) -> str:

@@ -18,8 +18,7 @@ import pytest
 from optuna.artifacts import get_all_artifact_meta, upload_artifact
 
 from storage import Artifacts, Database, StorageError, open_database
-from tests.databases import empty_database
-from tests.test_database import CHOICES, PARAMS
+from tests.databases import CHOICES, PARAMS, empty_database
 
 ROOT = Path(__file__).parent.parent
 FILES = {

@@ -26,8 +26,7 @@ from storage import (
     read_records,
     record_of,
 )
-from tests.databases import empty_database
-from tests.test_database import CHOICES, PARAMS
+from tests.databases import CHOICES, PARAMS, empty_database
 
 
 @pytest.fixture
