@@ -40,10 +40,10 @@ show: $(INSTALLED)  ## everything about trial N=
 export: $(INSTALLED)  ## write results.tsv, trials.csv and best/ again
 	@$(BIN)/optimize export $(WHICH)
 
-check: $(INSTALLED)  ## what a study would do, every setting with its origin; nothing is started
-	@$(BIN)/optimize check $(FLAGS)
+check: $(INSTALLED)  ## what a study would do; nothing is started (REPAIR=1 mends what a crash left)
+	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair)
 
-stop: $(INSTALLED)  ## ask the study that runs to end after its present trials
+stop: $(INSTALLED)  ## ask the study that runs to end after its present trials (NOW=1: at once)
 	@$(BIN)/optimize stop $(WHICH) $(if $(NOW),--now)
 
 test: $(DEV_INSTALLED)  ## every test this machine can do, real training included
@@ -51,7 +51,7 @@ test: $(DEV_INSTALLED)  ## every test this machine can do, real training include
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network, seconds
-	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@$(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(BIN)/python -m pytest -q -n auto -m "not slow" $(ARGS)
 
 lint: $(DEV_INSTALLED)  ## ruff and mypy
 	@$(BIN)/ruff check .

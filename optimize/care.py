@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -10,31 +11,39 @@ from pathlib import Path
 from optimize.errors import OptimizeError, StudyError
 from optimize.opening import open_study
 from optimize.plan import Plan
-from optimize.session import prepare_data
-from optimize.views import write_views
+from optimize.stored_study import find_study
 from storage import Artifacts, Database, StudyPaths, open_database
 
 
-def repair(plan: Plan, say: Callable[[str], None]) -> list[str]:
-    """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; returns what was found.
+def repair(plan: Plan, say: Callable[[str], None]) -> None:
+    """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; says what it finds.
 
-    Raises StudyBusyError while somebody drives the study: a running trial is not a stuck one.
+    Runs nothing of the workload. Raises StudyBusyError while somebody drives the study: a running trial is not a stuck one.
     """
-    settings, metric = plan.settings, plan.workload.metric
+    settings = plan.settings
     paths = StudyPaths(settings.runs, settings.study)
+    found: list[str] = []
+
+    def note(line: str) -> None:
+        found.append(line)
+        say(line)
+
     with closing(open_database(settings.storage or paths.database, create=False)) as database:
         if database.find_study(settings.study) is None:
             raise StudyError(f"study {settings.study}: there is none in {database.where}. Nothing to repair.")
-        lines = [f"{database.where}: {problem}" for problem in database.integrity_check()]
-        with open_study(database, paths, plan, prepare_data(plan, say), lines.append) as study:
+        for problem in database.integrity_check():
+            note(f"{database.where}: {problem}")
+        with open_study(database, paths, plan, None, note):
             artifacts = Artifacts(paths.artifacts, database)
             dangling = artifacts.dangling()
-            lines += [f"trial id {trial_id}: its {name} is missing" for trial_id, name in dangling.metadata]
-            lines += (
-                [f"{removed} orphaned artifacts removed"] if (removed := artifacts.remove_orphans(dangling)) else []
-            )
-            written = write_views(paths, study.records(), metric, artifacts)
-        return [*(lines or ["nothing was broken"]), *(f"written: {path}" for path in written)]
+            for trial_id, name in dangling.metadata:
+                note(f"trial id {trial_id}: its {name} is missing; its result is kept")
+            if removed := artifacts.remove_orphans(dangling):
+                note(f"{removed} orphaned artifacts removed")
+            for path in find_study(database, settings.study, settings.runs).write_views():
+                say(f"written: {path}")
+    if not found:
+        say("nothing was broken")
 
 
 def back_up(database: Database, artifacts: Path, to: Path) -> str:
@@ -43,9 +52,13 @@ def back_up(database: Database, artifacts: Path, to: Path) -> str:
         raise OptimizeError(f"{to}: exists already. Name a folder that does not; nothing was written.")
     beside = to.with_name(f".{to.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    database.backup(beside / "optuna.db")  # first: every artifact that it names is on the disk by then
-    if artifacts.is_dir():
-        shutil.copytree(artifacts, beside / "artifacts")
-    beside.rename(to)
+    try:
+        beside.mkdir(parents=True)
+        database.backup(beside / "optuna.db")  # first: every artifact that it names is on the disk by then
+        if artifacts.is_dir():
+            shutil.copytree(artifacts, beside / "artifacts")
+        os.sync()
+        beside.rename(to)
+    except (OSError, shutil.Error) as error:
+        raise OptimizeError(f"{to}: the backup cannot be written: {error}. Choose another place.") from None
     return f"backup: {to}"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # each command imports what it needs: `optimize --help` answe
 
 RUNS = Path("runs")
 app = typer.Typer(
-    add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Tune the constants of a training script: try, keep what helps, lose nothing.",
@@ -141,7 +140,7 @@ def check(
     from optimize.tables import check_report
 
     if repair:
-        _say_all(mend(plan, _say))
+        mend(plan, _say)
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
     try:
@@ -202,8 +201,10 @@ def export(
 
     Example: optimize export --study gpt-cpu --trial 12 --to /tmp/trial-12
     """
+    if (number is None) != (to is None):
+        raise OptimizeError("optimize export: --trial and --to go together. Give both, or neither to write the tables.")
     with _stored(study, storage, runs) as stored:
-        written = stored.export_trial(number, to) if number is not None and to is not None else stored.write_views()
+        written = stored.write_views() if number is None or to is None else stored.export_trial(number, to)
         _say_all([f"written: {path}" for path in written])
 
 
@@ -221,8 +222,8 @@ def dashboard(
     """
     from optimize.dashboard import check_address, serve_dashboard
 
-    check_address(host, port, expose)
-    with _database(storage, runs) as database:
+    _say_all(check_address(host, port, expose))
+    with _database(storage, runs, create=True) as database:
         _say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on without it)")
         serve_dashboard(database, runs / "artifacts", host, port)
 
@@ -300,18 +301,17 @@ def _slots(plan: Plan) -> Sequence[Slot]:
 
 
 def _agrees(commands: Iterable[str]) -> bool:
-    """Show a foreign folder's commands and ask, where there is somebody to ask."""
+    """Show a folder's commands and ask, where there is somebody to ask."""
     _say_all(commands)
     return sys.stdin.isatty() and typer.confirm("They run with your rights. Accept them?", err=True)
 
 
 @contextmanager
-def _database(storage: str | None, runs: Path) -> Iterator[Database]:
+def _database(storage: str | None, runs: Path, create: bool = False) -> Iterator[Database]:
     from optimize.settings import storage_url
     from storage import open_database
 
-    runs.mkdir(parents=True, exist_ok=True)
-    with closing(open_database(storage_url(storage) or runs / "optuna.db")) as database:
+    with closing(open_database(storage_url(storage) or runs / "optuna.db", create=create)) as database:
         _say_all(database.notices)
         yield database
 

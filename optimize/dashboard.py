@@ -22,14 +22,11 @@ def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -
     optuna_dashboard.run_server(database.storage, host=host, port=port, artifact_store=store)
 
 
-def check_address(host: str, port: int, expose: bool) -> None:
-    """Raise SettingsError if others could reach it without having been allowed, or if the port is taken."""
+def check_address(host: str, port: int, expose: bool) -> list[str]:
+    """What the user must know of this address. Raises SettingsError if others could reach it unasked, or the port is taken."""
     loopback = host in ("localhost", "::1") or host.startswith("127.")
     if not loopback and not expose:
-        raise SettingsError(
-            f"--host {host}: whoever reaches this address can read, change and delete your studies; there is no login. "
-            "Use an SSH tunnel to 127.0.0.1, or add --expose if you mean it."
-        )
+        raise SettingsError(f"{_meaning(host)} Use an SSH tunnel to 127.0.0.1, or add --expose if you mean it.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -37,3 +34,8 @@ def check_address(host: str, port: int, expose: bool) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise SettingsError(f"{host}:{port}: {error.strerror}. Choose another port, such as PORT=8081.") from None
+    return [] if loopback else [_meaning(host)]
+
+
+def _meaning(host: str) -> str:
+    return f"--host {host}: whoever reaches this address can read, change and delete your studies; there is no login."

@@ -70,7 +70,7 @@ class Display(Watch):
 
     def _view(self) -> RenderableType:
         rows = Table.grid(padding=(0, 1))
-        for number, (job, since) in self._jobs.items():
+        for number, (job, since) in list(self._jobs.items()):  # the loop's thread changes it meanwhile
             rows.add_row(*self._row(number, job, time.monotonic() - since))
         return Group(Rule(style="dim"), self._headline(), rows)
 

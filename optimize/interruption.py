@@ -6,9 +6,25 @@ It only notes the wish; the loop acts on it.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
 from types import FrameType, TracebackType
+
+
+@contextmanager
+def dying_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the program by an exception, so that it can end what it has started. Main thread only."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class Wish(IntEnum):
@@ -20,16 +36,14 @@ class Wish(IntEnum):
 
 
 class Interruption:
-    """A context in which SIGINT, SIGTERM, SIGHUP and the stop file are wishes instead of deaths. Main thread only."""
+    """A context in which SIGINT, SIGTERM and SIGHUP are wishes instead of deaths. Main thread only."""
 
-    def __init__(self, stop_file: Path) -> None:
-        self._stop_file = stop_file
+    def __init__(self) -> None:
         self._wish = Wish.GO_ON
         self._why = ""
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interruption:
-        self._stop_file.unlink(missing_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
                 self._previous[number] = signal.signal(number, self._on_signal)
@@ -40,7 +54,6 @@ class Interruption:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        self._stop_file.unlink(missing_ok=True)
 
     @property
     def why(self) -> str:
@@ -48,10 +61,12 @@ class Interruption:
 
     def wish(self) -> Wish:
         """The most urgent wish so far."""
-        if self._wish < Wish.CANCEL and self._stop_file.exists():
-            now = self._stop_file.read_text().strip() == "now"
-            self._raise_to(Wish.CANCEL if now else Wish.FINISH, "optimize stop")
         return self._wish
+
+    def ask(self, how: str) -> None:
+        """From another terminal: "now", "after" the running trials, or "" for nothing."""
+        if how:
+            self._raise_to(Wish.CANCEL if how == "now" else Wish.FINISH, "optimize stop")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
@@ -62,8 +77,3 @@ class Interruption:
     def _raise_to(self, wish: Wish, why: str) -> None:
         if wish > self._wish:
             self._wish, self._why = wish, why
-
-
-def request_stop(stop_file: Path, now: bool) -> None:
-    """Ask the driver that watches `stop_file` to stop; it looks at least once a second."""
-    stop_file.write_text("now" if now else "after the running trials")

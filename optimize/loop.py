@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from optimize.budget import Budget, counted
+from optimize.budget import COUNTED, Budget, counted
 from optimize.errors import SpaceExhausted, StudyAborted
 from optimize.executors import Executor
 from optimize.interruption import Interruption, Wish
@@ -26,13 +26,16 @@ class Loop:
 
     def __init__(
         self, study: Study, executor: Executor, prepare: Callable[[Suggestion], Job], budget: Budget,
-        watchers: Sequence[Watch], interruption: Interruption, keep_failed: bool = False,
+        watchers: Sequence[Watch], interruption: Interruption, keep_failed: bool = False, tick_s: float = TICK_S,
     ) -> None:  # fmt: skip
         self._study, self._executor, self._prepare = study, executor, prepare
         self._budget, self._watchers, self._interruption = budget, watchers, interruption
         self._keep_failed = keep_failed
         self._started = time.monotonic()
         self._proven = study.proven()  # has the script ever trained a step? Until then it runs alone
+        self._tick_s, self._looked = tick_s, 0.0
+        self._failures = 0  # in a row, in this call
+        self._exhausted = ""  # why the sampler has nothing more; what is queued still runs
         self._reason: str | None = None  # why no further trial is started
         self._broken: list[str] = []  # why the study cannot go on
 
@@ -45,7 +48,7 @@ class Loop:
                     self._start_next()
                 if not self._executor.running and self._reason:
                     break
-                for event in self._executor.wait(TICK_S):
+                for event in self._executor.wait(self._tick_s):
                     self._on_event(event)
                 self._study.renew()
                 self._tell_watchers(lambda watch: watch.on_tick())
@@ -56,7 +59,9 @@ class Loop:
     def _may_start(self) -> bool:
         running, done = len(self._executor.running), counted(self._study.records())
         self._reason = self._reason or self._budget.spent(done, time.monotonic() - self._started)
-        if self._reason or running >= len(self._executor.slots):
+        if self._exhausted and not running and not self._study.has_queued():
+            self._reason = self._reason or self._exhausted
+        if self._reason or running >= len(self._executor.slots) or (self._exhausted and not self._study.has_queued()):
             return False
         return self._budget.room(done, running) and (self._proven or not running)
 
@@ -64,7 +69,7 @@ class Loop:
         try:
             suggestion = self._study.ask()
         except SpaceExhausted as error:
-            self._reason = str(error)
+            self._exhausted = str(error)
             return
         job = self._prepare(suggestion)
         self._executor.submit(job)
@@ -88,14 +93,25 @@ class Loop:
         study, why = self._study.name, record.reason
         where = f"study {study}: trial {record.number}"
         more = f"All of its log: optimize show {record.number} --study {study}"
+        counts = self._counts(record)
         if record.status == TrialStatus.ENVIRONMENT:
             self._abort(f"{where}: {why}. Mend that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
-            advice = _ADVICE.get(TrialStatus(record.status), _ADVICE_ELSE)
+            advice = _ADVICE.get(record.status, _ADVICE_ELSE)
             self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
-        elif self._budget.broken(self._study.records()):
-            count = self._budget.max_consecutive_failures
-            self._abort(f"{where}: {count} failures in a row, the last: {why}. {more}", log)
+        elif counts and self._failures >= self._budget.max_consecutive_failures:
+            self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
+
+    def _counts(self, record: TrialRecord) -> bool:
+        """Whether this is a failure of its own: not one that a person or bad parameters brought about, nor a first crash."""
+        if record.state in COUNTED:
+            self._failures = 0
+            return False
+        counts = record.status == TrialStatus.LOST or (
+            record.status in (TrialStatus.CRASHED, TrialStatus.SILENT) and record.attempt > 1
+        )
+        self._failures += counts
+        return counts
 
     def _abort(self, why: str, log: str = "") -> None:
         lines = log.replace("\r", "\n").splitlines()[-LOG_LINES:]
@@ -104,6 +120,9 @@ class Loop:
         self._cancel_all("the study was aborted")
 
     def _heed_wishes(self) -> None:
+        if time.monotonic() - self._looked >= self._tick_s:
+            self._looked = time.monotonic()
+            self._interruption.ask(self._study.stop_request())
         wish = self._interruption.wish()
         if wish >= Wish.FINISH:
             self._reason = self._reason or f"stopped by {self._interruption.why}"
@@ -119,7 +138,7 @@ class Loop:
             self._executor.cancel(number, TrialStatus.CANCELLED, why)
 
 
-_ADVICE = {
+_ADVICE: dict[str, str] = {
     TrialStatus.OUT_OF_MEMORY: "Give the baseline a smaller DEVICE_BATCH_SIZE or DEPTH in the profile's [constants].",
     TrialStatus.TIMED_OUT: "Raise limits.total_s in the profile, or give the script a smaller budget.",
     TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",

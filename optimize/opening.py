@@ -11,6 +11,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from optimize.budget import COUNTED
 from optimize.descendants import end_leftovers
 from optimize.errors import StudyBusyError
 from optimize.fingerprint import check_fingerprint, fingerprint
@@ -28,11 +29,12 @@ FINGERPRINT, BASELINE = "fingerprint", "baseline"  # attributes of a study
 
 @contextmanager
 def open_study(
-    database: Database, paths: StudyPaths, plan: Plan, data: str, say: Callable[[str], None]
+    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None]
 ) -> Iterator[Study]:
     """The study, created or reopened, with this process as its only driver.
 
-    Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
+    `data` is the fingerprint of the prepared data; None compares all but that. Raises StudyMismatchError if its values would
+    not be comparable, StudyBusyError if another driver is alive.
     """
     name, metric = plan.settings.study, plan.workload.metric
     study_id = _find_or_create(database, plan, data)
@@ -66,9 +68,11 @@ def open_study(
             lease.release()
 
 
-def _find_or_create(database: Database, plan: Plan, data: str) -> int:
+def _find_or_create(database: Database, plan: Plan, data: str | None) -> int:
     settings, metric = plan.settings, plan.workload.metric
-    wanted = fingerprint(plan.workload, plan.space, settings.constants, data)
+    wanted = fingerprint(plan.workload, plan.space, settings.constants, data or "")
+    if data is None:
+        del wanted["data"]
     study_id = database.find_study(settings.study)
     if study_id is not None:
         check_fingerprint(settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), wanted)
@@ -119,8 +123,8 @@ def _close_orphan(study: Study, trial: FrozenTrial, plan: Plan, paths: StudyPath
     )
     study.adopt_running(queued)
     told = study.tell(job, outcome)
-    if told.state == "COMPLETE":
-        return f"trial {record.number} had finished when the driver died: its result is kept"
+    if told.state in COUNTED:
+        return f"trial {record.number} had ended when its driver died: {told.status}, kept"
     return f"trial {record.number} was left by a driver that died: {told.status}, its parameters are queued again"
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from optimize.budget import Budget
 from optimize.display import Display
 from optimize.executors import open_executor
-from optimize.interruption import Interruption
+from optimize.interruption import Interruption, dying_in_order
 from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan
@@ -43,13 +43,13 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
         for notice in database.notices:
             say(notice)
         data = prepare_data(plan, say)
+        interruption = stack.enter_context(Interruption())
         study = stack.enter_context(open_study(database, paths, plan, data, say))
         write_text(paths.settings_json, as_json(settings))
-        views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database))
+        views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say)
         stack.callback(views.write)
         budget = Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
         display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records)
-        interruption = stack.enter_context(Interruption(paths.stop_request))
         stack.enter_context(display)
 
         def prepare(suggestion: Suggestion) -> Job:
@@ -63,7 +63,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
 def prepare_data(plan: Plan, say: Callable[[str], None]) -> str:
     """Run the workload's preparation with the plan's constants; returns the data's fingerprint."""
     settings = plan.settings
-    return plan.workload.prepare_data(settings.constants, settings.prepare_args, script_environment(settings), say)
+    with dying_in_order():
+        return plan.workload.prepare_data(settings.constants, settings.prepare_args, script_environment(settings), say)
 
 
 def as_json(settings: Settings) -> str:

@@ -64,13 +64,13 @@ def load_settings(
     """
     problems: list[str] = []
     path = _profile_path(profile)
-    settings = _from_profile(Settings(profile=profile), path, problems)
-    origins = {f.name: f"profile {profile}" if _differs(settings, f.name) else "default" for f in fields(Settings)}
+    settings, found = _from_profile(Settings(profile=profile), path, problems)
+    origins = {f.name: f"profile {profile}" if f.name in found else "default" for f in fields(Settings)}
     origins["profile"] = why
     given = {name: value for name, value in flags.items() if value is not None}
     problems += _bad_flags(given)
     settings = replace(settings, **given)  # type: ignore[arg-type]
-    origins.update(dict.fromkeys(given, "flag"))
+    origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
     settings, origins = _fill(settings, origins, environ if environ is not None else os.environ)
     if problems:
         raise SettingsError(*problems)
@@ -121,7 +121,8 @@ def _profile_path(profile: str) -> Path:
     return path
 
 
-def _from_profile(settings: Settings, path: Path, problems: list[str]) -> Settings:
+def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[Settings, set[str]]:
+    """The settings, and which of them the profile gives."""
     table = Table.read(path, problems)
     slots, limits = table.table("slots"), table.table("limits")
     settings = replace(
@@ -136,13 +137,15 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> Settin
         prepare_args=table.words("prepare_args", ()),
         env_pass=table.words("env_pass", ()),
         constants=table.literals("constants"),
+        keep_failed=table.flag("keep_failed", False),
         device=slots.text("device", settings.device),
         slots=slots.integer("count", None),
         limits=_limits(limits),
     )
     for each in (table, slots, limits):
         each.finish()
-    return settings
+    found = table.found | ({"device"} & slots.found) | ({"slots"} if "count" in slots.found else set())
+    return settings, found - ({"slots"} if "count" not in slots.found else set())
 
 
 def _limits(table: Table) -> Limits:
@@ -156,16 +159,15 @@ def _limits(table: Table) -> Limits:
     )
 
 
-def _differs(settings: Settings, name: str) -> bool:
-    return bool(getattr(settings, name) != getattr(Settings(), name))
-
-
 def _bad_flags(given: Mapping[str, object]) -> list[str]:
     lines = []
     for name in ("trials", "hours", "slots"):
         value = given.get(name)
         if isinstance(value, int | float) and value <= 0:
             lines.append(f"--{name}: {value} is not above 0. Give a positive number or leave it out.")
+    seed = given.get("seed")
+    if isinstance(seed, int) and seed < 0:
+        lines.append(f"--seed: {seed} is below 0. Give 0 or more.")
     storage = given.get("storage")
     if isinstance(storage, str) and _has_password(storage):
         lines.append(

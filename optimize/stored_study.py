@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import StudyError
-from optimize.interruption import request_stop
 from optimize.opening import BASELINE
+from optimize.study import request_stop
 from optimize.trial import Metric
-from optimize.views import write_views
-from storage import Artifacts, Database, StudyPaths, TrialRecord, holder_of, read_records, replace_folder
+from optimize.views import write_best_folder, write_tables
+from storage import Artifacts, Database, StudyPaths, TrialRecord, best_record, holder_of, read_records, replace_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,10 @@ class StoredStudy:
     def write_views(self) -> Sequence[Path]:
         """Write the tables and best/ again; returns what was written."""
         self.paths.create()
-        return write_views(self.paths, self.records(), self.metric, self._artifacts())
+        records = self.records()
+        best = best_record(records, self.metric.direction)
+        tables = write_tables(self.paths, records, self.metric)
+        return [*tables, *([write_best_folder(self.paths, best, self.metric, self._artifacts())] if best else [])]
 
     def export_trial(self, number: int, to: Path) -> Sequence[Path]:
         """The scripts and everything else that a trial left, into a new folder. Raises StudyError if it exists."""
@@ -73,7 +76,7 @@ class StoredStudy:
         holder = holder_of(self.database, self.study_id)
         if holder is None:
             raise StudyError(f"study {self.name}: nobody works on it. There is nothing to stop.")
-        request_stop(self.paths.stop_request, now)
+        request_stop(self.database, self.study_id, holder, "now" if now else "after")
         how = "its running trials are cancelled and queued again" if now else "it ends after its running trials"
         return f"study {self.name}: process {holder.pid} on {holder.host} was asked to stop; {how}"
 

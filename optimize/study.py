@@ -9,7 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 from math import isfinite
 from typing import Any, Literal
 
@@ -19,7 +19,9 @@ from search_spaces import SearchSpace
 from storage import (
     Artifacts,
     Database,
+    Holder,
     Lease,
+    StorageError,
     TrialRecord,
     ending_attrs,
     make_patch,
@@ -28,6 +30,7 @@ from storage import (
     record_of,
 )
 
+STOP = "stop"  # study attribute
 CURVE_PERCENTS = (
     5,
     10,
@@ -40,12 +43,13 @@ CURVE_PERCENTS = (
 )  # at most 8: every intermediate value costs a write, and loading time for ever
 
 
-class Again(Enum):
-    """Whether parameters go back into the queue."""
+class Again(IntEnum):
+    """How often parameters are tried before an ending stands; below that they go back into the queue."""
 
-    NEVER = "never"
-    ONCE = "once"  # a second ending of the same kind stands
-    ALWAYS = "always"
+    NEVER = 1
+    ONCE = 2  # a second such ending stands
+    OFTEN = 10  # not for ever: these parameters may be what kills the driver
+    ALWAYS = 1_000_000  # nothing that they did
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
     TrialStatus.CRASHED: Consequence("FAIL", Again.ONCE),
     TrialStatus.ENVIRONMENT: Consequence("FAIL", Again.ALWAYS),
     TrialStatus.CANCELLED: Consequence("FAIL", Again.ALWAYS),
-    TrialStatus.LOST: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.LOST: Consequence("FAIL", Again.OFTEN),
 }
 
 
@@ -81,6 +85,11 @@ class Queued:
     params: Mapping[str, Value]
     kind: str
     attempt: int
+
+
+def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
+    """Ask the driver that holds the study, and no later one, to stop: `how` is "now" or "after"."""
+    database.set_study_attr(study_id, STOP, {"holder": holder.to_text(), "how": how})
 
 
 class Study:
@@ -107,8 +116,14 @@ class Study:
         """Whether the script has ever completed in this study."""
         return any(record.state == "COMPLETE" for record in self._records.values())
 
-    def has_queued(self, kind: str) -> bool:
-        return any(trial.kind == kind for trial in self._queue)
+    def has_queued(self, kind: str | None = None) -> bool:
+        return any(kind in (None, trial.kind) for trial in self._queue)
+
+    def stop_request(self) -> str:
+        """How somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
+        wish = self._database.study_attrs(self._study_id).get(STOP, {})
+        mine = wish.get("holder") == self._lease.holder.to_text()
+        return str(wish.get("how", "")) if mine else ""
 
     def ask(self) -> Suggestion:
         """What to try next: queued parameters first, then the sampler's. Raises SpaceExhausted.
@@ -125,7 +140,12 @@ class Study:
         if progress.loss is None or not isfinite(progress.loss) or percent <= self._percents.get(progress.number, 0):
             return
         self._percents[progress.number] = percent
-        self._database.report(self._running[progress.number].trial_id, percent, progress.loss)
+        try:
+            self._database.report(self._running[progress.number].trial_id, percent, progress.loss)
+        except StorageError:
+            found = self._database.find_trial(self._study_id, progress.number)
+            if found is not None and not found.state.is_finished():
+                raise  # else a person has told it, in the dashboard: its curve is of no use any more
 
     def tell(self, job: Job, outcome: Outcome) -> TrialRecord:
         """Close a trial for good: artifacts on the disk, then queue, attributes and state in one transaction."""
@@ -139,7 +159,7 @@ class Study:
                 trial.trial_id, consequence.state, value, attrs=_attrs(job, outcome), artifacts=kept
             )
             if told and self._again(trial, consequence):  # not if a person has told it otherwise, in the dashboard
-                attempt = trial.attempt + (consequence.again is Again.ONCE)
+                attempt = trial.attempt + (consequence.again is not Again.ALWAYS)
                 queued = self._create("WAITING", trial.params, trial.kind, attempt, requeue_of=trial.number)
         del self._running[job.number]
         self._percents.pop(job.number, None)
@@ -208,9 +228,7 @@ class Study:
         return Queued(created.trial_id, created.number, params, kind, attempt)
 
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
-        if trial.number in self._requeued:
-            return False
-        return consequence.again is Again.ALWAYS or (consequence.again is Again.ONCE and trial.attempt == 1)
+        return trial.number not in self._requeued and trial.attempt < consequence.again
 
     def _keepsakes(self, job: Job, outcome: Outcome) -> dict[str, str]:
         kept = {

@@ -24,6 +24,7 @@ class Table:
         self.problems = problems
         self._data = dict(data)
         self._known: list[str] = []
+        self.found: set[str] = set()  # keys that were asked for and are there
 
     @classmethod
     def read(cls, path: Path, problems: list[str]) -> Table:
@@ -48,6 +49,10 @@ class Table:
         if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
             return value
         return self._wrong(key, value, "a whole number above 0", default)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._take(key, default)
+        return value if isinstance(value, bool) else self._wrong(key, value, "true or false", default)
 
     def words(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
         value = self._take(key, default)
@@ -81,6 +86,7 @@ class Table:
 
     def _take(self, key: str, default: object) -> object:
         self._known.append(key)
+        self.found |= {key} & self._data.keys()
         return self._data.pop(key, default)
 
     def _wrong(self, key: str, value: object, wanted: str, default: T) -> T:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from optimize.errors import WorkloadError
@@ -35,10 +36,11 @@ def is_trusted(workload: Workload) -> bool:
 
 def _remember(key: str) -> None:
     path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps([*_accepted(), key], indent=1))
-    beside.replace(path)
+    with suppress(OSError):  # it will be asked again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".new")
+        beside.write_text(json.dumps([*_accepted(), key], indent=1))
+        beside.replace(path)
 
 
 def _key(workload: Workload) -> str:

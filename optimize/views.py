@@ -11,7 +11,16 @@ from pathlib import Path
 
 from optimize.trial import Metric
 from optimize.watch import Watch
-from storage import Artifacts, StudyPaths, TrialRecord, best_record, write_best, write_results, write_trials
+from storage import (
+    Artifacts,
+    StorageError,
+    StudyPaths,
+    TrialRecord,
+    best_record,
+    write_best,
+    write_results,
+    write_trials,
+)
 
 EVERY_S = 5.0
 NOT_IN_BEST = ("log.txt", "curve.csv")
@@ -26,8 +35,10 @@ class Views(Watch):
         metric: Metric,
         records: Callable[[], Sequence[TrialRecord]],
         artifacts: Artifacts,
+        say: Callable[[str], None],
     ) -> None:
         self._paths, self._metric, self._records, self._artifacts = paths, metric, records, artifacts
+        self._say, self._said = say, ""
         self._stale = True
         self._written = 0.0
         self._exported: int | None = None  # the trial that lies in best/
@@ -40,34 +51,33 @@ class Views(Watch):
             self.write()
 
     def write(self) -> None:
-        """Rewrite the tables, and best/ where the best trial is another than the one that lies there."""
+        """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
+        database has it all, and a study does not end for a view."""
         records = self._records()
         best = best_record(records, self._metric.direction)
-        _write_tables(self._paths, records, self._metric)
-        if best is not None and best.number != self._exported:
-            _write_best(self._paths, best, self._metric, self._artifacts)
-            self._exported = best.number
-        self._stale, self._written = False, time.monotonic()
+        number = best.number if best else None
+        try:
+            write_tables(self._paths, records, self._metric)
+            if best is not None and number != self._exported:
+                write_best_folder(self._paths, best, self._metric, self._artifacts)
+            self._exported, self._stale = number, False
+        except StorageError as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                self._say(f"{error} (the study goes on)")
+        self._written = time.monotonic()
 
 
-def write_views(
-    paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric, artifacts: Artifacts
-) -> Sequence[Path]:
-    """Everything, once; returns what was written."""
-    best = best_record(records, metric.direction)
-    _write_tables(paths, records, metric)
-    if best is None:
-        return [paths.results_tsv, paths.trials_csv]
-    _write_best(paths, best, metric, artifacts)
-    return [paths.results_tsv, paths.trials_csv, paths.best]
+def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric) -> Sequence[Path]:
+    """results.tsv and trials.csv of the finished trials."""
+    finished = [record for record in records if record.is_finished]
+    write_results(paths.results_tsv, finished, metric=metric.name, direction=metric.direction)
+    write_trials(paths.trials_csv, finished, metric=metric.name)
+    return [paths.results_tsv, paths.trials_csv]
 
 
-def _write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric) -> None:
-    write_results(paths.results_tsv, records, metric=metric.name, direction=metric.direction)
-    write_trials(paths.trials_csv, records, metric=metric.name)
-
-
-def _write_best(paths: StudyPaths, best: TrialRecord, metric: Metric, artifacts: Artifacts) -> None:
+def write_best_folder(paths: StudyPaths, best: TrialRecord, metric: Metric, artifacts: Artifacts) -> Path:
+    """best/ from what the trial left."""
     names = [name for name in artifacts.names(best.trial_id) if name not in NOT_IN_BEST]
-    texts = {name: artifacts.read(best.trial_id, name) for name in names}
-    write_best(paths.best, texts, best, metric=metric.name)
+    write_best(paths.best, {name: artifacts.read(best.trial_id, name) for name in names}, best, metric=metric.name)
+    return paths.best

@@ -127,7 +127,8 @@ class Workload:
 
     def _why_not(self, name: str) -> str:
         reasons = [render.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
-        return next((line for line in reasons if "has no such constant" not in line), reasons[0])
+        none = f"{self.folder}: {name}: there is no Python file. Name those that a trial needs in `files`."
+        return next((line for line in reasons if "has no such constant" not in line), reasons[0] if reasons else none)
 
     def _python_files(self) -> list[str]:
         return sorted((f for f in self.files if f.endswith(".py")), key=lambda f: f != self.script)
@@ -180,6 +181,8 @@ def _what_is_wrong(workload: Workload) -> list[str]:
         lines.append(
             f"{workload.folder}: there is no {workload.script}. Name the training script in workload.toml (script = ...)."
         )
+    if not workload.command or not all(workload.command):
+        lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{{python}}", "train.py"].')
     if workload.metric.direction not in ("minimize", "maximize"):
         lines.append(f"{workload.folder}: direction: {workload.metric.direction!r}. Use minimize or maximize.")
     return lines
@@ -189,8 +192,8 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
     files = {}
     root = folder.resolve()
     for pattern in patterns:
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            problems.append(f"{folder}: files: {pattern!r} leaves the folder. Name files inside it.")
+        if not Path(pattern).parts or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            problems.append(f"{folder}: files: {pattern!r} is not a pattern inside the folder. Name files in it.")
             continue
         for path in sorted(folder.glob(pattern)):
             if not path.is_file() or not path.resolve().is_relative_to(root):
@@ -222,19 +225,30 @@ def _run_aloud(argv: list[str], folder: Path, env: Mapping[str, str], say: Calla
     """Run a command, pass its lines on up to the summary, and return all of them; progress bars go straight to stderr."""
     try:
         process = subprocess.Popen(
-            argv, cwd=folder, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            argv,
+            cwd=folder,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
     except OSError as error:
         raise WorkloadError(
             f"{argv[0]}: cannot be started: {error.strerror}. Check `prepare` in workload.toml."
         ) from None
-    lines = []
+    lines, shown = [], True
     with process:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if "---\n" not in lines:
-                say(line.rstrip("\n"))
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                shown = shown and line != "---\n"
+                if shown:
+                    say(line.rstrip("\n"))
+        except BaseException:  # a Ctrl-C, a SIGTERM: it does not go on without us
+            process.terminate()
+            raise
     if process.returncode:
         raise WorkloadError(
             f"{' '.join(argv[1:])}: data preparation ended with exit code {process.returncode}. See its lines above."

@@ -69,25 +69,9 @@ class StudyPaths:
         return self.folder / "best"
 
     @property
-    def report(self) -> Path:
-        return self.folder / "report.html"
-
-    @property
-    def progress_png(self) -> Path:
-        return self.folder / "progress.png"
-
-    @property
     def settings_json(self) -> Path:
         return self.folder / "settings.json"
 
     @property
-    def log(self) -> Path:
-        return self.folder / "study.log"
-
-    @property
     def lock(self) -> Path:
         return self.folder / "driver.lock"
-
-    @property
-    def stop_request(self) -> Path:
-        return self.folder / "stop"  # its text is how: see `optimize stop`

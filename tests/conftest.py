@@ -16,6 +16,7 @@ from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan, make_plan
 from optimize.settings import Settings, load_settings
+from optimize.stored_study import find_study
 from optimize.study import Study
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
 from optimize.watch import Watch
@@ -110,6 +111,11 @@ class Driver:
     def job(self, suggestion: Suggestion) -> Job:
         return self.plan.workload.prepare(suggestion, self.settings.constants, {}, self.settings.limits)
 
+    def ask_to_stop(self, now: bool) -> str:
+        """As `optimize stop` does from another terminal."""
+        with self.database() as database:
+            return find_study(database, self.settings.study, self.settings.runs).request_stop(now)
+
     def run(self, run: Callable[[Job], Outcome] = complete, slots: int = 1, **budget: object) -> tuple[str, Told]:
         """A whole call of the loop, trials taking no time; returns why it ended and what was told."""
         told, plan = Told(), self.plan
@@ -117,10 +123,10 @@ class Driver:
         def prepare(suggestion: Suggestion) -> Job:
             return plan.workload.prepare(suggestion, self.settings.constants, {}, self.settings.limits)
 
-        with self.open() as study, Interruption(self.paths.stop_request) as interruption:
+        with self.open() as study, Interruption() as interruption:
             executor = InlineExecutor(run, slots)
             limits = Budget(**budget)  # type: ignore[arg-type]
-            return Loop(study, executor, prepare, limits, (told,), interruption).run(), told
+            return Loop(study, executor, prepare, limits, (told,), interruption, tick_s=0).run(), told
 
 
 @pytest.fixture

@@ -260,3 +260,51 @@ def test_a_backup_is_a_whole_study_elsewhere(driver: Driver) -> None:
     assert optimize(driver, "clean", "--study", "s", "--yes").returncode == 0
     assert "best" in optimize(driver, "status", "--runs", "kept").stdout
     assert "--- a/train.py" in optimize(driver, "show", "1", "--runs", "kept").stdout
+
+
+def test_a_missing_artifact_of_the_best_ends_nothing_and_repair_names_it(driver: Driver) -> None:
+    run(driver, "--trials", "3")
+    for path in (driver.folder / "runs" / "artifacts").iterdir():
+        path.unlink()
+    ended = run(driver, "--trials", "4")
+    assert ended.returncode == 0, ended.stderr
+    assert "4 trials are done" in ended.stdout
+    repaired = optimize(driver, "check", "--repair", *flags(driver))
+    assert "is missing; its result is kept" in repaired.stderr
+
+
+def test_repair_runs_nothing_of_a_foreign_folder(driver: Driver) -> None:
+    run(driver, "--trials", "1")
+    trace = driver.folder / "prepared"
+    (driver.folder / "workload" / "workload.toml").write_text(f'prepare = ["touch", "{trace}"]\n')
+    optimize(driver, "check", "--repair", *flags(driver))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("words", [["status"], ["show", "1"], ["export"], ["backup", "copy"], ["stop"]])
+def test_looking_where_there_is_nothing_is_one_line_and_leaves_nothing(driver: Driver, words: list[str]) -> None:
+    ended = optimize(driver, *words)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert not (driver.folder / "runs").exists()
+
+
+def test_export_wants_both_of_trial_and_to(driver: Driver) -> None:
+    run(driver, "--trials", "1")
+    assert "--to" in optimize(driver, "export", "--trial", "0").stderr
+
+
+def test_sigterm_during_preparation_leaves_nothing_running(driver: Driver) -> None:
+    (driver.folder / "workload" / "prepare.py").write_text(
+        "import os, time\nprint('preparing', os.getpid(), flush=True)\ntime.sleep(600)\n"
+    )
+    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver)]
+    process = subprocess.Popen(
+        argv, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert process.stderr is not None
+    pid = next(int(line.split()[1]) for line in process.stderr if line.startswith("preparing"))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert not Path(f"/proc/{pid}/environ").exists() or not Path(f"/proc/{pid}/environ").read_bytes()

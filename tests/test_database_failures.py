@@ -20,6 +20,8 @@ from storage import Database, StorageError, StorageFullError, open_database
 from storage.sqlite import connect
 from tests.databases import small_database
 
+pytestmark = pytest.mark.slow  # real processes
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -164,6 +164,7 @@ class TestInlineExecutor(ExecutorContract):
             yield executor
 
 
+@pytest.mark.slow
 class TestLocalExecutor(ExecutorContract):
     @pytest.fixture(scope="class")
     @classmethod

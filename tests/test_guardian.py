@@ -19,6 +19,8 @@ from optimize.trial import Job, Limits, Metric, TrialStatus
 from optimize.work_folder import read_outcome
 from tests.zoo import eventually, living, zoo_job
 
+pytestmark = pytest.mark.slow  # real processes
+
 ROOT = Path(__file__).parent.parent
 Message = dict[str, Any]
 

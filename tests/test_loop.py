@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from optimize.errors import StudyAborted
-from optimize.interruption import request_stop
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import read_records
 from tests.conftest import Driver, complete
@@ -118,7 +119,7 @@ def test_one_success_in_between_forgives_earlier_crashes(driver: Driver) -> None
 def test_a_stop_request_lets_running_trials_finish(driver: Driver) -> None:
     def run(job: Job) -> Outcome:
         if job.number == 2:
-            request_stop(driver.paths.stop_request, now=False)
+            driver.ask_to_stop(now=False)
         return complete(job)
 
     reason, told = driver.run(run)
@@ -129,9 +130,58 @@ def test_a_stop_request_lets_running_trials_finish(driver: Driver) -> None:
 def test_an_urgent_stop_request_cancels_and_queues_again(driver: Driver) -> None:
     def run(job: Job) -> Outcome:
         if job.number == 3:
-            request_stop(driver.paths.stop_request, now=True)
+            driver.ask_to_stop(now=True)
         return complete(job)
 
     driver.run(run, slots=2)
     assert "cancelled" in states(driver)
     assert states(driver).count("cancelled") == states(driver).count("WAITING")
+
+
+def test_a_request_that_an_earlier_driver_got_stops_no_later_one(driver: Driver) -> None:
+    def run(job: Job) -> Outcome:
+        if job.number == 1:
+            driver.ask_to_stop(now=False)
+        return complete(job)
+
+    driver.run(run)
+    assert driver.run(trials=5)[0] == "5 trials are done"
+
+
+def test_parameters_that_kill_whatever_runs_them_are_not_tried_for_ever(driver: Driver) -> None:
+    with pytest.raises(StudyAborted, match="5 failures in a row"):
+        driver.run(failing(TrialStatus.LOST))
+    for _ in range(3):
+        with contextlib.suppress(StudyAborted):
+            driver.run(failing(TrialStatus.LOST, *range(1, 11)), trials=4)
+    assert states(driver).count("lost") == 10
+    assert states(driver).count("complete") == 4
+
+
+def test_failures_of_an_earlier_call_do_not_count_in_this_one(driver: Driver) -> None:
+    with pytest.raises(StudyAborted):
+        driver.run(failing(TrialStatus.CRASHED), max_consecutive_failures=2)
+    number = len(states(driver))
+    driver.run(failing(TrialStatus.CRASHED, number, number + 1), max_consecutive_failures=2, trials=4)
+
+
+def test_an_exhausted_space_still_tries_again_what_crashed(driver: Driver) -> None:
+    driver.run(failing(TrialStatus.CRASHED, 23), slots=4)
+    assert states(driver).count("complete") == 24
+    assert "WAITING" not in states(driver)
+
+
+def test_a_trial_that_a_person_told_in_the_dashboard_is_left_as_they_told_it(driver: Driver) -> None:
+    def run(job: Job) -> Outcome:
+        if job.number in (0, 2):
+            with driver.database() as database:
+                study_id = database.find_study("s") or 0
+                trial = database.find_trial(study_id, job.number)
+                assert trial is not None
+                database.finish_trial(trial._trial_id, "FAIL")
+        return complete(job)
+
+    driver.run(failing(TrialStatus.CRASHED, 99), trials=1)
+    driver.run(run, trials=4)
+    assert states(driver)[2] == "FAIL"
+    assert states(driver).count("complete") == 4

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from storage import StorageError, StudyPaths
 
 ROOT = Path("runs")
-NAMES = ("folder", "work", "results_tsv", "trials_csv", "best", "report", "progress_png", "settings_json", "log", "lock",
-         "stop_request")  # fmt: skip
+NAMES = ("folder", "work", "results_tsv", "trials_csv", "best", "settings_json", "lock")
 
 
 def test_the_names_are_those_that_the_readme_shows() -> None:
@@ -20,8 +19,7 @@ def test_the_names_are_those_that_the_readme_shows() -> None:
     assert (paths.database, paths.artifacts) == (Path("runs/optuna.db"), Path("runs/artifacts"))
     assert [str(getattr(paths, name)) for name in NAMES] == [
         "runs/cpu", "runs/cpu/work", "runs/cpu/results.tsv", "runs/cpu/trials.csv", "runs/cpu/best",
-        "runs/cpu/report.html", "runs/cpu/progress.png", "runs/cpu/settings.json", "runs/cpu/study.log",
-        "runs/cpu/driver.lock", "runs/cpu/stop",
+        "runs/cpu/settings.json", "runs/cpu/driver.lock",
     ]  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
 from optimize.work_folder import folder_bytes, read_outcome, remove_folder
 from tests.zoo import PATIENT, eventually, living, zoo_job
 
+pytestmark = pytest.mark.slow  # real processes
+
 SLOT = Slot("a")
 
 

@@ -316,6 +316,7 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
     return parse_space(text, "random.toml")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     space=spaces(), name=st.sampled_from([name for name in SAMPLERS if name not in ("gp", "qmc")]), seed=st.integers()
