@@ -13,6 +13,7 @@ from pathlib import Path
 
 MIN_BYTES = 256_000  # below this a traceback and a summary might not fit
 SPILL_BYTES = 256_000  # kept in memory once the disk takes no more
+LAST_WORDS_BYTES = 8_000  # of those, for the exit record
 _COPY_BYTES = 1 << 20
 _MARK = "\n\n[... {:>15,} bytes cut ...]\n\n"  # of constant width, so that it can be rewritten in place
 _MARK_BYTES = len(_MARK.format(0))
@@ -40,6 +41,8 @@ class BoundedLog:
                 return
             except OSError as error:
                 self._error = f"\n[... not all of the rest could be written: {error.strerror} ...]\n".encode()
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file, self._size)  # a part that fitted is in `data` as well
         self._spill += data
         del self._spill[:-SPILL_BYTES]
 
@@ -64,6 +67,10 @@ class BoundedLog:
         """What is kept, as text; readable even if somebody has deleted the file."""
         kept = os.pread(self._file, self._size, 0) + self._error + self._spill
         return kept.decode("utf-8", "replace")
+
+    def unwritten(self) -> str:
+        """The end of what is kept in memory only; empty if the disk took everything."""
+        return (self._error + self._spill[-LAST_WORDS_BYTES:]).decode("utf-8", "replace")
 
     def close(self) -> None:
         os.close(self._file)

@@ -6,7 +6,9 @@ It is shown as it is; what it shows of a study is written by `study.py`.
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
+from wsgiref.simple_server import WSGIServer, make_server
 
 import optuna_dashboard
 from optuna.artifacts import FileSystemArtifactStore
@@ -18,8 +20,19 @@ from storage import Database
 def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -> None:
     """Serve until interrupted; the studies may be running, or not there yet."""
     artifacts.mkdir(parents=True, exist_ok=True)
-    store = FileSystemArtifactStore(str(artifacts))
-    optuna_dashboard.run_server(database.storage, host=host, port=port, artifact_store=store)
+    app = optuna_dashboard.wsgi(database.storage, artifact_store=FileSystemArtifactStore(str(artifacts)))
+    with make_server(host, port, app, _ServerV6 if ":" in host else WSGIServer) as server:
+        # Not in this thread: while a request is answered, wsgiref would swallow a Ctrl-C and go on.
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            serving.join()
+        finally:
+            server.shutdown()
+
+
+class _ServerV6(WSGIServer):
+    address_family = socket.AF_INET6
 
 
 def check_address(host: str, port: int, expose: bool) -> list[str]:

@@ -75,7 +75,7 @@ def run_job(
         status, reason, summary = judge(text, end, job.metric)
         outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, tuple(output.curve))
         with contextlib.suppress(OSError):  # the outcome is told all the same
-            write_exit(folder, outcome, end)
+            write_exit(folder, outcome, end, log.unwritten())
     return outcome
 
 

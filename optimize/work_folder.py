@@ -46,8 +46,11 @@ def _reserved(folder: Path) -> Path:
     return folder / f"{EXIT}.partial"
 
 
-def write_exit(folder: Path, outcome: Outcome, end: Exit) -> None:
-    """Over the reserved bytes, then under its name: it is whole or it is not there."""
+def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "") -> None:
+    """Over the reserved bytes, then under its name: it is whole or it is not there.
+
+    `unwritten` is the end of the log where the disk did not take it; the result goes before it.
+    """
     code = end.code
     facts = {
         "code": code,
@@ -56,7 +59,10 @@ def write_exit(folder: Path, outcome: Outcome, end: Exit) -> None:
         "why": end.why,
     }
     folder.mkdir(parents=True, exist_ok=True)  # the script may have removed it
-    data = json.dumps({**outcome_to_json(outcome), "exit": facts}).encode()
+    record = {**outcome_to_json(outcome), "exit": facts}
+    data = json.dumps({**record, "unwritten": unwritten}).encode()
+    if len(data) > _EXIT_BYTES:
+        data = json.dumps(record).encode()
     file = os.open(_reserved(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.pwrite(file, data, 0)
@@ -102,7 +108,8 @@ def read_outcome(folder: Path, wait_s: float = 10.0) -> Outcome | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         with contextlib.suppress(FileNotFoundError):
             wait_until_closed(folder / LOG, wait_s)
-        return outcome_from_json(json.loads((folder / EXIT).read_bytes()), read_log(folder))
+        record = json.loads((folder / EXIT).read_bytes())
+        return outcome_from_json(record, read_log(folder) + str(record.get("unwritten", "")))
     return None
 
 

@@ -62,9 +62,14 @@ class Artifacts:
         if not files:
             return {}
         ids = [str(uuid.uuid4()) for _ in files]
-        with os_errors_at(self.folder), ThreadPoolExecutor(len(ids)) as together:  # one wait for the disk, not four
-            list(together.map(self._write, ids, files.values()))
-            sync_folder(self.folder)
+        try:
+            with os_errors_at(self.folder), ThreadPoolExecutor(len(ids)) as together:  # one wait for the disk, not four
+                list(together.map(self._write, ids, files.values()))
+                sync_folder(self.folder)
+        except BaseException:  # what fitted on a full disk is of no use, and would be left there by each attempt
+            for each in ids:
+                (self.folder / each).unlink(missing_ok=True)
+            raise
         return {_PREFIX + each: json.dumps(asdict(_meta(each, name))) for each, name in zip(ids, files, strict=True)}
 
     def save(self, trial_id: int, files: Mapping[str, str | bytes]) -> None:

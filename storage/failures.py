@@ -24,6 +24,7 @@ GONE = "Record does not exist."
 
 _LOCKED = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
 _FULL = {"53100"}
+_NO_ROOM = getattr(sqlite3, "SQLITE_IOERR_SHMSIZE", 4874)  # how a full disk shows when WAL is opened
 _DENIED = {"42501", "25006"}  # no right, read-only
 _DRIVERS = ("sqlite3", "psycopg", "psycopg2")
 
@@ -54,7 +55,10 @@ def explain(address: Address, error: BaseException) -> StorageError:
     codes = {_sqlite_code(each) for each in _chain(error)}
     states = {_sqlstate(each) for each in _chain(error)}
     where = address.shown
-    if sqlite3.SQLITE_FULL in codes or states & _FULL:
+    full = sqlite3.SQLITE_FULL in codes or any(
+        getattr(each, "sqlite_errorcode", 0) == _NO_ROOM for each in _chain(error)
+    )
+    if full or states & _FULL:
         return StorageFullError(f"{where}: no space left. Free some and start again; what was finished is kept")
     if codes & {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return StorageError(f"{where}: damaged. {RESTORE}")

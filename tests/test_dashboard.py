@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -97,6 +99,27 @@ def test_a_running_study_is_shown_and_goes_on(driver: Driver, tmp_path: Path) ->
     assert "val_bpb" in shown
     assert "train.patch" in trial
     assert "Failed to" not in listed + shown + trial
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_also_while_it_answers(driver: Driver) -> None:
+    run(driver, "--trials", "3")
+    over = threading.Event()
+
+    def look(url: str) -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{url}/api/studies/1?after=0", timeout=10).close()
+
+    with dashboard(driver) as url:
+        fetch(url)
+        lookers = [threading.Thread(target=look, args=(url,)) for _ in range(2)]
+        for looker in lookers:
+            looker.start()
+        time.sleep(0.5)
+    over.set()
+    for looker in lookers:
+        looker.join()
 
 
 @pytest.mark.slow

@@ -16,8 +16,9 @@ import pytest
 
 from optimize.descendants import MARK, end_leftovers, parse_ps
 from optimize.process import CURVE_POINTS, Stop, run_job
+from optimize.summary import Exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
-from optimize.work_folder import folder_bytes, read_outcome, remove_folder
+from optimize.work_folder import folder_bytes, read_outcome, remove_folder, write_exit
 from tests.zoo import PATIENT, eventually, living, zoo_job
 
 pytestmark = pytest.mark.slow  # real processes
@@ -215,6 +216,8 @@ def test_on_a_full_disk_the_result_is_judged_and_kept(tmp_path: Path) -> None:
         later = read_outcome(disk / "7")
         assert later is not None
         assert (later.status, later.summary) == (TrialStatus.COMPLETE, {"val_bpb": 1.5})
+        assert "not all of the rest could be written" in later.log
+        assert later.log.endswith("x\n---\nval_bpb: 1.5\n")
     finally:
         subprocess.run(["umount", disk], check=True)
 
@@ -229,6 +232,13 @@ def test_what_is_read_later_is_what_was_told_live(folder: Path, script: str) -> 
     if script == "removes_its_folder":
         told = replace(told, log="")
     assert repr(read) == repr(told)  # NaN is not equal to itself
+
+
+def test_a_result_goes_before_last_words_that_are_too_long(folder: Path) -> None:
+    outcome, end = Outcome(TrialStatus.COMPLETE, 1.0, summary={"val_bpb": 1.5}), Exit(0, 1.0)
+    write_exit(folder, outcome, end, "\x00" * 8_000)  # six bytes each in JSON
+    assert read_outcome(folder) == outcome
+    assert (folder / "exit.json").stat().st_size < 32_768
 
 
 def test_the_exit_record_tells_how_the_process_ended(folder: Path) -> None:
