@@ -12,15 +12,15 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from optimize.budget import COUNTED
-from optimize.descendants import end_leftovers
 from optimize.errors import StudyBusyError
 from optimize.fingerprint import check_fingerprint, fingerprint
+from optimize.jobs.descendants import end_leftovers
+from optimize.jobs.work_folder import read_outcome, remove_folder
 from optimize.plan import Plan
 from optimize.search import Past, open_sampler
 from optimize.settings import script_environment
 from optimize.study import Queued, Study
 from optimize.trial import Outcome, Suggestion, TrialStatus, Value
-from optimize.work_folder import read_outcome, remove_folder
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import Artifacts, Database, LeaseHeldError, StorageError, StudyPaths, TrialRecord, acquire, record_of
 

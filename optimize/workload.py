@@ -16,8 +16,8 @@ from pathlib import Path
 
 from optimize import render
 from optimize.errors import RenderError, WorkloadError
+from optimize.jobs.summary import parse_summary
 from optimize.render import Constant
-from optimize.summary import parse_summary
 from optimize.toml_table import Table
 from optimize.trial import Job, Limits, Metric, Suggestion, Value
 from search_spaces import Expression, SearchSpaceError, parse_expression

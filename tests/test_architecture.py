@@ -16,23 +16,23 @@ FORBIDDEN_NAMES = {"utils", "core", "common", "helpers", "manager", "manage", "m
 ALLOWED: dict[str, set[str]] = {
     "optimize.errors": set(),
     "optimize.trial": set(),
-    "optimize.summary": {"optimize.trial"},
+    "optimize.jobs.summary": {"optimize.trial"},
     "optimize.render": {"optimize.errors", "optimize.trial"},
     "optimize.toml_table": {"optimize.trial"},
-    "optimize.bounded_log": set(),
-    "optimize.descendants": set(),
-    "optimize.work_folder": {"optimize.bounded_log", "optimize.summary", "optimize.trial"},
-    "optimize.process": {
-        "optimize.bounded_log",
-        "optimize.descendants",
-        "optimize.summary",
+    "optimize.jobs.bounded_log": set(),
+    "optimize.jobs.descendants": set(),
+    "optimize.jobs.work_folder": {"optimize.jobs.bounded_log", "optimize.jobs.summary", "optimize.trial"},
+    "optimize.jobs.process": {
+        "optimize.jobs.bounded_log",
+        "optimize.jobs.descendants",
+        "optimize.jobs.summary",
         "optimize.trial",
-        "optimize.work_folder",
+        "optimize.jobs.work_folder",
     },
     "optimize.workload": {
         "optimize.errors",
         "optimize.render",
-        "optimize.summary",
+        "optimize.jobs.summary",
         "optimize.toml_table",
         "optimize.trial",
         "search_spaces",
@@ -78,14 +78,12 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.executors.slots": {"optimize.errors", "optimize.trial"},
 }
 THIRD_PARTY = {"search_spaces": set(), "storage": {"optuna", "sqlalchemy", "pandas"}}
-RUNS_ANYWHERE = ("process", "work_folder", "bounded_log", "descendants", "executors.guardian")
-STANDARD_LIBRARY_ONLY = {f"optimize.{name}" for name in RUNS_ANYWHERE} | {
+JOBS = ("process", "summary", "work_folder", "bounded_log", "descendants")
+STANDARD_LIBRARY_ONLY = {f"optimize.jobs.{name}" for name in JOBS} | {
     "optimize.errors",
-    "optimize.trial",
-    "optimize.summary",
+    "optimize.executors.guardian",
     "optimize.render",
-    "optimize.process",
-    "optimize.bounded_log",
+    "optimize.trial",
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize.bounded_log import MIN_BYTES, SPILL_BYTES, BoundedLog, wait_until_closed
+from optimize.jobs.bounded_log import MIN_BYTES, SPILL_BYTES, BoundedLog, wait_until_closed
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_waiting_ends_when_the_writer_closes_it(log: BoundedLog, tmp_path: Path)
 
 def test_waiting_ends_when_the_writer_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from optimize.bounded_log import BoundedLog\n"
+        "import sys, time; from pathlib import Path; from optimize.jobs.bounded_log import BoundedLog\n"
         "log = BoundedLog(Path(sys.argv[1]), 1.0); print('open', flush=True); time.sleep(3600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "log")]

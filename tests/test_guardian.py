@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from optimize.executors.guardian import decode, encode, job_from_json, job_to_json
+from optimize.jobs.work_folder import read_outcome
 from optimize.trial import Job, Limits, Metric, TrialStatus
-from optimize.work_folder import read_outcome
 from tests.zoo import eventually, living, zoo_job
 
 pytestmark = pytest.mark.slow  # real processes

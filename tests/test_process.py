@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from optimize.descendants import MARK, end_leftovers, parse_ps
-from optimize.process import CURVE_POINTS, Stop, run_job
-from optimize.summary import Exit
+from optimize.jobs.descendants import MARK, end_leftovers, parse_ps
+from optimize.jobs.process import CURVE_POINTS, Stop, run_job
+from optimize.jobs.summary import Exit
+from optimize.jobs.work_folder import folder_bytes, read_outcome, remove_folder, write_exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
-from optimize.work_folder import folder_bytes, read_outcome, remove_folder, write_exit
 from tests.zoo import PATIENT, eventually, living, zoo_job
 
 pytestmark = pytest.mark.slow  # real processes

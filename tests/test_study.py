@@ -154,7 +154,7 @@ def test_a_trial_that_a_dead_driver_left_running_is_lost_and_queued_once(driver:
 
 
 def test_a_trial_that_finished_when_its_driver_died_is_told_with_its_result(driver: Driver) -> None:
-    from optimize.process import run_job
+    from optimize.jobs.process import run_job
     from optimize.trial import Slot
 
     with driver.open() as study:
@@ -167,7 +167,7 @@ def test_a_trial_that_finished_when_its_driver_died_is_told_with_its_result(driv
 
 
 def test_a_result_that_is_kept_after_its_driver_died_is_not_proposed_again(driver: Driver) -> None:
-    from optimize.process import run_job
+    from optimize.jobs.process import run_job
     from optimize.trial import Slot
 
     with driver.open() as study:
@@ -184,7 +184,7 @@ def test_a_result_that_is_kept_after_its_driver_died_is_not_proposed_again(drive
 def test_a_guardian_that_is_still_busy_is_waited_for_and_its_script_not_taken_for_killed_by_the_kernel(
     driver: Driver,
 ) -> None:
-    from optimize.process import run_job
+    from optimize.jobs.process import run_job
     from optimize.trial import Slot
 
     train = driver.folder / "workload" / "train.py"

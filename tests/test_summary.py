@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimize.summary import REASON_CHARS, Exit, judge, parse_progress, parse_summary
+from optimize.jobs.summary import REASON_CHARS, Exit, judge, parse_progress, parse_summary
 from optimize.trial import Metric, Progress, TrialStatus
 
 LINE = (

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from optimize.jobs.summary import parse_progress, parse_summary
 from optimize.render import read_constants
-from optimize.summary import parse_progress, parse_summary
 from tests.gpt import BUDGET, FOLDER, built, tokens
 
 DEFAULTS = {

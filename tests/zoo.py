@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from optimize.descendants import MARK
 from optimize.executors import Executor
+from optimize.jobs.descendants import MARK
 from optimize.trial import Ending, Job, Limits, Progress, TrialStatus
 
 SCRIPTS = Path(__file__).parent / "scripts"

@@ -24,10 +24,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optimize.descendants import adopt_orphans
-from optimize.process import Stop, run_job
+from optimize.jobs.descendants import adopt_orphans
+from optimize.jobs.process import Stop, run_job
+from optimize.jobs.work_folder import outcome_to_json, sync_exit
 from optimize.trial import Job, Limits, Metric, Progress, Slot, TrialStatus
-from optimize.work_folder import outcome_to_json, sync_exit
 
 PROGRESS_EVERY_S = 0.2
 SYNC_AFTER_S = 1.0

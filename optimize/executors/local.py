@@ -19,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from optimize.descendants import end_leftovers
 from optimize.errors import ExecutorError
 from optimize.executors.guardian import decode, encode, job_to_json
+from optimize.jobs.descendants import end_leftovers
+from optimize.jobs.work_folder import folder_bytes, outcome_from_json, read_log, read_outcome, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
-from optimize.work_folder import folder_bytes, outcome_from_json, read_log, read_outcome, remove_folder
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
 ANSWER_S = 120.0  # for a guardian to start

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from optimize.bounded_log import BoundedLog
-from optimize.descendants import MARK, UNKILLABLE_S, Family, dying_with_us
-from optimize.summary import Exit, judge, parse_progress
+from optimize.jobs.bounded_log import BoundedLog
+from optimize.jobs.descendants import MARK, UNKILLABLE_S, Family, dying_with_us
+from optimize.jobs.summary import Exit, judge, parse_progress
+from optimize.jobs.work_folder import FILES, folder_bytes, prepare_folder, write_exit
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
-from optimize.work_folder import FILES, folder_bytes, prepare_folder, write_exit
 
 CURVE_POINTS = 200
 DISK_CHECK_S = 2.0

@@ -20,8 +20,8 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from optimize.bounded_log import BoundedLog, wait_until_closed
-from optimize.summary import Exit
+from optimize.jobs.bounded_log import BoundedLog, wait_until_closed
+from optimize.jobs.summary import Exit
 from optimize.trial import Job, Outcome, TrialStatus
 
 FILES, LOG, EXIT = "files", "log", "exit.json"
