@@ -66,6 +66,7 @@ def test_a_database_that_forgets_is_refused(url: str) -> None:
         open_database(url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_times_are_utc_wherever_the_machine_is(path: Path, zone: str) -> None:
     program = (

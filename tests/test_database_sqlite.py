@@ -165,6 +165,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         open_database(tmp_path / "file" / "runs" / "optuna.db")
 
 
+@pytest.mark.slow
 def test_two_that_create_the_same_database_get_the_same(tmp_path: Path) -> None:
     path, ids = tmp_path / "optuna.db", []
 
@@ -182,6 +183,7 @@ def test_two_that_create_the_same_database_get_the_same(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["optuna.db"]
 
 
+@pytest.mark.slow
 def test_a_copy_is_consistent_while_a_study_writes(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "backups" / "copy.db"
     with closing(open_database(path)) as database:

@@ -74,6 +74,7 @@ literals = st.recursive(
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(texts, literals, max_size=4), st.dictionaries(texts, literals, max_size=3), st.text())
 def test_any_toml_reads_back_as_it_was_written(
     values: dict[str, object], table: dict[str, object], comment: str

@@ -214,6 +214,7 @@ def test_the_lock_is_given_back_where_the_lease_is_refused(tmp_path: Path, lock:
         acquire(database, study_id, lock=lock).release()
 
 
+@pytest.mark.slow
 def test_a_forked_child_does_not_keep_the_lock(lock: Path) -> None:
     # A child of exec holds no descriptors of ours anyway; one of fork would, and the lock would outlive a killed driver.
     program = (
@@ -233,6 +234,7 @@ def test_a_forked_child_does_not_keep_the_lock(lock: Path) -> None:
         os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_holds_nothing(tmp_path: Path, lock: Path) -> None:
     path = empty_database(tmp_path)
     with closing(open_database(path)) as database:

@@ -11,6 +11,8 @@ from optimize.trial import Job, Outcome, TrialStatus
 from storage import read_records
 from tests.conftest import Driver, complete
 
+pytestmark = pytest.mark.slow  # a whole study each
+
 
 def failing(status: TrialStatus, *numbers: int):  # type: ignore[no-untyped-def]
     """A runner under which trials of these numbers (all but the baseline if none are named) end that way."""

@@ -64,6 +64,7 @@ def packing(tmp_path_factory: pytest.TempPathFactory) -> types.ModuleType:
     return load(tmp_path_factory.mktemp("packing"))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(2, 9), max_size=200))
 def test_packed_rows_are_full_and_hold_beginnings_of_documents(packing: types.ModuleType, sizes: list[int]) -> None:

@@ -95,6 +95,7 @@ def key(params: Mapping[str, Value]) -> str:
     return repr(sorted(params.items()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_with_four_running_nothing_infeasible_seen_or_running_is_proposed(name: str) -> None:
     sampler, seen, running = start(name), set(), []
@@ -111,6 +112,7 @@ def test_with_four_running_nothing_infeasible_seen_or_running_is_proposed(name: 
             sampler.finished(ended, *[("PRUNED", None), ("FAIL", None), good(of)][min(trial % 6, 2)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_a_small_space_is_tried_exactly_once_and_then_the_sampler_says_so(name: str) -> None:
     sampler = start(name, SMALL)

@@ -138,6 +138,7 @@ def test_a_second_driver_is_refused_and_told_who_the_first_is(driver: Driver) ->
         pass
 
 
+@pytest.mark.slow
 def test_a_trial_that_a_dead_driver_left_running_is_lost_and_queued_once(driver: Driver) -> None:
     with driver.open() as study:
         end(driver, study, TrialStatus.COMPLETE)
@@ -166,6 +167,7 @@ def test_a_trial_that_finished_when_its_driver_died_is_told_with_its_result(driv
     assert not (driver.paths.work / "0").exists()
 
 
+@pytest.mark.slow
 def test_a_result_that_is_kept_after_its_driver_died_is_not_proposed_again(driver: Driver) -> None:
     from optimize.jobs.process import run_job
     from optimize.trial import Slot
@@ -181,6 +183,7 @@ def test_a_result_that_is_kept_after_its_driver_died_is_not_proposed_again(drive
     assert not [job.params for job in left if job.params in asked]
 
 
+@pytest.mark.slow
 def test_a_guardian_that_is_still_busy_is_waited_for_and_its_script_not_taken_for_killed_by_the_kernel(
     driver: Driver,
 ) -> None:
@@ -201,6 +204,7 @@ def test_a_guardian_that_is_still_busy_is_waited_for_and_its_script_not_taken_fo
     guardian.join()
 
 
+@pytest.mark.slow
 def test_a_resumed_study_goes_on_and_repeats_nothing(driver: Driver) -> None:
     asked = []
     for _ in range(8):
