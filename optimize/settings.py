@@ -46,6 +46,7 @@ class Settings:
     slots: int | None = None  # None: as many as the machine has
     gpus: str | None = None
     constants: Mapping[str, Value] = field(default_factory=dict)
+    constants_of: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # [constants.NAME]: of one workload
     prepare_args: tuple[str, ...] = ()
     env_pass: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -124,7 +125,8 @@ def _profile_path(profile: str) -> Path:
 def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[Settings, set[str]]:
     """The settings, and which of them the profile gives."""
     table = Table.read(path, problems)
-    slots, limits = table.table("slots"), table.table("limits")
+    slots, limits, constants = table.table("slots"), table.table("limits"), table.table("constants")
+    of_one = {name: each.literals() for name, each in constants.tables().items()}
     settings = replace(
         settings,
         workload=table.text("workload", settings.workload),
@@ -136,7 +138,8 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         max_consecutive_failures=table.integer("max_consecutive_failures", 5) or 5,
         prepare_args=table.words("prepare_args", ()),
         env_pass=table.words("env_pass", ()),
-        constants=table.literals("constants"),
+        constants=constants.literals(),
+        constants_of=of_one,
         keep_failed=table.flag("keep_failed", False),
         device=slots.text("device", settings.device),
         slots=slots.integer("count", None),
@@ -189,4 +192,5 @@ def _fill(settings: Settings, origins: dict[str, str], environ: Mapping[str, str
         profile, workload = Path(settings.profile).stem, Path(settings.workload).resolve().name
         settings = replace(settings, study=f"{workload}-{profile}")
         origins["study"] = "workload and profile"
-    return settings, origins
+    mine = settings.constants_of.get(settings.workload, {})
+    return replace(settings, constants={**settings.constants, **mine}, constants_of={}), origins

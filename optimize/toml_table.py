@@ -60,16 +60,19 @@ class Table:
             return tuple(value)
         return self._wrong(key, value, 'a list of strings, such as ["a", "b"]', default)
 
-    def literals(self, key: str) -> dict[str, Value]:
-        """A table of name = value, arrays read as tuples."""
-        table = self.table(key)
+    def tables(self) -> dict[str, Table]:
+        """Whatever of this table is a table itself, by name."""
+        return {name: self.table(name) for name, value in list(self._data.items()) if isinstance(value, dict)}
+
+    def literals(self) -> dict[str, Value]:
+        """All that is left of this table, as name = value, arrays read as tuples."""
         values: dict[str, Value] = {}
-        for name in list(table._data):
-            found = table._take(name, None)
+        for name in list(self._data):
+            found = self._take(name, None)
             try:
                 values[name] = _literal(found)
             except TypeError:
-                table._wrong(name, found, "a number, a string, a boolean or an array of them", None)
+                self._wrong(name, found, "a number, a string, a boolean or an array of them", None)
         return values
 
     def table(self, key: str) -> Table:

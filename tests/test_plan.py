@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from optimize.errors import SettingsError
@@ -66,3 +68,19 @@ def test_mistakes_of_workload_space_and_sampler_come_together(driver: Driver) ->
     lines = problems(driver, "[parameters]\nX = [2, 4]\n", sampler="magic", workload=str(driver.folder / "nowhere"))
     assert len(lines) == 2
     assert len(problems(driver, "[parameters]\nX = []\n")) == 2
+
+
+@pytest.mark.parametrize("name", ["colab", "gpu", "h100"])
+def test_an_untouched_autoresearch_checkout_fits_the_gpu_profiles(name: str, tmp_path: Path) -> None:
+    """Its constants as they stand there, in the same two files."""
+    (tmp_path / "prepare.py").write_text(
+        "MAX_SEQ_LEN = 2048\nTIME_BUDGET = 300\nEVAL_TOKENS = 40 * 524288\nVOCAB_SIZE = 8192\n"
+    )
+    (tmp_path / "train.py").write_text(
+        'ASPECT_RATIO = 64\nHEAD_DIM = 128\nWINDOW_PATTERN = "SSSL"\nTOTAL_BATCH_SIZE = 2**19\nEMBEDDING_LR = 0.6\n'
+        "UNEMBEDDING_LR = 0.004\nMATRIX_LR = 0.04\nSCALAR_LR = 0.5\nWEIGHT_DECAY = 0.2\nADAM_BETAS = (0.8, 0.95)\n"
+        "WARMUP_RATIO = 0.0\nWARMDOWN_RATIO = 0.5\nFINAL_LR_FRAC = 0.0\nDEPTH = 8\nDEVICE_BATCH_SIZE = 128\n"
+    )
+    plan = make_plan(load_settings(name, "", {"workload": str(tmp_path)}, {}))
+    assert plan.workload.metric.name == "val_bpb"
+    assert plan.space.feasible(plan.baseline, plan.constants)

@@ -70,3 +70,9 @@ def test_a_script_gets_the_allow_list_and_what_the_profile_adds(tmp_path: Path) 
 @pytest.mark.parametrize("name", profiles())
 def test_every_shipped_profile_loads(name: str) -> None:
     assert load_settings(name, "", {}, {}).workload == "gpt"
+
+
+def test_constants_of_one_workload_are_no_other_workloads(tmp_path: Path) -> None:
+    path = profile(tmp_path, "[constants]\nA = 1\nB = 1\n[constants.gpt]\nB = 2\nC = 3\n")
+    assert load_settings(path, "", {}, {}).constants == {"A": 1, "B": 2, "C": 3}
+    assert load_settings(path, "", {"workload": "./theirs"}, {}).constants == {"A": 1, "B": 1}

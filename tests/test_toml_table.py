@@ -32,7 +32,7 @@ def test_every_wrong_type_and_unknown_key_is_one_line(tmp_path: Path) -> None:
 
 def test_arrays_are_tuples_and_dates_are_refused(tmp_path: Path) -> None:
     table, problems = read(tmp_path, "[constants]\nA = [0.8, [1, 2]]\nB = 2020-01-01\nC = nan\n")
-    assert table.literals("constants") == {"A": (0.8, (1, 2))}
+    assert table.table("constants").literals() == {"A": (0.8, (1, 2))}
     assert len(problems) == 2
 
 
@@ -48,5 +48,5 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 @settings(max_examples=200, deadline=None)
 def test_no_bytes_raise(tmp_path_factory, data: bytes) -> None:  # type: ignore[no-untyped-def]
     table, _ = read(tmp_path_factory.mktemp("toml"), data)
-    table.literals("constants")
+    table.table("constants").literals()
     table.finish()
