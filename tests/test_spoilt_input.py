@@ -1,4 +1,4 @@
-"""Ten thousand spoilt scripts and logs each: only our own errors, no hang. TOML files and rules have theirs beside their loaders."""
+"""Ten thousand spoilt scripts and logs each: only our own errors, no hang. TOML files and rules have theirs beside them."""
 
 from __future__ import annotations
 
