@@ -27,6 +27,7 @@ from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
 ANSWER_S = 120.0  # for a guardian to start
+FALSE_STARTS = 3  # one may have been killed by somebody who is short of memory; three are a broken installation
 CLOSE_S = 10.0  # for a guardian to kill what it has and end
 _ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
 _F_SETPIPE_SZ = 1031  # Linux
@@ -156,12 +157,13 @@ class LocalExecutor:
             self._replace(guardian)
 
     def _replace(self, guardian: _Guardian) -> None:
-        """A guardian that has never lived says so; one that died takes its trial along, and the next one starts."""
+        """One that died takes its trial along, and the next one starts; several that never lived are an error."""
         guardian.outbox.clear()
         self._update(guardian)
         self._selector.unregister(guardian.reports)
         lost = guardian.bury()
-        if not guardian.was_ready:
+        guardian.false_starts = 0 if guardian.was_ready else guardian.false_starts + 1
+        if guardian.false_starts == FALSE_STARTS:
             raise ExecutorError(f"slot {guardian.slot.name}: its guardian does not start: {guardian.last_words()}")
         if lost is not None:
             self._events.append(lost)
@@ -174,6 +176,7 @@ class _Guardian:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.job: Job | None = None
+        self.false_starts = 0  # in a row
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
