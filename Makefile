@@ -25,7 +25,7 @@ setup: $(INSTALLED)  ## create .venv and install what a study needs
 prepare: $(INSTALLED)  ## prepare the profile's data and stop there
 	@$(BIN)/optimize prepare $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(TRUSTED)
 
-optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= HOURS= WORKLOAD= SPACE= SAMPLER= SEED= EXECUTOR=
+optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= ... (README)
 	@$(BIN)/optimize run $(FLAGS) $(TRUSTED)
 
 dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
@@ -35,7 +35,7 @@ status: $(INSTALLED)  ## the studies, or the trials of STUDY=
 	@$(BIN)/optimize status $(WHICH)
 
 show: $(INSTALLED)  ## everything about trial N=
-	@$(BIN)/optimize show $(N) $(WHICH)
+	@$(if $(N),$(BIN)/optimize show $(N) $(WHICH),echo "make show: which trial? make show N=12"; exit 2)
 
 export: $(INSTALLED)  ## write results.tsv, trials.csv and best/ again
 	@$(BIN)/optimize export $(WHICH)

@@ -45,8 +45,9 @@ def check_address(host: str, port: int, expose: bool) -> list[str]:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise SettingsError(f"{host}:{port}: {error.strerror}. Choose another port, such as PORT=8081.") from None
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not a port"
+            raise SettingsError(f"{host}:{port}: {why}. Choose another port, such as PORT=8081.") from None
     return [] if loopback else [_meaning(host)]
 
 

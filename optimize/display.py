@@ -17,6 +17,7 @@ from rich.text import Text
 
 from optimize.budget import Budget, counted
 from optimize.doubts import baseline_of, doubts
+from optimize.interruption import Wish
 from optimize.tables import changes, duration, trial_line
 from optimize.trial import Job, Metric, Progress, Slot, Value
 from optimize.watch import Watch
@@ -35,7 +36,7 @@ class Display(Watch):
         self._best = best_record(records(), metric.direction)
         self._jobs: dict[int, tuple[Job, float]] = {}
         self._progress: dict[int, Progress] = {}
-        self._started = time.monotonic()
+        self._started, self._ending = time.monotonic(), False
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Display:
@@ -65,6 +66,15 @@ class Display(Watch):
         ):
             self._best = record
 
+    def on_wish(self, wish: Wish, why: str) -> None:
+        running = f"{len(self._jobs)} running trials"
+        finishing = (
+            f"{why}: no new trial starts, the {running} finish first. Again (or `make stop NOW=1`) cancels them."
+        )
+        cancelling = f"{why}: the {running} are cancelled; their parameters are queued."
+        self._console.print(finishing if wish is Wish.FINISH else cancelling, style="yellow", highlight=False)
+        self._ending = True
+
     def _doubts(self, record: TrialRecord) -> list[str]:
         return doubts(record, baseline_of(self._records()))
 
@@ -79,9 +89,11 @@ class Display(Watch):
         parts = [f"{done} of {limit} trials" if limit else f"{done} trials", duration(time.monotonic() - self._started)]
         if self._best is not None:
             parts.append(f"best {self._metric.name} {self._best.value:.6f} (trial {self._best.number})")
-        if limit and (left := self._seconds_left(limit - done)):
+        if limit and not self._ending and (left := self._seconds_left(limit - done)):
             parts.append(f"about {duration(left)} left")
-        return Text(f"{self._study}   ", style="bold").append("   ".join(parts), style="default")
+        return Text(f"{self._study}   ", style="bold", no_wrap=True, overflow="ellipsis").append(
+            "   ".join(parts), style="default"
+        )
 
     def _seconds_left(self, trials: int) -> float | None:
         took = sorted(r.seconds for r in self._records() if r.state == "COMPLETE" and r.seconds)

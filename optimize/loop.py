@@ -34,6 +34,7 @@ class Loop:
         self._started = time.monotonic()
         self._proven = study.proven()  # has the script ever trained a step? Until then it runs alone
         self._tick_s, self._looked = tick_s, 0.0
+        self._heeded = Wish.GO_ON
         self._failures = 0  # in a row, in this call
         self._exhausted = ""  # why the sampler has nothing more; what is queued still runs
         self._reason: str | None = None  # why no further trial is started
@@ -124,6 +125,9 @@ class Loop:
             self._looked = time.monotonic()
             self._interruption.ask(self._study.stop_request())
         wish = self._interruption.wish()
+        if wish > self._heeded:
+            self._heeded = wish
+            self._tell_watchers(lambda watch: watch.on_wish(wish, self._interruption.why))
         if wish >= Wish.FINISH:
             self._reason = self._reason or f"stopped by {self._interruption.why}"
         if wish >= Wish.CANCEL:

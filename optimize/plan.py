@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from optimize.errors import OptimizeError, SettingsError
+from optimize.executors import EXECUTORS
 from optimize.search import unfit
 from optimize.settings import Settings
 from optimize.trial import Value
@@ -33,10 +35,14 @@ def make_plan(settings: Settings) -> Plan:
     workload, space = _load(settings, problems)
     if space is not None and (problem := unfit(settings.sampler, space)):
         problems.append(problem)
+    if settings.executor not in EXECUTORS:
+        problems.append(f"--executor: {settings.executor!r} is not on offer. Use {' or '.join(EXECUTORS)}.")
     if workload is None or space is None:
         raise SettingsError(*problems)
     constants = {**workload.constants(), **settings.constants}
-    problems += workload.problems([*settings.constants, *(n for n in space.names if n not in settings.constants)])
+    problems += workload.problems(settings.constants)
+    for name in (n for n in space.names if n not in settings.constants):
+        problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
     known = [p for p in space.parameters if p.name in constants]
     for parameter in known:
         problems += _misfits(parameter, constants[parameter.name], settings, space)
@@ -45,6 +51,11 @@ def make_plan(settings: Settings) -> Plan:
         raise SettingsError(*problems)
     baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
     return Plan(settings, workload, space, constants, baseline)
+
+
+def _meant(name: str, constants: Mapping[str, Value]) -> str:
+    close = get_close_matches(name, constants, n=1)
+    return f" Did you mean {close[0]}?" if close and name not in constants else ""
 
 
 def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, SearchSpace | None]:

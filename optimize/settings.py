@@ -115,6 +115,8 @@ def profiles() -> list[str]:
 
 def _profile_path(profile: str) -> Path:
     path = Path(profile).expanduser() if "/" in profile else PROFILES / f"{profile}.toml"
+    if not path.is_file() and "/" in profile:
+        raise SettingsError(f"{profile}: there is no such file. Check the path.")
     if not path.is_file():
         raise SettingsError(
             f"{profile}: no such profile. Use one of ours ({', '.join(profiles())}) or a path with a slash."

@@ -14,6 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from optimize.budget import counted
 from optimize.doubts import baseline_of, doubts
 from optimize.plan import Plan
 from optimize.settings import Settings
@@ -88,7 +89,7 @@ def study_table(records: Sequence[TrialRecord], metric: Metric, baseline: Mappin
             str(record.number),
             value,
             ending,
-            duration(record.seconds or 0.0),
+            "" if record.seconds is None else duration(record.seconds),
             changes(record.params, baseline),
             style=style,
         )
@@ -179,11 +180,13 @@ def end_report(plan: Plan, reason: str, records: Sequence[TrialRecord]) -> Rende
             Text(f"  {changes(best.params, baseline.params if baseline else {}, shown=99)}"),
             *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
             Text(
-                f"  runnable: {settings.runs / settings.study / 'best'}    more: optimize show {best.number}",
+                f"  runnable: {settings.runs / settings.study / 'best'}    more: make show N={best.number}",
                 style="dim",
             ),
         ]
-    more = f" TRIALS={2 * settings.trials}" if settings.trials else ""
+    done = counted(records)
+    goal = settings.trials if settings.trials and done < settings.trials else 2 * done
+    more = f" TRIALS={goal}" if settings.trials else ""
     lines.append(Text(f"  go on:    make optimize{_variables(settings)}{more}    look: make dashboard", style="dim"))
     return Group(*lines)
 
@@ -236,7 +239,13 @@ def _sparkline(curve: Mapping[int, float]) -> str:
 
 def _variables(settings: Settings) -> str:
     """The make variables that lead back to this study."""
-    given = {"STUDY": "study", "PROFILE": "profile", "WORKLOAD": "workload", "SPACE": "search_space"}
+    given = {
+        "STORAGE": "storage",
+        "STUDY": "study",
+        "PROFILE": "profile",
+        "WORKLOAD": "workload",
+        "SPACE": "search_space",
+    }
     return "".join(
         f" {name}={getattr(settings, field)}" for name, field in given.items() if settings.origins.get(field) == "flag"
     )

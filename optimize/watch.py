@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optimize.interruption import Wish
 from optimize.trial import Job, Progress
 from storage import TrialRecord
 
@@ -14,6 +15,8 @@ class Watch:
     def on_progress(self, progress: Progress) -> None: ...
 
     def on_trial_end(self, record: TrialRecord) -> None: ...
+
+    def on_wish(self, wish: Wish, why: str) -> None: ...
 
     def on_tick(self) -> None:
         """About once a second, and after every event."""

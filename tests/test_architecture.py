@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.fingerprint": {"optimize.errors", "optimize.trial", "optimize.workload", "search_spaces"},
     "optimize.budget": {"storage"},
     "optimize.interruption": set(),
-    "optimize.watch": {"optimize.trial", "storage"},
+    "optimize.watch": {"optimize.interruption", "optimize.trial", "storage"},
     "optimize.study": {"optimize.search", "optimize.trial", "search_spaces", "storage"},
     "optimize.views": {"optimize.trial", "optimize.watch", "storage"},
     "optimize.doubts": {"storage"},
@@ -63,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "optimize.trial",
         "optimize.watch",
         "storage",
+        "optimize.interruption",
     },
     "optimize.dashboard": {"optimize.errors", "storage"},
     "optimize.loop": {

@@ -9,6 +9,7 @@ from rich.console import Console
 from optimize.budget import Budget
 from optimize.display import Display
 from optimize.doubts import doubts
+from optimize.interruption import Wish
 from optimize.tables import changes, duration, study_table, trial_line, visible
 from optimize.trial import Job, Metric, Progress, Slot
 from storage import TrialRecord
@@ -76,3 +77,14 @@ def test_a_value_that_is_not_like_the_others_says_so() -> None:
     assert doubts(odd, baseline) == ["saw its data 1.5 times", "device T4, the baseline's was H100"]
     assert doubts(baseline, baseline) == []
     assert "but: saw its data 1.5 times" in trial_line(odd, None, Metric(), BASELINE, doubts(odd, baseline)).plain
+
+
+def test_a_wish_to_stop_is_answered_at_once() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, list)
+    display.on_start(Job(7, {"DEPTH": 4}, {}, ()))
+    display.on_wish(Wish.FINISH, "Ctrl-C")
+    display.on_wish(Wish.CANCEL, "Ctrl-C")
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "the 1 running trials finish first" in text
+    assert "cancelled; their parameters are queued" in text

@@ -13,6 +13,8 @@ from typing import Protocol
 from optimize.errors import ExecutorError
 from optimize.trial import Ending, Job, Progress, Slot, TrialStatus
 
+EXECUTORS = ("local",)  # by name
+
 
 class Executor(Protocol):
     """A context; its end cancels and reaps everything that still runs. One thread uses it."""
