@@ -67,7 +67,7 @@ class Display(Watch):
             self._best = record
 
     def on_wish(self, wish: Wish, why: str) -> None:
-        running = f"{len(self._jobs)} running trials"
+        running = f"trials that run ({len(self._jobs)})"
         finishing = (
             f"{why}: no new trial starts, the {running} finish first. Again (or `make stop NOW=1`) cancels them."
         )

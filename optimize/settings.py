@@ -137,7 +137,8 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         executor=table.text("executor", settings.executor),
         trials=table.integer("trials", settings.trials),
         hours=table.number("hours", settings.hours),
-        max_consecutive_failures=table.integer("max_consecutive_failures", 5) or 5,
+        max_consecutive_failures=table.integer("max_consecutive_failures", settings.max_consecutive_failures)
+        or settings.max_consecutive_failures,
         prepare_args=table.words("prepare_args", ()),
         env_pass=table.words("env_pass", ()),
         constants=constants.literals(),

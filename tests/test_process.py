@@ -290,16 +290,16 @@ def test_leftovers_of_a_folder_are_ended_without_knowing_more(folder: Path, tmp_
 
 def test_the_process_table_of_ps_is_understood_as_well() -> None:
     """What macOS goes by. Linux's ps shows the environment by another flag."""
-    env = {MARK: "/work/7"}
+    env = {MARK: "/place/7"}
     command = [sys.executable, "-S", "-c", "import time; time.sleep(3600)"]
     with subprocess.Popen(command, env=env, start_new_session=True) as script:
         ps = ["ps", "axeww", "-o", "pid=,ppid=,pgid=,stat=,command="]
         assert eventually(lambda: f"{MARK}=" in Path(f"/proc/{script.pid}/environ").read_text())
         table = subprocess.run(ps, capture_output=True, text=True, check=True).stdout
         script.kill()
-    marked = [process for process in parse_ps(table, f"{MARK}=/work/7") if process.marked]
+    marked = [process for process in parse_ps(table, f"{MARK}=/place/7") if process.marked]
     assert [(p.pid, p.parent, p.group, p.zombie) for p in marked] == [(script.pid, os.getpid(), script.pid, False)]
-    assert not any(process.marked for process in parse_ps(table, f"{MARK}=/work/77"))
+    assert not any(process.marked for process in parse_ps(table, f"{MARK}=/place/77"))
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------

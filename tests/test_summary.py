@@ -127,7 +127,7 @@ def test_no_log_raises(log: str) -> None:
 # --- endings ----------------------------------------------------------------------------------------------------------
 
 
-def traceback(*last_lines: str, file: str = "/work/7/files/train.py", source: str = "step()") -> str:
+def traceback(*last_lines: str, file: str = "/place/7/files/train.py", source: str = "step()") -> str:
     frame = f'  File "{file}", line 12, in <module>\n    {source}\n    ^^^^^^\n'
     return f"{LINE}Traceback (most recent call last):\n{frame}" + "\n".join(last_lines) + "\n"
 

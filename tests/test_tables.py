@@ -86,5 +86,5 @@ def test_a_wish_to_stop_is_answered_at_once() -> None:
     display.on_wish(Wish.FINISH, "Ctrl-C")
     display.on_wish(Wish.CANCEL, "Ctrl-C")
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "the 1 running trials finish first" in text
+    assert "the trials that run (1) finish first" in text
     assert "cancelled; their parameters are queued" in text
