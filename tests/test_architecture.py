@@ -167,7 +167,7 @@ def test_only_the_command_line_prints() -> None:
     for module, path in MODULES.items():
         calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
         printed = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
-        assert module == "optimize.cli" or not printed, f"{module}: {printed}"
+        assert module == "optimize.commands.terminal" or not printed, f"{module}: {printed}"
 
 
 def test_files_stay_small_and_are_called_after_what_is_in_them() -> None:

@@ -1,0 +1,70 @@
+"""Flags that several commands have: each is named and explained once.
+
+What a flag means is settled in `settings.py`; nothing is read or checked here.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+RUNS = Path("runs")
+
+StudyFlag = Annotated[
+    str | None, typer.Option("--study", help="Name of the study. Default: workload and profile, gpt-cpu.")
+]
+ProfileFlag = Annotated[
+    str | None, typer.Option("--profile", help="Facts about a machine: cpu, colab, gpu, h100, or a path.")
+]
+WorkloadFlag = Annotated[str | None, typer.Option("--workload", help="gpt, or the path of a folder with a train.py.")]
+StorageFlag = Annotated[str | None, typer.Option("--storage", help="Database URL. Default: runs/optuna.db.")]
+RunsFlag = Annotated[Path, typer.Option("--runs", help="Folder for everything that studies leave.")]
+TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
+
+
+def _plan_flags(
+    study: StudyFlag = None,
+    profile: ProfileFlag = None,
+    workload: WorkloadFlag = None,
+    search_space: Annotated[
+        str | None, typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="End at this many finished trials, the baseline included.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours of this call.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The sampler's seed; the script's SEED stays as it is.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="auto, tpe, cmaes, gp, random, qmc or grid.")] = None,
+    executor: Annotated[str | None, typer.Option(help="Where trials run: local.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """The flags of whatever makes a plan."""
+
+
+def takes_plan_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """`command(given, ...)` with every flag that a plan is made of: `given` maps settings to the values of the flags."""
+    shared, own = _parameters(_plan_flags), _parameters(command)
+    del own["given"]
+
+    @functools.wraps(command)
+    def with_flags(**flags: Any) -> None:
+        mine = {name: flags.pop(name) for name in own}
+        command(flags, **mine)
+
+    parameters = {**shared, **own}
+    with_flags.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    return with_flags
+
+
+def _parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
+    """The function's parameters, by keyword, their annotations as objects."""
+    hints = get_type_hints(function, include_extras=True)
+    found = inspect.signature(function).parameters.items()
+    return {name: p.replace(annotation=hints[name], kind=p.KEYWORD_ONLY) for name, p in found}

@@ -1,0 +1,76 @@
+"""Commands that look after what studies left: export, stop, backup, clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
+from optimize.commands.terminal import opened_database, opened_study, say, say_all
+from optimize.errors import OptimizeError
+
+
+def export(
+    study: StudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    number: Annotated[int | None, typer.Option("--trial", help="Write this trial's scripts to --to.")] = None,
+    to: Annotated[Path | None, typer.Option(help="A folder that does not exist yet.")] = None,
+) -> None:
+    """Write results.tsv, trials.csv and best/ again from the database; or one trial's scripts to a folder.
+
+    Example: optimize export --study gpt-cpu --trial 12 --to /tmp/trial-12
+    """
+    if (number is None) != (to is None):
+        raise OptimizeError("optimize export: --trial and --to go together. Give both, or neither to write the tables.")
+    with opened_study(study, storage, runs) as stored:
+        written = stored.write_views() if number is None or to is None else stored.export_trial(number, to)
+        say_all([f"written: {path}" for path in written])
+
+
+def stop(
+    study: StudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    now: Annotated[bool, typer.Option("--now", help="Cancel the running trials; their parameters are queued.")] = False,
+) -> None:
+    """Ask a running study to end after its present trials.
+
+    Example: optimize stop --now
+    """
+    with opened_study(study, storage, runs) as stored:
+        say(stored.request_stop(now))
+
+
+def backup(
+    to: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Copy the database, consistent also while studies run, and every artifact to a new folder.
+
+    Example: optimize backup /mnt/disk/optimize-today
+    """
+    from optimize.care import back_up
+
+    with opened_database(storage, runs) as database:
+        say(back_up(database, runs / "artifacts", to))
+
+
+def clean(
+    study: Annotated[str, typer.Option("--study", help="Name of the study to delete.")],
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a study with everything it left: its trials, their artifacts, its files. Asks first.
+
+    Example: optimize clean --study night --yes
+    """
+    with opened_study(study, storage, runs) as stored:
+        if not yes:
+            typer.confirm(f"Delete study {study}, {len(stored.records())} trials and all they left?", abort=True)
+        stored.delete()
+        say(f"study {study}: deleted")

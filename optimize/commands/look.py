@@ -1,0 +1,66 @@
+"""Commands that look at studies and change nothing: status, show, dashboard."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
+from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all
+
+
+def status(
+    study: StudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    last: Annotated[int, typer.Option(help="How many trials to show.")] = 20,
+) -> None:
+    """The studies, or the latest trials of one of them.
+
+    Example: optimize status --study gpt-cpu --last 50
+    """
+    from optimize.stored_study import find_study, overview
+    from optimize.tables import overview_table, study_table
+
+    with opened_database(storage, runs) as database:
+        if study is None and len(database.study_names()) != 1:
+            open_console().print(overview_table(overview(database)))
+            return
+        stored = find_study(database, study, runs)
+        open_console().print(study_table(stored.records(), stored.metric, stored.baseline, last))
+
+
+def show(
+    number: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: StudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Everything about one trial: parameters, patch, ending, curve, log tail, and how to train it again.
+
+    Example: optimize show 12
+    """
+    from optimize.tables import trial_page
+
+    with opened_study(study, storage, runs) as stored:
+        open_console().print(trial_page(stored.record(number), stored))
+
+
+def dashboard(
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to bind. Only loopback is safe: there is no login.")] = "127.0.0.1",
+    expose: Annotated[bool, typer.Option("--expose", help="Allow an address that others can reach.")] = False,
+) -> None:
+    """Serve optuna-dashboard for all studies, also while they run or before there is one.
+
+    Example: optimize dashboard --port 8081
+    """
+    from optimize.dashboard import check_address, serve_dashboard
+
+    say_all(check_address(host, port, expose))
+    with opened_database(storage, runs, create=True) as database:
+        say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on without it)")
+        serve_dashboard(database, runs / "artifacts", host, port)

@@ -1,0 +1,51 @@
+"""What a command says and opens: stderr for progress, stdout for results, the database of the flags, one stored study."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # each command imports what it needs: `optimize --help` answers at once
+    from rich.console import Console
+
+    from optimize.stored_study import StoredStudy
+    from storage import Database
+
+
+def say(line: str) -> None:
+    """A line on stderr. It may quote a script's log: a terminal is steered by nobody but us."""
+    print("".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line), file=sys.stderr, flush=True)
+
+
+def say_all(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+def open_console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextmanager
+def opened_database(storage: str | None, runs: Path, create: bool = False) -> Iterator[Database]:
+    """The database of the flags, or of the environment."""
+    from optimize.settings import storage_url
+    from storage import open_database
+
+    with closing(open_database(storage_url(storage) or runs / "optuna.db", create=create)) as database:
+        say_all(database.notices)
+        yield database
+
+
+@contextmanager
+def opened_study(study: str | None, storage: str | None, runs: Path) -> Iterator[StoredStudy]:
+    """The study of the flags as it lies in the database."""
+    from optimize.stored_study import find_study
+
+    with opened_database(storage, runs) as database:
+        yield find_study(database, study, runs)

@@ -1,0 +1,103 @@
+"""Commands that work on a study: run, prepare, check. All of them begin with a plan."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimize.commands.flags import ProfileFlag, TrustFlag, WorkloadFlag, takes_plan_flags
+from optimize.commands.terminal import open_console, say, say_all
+from optimize.errors import ExecutorError
+
+if TYPE_CHECKING:
+    from optimize.plan import Plan
+    from optimize.trial import Slot
+
+
+@takes_plan_flags
+def run(given: dict[str, Any], trust: TrustFlag = False) -> None:
+    """Run a study, or go on with it where it stopped.
+
+    Example: optimize run --profile cpu --trials 40
+    """
+    plan = _plan(given)
+    _accept(plan, trust)
+    from optimize.session import run_study
+    from optimize.tables import end_report, plan_lines
+
+    found = _slots(plan)
+    say_all(plan_lines(plan, found))
+    ended = run_study(plan, found, open_console(stderr=True), say)
+    open_console().print(end_report(plan, ended.reason, ended.records))
+
+
+def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: TrustFlag = False) -> None:
+    """Prepare the data of a profile's workload and stop there.
+
+    Example: optimize prepare --profile h100
+    """
+    plan = _plan({"profile": profile, "workload": workload})
+    _accept(plan, trust)
+    from optimize.session import prepare_data
+
+    prepare_data(plan, say)
+
+
+@takes_plan_flags
+def check(
+    given: dict[str, Any],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend stuck trials, artifacts, views; keeps results.")
+    ] = False,
+) -> None:
+    """Show what a study would do: every setting with its origin, the space, the baseline, the slots. Starts nothing.
+
+    Example: optimize check --profile colab
+    """
+    plan = _plan(given)
+    from optimize.care import repair as mend
+    from optimize.tables import check_report
+
+    if repair:
+        mend(plan, say)
+        return
+    plan.workload.render({**plan.settings.constants, **plan.baseline})
+    try:
+        open_console().print(check_report(plan, _slots(plan)))
+    except ExecutorError as error:  # a profile may be looked at on another machine than it is for
+        open_console().print(check_report(plan, ()))
+        say_all(error.problems)
+
+
+def _plan(given: dict[str, Any]) -> Plan:
+    """The plan of these flags; the profile is picked by looking at the machine where none was named."""
+    from optimize.executors.slots import detect_device
+    from optimize.plan import make_plan
+    from optimize.settings import load_settings, pick_profile
+
+    profile, why = given.pop("profile"), "flag"
+    if profile is None:
+        profile, why = pick_profile(detect_device())
+    return make_plan(load_settings(profile, why, given))
+
+
+def _accept(plan: Plan, trust: bool) -> None:
+    from optimize.trust import accept
+
+    accept(plan.workload, lambda commands: trust or _agrees(commands))
+
+
+def _agrees(commands: Iterable[str]) -> bool:
+    """Show a folder's commands and ask, where there is somebody to ask."""
+    say_all(commands)
+    return sys.stdin.isatty() and typer.confirm("They run with your rights. Accept them?", err=True)
+
+
+def _slots(plan: Plan) -> Sequence[Slot]:
+    from optimize.executors.slots import find_slots
+
+    settings = plan.settings
+    return find_slots(settings.device, settings.slots, settings.gpus.split(",") if settings.gpus else None)
