@@ -11,6 +11,7 @@ import typer
 from optimize.commands import keep, look, work
 from optimize.commands.terminal import say_all
 from optimize.errors import OptimizeError
+from optimize.executors.slots import keep_to_one_thread
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +26,7 @@ for command in (
 
 def main() -> NoReturn:
     """Entry point: what a user can cause is lines on stderr and exit code 2, anything else is a bug with a traceback."""
+    keep_to_one_thread()
     try:
         app()
     except KeyboardInterrupt:

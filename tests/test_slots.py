@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from optimize.errors import ExecutorError
 from optimize.executors.slots import cpu_name, detect_device, find_slots, usable_cores
 
+ROOT = Path(__file__).parent.parent
 H100S = "\n".join(f"{i}, GPU-{i}a{i}b-0000, NVIDIA H100 80GB HBM3, 81559" for i in range(8))
 
 
@@ -205,3 +208,14 @@ def test_amds_cards_are_slots_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     slots = find_slots("rocm")
     assert [(slot.name, slot.env) for slot in slots] == [("gpu:0", {"HIP_VISIBLE_DEVICES": "0"})]
     assert (detect_device().kind, detect_device().name) == ("rocm", "AMD Instinct MI300X")
+
+
+def test_the_driver_computes_with_one_thread_unless_its_user_says_otherwise() -> None:
+    code = "import os, optimize.executors.slots as s; s.keep_to_one_thread(); print(os.environ['OPENBLAS_NUM_THREADS'])"
+
+    def threads(**environment: str) -> str:
+        asked = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+        return asked.stdout.strip()
+
+    assert threads() == "1"
+    assert threads(OPENBLAS_NUM_THREADS="3") == "3"

@@ -122,6 +122,13 @@ def _cpu_slots(count: int | None, gpus: Sequence[str] | None) -> tuple[Slot, ...
     return tuple(Slot(f"cpu:{i}", env, name) for i in range(count or usable_cores()))
 
 
+def keep_to_one_thread() -> None:
+    """Of this process too, before it imports numpy: the cores are busy with trials, and a matrix product of two threads
+    that wait for each other there takes a hundred times as long as that of one."""
+    for name, value in _ONE_THREAD.items():
+        os.environ.setdefault(name, value)
+
+
 def usable_cores(root: Path = _ROOT) -> int:
     """Cores that this process may use: its affinity, cut by the quota of its control group."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
