@@ -6,7 +6,7 @@ Nothing is started or written here: `optimize check` shows a plan, `optimize run
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from optimize.errors import OptimizeError, SettingsError
@@ -50,6 +50,8 @@ def make_plan(settings: Settings) -> Plan:
     if problems:
         raise SettingsError(*problems)
     baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
+    if settings.device != "cpu" or not settings.preload:  # a CUDA context does not survive a fork
+        workload = replace(workload, preload=())
     return Plan(settings, workload, space, constants, baseline)
 
 

@@ -51,6 +51,7 @@ class Settings:
     env_pass: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     keep_failed: bool = False
+    preload: bool = True  # where the workload names modules, and the device is a CPU
     runs: Path = Path("runs")
     storage: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -144,6 +145,7 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         constants=constants.literals(),
         constants_of=of_one,
         keep_failed=table.flag("keep_failed", False),
+        preload=table.flag("preload", True),
         device=slots.text("device", settings.device),
         slots=slots.integer("count", None),
         limits=_limits(limits),

@@ -55,6 +55,8 @@ class Job:
     env: Mapping[str, str] = field(default_factory=dict)  # the whole environment, but for what the slot adds
     metric: Metric = Metric()
     limits: Limits = Limits()
+    preload: tuple[str, ...] = ()  # modules that it may find imported already, where that is safe
+    alone: bool = False  # with nothing else of ours on its device
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Workload:
     prepare_command: tuple[str, ...]  # empty: nothing to prepare
     metric: Metric
     duration: Expression | None = None  # seconds a trial takes, in terms of the scripts' constants
+    preload: tuple[str, ...] = ()  # modules that a trial on a CPU may find imported
 
     def constants(self) -> dict[str, Value]:
         """The script's constants whose value is a literal or arithmetic on literals: name -> value."""
@@ -83,7 +84,16 @@ class Workload:
     ) -> Job:
         """The job that trains `suggestion`: the profile's constants over the script's, the parameters over both."""
         files = self.render({**constants, **suggestion.params})
-        return Job(suggestion.number, dict(suggestion.params), files, self.command, dict(env), self.metric, limits)
+        return Job(
+            suggestion.number,
+            dict(suggestion.params),
+            files,
+            self.command,
+            dict(env),
+            self.metric,
+            limits,
+            preload=self.preload,
+        )
 
     def prepare_data(
         self,
@@ -157,6 +167,7 @@ def load_workload(name_or_path: str) -> Workload:
         prepare_command=table.words("prepare", ("{python}", "prepare.py")) if has_prepare else (),
         metric=Metric(table.text("metric", "val_bpb"), table.text("direction", "minimize")),
         duration=_expression(table, "duration_s"),
+        preload=table.words("preload", ()),
     )
     table.finish()
     problems += _what_is_wrong(workload)

@@ -25,10 +25,20 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.jobs.process": {
         "optimize.jobs.bounded_log",
         "optimize.jobs.descendants",
+        "optimize.jobs.preload",
         "optimize.jobs.summary",
+        "optimize.jobs.wishes",
         "optimize.trial",
         "optimize.jobs.work_folder",
     },
+    "optimize.jobs.preload": {
+        "optimize.jobs.descendants",
+        "optimize.jobs.wishes",
+        "optimize.jobs.work_folder",
+        "optimize.trial",
+    },
+    "optimize.jobs.wishes": {"optimize.trial"},
+    "optimize.jobs.zygote": set(),
     "optimize.workload": {
         "optimize.errors",
         "optimize.render",
@@ -79,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.executors.slots": {"optimize.errors", "optimize.trial"},
 }
 THIRD_PARTY = {"search_spaces": set(), "storage": {"optuna", "sqlalchemy", "pandas"}}
-JOBS = ("process", "summary", "work_folder", "bounded_log", "descendants")
+JOBS = ("process", "summary", "work_folder", "bounded_log", "descendants", "preload", "wishes", "zygote")
 STANDARD_LIBRARY_ONLY = {f"optimize.jobs.{name}" for name in JOBS} | {
     "optimize.errors",
     "optimize.executors.guardian",
@@ -158,7 +168,11 @@ def test_the_driver_never_imports_torch() -> None:
 
 def test_the_environment_is_read_in_two_files_only() -> None:
     for module, path in MODULES.items():
-        if module not in ("optimize.settings", "optimize.executors.slots"):
+        if module not in (
+            "optimize.settings",
+            "optimize.executors.slots",
+            "optimize.jobs.zygote",
+        ):  # it writes the trial's
             assert "os.environ" not in path.read_text(), module
             assert "getenv" not in path.read_text(), module
 

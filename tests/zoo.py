@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from optimize.executors import Executor
@@ -64,6 +65,12 @@ def zoo_job(script: str, *arguments: str, number: int = 0, limits: Limits = PATI
     text = (SCRIPTS / f"{script}.py").read_text()
     command = ("{python}", "-S", "train.py", *arguments)  # without site-packages a Python starts in half the time
     return Job(number, {}, {"train.py": text}, command, {"PATH": os.defpath}, limits=limits)
+
+
+def as_preloaded(job: Job, *modules: str) -> Job:
+    """To be forked, if it is a script that can be: the zoo's option -S is left out."""
+    command = tuple(word for word in job.command if word != "-S")
+    return replace(job, command=command, preload=modules or ("decimal",))
 
 
 def events_until_endings(executor: Executor, count: int = 1) -> list[Progress | Ending]:

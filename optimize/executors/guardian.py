@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from optimize.jobs.descendants import adopt_orphans
-from optimize.jobs.process import Stop, run_job
+from optimize.jobs.preload import Preload
+from optimize.jobs.process import run_job
+from optimize.jobs.wishes import Stop
 from optimize.jobs.work_folder import outcome_to_json, sync_exit
 from optimize.trial import Job, Limits, Metric, Progress, Slot, TrialStatus
 
@@ -37,19 +39,26 @@ def main() -> None:
     # Handlers, not SIG_IGN: an ignored signal would stay ignored in the script.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
-    guarded = adopt_orphans()
+    guarded, preload = adopt_orphans(), Preload()
     orders, reports = _Orders(0), _Reports(1)
     reports.send({"ready": os.getpid()})
     while (order := orders.next_job()) is not None and not reports.broken:
         job, slot = job_from_json(order["job"]), Slot(**order["slot"])
         throttle = _Throttle(reports)
         outcome = run_job(
-            job, Path(order["folder"]), slot, cancelled=orders, on_progress=throttle.report, guarded=guarded
+            job,
+            Path(order["folder"]),
+            slot,
+            cancelled=orders,
+            on_progress=throttle.report,
+            guarded=guarded,
+            preload=preload if guarded else None,
         )
         orders.job_has_ended()
         reports.send({"outcome": outcome_to_json(outcome), "log": outcome.log})
         if not orders.come_within(SYNC_AFTER_S):  # the driver is busy or dead, and the outcome only here
             sync_exit(Path(order["folder"]))
+    preload.close()
 
 
 class _Orders:
@@ -167,6 +176,8 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "env": dict(job.env),
         "metric": asdict(job.metric),
         "limits": asdict(job.limits),
+        "preload": job.preload,
+        "alone": job.alone,
     }
 
 
@@ -179,6 +190,8 @@ def job_from_json(record: Mapping[str, Any]) -> Job:
         env=record["env"],
         metric=Metric(**record["metric"]),
         limits=Limits(**record["limits"]),
+        preload=tuple(record["preload"]),
+        alone=record["alone"],
     )
 
 

@@ -25,6 +25,7 @@ MARK = "OPTIMIZE_WORK_FOLDER"  # in the environment of every process of a trial
 UNKILLABLE_S = 30.0  # a process stuck in the kernel (a hanging device or file system) cannot be killed: stop waiting
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PROC = Path("/proc")
+_CHILDREN = _PROC / "thread-self" / "children"
 
 
 class Process(NamedTuple):
@@ -37,14 +38,14 @@ class Process(NamedTuple):
 
 
 class Family:
-    """All processes of one trial. With `adopted`, every child of this process belongs to it."""
+    """All processes of one trial. With `adopted`, every child of this process belongs to it, but for one that is `spared`."""
 
-    def __init__(self, script: int | None, folder: Path, adopted: bool = False) -> None:
-        self._script, self._mark, self._adopted = script, f"{MARK}={folder}", adopted
+    def __init__(self, script: int | None, folder: Path, adopted: bool = False, spared: int | None = None) -> None:
+        self._script, self._mark, self._adopted, self._spared = script, f"{MARK}={folder}", adopted, spared
 
     def members(self) -> set[int]:
         """The living ones. Scans the process table: milliseconds."""
-        processes = list(_processes(self._mark))
+        processes = [process for process in _processes(self._mark) if process.pid != self._spared]
         family = {p.pid for p in processes if p.marked or (self._script is not None and self._script in p[:4])}
         if self._adopted:
             family.add(os.getpid())
@@ -67,7 +68,7 @@ class Family:
 
     def _is_gone(self) -> bool:
         if self._adopted:
-            return not _has_children()
+            return not _has_children(self._spared)
         return not self.members() and not self.members()  # one that was born while we looked shows at the second look
 
 
@@ -93,14 +94,28 @@ def _send(pids: Iterable[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _has_children() -> bool:
+def _has_children(spared: int | None) -> bool:
     """Reap what has ended; is any child, adopted ones included, still there?"""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-        return True
     except ChildProcessError:
         return False
+    return spared is None or _children() != [spared]
+
+
+def _children() -> list[int]:
+    """Of this process, which has one thread, in the order in which they came to it.
+
+    The kernel tells them one by one, and one that ends meanwhile may hide its neighbour. But the answer "the eldest and
+    nobody else" is exact: whether the eldest has a younger one is looked up in one step.
+    """
+    return [int(pid) for pid in _CHILDREN.read_text().split()]
+
+
+def can_spare_children() -> bool:
+    """Whether one child can be told from the others for certain: Linux, if the kernel was built to tell."""
+    return sys.platform == "linux" and _CHILDREN.exists()
 
 
 # --- the process table ------------------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from optimize.jobs.bounded_log import BoundedLog
 from optimize.jobs.descendants import MARK, UNKILLABLE_S, Family, dying_with_us
+from optimize.jobs.preload import Forked, Preload
 from optimize.jobs.summary import Exit, judge, parse_progress
+from optimize.jobs.wishes import Cancel as Cancel
+from optimize.jobs.wishes import Stop as Stop
 from optimize.jobs.work_folder import FILES, folder_bytes, prepare_folder, write_exit
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
@@ -32,22 +33,6 @@ _LINE_BYTES = 4096  # of a line without an end; progress lines are shorter
 _POLL_S = 0.02  # where the end of a process cannot be waited for together with its output (macOS)
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A wish that the trial end now, and as what."""
-
-    status: TrialStatus
-    reason: str
-    at_once: bool = False  # without SIGTERM and grace: nobody is left to hear its last words
-
-
-class Cancel(Protocol):
-    """Where such wishes come from. `fileno` becomes readable when `poll` may have one."""
-
-    def fileno(self) -> int: ...
-    def poll(self) -> Stop | None: ...
-
-
 def run_job(
     job: Job,
     folder: Path,
@@ -56,11 +41,12 @@ def run_job(
     cancelled: Cancel | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     guarded: bool = False,
+    preload: Preload | None = None,
 ) -> Outcome:
     """Run the job in `folder`, which is emptied first. Whatever the script does is an outcome.
 
-    `guarded`: this process adopts orphans, has no other children and runs this in its main thread, so that no
-    descendant of the script can hide, and the script does not outlive it.
+    `guarded`: this process adopts orphans, has no other children (but `preload`'s) and runs this in its main thread, so
+    that no descendant of the script can hide, and the script does not outlive it. `preload` needs that.
     """
     try:
         log = prepare_folder(job, folder)
@@ -70,7 +56,7 @@ def run_job(
         )
     with contextlib.closing(log):
         output = _Output(job.number, log, on_progress)
-        end = _Script(job, folder, slot, output, guarded).run(cancelled)
+        end = _Script(job, folder, slot, output, guarded, preload).run(cancelled)
         text = log.text()
         status, reason, summary = judge(text, end, job.metric)
         outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, tuple(output.curve))
@@ -127,21 +113,27 @@ _WHOLE_PROGRESS = re.compile(rb"^\s*step\b.*\bremaining:?\s*[\d.,]+\s*s\s*$", re
 class _Script:
     """One running script and the reasons to end it. Sleeps until there is output, an end, a wish or a deadline."""
 
-    def __init__(self, job: Job, folder: Path, slot: Slot, output: _Output, guarded: bool) -> None:
-        self._job, self._folder, self._slot, self._output, self._guarded = job, folder, slot, output, guarded
+    def __init__(
+        self, job: Job, folder: Path, slot: Slot, output: _Output, guarded: bool, preload: Preload | None
+    ) -> None:
+        self._job, self._folder, self._output, self._guarded, self._preload = job, folder, output, guarded, preload
+        self._env = {**job.env, **slot.env}
+        self._process: subprocess.Popen[bytes] | Forked
         self._stopped: Stop | None = None
         self._kill_at = self._give_up_at = math.inf
         self._disk_at = math.inf
 
     def run(self, cancelled: Cancel | None) -> Exit:
-        self._started = time.monotonic()
-        if cancelled is not None and (stop := cancelled.poll()):
+        if stop := self._before(cancelled):
             return Exit(None, 0.0, stop.status, stop.reason)
+        self._started = time.monotonic()
         try:
-            self._process = self._start()
+            self._process, self._pipe = self._fork() or self._spawn()
         except (OSError, ValueError) as error:
             return Exit(None, 0.0, TrialStatus.ENVIRONMENT, _cannot_start(self._job, error))
-        self._family = Family(self._process.pid, self._folder, self._guarded)
+        os.set_blocking(self._pipe, False)
+        spared = self._preload.pid if self._preload else None
+        self._family = Family(self._process.pid, self._folder, self._guarded, spared)
         self._disk_at = self._started + DISK_CHECK_S if self._job.limits.disk_mb is not None else math.inf
         try:
             with selectors.DefaultSelector() as self._selector, self._select(cancelled):
@@ -155,22 +147,37 @@ class _Script:
             stuck = self._end()
         return self._exit(seconds, stuck)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [part.replace("{python}", sys.executable) for part in self._job.command],
-            cwd=self._folder / FILES,
-            env={**self._job.env, **self._slot.env, MARK: str(self._folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            start_new_session=True,
-            preexec_fn=dying_with_us() if self._guarded else None,
-        )
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        self._pipe = process.stdout
-        return process
+    def _before(self, cancelled: Cancel | None) -> Stop | None:
+        """What has to be waited for; a wish that comes meanwhile, or was there before, ends it."""
+        stop = self._preload.wait_until_ready(self._job, self._env, cancelled) if self._preload else None
+        return stop or (cancelled.poll() if cancelled is not None else None)
+
+    def _fork(self) -> tuple[Forked, int] | None:
+        if self._preload is None:
+            return None
+        if self._job.preload and self._preload.unfit:
+            self._output.feed(f"[preload: {self._preload.unfit}. Started without]\n".encode())
+        return self._preload.fork(self._job, self._env, self._folder)
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
+        ear, mouth = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [part.replace("{python}", sys.executable) for part in self._job.command],
+                cwd=self._folder / FILES,
+                env={**self._env, MARK: str(self._folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=mouth,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=dying_with_us() if self._guarded else None,
+            )
+        except BaseException:
+            os.close(ear)
+            raise
+        finally:
+            os.close(mouth)
+        return process, ear
 
     @contextlib.contextmanager
     def _select(self, cancelled: Cancel | None) -> Iterator[None]:
@@ -189,7 +196,7 @@ class _Script:
                 os.close(pidfd)
 
     def _read(self) -> None:
-        data = _read_some(self._pipe.fileno())
+        data = _read_some(self._pipe)
         if data == b"":  # it has closed its output, and may go on
             self._selector.unregister(self._pipe)
         elif data:
@@ -263,10 +270,10 @@ class _Script:
                 self._process.wait(0.5)
         stuck = self._family.end() if self._process.returncode is not None else self._family.members()
         deadline = time.monotonic() + 0.5  # a writer that we cannot see, on macOS
-        while (data := _read_some(self._pipe.fileno())) and time.monotonic() < deadline:
+        while (data := _read_some(self._pipe)) and time.monotonic() < deadline:
             self._output.feed(data)
         self._output.close()
-        self._pipe.close()
+        os.close(self._pipe)
         return stuck
 
     def _exit(self, seconds: float, stuck: set[int]) -> Exit:

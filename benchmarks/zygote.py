@@ -1,0 +1,166 @@
+"""What a trial gains by being forked from a Python that has imported torch, and how long a slot stands idle between trials.
+
+    python benchmarks/zygote.py            pairs of real trials, forked and started; then the gap between trials of a study
+    python benchmarks/zygote.py --smoke    the same at small scale, under a minute: that it works, not how fast
+
+A pair is the same job twice in the same slot, one right after the other, the order alternating, so that neighbours on the machine
+disturb both alike. Demanded: val_bpb equal to the last digit in every pair, and a median gain above 0.5 s. The gap is from
+the last line of a script to the first of the next, in a study of a script that does nothing: it holds ask, render, tell,
+artifacts, folder and the start. Demanded: less than 0.2 s plus what starting that script by hand takes. ask and render are also
+shown as a share of a 13-second and a 1-second trial: where that is below one percent, nothing is gained by preparing the
+next trial before the last result is known. The last line holds the figures as name=value pairs. Exit 1 when a bound is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from optimize.budget import Budget
+from optimize.executors.local import LocalExecutor
+from optimize.executors.slots import find_slots
+from optimize.interruption import Interruption
+from optimize.loop import Loop
+from optimize.opening import open_study
+from optimize.plan import make_plan
+from optimize.settings import load_settings, script_environment
+from optimize.trial import Ending, Job, Outcome, Suggestion, TrialStatus
+from storage import StudyPaths, open_database
+
+SCRIPT = """\
+import time
+began = time.time()
+{constants}
+print(f"---\\nval_bpb:  {{1 + P0 / 10 + P1 / 20}}\\nbegan:  {{began:.6f}}\\nended:  {{time.time():.6f}}", flush=True)
+"""
+PARAMETERS, CHOICES = 14, [0, 1, 2, 3, 4]
+LEAST_GAIN_S, MOST_GAP_S = 0.5, 0.2
+
+
+def outcome_of(executor: LocalExecutor, job: Job) -> tuple[float, Outcome]:
+    """And the seconds from submitting it to knowing how it ended."""
+    started = time.perf_counter()
+    executor.submit(job)
+    while True:
+        for event in executor.wait(600.0):
+            if isinstance(event, Ending):
+                if event.outcome.status is not TrialStatus.COMPLETE:
+                    raise SystemExit(f"zygote.py: a trial ended {event.outcome.status}: {event.outcome.reason}")
+                return time.perf_counter() - started, event.outcome
+
+
+def pairs(count: int, constants: dict[str, object], work: Path) -> tuple[dict[str, object], list[str]]:
+    """The cpu profile's baseline, forked and started in turn. The first fork waits for the imports and is not counted."""
+    settings = load_settings("cpu", "the benchmark", {})
+    plan = make_plan(replace(settings, constants=settings.constants | constants))  # type: ignore[arg-type]
+    env = script_environment(settings)
+    plan.workload.prepare_data(plan.settings.constants, (), env, lambda line: print(line, file=sys.stderr))
+    forked = plan.workload.prepare(Suggestion(0, {}), plan.settings.constants, env, settings.limits)
+    started = replace(forked, preload=())
+    gains, walls, same = [], [], True
+    with LocalExecutor(find_slots("cpu", 1), work) as executor:
+        outcome_of(executor, forked)
+        for number in range(count):
+            order = (forked, started) if number % 2 else (started, forked)
+            took = {bool(job.preload): outcome_of(executor, job) for job in order}
+            values = {str(outcome.summary["val_bpb"]) for _, outcome in took.values()}
+            same &= len(values) == 1
+            gains.append(took[False][0] - took[True][0])
+            walls.append(took[False][0])
+            print(
+                f"pair {number}: started {took[False][0]:.2f} s, forked {took[True][0]:.2f} s, val_bpb {values}",
+                flush=True,
+            )
+    gain, wall = statistics.median(gains), statistics.median(walls)
+    missed = [] if same else ["val_bpb differs within a pair"]
+    missed += [f"gain {gain:.2f} s <= {LEAST_GAIN_S} s"] if gain <= LEAST_GAIN_S else []
+    return {"pairs": count, "started_s": round(wall, 2), "gain_s": round(gain, 2), "identical": same}, missed
+
+
+def fake_study(folder: Path) -> None:
+    names = [f"P{i}" for i in range(PARAMETERS)]
+    workload = folder / "workload"
+    workload.mkdir()
+    (workload / "train.py").write_text(SCRIPT.format(constants="\n".join(f"{name} = 2" for name in names)))
+    (folder / "space.toml").write_text("[parameters]\n" + "".join(f"{name} = {CHOICES}\n" for name in names))
+    (folder / "profile.toml").write_text("[slots]\ndevice = 'cpu'\ncount = 1\n")
+
+
+def gap(trials: int, folder: Path) -> tuple[dict[str, object], list[str]]:
+    """Of a whole study with the default sampler on its own database, one slot."""
+    fake_study(folder)
+    flags = {"workload": f"{folder}/workload", "search_space": f"{folder}/space.toml", "runs": folder / "runs"}
+    settings = load_settings(f"{folder}/profile.toml", "the benchmark", {**flags, "study": "gap"}, {})
+    plan, paths, env, took = make_plan(settings), StudyPaths(settings.runs, "gap"), script_environment(settings), []
+    paths.create()
+    with (
+        closing(open_database(paths.database)) as database,
+        open_study(database, paths, plan, "", lambda line: None) as study,
+        Interruption() as interruption,
+    ):
+        ask = study.ask
+
+        def timed_ask() -> Suggestion:
+            took.append(-time.perf_counter())
+            return ask()
+
+        def prepare(suggestion: Suggestion) -> Job:
+            job = plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
+            took[-1] += time.perf_counter()
+            return job
+
+        study.ask = timed_ask  # type: ignore[method-assign]
+        executor = LocalExecutor(find_slots("cpu", 1), paths.work)
+        Loop(study, executor, prepare, Budget(trials), (), interruption).run()
+        records = study.records()
+    times = [(float(r.summary["began"]), float(r.summary["ended"])) for r in records]
+    gaps = [after[0] - before[1] for before, after in pairwise(times)]
+    start_s, asking_s = by_hand(folder, 10), statistics.median(took)
+    found = statistics.median(gaps)
+    missed = [f"gap {found:.3f} s > {MOST_GAP_S} s + {start_s:.3f} s"] if found > MOST_GAP_S + start_s else []
+    shares = {f"ask_and_render_of_{seconds}_s_percent": round(100 * asking_s / seconds, 2) for seconds in (13, 1)}
+    figures = {"gap_s": round(found, 3), "own_start_s": round(start_s, 3), "ask_and_render_s": round(asking_s, 4)}
+    return {**figures, **shares}, missed
+
+
+def by_hand(folder: Path, count: int) -> float:
+    """Seconds from `python train.py` to its first line, by the script's own clock."""
+    found = []
+    for _ in range(count):
+        before = time.time()
+        command = [sys.executable, "train.py"]
+        said = subprocess.run(command, cwd=folder / "workload", capture_output=True, text=True, check=True).stdout
+        found.append(float(said.partition("began:")[2].split()[0]) - before)
+    return statistics.median(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--pairs", type=int, default=5)
+    arguments = parser.parse_args()
+    small: dict[str, object] = {"FLOP_BUDGET": 200_000_000_000, "EVAL_TOKENS": 4096}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures, missed = pairs(
+            2 if arguments.smoke else arguments.pairs, small if arguments.smoke else {}, folder / "work"
+        )
+        more, too_bad = gap(10 if arguments.smoke else 60, folder)
+    figures |= more
+    missed = [line for line in missed if "differs" in line] if arguments.smoke else missed + too_bad
+    if missed:
+        print("missed: " + "; ".join(missed))
+    print(" ".join(f"{name}={value}" for name, value in figures.items()))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
