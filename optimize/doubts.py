@@ -14,10 +14,14 @@ def doubts(record: TrialRecord, baseline: TrialRecord | None) -> list[str]:
     if isinstance(epochs, float) and epochs > 1:
         found.append(f"saw its data {epochs:g} times")
     for key in ("device", "dtype", "data_fingerprint"):
-        here, there = record.summary.get(key), baseline.summary.get(key) if baseline else None
+        here, there = _fact(record, key), _fact(baseline, key) if baseline else None
         if here and there and here != there:
             found.append(f"{key} {here}, the baseline's was {there}")
     return found
+
+
+def _fact(record: TrialRecord, key: str) -> object:
+    return (key == "device" and record.device) or record.summary.get(key)
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:

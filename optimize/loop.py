@@ -62,7 +62,7 @@ class Loop:
         self._reason = self._reason or self._budget.spent(done, time.monotonic() - self._started)
         if self._exhausted and not running and not self._study.has_queued():
             self._reason = self._reason or self._exhausted
-        if self._reason or running >= len(self._executor.slots) or (self._exhausted and not self._study.has_queued()):
+        if self._reason or not self._executor.free or (self._exhausted and not self._study.has_queued()):
             return False
         return self._budget.room(done, running) and (self._proven or not running)
 

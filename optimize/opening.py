@@ -136,7 +136,11 @@ def _sweep(work: Path) -> None:
 
 def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
     params = _decoded(record, space)
-    return None if params is None else Queued(record.trial_id, record.number, params, record.kind, record.attempt)
+    return (
+        None
+        if params is None
+        else Queued(record.trial_id, record.number, params, record.kind, record.attempt, record.alone)
+    )
 
 
 def _decoded(record: TrialRecord, space: SearchSpace) -> dict[str, Value] | None:

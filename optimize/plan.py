@@ -41,6 +41,11 @@ def make_plan(settings: Settings) -> Plan:
         raise SettingsError(*problems)
     constants = {**workload.constants(), **settings.constants}
     problems += workload.problems(settings.constants)
+    if settings.trials_per_gpu > 1 and not workload.budget_is_work(constants):
+        problems.append(
+            f"profile {settings.profile}: [slots] trials_per_gpu: under a time budget a neighbour on the GPU changes "
+            f"{workload.metric.name}. Use a budget of work (work_budget in workload.toml says which), or leave it out."
+        )
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
     known = [p for p in space.parameters if p.name in constants]

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 
 from optimize.budget import Budget
+from optimize.devices import slots_of_one_model
 from optimize.display import Display
 from optimize.executors import open_executor
 from optimize.interruption import Interruption, dying_in_order
@@ -45,6 +46,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
         data = prepare_data(plan, say)
         interruption = stack.enter_context(Interruption())
         study = stack.enter_context(open_study(database, paths, plan, data, say))
+        slots = slots_of_one_model(plan, slots, study.records(), say)
         write_text(paths.settings_json, as_json(settings))
         views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say)
         stack.callback(views.write)

@@ -45,6 +45,9 @@ class Settings:
     device: str = "cpu"
     slots: int | None = None  # None: as many as the machine has
     gpus: str | None = None
+    gpus_per_trial: int = 1
+    trials_per_gpu: int = 1
+    mixed_devices: bool = False
     constants: Mapping[str, Value] = field(default_factory=dict)
     constants_of: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # [constants.NAME]: of one workload
     prepare_args: tuple[str, ...] = ()
@@ -148,11 +151,17 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         preload=table.flag("preload", True),
         device=slots.text("device", settings.device),
         slots=slots.integer("count", None),
+        gpus_per_trial=slots.integer("gpus_per_trial", settings.gpus_per_trial) or 1,
+        trials_per_gpu=slots.integer("trials_per_gpu", settings.trials_per_gpu) or 1,
         limits=_limits(limits),
     )
     for each in (table, slots, limits):
         each.finish()
-    found = table.found | ({"device"} & slots.found) | ({"slots"} if "count" in slots.found else set())
+    found = (
+        table.found
+        | ({"device", "gpus_per_trial", "trials_per_gpu"} & slots.found)
+        | ({"slots"} if "count" in slots.found else set())
+    )
     return settings, found - ({"slots"} if "count" not in slots.found else set())
 
 
@@ -162,6 +171,7 @@ def _limits(table: Table) -> Limits:
         total_s=table.number("total_s", defaults.total_s),
         startup_s=table.number("startup_s", defaults.startup_s),
         grace_s=table.number("grace_s", defaults.grace_s) or defaults.grace_s,
+        free_s=table.number("free_s", defaults.free_s) or defaults.free_s,
         disk_mb=table.number("disk_mb", defaults.disk_mb),
         log_mb=table.number("log_mb", defaults.log_mb) or defaults.log_mb,
     )

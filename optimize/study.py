@@ -71,9 +71,17 @@ CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
     TrialStatus.SILENT: Consequence("FAIL", Again.ONCE),
     TrialStatus.CRASHED: Consequence("FAIL", Again.ONCE),
     TrialStatus.ENVIRONMENT: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.BUSY: Consequence("FAIL", Again.ALWAYS),
     TrialStatus.CANCELLED: Consequence("FAIL", Again.ALWAYS),
     TrialStatus.LOST: Consequence("FAIL", Again.OFTEN),
 }
+CROWDED = Consequence("FAIL", Again.ALWAYS)  # out of memory beside another trial: tried again alone
+
+
+def consequence_of(outcome: Outcome) -> Consequence:
+    """Of an ending, for the sampler and the parameters."""
+    crowded = outcome.status is TrialStatus.OUT_OF_MEMORY and outcome.shared
+    return CROWDED if crowded else CONSEQUENCES[outcome.status]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ class Queued:
     params: Mapping[str, Value]
     kind: str
     attempt: int
+    alone: bool = False  # on its device
 
 
 def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
@@ -132,7 +141,7 @@ class Study:
         """
         trial = self._start_queued() or self._start_proposed()
         self._running[trial.number] = trial
-        return Suggestion(trial.number, dict(trial.params))
+        return Suggestion(trial.number, dict(trial.params), trial.alone)
 
     def report(self, progress: Progress) -> None:
         """Keep the train loss at fixed percents of the budget, which the dashboard draws as a curve."""
@@ -150,7 +159,7 @@ class Study:
     def tell(self, job: Job, outcome: Outcome) -> TrialRecord:
         """Close a trial for good: artifacts on the disk, then queue, attributes and state in one transaction."""
         trial = self._running[job.number]
-        consequence = CONSEQUENCES[outcome.status]
+        consequence = consequence_of(outcome)
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
         kept = self._artifacts.write(self._keepsakes(job, outcome))
         queued = None
@@ -160,7 +169,10 @@ class Study:
             )
             if told and self._again(trial, consequence):  # not if a person has told it otherwise, in the dashboard
                 attempt = trial.attempt + (consequence.again is not Again.ALWAYS)
-                queued = self._create("WAITING", trial.params, trial.kind, attempt, requeue_of=trial.number)
+                queued = self._create(
+                    "WAITING", trial.params, trial.kind, attempt, requeue_of=trial.number,
+                    alone=trial.alone or consequence is CROWDED,
+                )  # fmt: skip
         del self._running[job.number]
         self._percents.pop(job.number, None)
         if queued is not None:
@@ -216,16 +228,16 @@ class Study:
 
     def _create(
         self, state: Literal["RUNNING", "WAITING"], params: Mapping[str, Value], kind: str, attempt: int = 1,
-        requeue_of: int | None = None,
+        requeue_of: int | None = None, alone: bool = False,
     ) -> Queued:  # fmt: skip
         created = self._database.create_trial(
             self._study_id,
             state=state,
             params={p.name: p.encode(params[p.name]) for p in self._space.parameters},
             choices={p.name: p.stored_choices for p in self._space.parameters},
-            attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of),
+            attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of, alone=alone),
         )
-        return Queued(created.trial_id, created.number, params, kind, attempt)
+        return Queued(created.trial_id, created.number, params, kind, attempt, alone)
 
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
         return trial.number not in self._requeued and trial.attempt < consequence.again
@@ -252,5 +264,5 @@ def _attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:
     script = hashlib.sha256(repr(sorted(job.files.items())).encode()).hexdigest()[:16]
     return ending_attrs(
         outcome.status, reason=outcome.reason, seconds=outcome.seconds, slot=outcome.slot, script=script,
-        summary=outcome.summary,
+        summary=outcome.summary, device=outcome.device,
     )  # fmt: skip

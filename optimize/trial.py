@@ -20,6 +20,7 @@ class Suggestion:
 
     number: int
     params: Mapping[str, Value]
+    alone: bool = False  # to be tried with nothing else of ours on its device
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Limits:
     total_s: float | None = None  # from start to end, the whole process
     startup_s: float | None = None  # until the first progress line (or the summary)
     grace_s: float = 5.0  # between SIGTERM and SIGKILL
+    free_s: float = 60.0  # for a GPU's memory to be free again, before the trial starts on it
     disk_mb: float | None = 2_000.0  # everything under the work folder
     log_mb: float = 4.0  # kept of the log: its head and its tail
 
@@ -61,11 +63,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place where one trial runs at a time: a GPU, or a core. `env` pins a process to it."""
+    """A place where one trial runs at a time: a GPU, several, a share of one, or a core. `env` pins a process to it."""
 
     name: str
     env: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"  # model name: values of different models are not comparable under a time budget
+    shared: bool = False  # slots with the same `env` are on the same GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class TrialStatus(StrEnum):
     SILENT = "silent"  # no first progress line within startup_s
     CRASHED = "crashed"
     ENVIRONMENT = "environment"  # driver, kernel image, module, data, disk: nothing to do with the parameters
+    BUSY = "busy"  # somebody else holds the memory of the slot's GPU: never started
     CANCELLED = "cancelled"
     LOST = "lost"  # the driver or the machine went away
 
@@ -107,6 +111,8 @@ class Outcome:
     log: str = ""  # head and tail, the cut marked
     slot: str = ""
     curve: tuple[tuple[float, float], ...] = ()  # (fraction of the budget, smoothed train loss)
+    device: str = ""  # the slot's model
+    shared: bool = False  # another trial of ours may have been on the same GPU
 
 
 @dataclass(frozen=True, slots=True)

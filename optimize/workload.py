@@ -37,6 +37,7 @@ class Workload:
     prepare_command: tuple[str, ...]  # empty: nothing to prepare
     metric: Metric
     duration: Expression | None = None  # seconds a trial takes, in terms of the scripts' constants
+    work_budget: Expression | None = None  # whether a trial ends after so much work, in terms of the same constants
     preload: tuple[str, ...] = ()  # modules that a trial on a CPU may find imported
 
     def constants(self) -> dict[str, Value]:
@@ -51,6 +52,10 @@ class Workload:
         """About how long one trial takes, if workload.toml says how to tell."""
         seconds = self.duration.evaluate(constants) if self.duration else None
         return float(seconds) if isinstance(seconds, int | float) else None
+
+    def budget_is_work(self, constants: Mapping[str, Value]) -> bool:
+        """Whether a neighbour or a slower device leaves a trial's value as it is, if workload.toml says how to tell."""
+        return bool(self.work_budget.evaluate(constants)) if self.work_budget else False
 
     def problems(self, names: Iterable[str]) -> list[str]:
         """One line for each of `names` that cannot be written into the scripts, or whose present value cannot be read."""
@@ -93,6 +98,7 @@ class Workload:
             self.metric,
             limits,
             preload=self.preload,
+            alone=suggestion.alone,
         )
 
     def prepare_data(
@@ -167,6 +173,7 @@ def load_workload(name_or_path: str) -> Workload:
         prepare_command=table.words("prepare", ("{python}", "prepare.py")) if has_prepare else (),
         metric=Metric(table.text("metric", "val_bpb"), table.text("direction", "minimize")),
         duration=_expression(table, "duration_s"),
+        work_budget=_expression(table, "work_budget"),
         preload=table.words("preload", ()),
     )
     table.finish()

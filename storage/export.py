@@ -37,6 +37,7 @@ def summary_text(record: TrialRecord, metric: str) -> str:
         "finished": record.finished,
         "seconds": record.seconds,
         "slot": record.slot,
+        "device": record.device,
         "script": record.script,
     }
     known = {key: value for key, value in known.items() if value not in (None, "")}

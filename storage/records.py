@@ -36,11 +36,13 @@ class TrialRecord:
     kind: str = ""  # baseline, sampler, start or requeue
     requeue_of: int | None = None
     attempt: int = 1  # 2: the same parameters once more, after a crash
+    alone: bool = False  # it had its device for itself: beside another trial these parameters ran out of memory
     owner: str = ""  # who asked for it
     started: datetime | None = None  # aware, UTC
     finished: datetime | None = None
     seconds: float | None = None
     slot: str = ""
+    device: str = ""  # the slot's model
     script: str = ""  # hash of the rendered script
     summary: Mapping[str, float | str] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)  # percent of the budget -> train loss
@@ -50,9 +52,12 @@ class TrialRecord:
         return self.state in ("COMPLETE", "PRUNED", "FAIL")
 
 
-def origin_attrs(kind: str, *, requeue_of: int | None = None, attempt: int = 1, owner: str = "") -> dict[str, Any]:
+def origin_attrs(
+    kind: str, *, requeue_of: int | None = None, attempt: int = 1, owner: str = "", alone: bool = False
+) -> dict[str, Any]:
     """What is written when a trial is created."""
     known = {"kind": kind, "requeue_of": requeue_of, "attempt": attempt, "owner": one_line(owner)}
+    known["alone"] = alone or None
     return {"origin": {key: value for key, value in known.items() if value not in (None, "")}}
 
 
@@ -64,9 +69,10 @@ def ending_attrs(
     slot: str = "",
     script: str = "",
     summary: Mapping[str, float | str] | None = None,
+    device: str = "",
 ) -> dict[str, Any]:
     """What is written when a trial ends; text from a script is cut and cleaned, never trusted."""
-    ending = {"seconds": _storable(seconds), "slot": one_line(slot), "script": script}
+    ending = {"seconds": _storable(seconds), "slot": one_line(slot), "device": one_line(device), "script": script}
     return {
         "status": status,
         "reason": one_line(reason, _LONGEST_REASON),
@@ -90,11 +96,13 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         kind=_text(origin.get("kind")),
         requeue_of=_whole(origin.get("requeue_of")),
         attempt=_whole(origin.get("attempt")) or 1,
+        alone=origin.get("alone") is True,
         owner=_text(origin.get("owner")),
         started=started,
         finished=finished,
         seconds=_seconds(ending.get("seconds"), started, finished),
         slot=_text(ending.get("slot")),
+        device=_text(ending.get("device")),
         script=_text(ending.get("script")),
         summary=_small(_mapping(trial, "summary")),
         curve=dict(sorted(trial.intermediate_values.items())),

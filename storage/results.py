@@ -28,6 +28,7 @@ _PLAIN = (
     "finished",
     "seconds",
     "slot",
+    "device",
     "script",
     "reason",
 )

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.jobs.process": {
         "optimize.jobs.bounded_log",
         "optimize.jobs.descendants",
+        "optimize.jobs.device_memory",
         "optimize.jobs.preload",
         "optimize.jobs.summary",
         "optimize.jobs.wishes",
@@ -38,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
         "optimize.trial",
     },
     "optimize.jobs.wishes": {"optimize.trial"},
+    "optimize.jobs.device_memory": {"optimize.jobs.wishes", "optimize.trial"},
     "optimize.jobs.zygote": set(),
     "optimize.workload": {
         "optimize.errors",
@@ -87,9 +89,26 @@ ALLOWED: dict[str, set[str]] = {
         "storage",
     },
     "optimize.executors.slots": {"optimize.errors", "optimize.trial"},
+    "optimize.executors.guarded_slot": {
+        "optimize.executors.guardian",
+        "optimize.jobs.descendants",
+        "optimize.jobs.work_folder",
+        "optimize.trial",
+    },
+    "optimize.devices": {"optimize.errors", "optimize.plan", "optimize.trial", "storage"},
 }
 THIRD_PARTY = {"search_spaces": set(), "storage": {"optuna", "sqlalchemy", "pandas"}}
-JOBS = ("process", "summary", "work_folder", "bounded_log", "descendants", "preload", "wishes", "zygote")
+JOBS = (
+    "process",
+    "summary",
+    "work_folder",
+    "bounded_log",
+    "descendants",
+    "device_memory",
+    "preload",
+    "wishes",
+    "zygote",
+)
 STANDARD_LIBRARY_ONLY = {f"optimize.jobs.{name}" for name in JOBS} | {
     "optimize.errors",
     "optimize.executors.guardian",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from optimize.errors import ExecutorError
 from optimize.executors.slots import cpu_name, detect_device, find_slots, usable_cores
+from optimize.trial import Slot
 
 ROOT = Path(__file__).parent.parent
 H100S = "\n".join(f"{i}, GPU-{i}a{i}b-0000, NVIDIA H100 80GB HBM3, 81559" for i in range(8))
@@ -95,7 +97,7 @@ def test_each_gpu_is_a_slot_pinned_by_its_uuid() -> None:
     slots = find_slots("cuda")
     assert len(slots) == 8
     assert slots[3].name == "gpu:3"
-    assert slots[3].env == {"CUDA_VISIBLE_DEVICES": "GPU-3a3b-0000"}
+    assert slots[3].env["CUDA_VISIBLE_DEVICES"] == "GPU-3a3b-0000"
     assert slots[3].device == "NVIDIA H100 80GB HBM3"
 
 
@@ -136,7 +138,7 @@ def test_gpus_are_chosen_among_the_visible_ones(monkeypatch: pytest.MonkeyPatch)
         (None, ["x"], "--gpus x: this machine has no such GPU"),
         (None, ["1", "1"], "names a GPU twice"),
         (9, None, "9 wanted, but there are 8"),
-        (2, ["0"], "2 wanted, but there are 1"),
+        (2, ["0"], "2 wanted, but there are 1 on 1 GPU"),
         (0, None, "0 is none"),
     ],
 )
@@ -182,6 +184,85 @@ def test_an_unknown_device_is_one_line() -> None:
         find_slots("tpu")
 
 
+# --- several GPUs for a trial, several trials on a GPU, several models ------------------------------------------------------
+
+
+def pins(slots: Sequence[Slot]) -> list[tuple[str, str]]:
+    return [(slot.name, slot.env["CUDA_VISIBLE_DEVICES"].replace("-0000", "")) for slot in slots]
+
+
+@pytest.mark.usefixtures("h100s")
+def test_a_slot_can_be_several_gpus_and_one_that_is_left_over_is_idle() -> None:
+    said: list[str] = []
+    slots = find_slots("cuda", gpus=[str(i) for i in range(7)], gpus_per_trial=2, say=said.append)
+    assert pins(slots) == [
+        ("gpu:0+1", "GPU-0a0b,GPU-1a1b"),
+        ("gpu:2+3", "GPU-2a2b,GPU-3a3b"),
+        ("gpu:4+5", "GPU-4a4b,GPU-5a5b"),
+    ]
+    assert said == ["gpu:6 (NVIDIA H100 80GB HBM3): idle, because a trial uses 2 GPUs ([slots] gpus_per_trial)"]
+    assert len(find_slots("cuda", count=2, gpus_per_trial=4)) == 2
+
+
+@pytest.mark.usefixtures("h100s")
+def test_a_slot_can_be_a_share_of_a_gpu() -> None:
+    slots = find_slots("cuda", gpus=["3", "4"], trials_per_gpu=2)
+    assert [name for name, _ in pins(slots)] == ["gpu:3.0", "gpu:3.1", "gpu:4.0", "gpu:4.1"]
+    assert slots[0].env == slots[1].env != slots[2].env
+    assert all(slot.shared for slot in slots)
+    assert not any(slot.shared for slot in find_slots("cuda"))
+
+
+@pytest.mark.usefixtures("h100s")
+@pytest.mark.parametrize(
+    ("device", "wanted", "says"),
+    [
+        ("cuda", {"gpus_per_trial": 9}, "gpus_per_trial: 9 of one model wanted, but there are 8 GPUs. Lower it"),
+        ("cuda", {"gpus_per_trial": 3, "count": 3}, "3 wanted, but there are 2 on 8 GPUs. Lower it"),
+        ("cuda", {"gpus_per_trial": 2, "trials_per_gpu": 2}, "exclude each other. Use one"),
+        ("cpu", {"gpus_per_trial": 2}, "the profile uses CPU cores. Leave"),
+        ("cpu", {"trials_per_gpu": 2}, "the profile uses CPU cores. Leave"),
+    ],
+)
+def test_groups_and_shares_that_cannot_be_are_one_line(device: str, wanted: dict[str, int], says: str) -> None:
+    with pytest.raises(ExecutorError) as caught:
+        find_slots(device, **wanted)  # type: ignore[arg-type]
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_model_with_most_memory_comes_first_and_a_group_is_of_one_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpus = ["T400, 4096", "H100, 81559", "T400, 4096", "H100, 81559", "A100, 81920"]
+    table = "\n".join(f"{i}, GPU-{i}aaa, {gpu}" for i, gpu in enumerate(gpus))
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", table)
+    assert [slot.device for slot in find_slots("cuda")] == ["H100", "H100", "A100", "T400", "T400"]
+    assert [slot.name for slot in find_slots("cuda", gpus=["2", "1"])] == ["gpu:2", "gpu:1"]
+    assert detect_device().name == "H100"
+    said: list[str] = []
+    slots = find_slots("cuda", gpus_per_trial=2, say=said.append)
+    assert [(slot.name, slot.device) for slot in slots] == [("gpu:1+3", "H100"), ("gpu:0+2", "T400")]
+    assert said[0].startswith("gpu:4 (A100): idle")
+
+
+# --- what is compiled -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("h100s")
+def test_trials_share_their_compile_caches_unless_the_user_has_named_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/mine")
+    for slots in (find_slots("cuda"), find_slots("cpu", count=2)):
+        places = {slot.env["TORCHINDUCTOR_CACHE_DIR"] for slot in slots}
+        assert len(places) == 1
+        assert places.pop().startswith(str(tmp_path))
+        assert not any("TRITON_CACHE_DIR" in slot.env for slot in slots)  # it is passed on from the environment
+
+
 # --- which profile? ---------------------------------------------------------------------------------------------------
 
 
@@ -206,7 +287,7 @@ def test_amds_cards_are_slots_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     card = '"Unique ID": "0x1", "Card Series": "AMD Instinct MI300X", "VRAM Total Memory (B)": "205822885888"'
     put_on_path(monkeypatch, tmp_path / "bin", "rocm-smi", f'{{"card0": {{{card}}}, "system": {{}}}}')
     slots = find_slots("rocm")
-    assert [(slot.name, slot.env) for slot in slots] == [("gpu:0", {"HIP_VISIBLE_DEVICES": "0"})]
+    assert [(slot.name, slot.env["HIP_VISIBLE_DEVICES"]) for slot in slots] == [("gpu:0", "0")]
     assert (detect_device().kind, detect_device().name) == ("rocm", "AMD Instinct MI300X")
 
 

@@ -41,6 +41,9 @@ def _plan_flags(
     executor: Annotated[str | None, typer.Option(help="Where trials run: local.")] = None,
     slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,
+    mixed_devices: Annotated[
+        bool | None, typer.Option("--mixed-devices", help="Use GPUs of several models; values are marked.")
+    ] = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:

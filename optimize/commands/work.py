@@ -100,4 +100,11 @@ def _slots(plan: Plan) -> Sequence[Slot]:
     from optimize.executors.slots import find_slots
 
     settings = plan.settings
-    return find_slots(settings.device, settings.slots, settings.gpus.split(",") if settings.gpus else None)
+    return find_slots(
+        settings.device,
+        settings.slots,
+        settings.gpus.split(",") if settings.gpus else None,
+        gpus_per_trial=settings.gpus_per_trial,
+        trials_per_gpu=settings.trials_per_gpu,
+        say=say,
+    )

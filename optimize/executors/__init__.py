@@ -32,8 +32,16 @@ class Executor(Protocol):
         """The numbers that were submitted and have not ended."""
         ...
 
+    @property
+    def free(self) -> int:
+        """How many jobs it would take now: fewer than idle slots where a GPU is somebody else's for a while."""
+        ...
+
     def submit(self, job: Job) -> Slot:
-        """Start the job in a free slot (there must be one: RuntimeError) and say which."""
+        """Start the job in a free slot (there must be one: RuntimeError) and say which.
+
+        One that is to be `alone` begins when nothing else runs on its GPU, which then is kept for it.
+        """
         ...
 
     def wait(self, timeout_s: float) -> list[Progress | Ending]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from optimize.jobs.descendants import adopt_orphans
+from optimize.jobs.device_memory import DeviceMemory
 from optimize.jobs.preload import Preload
 from optimize.jobs.process import run_job
 from optimize.jobs.wishes import Stop
@@ -39,7 +40,7 @@ def main() -> None:
     # Handlers, not SIG_IGN: an ignored signal would stay ignored in the script.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
-    guarded, preload = adopt_orphans(), Preload()
+    guarded, preload, memory = adopt_orphans(), Preload(), DeviceMemory()
     orders, reports = _Orders(0), _Reports(1)
     reports.send({"ready": os.getpid()})
     while (order := orders.next_job()) is not None and not reports.broken:
@@ -53,6 +54,7 @@ def main() -> None:
             on_progress=throttle.report,
             guarded=guarded,
             preload=preload if guarded else None,
+            memory=memory,
         )
         orders.job_has_ended()
         reports.send({"outcome": outcome_to_json(outcome), "log": outcome.log})
@@ -179,6 +181,11 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "preload": job.preload,
         "alone": job.alone,
     }
+
+
+def slot_to_json(slot: Slot) -> dict[str, Any]:
+    """What running a job in it takes."""
+    return {"name": slot.name, "env": dict(slot.env), "device": slot.device, "shared": slot.shared}
 
 
 def job_from_json(record: Mapping[str, Any]) -> Job:

@@ -48,6 +48,10 @@ class InlineExecutor:
     def running(self) -> frozenset[int]:
         return frozenset(self._trials)
 
+    @property
+    def free(self) -> int:
+        return len(self.slots) - len(self._trials)
+
     def submit(self, job: Job) -> Slot:
         taken = {trial.slot.name for trial in self._trials.values()}
         slot = next((slot for slot in self.slots if slot.name not in taken), None)

@@ -6,40 +6,32 @@ It does not run scripts itself: a guardian can kill what a driver killed with -9
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import selectors
-import subprocess
-import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
 
 from optimize.errors import ExecutorError
-from optimize.executors.guardian import decode, encode, job_to_json
-from optimize.jobs.descendants import end_leftovers
-from optimize.jobs.work_folder import folder_bytes, outcome_from_json, read_log, read_outcome, remove_folder
+from optimize.executors.guarded_slot import CLOSE_S, GuardedSlot
+from optimize.jobs.work_folder import folder_bytes, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
 ANSWER_S = 120.0  # for a guardian to start
 FALSE_STARTS = 3  # one may have been killed by somebody who is short of memory; three are a broken installation
-CLOSE_S = 10.0  # for a guardian to kill what it has and end
-_ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
-_F_SETPIPE_SZ = 1031  # Linux
+REST_S, MOST_REST_S = 300.0, 3600.0  # for a GPU that somebody else holds: doubled each time that it still is
 
 
 class LocalExecutor:
-    """An `Executor` over guardians."""
+    """An `Executor` over guardians. A slot whose GPU turns out to be held by somebody else rests for a while."""
 
-    def __init__(self, slots: Sequence[Slot], work: Path) -> None:
+    def __init__(self, slots: Sequence[Slot], work: Path, rest_s: float = REST_S) -> None:
         self.slots = tuple(slots)
+        self._rest_s = rest_s
         self._work = work.absolute()
-        self._guardians = [_Guardian(slot) for slot in self.slots]
+        self._guardians = [GuardedSlot(slot) for slot in self.slots]
         self._events: deque[Progress | Ending] = deque()
         self._kept: dict[Path, float] = {}
         self._forgotten: deque[Path] = deque()
@@ -82,16 +74,45 @@ class LocalExecutor:
     def running(self) -> frozenset[int]:
         return frozenset(guardian.job.number for guardian in self._guardians if guardian.job is not None)
 
+    @property
+    def free(self) -> int:
+        return len(self._takers())
+
     def submit(self, job: Job) -> Slot:
-        guardian = next((guardian for guardian in self._guardians if guardian.job is None), None)
-        if guardian is None:
+        # one that is to be alone goes where it will be soonest
+        takers = sorted(self._takers(), key=lambda taker: job.alone and len(self._neighbours(taker)))
+        if not takers:
             raise RuntimeError("no slot is free")
-        folder = self._folder(job.number)
+        guardian, folder = takers[0], self._folder(job.number)
         with contextlib.suppress(ValueError):
             self._forgotten.remove(folder)  # it is used again, and emptied for that
-        guardian.submit(job, folder)
-        self._update(guardian)
+        guardian.take(job, folder)
+        self._begin()
         return guardian.slot
+
+    def _takers(self) -> list[GuardedSlot]:
+        now = time.monotonic()
+        return [
+            guardian
+            for guardian in self._guardians
+            if guardian.job is None
+            and now >= guardian.rests_until
+            and not any(neighbour.job.alone for neighbour in self._neighbours(guardian) if neighbour.job)
+        ]
+
+    def _neighbours(self, guardian: GuardedSlot) -> list[GuardedSlot]:
+        """Those on the same GPU that have a trial."""
+        if not guardian.slot.shared:
+            return []
+        same = (other for other in self._guardians if other.slot.env == guardian.slot.env)
+        return [other for other in same if other is not guardian and other.job is not None]
+
+    def _begin(self) -> None:
+        """Send the trials that have a slot to their guardians, but for one that has to be alone and is not yet."""
+        for guardian in self._guardians:
+            if guardian.job is not None and guardian.waits and not (guardian.job.alone and self._neighbours(guardian)):
+                guardian.begin()
+                self._update(guardian)
 
     def wait(self, timeout_s: float) -> list[Progress | Ending]:
         deadline = time.monotonic() + timeout_s
@@ -106,11 +127,25 @@ class LocalExecutor:
                 break
         events = list(self._events)
         self._events.clear()
+        for event in events:
+            if isinstance(event, Ending):
+                self._give_rest(event.outcome)
+        self._begin()
         return events
+
+    def _give_rest(self, outcome: Outcome) -> None:
+        for guardian in (guardian for guardian in self._guardians if guardian.slot.name == outcome.slot):
+            busy = outcome.status is TrialStatus.BUSY
+            guardian.rest_s = min(2 * guardian.rest_s or self._rest_s, MOST_REST_S) if busy else 0.0
+            guardian.rests_until = time.monotonic() + guardian.rest_s
 
     def cancel(self, number: int, status: TrialStatus, reason: str) -> None:
         for guardian in self._guardians:
-            if guardian.job is not None and guardian.job.number == number:
+            if guardian.job is None or guardian.job.number != number:
+                continue
+            if guardian.waits:
+                self._events.append(guardian.give_up(status, reason))
+            else:
                 guardian.stop(number, status, reason)
                 self._update(guardian)
 
@@ -135,11 +170,11 @@ class LocalExecutor:
     def _folder(self, number: int) -> Path:
         return self._work / str(number)
 
-    def _start(self, guardian: _Guardian) -> None:
+    def _start(self, guardian: GuardedSlot) -> None:
         guardian.start()
         self._selector.register(guardian.reports, selectors.EVENT_READ, guardian)
 
-    def _update(self, guardian: _Guardian) -> None:
+    def _update(self, guardian: GuardedSlot) -> None:
         """Watch the pipe to the guardian too as long as there is something to write."""
         watched = guardian.orders in self._selector.get_map()
         if guardian.outbox and not watched:
@@ -147,7 +182,7 @@ class LocalExecutor:
         elif not guardian.outbox and watched:
             self._selector.unregister(guardian.orders)
 
-    def _serve(self, guardian: _Guardian, mask: int) -> None:
+    def _serve(self, guardian: GuardedSlot, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
             guardian.flush()
             self._update(guardian)
@@ -156,7 +191,7 @@ class LocalExecutor:
         if guardian.is_dead:
             self._replace(guardian)
 
-    def _replace(self, guardian: _Guardian) -> None:
+    def _replace(self, guardian: GuardedSlot) -> None:
         """One that died takes its trial along, and the next one starts; several that never lived are an error."""
         guardian.outbox.clear()
         self._update(guardian)
@@ -168,129 +203,3 @@ class LocalExecutor:
         if lost is not None:
             self._events.append(lost)
         self._start(guardian)
-
-
-class _Guardian:
-    """The driver's side of one guardian process, and of what it is doing. All pipes are non-blocking."""
-
-    def __init__(self, slot: Slot) -> None:
-        self.slot = slot
-        self.job: Job | None = None
-        self.false_starts = 0  # in a row
-        self._process: subprocess.Popen[bytes] | None = None
-        self._errors: IO[bytes] | None = None
-
-    def start(self) -> None:
-        self.is_dead = self.was_ready = False
-        self.started = time.monotonic()
-        self.outbox, self._inbox, self._seen = bytearray(), bytearray(), 0
-        if self._errors is not None:
-            self._errors.close()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the guardian)
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-m", "optimize.executors.guardian"],
-            cwd=_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            start_new_session=True,  # the terminal's Ctrl-C is the driver's
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.orders, self.reports = self._process.stdin.fileno(), self._process.stdout.fileno()
-        for pipe in (self.orders, self.reports):
-            os.set_blocking(pipe, False)
-            with contextlib.suppress(OSError):  # room for a whole job, so that submitting does not wait
-                fcntl.fcntl(pipe, _F_SETPIPE_SZ, 1 << 20)
-
-    def submit(self, job: Job, folder: Path) -> None:
-        self.job, self._folder, self._submitted = job, folder, time.monotonic()
-        slot = {"name": self.slot.name, "env": dict(self.slot.env), "device": self.slot.device}
-        self._send({"job": job_to_json(job), "folder": str(folder), "slot": slot})
-
-    def stop(self, number: int, status: TrialStatus, reason: str) -> None:
-        self._send({"stop": {"number": number, "status": status, "reason": reason}})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        self.outbox += encode(message)
-        self.flush()
-
-    def flush(self) -> None:
-        try:
-            while self.outbox:
-                del self.outbox[: os.write(self.orders, self.outbox)]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:  # its death shows at the other pipe
-            self.outbox.clear()
-
-    def read(self) -> Iterator[Progress | Ending]:
-        try:
-            data = os.read(self.reports, 1 << 20)
-        except BlockingIOError:
-            return
-        self.is_dead = not data
-        self._inbox += data
-        while (end := self._inbox.find(b"\n", self._seen)) >= 0:
-            line = bytes(self._inbox[:end])
-            del self._inbox[: end + 1]
-            self._seen = 0
-            yield from self._understand(decode(line))
-        self._seen = len(self._inbox)
-
-    def _understand(self, message: dict[str, Any]) -> Iterator[Progress | Ending]:
-        if "ready" in message:
-            self.was_ready = True
-        elif "progress" in message:
-            yield Progress(**message["progress"])
-        elif self.job is not None:
-            ending = Ending(self.job, outcome_from_json(message["outcome"], message["log"]))
-            self.job = None
-            yield ending
-
-    def bury(self) -> Ending | None:
-        """It is dead: see that its script is, too, and what has become of the trial."""
-        self.reap(CLOSE_S)
-        if self.job is None:
-            return None
-        end_leftovers(self._folder)
-        job, self.job = self.job, None
-        outcome = read_outcome(self._folder) or Outcome(
-            TrialStatus.LOST,
-            seconds=time.monotonic() - self._submitted,
-            reason=f"its guardian died: {self.last_words()}",
-            log=read_log(self._folder),
-            slot=self.slot.name,
-        )
-        return Ending(job, outcome)
-
-    def last_words(self) -> str:
-        assert self._errors is not None
-        assert self._process is not None
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").split("\n")
-        code = self._process.returncode
-        return next((line for line in reversed(lines) if line.strip()), f"exit code {code}")
-
-    def hang_up(self) -> None:
-        """The end of its stdin tells it to kill and end."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-
-    def close(self, patience_s: float) -> None:
-        self.reap(patience_s)
-        if self._errors is not None:
-            self._errors.close()
-
-    def reap(self, patience_s: float) -> None:
-        if self._process is None:
-            return
-        self.hang_up()
-        try:
-            self._process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()

@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class _NoTool(ExecutorError):
 
 
 def detect_device() -> Device:
-    """The best device of this machine; of several GPUs the first that is visible."""
+    """The best device of this machine; of several models of GPU the one with most memory in all."""
     notes = []
     for kind, find in (("cuda", _visible_nvidia), ("rocm", _amd), ("mps", _apple)):
         try:
@@ -72,15 +72,26 @@ def detect_device() -> Device:
             notes.append(str(error))
             continue
         if gpus:
+            gpus = _by_model(gpus)
             return Device(kind, gpus[0].name, gpus[0].memory_mb)
     return Device("cpu", cpu_name(), _memory_mb(), "; ".join(notes))
 
 
-def find_slots(device: str, count: int | None = None, gpus: Sequence[str] | None = None) -> tuple[Slot, ...]:
-    """The slots of that kind of device: `count` of them, or those that `gpus` names by index or UUID, or all."""
+def find_slots(
+    device: str, count: int | None = None, gpus: Sequence[str] | None = None, *, gpus_per_trial: int = 1,
+    trials_per_gpu: int = 1, say: Callable[[str], None] = lambda line: None,
+) -> tuple[Slot, ...]:  # fmt: skip
+    """The slots of that kind of device: `count` of them, on the GPUs that `gpus` names by index or UUID, or on all.
+
+    A slot is `gpus_per_trial` GPUs of one model, or one of `trials_per_gpu` shares of a GPU. Told is which GPUs stay idle.
+    """
     if count is not None and count < 1:
         raise ExecutorError(f"slots: {count} is none. Use 1 or more")
+    if gpus_per_trial > 1 and trials_per_gpu > 1:
+        raise ExecutorError("[slots]: gpus_per_trial and trials_per_gpu exclude each other. Use one of them")
     if device == "cpu":
+        if gpus_per_trial > 1 or trials_per_gpu > 1:
+            raise ExecutorError("[slots]: the profile uses CPU cores. Leave gpus_per_trial and trials_per_gpu out")
         return _cpu_slots(count, gpus)
     finders = {"cuda": _visible_nvidia, "rocm": _amd, "mps": _apple}
     if device not in finders:
@@ -90,17 +101,66 @@ def find_slots(device: str, count: int | None = None, gpus: Sequence[str] | None
         raise ExecutorError(
             f"slots: no {device} device is visible here. Check CUDA_VISIBLE_DEVICES, or use another profile"
         )
-    chosen = found if gpus is None else [_choose(wanted.strip(), found) for wanted in gpus]
+    chosen = _by_model(found) if gpus is None else [_choose(wanted.strip(), found) for wanted in gpus]
     if len({gpu.uuid for gpu in chosen}) < len(chosen):
         raise ExecutorError(f"--gpus {','.join(gpus or ())}: names a GPU twice")
-    if count is not None and count > len(chosen):
-        raise ExecutorError(f"slots: {count} wanted, but there are {len(chosen)} GPUs. Lower it, or leave it out")
-    return tuple(_gpu_slot(device, gpu) for gpu in chosen[:count])
+    slots = [
+        slot for group in _groups(chosen, gpus_per_trial, say) for slot in _gpu_slots(device, group, trials_per_gpu)
+    ]
+    if count is not None and count > len(slots):
+        raise ExecutorError(
+            f"slots: {count} wanted, but there are {len(slots)} on {_gpus(len(chosen))}. Lower it, or leave it out"
+        )
+    return tuple(slots[:count])
 
 
-def _gpu_slot(kind: str, gpu: _Gpu) -> Slot:
-    env = {"cuda": {"CUDA_VISIBLE_DEVICES": gpu.uuid}, "rocm": {"HIP_VISIBLE_DEVICES": str(gpu.index)}, "mps": {}}[kind]
-    return Slot(f"gpu:{gpu.index}", env, gpu.name)
+def _by_model(gpus: Sequence[_Gpu]) -> list[_Gpu]:
+    """In their order, but the model with most memory in all first: what a study begins with, it stays with."""
+    memory: dict[str, float] = {}
+    for gpu in gpus:
+        memory[gpu.name] = memory.get(gpu.name, 0.0) + gpu.memory_mb
+    models = sorted(memory, key=lambda name: -memory[name])
+    return sorted(gpus, key=lambda gpu: models.index(gpu.name))
+
+
+def _groups(gpus: Sequence[_Gpu], size: int, say: Callable[[str], None]) -> list[list[_Gpu]]:
+    """As many GPUs of one model each as a trial uses."""
+    groups = []
+    for model in dict.fromkeys(gpu.name for gpu in gpus):
+        same = [gpu for gpu in gpus if gpu.name == model]
+        whole = len(same) - len(same) % size
+        groups += [same[i : i + size] for i in range(0, whole, size)]
+        if idle := ", ".join(f"gpu:{gpu.index}" for gpu in same[whole:]):
+            say(f"{idle} ({model}): idle, because a trial uses {size} GPUs ([slots] gpus_per_trial)")
+    if not groups:
+        raise ExecutorError(
+            f"[slots] gpus_per_trial: {size} of one model wanted, but there are {_gpus(len(gpus))}. Lower it"
+        )
+    return groups
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def _gpu_slots(kind: str, group: Sequence[_Gpu], shares: int) -> list[Slot]:
+    uuids, indices = ",".join(gpu.uuid for gpu in group), ",".join(str(gpu.index) for gpu in group)
+    pins = {"cuda": {"CUDA_VISIBLE_DEVICES": uuids}, "rocm": {"HIP_VISIBLE_DEVICES": indices}, "mps": {}}[kind]
+    name, env = f"gpu:{indices.replace(',', '+')}", pins | _compile_caches()
+    if shares == 1:
+        return [Slot(name, env, group[0].name)]
+    return [Slot(f"{name}.{share}", env, group[0].name, shared=True) for share in range(shares)]
+
+
+def _compile_caches() -> dict[str, str]:
+    """One place on this machine for what torch.compile and Triton have compiled, unless the user has named others.
+
+    Trials in parallel do not disturb one another there: both tools write beside and rename.
+    """
+    own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    place = Path(own) / "optimize-compiled" / re.sub(r"[^\w.-]", "_", platform.node() or "here")
+    found = {"TORCHINDUCTOR_CACHE_DIR": str(place / "inductor"), "TRITON_CACHE_DIR": str(place / "triton")}
+    return {name: path for name, path in found.items() if name not in os.environ}
 
 
 def _choose(wanted: str, found: Sequence[_Gpu]) -> _Gpu:
@@ -118,7 +178,7 @@ def _choose(wanted: str, found: Sequence[_Gpu]) -> _Gpu:
 def _cpu_slots(count: int | None, gpus: Sequence[str] | None) -> tuple[Slot, ...]:
     if gpus is not None:
         raise ExecutorError("--gpus: the profile uses CPU cores. Use --slots, or a profile with a GPU")
-    env, name = _ONE_THREAD | _KEEP_MEMORY, cpu_name()
+    env, name = _ONE_THREAD | _KEEP_MEMORY | _compile_caches(), cpu_name()
     return tuple(Slot(f"cpu:{i}", env, name) for i in range(count or usable_cores()))
 
 

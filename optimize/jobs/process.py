@@ -19,6 +19,7 @@ from pathlib import Path
 
 from optimize.jobs.bounded_log import BoundedLog
 from optimize.jobs.descendants import MARK, UNKILLABLE_S, Family, dying_with_us
+from optimize.jobs.device_memory import DeviceMemory
 from optimize.jobs.preload import Forked, Preload
 from optimize.jobs.summary import Exit, judge, parse_progress
 from optimize.jobs.wishes import Cancel as Cancel
@@ -42,24 +43,26 @@ def run_job(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     guarded: bool = False,
     preload: Preload | None = None,
+    memory: DeviceMemory | None = None,
 ) -> Outcome:
     """Run the job in `folder`, which is emptied first. Whatever the script does is an outcome.
 
     `guarded`: this process adopts orphans, has no other children (but `preload`'s) and runs this in its main thread, so
     that no descendant of the script can hide, and the script does not outlive it. `preload` needs that.
+    `memory`: wait until it finds the slot's GPU free.
     """
     try:
         log = prepare_folder(job, folder)
     except (OSError, ValueError) as error:
-        return Outcome(
-            TrialStatus.ENVIRONMENT, 0.0, f"{folder}: the work folder cannot be made: {error}", slot=slot.name
-        )
+        why = f"{folder}: the work folder cannot be made: {error}"
+        return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
     with contextlib.closing(log):
         output = _Output(job.number, log, on_progress)
-        end = _Script(job, folder, slot, output, guarded, preload).run(cancelled)
+        end = _Script(job, folder, slot, output, guarded, preload, memory).run(cancelled)
         text = log.text()
         status, reason, summary = judge(text, end, job.metric)
-        outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, tuple(output.curve))
+        shared, curve = slot.shared and not job.alone, tuple(output.curve)
+        outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, curve, slot.device, shared)
         with contextlib.suppress(OSError):  # the outcome is told all the same
             write_exit(folder, outcome, end, log.unwritten())
     return outcome
@@ -114,9 +117,11 @@ class _Script:
     """One running script and the reasons to end it. Sleeps until there is output, an end, a wish or a deadline."""
 
     def __init__(
-        self, job: Job, folder: Path, slot: Slot, output: _Output, guarded: bool, preload: Preload | None
-    ) -> None:
-        self._job, self._folder, self._output, self._guarded, self._preload = job, folder, output, guarded, preload
+        self, job: Job, folder: Path, slot: Slot, output: _Output, guarded: bool,
+        preload: Preload | None, memory: DeviceMemory | None,
+    ) -> None:  # fmt: skip
+        self._job, self._folder, self._slot, self._output, self._guarded = job, folder, slot, output, guarded
+        self._preload, self._memory = preload, memory
         self._env = {**job.env, **slot.env}
         self._process: subprocess.Popen[bytes] | Forked
         self._stopped: Stop | None = None
@@ -149,7 +154,9 @@ class _Script:
 
     def _before(self, cancelled: Cancel | None) -> Stop | None:
         """What has to be waited for; a wish that comes meanwhile, or was there before, ends it."""
-        stop = self._preload.wait_until_ready(self._job, self._env, cancelled) if self._preload else None
+        stop = self._memory.wait_until_free(self._job, self._slot, cancelled) if self._memory else None
+        if stop is None and self._preload is not None:
+            stop = self._preload.wait_until_ready(self._job, self._env, cancelled)
         return stop or (cancelled.poll() if cancelled is not None else None)
 
     def _fork(self) -> tuple[Forked, int] | None:

@@ -97,6 +97,8 @@ def outcome_from_json(record: Mapping[str, Any], log: str) -> Outcome:
         log=log,
         slot=str(record["slot"]),
         curve=tuple((float(fraction), float(loss)) for fraction, loss in record["curve"]),
+        device=str(record["device"]),
+        shared=bool(record["shared"]),
     )
 
 

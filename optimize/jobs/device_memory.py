@@ -1,0 +1,150 @@
+"""Whether a GPU's memory is free again before the next trial starts on it, as far as the machine tells.
+
+Free means: no more is used than when this guardian first looked, and than ever since, plus a tolerance. What was there
+before (a desktop, somebody else's process) is not ours to judge. Asked are nvidia-smi and rocm-smi, about the GPUs that the
+slot's environment names; where they do not answer, as for a slice of a GPU (MIG), or where two trials share a GPU, nothing is
+waited for. It frees nothing and kills nobody.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimize.jobs.wishes import Cancel, Stop, wait_for
+from optimize.trial import Job, Slot, TrialStatus
+
+TOLERANCE_MB, TOLERANCE = 1_000.0, 0.05  # the larger of both counts; the second is a share of the device's memory
+QUERY_TIMEOUT_S = 20.0
+_PAUSE_S = 0.5
+_MIB_TO_MB = 1.048576
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Of one GPU's memory, in MB of 10**6 bytes."""
+
+    uuid: str
+    used_mb: float
+    total_mb: float
+
+
+class DeviceMemory:
+    """What one guardian has seen of its slot's GPUs."""
+
+    def __init__(self) -> None:
+        self._least: dict[str, float] = {}  # GPU as the slot names it -> MB
+        self._old: set[str] = set()  # processes that were there at the first look
+        self._silent = False  # the tool did not answer at the first look: not asked again, since that may take long
+
+    def wait_until_free(self, job: Job, slot: Slot, cancelled: Cancel | None) -> Stop | None:
+        """Up to `limits.free_s`; then a wish that the trial end before it has begun, saying who holds what."""
+        deadline = time.monotonic() + job.limits.free_s
+        while held := self._held(slot):
+            if time.monotonic() >= deadline:
+                return Stop(TrialStatus.BUSY, self._complaint(slot, held))
+            if stop := wait_for(None, min(_PAUSE_S, deadline - time.monotonic()), cancelled):
+                return stop
+        return None
+
+    def _held(self, slot: Slot) -> dict[str, float]:
+        """GPU of the slot -> MB that are too much."""
+        wanted = _named(slot.env)
+        if slot.shared or self._silent or not wanted:
+            return {}
+        found = _uses(wanted)
+        if not found:
+            self._silent = not self._least
+            return {}
+        if not self._least:
+            self._old = {holder.partition(" ")[0] for holder in _holders({use.uuid for use in found.values()})}
+        held = {}
+        for gpu, use in found.items():
+            least = self._least[gpu] = min(self._least.get(gpu, use.used_mb), use.used_mb)
+            if use.used_mb - least > max(TOLERANCE_MB, TOLERANCE * use.total_mb):
+                held[use.uuid] = use.used_mb - least
+        return held
+
+    def _complaint(self, slot: Slot, held: Mapping[str, float]) -> str:
+        new = [holder for holder in _holders(set(held)) if holder.partition(" ")[0] not in self._old]
+        who = (
+            ", ".join(f"process {holder}" for holder in new)
+            or f"{sum(held.values()) / 1000:.0f} GB that nobody owns to"
+        )
+        return f"{slot.name} is held by {who}. End that, or leave this GPU out with --gpus"
+
+
+def _named(env: Mapping[str, str]) -> dict[str, str]:
+    """GPU as the environment names it -> the kind."""
+    for variable, kind in (("CUDA_VISIBLE_DEVICES", "cuda"), ("HIP_VISIBLE_DEVICES", "rocm")):
+        if env.get(variable):
+            return {gpu.strip(): kind for gpu in env[variable].split(",")}
+    return {}
+
+
+def _uses(wanted: Mapping[str, str]) -> dict[str, Use]:
+    found = _nvidia_uses() if "cuda" in wanted.values() else _amd_uses()
+    return {
+        gpu: use
+        for gpu in wanted
+        for name, use in found.items()
+        if gpu == name or (len(gpu) > 4 and use.uuid.startswith(gpu))
+    }
+
+
+def _nvidia_uses() -> dict[str, Use]:
+    """By index."""
+    table = _query("nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total", "--format=csv,noheader,nounits")
+    rows = csv.reader(table.splitlines(), skipinitialspace=True)
+    return {
+        row[0]: Use(row[1], float(row[2]) * _MIB_TO_MB, float(row[3]) * _MIB_TO_MB if row[3].isdigit() else 0.0)
+        for row in rows
+        if len(row) == 4 and row[2].isdigit()  # [N/A] where the memory is the machine's, or a slice's
+    }
+
+
+def _amd_uses() -> dict[str, Use]:
+    """By index; untested on a real one."""
+    try:
+        cards = json.loads(_query("rocm-smi", "--showmeminfo", "vram", "--json") or "{}")
+        return {
+            key.removeprefix("card"): Use(
+                key, float(card["VRAM Total Used Memory (B)"]) / 1e6, float(card["VRAM Total Memory (B)"]) / 1e6
+            )
+            for key, card in cards.items()
+            if key.startswith("card")
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _holders(uuids: set[str]) -> list[str]:
+    """`4711 (python), 61 GB`, as far as NVIDIA's tool tells; a container does not see all of them."""
+    table = _query(
+        "nvidia-smi", "--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv,noheader,nounits"
+    )
+    return [
+        f"{pid} ({name.rpartition('/')[2]})" + (f", {float(mib) * _MIB_TO_MB / 1000:.0f} GB" if mib.isdigit() else "")
+        for uuid, pid, name, mib in (
+            row for row in csv.reader(table.splitlines(), skipinitialspace=True) if len(row) == 4
+        )
+        if uuid in uuids
+    ]
+
+
+def _query(tool: str, *arguments: str) -> str:
+    """What it says; empty if it is not there, fails or hangs."""
+    if shutil.which(tool) is None:
+        return ""
+    try:
+        answer = subprocess.run(
+            [tool, *arguments], capture_output=True, text=True, errors="replace", timeout=QUERY_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if answer.returncode else answer.stdout
