@@ -110,9 +110,11 @@ class ExecutorContract:
 
     def test_each_slot_runs_one_trial_at_a_time(self, executor: Executor) -> None:
         assert [executor.submit(zoo_job("ok", number=i)) for i in range(2)] == list(executor.slots)
+        assert executor.free == 0
         with pytest.raises(RuntimeError, match="no slot is free"):
             executor.submit(zoo_job("ok", number=2))
         endings(executor, 2)
+        assert executor.free == len(executor.slots)
 
     def test_a_slot_is_used_again_and_again(self, executor: Executor) -> None:
         for number in range(5):
