@@ -10,7 +10,7 @@ in which the trial had a core: on an idle machine that is the wall clock, which 
 The gap is from the last line of a script to the first of the next, in a study of a script that does nothing: it holds ask,
 render, tell, artifacts, folder and the start. Demanded: less than 0.2 s plus what starting that script by hand takes. ask and
 render are also shown as a share of a 13-second and a 1-second trial: where that is about one percent or less, nothing is gained
-by preparing the next trial before the last result is known.
+by preparing the next trial before the last result is known. These need a machine that is not overloaded.
 
 The last line holds the figures as name=value pairs. Exit 1 when a bound is missed.
 """
