@@ -4,6 +4,7 @@ Built on Optuna's storage, SQLAlchemy and pandas; knows neither the service (`op
 Outsiders import from here; the files below are for those who change it.
 """
 
+from storage.address import is_there
 from storage.artifacts import Artifacts, Dangling
 from storage.database import Database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
@@ -16,6 +17,7 @@ from storage.records import TrialRecord, best_record, ending_attrs, origin_attrs
 from storage.results import changes, frame, number_text, write_results, write_trials
 from storage.tables import Created, Stored
 from storage.text import one_line
+from storage.transfer import WholeTrial, add_trials, read_whole_trials, waiting_trial
 
 __all__ = [
     "Artifacts",
@@ -31,12 +33,15 @@ __all__ = [
     "Stored",
     "StudyPaths",
     "TrialRecord",
+    "WholeTrial",
     "acquire",
+    "add_trials",
     "best_record",
     "changes",
     "ending_attrs",
     "frame",
     "holder_of",
+    "is_there",
     "make_patch",
     "number_text",
     "one_line",
@@ -44,8 +49,10 @@ __all__ = [
     "origin_attrs",
     "params_text",
     "read_records",
+    "read_whole_trials",
     "record_of",
     "replace_folder",
+    "waiting_trial",
     "write_best",
     "write_bytes",
     "write_results",

@@ -39,6 +39,12 @@ def parse_address(where: Path | str) -> Address:
     return _of_sqlite(url) if url.get_backend_name() == "sqlite" else _of_server(url)
 
 
+def is_there(where: Path | str) -> bool:
+    """Whether a SQLite file exists already; a server is taken to be there."""
+    path = parse_address(where).path
+    return path is None or path.exists()
+
+
 def _parse_url(text: str) -> URL:
     # No message here repeats the text: what does not parse may well hold a password.
     try:

@@ -25,7 +25,7 @@ from storage.errors import StorageError
 from storage.files import os_errors_at, sync_folder, write_synced
 from storage.text import encodable, one_line
 
-_PREFIX = "artifacts:"  # Optuna's: upload_artifact and the dashboard keep metadata in system attributes under it
+PREFIX = "artifacts:"  # Optuna's: upload_artifact and the dashboard keep metadata in system attributes under it
 _TYPES = {
     ".py": "text/x-python",
     ".patch": "text/x-diff",
@@ -70,7 +70,7 @@ class Artifacts:
             for each in ids:
                 (self.folder / each).unlink(missing_ok=True)
             raise
-        return {_PREFIX + each: json.dumps(asdict(_meta(each, name))) for each, name in zip(ids, files, strict=True)}
+        return {PREFIX + each: json.dumps(asdict(_meta(each, name))) for each, name in zip(ids, files, strict=True)}
 
     def save(self, trial_id: int, files: Mapping[str, str | bytes]) -> None:
         """`write`, and the metadata at once; for a trial that is not finished yet."""
@@ -104,15 +104,18 @@ class Artifacts:
         return len(dangling.files)
 
     def delete_study(self, name: str) -> None:
-        """Removes a study with everything that its trials left."""
+        """Removes a study with everything that its trials left, but for files that another study's trials have as well."""
         study_id = self._database.find_study(name)
         query = sqlalchemy.text(
             "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id "
             "WHERE t.study_id = :study AND a.key LIKE :keys"
         )
-        metas = [_parse(json.loads(text)) for (text,) in self._database.rows(query, study=study_id, keys=f"{_PREFIX}%")]
+        metas = [_parse(json.loads(text)) for (text,) in self._database.rows(query, study=study_id, keys=f"{PREFIX}%")]
         self._database.delete_study(name)
-        for meta in filter(None, metas):
+        shared = {
+            artifact_id for _, _, artifact_id in self._all_metadata()
+        }  # only now: a trial may just have been taken over
+        for meta in (each for each in metas if each and each["artifact_id"] not in shared):
             with contextlib.suppress(ArtifactNotFound, ValueError), os_errors_at(self.folder):
                 self.store.remove(meta["artifact_id"])  # it refuses an id that would leave the folder
 
@@ -129,12 +132,12 @@ class Artifacts:
 
     def _metadata(self, trial_id: int) -> list[dict[str, str]]:
         attrs = self._database.system_attrs(trial_id)
-        return [meta for key, text in attrs.items() if key.startswith(_PREFIX) and (meta := _parse(text))]
+        return [meta for key, text in attrs.items() if key.startswith(PREFIX) and (meta := _parse(text))]
 
     def _all_metadata(self) -> Iterator[tuple[int, str, str]]:
         for table, owner in (("trial_system_attributes", "trial_id"), ("study_system_attributes", "study_id")):
             query = sqlalchemy.text(f"SELECT {owner}, value_json FROM {table} WHERE key LIKE :keys")
-            for owner_id, value in self._database.rows(query, keys=f"{_PREFIX}%"):
+            for owner_id, value in self._database.rows(query, keys=f"{PREFIX}%"):
                 meta = _parse(json.loads(value))
                 if meta:
                     yield owner_id, meta["filename"], meta["artifact_id"]

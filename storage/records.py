@@ -38,6 +38,8 @@ class TrialRecord:
     attempt: int = 1  # 2: the same parameters once more, after a crash
     alone: bool = False  # it had its device for itself: beside another trial these parameters ran out of memory
     owner: str = ""  # who asked for it
+    source: str = ""  # of a start: where its parameters come from
+    taken_from: str = ""  # the study and trial that it was, if it did not run in this study
     started: datetime | None = None  # aware, UTC
     finished: datetime | None = None
     seconds: float | None = None
@@ -53,11 +55,18 @@ class TrialRecord:
 
 
 def origin_attrs(
-    kind: str, *, requeue_of: int | None = None, attempt: int = 1, owner: str = "", alone: bool = False
+    kind: str,
+    *,
+    requeue_of: int | None = None,
+    attempt: int = 1,
+    owner: str = "",
+    alone: bool = False,
+    source: str = "",
+    taken_from: str = "",
 ) -> dict[str, Any]:
     """What is written when a trial is created."""
-    known = {"kind": kind, "requeue_of": requeue_of, "attempt": attempt, "owner": one_line(owner)}
-    known["alone"] = alone or None
+    texts = {"owner": one_line(owner), "source": one_line(source), "taken_from": one_line(taken_from)}
+    known = {"kind": kind, "requeue_of": requeue_of, "attempt": attempt, "alone": alone or None, **texts}
     return {"origin": {key: value for key, value in known.items() if value not in (None, "")}}
 
 
@@ -98,6 +107,8 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         attempt=_whole(origin.get("attempt")) or 1,
         alone=origin.get("alone") is True,
         owner=_text(origin.get("owner")),
+        source=_text(origin.get("source")),
+        taken_from=_text(origin.get("taken_from")),
         started=started,
         finished=finished,
         seconds=_seconds(ending.get("seconds"), started, finished),

@@ -31,6 +31,8 @@ _PLAIN = (
     "device",
     "script",
     "reason",
+    "source",
+    "taken_from",
 )
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
 

@@ -7,9 +7,10 @@ statements of one transaction. Tests compare them with what Optuna writes itself
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -125,14 +126,10 @@ def insert_trial(
     params: Mapping[str, Stored],
     choices: Mapping[str, Sequence[Stored]],
 ) -> Created:
-    # Two drivers would count alike; SQLite's transaction is the lock already, a server locks the study's row.
-    study = sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update()
-    if connection.execute(study).one_or_none() is None:
-        raise KeyError(GONE)
-    rows = [_param(name, value, choices[name]) for name, value in params.items()]
-    _refuse_other_choices(connection, study_id, rows)
-    count = sqlalchemy.select(sqlalchemy.func.count()).select_from(TRIALS).where(TRIALS.c.study_id == study_id)
-    number = int(connection.execute(count).scalar_one())
+    lock_study(connection, study_id)
+    rows = [param_row(name, value, choices[name]) for name, value in params.items()]
+    refuse_other_choices(connection, study_id, rows)
+    number = count_trials(connection, study_id)
     start = utc_now() if state is TrialState.RUNNING else None
     insert = TRIALS.insert().values(study_id=study_id, number=number, state=state, datetime_start=start)
     key = connection.execute(insert).inserted_primary_key
@@ -140,6 +137,19 @@ def insert_trial(
     if rows:
         connection.execute(PARAMS.insert(), [{"trial_id": key[0], **row} for row in rows])
     return Created(int(key[0]), number)
+
+
+def lock_study(connection: sqlalchemy.Connection, study_id: int) -> None:
+    """Until the end of the transaction nobody else adds to the study or deletes it. Raises KeyError if it is gone."""
+    # Two drivers would count alike; SQLite's transaction is the lock already, a server locks the study's row.
+    study = sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update()
+    if connection.execute(study).one_or_none() is None:
+        raise KeyError(GONE)
+
+
+def count_trials(connection: sqlalchemy.Connection, study_id: int) -> int:
+    count = sqlalchemy.select(sqlalchemy.func.count()).select_from(TRIALS).where(TRIALS.c.study_id == study_id)
+    return int(connection.execute(count).scalar_one())
 
 
 def delete_study(connection: sqlalchemy.Connection, study_id: int) -> None:
@@ -160,19 +170,23 @@ def put_attrs(connection: sqlalchemy.Connection, table: Table, owner: int, attrs
 
 
 def put_curve_point(connection: sqlalchemy.Connection, trial_id: int, step: int, value: float) -> None:
-    kind = "FINITE" if math.isfinite(value) else "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
-    row = {
-        "trial_id": trial_id,
-        "step": step,
-        "intermediate_value": value if kind == "FINITE" else None,
-        "intermediate_value_type": kind,
-    }
-    _put(connection, CURVES, [row], ["trial_id", "step"])
+    _put(connection, CURVES, [curve_row(trial_id, step, value)], ["trial_id", "step"])
 
 
 def put_value(connection: sqlalchemy.Connection, trial_id: int, value: float) -> None:
-    row = {"trial_id": trial_id, "objective": 0, "value": value, "value_type": "FINITE"}
-    _put(connection, VALUES, [row], ["trial_id", "objective"])
+    _put(connection, VALUES, [value_row(trial_id, 0, value)], ["trial_id", "objective"])
+
+
+def curve_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    kind = _kind(value)
+    number = value if kind == "FINITE" else None
+    return {"trial_id": trial_id, "step": step, "intermediate_value": number, "intermediate_value_type": kind}
+
+
+def value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:
+    kind = _kind(value)
+    number = value if kind == "FINITE" else None
+    return {"trial_id": trial_id, "objective": objective, "value": number, "value_type": kind}
 
 
 def change_state(
@@ -194,7 +208,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _param(name: str, value: Stored, choices: Sequence[Stored]) -> dict[str, Any]:
+def param_row(name: str, value: Stored, choices: Sequence[Stored]) -> dict[str, Any]:
     indexes = [i for i, choice in enumerate(choices) if type(choice) is type(value) and choice == value]
     if not indexes:
         raise ValueError(f"{name} = {value!r} is not one of its choices {list(choices)}")
@@ -205,14 +219,14 @@ def _param(name: str, value: Stored, choices: Sequence[Stored]) -> dict[str, Any
     }
 
 
-def _refuse_other_choices(connection: sqlalchemy.Connection, study_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
+def refuse_other_choices(connection: sqlalchemy.Connection, study_id: int, rows: Iterable[Mapping[str, Any]]) -> None:
     """Optuna's readers need the same choices in the same order in every trial of a study; one earlier trial tells."""
     newest = sqlalchemy.select(sqlalchemy.func.max(TRIALS.c.trial_id)).where(TRIALS.c.study_id == study_id)
     query = sqlalchemy.select(PARAMS).where(PARAMS.c.trial_id == newest.scalar_subquery())
-    before = {row.param_name: row.distribution_json for row in connection.execute(query)}
+    known = {row.param_name: _canonical(row.distribution_json) for row in connection.execute(query)}
     for row in rows:
-        name = row["param_name"]
-        if name in before and _canonical(before[name]) != _canonical(row["distribution_json"]):
+        name, choices = row["param_name"], _canonical(row["distribution_json"])
+        if known.setdefault(name, choices) != choices:
             raise OtherChoicesError(name)
 
 
@@ -227,8 +241,14 @@ def _put(connection: sqlalchemy.Connection, table: Table, rows: list[dict[str, A
     connection.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), rows)
 
 
+@functools.lru_cache(maxsize=1024)
 def _canonical(text: str) -> str:
     return json.dumps(json.loads(text), sort_keys=True)  # as text, because 3 and 3.0 are different choices
+
+
+def _kind(value: float) -> str:
+    """How Optuna's tables name a number that is none for SQL."""
+    return "FINITE" if math.isfinite(value) else "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
 
 
 def _json(value: object) -> str:

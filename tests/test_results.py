@@ -103,7 +103,8 @@ def test_the_trials_table_has_a_column_for_everything_and_exact_numbers(tmp_path
         "number": "1", "state": "COMPLETE", "status": "complete", "kind": "sampler", "requeue_of": "0",
         "val_bpb": "0.30000000000000004", "started": "2026-01-01T12:00:00+00:00",
         "finished": "2026-01-01T12:01:00+00:00", "seconds": "12.5", "slot": "cpu0", "device": "", "script": "0000000000000001",
-        "reason": "", "LR": "1e-05", "DEPTH": "3", "TIED": "True", "PAIR": "(1, 2)", "peak_vram_mb": "1024.5",
+        "reason": "", "source": "", "taken_from": "",
+        "LR": "1e-05", "DEPTH": "3", "TIED": "True", "PAIR": "(1, 2)", "peak_vram_mb": "1024.5",
         "mfu": "n/a",
     }  # fmt: skip
     assert rows[0]["val_bpb"] == ""
