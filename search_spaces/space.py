@@ -9,13 +9,14 @@ import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 from search_spaces.rules import Rule, SearchSpaceError, Value, kind
 
 Stored = bool | int | float | str | None
 """What Optuna can hold as a categorical choice."""
 
+NEAR = 3  # choices beyond the nearest that a start may be moved to keep a rule
 MAX_WORK = 3_000_000  # nodes evaluated to count parameters that rules tie together: about 2 s
 
 
@@ -54,12 +55,15 @@ class Parameter:
 
         Raises SearchSpaceError where no choice is nearer than another, as with text.
         """
-        if value in self:
-            return self._find(value, self.choices)
+        return self.by_distance(value)[0][1]
+
+    def by_distance(self, value: Value) -> list[tuple[float, Value]]:
+        """Every choice with its distance, the nearest first; only `value` itself where others have no distance."""
         if any(not _comparable(value, choice) for choice in self.choices):
-            raise SearchSpaceError(self._stranger(value))
+            return [(0.0, self._find(value, self.choices))]
         ratio = all(isinstance(v, int | float) and v > 0 for v in (value, *self.choices))
-        return min(self.choices, key=lambda choice: _distance(value, choice, ratio))
+        found = [(_distance(value, choice, ratio), choice) for choice in self.choices]
+        return sorted(found, key=lambda entry: (entry[1] != value, entry[0]))
 
     def _find(self, wanted: object, among: tuple[Value, ...]) -> Value:
         for choice, candidate in zip(self.choices, among, strict=True):
@@ -172,6 +176,34 @@ class SearchSpace:
         if problems:
             raise SearchSpaceError(*problems)
         return snapped, tuple(Snap(n, params[n], c) for n, c in snapped.items() if not _same(c, params[n]))
+
+    def nearest_feasible(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> dict[str, Value] | None:
+        """The configuration near `params`, which names every parameter, that breaks no rule; None if none is near.
+
+        Numbers that rules speak of may move beyond the nearest choice, by at most NEAR choices altogether.
+        """
+        params = {name: params[name] for name in self.names}
+        nearest, _ = self.nearest(params)
+        ruled = {name for rule in self.rules for name in rule.expression.names}
+        ranked = {name: self[name].by_distance(params[name]) for name in self.names if name in ruled}
+        for further in range(NEAR + 1):
+            found = []
+            for picks in combinations_with_replacement(ranked, further):
+                steps = [(name, picks.count(name)) for name in ranked]
+                if all(step < len(ranked[name]) for name, step in steps):
+                    moved = {**nearest, **{name: ranked[name][step][1] for name, step in steps}}
+                    distance = sum(ranked[name][step][0] for name, step in steps)
+                    found += [(distance, moved)] if self._surely_feasible(moved, constants) else []
+            if found:
+                return min(found, key=lambda entry: entry[0])[1]
+        return None
+
+    def _surely_feasible(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> bool:
+        """Also where a rule cannot be computed, as in a division by zero, nothing is feasible."""
+        try:
+            return self.feasible(params, constants)
+        except SearchSpaceError:
+            return False
 
     def fingerprint(self) -> str:
         """Hash of names, choices in their order, and rules; not of comments, starts, file name, order of lines."""

@@ -176,6 +176,55 @@ def test_snapping_reports_everything_that_has_no_nearest_choice() -> None:
     ]  # fmt: skip
 
 
+BATCH, TOTAL = Parameter("BATCH", (8, 16, 32, 64)), Parameter("TOTAL", (1024, 2048, 4096, 8192))
+WHOLE_BATCHES = "TOTAL % (BATCH * LENGTH) == 0"
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ({"BATCH": 16, "TOTAL": 4096}, {"BATCH": 16, "TOTAL": 4096}),  # nothing to move
+        ({"BATCH": 17, "TOTAL": 4100}, {"BATCH": 16, "TOTAL": 4096}),  # the nearest keep the rule
+        ({"BATCH": 31, "TOTAL": 4096}, {"BATCH": 16, "TOTAL": 4096}),  # 32 would break it; TOTAL 8192 is further
+        ({"BATCH": 33, "TOTAL": 4100}, {"BATCH": 32, "TOTAL": 8192}),  # the other way round
+        ({"BATCH": 23, "TOTAL": 7000}, {"BATCH": 32, "TOTAL": 8192}),
+        ({"BATCH": 64, "TOTAL": 1024}, None),  # four choices away
+    ],
+)
+def test_the_nearest_that_keeps_every_rule(given: dict[str, Value], nearest: dict[str, Value] | None) -> None:
+    tied = space(BATCH, TOTAL, TEXTS, rules=(WHOLE_BATCHES, "PATTERN != 'none'"))
+    found = tied.nearest_feasible({**given, "PATTERN": "SSSL"}, {"LENGTH": 256})
+    assert found == (None if nearest is None else {**nearest, "PATTERN": "SSSL"})
+
+
+def test_text_is_never_moved_to_keep_a_rule() -> None:
+    tied = space(TEXTS, FLAGS, rules=("PATTERN == 'L'",))
+    assert tied.nearest_feasible({"PATTERN": "SSSL", "FLAG": True}, {}) is None
+    assert tied.nearest_feasible({"PATTERN": "L", "FLAG": True}, {}) == {"PATTERN": "L", "FLAG": True}
+
+
+def test_where_a_rule_cannot_be_computed_nothing_is_feasible() -> None:
+    tied = space(Parameter("A", (0, 1, 2)), rules=("1 // A == 1",))
+    assert tied.nearest_feasible({"A": 0}, {}) == {"A": 1}
+
+
+@settings(max_examples=100, deadline=None)
+@given(small_choices, small_rules, st.lists(st.floats(0.5, 7.0), min_size=4, max_size=4))
+def test_no_nearer_configuration_keeps_every_rule(choices: list[list[int]], rules: list[str], at: list[float]) -> None:
+    tested = space(*(Parameter(n, tuple(c)) for n, c in zip("ABCD", choices, strict=True)), rules=tuple(rules))
+    given_: dict[str, Value] = dict(zip("ABCD", at, strict=True))
+
+    def away(params: dict[str, Value]) -> int:
+        return sum([c for _, c in p.by_distance(given_[p.name])].index(params[p.name]) for p in tested.parameters)
+
+    found = tested.nearest_feasible(given_, {})
+    least = min((away(params) for params in tested.configurations() if tested.feasible(params, {})), default=99)
+    assert (found is None) == (least > 3)
+    if found is not None:
+        assert tested.feasible(found, {})
+        assert away(found) == least
+
+
 def test_the_fingerprint_covers_choices_their_order_and_rules_and_nothing_else() -> None:
     base = space(NUMBERS, TEXTS, rules=("LR < 1",))
     start = (Start({"LR": 0.02}, "somewhere"),)
