@@ -15,7 +15,7 @@ COUNTED = ("COMPLETE", "PRUNED")  # endings that say something about the paramet
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """None means no limit. `trials` counts COMPLETE and PRUNED ones, the baseline included; `hours` counts this call."""
+    """None means no limit. `trials` counts COMPLETE and PRUNED ones that ran here, the baseline included; `hours` this call."""
 
     trials: int | None = None
     hours: float | None = None
@@ -35,5 +35,5 @@ class Budget:
 
 
 def counted(records: Iterable[TrialRecord]) -> int:
-    """How many of the trials count against a limit of trials."""
-    return sum(record.state in COUNTED for record in records)
+    """How many of the trials count against a limit of trials: those taken over from another study ran before."""
+    return sum(record.state in COUNTED and not record.taken_from for record in records)

@@ -1,17 +1,20 @@
 """What makes the values of a study comparable: scripts, search space, constants, data and metric, each hashed on its own.
 
-Compared when a study is reopened, before anything is asked; it decides nothing else.
+Compared when a study is reopened, before anything is asked, and when its trials are to go into another one.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 from optimize.errors import StudyMismatchError
 from optimize.trial import Value
 from optimize.workload import Workload
 from search_spaces import SearchSpace
+
+FINGERPRINT, BASELINE, CONSTANTS = "fingerprint", "baseline", "constants"  # attributes of a study
 
 _ADVICE = {
     "script": "the scripts have changed (comments and layout do not count)",
@@ -43,3 +46,47 @@ def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str
     ]
     if lines:
         raise StudyMismatchError(*lines)
+
+
+def self_description(
+    space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value], parts: Mapping[str, str]
+) -> dict[str, Any]:
+    """The attributes of a new study; `parts` is its fingerprint, `constants` are the profile's."""
+    stored = {p.name: p.encode(baseline[p.name]) for p in space.parameters}
+    return {FINGERPRINT: dict(parts), BASELINE: stored, CONSTANTS: dict(constants)}
+
+
+def constants_of(attrs: Mapping[str, Any], workload: Workload, otherwise: Mapping[str, Value]) -> dict[str, Value]:
+    """All constants that the scripts had in a study with these attributes; its scripts are `workload`'s."""
+    profile = attrs.get(CONSTANTS)
+    mine = {name: _tuples(value) for name, value in profile.items()} if isinstance(profile, dict) else dict(otherwise)
+    return {**workload.constants(), **mine}
+
+
+def differences(
+    attrs: Mapping[str, Any], workload: Workload, space: SearchSpace, constants: Mapping[str, Value], data: str | None
+) -> list[str]:
+    """Why values of a study with these attributes cannot stand beside those of a new one; [] if they can.
+
+    The space may be another. So may constants that are a parameter in one of the two: what a trial had is known.
+    """
+    stored = attrs.get(FINGERPRINT, {})
+    wanted = fingerprint(workload, space, constants, data or "")
+    parts = ("script", "metric", *(() if data is None else ("data",)))
+    lines = [_ADVICE[part] for part in parts if stored.get(part) != wanted[part]]
+    if not isinstance(attrs.get(CONSTANTS), dict):  # then only their hash is known
+        return lines + ([_ADVICE["constants"]] if stored.get("constants") != wanted["constants"] else [])
+    if _ADVICE["script"] in lines:  # what its constants were cannot be told
+        return lines
+    before, now = constants_of(attrs, workload, {}), {**workload.constants(), **constants}
+    fixed = [name for name in {**before, **now} if name not in {*attrs.get(BASELINE, {}), *space.names}]
+    return lines + [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in fixed
+        if repr(before.get(name)) != repr(now.get(name))
+    ]
+
+
+def _tuples(value: object) -> Any:
+    """JSON knows no tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

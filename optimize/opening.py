@@ -1,4 +1,4 @@
-"""Opening a study: the lock, the fingerprint, what an earlier driver left behind, the baseline.
+"""Opening a study: the lock, the fingerprint, what an earlier driver left behind, the baseline and other starts.
 
 After `open_study` a Study is ready to be asked; what happens then is `study.py`'s and `loop.py`'s.
 """
@@ -13,18 +13,27 @@ from optuna.trial import FrozenTrial
 
 from optimize.budget import COUNTED
 from optimize.errors import StudyBusyError
-from optimize.fingerprint import check_fingerprint, fingerprint
+from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, self_description
 from optimize.jobs.descendants import end_leftovers
 from optimize.jobs.work_folder import read_outcome, remove_folder
 from optimize.plan import Plan
 from optimize.search import Past, open_sampler
 from optimize.settings import script_environment
+from optimize.sources import FROM, begin, check_source
 from optimize.study import Queued, Study
 from optimize.trial import Outcome, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError
-from storage import Artifacts, Database, LeaseHeldError, StorageError, StudyPaths, TrialRecord, acquire, record_of
-
-FINGERPRINT, BASELINE = "fingerprint", "baseline"  # attributes of a study
+from storage import (
+    Artifacts,
+    Database,
+    LeaseHeldError,
+    StorageError,
+    StudyPaths,
+    TrialRecord,
+    acquire,
+    add_trials,
+    record_of,
+)
 
 
 @contextmanager
@@ -37,7 +46,7 @@ def open_study(
     not be comparable, StudyBusyError if another driver is alive.
     """
     name, metric = plan.settings.study, plan.workload.metric
-    study_id = _find_or_create(database, plan, data)
+    study_id = _find_or_create(database, plan, data, say)
     try:
         lease = acquire(database, study_id, lock=paths.lock)
     except LeaseHeldError as error:
@@ -62,24 +71,50 @@ def open_study(
             _sweep(paths.work)
         if not _has_baseline(study):
             study.enqueue(plan.baseline, "baseline")
+        _enqueue_starts(study, trials, plan, say)
         yield study
     finally:
         with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
             lease.release()
 
 
-def _find_or_create(database: Database, plan: Plan, data: str | None) -> int:
+def _find_or_create(database: Database, plan: Plan, data: str | None, say: Callable[[str], None]) -> int:
     settings, metric = plan.settings, plan.workload.metric
     wanted = fingerprint(plan.workload, plan.space, settings.constants, data or "")
     if data is None:
         del wanted["data"]
     study_id = database.find_study(settings.study)
     if study_id is not None:
-        check_fingerprint(settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), wanted)
+        attrs = database.study_attrs(study_id)
+        check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), wanted)
+        if settings.start_from is not None:
+            say(check_source(settings.study, attrs, settings.start_from))
         return study_id
-    baseline = {p.name: p.encode(plan.baseline[p.name]) for p in plan.space.parameters}
-    about = {FINGERPRINT: wanted, BASELINE: baseline}
-    return database.create_study(settings.study, metric.direction, metric.name, about)
+    about = self_description(plan.space, settings.constants, plan.baseline, wanted)
+    with database.transaction():  # with all that it begins with, or not at all
+        beginning = begin(database, plan, data)
+        about |= {} if settings.start_from is None else {FROM: settings.start_from}
+        study_id = database.create_study(settings.study, metric.direction, metric.name, about)
+        add_trials(database, study_id, beginning.trials)
+    for line in beginning.lines:
+        say(line)
+    return study_id
+
+
+def _enqueue_starts(study: Study, trials: Sequence[FrozenTrial], plan: Plan, say: Callable[[str], None]) -> None:
+    """The space's own starts, but for those that were ever in the study: each is tried once, whoever died between two."""
+    names = plan.space.names
+    known = {tuple(trial.params.get(name) for name in names) for trial in trials}
+    untried = [
+        start
+        for start in plan.starts.planned
+        if tuple(plan.space[name].encode(start.params[name]) for name in names) not in known
+    ]
+    for start in untried:
+        study.enqueue(start.params, "start", start.source)
+        say(start.line)
+    for line in plan.starts.left_out if untried or not trials else ():
+        say(line)
 
 
 def _remember(study: Study, trials: Sequence[FrozenTrial], space: SearchSpace) -> None:
@@ -139,7 +174,7 @@ def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
     return (
         None
         if params is None
-        else Queued(record.trial_id, record.number, params, record.kind, record.attempt, record.alone)
+        else Queued(record.trial_id, record.number, params, record.kind, record.attempt, record.alone, record.source)
     )
 
 

@@ -6,13 +6,14 @@ Nothing is started or written here: `optimize check` shows a plan, `optimize run
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from optimize.errors import OptimizeError, SettingsError
 from optimize.executors import EXECUTORS
 from optimize.search import unfit
 from optimize.settings import Settings
+from optimize.starts import Starts, plan_starts
 from optimize.trial import Value
 from optimize.workload import Workload, load_workload
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
@@ -27,6 +28,7 @@ class Plan:
     space: SearchSpace
     constants: Mapping[str, Value]
     baseline: Mapping[str, Value]
+    starts: Starts = field(default_factory=Starts)  # the space's own
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -57,7 +59,16 @@ def make_plan(settings: Settings) -> Plan:
     baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
     if settings.device != "cpu" or not settings.preload:  # a CUDA context does not survive a fork
         workload = replace(workload, preload=())
-    return Plan(settings, workload, space, constants, baseline)
+    return Plan(settings, workload, space, constants, baseline, _starts(settings, space, constants, baseline))
+
+
+def _starts(
+    settings: Settings, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
+) -> Starts:
+    try:
+        return plan_starts(space, constants, baseline) if settings.starts else Starts()
+    except SearchSpaceError as error:
+        raise SettingsError(*error.problems) from None
 
 
 def _meant(name: str, constants: Mapping[str, Value]) -> str:

@@ -21,6 +21,7 @@ from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan
 from optimize.settings import Settings, script_environment
+from optimize.sources import look_up
 from optimize.trial import Job, Slot, Suggestion
 from optimize.views import Views
 from storage import Artifacts, StudyPaths, TrialRecord, open_database, write_text
@@ -38,6 +39,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
     """Work on the plan's study until its budget is spent. Raises StudyAborted and what `open_study` raises."""
     settings, metric = plan.settings, plan.workload.metric
     env, paths = script_environment(settings), StudyPaths(settings.runs, settings.study)
+    look_up(plan)  # a wrong --from is told before anything is made
     paths.create()
     with ExitStack() as stack:
         database = stack.enter_context(closing(open_database(settings.storage or paths.database)))

@@ -38,6 +38,8 @@ class Settings:
     search_space: str = "cpu"
     sampler: str = "auto"
     seed: int = 0
+    starts: bool = True  # try the search space's own starts
+    start_from: str | None = None  # a study, or a file of results, that a new study begins with
     trials: int | None = None  # COMPLETE and PRUNED, the baseline included; None: no limit
     hours: float | None = None
     max_consecutive_failures: int = 5
@@ -138,6 +140,7 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         workload=table.text("workload", settings.workload),
         search_space=table.text("search_space", settings.search_space),
         sampler=table.text("sampler", settings.sampler),
+        starts=table.flag("starts", settings.starts),
         executor=table.text("executor", settings.executor),
         trials=table.integer("trials", settings.trials),
         hours=table.number("hours", settings.hours),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import StudyError
-from optimize.opening import BASELINE
+from optimize.fingerprint import BASELINE
 from optimize.study import request_stop
 from optimize.trial import Metric
 from optimize.views import write_best_folder, write_tables

@@ -94,6 +94,7 @@ class Queued:
     kind: str
     attempt: int
     alone: bool = False  # on its device
+    source: str = ""  # of a start: where its parameters come from
 
 
 def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
@@ -171,7 +172,7 @@ class Study:
                 attempt = trial.attempt + (consequence.again is not Again.ALWAYS)
                 queued = self._create(
                     "WAITING", trial.params, trial.kind, attempt, requeue_of=trial.number,
-                    alone=trial.alone or consequence is CROWDED,
+                    alone=trial.alone or consequence is CROWDED, source=trial.source,
                 )  # fmt: skip
         del self._running[job.number]
         self._percents.pop(job.number, None)
@@ -186,9 +187,9 @@ class Study:
         """Say that this driver is alive. Raises LeaseLostError if another one has taken the study over."""
         self._lease.renew()
 
-    def enqueue(self, params: Mapping[str, Value], kind: str) -> None:
+    def enqueue(self, params: Mapping[str, Value], kind: str, source: str = "") -> None:
         """Put parameters at the end of the queue."""
-        self.adopt_queued(self._create("WAITING", params, kind))
+        self.adopt_queued(self._create("WAITING", params, kind, source=source))
 
     def adopt_queued(self, trial: Queued) -> None:
         """A WAITING trial of the database joins the queue; the baseline goes first, since all else is measured by it."""
@@ -228,16 +229,16 @@ class Study:
 
     def _create(
         self, state: Literal["RUNNING", "WAITING"], params: Mapping[str, Value], kind: str, attempt: int = 1,
-        requeue_of: int | None = None, alone: bool = False,
+        requeue_of: int | None = None, alone: bool = False, source: str = "",
     ) -> Queued:  # fmt: skip
         created = self._database.create_trial(
             self._study_id,
             state=state,
             params={p.name: p.encode(params[p.name]) for p in self._space.parameters},
             choices={p.name: p.stored_choices for p in self._space.parameters},
-            attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of, alone=alone),
+            attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of, alone=alone, source=source),
         )
-        return Queued(created.trial_id, created.number, params, kind, attempt, alone)
+        return Queued(created.trial_id, created.number, params, kind, attempt, alone, source)
 
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
         return trial.number not in self._requeued and trial.attempt < consequence.again

@@ -85,6 +85,7 @@ def study_table(records: Sequence[TrialRecord], metric: Metric, baseline: Mappin
         style = "bold green" if record is best else _COLOURS[record.state]
         value = "" if record.value is None else f"{record.value:.6f}"
         ending = "best" if record is best else record.status or record.state.lower()
+        ending += " (taken over)" if record.taken_from else ""
         table.add_row(
             str(record.number),
             value,
@@ -126,8 +127,8 @@ def _duration_lines(plan: Plan, slots: int) -> list[str]:
     return lines
 
 
-def check_report(plan: Plan, slots: Sequence[Slot]) -> RenderableType:
-    """Everything that `optimize check` shows."""
+def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = ()) -> RenderableType:
+    """Everything that `optimize check` shows; `beginning` is what `--from` would bring."""
     dead = [
         f"  {name} = {value!r}: no rule ever lets it through" for name, value in plan.space.dead_choices(plan.constants)
     ]
@@ -138,9 +139,14 @@ def check_report(plan: Plan, slots: Sequence[Slot]) -> RenderableType:
         _settings_table(plan),
         Text("\nparameters (the baseline marked)", style="bold"),
         _space_table(plan),
+        *_listed("starts, after the baseline", (*beginning, *plan.starts.lines)),
         Text("\nslots", style="bold"),
         *(Text(f"  {slot.name}  {slot.device}") for slot in slots),
     )
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[Text]:
+    return [Text(f"\n{title}", style="bold"), *(Text(f"  {line}") for line in lines)] if lines else []
 
 
 def overview_table(studies: Sequence[Overview]) -> RenderableType:
@@ -205,6 +211,7 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
             f"trial {record.number}   {record.status or record.state.lower()}{value}   {duration(record.seconds or 0)}",
             style="bold",
         ),
+        *(Text(f"{what}: {where}", style="dim") for what, where in _origins(record) if where),
         Text(record.reason, style=_COLOURS[record.state]),
         _params_table(record, stored.baseline),
         Text(facts, style="dim"),
@@ -216,6 +223,10 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
         ),
         *_section("train it again", Text(again)),
     )
+
+
+def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
+    return ("a start", record.source), ("taken over from", record.taken_from)
 
 
 def _section(title: str, content: RenderableType) -> tuple[RenderableType, ...]:

@@ -24,6 +24,7 @@ ProfileFlag = Annotated[
 WorkloadFlag = Annotated[str | None, typer.Option("--workload", help="gpt, or the path of a folder with a train.py.")]
 StorageFlag = Annotated[str | None, typer.Option("--storage", help="Database URL. Default: runs/optuna.db.")]
 RunsFlag = Annotated[Path, typer.Option("--runs", help="Folder for everything that studies leave.")]
+SpaceFlag = Annotated[str | None, typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.")]
 TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
 
 
@@ -31,13 +32,17 @@ def _plan_flags(
     study: StudyFlag = None,
     profile: ProfileFlag = None,
     workload: WorkloadFlag = None,
-    search_space: Annotated[
-        str | None, typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.")
-    ] = None,
+    search_space: SpaceFlag = None,
     trials: Annotated[int | None, typer.Option(help="End at this many finished trials, the baseline included.")] = None,
     hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours of this call.")] = None,
     seed: Annotated[int | None, typer.Option(help="The sampler's seed; the script's SEED stays as it is.")] = None,
     sampler: Annotated[str | None, typer.Option(help="auto, tpe, cmaes, gp, random, qmc or grid.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="Begin a new study with a study, a results.tsv or a trials.csv.")
+    ] = None,
+    starts: Annotated[
+        bool | None, typer.Option("--starts/--no-starts", help="Try the search space's starts first. Default: yes.")
+    ] = None,
     executor: Annotated[str | None, typer.Option(help="Where trials run: local.")] = None,
     slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,

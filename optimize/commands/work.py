@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimize.commands.flags import ProfileFlag, TrustFlag, WorkloadFlag, takes_plan_flags
+from optimize.commands.flags import (
+    ProfileFlag,
+    TrustFlag,
+    WorkloadFlag,
+    takes_plan_flags,
+)
 from optimize.commands.terminal import open_console, say, say_all
 from optimize.errors import ExecutorError
 
@@ -59,16 +64,18 @@ def check(
     """
     plan = _plan(given)
     from optimize.care import repair as mend
+    from optimize.sources import look_up
     from optimize.tables import check_report
 
     if repair:
         mend(plan, say)
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
+    beginning = look_up(plan)
     try:
-        open_console().print(check_report(plan, _slots(plan)))
+        open_console().print(check_report(plan, _slots(plan), beginning))
     except ExecutorError as error:  # a profile may be looked at on another machine than it is for
-        open_console().print(check_report(plan, ()))
+        open_console().print(check_report(plan, (), beginning))
         say_all(error.problems)
 
 

@@ -1,0 +1,159 @@
+"""What `--from` brings into a new study: the finished trials of another one, or its best parameters to be tried again.
+
+A study's trials are taken over where their values are comparable; the rows of a table never are, they are only tried.
+It reads; `opening.py` writes what it finds, in the transaction that creates the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from optimize.budget import COUNTED
+from optimize.errors import StudyError
+from optimize.fingerprint import differences
+from optimize.importing import is_file, read_table
+from optimize.plan import Plan
+from optimize.starts import Candidate, Starts, fit
+from optimize.taking import Taken, origin_of, take, value_of
+from optimize.trial import Value
+from search_spaces import SearchSpace, SearchSpaceError
+from storage import (
+    Database,
+    Stored,
+    StudyPaths,
+    TrialRecord,
+    WholeTrial,
+    is_there,
+    number_text,
+    open_database,
+    origin_attrs,
+    read_records,
+    read_whole_trials,
+    waiting_trial,
+)
+
+FROM = "from"  # study attribute: what it began with
+BEST = 5  # distinct configurations that are tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The trials that a new study begins with, and what the user should know."""
+
+    trials: Sequence[WholeTrial]
+    lines: Sequence[str]
+
+
+def look_up(plan: Plan) -> Sequence[str]:
+    """What `--from` would bring, as far as is known before the data is prepared; nothing is created.
+
+    Raises SettingsError and StudyError for all that would keep the study from beginning so.
+    """
+    settings = plan.settings
+    where = settings.storage or StudyPaths(settings.runs, settings.study).database
+    if settings.start_from is None:
+        return []
+    if not is_there(where):
+        if is_file(settings.start_from):
+            return _from_table(settings.start_from, plan).lines
+        raise StudyError(
+            f"--from {settings.start_from}: there is no such study: {where} is not there yet. Check the name."
+        )
+    with closing(open_database(where, create=False)) as database:
+        study_id = database.find_study(settings.study)
+        if study_id is not None:
+            return [check_source(settings.study, database.study_attrs(study_id), settings.start_from)]
+        return begin(database, plan, None).lines
+
+
+def check_source(study: str, attrs: Mapping[str, Any], source: str) -> str:
+    """A study that is there already began with `source`, and goes on. Raises StudyError if it did not."""
+    began = attrs.get(FROM)
+    if began == source:
+        return f"study {study}: it began with {source} and goes on"
+    how = f"began with {began}" if began else "began without it"
+    raise StudyError(
+        f"study {study}: --from {source}: it is there already and {how}. Leave --from out, or choose another STUDY."
+    )
+
+
+def begin(database: Database, plan: Plan, data: str | None) -> Beginning:
+    """What the plan's new study begins with. `data` is the fingerprint of its data, None while that is not known."""
+    source = plan.settings.start_from
+    if source is None:
+        return Beginning((), ())
+    return _from_table(source, plan) if is_file(source) else _from_study(database, source, plan, data)
+
+
+def _from_table(source: str, plan: Plan) -> Beginning:
+    table = read_table(source, plan.space, plan.workload.metric)
+    return _to_try(fit(table.candidates, plan.space, plan.constants, plan.baseline, BEST), [table.note], source, plan)
+
+
+def _from_study(database: Database, source: str, plan: Plan, data: str | None) -> Beginning:
+    study_id = database.find_study(source)
+    if study_id is None:
+        names = ", ".join(sorted(database.study_names())) or "none yet"
+        raise StudyError(
+            f"--from {source}: there is no such study. There are: {names}. A file is named with its .tsv or .csv."
+        )
+    attrs, settings = database.study_attrs(study_id), plan.settings
+    differing = differences(attrs, plan.workload, plan.space, settings.constants, data)
+    if not differing:
+        taken = take(read_whole_trials(database, study_id), COUNTED, origin_of(source, attrs, plan), plan)
+        if any(trial.state == "COMPLETE" for trial in taken.trials):
+            return Beginning(taken.trials, [_taken_line(source, taken)])
+        differing = ["none of its complete trials fits the search space"]
+    records = read_records(database, study_id)
+    candidates = _best(source, records, plan.space, *database.objective(study_id))
+    why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
+    return _to_try(fit(candidates, plan.space, plan.constants, plan.baseline, BEST), [why], source, plan)
+
+
+def _taken_line(source: str, taken: Taken) -> str:
+    left = f"; left out: {taken.why_not}" if taken.left_out else ""
+    return f"--from {source}: {len(taken.trials)} trials are taken over; they do not count against TRIALS{left}"
+
+
+def _best(
+    source: str, records: Sequence[TrialRecord], space: SearchSpace, metric: str, direction: str
+) -> list[Candidate]:
+    """The complete trials as candidates, the best first."""
+    sign = 1 if direction == "minimize" else -1
+    complete = sorted((sign * r.value, r.number, r) for r in records if r.value is not None)
+    found = []
+    for _, number, record in complete:
+        title = f"study {source}, trial {number} ({metric} {number_text(record.value)})"
+        found.append(
+            Candidate(title, title, {name: _value(name, stored, space) for name, stored in record.params.items()})
+        )
+    return found
+
+
+def _value(name: str, stored: Stored, space: SearchSpace) -> Value:
+    try:
+        return value_of(stored, space[name]) if name in space.names else stored
+    except SearchSpaceError:
+        return stored  # is no choice; `fit` says so
+
+
+def _to_try(starts: Starts, lines: Sequence[str], source: str, plan: Plan) -> Beginning:
+    if not starts.planned:
+        raise StudyError(f"--from {source}: nothing to begin with: {_why_none(starts)}")
+    trials = [_waiting(plan, start.params, "start", start.source) for start in starts.planned]
+    return Beginning([_waiting(plan, plan.baseline, "baseline"), *trials], [*lines, *starts.lines])
+
+
+def _why_none(starts: Starts) -> str:
+    if not starts.left_out:
+        return "it has no complete trial. Name another, or leave --from out."
+    return f"{starts.left_out[0]}. Name another, or leave --from out."
+
+
+def _waiting(plan: Plan, params: Mapping[str, Value], kind: str, source: str = "") -> WholeTrial:
+    stored = {p.name: p.encode(params[p.name]) for p in plan.space.parameters}
+    choices = {p.name: p.stored_choices for p in plan.space.parameters}
+    return waiting_trial(stored, choices, origin_attrs(kind, source=source))

@@ -1,0 +1,117 @@
+"""Known-good parameters fitted into a search space: what will be tried before the sampler is asked, and what was moved.
+
+It reads no file and no database; `opening.py` puts what is planned here into the study's queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from optimize.trial import Value
+from search_spaces import SearchSpace, SearchSpaceError, Start
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Parameters that did well somewhere. Names may be strange to the space; what is missing is the baseline's."""
+
+    title: str  # begins the line that says what became of it
+    source: str  # kept with the trial
+    params: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStart:
+    """A whole configuration that is to be tried."""
+
+    params: Mapping[str, Value]
+    source: str
+    line: str  # where it comes from and what was moved
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What is to be tried, in this order; and a line for each candidate that is not, and why."""
+
+    planned: tuple[PlannedStart, ...] = ()
+    left_out: tuple[str, ...] = field(default=())
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (*(start.line for start in self.planned), *self.left_out)
+
+
+def plan_starts(space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]) -> Starts:
+    """The space's own starts, the best first. Raises SearchSpaceError with a line for each that itself breaks a rule."""
+    numbered = list(enumerate(space.starts, 1))
+    problems = [line for number, start in numbered for line in _broken(number, start, space, constants, baseline)]
+    if problems:
+        raise SearchSpaceError(*problems)
+    best_first = sorted(numbered, key=lambda each: (each[1].val_bpb is None, each[1].val_bpb))
+    return fit([_candidate(*each) for each in best_first], space, constants, baseline)
+
+
+def fit(
+    candidates: Iterable[Candidate], space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value],
+    most: int | None = None,
+) -> Starts:  # fmt: skip
+    """The first `most` candidates that become different configurations of the space, none of them the baseline."""
+    planned: list[PlannedStart] = []
+    left_out: list[str] = []
+    taken: dict[tuple[Value, ...], str] = {tuple(baseline.values()): "the baseline"}
+    for each in candidates:
+        if len(planned) == most:
+            break
+        params, what = _fitted(each, space, constants, baseline)
+        if params is None:
+            left_out.append(f"{each.title}: left out: {what}")
+        elif (same := taken.setdefault(tuple(params[name] for name in baseline), each.title)) != each.title:
+            left_out.append(f"{each.title}: {what}; the same as {same}, which is tried once")
+        else:
+            planned.append(PlannedStart(params, each.source, f"{each.title}: {what}"))
+    return Starts(tuple(planned), tuple(left_out))
+
+
+def _fitted(
+    each: Candidate, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
+) -> tuple[dict[str, Value] | None, str]:
+    """The configuration and what was moved, or None and why there is none."""
+    given = {name: value for name, value in each.params.items() if name in space.names}
+    whole = {**baseline, **given}
+    try:
+        nearest, _ = space.nearest(whole)
+        params = space.nearest_feasible(whole, constants)
+    except SearchSpaceError as error:
+        return None, error.problems[0]
+    if params is None:
+        return None, "no configuration near it keeps every rule"
+    moved = [f"{name} {whole[name]!r} -> {params[name]!r}" for name in space.names if params[name] != whole[name]]
+    notes = [", ".join(moved) or "as it is"]
+    if params != nearest:
+        notes.append("moved on to keep every rule")
+    if len(given) < len(space.names):
+        notes.append("the rest as in the baseline")
+    if strangers := sorted(set(each.params) - set(given)):
+        notes.append(f"without {', '.join(strangers)}, no parameter here")
+    return params, "; ".join(notes)
+
+
+def _candidate(number: int, start: Start) -> Candidate:
+    measured = "" if start.val_bpb is None else f", val_bpb {start.val_bpb!r}"
+    source = f"{start.source}{measured}{f' on {start.script}' if start.script else ''}"
+    return Candidate(f"start {number} ({source})", source, start.params)
+
+
+def _broken(
+    number: int, start: Start, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
+) -> list[str]:
+    where = f"{space.path}: start {number}"
+    try:
+        broken = space.broken_rules({**baseline, **start.params}, constants)
+    except SearchSpaceError as error:
+        return [f"{where}: {problem}" for problem in error.problems]
+    return [
+        f"{where}: breaks the rule {rule.text} ({rule.why}). Correct it, or leave the starts out: --no-starts."
+        for rule in broken
+    ]

@@ -1,0 +1,39 @@
+"""What the tests of starts, sources and migration share: looking at a driver's studies, and at what must not change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from storage import TrialRecord, read_records
+from tests.conftest import Driver
+
+
+def records(driver: Driver, study: str) -> list[TrialRecord]:
+    with driver.database() as database:
+        return read_records(database, database.find_study(study) or 0)
+
+
+def studies(driver: Driver) -> list[str]:
+    with driver.database() as database:
+        return database.study_names()
+
+
+def rewrite(driver: Driver, file: str, before: str, after: str) -> None:
+    """Change a text in one of the driver's files."""
+    path = driver.folder / file
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+
+
+@contextmanager
+def nothing_changes(driver: Driver) -> Iterator[None]:
+    """The database's bytes and the names of all files are the same afterwards."""
+    before = _everything(driver)
+    yield
+    assert _everything(driver) == before
+
+
+def _everything(driver: Driver) -> tuple[bytes, list[str]]:
+    database = driver.paths.database
+    return database.read_bytes() if database.exists() else b"", sorted(map(str, driver.folder.rglob("*")))
