@@ -84,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
         "search_spaces",
         "storage",
     },
+    "optimize.migrate": {"optimize.errors", "optimize.fingerprint", "optimize.plan", "optimize.taking", "storage"},
     "optimize.budget": {"storage"},
     "optimize.interruption": set(),
     "optimize.watch": {"optimize.interruption", "optimize.trial", "storage"},

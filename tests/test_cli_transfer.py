@@ -133,3 +133,28 @@ def test_what_cannot_be_begun_with_is_one_line_and_makes_nothing(driver: Driver,
     assert ended.returncode == 2
     assert len([line for line in ended.stderr.splitlines() if "from" in line]) == 1
     assert "Traceback" not in ended.stderr
+
+
+def test_migrate_moves_a_study_that_then_goes_on(driver: Driver) -> None:
+    run(driver, "--trials", "6")
+    rewrite(driver, "space.toml", "X = [1, 2, 3, 4]", "X = [8, 4, 2]\nSIZE = [8, 16]")
+    refused = run(driver, "--trials", "7")
+    assert refused.returncode == 2
+    assert "the choices or rules have changed" in refused.stderr
+    places = ["--profile", "./profile.toml", "--workload", "./workload", "--space", "./space.toml"]
+    moved = optimize(driver, "migrate", "s", "--to", "new", *places)
+    assert moved.returncode == 0, moved.stderr
+    assert "finished trials of study s, which stays as it is" in moved.stderr
+    assert (driver.folder / "runs" / "new" / "best" / "train.py").exists()
+    before = len(records(driver, "new"))
+    ended = run(driver, "--study", "new", "--trials", "3")
+    assert ended.returncode == 0, ended.stderr
+    assert len(records(driver, "new")) == before + 3
+    with nothing_changes(driver):
+        twice = optimize(driver, "migrate", "s", "--to", "new", *places)
+        rewrite(driver, "workload/train.py", "abs(X - 2)", "abs(X - 3)")
+        other = optimize(driver, "migrate", "s", "--to", "newer", *places)
+    for ended, why in ((twice, "there already"), (other, "the scripts have changed")):
+        assert ended.returncode == 2
+        assert len(ended.stderr.splitlines()) == 1
+        assert why in ended.stderr

@@ -1,4 +1,4 @@
-"""Commands that work on a study: run, prepare, check. All of them begin with a plan."""
+"""Commands that work on a study: run, prepare, check, migrate. All of them begin with a plan."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimize.commands.flags import (
+    RUNS,
     ProfileFlag,
+    RunsFlag,
+    SpaceFlag,
+    StorageFlag,
     TrustFlag,
     WorkloadFlag,
     takes_plan_flags,
 )
-from optimize.commands.terminal import open_console, say, say_all
+from optimize.commands.terminal import open_console, opened_database, say, say_all
 from optimize.errors import ExecutorError
 
 if TYPE_CHECKING:
@@ -77,6 +81,29 @@ def check(
     except ExecutorError as error:  # a profile may be looked at on another machine than it is for
         open_console().print(check_report(plan, (), beginning))
         say_all(error.problems)
+
+
+def migrate(
+    study: Annotated[str, typer.Argument(help="Name of the study to move; it stays as it is.")],
+    to: Annotated[str, typer.Option("--to", help="Name of the new study.")],
+    search_space: SpaceFlag = None,
+    profile: ProfileFlag = None,
+    workload: WorkloadFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Move a study to a changed search space: a new study with its trials, values, artifacts and times.
+
+    Example: optimize migrate night --to night-2 --space ./wider.toml --profile h100
+    """
+    flags = {"study": to, "search_space": search_space, "profile": profile, "workload": workload}
+    plan = _plan({**flags, "storage": storage, "runs": runs})
+    from optimize.migrate import migrate as move
+    from optimize.stored_study import find_study
+
+    with opened_database(storage, runs) as database:
+        say_all(move(study, plan, database))
+        say_all([f"written: {path}" for path in find_study(database, to, runs).write_views()])
 
 
 def _plan(given: dict[str, Any]) -> Plan:
