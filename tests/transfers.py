@@ -28,7 +28,7 @@ def rewrite(driver: Driver, file: str, before: str, after: str) -> None:
 
 @contextmanager
 def nothing_changes(driver: Driver) -> Iterator[None]:
-    """The database's bytes and the names of all files are the same afterwards."""
+    """The database's bytes and the names of all that studies left are the same afterwards."""
     before = _everything(driver)
     yield
     assert _everything(driver) == before
@@ -36,4 +36,4 @@ def nothing_changes(driver: Driver) -> Iterator[None]:
 
 def _everything(driver: Driver) -> tuple[bytes, list[str]]:
     database = driver.paths.database
-    return database.read_bytes() if database.exists() else b"", sorted(map(str, driver.folder.rglob("*")))
+    return database.read_bytes() if database.exists() else b"", sorted(map(str, driver.paths.root.rglob("*")))
