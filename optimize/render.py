@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain, zip_longest
 from types import MappingProxyType
 
 from optimize.errors import RenderError
@@ -31,18 +31,9 @@ class Constant:
 @lru_cache(maxsize=64)  # the same scripts are read for every trial
 def read_constants(text: str, where: str) -> Mapping[str, Constant]:
     """Every name of `text` that has exactly one assignment at module level. Raises RenderError if it is not Python."""
-    tree, source = _parse(text, where), text.encode()
+    tree = _parse(text, where)
     bound = list(_module_bindings(tree.body))
-    offsets = _line_offsets(source)
-    constants = {}
-    for statement in tree.body:
-        name, value = _simple_assignment(statement)
-        if name is None or value is None or bound.count(name) != 1:
-            continue
-        start = offsets[value.lineno - 1] + value.col_offset
-        end = offsets[(value.end_lineno or value.lineno) - 1] + (value.end_col_offset or 0)
-        constants[name] = Constant(name, source[start:end].decode(), value.lineno, start, end)
-    return MappingProxyType(constants)
+    return MappingProxyType({c.name: c for c in _assignments(tree, text.encode()) if bound.count(c.name) == 1})
 
 
 def render(text: str, values: Mapping[str, Value], where: str) -> str:
@@ -53,12 +44,7 @@ def render(text: str, values: Mapping[str, Value], where: str) -> str:
                  for name, value in values.items() if not is_literal(value)]  # fmt: skip
     if problems:
         raise RenderError(*problems)
-    source = text.encode()
-    for constant in sorted((constants[name] for name in values), key=lambda c: c.start, reverse=True):
-        source = source[: constant.start] + repr(values[constant.name]).encode() + source[constant.end :]
-    rendered = source.decode()
-    _check(text, rendered, values, where)
-    return rendered
+    return _rendered(text, tuple((name, repr(value)) for name, value in values.items()), where)
 
 
 def why_not(text: str, name: str, where: str) -> str:
@@ -111,6 +97,16 @@ def _line_offsets(source: bytes) -> list[int]:
     return [0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
 
 
+def _assignments(tree: ast.Module, source: bytes) -> Iterator[Constant]:
+    """Every plain assignment at module level, also of names that have several."""
+    offsets = _line_offsets(source)
+    for name, value in map(_simple_assignment, tree.body):
+        if name is not None and value is not None:
+            start = offsets[value.lineno - 1] + value.col_offset
+            end = offsets[(value.end_lineno or value.lineno) - 1] + (value.end_col_offset or 0)
+            yield Constant(name, source[start:end].decode(), value.lineno, start, end)
+
+
 def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None]:
     match statement:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -144,35 +140,28 @@ def _is_docstring(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _check(before: str, after: str, values: Mapping[str, Value], where: str) -> None:
-    """Read the rendered script back: the values must be there exactly, and nothing else may have changed."""
-    tree = _parse(after, where)
-    for name, value in map(_simple_assignment, tree.body):
-        if name is not None and name in values and value is not None and not _holds(value, values[name]):
-            raise RenderError(f"{where}: {name}: {values[name]!r} did not survive rendering. Report this as a bug.")
-    if _skeleton(tree, frozenset(values)) != _skeleton_of(before, frozenset(values), where):
+@lru_cache(maxsize=64)  # a file that holds no parameter, but constants of the study, is the same in every trial
+def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str) -> str:
+    constants = [read_constants(text, where)[name] for name, _ in literals]
+    rest, wanted = _around(text.encode(), constants), dict(literals)
+    values = [wanted[constant.name].encode() for constant in sorted(constants, key=lambda c: c.start)]
+    rendered = b"".join(chain.from_iterable(zip_longest(rest, values, fillvalue=b""))).decode()
+    _check(rendered, wanted, rest, where)
+    return rendered
+
+
+def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where: str) -> None:
+    """Read the rendered script back: the values must be there exactly, and the rest as it was."""
+    tree, source = _parse(rendered, where), rendered.encode()
+    found = [constant for constant in _assignments(tree, source) if constant.name in literals]
+    if {c.name: repr(ast.literal_eval(c.expression)) for c in found} != literals:
+        raise RenderError(f"{where}: {', '.join(literals)}: a value did not survive rendering. Report this as a bug.")
+    if _around(source, found) != rest:
         raise RenderError(f"{where}: rendering changed more than the parameters. Report this as a bug.")
 
 
-@lru_cache(maxsize=64)
-def _skeleton_of(text: str, names: frozenset[str], where: str) -> str:
-    return _skeleton(_parse(text, where), names)
-
-
-def _skeleton(tree: ast.Module, names: frozenset[str]) -> str:
-    """The syntax tree as text, without the values of `names`."""
-    for statement in tree.body:
-        name, value = _simple_assignment(statement)
-        if name in names and value is not None:
-            statement.value = ast.Constant(None)  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _holds(written: ast.expr, value: Value) -> bool:
-    return _same(ast.literal_eval(written), value)
-
-
-def _same(left: object, right: object) -> bool:
-    if isinstance(left, tuple) and isinstance(right, tuple):
-        return len(left) == len(right) and all(map(_same, left, right))
-    return type(left) is type(right) and repr(left) == repr(right)
+def _around(source: bytes, constants: Iterable[Constant]) -> list[bytes]:
+    """What stands before, between and after the values of these constants."""
+    spans = sorted((c.start, c.end) for c in constants)
+    starts, ends = [*(start for start, _ in spans), len(source)], [0, *(end for _, end in spans)]
+    return [source[end:start] for end, start in zip(ends, starts, strict=True)]

@@ -55,6 +55,13 @@ def test_floats_are_written_without_rounding() -> None:
     assert "DEPTH = 0.1234567890123456" in render(SCRIPT, {"DEPTH": 0.1234567890123456}, "train.py")
 
 
+def test_values_that_are_equal_and_not_the_same_are_written_each_as_it_is() -> None:
+    written = [render(SCRIPT, {"DEPTH": value}, "train.py") for value in (1, 1.0, True, 1)]
+    assert ["DEPTH = 1  " in text for text in written] == [True, False, False, True]
+    assert ["DEPTH = 1.0 " in text for text in written] == [False, True, False, False]
+    assert ["DEPTH = True " in text for text in written] == [False, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
