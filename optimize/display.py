@@ -6,7 +6,9 @@ It is told what happens and draws it; without a terminal only the lines remain. 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from bisect import insort
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,17 +25,21 @@ from optimize.trial import Job, Metric, Progress, Slot, Value
 from optimize.watch import Watch
 from storage import TrialRecord, best_record
 
+FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave free
+
 
 class Display(Watch):
     """Lines for ended trials and, on a terminal, a live view of the slots below them."""
 
     def __init__(
         self, console: Console, study: str, metric: Metric, budget: Budget, slots: Sequence[Slot], baseline: Mapping[str, Value],
-        records: Callable[[], Sequence[TrialRecord]],
+        earlier: Sequence[TrialRecord],
     ) -> None:  # fmt: skip
         self._console, self._study, self._metric, self._budget = console, study, metric, budget
-        self._slots, self._baseline, self._records = slots, baseline, records
-        self._best = best_record(records(), metric.direction)
+        self._slots, self._baseline = slots, baseline
+        self._done, self._proof = counted(earlier), baseline_of(earlier)
+        self._best = best_record(earlier, metric.direction)
+        self._took = sorted(r.seconds for r in earlier if r.state == "COMPLETE" and r.seconds)
         self._jobs: dict[int, tuple[Job, float]] = {}
         self._progress: dict[int, Progress] = {}
         self._started, self._ending = time.monotonic(), False
@@ -56,7 +62,9 @@ class Display(Watch):
     def on_trial_end(self, record: TrialRecord) -> None:
         self._jobs.pop(record.number, None)
         self._progress.pop(record.number, None)
-        line = trial_line(record, self._best, self._metric, self._baseline, self._doubts(record))
+        self._done += counted([record])
+        self._proof = self._proof or baseline_of([record])
+        line = trial_line(record, self._best, self._metric, self._baseline, doubts(record, self._proof))
         if self._console.is_terminal:
             self._console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
         else:
@@ -65,6 +73,8 @@ class Display(Watch):
             self._best is None or self._metric.better(record.value, self._best.value or 0.0)
         ):
             self._best = record
+        if record.state == "COMPLETE" and record.seconds:
+            insort(self._took, record.seconds)
 
     def on_wish(self, wish: Wish, why: str) -> None:
         running = f"trials that run ({len(self._jobs)})"
@@ -75,17 +85,19 @@ class Display(Watch):
         self._console.print(finishing if wish is Wish.FINISH else cancelling, style="yellow", highlight=False)
         self._ending = True
 
-    def _doubts(self, record: TrialRecord) -> list[str]:
-        return doubts(record, baseline_of(self._records()))
-
     def _view(self) -> RenderableType:
         rows = Table.grid(padding=(0, 1))
-        for number, (job, since) in list(self._jobs.items()):  # the loop's thread changes it meanwhile
+        jobs, room = (
+            list(self._jobs.items()),
+            max(self._console.height - FRAME_LINES, 1),
+        )  # the loop's thread changes it
+        for number, (job, since) in islice(jobs, room):
             rows.add_row(*self._row(number, job, time.monotonic() - since))
-        return Group(Rule(style="dim"), self._headline(), rows)
+        more = [Text(f"{'':>5} and {len(jobs) - room} more", style="dim")] if len(jobs) > room else []
+        return Group(Rule(style="dim"), self._headline(), rows, *more)
 
     def _headline(self) -> Text:
-        done, limit = counted(self._records()), self._budget.trials
+        done, limit = self._done, self._budget.trials
         parts = [f"{done} of {limit} trials" if limit else f"{done} trials", duration(time.monotonic() - self._started)]
         if self._best is not None:
             parts.append(f"best {self._metric.name} {self._best.value:.6f} (trial {self._best.number})")
@@ -96,7 +108,7 @@ class Display(Watch):
         )
 
     def _seconds_left(self, trials: int) -> float | None:
-        took = sorted(r.seconds for r in self._records() if r.state == "COMPLETE" and r.seconds)
+        took = self._took
         return trials * took[len(took) // 2] / len(self._slots) if took else None
 
     def _row(self, number: int, job: Job, elapsed: float) -> tuple[RenderableType, ...]:

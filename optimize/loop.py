@@ -32,6 +32,7 @@ class Loop:
         self._budget, self._watchers, self._interruption = budget, watchers, interruption
         self._keep_failed = keep_failed
         self._started = time.monotonic()
+        self._done = counted(study.records())
         self._proven = study.proven()  # has the script ever trained a step? Until then it runs alone
         self._tick_s, self._looked = tick_s, 0.0
         self._heeded = Wish.GO_ON
@@ -58,7 +59,7 @@ class Loop:
         return self._reason
 
     def _may_start(self) -> bool:
-        running, done = len(self._executor.running), counted(self._study.records())
+        running, done = len(self._executor.running), self._done
         self._reason = self._reason or self._budget.spent(done, time.monotonic() - self._started)
         if self._exhausted and not running and not self._study.has_queued():
             self._reason = self._reason or self._exhausted
@@ -83,6 +84,7 @@ class Loop:
             self._tell_watchers(lambda watch: watch.on_progress(event))
             return
         record = self._study.tell(event.job, event.outcome)
+        self._done += counted([record])
         failed = record.state != "COMPLETE"
         self._executor.forget(event.job.number, keep=failed and self._keep_failed)
         self._proven = self._proven or not failed

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from optuna.trial import FrozenTrial
-
 from optimize.budget import COUNTED
 from optimize.errors import StudyBusyError
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, self_description
@@ -32,7 +30,7 @@ from storage import (
     TrialRecord,
     acquire,
     add_trials,
-    record_of,
+    read_records,
 )
 
 
@@ -61,17 +59,17 @@ def open_study(
         )
         artifacts = Artifacts(paths.artifacts, database)
         study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease)
-        trials = database.trials(study_id)
-        _remember(study, trials, plan.space)
-        sampler.replay(_history(trials, plan.space))
-        for trial in trials:
-            if trial.state.name == "RUNNING":
-                say(_close_orphan(study, trial, plan, paths))
+        records = read_records(database, study_id)
+        _remember(study, records, plan.space)
+        sampler.replay(_history(records, plan.space))
+        for record in records:
+            if record.state == "RUNNING":
+                say(_close_orphan(study, record, plan, paths))
         if not plan.settings.keep_failed:
             _sweep(paths.work)
         if not _has_baseline(study):
             study.enqueue(plan.baseline, "baseline")
-        _enqueue_starts(study, trials, plan, say)
+        _enqueue_starts(study, records, plan, say)
         yield study
     finally:
         with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
@@ -101,10 +99,10 @@ def _find_or_create(database: Database, plan: Plan, data: str | None, say: Calla
     return study_id
 
 
-def _enqueue_starts(study: Study, trials: Sequence[FrozenTrial], plan: Plan, say: Callable[[str], None]) -> None:
+def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, say: Callable[[str], None]) -> None:
     """The space's own starts, but for those that were ever in the study: each is tried once, whoever died between two."""
     names = plan.space.names
-    known = {tuple(trial.params.get(name) for name in names) for trial in trials}
+    known = {tuple(record.params.get(name) for name in names) for record in records}
     untried = [
         start
         for start in plan.starts.planned
@@ -113,13 +111,13 @@ def _enqueue_starts(study: Study, trials: Sequence[FrozenTrial], plan: Plan, say
     for start in untried:
         study.enqueue(start.params, "start", start.source)
         say(start.line)
-    for line in plan.starts.left_out if untried or not trials else ():
+    for line in plan.starts.left_out if untried or not records else ():
         say(line)
 
 
-def _remember(study: Study, trials: Sequence[FrozenTrial], space: SearchSpace) -> None:
+def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) -> None:
     """Finished trials as records, waiting ones as the queue."""
-    for record in map(record_of, trials):
+    for record in records:
         if record.requeue_of is not None:
             study.adopt_requeue(record.requeue_of)
         if record.is_finished:
@@ -128,22 +126,21 @@ def _remember(study: Study, trials: Sequence[FrozenTrial], space: SearchSpace) -
             study.adopt_queued(queued)
 
 
-def _history(trials: Sequence[FrozenTrial], space: SearchSpace) -> list[Past]:
+def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
     """What the sampler knows of: trials whose parameters are of this space, as ours always are.
 
     A trial that a dead driver left RUNNING is among them: it may be told with its result, and is not to be proposed again.
     """
     past = []
-    for record in map(record_of, trials):
+    for record in records:
         params = _decoded(record, space)
         if params is not None and record.state != "WAITING":
             past.append(Past(record.number, params, record.state, record.value))
     return past
 
 
-def _close_orphan(study: Study, trial: FrozenTrial, plan: Plan, paths: StudyPaths) -> str:
+def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
     """A trial that a dead driver left RUNNING: told if it had come to its end, else lost and queued again."""
-    record = record_of(trial)
     queued = _queued(record, plan.space)
     folder = paths.work / str(record.number)
     # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.

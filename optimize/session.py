@@ -53,7 +53,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
         views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say)
         stack.callback(views.write)
         budget = Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
-        display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records)
+        display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records())
         stack.enter_context(display)
 
         def prepare(suggestion: Suggestion) -> Job:

@@ -15,7 +15,17 @@ from optimize.fingerprint import BASELINE
 from optimize.study import request_stop
 from optimize.trial import Metric
 from optimize.views import write_best_folder, write_tables
-from storage import Artifacts, Database, StudyPaths, TrialRecord, best_record, holder_of, read_records, replace_folder
+from storage import (
+    Artifacts,
+    Database,
+    StudyPaths,
+    TrialRecord,
+    best_record,
+    holder_of,
+    read_records,
+    record_of,
+    replace_folder,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +53,25 @@ class StoredStudy:
         """Every trial, the running ones included, by number."""
         return read_records(self.database, self.study_id)
 
+    def latest(self, count: int) -> list[TrialRecord]:
+        """The newest trials, by number; no other is read."""
+        return [record_of(trial) for trial in self.database.latest_trials(self.study_id, count)]
+
+    def best(self) -> TrialRecord | None:
+        """The best trial; no other is read."""
+        best = self.database.best_trial(self.study_id)
+        return record_of(best) if best else None
+
     def record(self, number: int) -> TrialRecord:
         """Raises StudyError if there is no such trial."""
-        for record in self.records():
-            if record.number == number:
-                return record
-        raise StudyError(f"study {self.name}: there is no trial {number}. `optimize status` lists those there are.")
+        trial = self.database.find_trial(self.study_id, number)
+        if trial is None:
+            raise StudyError(f"study {self.name}: there is no trial {number}. `optimize status` lists those there are.")
+        return record_of(trial)
+
+    def count(self) -> int:
+        """How many trials there are, in whatever state."""
+        return sum(self.database.counts(self.study_id).values())
 
     def texts(self, record: TrialRecord) -> dict[str, str]:
         """What the trial left, by file name."""

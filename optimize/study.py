@@ -179,7 +179,7 @@ class Study:
         if queued is not None:
             self.adopt_queued(queued)
             self._requeued.add(trial.number)
-        record = self._remember(trial.number)
+        record = self._remember(trial.trial_id)
         self._sampler.finished(trial.number, record.state, record.value)
         return record
 
@@ -208,7 +208,7 @@ class Study:
     def discard(self, record: TrialRecord, why: str) -> None:
         """Close a trial that cannot be told: another program's, or one without its parameters."""
         self._database.finish_trial(record.trial_id, "FAIL", attrs=ending_attrs(TrialStatus.LOST, reason=why))
-        self._remember(record.number)
+        self._remember(record.trial_id)
 
     def adopt_requeue(self, number: int) -> None:
         """The parameters of trial `number` are in the queue already, whatever becomes of the trial itself."""
@@ -253,11 +253,9 @@ class Study:
         curve = "".join(f"{fraction:.4f},{loss:.6f}\n" for fraction, loss in outcome.curve)
         return kept | ({"curve.csv": "fraction,train_loss\n" + curve} if curve else {})
 
-    def _remember(self, number: int) -> TrialRecord:
-        trial = self._database.find_trial(self._study_id, number)
-        assert trial is not None
-        record = record_of(trial)
-        self._records[number] = record
+    def _remember(self, trial_id: int) -> TrialRecord:
+        record = record_of(self._database.trial(trial_id))
+        self._records[record.number] = record
         return record
 
 

@@ -74,17 +74,20 @@ def trial_line(
     return line.append(f"\n{'':>7}{record.reason}", style=_COLOURS[record.state])
 
 
-def study_table(records: Sequence[TrialRecord], metric: Metric, baseline: Mapping[str, object], last: int) -> Table:
-    """The latest `last` trials, the best one marked."""
-    best = best_record(records, metric.direction)
+def study_table(
+    records: Sequence[TrialRecord], best: TrialRecord | None, metric: Metric, baseline: Mapping[str, object]
+) -> Table:
+    """A line for each of these trials, the best one of the study marked if it is among them."""
+    number_of_best = best.number if best else None
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (("trial", "right"), (metric.name, "right"), ("ending", "left"), ("took", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     table.add_column("parameters", overflow="fold")
-    for record in records[-last:]:
-        style = "bold green" if record is best else _COLOURS[record.state]
+    for record in records:
+        is_best = record.number == number_of_best
+        style = "bold green" if is_best else _COLOURS[record.state]
         value = "" if record.value is None else f"{record.value:.6f}"
-        ending = "best" if record is best else record.status or record.state.lower()
+        ending = "best" if is_best else record.status or record.state.lower()
         ending += " (taken over)" if record.taken_from else ""
         table.add_row(
             str(record.number),

@@ -23,11 +23,13 @@ from storage import (
 )
 
 EVERY_S = 5.0
+SHARE = 20  # of its time, that the loop spends on the views at most: one part in so many
 NOT_IN_BEST = ("log.txt", "curve.csv")
 
 
 class Views(Watch):
-    """Keeps the files of one study up to date: at most every five seconds, and when `write` is called."""
+    """Keeps the files of one study up to date: every five seconds, less often where writing them takes long, and when
+    `write` is called."""
 
     def __init__(
         self,
@@ -40,20 +42,20 @@ class Views(Watch):
         self._paths, self._metric, self._records, self._artifacts = paths, metric, records, artifacts
         self._say, self._said = say, ""
         self._stale = True
-        self._written = 0.0
+        self._due = 0.0
         self._exported: int | None = None  # the trial that lies in best/
 
     def on_trial_end(self, record: TrialRecord) -> None:
         self._stale = True
 
     def on_tick(self) -> None:
-        if self._stale and time.monotonic() - self._written >= EVERY_S:
+        if self._stale and time.monotonic() >= self._due:
             self.write()
 
     def write(self) -> None:
         """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
         database has it all, and a study does not end for a view."""
-        records = self._records()
+        started, records = time.monotonic(), self._records()
         best = best_record(records, self._metric.direction)
         number = best.number if best else None
         try:
@@ -65,7 +67,8 @@ class Views(Watch):
             if str(error) != self._said:
                 self._said = str(error)
                 self._say(f"{error} (the study goes on)")
-        self._written = time.monotonic()
+        now = time.monotonic()
+        self._due = now + max(EVERY_S, SHARE * (now - started))
 
 
 def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric) -> Sequence[Path]:

@@ -77,8 +77,9 @@ def add_trials(database: Database, study_id: int, trials: Sequence[WholeTrial]) 
 
 def _insert(connection: sqlalchemy.Connection, study_id: int, trials: Sequence[WholeTrial]) -> list[Created]:
     tables.lock_study(connection, study_id)
-    tables.refuse_other_choices(connection, study_id, (row for trial in trials for row in trial.rows))
-    first = tables.count_trials(connection, study_id)
+    newest = tables.newest_trial(connection, study_id)
+    tables.refuse_other_choices(connection, newest, (row for trial in trials for row in trial.rows))
+    first = newest.number + 1 if newest else 0
     created: list[Created] = []
     for start in range(0, len(trials), _CHUNK):
         some = trials[start : start + _CHUNK]

@@ -194,6 +194,38 @@ class StorageContract:
         assert best is not None
         assert (best.number, best.value) == (1, 1.0)
 
+    @pytest.mark.parametrize("direction", ["minimize", "maximize"])
+    def test_the_best_of_equals_is_the_earliest(self, database: Database, direction: str) -> None:
+        study_id = database.create_study(direction, direction, "val_bpb")
+        ids = [new_trial(database, study_id) for _ in range(4)]
+        worst = 9.0 if direction == "minimize" else 0.0
+        for trial_id, value in reversed(list(zip(ids, (worst, 1.0, 1.0, worst), strict=True))):
+            database.finish_trial(trial_id, "COMPLETE", value)
+        best = database.best_trial(study_id)
+        assert best is not None
+        assert best.number == 1
+
+    def test_the_latest_trials_come_by_number_and_whole(self, database: Database, study_id: int) -> None:
+        other = database.create_study("other", "minimize", "val_bpb")
+        for study in (study_id, other) * 3:
+            new_trial(database, study, origin={"kind": "start"})
+        latest = database.latest_trials(study_id, 2)
+        assert [trial.number for trial in latest] == [1, 2]
+        assert latest == database.trials(study_id)[1:]
+        assert len(database.latest_trials(study_id, 9)) == 3
+
+    def test_a_trial_is_found_by_its_id(self, database: Database, study_id: int) -> None:
+        trial_id = new_trial(database, study_id)
+        assert database.trial(trial_id) == database.trials(study_id)[0]
+        with pytest.raises(StorageError, match="is deleted"):
+            database.trial(trial_id + 1)
+
+    def test_each_study_numbers_its_own_trials(self, database: Database, study_id: int) -> None:
+        other = database.create_study("other", "minimize", "val_bpb")
+        for study in (study_id, other, other, study_id):
+            new_trial(database, study)
+        assert [[trial.number for trial in database.trials(study)] for study in (study_id, other)] == [[0, 1], [0, 1]]
+
     def test_a_trial_is_found_by_its_number(self, database: Database, study_id: int) -> None:
         trial_id = new_trial(database, study_id, origin={"kind": "start"})
         found = database.find_trial(study_id, 0)

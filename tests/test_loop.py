@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from sqlalchemy import event
 
+from optimize.budget import Budget
 from optimize.errors import StudyAborted
+from optimize.executors.inline import InlineExecutor
+from optimize.interruption import Interruption
+from optimize.loop import Loop
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import read_records
 from tests.conftest import Driver, complete
@@ -38,6 +43,26 @@ def test_a_budget_of_trials_counts_the_baseline_and_is_met_exactly(driver: Drive
 @pytest.mark.parametrize("slots", [2, 3, 8])
 def test_many_slots_do_not_overshoot_the_budget(driver: Driver, slots: int) -> None:
     assert len(driver.run(slots=slots, trials=6)[1].ended) == 6
+
+
+def looks(driver: Driver, trials: int) -> tuple[int, int]:
+    """How many statements a call needs, and how often the loop looks at the whole history."""
+    statements: list[str] = []
+    walks: list[int] = []
+    with driver.open() as study, Interruption() as interruption:
+        engine, records = study._database._rdb.engine, study.records
+        event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+        study.records = lambda: walks.append(1) or records()  # type: ignore[func-returns-value, method-assign]
+        loop = Loop(
+            study, InlineExecutor(complete), driver.job, Budget(trials), (), interruption, tick_s=600
+        )  # who wishes to stop is asked once, however long it takes
+        loop.run()
+    return sum("lease" not in statement for statement in statements), len(walks)
+
+
+def test_the_work_for_a_trial_does_not_grow_with_the_trials_before_it(driver: Driver) -> None:
+    driver.run(trials=5)
+    assert looks(driver, 10) == looks(driver, 15)
 
 
 def test_running_again_goes_on_and_a_met_budget_starts_nothing(driver: Driver) -> None:

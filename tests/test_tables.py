@@ -48,7 +48,8 @@ def test_a_failed_trial_says_why_and_shows_no_value() -> None:
 
 def test_the_best_of_a_table_is_marked_and_failures_never_are() -> None:
     console = Console(file=io.StringIO(), width=160)
-    console.print(study_table([record(0, 2.2), record(1, None), record(2, 2.1)], Metric(), BASELINE, 20))
+    records = [record(0, 2.2), record(1, None), record(2, 2.1)]
+    console.print(study_table(records, records[2], Metric(), BASELINE))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.split()[0] for line in lines if "best" in line] == ["2"]
 
@@ -61,7 +62,7 @@ def test_the_live_view_shows_slots_the_best_and_what_is_left() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     records = [record(0, 2.2), record(1, 2.1)]
     slots = (Slot("cpu:0"), Slot("cpu:1"))
-    display = Display(console, "night", Metric(), Budget(trials=20), slots, BASELINE, lambda: records)
+    display = Display(console, "night", Metric(), Budget(trials=20), slots, BASELINE, records)
     display.on_start(Job(7, {"DEPTH": 4}, {}, ()))
     display.on_start(Job(8, {"DEPTH": 3}, {}, ()))
     display.on_progress(Progress(7, 0.42, 100, 3.456, 24_000, 6.0))
@@ -79,9 +80,32 @@ def test_a_value_that_is_not_like_the_others_says_so() -> None:
     assert "but: saw its data 1.5 times" in trial_line(odd, None, Metric(), BASELINE, doubts(odd, baseline)).plain
 
 
+def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others_counted() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160, height=20)
+    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),) * 100, BASELINE, [])
+    for number in range(100):
+        display.on_start(Job(number, {"DEPTH": 4}, {}, ()))
+    console.print(display._view())
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) < 20
+    assert sum("starting" in line for line in lines) + 85 == 100
+    assert "and 85 more" in lines[-1]
+
+
+def test_the_live_view_counts_what_ended_and_what_earlier_calls_did() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [record(0, 2.2)])
+    for number, value in ((1, 2.1), (2, None), (3, 2.3)):
+        display.on_trial_end(record(number, value))
+    headline = display._headline().plain
+    assert "4 of 20" in headline
+    assert "best val_bpb 2.100000 (trial 1)" in headline
+    assert "about 3 min 17 s left" in headline  # sixteen of 12.3 s
+
+
 def test_a_wish_to_stop_is_answered_at_once() -> None:
     console = Console(file=io.StringIO(), width=160)
-    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, list)
+    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [])
     display.on_start(Job(7, {"DEPTH": 4}, {}, ()))
     display.on_wish(Wish.FINISH, "Ctrl-C")
     display.on_wish(Wish.CANCEL, "Ctrl-C")

@@ -71,6 +71,6 @@ def clean(
     """
     with opened_study(study, storage, runs) as stored:
         if not yes:
-            typer.confirm(f"Delete study {study}, {len(stored.records())} trials and all they left?", abort=True)
+            typer.confirm(f"Delete study {study}, {stored.count()} trials and all they left?", abort=True)
         stored.delete()
         say(f"study {study}: deleted")

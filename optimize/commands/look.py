@@ -14,7 +14,7 @@ def status(
     study: StudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
-    last: Annotated[int, typer.Option(help="How many trials to show.")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
 ) -> None:
     """The studies, or the latest trials of one of them.
 
@@ -28,7 +28,7 @@ def status(
             open_console().print(overview_table(overview(database)))
             return
         stored = find_study(database, study, runs)
-        open_console().print(study_table(stored.records(), stored.metric, stored.baseline, last))
+        open_console().print(study_table(stored.latest(last), stored.best(), stored.metric, stored.baseline))
 
 
 def show(

@@ -33,6 +33,7 @@ class InlineExecutor:
         self.now_s = 0.0
         self._run = run
         self._trials: dict[int, _Trial] = {}
+        self._free = [*reversed(self.slots)]
         self._queue: list[tuple[float, int]] = []  # when something happens next, and to which trial
 
     def __enter__(self) -> InlineExecutor:
@@ -53,10 +54,9 @@ class InlineExecutor:
         return len(self.slots) - len(self._trials)
 
     def submit(self, job: Job) -> Slot:
-        taken = {trial.slot.name for trial in self._trials.values()}
-        slot = next((slot for slot in self.slots if slot.name not in taken), None)
-        if slot is None:
+        if not self._free:
             raise RuntimeError("no slot is free")
+        slot = self._free.pop()
         self._trials[job.number] = _Trial(job, slot, self.now_s)
         heapq.heappush(self._queue, (self.now_s, job.number))
         return slot
@@ -106,6 +106,7 @@ class InlineExecutor:
 
     def _ending(self, trial: _Trial, outcome: Outcome) -> Ending:
         del self._trials[trial.job.number]
+        self._free.append(trial.slot)
         return Ending(trial.job, replace(outcome, slot=outcome.slot or trial.slot.name))
 
     def _due_s(self, trial: _Trial, outcome: Outcome) -> float:
