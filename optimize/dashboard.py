@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer, make_server
 
@@ -19,8 +20,7 @@ from storage import Database
 
 def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -> None:
     """Serve until interrupted; the studies may be running, or not there yet."""
-    artifacts.mkdir(parents=True, exist_ok=True)
-    app = optuna_dashboard.wsgi(database.storage, artifact_store=FileSystemArtifactStore(str(artifacts)))
+    app = dashboard_app(database, artifacts)
     with make_server(host, port, app, _ServerV6 if ":" in host else WSGIServer) as server:
         # Not in this thread: while a request is answered, wsgiref would swallow a Ctrl-C and go on.
         serving = threading.Thread(target=server.serve_forever)
@@ -29,6 +29,15 @@ def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -
             serving.join()
         finally:
             server.shutdown()
+
+
+def dashboard_app(database: Database, artifacts: Path) -> Callable[..., Iterable[bytes]]:
+    """The dashboard as a WSGI application."""
+    artifacts.mkdir(parents=True, exist_ok=True)
+    app: Callable[..., Iterable[bytes]] = optuna_dashboard.wsgi(
+        database.storage, artifact_store=FileSystemArtifactStore(str(artifacts))
+    )
+    return app
 
 
 class _ServerV6(WSGIServer):

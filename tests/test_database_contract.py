@@ -214,24 +214,13 @@ class StorageContract:
         assert latest == database.trials(study_id)[1:]
         assert len(database.latest_trials(study_id, 9)) == 3
 
-    def test_a_trial_is_found_by_its_id(self, database: Database, study_id: int) -> None:
-        trial_id = new_trial(database, study_id)
-        assert database.trial(trial_id) == database.trials(study_id)[0]
-        with pytest.raises(StorageError, match="is deleted"):
-            database.trial(trial_id + 1)
-
-    def test_each_study_numbers_its_own_trials(self, database: Database, study_id: int) -> None:
-        other = database.create_study("other", "minimize", "val_bpb")
-        for study in (study_id, other, other, study_id):
-            new_trial(database, study)
-        assert [[trial.number for trial in database.trials(study)] for study in (study_id, other)] == [[0, 1], [0, 1]]
-
-    def test_a_trial_is_found_by_its_number(self, database: Database, study_id: int) -> None:
+    def test_a_trial_is_found_by_its_number_or_its_id(self, database: Database, study_id: int) -> None:
         trial_id = new_trial(database, study_id, origin={"kind": "start"})
         found = database.find_trial(study_id, 0)
         assert found is not None
         assert (found._trial_id, found.params, found.user_attrs) == (trial_id, PARAMS, {"origin": {"kind": "start"}})
         assert database.find_trial(study_id, 1) is None
+        assert database.trial(trial_id) == found
 
     def test_the_newest_result_has_a_time_in_utc(self, database: Database, study_id: int) -> None:
         assert database.last_finish(study_id) is None
