@@ -11,7 +11,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import optuna
 from sqlalchemy.pool import QueuePool
 
 from storage.address import Address
@@ -19,12 +18,13 @@ from storage.errors import StorageError
 from storage.failures import RESTORE, explain
 from storage.files import beside, os_errors_at, os_failure, sync_file, sync_folder
 from storage.filesystems import without_wal
+from storage.trials import QuickStorage
 
 BUSY_S = 30.0  # how long SQLite waits for a lock before it says "database is locked"
 _MAGIC = b"SQLite format 3\0"
 
 
-def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[optuna.storages.RDBStorage, tuple[str, ...]]:
+def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickStorage, tuple[str, ...]]:
     """The storage in the file at `address.path`, and what the user should know about it."""
     path = address.path
     assert path is not None
@@ -40,13 +40,11 @@ def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[optuna.
     return rdb, (f"{path}: lies on {shared}, where WAL is not safe: journal mode DELETE, slower",) if shared else ()
 
 
-def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> optuna.storages.RDBStorage:
+def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> QuickStorage:
     # The URL names no file: the creator does. Optuna would format() a path, and one with braces would fail.
     kwargs = {"creator": functools.partial(connect, path, journal, sync), "poolclass": QueuePool}
     # Its version check loads all of Alembic's migrations; `open_database` compares one string.
-    return optuna.storages.RDBStorage(
-        "sqlite://", engine_kwargs=kwargs, skip_table_creation=complete, skip_compatibility_check=True
-    )
+    return QuickStorage("sqlite://", engine_kwargs=kwargs, skip_table_creation=complete, skip_compatibility_check=True)
 
 
 def connect(path: Path, journal: str, sync: str) -> sqlite3.Connection:

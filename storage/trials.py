@@ -1,6 +1,7 @@
 """Reads trials fast: each finished one once, and all that they have in common (choices) only once.
 
 The values are Optuna's own FrozenTrial, equal to what Optuna reads, in a fraction of its time. It writes nothing.
+`QuickStorage` lends this reader to Optuna itself.
 """
 
 from __future__ import annotations
@@ -8,18 +9,37 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.trial import FrozenTrial
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from storage.failures import GONE
 from storage.tables import CURVES, PARAMS, STUDIES, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, TRIALS, VALUES
 
 _NAMED = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+
+
+class QuickStorage(RDBStorage):
+    """Optuna's storage for its own readers, the dashboard above all: 10,000 trials take it seconds instead of a minute."""
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        # What Optuna's cache calls. Should it be called otherwise one day, Optuna reads as it always did.
+        known = KnownTrials(study_id, open_ids=set(included_trial_ids), newest_finished=trial_id_greater_than)
+        with self.engine.connect() as connection, connection.begin():
+            trials = known.update(connection)
+        return trials if states is None else [trial for trial in trials if trial.state in states]
 
 
 @dataclass(slots=True)

@@ -56,6 +56,17 @@ def test_a_database_is_durable_and_waits_for_locks(path: Path) -> None:
         assert database.rows(sqlalchemy.text("PRAGMA busy_timeout")) == [(30_000,)]
 
 
+def test_the_installed_optuna_asks_for_trials_where_we_answer(path: Path) -> None:
+    """Else the dashboard is slow, not wrong: see `QuickStorage`."""
+    asked: list[int] = []
+    with closing(open_database(path)) as database:
+        answer = database._rdb._get_trials
+        database._rdb._get_trials = lambda *given, **named: asked.append(1) or answer(*given, **named)  # type: ignore
+        database.storage.get_all_trials(1)
+    assert "_get_trials" in vars(type(database._rdb))
+    assert asked
+
+
 def test_the_installed_optuna_has_the_tables_that_we_write(path: Path) -> None:
     with closing(open_database(path)) as database:
         assert database._rdb.get_head_version() == REVISION
