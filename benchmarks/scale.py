@@ -318,7 +318,7 @@ def main() -> int:
         figures |= show("dashboard", dashboard(folder, trials))
         figures |= show("logs", logs(Path(name), 3 if given.smoke else 50))
         if "driver_cpu_ms" in figures:
-            busy_ms = figures["driver_cpu_ms"] + figures["log_ms"] + LINES * figures["message_ms"]
+            busy_ms = figures["driver_cpu_ms"] + max(figures["log_ms"], 0) + TRIAL_S * figures["message_ms"]
             figures |= show("one driver", {"trial_ms": busy_ms, "slots_of_half_a_core": 500 * TRIAL_S / busy_ms})
     print(" ".join(f"{key}={value:.4g}" for key, value in figures.items()))
     missed = (

@@ -32,7 +32,7 @@ from optimize.jobs.wishes import Stop
 from optimize.jobs.work_folder import outcome_to_json, sync_exit
 from optimize.trial import Job, Limits, Metric, Progress, Slot, TrialStatus
 
-PROGRESS_EVERY_S = 0.2
+PROGRESS_EVERY_S = 1.0  # beside whole percents; each costs the driver as much as a hundredth of a trial
 SYNC_AFTER_S = 1.0
 
 
@@ -145,7 +145,7 @@ class _Reports:
 
 
 class _Throttle:
-    """Lets the first progress pass, each whole percent, and a few a second of the rest."""
+    """Lets the first progress pass, each whole percent, and one a second of the rest."""
 
     def __init__(self, reports: _Reports) -> None:
         self._reports, self._percent, self._sent_at = reports, -1, 0.0
