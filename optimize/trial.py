@@ -68,6 +68,7 @@ class Slot:
     name: str
     env: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"  # model name: values of different models are not comparable under a time budget
+    memory_mb: float = 0.0  # the device's own, in MB of 10**6 bytes; 0 where there is none or it is not told
     shared: bool = False  # slots with the same `env` are on the same GPU
 
 

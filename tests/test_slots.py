@@ -49,6 +49,7 @@ def test_there_is_a_slot_for_each_core_with_one_thread() -> None:
     assert slots[0].env["OMP_NUM_THREADS"] == "1"
     assert slots[0].env["MALLOC_MMAP_THRESHOLD_"] == "33554432"
     assert slots[0].device == cpu_name() != ""
+    assert slots[0].memory_mb == 0
 
 
 def test_as_many_slots_as_one_asks_for() -> None:
@@ -99,6 +100,7 @@ def test_each_gpu_is_a_slot_pinned_by_its_uuid() -> None:
     assert slots[3].name == "gpu:3"
     assert slots[3].env["CUDA_VISIBLE_DEVICES"] == "GPU-3a3b-0000"
     assert slots[3].device == "NVIDIA H100 80GB HBM3"
+    assert round(slots[3].memory_mb) == 85521
 
 
 @pytest.mark.usefixtures("h100s")

@@ -147,9 +147,10 @@ def _gpu_slots(kind: str, group: Sequence[_Gpu], shares: int) -> list[Slot]:
     uuids, indices = ",".join(gpu.uuid for gpu in group), ",".join(str(gpu.index) for gpu in group)
     pins = {"cuda": {"CUDA_VISIBLE_DEVICES": uuids}, "rocm": {"HIP_VISIBLE_DEVICES": indices}, "mps": {}}[kind]
     name, env = f"gpu:{indices.replace(',', '+')}", pins | _compile_caches()
+    memory_mb = min(gpu.memory_mb for gpu in group)  # scripts print the peak of one GPU
     if shares == 1:
-        return [Slot(name, env, group[0].name)]
-    return [Slot(f"{name}.{share}", env, group[0].name, shared=True) for share in range(shares)]
+        return [Slot(name, env, group[0].name, memory_mb)]
+    return [Slot(f"{name}.{share}", env, group[0].name, memory_mb, shared=True) for share in range(shares)]
 
 
 def _compile_caches() -> dict[str, str]:
