@@ -10,12 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from optimize.budget import COUNTED
+from optimize.derived import same_run
 from optimize.errors import StudyBusyError
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, self_description
 from optimize.jobs.descendants import end_leftovers
 from optimize.jobs.work_folder import read_outcome, remove_folder
 from optimize.plan import Plan
-from optimize.search import Past, open_sampler
+from optimize.search import Past, Sampler, open_sampler
 from optimize.settings import script_environment
 from optimize.sources import FROM, begin, check_source
 from optimize.study import Queued, Study
@@ -43,7 +44,7 @@ def open_study(
     `data` is the fingerprint of the prepared data; None compares all but that. Raises StudyMismatchError if its values would
     not be comparable, StudyBusyError if another driver is alive.
     """
-    name, metric = plan.settings.study, plan.workload.metric
+    name = plan.settings.study
     study_id = _find_or_create(database, plan, data, say)
     try:
         lease = acquire(database, study_id, lock=paths.lock)
@@ -54,9 +55,7 @@ def open_study(
             say(
                 f"study {name}: taken over from process {lease.taken_from.pid} on {lease.taken_from.host}, which has died"
             )
-        sampler = open_sampler(
-            plan.settings.sampler, plan.space, plan.constants, seed=plan.settings.seed, direction=metric.direction
-        )
+        sampler = _sampler(plan)
         artifacts = Artifacts(paths.artifacts, database)
         study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease)
         records = read_records(database, study_id)
@@ -74,6 +73,18 @@ def open_study(
     finally:
         with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
             lease.release()
+
+
+def _sampler(plan: Plan) -> Sampler:
+    workload, constants = plan.workload, plan.constants
+    return open_sampler(
+        plan.settings.sampler,
+        plan.space,
+        constants,
+        seed=plan.settings.seed,
+        direction=workload.metric.direction,
+        identity=same_run(workload.derived, constants),
+    )
 
 
 def _find_or_create(database: Database, plan: Plan, data: str | None, say: Callable[[str], None]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
+from optimize.derived import mistakes
 from optimize.errors import OptimizeError, SettingsError
 from optimize.executors import EXECUTORS
 from optimize.search import unfit
@@ -48,6 +49,7 @@ def make_plan(settings: Settings) -> Plan:
             f"profile {settings.profile}: [slots] trials_per_gpu: under a time budget a neighbour on the GPU changes "
             f"{workload.metric.name}. Use a budget of work (work_budget in workload.toml says which), or leave it out."
         )
+    problems += mistakes(workload.derived, workload.memory, constants)
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
     known = [p for p in space.parameters if p.name in constants]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimize import render
+from optimize.derived import Derived, read_derived, read_expression
 from optimize.errors import RenderError, WorkloadError
 from optimize.jobs.summary import parse_summary
 from optimize.render import Constant
@@ -39,6 +40,8 @@ class Workload:
     duration: Expression | None = None  # seconds a trial takes, in terms of the scripts' constants
     work_budget: Expression | None = None  # whether a trial ends after so much work, in terms of the same constants
     preload: tuple[str, ...] = ()  # modules that a trial on a CPU may find imported
+    memory: Expression | None = None  # what peak memory is nearly affine to
+    derived: tuple[Derived, ...] = ()
 
     def constants(self) -> dict[str, Value]:
         """The script's constants whose value is a literal or arithmetic on literals: name -> value."""
@@ -175,6 +178,8 @@ def load_workload(name_or_path: str) -> Workload:
         duration=_expression(table, "duration_s"),
         work_budget=_expression(table, "work_budget"),
         preload=table.words("preload", ()),
+        memory=_expression(table, "memory"),
+        derived=read_derived(table.table("derived")),
     )
     table.finish()
     problems += _what_is_wrong(workload)
@@ -228,12 +233,7 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
 
 
 def _expression(table: Table, key: str) -> Expression | None:
-    text = table.text(key, "")
-    try:
-        return parse_expression(text, f"{table.where}: {key}") if text else None
-    except SearchSpaceError as error:
-        table.problems.extend(error.problems)
-        return None
+    return read_expression(table.text(key, ""), f"{table.where}: {key}", table.problems)
 
 
 def _value(expression: str) -> Value:

@@ -41,7 +41,9 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.jobs.wishes": {"optimize.trial"},
     "optimize.jobs.device_memory": {"optimize.jobs.wishes", "optimize.trial"},
     "optimize.jobs.zygote": set(),
+    "optimize.derived": {"optimize.toml_table", "optimize.trial", "search_spaces"},
     "optimize.workload": {
+        "optimize.derived",
         "optimize.errors",
         "optimize.render",
         "optimize.jobs.summary",
