@@ -10,17 +10,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from optimize.budget import COUNTED
-from optimize.derived import same_run
+from optimize.derived import same_run, scorer
 from optimize.errors import StudyBusyError
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, self_description
 from optimize.jobs.descendants import end_leftovers
 from optimize.jobs.work_folder import read_outcome, remove_folder
 from optimize.plan import Plan
-from optimize.search import Past, Sampler, open_sampler
+from optimize.search import Memory, Past, Sampler, footprint, open_sampler
 from optimize.settings import script_environment
 from optimize.sources import FROM, begin, check_source
 from optimize.study import Queued, Study
-from optimize.trial import Outcome, Suggestion, TrialStatus, Value
+from optimize.trial import Outcome, Slot, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (
     Artifacts,
@@ -37,12 +37,13 @@ from storage import (
 
 @contextmanager
 def open_study(
-    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None]
-) -> Iterator[Study]:
+    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None],
+    slots: Sequence[Slot] = (),
+) -> Iterator[Study]:  # fmt: skip
     """The study, created or reopened, with this process as its only driver.
 
-    `data` is the fingerprint of the prepared data; None compares all but that. Raises StudyMismatchError if its values would
-    not be comparable, StudyBusyError if another driver is alive.
+    `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell how much memory a trial has.
+    Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
     name = plan.settings.study
     study_id = _find_or_create(database, plan, data, say)
@@ -55,7 +56,7 @@ def open_study(
             say(
                 f"study {name}: taken over from process {lease.taken_from.pid} on {lease.taken_from.host}, which has died"
             )
-        sampler = _sampler(plan)
+        sampler = _sampler(plan, slots)
         artifacts = Artifacts(paths.artifacts, database)
         study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease)
         records = read_records(database, study_id)
@@ -75,8 +76,14 @@ def open_study(
             lease.release()
 
 
-def _sampler(plan: Plan) -> Sampler:
+def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
     workload, constants = plan.workload, plan.constants
+    score = scorer(workload.memory, workload.derived, constants)
+    smallest = min((slot.memory_mb for slot in slots), default=0.0)  # a trial may come to any of them
+
+    def new_memory() -> Memory:
+        return Memory(plan.space, score, smallest)
+
     return open_sampler(
         plan.settings.sampler,
         plan.space,
@@ -84,6 +91,7 @@ def _sampler(plan: Plan) -> Sampler:
         seed=plan.settings.seed,
         direction=workload.metric.direction,
         identity=same_run(workload.derived, constants),
+        new_memory=None if plan.settings.device == "cpu" else new_memory,
     )
 
 
@@ -146,7 +154,8 @@ def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
     for record in records:
         params = _decoded(record, space)
         if params is not None and record.state != "WAITING":
-            past.append(Past(record.number, params, record.state, record.value))
+            seen = footprint(record.state, record.status, record.summary)
+            past.append(Past(record.number, params, record.state, record.value, seen))
     return past
 
 

@@ -47,8 +47,10 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
             say(notice)
         data = prepare_data(plan, say)
         interruption = stack.enter_context(Interruption())
-        study = stack.enter_context(open_study(database, paths, plan, data, say))
+        study = stack.enter_context(open_study(database, paths, plan, data, say, slots))
         slots = slots_of_one_model(plan, slots, study.records(), say)
+        if known := study.known_of_memory():
+            say(known)
         write_text(paths.settings_json, as_json(settings))
         views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say)
         stack.callback(views.write)

@@ -13,7 +13,7 @@ from enum import IntEnum
 from math import isfinite
 from typing import Any, Literal
 
-from optimize.search import Sampler
+from optimize.search import Sampler, footprint
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
 from storage import (
@@ -129,6 +129,10 @@ class Study:
     def has_queued(self, kind: str | None = None) -> bool:
         return any(kind in (None, trial.kind) for trial in self._queue)
 
+    def known_of_memory(self) -> str:
+        """What the trials have shown of the device's memory, in a line; "" if nothing."""
+        return self._sampler.known_of_memory()
+
     def stop_request(self) -> str:
         """How somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
         wish = self._database.study_attrs(self._study_id).get(STOP, {})
@@ -180,7 +184,8 @@ class Study:
             self.adopt_queued(queued)
             self._requeued.add(trial.number)
         record = self._remember(trial.trial_id)
-        self._sampler.finished(trial.number, record.state, record.value)
+        seen = footprint(record.state, record.status, record.summary)
+        self._sampler.finished(trial.number, record.state, record.value, seen)
         return record
 
     def renew(self) -> None:

@@ -144,12 +144,26 @@ def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = (
         _space_table(plan),
         *_listed("starts, after the baseline", (*beginning, *plan.starts.lines)),
         Text("\nslots", style="bold"),
-        *(Text(f"  {slot.name}  {slot.device}") for slot in slots),
+        *(Text(f"  {slot.name}  {slot.device}{_gigabytes(slot)}") for slot in slots),
+        *map(Text, _memory_lines(plan)),
     )
 
 
 def _listed(title: str, lines: Sequence[str]) -> list[Text]:
     return [Text(f"\n{title}", style="bold"), *(Text(f"  {line}") for line in lines)] if lines else []
+
+
+def _gigabytes(slot: Slot) -> str:
+    return f"  {slot.memory_mb / 1000:.1f} GB" if slot.memory_mb else ""
+
+
+def _memory_lines(plan: Plan) -> list[str]:
+    """How it is foreseen what does not fit; a CPU's trials share a memory that nobody reports."""
+    if plan.settings.device == "cpu":
+        return []
+    if plan.workload.memory is None:
+        return ["memory: learned from the trials, roughly; `memory` in workload.toml would make it sharp"]
+    return [f"memory: learned from the trials by {plan.workload.memory.text}"]
 
 
 def overview_table(studies: Sequence[Overview]) -> RenderableType:

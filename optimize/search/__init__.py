@@ -3,6 +3,7 @@
 Knows search spaces and trials; no study, no database, no script. Outsiders import from here.
 """
 
+from optimize.search.memory import Footprint, Memory, footprint
 from optimize.search.sampling import SAMPLERS, Past, Sampler, open_sampler, unfit
 
-__all__ = ["SAMPLERS", "Past", "Sampler", "open_sampler", "unfit"]
+__all__ = ["SAMPLERS", "Footprint", "Memory", "Past", "Sampler", "footprint", "open_sampler", "unfit"]

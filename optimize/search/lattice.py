@@ -91,7 +91,8 @@ class Failures:
 class Chooser:
     """Turns draws into proposals, and remembers what has been seen, by its identity.
 
-    Points that `doubt` condemns are passed over, but for a small share of proposals that may prove it wrong.
+    Points that `doubt` condemns, or of which `too_large` says that they do not fit the device, are passed over, but for a
+    small share of proposals that may prove it wrong.
     """
 
     def __init__(
@@ -100,8 +101,10 @@ class Chooser:
         rng: random.Random,
         identity: Callable[[Mapping[str, Value]], Hashable] | None,
         doubt: Callable[[Point], bool],
+        too_large: Callable[[Mapping[str, Value]], bool] | None = None,
     ) -> None:
         self._lattice, self._rng, self._identity, self._doubt = lattice, rng, identity or _itself, doubt
+        self._too_large = too_large or (lambda params: False)
         self._seen: set[Hashable] = set()
         self._walked = 0  # all points before this one, in the lattice's order, are seen or infeasible for ever
 
@@ -111,17 +114,17 @@ class Chooser:
     def choose(self, draw: Callable[[], Point], redraws: int, *, trusting: bool = False) -> Point:
         """A proposal: the first good draw, else the nearest good neighbour of the last, else any that is left.
 
-        `trusting` ignores all doubt, for those who do not learn. Raises SpaceExhausted when nothing is left, which is
-        certain: every configuration has been looked at.
+        `trusting` ignores `doubt`, for those who do not learn from values. Raises SpaceExhausted when nothing is left,
+        which is certain: every configuration has been looked at.
         """
-        daring = trusting or self._rng.random() < DARING
+        daring = self._rng.random() < DARING
         point = draw()
         for _ in range(redraws):
-            if self._acceptable(point, daring):
+            if self._acceptable(point, daring, trusting):
                 return point
             point = draw()
         around = islice(self._around(point), NEIGHBOURS)
-        return next((near for near in around if self._acceptable(near, daring)), None) or self.any_left()
+        return next((near for near in around if self._acceptable(near, daring, trusting)), None) or self.any_left()
 
     def any_left(self) -> Point:
         """The first good point in the lattice's order; proposing it again and again does not use it up."""
@@ -135,8 +138,10 @@ class Chooser:
         where = self._lattice.space.path
         raise StudyError(f"{where}: none of {LOOKS} configurations is feasible and new. Loosen the rules.")
 
-    def _acceptable(self, point: Point, daring: bool) -> bool:
-        return (daring or not self._doubt(point)) and self._good(point)
+    def _acceptable(self, point: Point, daring: bool, trusting: bool) -> bool:
+        if not daring and not trusting and self._doubt(point):
+            return False
+        return self._good(point) and (daring or not self._too_large(self._lattice.params(point)))
 
     def _good(self, point: Point) -> bool:
         params = self._lattice.params(point)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from optimize.errors import SettingsError
 from optimize.search.lattice import Chooser, Failures, Lattice, Point
+from optimize.search.memory import Footprint, Memory
 from optimize.trial import Value
 from search_spaces import SearchSpace
 
@@ -28,6 +29,7 @@ class Past:
     params: Mapping[str, Value]
     state: str
     value: float | None = None
+    footprint: Footprint | None = None
 
 
 class Learner(Protocol):
@@ -47,10 +49,14 @@ Make = Callable[[Lattice, Chooser, int, int], Learner]
 
 
 class Sampler:
-    """The decorator: what it proposes breaks no rule and was never started before."""
+    """The decorator: what it proposes breaks no rule, was never started before, and probably fits the device."""
 
-    def __init__(self, lattice: Lattice, make: Make, seed: int, direction: str, identity: Identity | None) -> None:
+    def __init__(
+        self, lattice: Lattice, make: Make, seed: int, direction: str, identity: Identity | None,
+        new_memory: Callable[[], Memory] | None,
+    ) -> None:  # fmt: skip
         self._lattice, self._make, self._seed, self._identity = lattice, make, seed, identity
+        self._new_memory = new_memory
         self._sign = 1 if direction == "minimize" else -1
         self._running: dict[int, Point] = {}
         self._begin(trials=0)
@@ -70,14 +76,14 @@ class Sampler:
             self._running[number] = point
             self._learner.running(number, point)
 
-    def finished(self, number: int, state: str, value: float | None) -> None:
+    def finished(self, number: int, state: str, value: float | None, footprint: Footprint | None = None) -> None:
         """COMPLETE teaches `value`, PRUNED that the parameters are bad, FAIL nothing. A stranger's end is ignored.
 
         Parameters of a FAIL are not proposed again: the study itself puts back into its queue what deserves it.
         """
         point = self._running.pop(number, None)
         if point is not None:
-            self._teach(number, point, state, value)
+            self._teach(number, point, state, value, footprint)
 
     def replay(self, trials: Iterable[Past]) -> None:
         """Take over what earlier drivers did, before anything else. Trials still RUNNING may be `finished` later.
@@ -92,15 +98,25 @@ class Sampler:
                 self.started(trial.number, trial.params)
             else:
                 self._chooser.saw(trial.params)
-                self._teach(trial.number, point, trial.state, trial.value)
+                self._teach(trial.number, point, trial.state, trial.value, trial.footprint)
+
+    def known_of_memory(self) -> str:
+        """What the trials have shown of it, in a line; "" if nothing."""
+        return str(self._memory or "")
 
     def _begin(self, trials: int) -> None:
         stream = random.Random(f"{self._seed} after {trials}").getrandbits(31)
         self._failures = Failures(self._lattice)
-        self._chooser = Chooser(self._lattice, random.Random(stream), self._identity, self._failures.doubt)
+        self._memory = self._new_memory() if self._new_memory else None
+        self._chooser = Chooser(
+            self._lattice, random.Random(stream), self._identity, self._failures.doubt,
+            self._memory.doubts if self._memory else None,
+        )  # fmt: skip
         self._learner = self._make(self._lattice, self._chooser, self._seed, stream)
 
-    def _teach(self, number: int, point: Point, state: str, value: float | None) -> None:
+    def _teach(self, number: int, point: Point, state: str, value: float | None, seen: Footprint | None) -> None:
+        if self._memory and seen:
+            self._memory.learned(self._lattice.params(point), seen)
         if state == "FAIL":
             self._learner.forgotten(number)
             return
@@ -218,8 +234,10 @@ def open_sampler(
     seed: int | None,
     direction: str = "minimize",
     identity: Identity | None = None,
+    new_memory: Callable[[], Memory] | None = None,
 ) -> Sampler:
     """The sampler of that name. `identity`: parameters with equal ones are the same run; by default their own values.
+    `new_memory` makes what learns which parameters fit the device; without it none is passed over for that.
 
     The same seed, space and history give the same proposals; without a seed each opening gives others.
     Raises SettingsError if it cannot serve this space.
@@ -228,7 +246,7 @@ def open_sampler(
     if problem:
         raise SettingsError(problem)
     chosen = random.SystemRandom().getrandbits(31) if seed is None else seed
-    return Sampler(Lattice(space, constants), SAMPLERS[name], chosen, direction, identity)
+    return Sampler(Lattice(space, constants), SAMPLERS[name], chosen, direction, identity, new_memory)
 
 
 def unfit(name: str, space: SearchSpace) -> str:
