@@ -16,7 +16,7 @@ from optimize.budget import Budget
 from optimize.devices import slots_of_one_model
 from optimize.display import Display
 from optimize.executors import open_executor
-from optimize.interruption import Interruption, dying_in_order
+from optimize.interruption import Interruption, Wish, dying_in_order
 from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan
@@ -43,10 +43,12 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
     paths.create()
     with ExitStack() as stack:
         database = stack.enter_context(closing(open_database(settings.storage or paths.database)))
+        database.patience.say = say
         for notice in database.notices:
             say(notice)
         data = prepare_data(plan, say)
         interruption = stack.enter_context(Interruption())
+        database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
         study = stack.enter_context(open_study(database, paths, plan, data, say, slots))
         slots = slots_of_one_model(plan, slots, study.records(), say)
         if known := study.known_of_memory():

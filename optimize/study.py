@@ -166,18 +166,18 @@ class Study:
         trial = self._running[job.number]
         consequence = consequence_of(outcome)
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
-        kept = self._artifacts.write(self._keepsakes(job, outcome))
-        queued = None
-        with self._database.transaction():
-            told = self._database.finish_trial(
-                trial.trial_id, consequence.state, value, attrs=_attrs(job, outcome), artifacts=kept
-            )
-            if told and self._again(trial, consequence):  # not if a person has told it otherwise, in the dashboard
-                attempt = trial.attempt + (consequence.again is not Again.ALWAYS)
-                queued = self._create(
-                    "WAITING", trial.params, trial.kind, attempt, requeue_of=trial.number,
-                    alone=trial.alone or consequence is CROWDED, source=trial.source,
-                )  # fmt: skip
+        attrs, kept = _attrs(job, outcome), self._artifacts.write(self._keepsakes(job, outcome))
+
+        def close() -> Queued | None:
+            told = self._database.finish_trial(trial.trial_id, consequence.state, value, attrs=attrs, artifacts=kept)
+            if not told or not self._again(trial, consequence):
+                return None  # also if a person has told it otherwise, in the dashboard
+            return self._create(
+                "WAITING", trial.params, trial.kind, trial.attempt + (consequence.again is not Again.ALWAYS),
+                requeue_of=trial.number, alone=trial.alone or consequence is CROWDED, source=trial.source,
+            )  # fmt: skip
+
+        queued = self._lease.write(close, stands=lambda queued: self._stands(trial, queued))
         del self._running[job.number]
         self._percents.pop(job.number, None)
         if queued is not None:
@@ -222,13 +222,21 @@ class Study:
     def _start_queued(self) -> Queued | None:
         while self._queue:
             trial = self._queue.popleft()
-            if self._database.start_waiting(trial.trial_id):
+            if self._start(trial):
                 self._sampler.started(trial.number, trial.params)
                 return trial
         return None
 
+    def _start(self, trial: Queued) -> bool:
+        """False if somebody has deleted or told it meanwhile."""
+        start = self._database.start_waiting
+        return self._lease.write(
+            lambda: start(trial.trial_id), stands=lambda started: started and self._exists(trial, "RUNNING")
+        )
+
     def _start_proposed(self) -> Queued:
-        trial = self._create("RUNNING", self._sampler.propose(), "sampler")
+        params = self._sampler.propose()
+        trial = self._lease.write(lambda: self._create("RUNNING", params, "sampler"), stands=self._exists)
         self._sampler.started(trial.number, trial.params)
         return trial
 
@@ -244,6 +252,15 @@ class Study:
             attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of, alone=alone, source=source),
         )
         return Queued(created.trial_id, created.number, params, kind, attempt, alone, source)
+
+    def _stands(self, told: Queued, queued: Queued | None) -> bool:
+        found = self._database.find_trial(self._study_id, told.number)
+        return found is not None and found.state.is_finished() and (queued is None or self._exists(queued))
+
+    def _exists(self, trial: Queued, state: str | None = None) -> bool:
+        """Whether a trial stands in the database, although the answer to its commit was lost."""
+        found = self._database.find_trial(self._study_id, trial.number)
+        return found is not None and found._trial_id == trial.trial_id and state in (None, found.state.name)
 
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
         return trial.number not in self._requeued and trial.attempt < consequence.again

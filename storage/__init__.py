@@ -6,7 +6,7 @@ Outsiders import from here; the files below are for those who change it.
 
 from storage.address import is_there
 from storage.artifacts import Artifacts, Dangling
-from storage.database import Database, open_database
+from storage.database import Database, check_database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.export import make_patch, params_text, write_best
 from storage.files import replace_folder, write_bytes, write_text
@@ -38,6 +38,7 @@ __all__ = [
     "add_trials",
     "best_record",
     "changes",
+    "check_database",
     "ending_attrs",
     "frame",
     "holder_of",

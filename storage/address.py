@@ -67,6 +67,8 @@ def _of_server(url: URL) -> Address:
     if url.get_backend_name() != "postgresql":
         hint = " (postgresql://, not postgres://)" if url.drivername == "postgres" else ""
         raise StorageError(f"the storage URL: no such kind of database is served. Use SQLite or PostgreSQL{hint}")
+    if url.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise StorageError(f"the storage URL: {url.drivername} is not served, psycopg 3 is. Write postgresql://")
     if "@" in (url.host or "") or "@" in (url.database or ""):
         raise StorageError("the storage URL: an @ in the password cuts it in two. Write it as %40")
     hidden = {name: "***" if _is_secret(name) else value for name, value in url.query.items()}

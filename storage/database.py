@@ -24,10 +24,11 @@ from storage import tables
 from storage.address import Address, parse_address
 from storage.errors import StorageError
 from storage.failures import FOREIGN, explain
-from storage.server import open_server
+from storage.patience import Patience
+from storage.server import check_server, open_server
 from storage.sqlite import check_pages, copy_online, open_sqlite
 from storage.tables import Created, OtherChoicesError, Stored
-from storage.transactions import PATIENCE_S, Transactions
+from storage.transactions import PATIENCE_S, SERVER_PATIENCE_S, Transactions
 from storage.trials import KnownTrials, read_trials
 
 T = TypeVar("T")
@@ -43,36 +44,51 @@ _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def open_database(
-    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float = PATIENCE_S
+    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float | None = None
 ) -> Database:
-    """The database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage."""
+    """The database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage.
+
+    `patience_s` is how long a lock or a lost server is waited for later on; what cannot be opened is told at once.
+    """
     address = parse_address(where)
     try:
         if address.path is not None:
             rdb, notices = open_sqlite(address, create=create, check=check)
         else:
-            rdb, notices = open_server(address), ()
-        version = rdb.get_current_version()
-        if version != tables.REVISION:
-            raise _wrong_version(address, older=version in rdb.get_all_versions())
+            rdb, notices = open_server(address, create=create), ()
+        _refuse_other_versions(rdb, address)
     except FOREIGN as error:
         raise explain(address, error) from None  # no traceback of a driver: it may hold the URL
-    return Database(rdb, address, notices, patience_s)
+    usual_s = PATIENCE_S if address.path is not None else SERVER_PATIENCE_S
+    return Database(rdb, address, notices, Patience(usual_s if patience_s is None else patience_s))
+
+
+def check_database(where: Path | str) -> None:
+    """Raises StorageError for what would keep a study from using this database. Makes and changes nothing in it."""
+    address = parse_address(where)
+    try:
+        used = check_server(address) if address.path is None else address.path.exists()
+    except FOREIGN as error:
+        raise explain(address, error) from None
+    if used:
+        open_database(where, create=False).close()
 
 
 class Database:
-    """An open database; close it when done. `notices` are lines that the user should see once."""
+    """An open database; close it when done. `notices` are lines that the user should see once.
 
-    def __init__(
-        self, rdb: RDBStorage, address: Address, notices: Sequence[str] = (), patience_s: float = PATIENCE_S
-    ) -> None:
+    `patience` says how long a lock or a lost server is waited for, and whom to tell.
+    """
+
+    def __init__(self, rdb: RDBStorage, address: Address, notices: Sequence[str], patience: Patience) -> None:
         self.storage: BaseStorage = optuna.storages.get_storage(
             rdb
         )  # for Optuna's own readers: the dashboard, load_study
         self.where, self.path, self.notices = address.shown, address.path, tuple(notices)
         self._rdb = rdb
         self._known: dict[int, KnownTrials] = {}
-        self._transactions = Transactions(rdb.engine, address, patience_s)
+        self._transactions = Transactions(rdb.engine, address, patience)
+        self.patience = patience
 
     def __repr__(self) -> str:
         return f"Database({self.where!r})"
@@ -85,14 +101,22 @@ class Database:
         """`with database.transaction():` makes the writing verbs inside durable together, or none of them."""
         return self._transactions.block()
 
-    def write(self, work: Callable[[sqlalchemy.Connection], T], *, kind: str = "write", repeatable: bool = True) -> T:
-        """`work` in one transaction, tried again while another program holds the lock; for the SQL of this package."""
+    def together(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
+        """The writing verbs that `work` calls, durable together or none of them; again as a whole after a lost connection.
 
-        def writing() -> T:
-            with self._transactions.one(kind) as connection:
-                return work(connection)
+        Where the answer to a commit was lost, `stands` says whether the result is in the database; it may call verbs.
+        """
+        return self.write(lambda _: work(), stands=lambda _, result: stands(result))
 
-        return self._transactions.run(writing, repeatable=repeatable)
+    def write(
+        self,
+        work: Callable[[sqlalchemy.Connection], T],
+        *,
+        kind: str = "write",
+        stands: Callable[[sqlalchemy.Connection, T], bool] | None = None,
+    ) -> T:
+        """`work` in one transaction, tried again while it only has to wait; for the SQL of this package."""
+        return self._transactions.write(work, kind, stands=stands)
 
     def rows(self, query: sqlalchemy.Executable, **values: object) -> list[tuple[Any, ...]]:
         def reading(connection: sqlalchemy.Connection) -> list[tuple[Any, ...]]:
@@ -127,7 +151,7 @@ class Database:
             return study_id
 
         try:
-            return self.write(create, repeatable=False)
+            return self.write(create, stands=lambda connection, made: tables.has_study(connection, made, name))
         except StorageError as error:
             if isinstance(error.__cause__, sqlalchemy.exc.IntegrityError):
                 raise StorageError(f"{self.where}: study {name!r} exists. Resume it, or choose another name") from None
@@ -171,14 +195,17 @@ class Database:
             return created
 
         try:
-            return self.write(create, repeatable=False)
+            return self.write(create, stands=lambda connection, made: tables.has_trial(connection, study_id, made))
         except OtherChoicesError as error:
             raise StorageError(f"{self.where}: {error}: the study has other choices. Start a new study") from None
 
     def start_waiting(self, trial_id: int) -> bool:
         """WAITING becomes RUNNING; False if it was not waiting any more."""
         waiting, running = [TrialState.WAITING], TrialState.RUNNING
-        return self.write(lambda each: tables.change_state(each, trial_id, waiting, running), repeatable=False)
+        return self.write(
+            lambda connection: tables.change_state(connection, trial_id, waiting, running),
+            stands=lambda connection, started: started and tables.state_of(connection, trial_id) is running,
+        )
 
     def set_trial_attrs(self, trial_id: int, attrs: Json) -> None:
         self._change(trial_id, lambda connection: tables.put_attrs(connection, tables.TRIAL_ATTRS, trial_id, attrs))
@@ -306,9 +333,13 @@ class Database:
         return found.state.name == state and found.value == value and attrs.items() <= found.user_attrs.items()
 
 
-def _wrong_version(address: Address, older: bool) -> StorageError:
-    if older:
+def _refuse_other_versions(rdb: RDBStorage, address: Address) -> None:
+    version = rdb.get_current_version()
+    if version == tables.REVISION:
+        return
+    rdb.engine.dispose()
+    if version in rdb.get_all_versions():
         what = "of an older Optuna. Back it up, then: optuna storage upgrade --storage URL"
     else:
         what = f"of a newer Optuna than this release knows. pip install --upgrade it, or optuna=={optuna.__version__}"
-    return StorageError(f"{address.shown}: its tables are {what}")
+    raise StorageError(f"{address.shown}: its tables are {what}")

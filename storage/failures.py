@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import optuna
 import sqlalchemy.exc
+from sqlalchemy.engine import URL
 
 from storage.address import Address
 from storage.errors import StorageError, StorageFullError
+from storage.refusals import lacking_rights, meaning
 
 FOREIGN = (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, KeyError)
 """What `explain` translates. A KeyError only where it is Optuna's way to say that a study or trial is gone."""
@@ -25,8 +27,8 @@ GONE = "Record does not exist."
 _LOCKED = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
 _FULL = {"53100"}
 _NO_ROOM = getattr(sqlite3, "SQLITE_IOERR_SHMSIZE", 4874)  # how a full disk shows when WAL is opened
-_DENIED = {"42501", "25006"}  # no right, read-only
-_DRIVERS = ("sqlite3", "psycopg", "psycopg2")
+_DENIED, _READ_ONLY = "42501", "25006"
+_DRIVERS = ("sqlite3", "psycopg")
 
 
 def is_harmless(error: BaseException) -> bool:
@@ -60,15 +62,29 @@ def explain(address: Address, error: BaseException) -> StorageError:
     )
     if full or states & _FULL:
         return StorageFullError(f"{where}: no space left. Free some and start again; what was finished is kept")
+    if address.url is not None and (said := _by_server(address, address.url, error, states)):
+        return StorageError(f"{where}: {said}")
     if codes & {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return StorageError(f"{where}: damaged. {RESTORE}")
-    if codes & {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM} or states & _DENIED:
+    if codes & {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
         return StorageError(f"{where}: not writable. Change the permissions of the database and of its folder")
     if is_locked(error):
         return StorageError(f"{where}: locked by another program. Close what holds it open, then start again")
     if is_gone(error):
         return StorageError(f"{where}: this study or trial is gone. Was it deleted in the dashboard? Start it anew")
     return StorageError(f"{where}: {address.scrub(_innermost(error))}. Check that the database is there and yours")
+
+
+def _by_server(address: Address, url: URL, error: BaseException, states: set[str | None]) -> str | None:
+    """What only a server has to say; None for what any database may."""
+    words = address.scrub(_innermost(error))
+    if _DENIED in states:
+        return lacking_rights(words, url)
+    if _READ_ONLY in states:
+        return "the server takes no changes. Name the primary instead of a standby"
+    if is_disconnected(error):
+        return "the connection was lost. Start the server, then start again; what was finished is kept"
+    return meaning(words, url)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

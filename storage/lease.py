@@ -1,8 +1,9 @@
 """One driver a study: an flock on one machine, a renewed row in the database everywhere.
 
 The driver's loop calls `renew()`; no thread does. A lease that was not renewed for 60 s is dead whatever host it names
-(preempted machines come back under other names), and at once when its process on this machine is gone. It does not
-protect from a driver that was asleep and wakes: that one learns it at its next `renew()`.
+(preempted machines come back under other names), and at once when its process on this machine is gone. It does
+not keep a driver that was asleep, or without its server, from waking: that one learns at its next `renew()` or `write()` that
+it is too late, and has changed nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy.schema import CreateTable
@@ -26,6 +27,7 @@ from storage.tables import LEASES
 RENEW_EVERY_S = 10.0
 DEAD_AFTER_S = 60.0
 
+T = TypeVar("T")
 Clock = Callable[[], float]
 
 
@@ -50,11 +52,21 @@ class Lease:
         mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
         update = LEASES.update().where(mine).values(renewed_at=now)
         if self._database.write(lambda connection: connection.execute(update).rowcount, kind="light") != 1:
-            raise LeaseLostError(
-                f"{self._database.where}: another driver took this study over, because this one was silent for more "
-                f"than {DEAD_AFTER_S:.0f} s. Nothing is lost: leave the study to it"
-            )
+            raise self._lost()
         self._renewed = self._tick()
+
+    def write(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
+        """`Database.together` of the one driver: LeaseLostError, and nothing changed, if another one has the study now."""
+
+        def guarded() -> T:
+            self._hold()
+            return work()
+
+        def held(result: T) -> bool:
+            self._hold()  # first: it waits for a commit that seemed lost and is still on its way
+            return stands(result)
+
+        return self._database.together(guarded, held)
 
     def release(self) -> None:
         """Lets the next driver in at once; a lease that was lost stays with its new holder."""
@@ -64,6 +76,18 @@ class Lease:
         finally:
             if self._lock is not None:
                 self._lock.release()
+
+    def _hold(self) -> None:
+        """Until the end of the present transaction nobody else can take the study."""
+        token = sqlalchemy.select(LEASES.c.token).where(LEASES.c.study_id == self.study_id).with_for_update()
+        if self._database.write(lambda connection: connection.execute(token).scalar()) != self._token:
+            raise self._lost()
+
+    def _lost(self) -> LeaseLostError:
+        return LeaseLostError(
+            f"{self._database.where}: another driver took this study over, because this one was silent for more "
+            f"than {DEAD_AFTER_S:.0f} s. Nothing is lost: leave the study to it"
+        )
 
     def _tick(self) -> float:
         return self._clock() if self._clock else time.monotonic()
@@ -112,7 +136,11 @@ def _acquire(database: Database, study_id: int, clock: Clock | None) -> Lease:
             row = _read(connection, study_id)  # somebody was faster
         raise _held_error(database.where, row, now)
 
-    row = database.write(take, repeatable=False)
+    def taken(connection: sqlalchemy.Connection, before: _Row | None) -> bool:
+        row = _read(connection, study_id)
+        return row is not None and row.token == token
+
+    row = database.write(take, stands=taken)
     renewed = clock() if clock else time.monotonic()
     return Lease(study_id, holder, row.holder if row else None, database, token, clock, None, renewed)
 

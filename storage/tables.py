@@ -89,6 +89,8 @@ STUDY_SYSTEM_ATTRS = _attributes("study_system_attributes", "study_id")
 TRIAL_ATTRS = _attributes("trial_user_attributes", "trial_id")
 TRIAL_SYSTEM_ATTRS = _attributes("trial_system_attributes", "trial_id")
 
+OPTUNAS = tuple(_optuna.tables)  # the names of all of them but its two notes of versions
+
 LEASES = Table(
     "optimize_leases",  # the one table of our own, for `lease.py`
     MetaData(),
@@ -153,6 +155,19 @@ def newest_trial(connection: sqlalchemy.Connection, study_id: int) -> Created | 
     query = sqlalchemy.select(TRIALS.c.trial_id, TRIALS.c.number).where(TRIALS.c.study_id == study_id)
     row = connection.execute(query.order_by(TRIALS.c.trial_id.desc()).limit(1)).one_or_none()
     return None if row is None else Created(*row)
+
+
+def has_study(connection: sqlalchemy.Connection, study_id: int, name: str) -> bool:
+    study = sqlalchemy.select(STUDIES.c.study_name).where(STUDIES.c.study_id == study_id)
+    return bool(connection.execute(study).scalar() == name)
+
+
+def has_trial(connection: sqlalchemy.Connection, study_id: int, created: Created) -> bool:
+    """Waits for whoever is just creating one: an insert that seemed lost may still be on its way."""
+    connection.execute(sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update())
+    mine = (TRIALS.c.trial_id == created.trial_id) & (TRIALS.c.number == created.number)
+    found = sqlalchemy.select(TRIALS.c.trial_id).where(mine & (TRIALS.c.study_id == study_id))
+    return connection.execute(found).first() is not None
 
 
 def delete_study(connection: sqlalchemy.Connection, study_id: int) -> None:

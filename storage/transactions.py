@@ -1,6 +1,7 @@
-"""Runs a piece of work on the database as one transaction, again while another program holds the lock.
+"""Runs a piece of work on the database as one transaction, again while another program holds the lock or a server is away.
 
-All of the work becomes durable at once or not at all. It knows no tables.
+All of the work becomes durable at once or not at all, and once even where the answer to a commit was lost. It knows no
+tables.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -16,20 +16,29 @@ import sqlalchemy
 from sqlalchemy import event
 
 from storage.address import Address
+from storage.errors import StorageError
 from storage.failures import FOREIGN, explain, is_disconnected, is_gone, is_harmless
+from storage.patience import Patience
 
 T = TypeVar("T")
 
-PATIENCE_S = 60.0  # how long a lock or a lost server is waited for; SQLite itself waits a part of it in each attempt
+PATIENCE_S = 60.0  # how long a lock is waited for; SQLite itself waits a part of it in each attempt
+SERVER_PATIENCE_S = 600.0  # and a server that is restarted, or moved: trials go on meanwhile
 _KIND = "optimize_transaction"  # an execution option: "read", "write" or "light"
+# Of one transaction, not of the session, which a pooler may share: nobody waits for ever for a machine that has vanished.
+_SERVER_LIMITS = sqlalchemy.text(
+    "SELECT set_config('lock_timeout', '30s', true), set_config('idle_in_transaction_session_timeout', '60s', true),"
+    " set_config('synchronous_commit', CASE WHEN :light THEN 'off' ELSE current_setting('synchronous_commit') END, true)"
+)
 
 
 class Transactions:
-    """Of one database; threads do not share a transaction."""
+    """Of one database; threads do not share a transaction. `patience` says how long, and to whom, it waits."""
 
-    def __init__(self, engine: sqlalchemy.Engine, address: Address, patience_s: float = PATIENCE_S) -> None:
-        self._engine, self._address, self._patience_s = engine, address, patience_s
+    def __init__(self, engine: sqlalchemy.Engine, address: Address, patience: Patience) -> None:
+        self._engine, self._address, self.patience = engine, address, patience
         self._open = threading.local()
+        self._begin_server = engine.name != "sqlite"
         if engine.name == "sqlite":
             event.listen(engine, "begin", functools.partial(_begin_sqlite, _light_sync(engine)))
 
@@ -37,12 +46,15 @@ class Transactions:
     def one(self, kind: str = "write") -> Iterator[sqlalchemy.Connection]:
         """A transaction; inside another one it is a part of that.
 
-        A "light" one survives a killed process like any other, but may be lost with the power, for the sake of speed.
+        A "light" one survives a killed process like any other, but may be lost with the power (or the server), for the
+        sake of speed.
         """
         if self._current is not None:
             yield self._current
             return
         with self._engine.connect() as connection, connection.execution_options(**{_KIND: kind}).begin():
+            if self._begin_server and kind != "read":
+                connection.execute(_SERVER_LIMITS, {"light": kind == "light"})
             self._open.connection = connection
             try:
                 yield connection
@@ -60,25 +72,50 @@ class Transactions:
                 raise
             raise explain(self._address, error) from error
 
-    def run(self, work: Callable[[], T], *, repeatable: bool = True) -> T:
-        """`work()`, again while it only had to wait; errors come out as StorageError.
+    def write(
+        self,
+        work: Callable[[sqlalchemy.Connection], T],
+        kind: str = "write",
+        *,
+        stands: Callable[[sqlalchemy.Connection, T], bool] | None = None,
+    ) -> T:
+        """`work` in one transaction, again from its beginning where the connection was lost.
 
-        What is not `repeatable` (it would be done twice) is not tried again after a lost connection, which may have
-        been lost after the commit; a lock is always safe to retry. Inside a transaction nothing is repeated: the whole
-        of it would have to be.
+        A commit whose answer was lost may have happened: `stands` finds out whether a result is in the database. What
+        has none is as if done once when it is done twice.
         """
-        give_up, pause_s = time.monotonic() + self._patience_s, 0.05
+        unanswered: list[T] = []
+
+        def attempt() -> T:
+            with self.one(kind) as connection:
+                if unanswered and stands is not None and stands(connection, unanswered[0]):
+                    return unanswered[0]
+                unanswered.clear()
+                result = work(connection)
+                unanswered.append(result)
+                return result
+
+        return self.run(attempt)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """`work()`, again while it only had to wait for a lock or a server; errors come out as StorageError.
+
+        Inside a transaction nothing is repeated: the whole of it is, by whoever began it.
+        """
+        wait = self.patience.begin(self._address.shown)
         while True:
             try:
-                return work()
-            except FOREIGN as error:
-                if isinstance(error, KeyError) and not is_gone(error):
+                result = work()
+                wait.over()
+                return result
+            except (StorageError, *FOREIGN) as error:
+                foreign = error.__cause__ if isinstance(error, StorageError) else error
+                if not isinstance(foreign, FOREIGN) or (isinstance(foreign, KeyError) and not is_gone(foreign)):
                     raise
-                passing = is_harmless(error) or (repeatable and is_disconnected(error))
-                if self._current is not None or not passing or time.monotonic() + pause_s > give_up:
-                    raise explain(self._address, error) from error
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 2.0)
+                passing = is_harmless(foreign) or is_disconnected(foreign)
+                explained = explain(self._address, foreign)
+                if self._current is not None or not passing or not wait.goes_on(explained):
+                    raise explained from foreign
 
     @property
     def _current(self) -> sqlalchemy.Connection | None:

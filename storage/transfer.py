@@ -70,7 +70,10 @@ def read_whole_trials(database: Database, study_id: int) -> list[WholeTrial]:
 def add_trials(database: Database, study_id: int, trials: Sequence[WholeTrial]) -> list[Created]:
     """All of them in this order, or none; their numbers go on from those that the study has."""
     try:
-        return database.write(lambda connection: _insert(connection, study_id, trials), repeatable=False)
+        return database.write(
+            lambda connection: _insert(connection, study_id, trials),
+            stands=lambda connection, made: not made or tables.has_trial(connection, study_id, made[-1]),
+        )
     except OtherChoicesError as error:
         raise StorageError(f"{database.where}: {error}: the study has other choices. Choose another study") from None
 

@@ -23,7 +23,7 @@ from optimize.watch import Watch
 from storage import Database, StudyPaths, open_database
 from tests.databases import empty_database
 
-pytest_plugins = ["tests.gpt"]
+pytest_plugins = ["tests.gpt", "tests.postgres"]
 
 # Ten lines that look like a training script from outside: constants, progress, a summary.
 SCRIPT = """\
@@ -95,9 +95,10 @@ class Driver:
     @contextmanager
     def database(self) -> Iterator[Database]:
         self.paths.create()
-        if not self.paths.database.exists():
+        if not self.settings.storage and not self.paths.database.exists():
             empty_database(self.paths.root)
-        with closing(open_database(self.paths.database)) as database:
+        with closing(open_database(self.settings.storage or self.paths.database)) as database:
+            database.patience.say = self.said.append
             yield database
 
     @contextmanager

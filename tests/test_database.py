@@ -98,15 +98,15 @@ def test_the_dashboard_shows_the_study_its_metric_and_its_trials(path: Path) -> 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the dashboard's own
             app = wsgi(database.storage)
-            studies = _get(app, "/api/studies")["study_summaries"]
-            study = _get(app, "/api/studies/1", "after=0")
+            studies = ask_dashboard(app, "/api/studies")["study_summaries"]
+            study = ask_dashboard(app, "/api/studies/1", "after=0")
     assert [each["study_name"] for each in studies] == ["cpu"]
     assert study["objective_names"] == ["val_bpb"]
     assert [trial["state"] for trial in study["trials"]] == ["Complete", "Running"]
     assert len(study["trials"][1]["params"]) == len(PARAMS)
 
 
-def _get(app: Any, path: str, query: str = "") -> Any:
+def ask_dashboard(app: Any, path: str, query: str = "") -> Any:
     environ: dict[str, Any] = {"PATH_INFO": path, "QUERY_STRING": query}
     setup_testing_defaults(environ)
     return json.loads(b"".join(app(environ, lambda *_: None)))

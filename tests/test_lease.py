@@ -20,7 +20,7 @@ from storage import Database, LeaseHeldError, LeaseLostError, acquire, holder_of
 from storage.locks import FileLock
 from storage.processes import Holder, parse_holder, process_start, this_process
 from storage.tables import LEASES
-from tests.databases import empty_database
+from tests.databases import empty_database, new_trial
 
 ROOT = Path(__file__).parent.parent
 
@@ -122,6 +122,16 @@ class LeaseContract:
         asleep.release()
         awake.renew()
         assert holder_of(database, study_id, clock) == awake.holder
+
+    def test_a_driver_that_lost_the_study_changes_nothing(self, database: Database, study_id: int) -> None:
+        clock = Clock()
+        asleep = acquire(database, study_id, clock=clock)
+        assert asleep.write(lambda: new_trial(database, study_id), stands=lambda _: True) > 0
+        clock.now += 61
+        acquire(database, study_id, clock=clock)
+        with pytest.raises(LeaseLostError):
+            asleep.write(lambda: new_trial(database, study_id), stands=lambda _: True)
+        assert database.counts(study_id)["RUNNING"] == 1
 
     def test_a_dead_process_of_this_machine_is_dead_at_once(self, database: Database, study_id: int) -> None:
         acquire(database, study_id)

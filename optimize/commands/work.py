@@ -74,7 +74,10 @@ def check(
     if repair:
         mend(plan, say)
         return
+    from storage import StudyPaths, check_database
+
     plan.workload.render({**plan.settings.constants, **plan.baseline})
+    check_database(plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database)
     beginning = look_up(plan)
     try:
         open_console().print(check_report(plan, _slots(plan), beginning))
