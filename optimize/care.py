@@ -36,6 +36,8 @@ def repair(plan: Plan, say: Callable[[str], None]) -> None:
         with open_study(database, paths, plan, None, note):
             artifacts = Artifacts(paths.artifacts, database)
             dangling = artifacts.dangling()
+            if others := artifacts.other_users():
+                say(f"{artifacts.folder}: {', '.join(others)} may need what nobody here does; no file is removed")
             for trial_id, name in dangling.metadata:
                 note(f"trial id {trial_id}: its {name} is missing; its result is kept")
             if removed := artifacts.remove_orphans(dangling):

@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 for command in (
     work.run, work.prepare, work.check, look.status, look.show, keep.export, look.dashboard, keep.stop, work.migrate, keep.backup,
+    keep.copy,
     keep.clean,
 ):  # fmt: skip
     app.command()(command)

@@ -17,6 +17,7 @@ from optimize.trial import Limits, Value
 
 PROFILES = Path(__file__).parent / "profiles"
 STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
+COPY_VARIABLE = "OPTIMIZE_COPY_URL"
 # What a training script needs of the machine; API keys and the storage URL are not among it.
 ENV_PASS = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "SHELL",
@@ -109,6 +110,16 @@ def storage_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> st
     return flag or environ.get(STORAGE_VARIABLE)
 
 
+def copy_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The database to copy to, by flag or environment. Raises SettingsError for a password in a flag, or for neither."""
+    if flag is not None and _has_password(flag):
+        raise SettingsError(_password_line("to", COPY_VARIABLE))
+    to = flag or environ.get(COPY_VARIABLE)
+    if not to:
+        raise SettingsError(f"--to: where to? Give a file or a database URL; one with a password as {COPY_VARIABLE}.")
+    return to
+
+
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where this user's own choices are remembered."""
     return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
@@ -191,10 +202,12 @@ def _bad_flags(given: Mapping[str, object]) -> list[str]:
         lines.append(f"--seed: {seed} is below 0. Give 0 or more.")
     storage = given.get("storage")
     if isinstance(storage, str) and _has_password(storage):
-        lines.append(
-            f"--storage: a URL with a password would show in the process list. Set {STORAGE_VARIABLE} instead."
-        )
+        lines.append(_password_line("storage", STORAGE_VARIABLE))
     return lines
+
+
+def _password_line(flag: str, variable: str) -> str:
+    return f"--{flag}: a URL with a password would show in the process list. Set {variable} instead."
 
 
 def _has_password(url: str) -> bool:

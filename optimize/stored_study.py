@@ -103,13 +103,16 @@ class StoredStudy:
         how = "its running trials are cancelled and queued again" if now else "it ends after its running trials"
         return f"study {self.name}: process {holder.pid} on {holder.host} was asked to stop; {how}"
 
-    def delete(self) -> None:
-        """Trials, artifacts and files. Raises StudyError while somebody drives the study."""
+    def delete(self) -> str:
+        """Trials, artifacts and files; returns what had to stay. Raises StudyError while somebody drives the study."""
         holder = holder_of(self.database, self.study_id)
         if holder is not None:
             raise StudyError(f"study {self.name}: process {holder.pid} on {holder.host} works on it. Stop it first.")
-        self._artifacts().delete_study(self.name)
+        artifacts = self._artifacts()
+        artifacts.delete_study(self.name)
         shutil.rmtree(self.paths.folder, ignore_errors=True)
+        others = ", ".join(artifacts.other_users())
+        return f", but for the files in {artifacts.folder}, which {others} may need" if others else ""
 
     def _artifacts(self) -> Artifacts:
         return Artifacts(self.paths.artifacts, self.database)

@@ -6,6 +6,7 @@ Outsiders import from here; the files below are for those who change it.
 
 from storage.address import is_there
 from storage.artifacts import Artifacts, Dangling
+from storage.copying import copy_files, copy_study, remove_files
 from storage.database import Database, check_database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.export import make_patch, params_text, write_best
@@ -39,6 +40,8 @@ __all__ = [
     "best_record",
     "changes",
     "check_database",
+    "copy_files",
+    "copy_study",
     "ending_attrs",
     "frame",
     "holder_of",
@@ -52,6 +55,7 @@ __all__ = [
     "read_records",
     "read_whole_trials",
     "record_of",
+    "remove_files",
     "replace_folder",
     "waiting_trial",
     "write_best",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import mimetypes
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ _TYPES = {
     ".csv": "text/csv",
 }
 _YOUNG_S = 3600.0  # a file without metadata may be just being saved
+_USERS = ".databases"  # in the folder: a line for each database that names files in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,13 @@ class Artifacts:
         with os_errors_at(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self.store = FileSystemArtifactStore(folder)
+        self._noted = False
 
     def write(self, files: Mapping[str, str | bytes]) -> dict[str, str]:
         """Puts the files on the disk and returns their metadata, for `finish_trial(artifacts=...)`."""
         if not files:
             return {}
+        self.note_user()
         ids = [str(uuid.uuid4()) for _ in files]
         try:
             with os_errors_at(self.folder), ThreadPoolExecutor(len(ids)) as together:  # one wait for the disk, not four
@@ -86,15 +90,19 @@ class Artifacts:
                 return self._content(meta["artifact_id"]).decode("utf-8", errors="replace")
         raise StorageError(f"{self._database.where}: trial id {trial_id} has no artifact {name!r}")
 
+    def other_users(self) -> list[str]:
+        """Other databases that keep files in this folder: it cannot be known which of them nobody needs."""
+        return [user for user in self._users() if user != self._user]
+
     def dangling(self, now: float | None = None) -> Dangling:
         """Compares the folder with the metadata of all studies; reads no content."""
         known = list(self._all_metadata())
         named = {artifact_id for _, _, artifact_id in known}
-        there = {path.name: path for path in self.folder.iterdir() if path.is_file()}
+        there = {path.name: path for path in self.folder.iterdir() if path.is_file() and path.name != _USERS}
         old = (time.time() if now is None else now) - _YOUNG_S
         files = [path for name, path in sorted(there.items()) if name not in named and path.stat().st_mtime < old]
         missing = [(owner, name) for owner, name, artifact_id in known if artifact_id not in there]
-        return Dangling(tuple(files), tuple(missing))
+        return Dangling(() if self.other_users() else tuple(files), tuple(missing))
 
     def remove_orphans(self, dangling: Dangling) -> int:
         """Deletes files that belong to no trial. Metadata stays: Optuna changes nothing of a finished trial."""
@@ -104,20 +112,47 @@ class Artifacts:
         return len(dangling.files)
 
     def delete_study(self, name: str) -> None:
-        """Removes a study with everything that its trials left, but for files that another study's trials have as well."""
-        study_id = self._database.find_study(name)
-        query = sqlalchemy.text(
-            "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id "
-            "WHERE t.study_id = :study AND a.key LIKE :keys"
-        )
-        metas = [_parse(json.loads(text)) for (text,) in self._database.rows(query, study=study_id, keys=f"{PREFIX}%")]
+        """Removes a study with everything that its trials left; files that another study or database may name stay."""
+        ids = [] if self.other_users() else self.ids_of_study(name)
         self._database.delete_study(name)
         shared = {
             artifact_id for _, _, artifact_id in self._all_metadata()
         }  # only now: a trial may just have been taken over
-        for meta in (each for each in metas if each and each["artifact_id"] not in shared):
+        for artifact_id in (each for each in ids if each not in shared):
             with contextlib.suppress(ArtifactNotFound, ValueError), os_errors_at(self.folder):
-                self.store.remove(meta["artifact_id"])  # it refuses an id that would leave the folder
+                self.store.remove(artifact_id)  # it refuses an id that would leave the folder
+
+    @property
+    def _user(self) -> str:
+        """This database's name in the folder; a file's is relative, since folder and file are moved together."""
+        path = self._database.path
+        return self._database.where if path is None else os.path.relpath(path.resolve(), self.folder.resolve())
+
+    def _users(self) -> list[str]:
+        with os_errors_at(self.folder):
+            path = self.folder / _USERS
+            return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def note_user(self) -> None:
+        if not self._noted and self._user not in self._users():
+            with os_errors_at(self.folder), (self.folder / _USERS).open("a") as file:
+                file.write(f"{self._user}\n")
+        self._noted = True
+
+    def ids_of_study(self, name: str) -> list[str]:
+        of_trials = (
+            "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id "
+            "WHERE t.study_id = :study AND a.key LIKE :keys"
+        )
+        of_study = "SELECT value_json FROM study_system_attributes WHERE study_id = :study AND key LIKE :keys"
+        values = {"study": self._database.find_study(name), "keys": f"{PREFIX}%"}
+        rows = [row for query in (of_trials, of_study) for row in self._database.rows(sqlalchemy.text(query), **values)]
+        return [meta["artifact_id"] for (text,) in rows if (meta := _parse(json.loads(text)))]
+
+    def path_of(self, artifact_id: str) -> Path | None:
+        """None for an id that would leave the folder: metadata may come from a stranger."""
+        inside = artifact_id not in ("", ".", "..") and not set(artifact_id) & set("/\\\0")
+        return self.folder / artifact_id if inside else None
 
     def _write(self, artifact_id: str, content: str | bytes) -> None:
         data = encodable(content).encode("utf-8") if isinstance(content, str) else content

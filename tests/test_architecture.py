@@ -91,6 +91,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "optimize.migrate": {"optimize.errors", "optimize.fingerprint", "optimize.plan", "optimize.taking", "storage"},
     "optimize.budget": {"storage"},
+    "optimize.copying": {"optimize.errors", "optimize.stored_study", "storage"},
     "optimize.interruption": set(),
     "optimize.watch": {"optimize.interruption", "optimize.trial", "storage"},
     "optimize.study": {"optimize.search", "optimize.trial", "search_spaces", "storage"},

@@ -1,4 +1,4 @@
-"""Commands that look after what studies left: export, stop, backup, clean."""
+"""Commands that look after what studies left: export, stop, backup, copy, clean."""
 
 from __future__ import annotations
 
@@ -59,6 +59,29 @@ def backup(
         say(back_up(database, runs / "artifacts", to))
 
 
+def copy(
+    study: StudyFlag = None,
+    to: Annotated[
+        str | None, typer.Option(help="A database file, or a URL; one with a password only as OPTIMIZE_COPY_URL.")
+    ] = None,
+    to_runs: Annotated[
+        Path | None, typer.Option(help="Folder for the copy's files. Default: the database file's; for a URL, --runs.")
+    ] = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Copy a study with everything it left to another database; all of it or nothing. The original stays.
+
+    Example: optimize copy --study night --to postgresql://me@host/studies
+    """
+    from optimize.copying import Place, copy_to
+    from optimize.settings import copy_url
+
+    where = copy_url(to)
+    with opened_database(storage, runs) as database:
+        copy_to(Place(database, runs), study, where, to_runs, say)
+
+
 def clean(
     study: Annotated[str, typer.Option("--study", help="Name of the study to delete.")],
     storage: StorageFlag = None,
@@ -72,5 +95,5 @@ def clean(
     with opened_study(study, storage, runs) as stored:
         if not yes:
             typer.confirm(f"Delete study {study}, {stored.count()} trials and all they left?", abort=True)
-        stored.delete()
-        say(f"study {study}: deleted")
+        kept = stored.delete()
+        say(f"study {study}: deleted{kept}")

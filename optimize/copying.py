@@ -1,0 +1,82 @@
+"""A study moved to another database, such as from a laptop's file to a server that a group shares, and back.
+
+What is copied is `storage`'s business; here is who may, from where, and what is said about it. The original stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimize.errors import StudyBusyError, StudyError
+from optimize.stored_study import find_study
+from storage import (
+    Artifacts,
+    Database,
+    LeaseHeldError,
+    StorageError,
+    StudyPaths,
+    acquire,
+    copy_files,
+    copy_study,
+    open_database,
+    remove_files,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database and the folder of its studies' files."""
+
+    database: Database
+    runs: Path
+
+    def artifacts(self) -> Artifacts:
+        return Artifacts(self.runs / "artifacts", self.database)
+
+
+def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: Callable[[str], None]) -> None:
+    """The study with everything it left, or nothing. Raises StudyBusyError while somebody drives it, StudyError if the
+    target has one of this name."""
+    stored = find_study(source.database, study, source.runs)
+    with closing(open_database(to)) as database:
+        database.patience.say = say
+        target = Place(database, runs or (source.runs if database.path is None else database.path.parent))
+        if database.find_study(stored.name) is not None:
+            raise StudyError(
+                f"study {stored.name}: {database.where} has one of this name. Delete that one (`optimize clean`), or copy to "
+                "another database; nothing was copied."
+            )
+        say(_copy(source, target, stored.name, stored.paths))
+        if target.runs.resolve() != source.runs.resolve():
+            _write_views(target, stored.name, say)
+
+
+def _write_views(target: Place, name: str, say: Callable[[str], None]) -> None:
+    try:
+        find_study(target.database, name, target.runs).write_views()
+    except StorageError as error:  # a view is no reason to have copied nothing
+        say(f"{error} (the copy is complete; optimize export writes the tables again)")
+
+
+def _copy(source: Place, target: Place, name: str, paths: StudyPaths) -> str:
+    """With the lease of the study, so that nobody drives it meanwhile."""
+    study_id = source.database.find_study(name)
+    assert study_id is not None
+    try:
+        lease = acquire(source.database, study_id, lock=paths.lock)
+    except LeaseHeldError as error:
+        raise StudyBusyError(f"study {name}: {error}") from None
+    try:
+        files = copy_files(source.artifacts(), target.artifacts(), name, lease.renew)
+        try:
+            trials = copy_study(source.database, target.database, name, lease.renew)
+        except BaseException:
+            remove_files(files.new)
+            raise
+    finally:
+        lease.release()
+    lacking = f"; {files.missing} had no file any more" if files.missing else ""
+    return f"study {name}: {trials} trials copied to {target.database.where}, {len(files.new)} artifacts to {target.runs}{lacking}"
