@@ -35,7 +35,7 @@ _TYPES = {
     ".csv": "text/csv",
 }
 _YOUNG_S = 3600.0  # a file without metadata may be just being saved
-_USERS = ".databases"  # in the folder: a line for each database that names files in it
+_USERS = ".{}.databases"  # beside the folder: a line for each database that names files in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Artifacts:
         """Compares the folder with the metadata of all studies; reads no content."""
         known = list(self._all_metadata())
         named = {artifact_id for _, _, artifact_id in known}
-        there = {path.name: path for path in self.folder.iterdir() if path.is_file() and path.name != _USERS}
+        there = {path.name: path for path in self.folder.iterdir() if path.is_file()}
         old = (time.time() if now is None else now) - _YOUNG_S
         files = [path for name, path in sorted(there.items()) if name not in named and path.stat().st_mtime < old]
         missing = [(owner, name) for owner, name, artifact_id in known if artifact_id not in there]
@@ -128,14 +128,18 @@ class Artifacts:
         path = self._database.path
         return self._database.where if path is None else os.path.relpath(path.resolve(), self.folder.resolve())
 
+    @property
+    def _note(self) -> Path:
+        return self.folder.with_name(_USERS.format(self.folder.name))
+
     def _users(self) -> list[str]:
-        with os_errors_at(self.folder):
-            path = self.folder / _USERS
+        path = self._note
+        with os_errors_at(path):
             return path.read_text(errors="replace").splitlines() if path.exists() else []
 
     def note_user(self) -> None:
         if not self._noted and self._user not in self._users():
-            with os_errors_at(self.folder), (self.folder / _USERS).open("a") as file:
+            with os_errors_at(self._note), self._note.open("a") as file:
                 file.write(f"{self._user}\n")
         self._noted = True
 

@@ -99,7 +99,8 @@ def test_a_name_from_a_script_never_names_a_file(
     (shown,) = artifacts.names(trial_id)
     assert shown.isprintable()
     assert artifacts.read(trial_id, shown) == "data"
-    assert sorted(each.name for each in tmp_path.iterdir() if not each.name.startswith("optuna")) == ["artifacts"]
+    beside = sorted(each.name for each in tmp_path.iterdir() if not each.name.startswith("optuna"))
+    assert beside == [".artifacts.databases", "artifacts"]
 
 
 @pytest.mark.parametrize("artifact_id", ["../secret", "/etc/passwd", "nothing"])

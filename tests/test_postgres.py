@@ -192,7 +192,7 @@ def test_every_command_works_on_a_study_on_a_server(study: Driver, database: Dat
     with pytest.raises(StorageError, match="pg_dump"):
         command("backup", "kept")
     assert "study s: deleted\n" in command("clean", "--study", "s", "--yes")
-    assert list((study.folder / "runs" / "artifacts").glob("[!.]*")) == []
+    assert list((study.folder / "runs" / "artifacts").iterdir()) == []
 
 
 def test_a_study_on_a_server_is_stopped_from_another_terminal(study: Driver) -> None:
