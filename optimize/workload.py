@@ -6,9 +6,6 @@ It knows the script's constants and files, how data is prepared and which metric
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from pathlib import Path
 from optimize import render
 from optimize.derived import Derived, read_derived, read_expression
 from optimize.errors import RenderError, WorkloadError
-from optimize.jobs.summary import parse_summary
+from optimize.jobs.preparation import Preparation, run_preparation
 from optimize.render import Constant
 from optimize.toml_table import Table
 from optimize.trial import Job, Limits, Metric, Suggestion, Value
@@ -104,6 +101,12 @@ class Workload:
             alone=suggestion.alone,
         )
 
+    def preparation(self, constants: Mapping[str, Value], arguments: Iterable[str]) -> Preparation | None:
+        """How this workload's data is prepared, on whatever machine; None where there is nothing to prepare."""
+        if not self.prepare_command:
+            return None
+        return Preparation(self.render(constants), (*self.prepare_command, *arguments))
+
     def prepare_data(
         self,
         constants: Mapping[str, Value],
@@ -111,22 +114,9 @@ class Workload:
         env: Mapping[str, str],
         say: Callable[[str], None],
     ) -> str:
-        """Run the workload's own preparation, which does nothing when all is there; returns its data fingerprint ("" if none).
-
-        Raises WorkloadError when the command fails.
-        """
-        if not self.prepare_command:
-            return ""
-        argv = [sys.executable if word == "{python}" else word for word in (*self.prepare_command, *arguments)]
-        with tempfile.TemporaryDirectory(prefix="optimize-prepare-") as folder:
-            write_files(Path(folder), self.render(constants))
-            summary = parse_summary(_run_aloud(argv, Path(folder), env, say))
-        if summary:
-            shown = (
-                f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in summary.items()
-            )
-            say(f"data: {', '.join(shown)}")
-        return str(summary.get("data_fingerprint", ""))
+        """Run the workload's own preparation here; returns its data fingerprint ("" if none). Raises WorkloadError."""
+        preparation = self.preparation(constants, arguments)
+        return run_preparation(preparation, env, say) if preparation is not None else ""
 
     def fingerprint(self) -> str:
         """Hash of the scripts' syntax trees, of the files that are not Python, and of the command."""
@@ -193,13 +183,6 @@ def ours() -> list[str]:
     return sorted(path.name for path in OURS.iterdir() if (path / "train.py").exists())
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
-
-
 def _what_is_wrong(workload: Workload) -> list[str]:
     lines = []
     if workload.script not in workload.files:
@@ -239,38 +222,3 @@ def _expression(table: Table, key: str) -> Expression | None:
 def _value(expression: str) -> Value:
     """The value of a script's expression, if it is arithmetic on literals. Raises SearchSpaceError if it is not."""
     return parse_expression(expression).evaluate({})
-
-
-def _run_aloud(argv: list[str], folder: Path, env: Mapping[str, str], say: Callable[[str], None]) -> str:
-    """Run a command, pass its lines on up to the summary, and return all of them; progress bars go straight to stderr."""
-    try:
-        process = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except OSError as error:
-        raise WorkloadError(
-            f"{argv[0]}: cannot be started: {error.strerror}. Check `prepare` in workload.toml."
-        ) from None
-    lines, shown = [], True
-    with process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                lines.append(line)
-                shown = shown and line != "---\n"
-                if shown:
-                    say(line.rstrip("\n"))
-        except BaseException:  # a Ctrl-C, a SIGTERM: it does not go on without us
-            process.terminate()
-            raise
-    if process.returncode:
-        raise WorkloadError(
-            f"{' '.join(argv[1:])}: data preparation ended with exit code {process.returncode}. See its lines above."
-        )
-    return "".join(lines)

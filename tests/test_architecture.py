@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.toml_table": {"optimize.trial"},
     "optimize.jobs.bounded_log": set(),
     "optimize.jobs.descendants": set(),
+    "optimize.jobs.preparation": {"optimize.errors", "optimize.jobs.summary"},
     "optimize.jobs.work_folder": {"optimize.jobs.bounded_log", "optimize.jobs.summary", "optimize.trial"},
     "optimize.jobs.process": {
         "optimize.jobs.bounded_log",
@@ -46,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
         "optimize.derived",
         "optimize.errors",
         "optimize.render",
-        "optimize.jobs.summary",
+        "optimize.jobs.preparation",
         "optimize.toml_table",
         "optimize.trial",
         "search_spaces",
@@ -135,6 +136,7 @@ JOBS = (
     "descendants",
     "device_memory",
     "preload",
+    "preparation",
     "wishes",
     "zygote",
 )
