@@ -40,7 +40,7 @@ class Display(Watch):
         self._done, self._proof = counted(earlier), baseline_of(earlier)
         self._best = best_record(earlier, metric.direction)
         self._took = sorted(r.seconds for r in earlier if r.state == "COMPLETE" and r.seconds)
-        self._jobs: dict[int, tuple[Job, float]] = {}
+        self._jobs: dict[int, tuple[Job, Slot, float]] = {}
         self._progress: dict[int, Progress] = {}
         self._started, self._ending = time.monotonic(), False
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
@@ -53,8 +53,8 @@ class Display(Watch):
     def __exit__(self, *error: object) -> None:
         self._live.stop()
 
-    def on_start(self, job: Job) -> None:
-        self._jobs[job.number] = (job, time.monotonic())
+    def on_start(self, job: Job, slot: Slot) -> None:
+        self._jobs[job.number] = (job, slot, time.monotonic())
 
     def on_progress(self, progress: Progress) -> None:
         self._progress[progress.number] = progress
@@ -87,12 +87,10 @@ class Display(Watch):
 
     def _view(self) -> RenderableType:
         rows = Table.grid(padding=(0, 1))
-        jobs, room = (
-            list(self._jobs.items()),
-            max(self._console.height - FRAME_LINES, 1),
-        )  # the loop's thread changes it
-        for number, (job, since) in islice(jobs, room):
-            rows.add_row(*self._row(number, job, time.monotonic() - since))
+        jobs = list(self._jobs.items())  # the loop's thread changes it
+        room = max(self._console.height - FRAME_LINES, 1)
+        for number, (job, slot, since) in islice(jobs, room):
+            rows.add_row(Text(slot.name, style="dim"), *self._row(number, job, time.monotonic() - since))
         more = [Text(f"{'':>5} and {len(jobs) - room} more", style="dim")] if len(jobs) > room else []
         return Group(Rule(style="dim"), self._headline(), rows, *more)
 

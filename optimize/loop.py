@@ -74,8 +74,8 @@ class Loop:
             self._exhausted = str(error)
             return
         job = self._prepare(suggestion)
-        self._executor.submit(job)
-        self._tell_watchers(lambda watch: watch.on_start(job))
+        slot = self._executor.submit(job)
+        self._tell_watchers(lambda watch: watch.on_start(job, slot))
 
     def _on_event(self, event: Progress | Ending) -> None:
         if isinstance(event, Progress):
@@ -106,13 +106,12 @@ class Loop:
             self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
 
     def _counts(self, record: TrialRecord) -> bool:
-        """Whether this is a failure of its own: not one that a person or bad parameters brought about, nor a first crash."""
+        """Whether this is a failure of its own: not one that a person or bad parameters brought about, nor a first mishap."""
         if record.state in COUNTED:
             self._failures = 0
             return False
-        counts = record.status == TrialStatus.LOST or (
-            record.status in (TrialStatus.CRASHED, TrialStatus.SILENT) and record.attempt > 1
-        )
+        mishaps = (TrialStatus.CRASHED, TrialStatus.SILENT, TrialStatus.LOST)  # a node takes all of its trials along
+        counts = record.status in mishaps and record.attempt > 1
         self._failures += counts
         return counts
 

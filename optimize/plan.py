@@ -38,8 +38,7 @@ def make_plan(settings: Settings) -> Plan:
     workload, space = _load(settings, problems)
     if space is not None and (problem := unfit(settings.sampler, space)):
         problems.append(problem)
-    if settings.executor not in EXECUTORS:
-        problems.append(f"--executor: {settings.executor!r} is not on offer. Use {' or '.join(EXECUTORS)}.")
+    problems += _bad_executor(settings)
     if workload is None or space is None:
         raise SettingsError(*problems)
     constants = {**workload.constants(), **settings.constants}
@@ -59,8 +58,8 @@ def make_plan(settings: Settings) -> Plan:
     if problems:
         raise SettingsError(*problems)
     baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
-    if settings.device != "cpu" or not settings.preload:  # a CUDA context does not survive a fork
-        workload = replace(workload, preload=())
+    if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
+        workload = replace(workload, preload=())  # a CUDA context does not survive a fork
     return Plan(settings, workload, space, constants, baseline, _starts(settings, space, constants, baseline))
 
 
@@ -71,6 +70,25 @@ def _starts(
         return plan_starts(space, constants, baseline) if settings.starts else Starts()
     except SearchSpaceError as error:
         raise SettingsError(*error.problems) from None
+
+
+def _bad_executor(settings: Settings) -> list[str]:
+    if settings.executor not in EXECUTORS:
+        return [f"--executor: {settings.executor!r} is not on offer. Use {' or '.join(EXECUTORS)}."]
+    if settings.executor != "ray":
+        return []
+    lines = []
+    if settings.gpus is not None:
+        lines.append("--gpus: on a cluster Ray says which GPU a trial gets. Use --slots to limit how many trials run.")
+    if settings.keep_failed:
+        lines.append(
+            "keep_failed: on a cluster work folders do not come back. Leave it out; `optimize show` has the log."
+        )
+    if settings.trials_per_gpu > 1:
+        lines.append("[slots] trials_per_gpu: on a cluster a trial has its GPU for itself. Leave it out.")
+    if settings.device == "mps":
+        lines.append("[slots] device: Ray knows no mps. Use cpu, cuda or rocm.")
+    return lines
 
 
 def _meant(name: str, constants: Mapping[str, Value]) -> str:

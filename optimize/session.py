@@ -16,11 +16,12 @@ from optimize.budget import Budget
 from optimize.devices import slots_of_one_model
 from optimize.display import Display
 from optimize.executors import open_executor
+from optimize.executors.cluster import Cluster
 from optimize.interruption import Interruption, Wish, dying_in_order
 from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan
-from optimize.settings import Settings, script_environment
+from optimize.settings import ENV_PASS, Settings, script_environment
 from optimize.sources import look_up
 from optimize.trial import Job, Slot, Suggestion
 from optimize.views import Views
@@ -63,7 +64,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
         def prepare(suggestion: Suggestion) -> Job:
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
-        executor = open_executor(settings.executor, tuple(slots), paths.work)
+        executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
         loop = Loop(study, executor, prepare, budget, (display, views), interruption, settings.keep_failed)
         return Ended(loop.run(), study.records())
 
@@ -73,6 +74,23 @@ def prepare_data(plan: Plan, say: Callable[[str], None]) -> str:
     settings = plan.settings
     with dying_in_order():
         return plan.workload.prepare_data(settings.constants, settings.prepare_args, script_environment(settings), say)
+
+
+def cluster(plan: Plan, data: str = "", say: Callable[[str], None] = lambda line: None) -> Cluster:
+    """What an executor over several machines has to know of the plan. Each uses its own value of what is a fact about a
+    machine (PATH, HOME, ...); what the profile passes on is passed on to all of them."""
+    settings = plan.settings
+    return Cluster(
+        device=settings.device,
+        preparation=plan.workload.preparation(settings.constants, settings.prepare_args),
+        data=data,
+        env=script_environment(settings),
+        own=frozenset(ENV_PASS) - frozenset(settings.env_pass),
+        count=settings.slots,
+        gpus_per_trial=settings.gpus_per_trial,
+        mixed_devices=settings.mixed_devices,
+        say=say,
+    )
 
 
 def as_json(settings: Settings) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from optimize.interruption import Wish
-from optimize.trial import Job, Progress
+from optimize.trial import Job, Progress, Slot
 from storage import TrialRecord
 
 
 class Watch:
     """Overrides what interests it."""
 
-    def on_start(self, job: Job) -> None: ...
+    def on_start(self, job: Job, slot: Slot) -> None: ...
 
     def on_progress(self, progress: Progress) -> None: ...
 

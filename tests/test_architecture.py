@@ -118,7 +118,8 @@ ALLOWED: dict[str, set[str]] = {
         "optimize.watch",
         "storage",
     },
-    "optimize.executors.slots": {"optimize.errors", "optimize.trial"},
+    "optimize.executors.cores": set(),
+    "optimize.executors.slots": {"optimize.errors", "optimize.executors.cores", "optimize.trial"},
     "optimize.executors.guarded_slot": {
         "optimize.executors.guardian",
         "optimize.jobs.descendants",
@@ -126,6 +127,28 @@ ALLOWED: dict[str, set[str]] = {
         "optimize.trial",
     },
     "optimize.devices": {"optimize.errors", "optimize.plan", "optimize.trial", "storage"},
+    "optimize.executors.node": {
+        "optimize.errors",
+        "optimize.executors.guardian",
+        "optimize.executors.slots",
+        "optimize.jobs.descendants",
+        "optimize.jobs.preparation",
+        "optimize.jobs.work_folder",
+        "optimize.trial",
+        "optimize.executors",
+    },
+    "optimize.executors.cluster": {
+        "optimize.errors",
+        "optimize.executors.node",
+        "optimize.jobs.preparation",
+        "optimize.trial",
+    },
+    "optimize.executors.ray": {
+        "optimize.errors",
+        "optimize.executors.cluster",
+        "optimize.executors.node",
+        "optimize.trial",
+    },
 }
 THIRD_PARTY = {"search_spaces": set(), "storage": {"optuna", "sqlalchemy", "pandas"}}
 JOBS = (
@@ -142,7 +165,11 @@ JOBS = (
 )
 STANDARD_LIBRARY_ONLY = {f"optimize.jobs.{name}" for name in JOBS} | {
     "optimize.errors",
+    "optimize.executors.cluster",
+    "optimize.executors.cores",
     "optimize.executors.guardian",
+    "optimize.executors.node",
+    "optimize.executors.slots",
     "optimize.render",
     "optimize.trial",
 }
@@ -214,6 +241,10 @@ def test_what_runs_on_any_node_needs_the_standard_library_only(module: str) -> N
 def test_the_driver_never_imports_torch() -> None:
     for module, path in MODULES.items():
         assert "torch" not in third_party(path), module
+
+
+def test_one_file_alone_imports_ray() -> None:
+    assert [module for module, path in MODULES.items() if "ray" in third_party(path)] == ["optimize.executors.ray"]
 
 
 def test_the_environment_is_read_in_two_files_only() -> None:

@@ -63,12 +63,12 @@ def test_the_live_view_shows_slots_the_best_and_what_is_left() -> None:
     records = [record(0, 2.2), record(1, 2.1)]
     slots = (Slot("cpu:0"), Slot("cpu:1"))
     display = Display(console, "night", Metric(), Budget(trials=20), slots, BASELINE, records)
-    display.on_start(Job(7, {"DEPTH": 4}, {}, ()))
-    display.on_start(Job(8, {"DEPTH": 3}, {}, ()))
+    display.on_start(Job(7, {"DEPTH": 4}, {}, ()), Slot("node-2/gpu:0"))
+    display.on_start(Job(8, {"DEPTH": 3}, {}, ()), Slot("cpu:1"))
     display.on_progress(Progress(7, 0.42, 100, 3.456, 24_000, 6.0))
     console.print(display._view())
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    for part in ("night", "2 of 20", "2.100000", "left", "3.456", "24,000", "starting", "DEPTH=4"):
+    for part in ("night", "2 of 20", "2.100000", "left", "3.456", "24,000", "starting", "DEPTH=4", "node-2/gpu:0"):
         assert part in text
 
 
@@ -84,7 +84,7 @@ def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others
     console = Console(file=io.StringIO(), force_terminal=True, width=160, height=20)
     display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),) * 100, BASELINE, [])
     for number in range(100):
-        display.on_start(Job(number, {"DEPTH": 4}, {}, ()))
+        display.on_start(Job(number, {"DEPTH": 4}, {}, ()), Slot("a"))
     console.print(display._view())
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) < 20
@@ -106,7 +106,7 @@ def test_the_live_view_counts_what_ended_and_what_earlier_calls_did() -> None:
 def test_a_wish_to_stop_is_answered_at_once() -> None:
     console = Console(file=io.StringIO(), width=160)
     display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [])
-    display.on_start(Job(7, {"DEPTH": 4}, {}, ()))
+    display.on_start(Job(7, {"DEPTH": 4}, {}, ()), Slot("node-2/gpu:0"))
     display.on_wish(Wish.FINISH, "Ctrl-C")
     display.on_wish(Wish.CANCEL, "Ctrl-C")
     text = console.file.getvalue()  # type: ignore[attr-defined]

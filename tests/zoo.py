@@ -116,6 +116,10 @@ def eventually(condition: Callable[[], object], within_s: float = 60.0) -> bool:
     return True
 
 
+def command_of(process: Path) -> bytes:
+    return _read(process / "cmdline")
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

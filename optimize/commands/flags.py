@@ -43,7 +43,7 @@ def _plan_flags(
     starts: Annotated[
         bool | None, typer.Option("--starts/--no-starts", help="Try the search space's starts first. Default: yes.")
     ] = None,
-    executor: Annotated[str | None, typer.Option(help="Where trials run: local.")] = None,
+    executor: Annotated[str | None, typer.Option(help="Where trials run: local, or ray, a cluster.")] = None,
     slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,
     mixed_devices: Annotated[

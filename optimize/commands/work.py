@@ -137,6 +137,11 @@ def _slots(plan: Plan) -> Sequence[Slot]:
     from optimize.executors.slots import find_slots
 
     settings = plan.settings
+    if settings.executor == "ray":
+        from optimize.executors import find_cluster_slots
+        from optimize.session import cluster
+
+        return find_cluster_slots(cluster(plan))
     return find_slots(
         settings.device,
         settings.slots,

@@ -6,20 +6,27 @@ It does not run anything itself (`process.py` does) and knows no study.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from optimize.errors import ExecutorError
 from optimize.trial import Ending, Job, Progress, Slot, TrialStatus
 
-EXECUTORS = ("local",)  # by name
+if TYPE_CHECKING:
+    from optimize.executors.cluster import Cluster
+
+EXECUTORS = ("local", "ray")  # by name
 
 
 class Executor(Protocol):
     """A context; its end cancels and reaps everything that still runs. One thread uses it."""
 
-    slots: tuple[Slot, ...]
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Where trials can run; a cluster's come and go."""
+        ...
 
     def __enter__(self) -> Executor: ...
 
@@ -58,10 +65,30 @@ class Executor(Protocol):
         ...
 
 
-def open_executor(name: str, slots: Sequence[Slot], work: Path) -> Executor:
-    """The executor of that name, its trials in folders under `work`."""
+def open_executor(name: str, slots: Sequence[Slot], work: Path, cluster: Cluster | None = None) -> Executor:
+    """The executor of that name: on this machine, in these slots and folders under `work`; on a cluster, in its own."""
     if name == "local":
         from optimize.executors.local import LocalExecutor
 
         return LocalExecutor(slots, work)
-    raise ExecutorError(f"executor: there is none called {name!r}. Use local")
+    if name == "ray" and cluster is not None:
+        _demand_ray()
+        from optimize.executors.ray import RayExecutor
+
+        return RayExecutor(cluster)
+    raise ExecutorError(f"executor: there is none called {name!r}. Use {' or '.join(EXECUTORS)}")
+
+
+def find_cluster_slots(cluster: Cluster) -> Sequence[Slot]:
+    """The slots of the cluster that we are to run on, as far as can be told beforehand. Raises ExecutorError."""
+    _demand_ray()
+    from optimize.executors.ray import cluster_slots
+
+    return cluster_slots(cluster)
+
+
+def _demand_ray() -> None:
+    if find_spec("ray") is None:
+        raise ExecutorError(
+            "executor ray: Ray is not installed here. Run `.venv/bin/pip install -c constraints.txt -e '.[ray]'`"
+        )

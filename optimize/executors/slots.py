@@ -14,15 +14,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import ExecutorError
+from optimize.executors.cores import cpu_name, memory_mb, usable_cores
 from optimize.trial import Slot
 
 QUERY_TIMEOUT_S = 60.0  # nvidia-smi takes seconds on a machine whose driver is not kept loaded
-_ROOT = Path("/")
 _MIB_TO_MB = 1.048576
 
 # One thread for each trial: two on a contended pair of cores are many times slower than one.
@@ -74,7 +74,7 @@ def detect_device() -> Device:
         if gpus:
             gpus = _by_model(gpus)
             return Device(kind, gpus[0].name, gpus[0].memory_mb)
-    return Device("cpu", cpu_name(), _memory_mb(), "; ".join(notes))
+    return Device("cpu", cpu_name(), memory_mb(), "; ".join(notes))
 
 
 def find_slots(
@@ -173,6 +173,30 @@ def _choose(wanted: str, found: Sequence[_Gpu]) -> _Gpu:
     raise ExecutorError(f"--gpus {wanted}: this machine has no such GPU. It has {have}: {found[0].name}")
 
 
+# --- on a cluster's node ----------------------------------------------------------------------------------------------
+
+
+def own_environment(names: Iterable[str]) -> dict[str, str]:
+    """What this machine has of these variables."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def assigned_environment() -> dict[str, str]:
+    """What pins a trial to its slot where somebody else has chosen it: the devices that are left visible to this process,
+    and one thread."""
+    visible = own_environment(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"))
+    return visible | _ONE_THREAD | _KEEP_MEMORY | _compile_caches()
+
+
+def device_model(device: str) -> str:
+    """The model of this machine's devices of that kind, whether or not they are visible to this process; "" if unknown."""
+    try:
+        gpus = {"cuda": _nvidia, "rocm": _amd}[device]() if device != "cpu" else []
+    except ExecutorError:
+        return ""
+    return cpu_name() if device == "cpu" else gpus[0].name
+
+
 # --- CPU --------------------------------------------------------------------------------------------------------------
 
 
@@ -188,63 +212,6 @@ def keep_to_one_thread() -> None:
     that wait for each other there takes a hundred times as long as that of one."""
     for name, value in _ONE_THREAD.items():
         os.environ.setdefault(name, value)
-
-
-def usable_cores(root: Path = _ROOT) -> int:
-    """Cores that this process may use: its affinity, cut by the quota of its control group."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    quotas = [quota for quota in _quotas(root) if quota is not None]
-    return max(1, min([cores, *(int(quota) for quota in quotas)]))
-
-
-def _quotas(root: Path) -> list[float | None]:
-    """In cores, of this process's control group and all above it; a container sees its own as the root."""
-    found = []
-    for folder in _group_folders(root):
-        found.append(_ratio(_read(folder / "cpu.max")))
-        found.append(_ratio(f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"))
-    return found
-
-
-def _group_folders(root: Path) -> list[Path]:
-    mounts = [root / "sys/fs/cgroup" / controller for controller in ("", "cpu", "memory")]
-    folders = list(mounts)
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        group = Path(line.rpartition(":")[2].lstrip("/"))
-        folders += [mount / above for mount in mounts for above in (group, *group.parents)]
-    return folders
-
-
-def _ratio(text: str) -> float | None:
-    """`200000 100000` is two cores; `max 100000` and `-1 100000` are no limit."""
-    match text.split():
-        case [quota, period] if quota.isdigit() and period.isdigit() and int(period) > 0:
-            return int(quota) / int(period)
-    return None
-
-
-def cpu_name(root: Path = _ROOT) -> str:
-    """The model of the processor, as far as the system tells it."""
-    found = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
-    if found:
-        return found[1].strip()
-    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
-
-
-def _memory_mb(root: Path = _ROOT) -> float:
-    """What this process may use: the machine's memory, cut by the limit of its control group."""
-    limits = [
-        _read(folder / name) for folder in _group_folders(root) for name in ("memory.max", "memory.limit_in_bytes")
-    ]
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([total, *(int(limit) for limit in limits if limit.strip().isdigit())]) / 1e6
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------------------
@@ -304,7 +271,7 @@ def _apple() -> list[_Gpu]:
     """Apple's GPU shares the machine's memory, so there is one slot; untested on a real one."""
     if sys.platform != "darwin" or platform.machine() != "arm64":
         return []
-    return [_Gpu(0, "mps", cpu_name(), _memory_mb())]
+    return [_Gpu(0, "mps", cpu_name(), memory_mb())]
 
 
 def _query(tool: str, *arguments: str) -> str:
@@ -320,9 +287,3 @@ def _query(tool: str, *arguments: str) -> str:
         said = " ".join((answer.stdout + answer.stderr).split())[:200]
         raise ExecutorError(f"{tool}: exit code {answer.returncode}: {said}. Does it work by hand?")
     return answer.stdout
-
-
-def _sysctl(name: str) -> str:
-    if sys.platform != "darwin":
-        return ""
-    return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
