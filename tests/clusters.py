@@ -70,9 +70,9 @@ class LocalCluster:
             self.address = re.findall(r"--address='([^']+)'", started.stdout)[0]
         return folder
 
-    def processes(self, node: str = "") -> list[int]:
-        """Of Ray itself, by what they were started with: of one node (its number), or of all."""
-        of = f"{self._ray}/{node}".encode()
+    def processes(self) -> list[int]:
+        """Of Ray itself, by what they were started with."""
+        of = f"{self._ray}/".encode()
         found = []
         for process in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
@@ -98,7 +98,7 @@ class LocalCluster:
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-            if eventually(lambda: not self.processes(), 5.0):
+            if eventually(lambda: not self.processes(), 2.0):
                 break
         shutil.rmtree(self._ray, ignore_errors=True)
 

@@ -16,7 +16,7 @@ import pytest
 
 from optimize.errors import ExecutorError
 from optimize.executors.cluster import Cluster, Names, Node, Roster, State, places, seeming_slots
-from optimize.executors.node import TRAVELS, Facts, Steward, copy_travellers, run_trial
+from optimize.executors.node import TRAVELS, Facts, Steward, _spare, copy_travellers, run_trial
 from optimize.jobs.preparation import Preparation
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 from tests.test_architecture import MODULES, ours
@@ -77,18 +77,18 @@ def test_other_data_is_an_error_in_the_beginning_and_leaves_the_node_out_later(r
     assert "node b: its data has the fingerprint f6, this machine's has f5." in said[-1]
     assert said[-1].endswith("It is left out")
     fresh = Roster(Cluster("cpu", data="f5"), HERE)
-    node = fresh.add("a", "a", CORES, "s", None)
-    fresh.told(node, HERE)
+    first = fresh.add("a", "a", CORES, "s", None)
+    fresh.told(first, HERE)
     with pytest.raises(ExecutorError, match="node a: its data cannot be prepared: no space"):
-        fresh.prepared(node, "", "no space")
+        fresh.prepared(first, "", "no space")
 
 
 def test_a_node_that_joins_adds_slots_and_one_that_goes_takes_its_own_along(roster: Roster, said: list[str]) -> None:
-    node = join(roster, "a")
+    gone = join(roster, "a")
     join(roster, "b")
     roster.keep({"b"})
     assert names(roster) == ["b/cpu:0", "b/cpu:1"]
-    assert not roster.has(node)
+    assert not roster.has(gone)
     assert said[-1] == "node a: gone: it is no longer part of the cluster"
     roster.keep(set())
     assert roster.slots == ()
@@ -109,17 +109,17 @@ def test_another_model_of_device_stays_idle_unless_that_is_wanted(said: list[str
 
 
 def test_a_steward_that_dies_at_its_greeting_puts_the_node_out_and_later_has_it_greeted_again(roster: Roster) -> None:
-    node = join(roster, "a")
-    roster.failed(node, "killed")
+    gone = join(roster, "a")
+    roster.failed(gone, "killed")
     assert "a" not in roster
     again = roster.add("a", "a", CORES, "s", None)
     roster.failed(again, "killed")
     assert "a" in roster
     assert again.state is State.OUT
     fresh = Roster(Cluster("cpu"), HERE)
-    node = fresh.add("b", "b", CORES, "s", None)
+    first = fresh.add("b", "b", CORES, "s", None)
     with pytest.raises(ExecutorError, match="node b: it cannot be used: no space left"):
-        fresh.failed(node, "no space left")
+        fresh.failed(first, "no space left")
 
 
 def test_the_number_of_slots_is_limited_by_what_was_asked_for() -> None:
@@ -199,6 +199,8 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     steward = Steward("one")
     yield "one"
     steward.leave()
+    while _spare:
+        _spare.pop().close()
 
 
 def run(job: Job, session: str) -> tuple[list[Progress], Outcome]:
@@ -214,6 +216,18 @@ def test_a_trial_yields_its_progress_and_its_outcome_and_leaves_nothing(session:
     assert [event.fraction for event in progress] == [i / 10 for i in range(1, 11)]
     assert (outcome.status, outcome.slot) == (TrialStatus.COMPLETE, "n/cpu:0")
     assert [path.name for path in (tmp_path / "optimize-session-one").iterdir()] == ["alive"]
+
+
+def test_a_guardian_is_used_again_unless_it_has_died(session: str) -> None:
+    assert run(zoo_job("ok"), session)[1].status is TrialStatus.COMPLETE
+    (first,) = _spare
+    assert run(zoo_job("crash"), session)[1].status is TrialStatus.CRASHED
+    assert _spare == [first]
+    (guardian,) = children_of(first._process.pid)
+    os.kill(guardian, signal.SIGKILL)
+    first._process.wait()
+    assert run(zoo_job("ok"), session)[1].status is TrialStatus.COMPLETE
+    assert _spare != [first]
 
 
 def test_a_wish_to_stop_is_heeded_even_if_it_comes_first(session: str, tmp_path: Path) -> None:

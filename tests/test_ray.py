@@ -19,7 +19,7 @@ from optimize.executors.cluster import Cluster
 from optimize.trial import Ending, TrialStatus
 from tests.clusters import LocalCluster, local_cluster
 from tests.test_executors import ExecutorContract, outcome_of
-from tests.zoo import children_of, endings, eventually, living, zoo_job
+from tests.zoo import children_of, command_of, endings, eventually, living, zoo_job
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
@@ -165,24 +165,36 @@ def test_a_node_that_joins_is_used_and_one_that_dies_loses_its_trial_but_not_the
     assert any("node-2: gone" in line for line in said)
 
 
+def test_a_cluster_whose_head_dies_is_one_line_and_nothing_goes_on(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of these tests: there is no cluster after it."""
+    monkeypatch.setattr("optimize.executors.ray.HEAD_S", 3.0)
+    with open_executor("ray", (), cluster.place, CORES) as executor:
+        executor.submit(zoo_job("double_fork", number=1))
+        assert eventually(lambda: executor.wait(1.0))
+        for pid in cluster.processes():
+            if command_of(Path(f"/proc/{pid}")).split(b"\0")[0].endswith(b"gcs_server"):
+                os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ExecutorError, match=r"the cluster's head .* has gone: .* Start it again, then the study"):
+            endings(executor)
+    assert eventually(lambda: living(cluster.place) == [])
+
+
 def guardians_in(place: Path) -> list[int]:
     """Those whose temp folder is that node's."""
     return [
         int(process.name)
         for process in Path("/proc").iterdir()
-        if b"optimize.executors.node" in command(process)
+        if b"optimize.executors.node" in command_of(process)
         and f"TMPDIR={place}".encode() in content(process / "environ")
-        and b"optimize.executors.node" in command(Path(f"/proc/{parent_of(int(process.name))}"))
+        and b"optimize.executors.node" in command_of(Path(f"/proc/{parent_of(int(process.name))}"))
     ]
 
 
 def parent_of(pid: int) -> int:
     stat = content(Path(f"/proc/{pid}/stat"))
     return int(stat.rpartition(b")")[2].split()[1]) if stat else 0
-
-
-def command(process: Path) -> bytes:
-    return content(process / "cmdline")
 
 
 def content(path: Path) -> bytes:

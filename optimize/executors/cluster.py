@@ -1,10 +1,11 @@
 """Which nodes of a cluster take part in a study: those with the same Python, torch and data, and one model of device.
 
-Values and decisions only: it talks to no node and knows no Ray, `ray.py` does both.
+Values and decisions: it asks no node anything and knows no Ray, `ray.py` does both.
 """
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from optimize.errors import ExecutorError
 from optimize.executors.node import Facts
 from optimize.jobs.preparation import Preparation
 from optimize.trial import Slot
+
+CONNECT_S = 5.0  # for the cluster's head to accept a connection: Ray itself would try for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,16 @@ def seeming_slots(infos: Iterable[Mapping[str, Any]], cluster: Cluster) -> list[
     if not found:
         raise ExecutorError(nothing_to_offer(cluster))
     return found[: cluster.count]
+
+
+def unreachable(address: str) -> str:
+    """Why nobody accepts a connection there; empty if somebody does."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
 
 
 def misfit(node: str, found: Facts, here: Facts) -> str:

@@ -126,13 +126,13 @@ def run_trial(
     folder = _session_folder(session) / key
     env = own_environment(own) | {name: value for name, value in job.env.items() if name not in own}
     slot = replace(slot, env={**slot.env, **assigned_environment()})
-    alive, guard = _hold(folder.parent), _Guardian()
+    alive, guard = _hold(folder.parent), _take_guardian()
     try:
         guard.send({"job": job_to_json(replace(job, env=env)), "folder": str(folder), "slot": asdict(slot)})
         yield []
         yield from _relay(guard, folder, slot, every_s)
     finally:
-        guard.close()
+        _spare.append(guard) if guard.is_free else guard.close()
         remove_folder(folder)
         alive.close()
         folder.with_suffix(".stop").unlink(missing_ok=True)
@@ -163,11 +163,25 @@ def _relay(guard: _Guardian, folder: Path, slot: Slot, every_s: float) -> Iterat
             bunch, sent = [], time.monotonic()
 
 
+def _take_guardian() -> _Guardian:
+    """The one that the last trial of this process had, if it lives: starting one takes longer than all the rest."""
+    while _spare:
+        guard = _spare.pop()
+        guard.read(0.0)  # it has nothing to say but that it has died, or that it is ready
+        if not guard.is_dead:
+            return guard
+        guard.close()
+    return _Guardian()
+
+
+_spare: list[_Guardian] = []
+
+
 class _Guardian:
     """This side of a guardian, and of the sentinel before it."""
 
     def __init__(self) -> None:
-        self.is_dead, self._rest = False, b""
+        self.is_dead, self.is_free, self._rest = False, True, b""
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-m", "optimize.executors.node"],
             cwd=_ROOT,
@@ -183,7 +197,8 @@ class _Guardian:
 
     def send(self, message: Mapping[str, object]) -> None:
         job = message.get("job")
-        self.number = job["number"] if isinstance(job, dict) else self.number
+        if isinstance(job, dict):
+            self.number, self.is_free = job["number"], False
         line = memoryview(encode(message))
         with contextlib.suppress(BrokenPipeError):  # its death shows at the other pipe
             while line:
@@ -195,7 +210,9 @@ class _Guardian:
         data = os.read(self._reports.fileno(), 1 << 20)
         self.is_dead = not data
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return [decode(line) for line in lines]
+        messages = [decode(line) for line in lines]
+        self.is_free = any("outcome" in message for message in messages)
+        return messages
 
     def close(self) -> None:
         """The end of its stdin tells the guardian to kill and end; the sentinel ends after it."""

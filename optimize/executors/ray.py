@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import signal
-import socket
 import tempfile
 import time
 import uuid
@@ -27,15 +26,16 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
 from optimize.errors import ExecutorError
-from optimize.executors.cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots
+from optimize.executors.cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots, unreachable
 from optimize.executors.node import Facts, Steward, copy_travellers, facts, run_trial
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # how often the cluster is looked at: nodes come and go
-CONNECT_S = 10.0  # for the cluster's head to accept a connection: Ray itself would try for ever
+HEAD_S = 30.0  # without the cluster's head: after a minute Ray would end this process, without a word from us
 ANSWER_S = 120.0  # for every node to say what it has
 BUNCHES_PER_S = 200  # of progress that this thread can take, from all trials together
 UNSTARTED_S = 2.0  # a cancelled trial that waits for a busy node is taken back after this
+GOES_ON = "Start it again, then the study: it goes on where it stopped"
 HINT = "Start one with `ray start --head`, or name one: RAY_ADDRESS=host:6379"
 
 
@@ -73,6 +73,7 @@ class RayExecutor:
 
     def __enter__(self) -> RayExecutor:
         connect()
+        self._head, self._heard = ray.get_runtime_context().gcs_address, time.monotonic()
         self._session = uuid.uuid4().hex
         gpus = 0 if self._cluster.device == "cpu" else self._cluster.gpus_per_trial
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run_trial)
@@ -241,12 +242,23 @@ class RayExecutor:
     def _look(self) -> None:
         """Greet the nodes that have come, drop those that have gone."""
         self._look_at = time.monotonic() + LOOK_S
+        if not self._head_answers():
+            return
         alive = {info["NodeID"]: info for info in _nodes()}
         self._roster.keep(alive)
         for info in alive.values():
             if info["NodeID"] not in self._roster and places(info["Resources"], self._cluster):
                 self._greet(info)
         self._roster.settle()
+
+    def _head_answers(self) -> bool:
+        """Asked by ourselves, since Ray waits for it. What runs goes on, and may end, as long as we have patience."""
+        if why := unreachable(self._head):
+            if time.monotonic() - self._heard < HEAD_S:
+                return False
+            raise ExecutorError(f"executor ray: the cluster's head {self._head} has gone: {why}. {GOES_ON}")
+        self._heard = time.monotonic()
+        return True
 
     def _greet(self, info: dict[str, Any]) -> None:
         session, on = f"{self._session}-{next(self._numbers)}", On(info["NodeID"], soft=False)
@@ -282,13 +294,10 @@ def connect() -> None:
         address = canonicalize_bootstrap_address("auto")
     except (ConnectionError, ValueError):
         address = None
-    host, _, port = (address or "").rpartition(":")
-    if not port.isdigit():
+    if address is None:
         raise ExecutorError(f"executor ray: no cluster is running here. {HINT}")
-    try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except OSError as error:
-        raise ExecutorError(f"executor ray: {address} cannot be reached: {error.strerror or error}. {HINT}") from None
+    if why := unreachable(address):
+        raise ExecutorError(f"executor ray: {address} cannot be reached: {why}. {HINT}")
     on_sigterm, ray_worker._worker_logs_enabled = (
         signal.getsignal(signal.SIGTERM),
         False,
@@ -314,10 +323,7 @@ def _nodes() -> list[dict[str, Any]]:
     try:
         return [info for info in ray.nodes() if info["Alive"]]
     except Exception as error:  # Ray has no one class for it
-        raise ExecutorError(
-            f"executor ray: the cluster does not answer any more: {_one_line(error)}. Start it again, then the study: it "
-            "goes on where it stopped"
-        ) from None
+        raise ExecutorError(f"executor ray: the cluster does not answer: {_one_line(error)}. {GOES_ON}") from None
 
 
 def _cut(trial: _Trial) -> None:
