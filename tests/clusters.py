@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.zoo import eventually
+from tests.zoo import children_of, command_of, eventually
 
 SYSTEM = {
     "RAY_health_check_initial_delay_ms": "1000",
@@ -38,6 +38,7 @@ class LocalCluster:
         # Ray's sockets need a short path
         self._ray = Path(tempfile.mkdtemp(prefix="ray-"))
         self._token = secrets.token_hex(32)
+        self._agents: list[int] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,19 +69,16 @@ class LocalCluster:
         assert started.returncode == 0, started.stdout + started.stderr
         if not self.address:
             self.address = re.findall(r"--address='([^']+)'", started.stdout)[0]
+        self._agents += children_of(self.raylet(folder))
         return folder
 
     def processes(self) -> list[int]:
-        """Of Ray itself, by what they were started with."""
-        of = f"{self._ray}/".encode()
-        found = []
+        """Of Ray itself, by what they were started with; its agents have renamed themselves."""
+        mark = f"RAY_TMPDIR={self._ray}".encode()
+        found = [pid for pid in self._agents if command_of(Path(f"/proc/{pid}")).startswith(b"ray::")]
         for process in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if (
-                    process.name.isdigit()
-                    and of in (process / "cmdline").read_bytes()
-                    and os.getpid() != int(process.name)
-                ):
+                if process.name.isdigit() and mark in (process / "environ").read_bytes():
                     found.append(int(process.name))
         return found
 

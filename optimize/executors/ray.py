@@ -298,10 +298,8 @@ def connect() -> None:
         raise ExecutorError(f"executor ray: no cluster is running here. {HINT}")
     if why := unreachable(address):
         raise ExecutorError(f"executor ray: {address} cannot be reached: {why}. {HINT}")
-    on_sigterm, ray_worker._worker_logs_enabled = (
-        signal.getsignal(signal.SIGTERM),
-        False,
-    )  # it would print into our view
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray_worker._worker_logs_enabled = False  # it would print into our view, whatever log_to_driver says
     with tempfile.TemporaryDirectory(prefix="optimize-travels-") as folder:
         package = str(copy_travellers(Path(folder)))
         try:
