@@ -6,7 +6,6 @@ It is told what happens and draws it; without a terminal only the lines remain. 
 from __future__ import annotations
 
 import time
-from bisect import insort
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
@@ -17,7 +16,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from optimize.budget import Budget, counted
+from optimize.budget import COUNTED, Budget, counted
 from optimize.doubts import baseline_of, doubts
 from optimize.interruption import Wish
 from optimize.tables import changes, duration, trial_line
@@ -39,7 +38,8 @@ class Display(Watch):
         self._slots, self._baseline = slots, baseline
         self._done, self._proof = counted(earlier), baseline_of(earlier)
         self._best = best_record(earlier, metric.direction)
-        self._took = sorted(r.seconds for r in earlier if r.state == "COMPLETE" and r.seconds)
+        took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
+        self._took, self._took_s = len(took), sum(took)
         self._jobs: dict[int, tuple[Job, Slot, float]] = {}
         self._progress: dict[int, Progress] = {}
         self._started, self._ending = time.monotonic(), False
@@ -73,8 +73,8 @@ class Display(Watch):
             self._best is None or self._metric.better(record.value, self._best.value or 0.0)
         ):
             self._best = record
-        if record.state == "COMPLETE" and record.seconds:
-            insort(self._took, record.seconds)
+        if record.state in COUNTED and record.seconds:
+            self._took, self._took_s = self._took + 1, self._took_s + record.seconds
 
     def on_wish(self, wish: Wish, why: str) -> None:
         running = f"trials that run ({len(self._jobs)})"
@@ -106,8 +106,8 @@ class Display(Watch):
         )
 
     def _seconds_left(self, trials: int) -> float | None:
-        took = self._took
-        return trials * took[len(took) // 2] / len(self._slots) if took else None
+        took = self._took_s / self._took if self._took else None  # the mean, since those that are cut are shorter
+        return trials * took / len(self._slots) if took else None
 
     def _row(self, number: int, job: Job, elapsed: float) -> tuple[RenderableType, ...]:
         progress = self._progress.get(number)

@@ -80,12 +80,14 @@ class Loop:
     def _on_event(self, event: Progress | Ending) -> None:
         if isinstance(event, Progress):
             self._proven = True
-            self._study.report(event)
+            hopeless = self._study.report(event)
+            if hopeless:
+                self._executor.cancel(event.number, TrialStatus.HOPELESS, hopeless)
             self._tell_watchers(lambda watch: watch.on_progress(event))
             return
         record = self._study.tell(event.job, event.outcome)
         self._done += counted([record])
-        failed = record.state != "COMPLETE"
+        failed = record.state != "COMPLETE" and record.status != TrialStatus.HOPELESS  # which ran well, and was cut
         self._executor.forget(event.job.number, keep=failed and self._keep_failed)
         self._proven = self._proven or not failed
         self._tell_watchers(lambda watch: watch.on_trial_end(record))

@@ -16,6 +16,7 @@ from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, se
 from optimize.jobs.descendants import end_leftovers
 from optimize.jobs.work_folder import read_outcome, remove_folder
 from optimize.plan import Plan
+from optimize.pruning import Pruner
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
 from optimize.settings import script_environment
 from optimize.sources import FROM, begin, check_source
@@ -58,7 +59,8 @@ def open_study(
             )
         sampler = _sampler(plan, slots)
         artifacts = Artifacts(paths.artifacts, database)
-        study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease)
+        pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
+        study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease, pruner)
         records = read_records(database, study_id)
         _remember(study, records, plan.space)
         sampler.replay(_history(records, plan.space))

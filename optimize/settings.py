@@ -41,6 +41,7 @@ class Settings:
     seed: int = 0
     starts: bool = True  # try the search space's own starts
     start_from: str | None = None  # a study, or a file of results, that a new study begins with
+    pruning: bool = True
     trials: int | None = None  # COMPLETE and PRUNED, the baseline included; None: no limit
     hours: float | None = None
     max_consecutive_failures: int = 5
@@ -153,6 +154,7 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         sampler=table.text("sampler", settings.sampler),
         starts=table.flag("starts", settings.starts),
         executor=table.text("executor", settings.executor),
+        pruning=table.flag("pruning", settings.pruning),
         trials=table.integer("trials", settings.trials),
         hours=table.number("hours", settings.hours),
         max_consecutive_failures=table.integer("max_consecutive_failures", settings.max_consecutive_failures)

@@ -13,6 +13,7 @@ from enum import IntEnum
 from math import isfinite
 from typing import Any, Literal
 
+from optimize.pruning import Pruner
 from optimize.search import Sampler, footprint
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
@@ -22,7 +23,9 @@ from storage import (
     Holder,
     Lease,
     StorageError,
+    Stored,
     TrialRecord,
+    condemned_attrs,
     ending_attrs,
     make_patch,
     origin_attrs,
@@ -31,16 +34,9 @@ from storage import (
 )
 
 STOP = "stop"  # study attribute
-CURVE_PERCENTS = (
-    5,
-    10,
-    20,
-    30,
-    45,
-    60,
-    75,
-    90,
-)  # at most 8: every intermediate value costs a write, and loading time for ever
+# At most 8: every intermediate value costs a write, and loading time for ever. Close together where a cut saves most;
+# at 5 percent the parameters say more than the loss.
+CURVE_PERCENTS = (10, 15, 20, 30, 40, 50, 65, 85)
 
 
 class Again(IntEnum):
@@ -107,16 +103,18 @@ class Study:
 
     def __init__(
         self, database: Database, study_id: int, name: str, space: SearchSpace, sampler: Sampler, artifacts: Artifacts,
-        originals: Mapping[str, str], lease: Lease,
+        originals: Mapping[str, str], lease: Lease, pruner: Pruner | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self._database, self._study_id, self._lease = database, study_id, lease
         self._space, self._sampler, self._artifacts, self._originals = space, sampler, artifacts, originals
+        self._pruner = pruner  # None: nothing is cut
         self._queue: deque[Queued] = deque()
         self._running: dict[int, Queued] = {}
         self._records: dict[int, TrialRecord] = {}
         self._requeued: set[int] = set()  # trials whose parameters have gone back into the queue
-        self._percents: dict[int, int] = {}  # trial number -> last percent reported
+        self._curves: dict[int, dict[int, float]] = {}  # of running trials: percent -> train loss
+        self._condemned: set[int] = set()  # running trials on which there is a verdict
 
     def records(self) -> Sequence[TrialRecord]:
         """Every finished trial, in the order of their numbers."""
@@ -148,18 +146,25 @@ class Study:
         self._running[trial.number] = trial
         return Suggestion(trial.number, dict(trial.params), trial.alone)
 
-    def report(self, progress: Progress) -> None:
-        """Keep the train loss at fixed percents of the budget, which the dashboard draws as a curve."""
+    def report(self, progress: Progress) -> str:
+        """Keep the train loss at fixed percents of the budget, which the dashboard draws as a curve.
+
+        Returns why the trial is hopeless and is to be cut, "" if it may go on.
+        """
         percent = max((p for p in CURVE_PERCENTS if p <= 100 * progress.fraction), default=0)
-        if progress.loss is None or not isfinite(progress.loss) or percent <= self._percents.get(progress.number, 0):
-            return
-        self._percents[progress.number] = percent
+        curve = self._curves.setdefault(progress.number, {})
+        if progress.loss is None or not isfinite(progress.loss) or percent <= max(curve, default=0):
+            return ""
+        curve[percent] = progress.loss
+        trial = self._running[progress.number]
         try:
-            self._database.report(self._running[progress.number].trial_id, percent, progress.loss)
+            self._database.report(trial.trial_id, percent, progress.loss)
+            return self._judge(trial, curve)
         except StorageError:
             found = self._database.find_trial(self._study_id, progress.number)
             if found is not None and not found.state.is_finished():
-                raise  # else a person has told it, in the dashboard: its curve is of no use any more
+                raise
+            return ""  # a person has told it, in the dashboard: its curve is of no use any more
 
     def tell(self, job: Job, outcome: Outcome) -> TrialRecord:
         """Close a trial for good: artifacts on the disk, then queue, attributes and state in one transaction."""
@@ -179,7 +184,8 @@ class Study:
 
         queued = self._lease.write(close, stands=lambda queued: self._stands(trial, queued))
         del self._running[job.number]
-        self._percents.pop(job.number, None)
+        self._curves.pop(job.number, None)
+        self._condemned.discard(job.number)
         if queued is not None:
             self.adopt_queued(queued)
             self._requeued.add(trial.number)
@@ -209,6 +215,10 @@ class Study:
 
     def adopt_finished(self, record: TrialRecord) -> None:
         self._records[record.number] = record
+        if self._pruner is not None and record.value is not None:
+            self._pruner.completed(record.params, record.curve, record.value)
+        elif self._pruner is not None and record.status == TrialStatus.HOPELESS:
+            self._pruner.cut()
 
     def discard(self, record: TrialRecord, why: str) -> None:
         """Close a trial that cannot be told: another program's, or one without its parameters."""
@@ -218,6 +228,17 @@ class Study:
     def adopt_requeue(self, number: int) -> None:
         """The parameters of trial `number` are in the queue already, whatever becomes of the trial itself."""
         self._requeued.add(number)
+
+    def _judge(self, trial: Queued, curve: Mapping[int, float]) -> str:
+        """One verdict a trial, and only on what the sampler proposed: whatever else is queued, somebody wants to know."""
+        if self._pruner is None or trial.kind != "sampler" or trial.number in self._condemned:
+            return ""
+        verdict = self._pruner.judge(trial.number, self._stored(trial.params), curve)
+        if verdict is None:
+            return ""
+        self._condemned.add(trial.number)
+        self._database.set_trial_attrs(trial.trial_id, condemned_attrs(str(verdict)))
+        return "" if verdict.spared else str(verdict)
 
     def _start_queued(self) -> Queued | None:
         while self._queue:
@@ -247,7 +268,7 @@ class Study:
         created = self._database.create_trial(
             self._study_id,
             state=state,
-            params={p.name: p.encode(params[p.name]) for p in self._space.parameters},
+            params=self._stored(params),
             choices={p.name: p.stored_choices for p in self._space.parameters},
             attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of, alone=alone, source=source),
         )
@@ -261,6 +282,9 @@ class Study:
         """Whether a trial stands in the database, although the answer to its commit was lost."""
         found = self._database.find_trial(self._study_id, trial.number)
         return found is not None and found._trial_id == trial.trial_id and state in (None, found.state.name)
+
+    def _stored(self, params: Mapping[str, Value]) -> dict[str, Stored]:
+        return {p.name: p.encode(params[p.name]) for p in self._space.parameters}
 
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
         return trial.number not in self._requeued and trial.attempt < consequence.again
@@ -277,7 +301,7 @@ class Study:
 
     def _remember(self, trial_id: int) -> TrialRecord:
         record = record_of(self._database.trial(trial_id))
-        self._records[record.number] = record
+        self.adopt_finished(record)
         return record
 
 

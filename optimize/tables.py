@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.budget import counted
+from optimize.cuts import count_cuts
 from optimize.doubts import baseline_of, doubts
 from optimize.plan import Plan
 from optimize.settings import Settings
@@ -98,6 +99,18 @@ def study_table(
             style=style,
         )
     return table
+
+
+def pruning_lines(records: Sequence[TrialRecord], metric: Metric) -> list[str]:
+    """What pruning did, in one line; none if it condemned nothing."""
+    cuts = count_cuts(records, metric)
+    if not cuts.cut and not cuts.ran_on:
+        return []
+    line = f"pruning: {cuts.cut} trials cut, about {duration(cuts.saved_s)} saved"
+    if cuts.ran_on:
+        line += f"; {cuts.ran_on} more were condemned and ran on, {cuts.missed} of them into the top quarter"
+        line += f" (so at most {cuts.at_most:.0%} of the condemned belong there, 95 % confidence)"
+    return [line]
 
 
 def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
@@ -207,6 +220,7 @@ def end_report(plan: Plan, reason: str, records: Sequence[TrialRecord]) -> Rende
                 style="dim",
             ),
         ]
+    lines += [Text(f"  {line}", style="dim") for line in pruning_lines(records, metric)]
     done = counted(records)
     goal = settings.trials if settings.trials and done < settings.trials else 2 * done
     more = f" TRIALS={goal}" if settings.trials else ""
@@ -230,6 +244,11 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
         ),
         *(Text(f"{what}: {where}", style="dim") for what, where in _origins(record) if where),
         Text(record.reason, style=_COLOURS[record.state]),
+        *(
+            [Text(f"ran on, though condemned: {record.condemned}")]
+            if record.condemned and record.value is not None
+            else []
+        ),
         _params_table(record, stored.baseline),
         Text(facts, style="dim"),
         *_section("patch", Syntax(texts.get("train.patch", ""), "diff", background_color="default", word_wrap=True)),

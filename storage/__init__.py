@@ -14,7 +14,15 @@ from storage.files import replace_folder, write_bytes, write_text
 from storage.lease import Lease, acquire, holder_of
 from storage.paths import StudyPaths
 from storage.processes import Holder
-from storage.records import TrialRecord, best_record, ending_attrs, origin_attrs, read_records, record_of
+from storage.records import (
+    TrialRecord,
+    best_record,
+    condemned_attrs,
+    ending_attrs,
+    origin_attrs,
+    read_records,
+    record_of,
+)
 from storage.results import changes, frame, number_text, write_results, write_trials
 from storage.tables import Created, Stored
 from storage.text import one_line
@@ -40,6 +48,7 @@ __all__ = [
     "best_record",
     "changes",
     "check_database",
+    "condemned_attrs",
     "copy_files",
     "copy_study",
     "ending_attrs",

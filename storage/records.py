@@ -1,8 +1,8 @@
 """What a trial was, as one value; the writer and the reader of our attributes in Optuna's tables live here together.
 
-A trial carries at most five attributes of ours: `origin` from its birth, and `status`, `reason`, `summary`, `ending`
-from its end. Which status means which state is not decided here. Trials of other programs have none of these, and read
-as well.
+A trial carries at most six attributes of ours: `origin` from its birth, `condemned` if it was found hopeless while it
+ran, and `status`, `reason`, `summary`, `ending` from its end. Which status means which state is not decided here. Trials
+of other programs have none of these, and read as well.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class TrialRecord:
     script: str = ""  # hash of the rendered script
     summary: Mapping[str, float | str] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)  # percent of the budget -> train loss
+    condemned: str = ""  # why it was found hopeless while it ran, whether it was cut or not
 
     @property
     def is_finished(self) -> bool:
@@ -68,6 +69,11 @@ def origin_attrs(
     texts = {"owner": one_line(owner), "source": one_line(source), "taken_from": one_line(taken_from)}
     known = {"kind": kind, "requeue_of": requeue_of, "attempt": attempt, "alone": alone or None, **texts}
     return {"origin": {key: value for key, value in known.items() if value not in (None, "")}}
+
+
+def condemned_attrs(reason: str) -> dict[str, Any]:
+    """What is written when a running trial is found hopeless."""
+    return {"condemned": one_line(reason, _LONGEST_REASON)}
 
 
 def ending_attrs(
@@ -117,6 +123,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         script=_text(ending.get("script")),
         summary=_small(_mapping(trial, "summary")),
         curve=dict(sorted(trial.intermediate_values.items())),
+        condemned=one_line(_text(trial.user_attrs.get("condemned")), _LONGEST_REASON),
     )
 
 

@@ -143,5 +143,6 @@ def driver(tmp_path: Path) -> Driver:
         "runs": tmp_path / "runs",
         "study": "s",
         "sampler": "random",
+        "pruning": False,  # trials end as their test says; test_pruning.py turns it on
     }
     return Driver(tmp_path, load_settings(str(tmp_path / "profile.toml"), "a test", flags, {}))

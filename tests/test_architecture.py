@@ -95,7 +95,9 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.copying": {"optimize.errors", "optimize.stored_study", "storage"},
     "optimize.interruption": set(),
     "optimize.watch": {"optimize.interruption", "optimize.trial", "storage"},
-    "optimize.study": {"optimize.search", "optimize.trial", "search_spaces", "storage"},
+    "optimize.pruning": {"optimize.trial"},
+    "optimize.cuts": {"optimize.trial", "storage"},
+    "optimize.study": {"optimize.pruning", "optimize.search", "optimize.trial", "search_spaces", "storage"},
     "optimize.views": {"optimize.trial", "optimize.watch", "storage"},
     "optimize.doubts": {"storage"},
     "optimize.display": {

@@ -20,6 +20,7 @@ from storage import (
     Database,
     TrialRecord,
     best_record,
+    condemned_attrs,
     ending_attrs,
     open_database,
     origin_attrs,
@@ -62,11 +63,14 @@ def test_a_record_is_what_was_written(database: Database) -> None:
     assert list(record.curve) == [25, 75]
 
 
-def test_a_trial_carries_at_most_five_attributes(database: Database) -> None:
-    run_trial(
-        database, "COMPLETE", 1.0, status="complete", reason="r", seconds=1.0, slot="s", script="x", summary={"a": 1}
-    )
-    assert len(database.trials(1)[0].user_attrs) == 5
+def test_a_trial_carries_five_attributes_and_a_sixth_if_it_was_condemned(database: Database) -> None:
+    ending = {"status": "complete", "reason": "r", "seconds": 1.0, "slot": "s", "script": "x", "summary": {"a": 1}}
+    run_trial(database, "COMPLETE", 1.0, **ending)
+    condemned = database.create_trial(1, state="RUNNING", params=PARAMS, choices=CHOICES, attrs=origin_attrs("sampler"))
+    database.set_trial_attrs(condemned.trial_id, condemned_attrs("train loss 9\nis hopeless"))
+    database.finish_trial(condemned.trial_id, "COMPLETE", 1.0, attrs=ending_attrs(**ending))
+    assert [len(trial.user_attrs) for trial in database.trials(1)] == [5, 6]
+    assert [record.condemned for record in read_records(database, 1)] == ["", "train loss 9 is hopeless"]
 
 
 def test_times_are_aware_and_utc(database: Database) -> None:

@@ -26,6 +26,16 @@ def test_a_flag_wins_over_the_profile_and_the_profile_over_the_default(tmp_path:
     assert settings.origins["profile"] == "asked for"
 
 
+def test_pruning_is_on_unless_the_profile_or_a_flag_says_no(tmp_path: Path) -> None:
+    off = profile(tmp_path, "pruning = false\n")
+    assert load_settings("cpu", "", {}, {}).pruning
+    assert not load_settings("cpu", "", {"pruning": False}, {}).pruning
+    assert not load_settings(off, "", {}, {}).pruning
+    assert load_settings(off, "", {"pruning": True}, {}).pruning
+    with pytest.raises(SettingsError, match="pruning"):
+        load_settings(profile(tmp_path, "pruning = 'no'\n"), "", {}, {})
+
+
 def test_the_study_is_named_after_workload_and_profile() -> None:
     assert load_settings("cpu", "", {}, {}).study == "gpt-cpu"
     assert load_settings("cpu", "", {"workload": "../autoresearch/"}, {}).study == "autoresearch-cpu"

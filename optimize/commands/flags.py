@@ -43,6 +43,9 @@ def _plan_flags(
     starts: Annotated[
         bool | None, typer.Option("--starts/--no-starts", help="Try the search space's starts first. Default: yes.")
     ] = None,
+    pruning: Annotated[
+        bool | None, typer.Option("--pruning/--no-pruning", help="Cut trials whose learning curve is hopeless.")
+    ] = None,
     executor: Annotated[str | None, typer.Option(help="Where trials run: local, or ray, a cluster.")] = None,
     slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,

@@ -9,6 +9,8 @@ import typer
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
 from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all
 
+RECENT = 1_000  # trials that tell what pruning did: a look at a study does not read all of a large one
+
 
 def status(
     study: StudyFlag = None,
@@ -21,7 +23,7 @@ def status(
     Example: optimize status --study gpt-cpu --last 50
     """
     from optimize.stored_study import find_study, overview
-    from optimize.tables import overview_table, study_table
+    from optimize.tables import overview_table, pruning_lines, study_table
 
     with opened_database(storage, runs) as database:
         if study is None and len(database.study_names()) != 1:
@@ -29,6 +31,8 @@ def status(
             return
         stored = find_study(database, study, runs)
         open_console().print(study_table(stored.latest(last), stored.best(), stored.metric, stored.baseline))
+        for line in pruning_lines(stored.latest(RECENT), stored.metric):
+            open_console().print(line, soft_wrap=True)
 
 
 def show(

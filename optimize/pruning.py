@@ -1,0 +1,179 @@
+"""When a running trial is hopeless: its train loss at a fixed percent of the budget, against finished trials at that percent.
+
+It is told what finished and asked about what runs. It stops nothing and stores nothing: `study.py` keeps its verdicts, the
+loop acts on them. What a study says of its cuts afterwards is in `cuts.py`.
+
+The final value is predicted by a straight line in the loss, corrected by the parameters (a ridge regression): two trials
+with the same loss half way do not end alike if one has a long warmdown behind it, and the parameters say so without
+anybody naming them. How wrong such predictions are is measured, not assumed: each finished trial is predicted by the
+others, at every percent afresh, so a percent that says little condemns nobody. And one bad moment is not enough: late
+bloomers exist, so a trial must be hopeless at two percents in a row.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimize.trial import Metric
+
+Array = NDArray[np.float64]
+Params = Mapping[str, Hashable]
+
+FINISHED = 16  # complete trials at a percent before anything is condemned there
+TOP = 0.25  # what must not be lost
+CAUTION = 1.64  # standard errors by which the top quarter is taken larger than it looks: it is known from few trials
+SURPRISE = (
+    0.01  # share of the good trials' prediction errors that may be larger than the margin: the largest, below 100
+)
+DEVIATIONS = 2.0  # root mean square errors that the margin has at least: the largest of few errors is not large yet
+SPARED = 0.07  # share of the condemned that run on, to show how often the verdict is wrong
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # on what the parameters explain; the one that predicts best is taken
+FAR = 3.0  # half spreads beyond the median where bad is bad: one loss of 40 must not bend the line for all others
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a trial is hopeless, in the metric's own numbers."""
+
+    metric: Metric
+    percent: int
+    loss: float
+    expected: float
+    margin: float  # the prediction was never wrong by more, or almost never
+    bound: float  # where the top quarter ends
+    spared: bool  # it may run on all the same
+
+    def __str__(self) -> str:
+        side = "below" if self.metric.direction == "minimize" else "above"
+        return (
+            f"train loss {self.loss:.3f} at {self.percent} %: expected {self.metric.name} {self.expected:.3f} "
+            f"+- {self.margin:.3f}, the top quarter is {side} {self.bound:.3f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    params: Params
+    curve: Mapping[int, float]
+    value: float  # the smaller the better
+
+
+class Pruner:
+    """One study's. The same seed and trials give the same verdicts, also after a restart."""
+
+    def __init__(self, metric: Metric, seed: int) -> None:
+        self._metric, self._seed = metric, seed
+        self._sign = 1.0 if metric.direction == "minimize" else -1.0
+        self._finished: list[_Finished] = []
+        self._cut = 0
+
+    def completed(self, params: Params, curve: Mapping[int, float], value: float) -> None:
+        """A trial ran to its end."""
+        self._finished.append(_Finished(dict(params), dict(curve), self._sign * value))
+
+    def cut(self) -> None:
+        """A trial ended as hopeless. Its value is not known and never made up; it counts as none of the top quarter."""
+        self._cut += 1
+
+    def judge(self, number: int, params: Params, curve: Mapping[int, float]) -> Verdict | None:
+        """The verdict on a running trial, by its curve so far; None if there is hope, or too little to tell."""
+        *_, before, now = (None, None, *sorted(curve))
+        if before is None or now is None or self._look(number, params, before, curve[before]) is None:
+            return None
+        return self._look(number, params, now, curve[now])
+
+    def _look(self, number: int, params: Params, percent: int, loss: float) -> Verdict | None:
+        bound = self._bound()
+        comparable = [t for t in self._finished if percent in t.curve and t.params.keys() == params.keys()]
+        if bound is None or len(comparable) < FINISHED:
+            return None
+        losses = np.array([t.curve[percent] for t in comparable])
+        values = np.array([t.value for t in comparable])
+        good = values <= max(bound, float(np.median(values)))
+        if loss <= np.median(losses[good]) or np.ptp(losses) == 0:
+            return None  # its curve has nothing to do with it
+        columns = _columns([*(t.params for t in comparable), params])
+        expected, margin = _predict(np.append(losses, loss), columns, values, good)
+        if not expected - margin > bound:
+            return None
+        spared = random.Random(f"{self._seed} spares {number}").random() < SPARED
+        shown = (self._sign * expected, margin, self._sign * bound)
+        return Verdict(self._metric, percent, loss, *shown, spared)
+
+    def _bound(self) -> float | None:
+        """The worst value that may be in the top quarter; None while that may be anyone's.
+
+        Cut trials are counted: a quarter of those that were left to finish would be ever stricter, and feed on itself.
+        """
+        trials = len(self._finished) + self._cut
+        rank = math.ceil(TOP * trials + CAUTION * math.sqrt(TOP * (1 - TOP) * trials))
+        ranked = sorted(trial.value for trial in self._finished)
+        return ranked[rank - 1] if 0 < rank < len(ranked) else None
+
+
+def _predict(losses: Array, columns: Array, values: Array, good: NDArray[np.bool_]) -> tuple[float, float]:
+    """The last one's expected value, and by how much expectations of good trials were too bad at most."""
+    line = _scaled(losses)
+    matrix = np.column_stack([np.ones_like(line), line, line**2, *_centred(columns).T])
+    known, asked, wanted = matrix[:-1], matrix[-1], _capped(values)
+    fits = [_fit(known, asked, wanted, penalty) for penalty in PENALTIES]
+    _, expected, errors, reach = min(fits, key=lambda fit: fit[0])
+    surprises = np.sort(errors[good])[::-1]
+    largest = float(surprises[int(SURPRISE * len(surprises))])
+    usual = math.sqrt(float(np.mean(errors[good] ** 2)))
+    return expected, reach * max(largest, DEVIATIONS * usual)
+
+
+def _fit(known: Array, asked: Array, wanted: Array, penalty: float) -> tuple[float, float, Array, float]:
+    """A ridge regression in which a constant and the loss are free.
+
+    Returns its mean squared error when each is predicted by the others; what it expects of `asked`; the errors of those
+    predictions in units of the noise; and that of `asked` in the same units (both grow away from what is known).
+    """
+    ridge = np.full(known.shape[1], penalty)
+    ridge[:2] = 1e-9
+    inverse = np.linalg.inv(known.T @ known + np.diag(ridge))
+    weights = inverse @ known.T @ wanted
+    left = np.maximum(1 - np.einsum("ij,jk,ik->i", known, inverse, known), 1e-3)
+    errors = known @ weights - wanted
+    squared = float(np.mean((errors / left) ** 2))
+    return squared, float(asked @ weights), errors / np.sqrt(left), math.sqrt(1 + asked @ inverse @ asked)
+
+
+def _columns(params: Sequence[Params]) -> Array:
+    """Parameters as numbers: the rank of its value among those tried, or for what has no order one column a value."""
+    columns = []
+    for name in params[0]:
+        values = [each[name] for each in params]
+        if all(isinstance(value, int | float) for value in values):
+            ranks = {value: rank for rank, value in enumerate(sorted(set(values)))}  # type: ignore[type-var]
+            columns.append([float(ranks[value]) for value in values])
+        else:
+            columns += [[float(value == choice) for value in values] for choice in sorted(set(values), key=repr)[1:]]
+    return np.array(columns).reshape(len(columns), len(params)).T
+
+
+def _centred(columns: Array) -> Array:
+    return np.asarray((columns - columns.mean(axis=0)) / (columns.std(axis=0) + 1e-9))
+
+
+def _scaled(losses: Array) -> Array:
+    middle, half = _spread(losses[:-1])
+    return np.asarray(np.clip((losses - middle) / half, -FAR, FAR))
+
+
+def _capped(values: Array) -> Array:
+    middle, half = _spread(values)
+    return np.minimum(values, middle + FAR * half)
+
+
+def _spread(numbers: Array) -> tuple[float, float]:
+    """The median, and how far the best tenth is from it."""
+    middle = float(np.median(numbers))
+    return middle, max(middle - float(np.quantile(numbers, 0.1)), 1e-9)
