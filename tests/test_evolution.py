@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
+from optimize.search import open_sampler
 from optimize.search.evolution import SMALLEST_SIGMA, Array, Strategy, predict
+from optimize.trial import Value
+from search_spaces import Parameter, SearchSpace
 
 
 def ellipsoid(x: Array) -> float:
@@ -48,3 +53,24 @@ def test_bad_trials_share_the_worst_rank_and_do_not_flatten_the_others() -> None
     scores = predict((1.0, 2.0, float("inf"), float("inf")), known, known)
     assert scores[2] == pytest.approx(scores[3], abs=0.05)
     assert scores[1] - scores[0] > 0.2
+
+
+def test_a_place_that_only_two_parameters_together_lead_out_of_is_left_at_times() -> None:
+    space = SearchSpace("trap", "trap.toml", tuple(Parameter(f"X{i}", (1, 2, 3, 4, 5)) for i in range(8)))
+
+    def value(params: Mapping[str, Value]) -> float:
+        x = [int(str(params[name])) for name in space.names]
+        rest = sum(abs(each - 3) for each in x[2:]) / 10
+        out = x[0] <= 2 and x[1] <= 2
+        return rest if out else 5 + rest + 0.1 * (x[0] <= 3) + 0.1 * (x[1] <= 3)
+
+    def best(seed: int) -> float:
+        sampler, found = open_sampler("auto", space, {}, seed=seed), []
+        for number in range(80):
+            params = dict.fromkeys(space.names, 5) if number == 0 else sampler.propose()
+            sampler.started(number, params)
+            found.append(value(params))
+            sampler.finished(number, "COMPLETE", found[-1])
+        return min(found)
+
+    assert sum(best(seed) < 5 for seed in range(5)) >= 2
