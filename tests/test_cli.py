@@ -156,7 +156,8 @@ def test_sigterm_cancels_and_queues_what_was_running(driver: Driver) -> None:
     train = driver.folder / "workload" / "train.py"
     train.write_text(train.read_text().replace("time.sleep(5)", "time.sleep(0 if X == 4 and Y == 0.5 else 5)"))
     process = start(driver)
-    time.sleep(1)
+    while not states(driver)["RUNNING"]:
+        time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert "stopped by SIGTERM" in out
