@@ -8,6 +8,10 @@ with the same loss half way do not end alike if one has a long warmdown behind i
 anybody naming them. How wrong such predictions are is measured, not assumed: each finished trial is predicted by the
 others, at every percent afresh, so a percent that says little condemns nobody. And one bad moment is not enough: late
 bloomers exist, so a trial must be hopeless at two percents in a row.
+
+Measured on 261 recorded trials, random's and auto's in random orders, by `benchmarks/pruning.py`: 35 % of the training
+saved, none of the top quarter cut. If one percent were enough, 40 % and 0.5 %; its --variants has more. Where a good sampler
+proposes, little is hopeless: of `auto`'s own trials, in their order, 3 % are saved.
 """
 
 from __future__ import annotations
@@ -26,12 +30,16 @@ Array = NDArray[np.float64]
 Params = Mapping[str, Hashable]
 
 FINISHED = 16  # complete trials at a percent before anything is condemned there
+NEAREST = (
+    60  # finished trials that one is compared with: those of the most similar loss. What others do teaches nothing here
+)
 TOP = 0.25  # what must not be lost
 CAUTION = 1.64  # standard errors by which the top quarter is taken larger than it looks: it is known from few trials
 SURPRISE = (
     0.01  # share of the good trials' prediction errors that may be larger than the margin: the largest, below 100
 )
 DEVIATIONS = 2.0  # root mean square errors that the margin has at least: the largest of few errors is not large yet
+IN_A_ROW = 2  # percents at which a trial must be hopeless
 SPARED = 0.07  # share of the condemned that run on, to show how often the verdict is wrong
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # on what the parameters explain; the one that predicts best is taken
 FAR = 3.0  # half spreads beyond the median where bad is bad: one loss of 40 must not bend the line for all others
@@ -83,16 +91,17 @@ class Pruner:
 
     def judge(self, number: int, params: Params, curve: Mapping[int, float]) -> Verdict | None:
         """The verdict on a running trial, by its curve so far; None if there is hope, or too little to tell."""
-        *_, before, now = (None, None, *sorted(curve))
-        if before is None or now is None or self._look(number, params, before, curve[before]) is None:
-            return None
-        return self._look(number, params, now, curve[now])
+        latest = sorted(curve)[-IN_A_ROW:]
+        looks = [self._look(number, params, percent, curve[percent]) for percent in latest]
+        return looks[-1] if len(looks) == IN_A_ROW and all(looks) else None
 
     def _look(self, number: int, params: Params, percent: int, loss: float) -> Verdict | None:
         bound = self._bound()
         comparable = [t for t in self._finished if percent in t.curve and t.params.keys() == params.keys()]
         if bound is None or len(comparable) < FINISHED:
             return None
+        comparable.sort(key=lambda trial: (abs(trial.curve[percent] - loss), trial.curve[percent], trial.value))
+        del comparable[NEAREST:]
         losses = np.array([t.curve[percent] for t in comparable])
         values = np.array([t.value for t in comparable])
         good = values <= max(bound, float(np.median(values)))
