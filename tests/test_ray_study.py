@@ -88,7 +88,7 @@ trials = 6
 device = "cuda"
 [constants]
 DATA_SOURCE = "~/texts"
-FLOP_BUDGET = 20_000_000_000
+FLOP_BUDGET = 200_000_000_000  # a second: long enough to be killed in
 VOCAB_SIZE = 320
 MAX_SEQ_LEN = 32
 EVAL_TOKENS = 1990
