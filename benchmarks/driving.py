@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimize.settings import leave_cores_to_trials
+from optimize.executors.slots import keep_to_one_thread
 
-leave_cores_to_trials()  # as `optimize run` does, before anything imports numpy; so this module is imported first
+keep_to_one_thread()  # as `optimize run` does, before anything imports numpy; so this module is imported first
 
 from rich.console import Console
 
