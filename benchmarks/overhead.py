@@ -106,7 +106,7 @@ class Turns(Watch):
         self._others, self._since, self._due = others, 0.0, False
         self.seconds: list[float] = []
 
-    def on_start(self, job: Job) -> None:
+    def on_start(self, job: Job, slot: Slot) -> None:
         self._since = self._since or time.perf_counter()
 
     def on_trial_end(self, record: TrialRecord) -> None:
@@ -128,7 +128,7 @@ class Clock(Watch):
     def __init__(self) -> None:
         self.first = self.last = 0.0
 
-    def on_start(self, job: Job) -> None:
+    def on_start(self, job: Job, slot: Slot) -> None:
         self.first = self.first or time.perf_counter()
 
     def on_trial_end(self, record: TrialRecord) -> None:
