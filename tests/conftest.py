@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from optimize.budget import Budget
 from optimize.executors.inline import InlineExecutor
@@ -24,6 +25,10 @@ from storage import Database, StudyPaths, open_database
 from tests.databases import empty_database
 
 pytest_plugins = ["tests.gpt", "tests.postgres"]
+
+# No test depends on speed: a busy machine draws examples slowly, and that is no failure.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # Ten lines that look like a training script from outside: constants, progress, a summary.
 SCRIPT = """\
