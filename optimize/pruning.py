@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_left, insort
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,12 +77,18 @@ class Pruner:
     def __init__(self, metric: Metric, seed: int) -> None:
         self._metric, self._seed = metric, seed
         self._sign = 1.0 if metric.direction == "minimize" else -1.0
-        self._finished: list[_Finished] = []
+        # kept sorted, so that a verdict among thousands of trials costs what it does among sixty
+        self._values: list[float] = []
+        self._at: dict[tuple[frozenset[str], int], list[tuple[float, float, int, _Finished]]] = {}
         self._cut = 0
 
     def completed(self, params: Params, curve: Mapping[int, float], value: float) -> None:
         """A trial ran to its end."""
-        self._finished.append(_Finished(dict(params), dict(curve), self._sign * value))
+        trial = _Finished(dict(params), dict(curve), self._sign * value)
+        insort(self._values, trial.value)
+        for percent, loss in curve.items():
+            known = self._at.setdefault((frozenset(params), percent), [])
+            insort(known, (loss, trial.value, len(self._values), trial))
 
     def cut(self) -> None:
         """A trial ended as hopeless. Its value is not known and never made up; it counts as none of the top quarter."""
@@ -95,11 +102,13 @@ class Pruner:
 
     def _look(self, number: int, params: Params, percent: int, loss: float) -> Verdict | None:
         bound = self._bound()
-        comparable = [t for t in self._finished if percent in t.curve and t.params.keys() == params.keys()]
-        if bound is None or len(comparable) < FINISHED:
+        known = self._at.get((frozenset(params), percent), [])
+        if bound is None or len(known) < FINISHED:
             return None
-        comparable.sort(key=lambda trial: (abs(trial.curve[percent] - loss), trial.curve[percent], trial.value))
-        del comparable[NEAREST:]
+        here = bisect_left(known, loss, key=lambda each: each[0])
+        around = [trial for *_, trial in known[max(here - NEAREST, 0) : here + NEAREST]]
+        around.sort(key=lambda trial: (abs(trial.curve[percent] - loss), trial.curve[percent], trial.value))
+        comparable = around[:NEAREST]
         losses = np.array([t.curve[percent] for t in comparable])
         values = np.array([t.value for t in comparable])
         good = values <= max(bound, float(np.median(values)))
@@ -118,10 +127,9 @@ class Pruner:
 
         Cut trials are counted: a quarter of those that were left to finish would be ever stricter, and feed on itself.
         """
-        trials = len(self._finished) + self._cut
+        trials = len(self._values) + self._cut
         rank = math.ceil(TOP * trials + CAUTION * math.sqrt(TOP * (1 - TOP) * trials))
-        ranked = sorted(trial.value for trial in self._finished)
-        return ranked[rank - 1] if 0 < rank < len(ranked) else None
+        return self._values[rank - 1] if 0 < rank < len(self._values) else None
 
 
 def _predict(losses: Array, columns: Array, values: Array, good: NDArray[np.bool_]) -> tuple[float, float]:
