@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -290,12 +289,6 @@ class Database:
         query = sqlalchemy.select(state, sqlalchemy.func.count()).where(tables.TRIALS.c.study_id == study_id)
         found = {each.name: count for each, count in self.rows(query.group_by(state))}
         return {each.name: found.get(each.name, 0) for each in TrialState}
-
-    def last_finish(self, study_id: int) -> datetime | None:
-        """When the newest result came; a view that is older is out of date."""
-        newest = sqlalchemy.func.max(tables.TRIALS.c.datetime_complete)
-        ((moment,),) = self.rows(sqlalchemy.select(newest).where(tables.TRIALS.c.study_id == study_id))
-        return None if moment is None else moment.replace(tzinfo=UTC)
 
     def system_attrs(self, trial_id: int) -> dict[str, Any]:
         """What Optuna and its friends keep of a trial, artifacts' metadata among it, in the order of writing."""

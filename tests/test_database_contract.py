@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -221,13 +221,6 @@ class StorageContract:
         assert (found._trial_id, found.params, found.user_attrs) == (trial_id, PARAMS, {"origin": {"kind": "start"}})
         assert database.find_trial(study_id, 1) is None
         assert database.trial(trial_id) == found
-
-    def test_the_newest_result_has_a_time_in_utc(self, database: Database, study_id: int) -> None:
-        assert database.last_finish(study_id) is None
-        database.finish_trial(new_trial(database, study_id), "FAIL")
-        moment = database.last_finish(study_id)
-        assert moment is not None
-        assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
 
     def test_the_clock_is_that_of_the_world(self, database: Database) -> None:
         assert database.now() == pytest.approx(time.time(), abs=60)
