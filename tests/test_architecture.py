@@ -92,6 +92,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "optimize.migrate": {"optimize.errors", "optimize.fingerprint", "optimize.plan", "optimize.taking", "storage"},
     "optimize.budget": {"storage"},
+    "optimize.verdict": set(),
     "optimize.copying": {"optimize.errors", "optimize.stored_study", "storage"},
     "optimize.interruption": set(),
     "optimize.watch": {"optimize.interruption", "optimize.trial", "storage"},
