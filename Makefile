@@ -16,7 +16,7 @@ FLAGS = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(c
 TRUSTED = $(if $(TRUST),--trust)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prepare optimize dashboard status show export check stop test test-fast lint clean
+.PHONY: help setup prepare optimize confirm dashboard status show export check stop test test-fast lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -27,7 +27,10 @@ prepare: $(INSTALLED)  ## prepare the profile's data and stop there
 	@$(BIN)/optimize prepare $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(TRUSTED)
 
 optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= ... (README)
-	@$(BIN)/optimize run $(FLAGS) $(TRUSTED)
+	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(call flag,CONFIRM,confirm)
+
+confirm: $(INSTALLED)  ## are the winners real? Trains them again with other seeds: STUDY= FINALISTS= SEEDS= SCALE=
+	@$(BIN)/optimize confirm $(FLAGS) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale)
 
 dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
 	@$(BIN)/optimize dashboard --port $(PORT) $(call flag,STORAGE,storage)

@@ -30,6 +30,8 @@ FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave
 class Display(Watch):
     """Lines for ended trials and, on a terminal, a live view of the slots below them."""
 
+    ranks = True  # whether one of the trials is the best
+
     def __init__(
         self, console: Console, study: str, metric: Metric, budget: Budget, slots: Sequence[Slot], baseline: Mapping[str, Value],
         earlier: Sequence[TrialRecord],
@@ -37,7 +39,7 @@ class Display(Watch):
         self._console, self._study, self._metric, self._budget = console, study, metric, budget
         self._slots, self._baseline = slots, baseline
         self._done, self._proof = counted(earlier), baseline_of(earlier)
-        self._best = best_record(earlier, metric.direction)
+        self._best = best_record(earlier, metric.direction) if self.ranks else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
         self._jobs: dict[int, tuple[Job, Slot, float]] = {}
@@ -64,17 +66,23 @@ class Display(Watch):
         self._progress.pop(record.number, None)
         self._done += counted([record])
         self._proof = self._proof or baseline_of([record])
-        line = trial_line(record, self._best, self._metric, self._baseline, doubts(record, self._proof))
+        line = self.line(record)
         if self._console.is_terminal:
             self._console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
         else:
             self._console.print(line, soft_wrap=True, highlight=False)
-        if record.value is not None and (
-            self._best is None or self._metric.better(record.value, self._best.value or 0.0)
+        if (
+            self.ranks
+            and record.value is not None
+            and (self._best is None or self._metric.better(record.value, self._best.value or 0.0))
         ):
             self._best = record
         if record.state in COUNTED and record.seconds:
             self._took, self._took_s = self._took + 1, self._took_s + record.seconds
+
+    def line(self, record: TrialRecord) -> Text:
+        """An ended trial."""
+        return trial_line(record, self._best, self._metric, self._baseline, doubts(record, self._proof))
 
     def on_wish(self, wish: Wish, why: str) -> None:
         running = f"trials that run ({len(self._jobs)})"

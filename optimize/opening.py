@@ -39,11 +39,12 @@ from storage import (
 @contextmanager
 def open_study(
     database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None],
-    slots: Sequence[Slot] = (),
+    slots: Sequence[Slot] = (), sampler: Sampler | None = None,
 ) -> Iterator[Study]:  # fmt: skip
     """The study, created or reopened, with this process as its only driver.
 
     `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell how much memory a trial has.
+    `sampler` is the plan's if none is given.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
     name = plan.settings.study
@@ -57,7 +58,7 @@ def open_study(
             say(
                 f"study {name}: taken over from process {lease.taken_from.pid} on {lease.taken_from.host}, which has died"
             )
-        sampler = _sampler(plan, slots)
+        sampler = sampler or _sampler(plan, slots)
         artifacts = Artifacts(paths.artifacts, database)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease, pruner)

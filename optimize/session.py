@@ -24,16 +24,19 @@ from optimize.plan import Plan
 from optimize.settings import ENV_PASS, Settings, script_environment
 from optimize.sources import look_up
 from optimize.trial import Job, Slot, Suggestion
+from optimize.verdict import Verdict
 from optimize.views import Views
 from storage import Artifacts, StudyPaths, TrialRecord, open_database, write_text
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the call ended: why, and every finished trial."""
+    """How the call ended: why, every finished trial, and what an earlier confirmation came to."""
 
     reason: str
     records: Sequence[TrialRecord]
+    verdict: Verdict | None = None
+    stopped: bool = False  # somebody wished it; else its budget was spent
 
 
 def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None]) -> Ended:
@@ -55,7 +58,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
         if known := study.known_of_memory():
             say(known)
         write_text(paths.settings_json, as_json(settings))
-        views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say)
+        verdict = study.verdict()
+        views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say, verdict)
         stack.callback(views.write)
         budget = Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
         display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records())
@@ -66,7 +70,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
 
         executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
         loop = Loop(study, executor, prepare, budget, (display, views), interruption, settings.keep_failed)
-        return Ended(loop.run(), study.records())
+        return Ended(loop.run(), study.records(), verdict, interruption.wish() is not Wish.GO_ON)
 
 
 def prepare_data(plan: Plan, say: Callable[[str], None]) -> str:

@@ -12,16 +12,18 @@ from pathlib import Path
 
 from optimize.errors import StudyError
 from optimize.fingerprint import BASELINE
+from optimize.standing import standing
 from optimize.study import request_stop
 from optimize.trial import Metric
+from optimize.verdict import Verdict, verdict_of
 from optimize.views import write_best_folder, write_tables
 from storage import (
     Artifacts,
     Database,
     StudyPaths,
     TrialRecord,
-    best_record,
     holder_of,
+    parent_of,
     read_records,
     record_of,
     replace_folder,
@@ -58,9 +60,15 @@ class StoredStudy:
         return [record_of(trial) for trial in self.database.latest_trials(self.study_id, count)]
 
     def best(self) -> TrialRecord | None:
-        """The best trial; no other is read."""
+        """The trial with the best value; no other is read. Replicates have no best one."""
+        if parent_of(self.name):
+            return None
         best = self.database.best_trial(self.study_id)
         return record_of(best) if best else None
+
+    def verdict(self) -> Verdict | None:
+        """What the last confirmation came to."""
+        return verdict_of(self.database.study_attrs(self.study_id))
 
     def record(self, number: int) -> TrialRecord:
         """Raises StudyError if there is no such trial."""
@@ -82,7 +90,7 @@ class StoredStudy:
         """Write the tables and best/ again; returns what was written."""
         self.paths.create()
         records = self.records()
-        best = best_record(records, self.metric.direction)
+        best = None if parent_of(self.name) else standing(records, self.metric.direction, self.verdict())
         tables = write_tables(self.paths, records, self.metric)
         return [*tables, *([write_best_folder(self.paths, best, self.metric, self._artifacts())] if best else [])]
 
@@ -105,11 +113,15 @@ class StoredStudy:
 
     def delete(self) -> str:
         """Trials, artifacts and files; returns what had to stay. Raises StudyError while somebody drives the study."""
-        holder = holder_of(self.database, self.study_id)
-        if holder is not None:
-            raise StudyError(f"study {self.name}: process {holder.pid} on {holder.host} works on it. Stop it first.")
+        children = [name for name in self.database.study_names() if parent_of(name) == self.name]
+        for name in (*children, self.name):
+            study_id = self.database.find_study(name)
+            holder = holder_of(self.database, study_id) if study_id is not None else None
+            if holder is not None:
+                raise StudyError(f"study {name}: process {holder.pid} on {holder.host} works on it. Stop it first.")
         artifacts = self._artifacts()
-        artifacts.delete_study(self.name)
+        for name in (*children, self.name):
+            artifacts.delete_study(name)
         shutil.rmtree(self.paths.folder, ignore_errors=True)
         others = ", ".join(artifacts.other_users())
         return f", but for the files in {artifacts.folder}, which {others} may need" if others else ""
@@ -119,8 +131,8 @@ class StoredStudy:
 
 
 def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
-    """The named study, or the only one there is. Raises StudyError naming those there are."""
-    names = database.study_names()
+    """The named study, or the only one there is, replicates aside. Raises StudyError naming those there are."""
+    names = main_studies(database)
     if name is None and len(names) == 1:
         name = names[0]
     study_id = database.find_study(name) if name is not None else None
@@ -136,10 +148,15 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
     )
 
 
+def main_studies(database: Database) -> list[str]:
+    """All studies but those that hold another one's replicates."""
+    return [name for name in database.study_names() if not parent_of(name)]
+
+
 def overview(database: Database) -> list[Overview]:
-    """All studies, a line each."""
+    """All studies, a line each; replicates are not among them."""
     lines = []
-    for name in sorted(database.study_names()):
+    for name in sorted(main_studies(database)):
         study_id = database.find_study(name)
         assert study_id is not None
         best, holder = database.best_trial(study_id), holder_of(database, study_id)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from optimize.pruning import Pruner
 from optimize.search import Sampler, footprint
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
+from optimize.verdict import Verdict, verdict_of
 from search_spaces import SearchSpace
 from storage import (
     Artifacts,
@@ -98,6 +99,12 @@ def request_stop(database: Database, study_id: int, holder: Holder, how: str) ->
     database.set_study_attr(study_id, STOP, {"holder": holder.to_text(), "how": how})
 
 
+def stop_request(database: Database, study_id: int, holder: Holder) -> str:
+    """How somebody has asked this driver of the study to stop, "" if nobody has."""
+    wish = database.study_attrs(study_id).get(STOP, {})
+    return str(wish.get("how", "")) if wish.get("holder") == holder.to_text() else ""
+
+
 class Study:
     """The driver's handle. `open_study` in `opening.py` makes one; one thread uses it."""
 
@@ -127,15 +134,27 @@ class Study:
     def has_queued(self, kind: str | None = None) -> bool:
         return any(kind in (None, trial.kind) for trial in self._queue)
 
+    def queued(self) -> Sequence[Queued]:
+        """What waits, the next one first."""
+        return tuple(self._queue)
+
+    def withdraw(self, trial: Queued, why: str) -> None:
+        """Close a queued trial that nobody wants any more."""
+        self._queue.remove(trial)
+        self._database.finish_trial(trial.trial_id, "FAIL", attrs=ending_attrs(TrialStatus.CANCELLED, reason=why))
+        self._remember(trial.trial_id)
+
+    def verdict(self) -> Verdict | None:
+        """What the last confirmation came to."""
+        return verdict_of(self._database.study_attrs(self._study_id))
+
     def known_of_memory(self) -> str:
         """What the trials have shown of the device's memory, in a line; "" if nothing."""
         return self._sampler.known_of_memory()
 
     def stop_request(self) -> str:
         """How somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
-        wish = self._database.study_attrs(self._study_id).get(STOP, {})
-        mine = wish.get("holder") == self._lease.holder.to_text()
-        return str(wish.get("how", "")) if mine else ""
+        return stop_request(self._database, self._study_id, self._lease.holder)
 
     def ask(self) -> Suggestion:
         """What to try next: queued parameters first, then the sampler's. Raises SpaceExhausted.

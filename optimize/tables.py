@@ -19,9 +19,11 @@ from optimize.cuts import count_cuts
 from optimize.doubts import baseline_of, doubts
 from optimize.plan import Plan
 from optimize.settings import Settings
+from optimize.standing import standing
 from optimize.stored_study import Overview, StoredStudy
 from optimize.trial import Metric, Slot
-from storage import TrialRecord, best_record
+from optimize.verdict import Verdict
+from storage import TrialRecord
 
 _COLOURS = {"COMPLETE": "default", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan", "WAITING": "dim"}
 PARAMS_SHOWN = 6
@@ -199,10 +201,13 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
     return table
 
 
-def end_report(plan: Plan, reason: str, records: Sequence[TrialRecord]) -> RenderableType:
-    """Why it ended, what was found, and how to go on."""
+def end_report(
+    plan: Plan, reason: str, records: Sequence[TrialRecord], verdict: Verdict | None = None
+) -> RenderableType:
+    """Why it ended, what was found and how sure that is, and how to go on."""
     metric, settings = plan.workload.metric, plan.settings
-    best = best_record(records, metric.direction)
+    shown = standing(records, metric.direction, verdict)
+    best = shown.record if shown else None
     baseline = baseline_of(records)
     lines = [Text(f"study {settings.study}: {reason}", style="bold")]
     if best is not None and best.value is not None:
@@ -215,6 +220,7 @@ def end_report(plan: Plan, reason: str, records: Sequence[TrialRecord]) -> Rende
             Text(f"best {metric.name} {best.value:.6f} in trial {best.number}{gain}", style="green"),
             Text(f"  {changes(best.params, baseline.params if baseline else {}, shown=99)}"),
             *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
+            *([Text(f"  {shown}")] if shown and best.kind != "baseline" else []),
             Text(
                 f"  runnable: {settings.runs / settings.study / 'best'}    more: make show N={best.number}",
                 style="dim",
@@ -262,7 +268,8 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
 
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
-    return ("a start", record.source), ("taken over from", record.taken_from)
+    what = "a replicate of" if record.kind == "replicate" else "a start"
+    return (what, record.source), ("taken over from", record.taken_from)
 
 
 def _section(title: str, content: RenderableType) -> tuple[RenderableType, ...]:

@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from optimize.standing import Standing, standing
 from optimize.trial import Metric
+from optimize.verdict import Verdict
 from optimize.watch import Watch
 from storage import (
     Artifacts,
     StorageError,
     StudyPaths,
     TrialRecord,
-    best_record,
     write_best,
     write_results,
     write_trials,
@@ -38,12 +39,15 @@ class Views(Watch):
         records: Callable[[], Sequence[TrialRecord]],
         artifacts: Artifacts,
         say: Callable[[str], None],
+        verdict: Verdict | None = None,
+        best: bool = True,
     ) -> None:
         self._paths, self._metric, self._records, self._artifacts = paths, metric, records, artifacts
         self._say, self._said = say, ""
+        self._verdict, self._best = verdict, best  # replicates have no best one
         self._stale = True
         self._due = 0.0
-        self._exported: int | None = None  # the trial that lies in best/
+        self._exported: Standing | None = None  # what lies in best/
 
     def on_trial_end(self, record: TrialRecord) -> None:
         self._stale = True
@@ -56,13 +60,12 @@ class Views(Watch):
         """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
         database has it all, and a study does not end for a view."""
         started, records = time.monotonic(), self._records()
-        best = best_record(records, self._metric.direction)
-        number = best.number if best else None
+        best = standing(records, self._metric.direction, self._verdict) if self._best else None
         try:
             write_tables(self._paths, records, self._metric)
-            if best is not None and number != self._exported:
+            if best is not None and best != self._exported:
                 write_best_folder(self._paths, best, self._metric, self._artifacts)
-            self._exported, self._stale = number, False
+            self._exported, self._stale = best, False
         except StorageError as error:
             if str(error) != self._said:
                 self._said = str(error)
@@ -79,8 +82,9 @@ def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metr
     return [paths.results_tsv, paths.trials_csv]
 
 
-def write_best_folder(paths: StudyPaths, best: TrialRecord, metric: Metric, artifacts: Artifacts) -> Path:
-    """best/ from what the trial left."""
-    names = [name for name in artifacts.names(best.trial_id) if name not in NOT_IN_BEST]
-    write_best(paths.best, {name: artifacts.read(best.trial_id, name) for name in names}, best, metric=metric.name)
+def write_best_folder(paths: StudyPaths, best: Standing, metric: Metric, artifacts: Artifacts) -> Path:
+    """best/ from what the trial left, and how sure it is."""
+    trial_id = best.record.trial_id
+    texts = {name: artifacts.read(trial_id, name) for name in artifacts.names(trial_id) if name not in NOT_IN_BEST}
+    write_best(paths.best, texts, best.record, metric=metric.name, more=best.attrs())
     return paths.best

@@ -16,11 +16,13 @@ from optimize.derived import Derived, read_derived, read_expression
 from optimize.errors import RenderError, WorkloadError
 from optimize.jobs.preparation import Preparation, run_preparation
 from optimize.render import Constant
+from optimize.seeds import SEED_CALLS, render_seed_calls
 from optimize.toml_table import Table
 from optimize.trial import Job, Limits, Metric, Suggestion, Value
 from search_spaces import Expression, SearchSpaceError, parse_expression
 
 OURS = Path(__file__).parent / "workloads"
+BUDGETS = ("FLOP_BUDGET", "TIME_BUDGET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Workload:
     preload: tuple[str, ...] = ()  # modules that a trial on a CPU may find imported
     memory: Expression | None = None  # what peak memory is nearly affine to
     derived: tuple[Derived, ...] = ()
+    seed: str = ""  # the constant that is the seed; "": SEED, if there is one, else the literal in calls that seed
+    val_split: str = "VAL_SPLIT"  # the constant, 0 or 1, that says which half of the validation text is used
+    budget: tuple[str, ...] = BUDGETS  # constants that limit the training; the first that is above 0 counts
 
     def constants(self) -> dict[str, Value]:
         """The script's constants whose value is a literal or arithmetic on literals: name -> value."""
@@ -73,7 +78,12 @@ class Workload:
         return lines
 
     def render(self, values: Mapping[str, Value]) -> dict[str, str]:
-        """Every file with `values` written over its constants. Raises RenderError naming all that cannot be."""
+        """Every file with `values` written over its constants. Raises RenderError naming all that cannot be.
+
+        A value named SEED_CALLS is written into the script's calls that seed: see `seeds.py`.
+        """
+        values = dict(values)
+        seed = values.pop(SEED_CALLS, None)
         problems = self.problems(values)
         if problems:
             raise RenderError(*problems)
@@ -82,6 +92,9 @@ class Workload:
         for file, text in self.files.items():
             mine = {name: value for name, value in values.items() if owners[name][0] == file}
             rendered[file] = render.render(text, mine, str(self.folder / file)) if mine else text
+        if isinstance(seed, int):
+            where = str(self.folder / self.script)
+            rendered[self.script] = render_seed_calls(rendered[self.script], seed, where)
         return rendered
 
     def prepare(
@@ -170,6 +183,9 @@ def load_workload(name_or_path: str) -> Workload:
         preload=table.words("preload", ()),
         memory=_expression(table, "memory"),
         derived=read_derived(table.table("derived")),
+        seed=table.text("seed", ""),
+        val_split=table.text("val_split", "VAL_SPLIT"),
+        budget=table.words("budget", BUDGETS),
     )
     table.finish()
     problems += _what_is_wrong(workload)

@@ -12,7 +12,7 @@ from storage.errors import LeaseHeldError, LeaseLostError, StorageError, Storage
 from storage.export import make_patch, params_text, write_best
 from storage.files import replace_folder, write_bytes, write_text
 from storage.lease import Lease, acquire, holder_of
-from storage.paths import StudyPaths
+from storage.paths import StudyPaths, parent_of
 from storage.processes import Holder
 from storage.records import (
     TrialRecord,
@@ -61,6 +61,7 @@ __all__ = [
     "open_database",
     "origin_attrs",
     "params_text",
+    "parent_of",
     "read_records",
     "read_whole_trials",
     "record_of",

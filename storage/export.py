@@ -16,9 +16,12 @@ from storage.toml import toml_text
 _NO_NEWLINE = "\\ No newline at end of file\n"
 
 
-def write_best(folder: Path, files: Mapping[str, str], record: TrialRecord, *, metric: str = "val_bpb") -> None:
-    """`files` as the trial left them (its scripts, `train.patch`, `params.toml`), and `summary.toml`."""
-    replace_folder(folder, {"summary.toml": summary_text(record, metric), **files})
+def write_best(
+    folder: Path, files: Mapping[str, str], record: TrialRecord, *, metric: str = "val_bpb",
+    more: Mapping[str, object] | None = None,
+) -> None:  # fmt: skip
+    """`files` as the trial left them (its scripts, `train.patch`, `params.toml`), and `summary.toml` with `more` in it."""
+    replace_folder(folder, {"summary.toml": summary_text(record, metric, more), **files})
 
 
 def params_text(params: Mapping[str, object], number: int) -> str:
@@ -26,7 +29,7 @@ def params_text(params: Mapping[str, object], number: int) -> str:
     return toml_text(params, f"parameters of trial {number}")
 
 
-def summary_text(record: TrialRecord, metric: str) -> str:
+def summary_text(record: TrialRecord, metric: str, more: Mapping[str, object] | None = None) -> str:
     """`summary.toml`: what the trial gave, and under [summary] what its script printed last."""
     known = {
         "trial": record.number,
@@ -41,7 +44,7 @@ def summary_text(record: TrialRecord, metric: str) -> str:
         "script": record.script,
     }
     known = {key: value for key, value in known.items() if value not in (None, "")}
-    return toml_text({**known, "summary": record.summary})
+    return toml_text({**known, **(more or {}), "summary": record.summary})
 
 
 def make_patch(originals: Mapping[str, str], rendered: Mapping[str, str]) -> str:

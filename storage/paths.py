@@ -18,6 +18,12 @@ _CHILDREN = ("confirm",)  # a child study: replicates of the winners, in a folde
 _TAKEN = ("artifacts", "optuna.db", "optuna.db-wal", "optuna.db-shm", "optuna.db-journal")  # beside the study folders
 
 
+def parent_of(study: str) -> str:
+    """The study that a child belongs to; "" for a study of its own."""
+    name, slash, _ = study.partition("/")
+    return name if slash else ""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyPaths:
     """The names under one runs folder: `root/optuna.db`, `root/artifacts`, `root/<study>/...`."""

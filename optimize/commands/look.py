@@ -22,17 +22,20 @@ def status(
 
     Example: optimize status --study gpt-cpu --last 50
     """
-    from optimize.stored_study import find_study, overview
+    from optimize.confirming.table import verdict_table
+    from optimize.stored_study import find_study, main_studies, overview
     from optimize.tables import overview_table, pruning_lines, study_table
 
     with opened_database(storage, runs) as database:
-        if study is None and len(database.study_names()) != 1:
+        if study is None and len(main_studies(database)) != 1:
             open_console().print(overview_table(overview(database)))
             return
         stored = find_study(database, study, runs)
         open_console().print(study_table(stored.latest(last), stored.best(), stored.metric, stored.baseline))
         for line in pruning_lines(stored.latest(RECENT), stored.metric):
             open_console().print(line, soft_wrap=True)
+        if (verdict := stored.verdict()) is not None:
+            open_console().print(verdict_table(verdict, stored.metric))
 
 
 def show(

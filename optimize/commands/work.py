@@ -1,4 +1,4 @@
-"""Commands that work on a study: run, prepare, check, migrate. All of them begin with a plan."""
+"""Commands that work on a study: run, confirm, prepare, check, migrate. All of them begin with a plan."""
 
 from __future__ import annotations
 
@@ -22,12 +22,20 @@ from optimize.commands.terminal import open_console, opened_database, say, say_a
 from optimize.errors import ExecutorError
 
 if TYPE_CHECKING:
+    from optimize.confirming.driving import Wanted
     from optimize.plan import Plan
     from optimize.trial import Slot
 
 
 @takes_plan_flags
-def run(given: dict[str, Any], trust: TrustFlag = False) -> None:
+def run(
+    given: dict[str, Any],
+    trust: TrustFlag = False,
+    confirm: Annotated[
+        int | None,
+        typer.Option("--confirm", help="At its end train the baseline and the best 3 with so many other seeds."),
+    ] = None,
+) -> None:
     """Run a study, or go on with it where it stopped.
 
     Example: optimize run --profile cpu --trials 40
@@ -37,10 +45,35 @@ def run(given: dict[str, Any], trust: TrustFlag = False) -> None:
     from optimize.session import run_study
     from optimize.tables import end_report, plan_lines
 
+    wanted = _wanted(plan, seeds=confirm) if confirm is not None else None
     found = _slots(plan)
     say_all(plan_lines(plan, found))
     ended = run_study(plan, found, open_console(stderr=True), say)
-    open_console().print(end_report(plan, ended.reason, ended.records))
+    open_console().print(end_report(plan, ended.reason, ended.records, ended.verdict))
+    if wanted is not None and ended.stopped:
+        say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
+    elif wanted is not None:
+        _confirm(plan, found, wanted)
+
+
+@takes_plan_flags
+def confirm(
+    given: dict[str, Any],
+    trust: TrustFlag = False,
+    finalists: Annotated[int, typer.Option(help="How many of the best trials are trained again.")] = 3,
+    seeds: Annotated[int, typer.Option(help="With how many other seeds, the same for all and for the baseline.")] = 3,
+    scale: Annotated[
+        int | None, typer.Option(help="Compare the order of 8 configurations under a budget so many times larger.")
+    ] = None,
+) -> None:
+    """Are the winners real? Train the baseline and the best trials again with other seeds, or go on with that.
+
+    Example: optimize confirm --study gpt-cpu --seeds 5 --scale 2
+    """
+    plan = _plan(given)
+    wanted = _wanted(plan, finalists=finalists, seeds=seeds, scale=scale)
+    _accept(plan, trust)
+    _confirm(plan, _slots(plan), wanted)
 
 
 def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: TrustFlag = False) -> None:
@@ -107,6 +140,29 @@ def migrate(
     with opened_database(storage, runs) as database:
         say_all(move(study, plan, database))
         say_all([f"written: {path}" for path in find_study(database, to, runs).write_views()])
+
+
+def _wanted(plan: Plan, **numbers: int | None) -> Wanted:
+    """What is to be confirmed how; a mistake, or a script without a seed, is told before anything is trained."""
+    from optimize.confirming.driving import Wanted
+    from optimize.confirming.replicates import variation_of
+
+    wanted = Wanted(**numbers)  # type: ignore[arg-type]
+    wanted.check()
+    variation_of(plan)
+    return wanted
+
+
+def _confirm(plan: Plan, slots: Sequence[Slot], wanted: Wanted) -> None:
+    from optimize.confirming.driving import confirm_study
+    from optimize.confirming.table import verdict_table
+
+    ended = confirm_study(plan, slots, open_console(stderr=True), say, wanted)
+    say(f"study {plan.settings.study}, confirmation: {ended.reason}")
+    if ended.verdict is not None:
+        open_console().print(verdict_table(ended.verdict, plan.workload.metric))
+    else:
+        say("no verdict yet; what was trained is kept. Go on with: optimize confirm")
 
 
 def _plan(given: dict[str, Any]) -> Plan:

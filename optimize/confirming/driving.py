@@ -1,0 +1,222 @@
+"""One call of `optimize confirm`: opens the child study, has the loop train what the course wants, writes the verdict.
+
+While it works it holds the parent study as well, so that its trials and its verdict stay what they are. What the verdict is, is
+`course.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+
+from optimize.budget import Budget
+from optimize.confirming.course import LEAST, Course
+from optimize.confirming.replicates import (
+    MOST,
+    SCALES,
+    Variation,
+    child_plan,
+    finalists_of,
+    key_of_record,
+    ranked,
+    spread,
+    variation_of,
+)
+from optimize.confirming.watching import ALL_DONE, Parent, QueueOnly, ReplicateDisplay, Replicating
+from optimize.devices import slots_of_one_model
+from optimize.doubts import baseline_of, doubts
+from optimize.errors import SettingsError, StudyBusyError, StudyError
+from optimize.executors import Executor, open_executor
+from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint
+from optimize.interruption import Interruption, Wish
+from optimize.loop import Loop
+from optimize.opening import open_study
+from optimize.plan import Plan
+from optimize.session import cluster, prepare_data
+from optimize.settings import script_environment
+from optimize.stored_study import find_study
+from optimize.study import Study
+from optimize.trial import Job, Slot, Suggestion
+from optimize.verdict import Verdict
+from optimize.views import Views
+from optimize.watch import Watch
+from storage import (
+    Artifacts,
+    Database,
+    Lease,
+    LeaseHeldError,
+    StudyPaths,
+    TrialRecord,
+    acquire,
+    open_database,
+    read_records,
+)
+
+OpenExecutor = Callable[[Sequence[Slot]], Executor]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How thoroughly winners are looked at."""
+
+    finalists: int = 3
+    seeds: int = 3
+    scale: int | None = None  # times the budget, for the order of configurations
+
+    def check(self) -> None:
+        """Raises SettingsError with a line for each flag that makes no sense."""
+        lines = []
+        if not 1 <= self.finalists <= MOST:
+            lines.append(
+                f"--finalists: {self.finalists} is not 1 to {MOST}. Choose how many of the best are trained again."
+            )
+        if not 2 <= self.seeds <= MOST:
+            lines.append(f"--seeds: {self.seeds} is not 2 to {MOST}. One training alone tells nothing of the noise.")
+        if self.scale is not None and self.scale not in SCALES[1:]:
+            lines.append(f"--scale: {self.scale} is not 2 to {SCALES[-1]}. Choose how many times the budget.")
+        if lines:
+            raise SettingsError(*lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """How the call ended; the verdict is None if it was stopped before there is one."""
+
+    reason: str
+    verdict: Verdict | None
+
+
+def confirm_study(
+    plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None], wanted: Wanted,
+    executor: OpenExecutor | None = None, data: str | None = None,
+) -> Confirmed:  # fmt: skip
+    """Train the plan's baseline and winners again with other seeds. `executor` and `data` are for tests.
+
+    Raises StudyError if there is nothing to confirm, WorkloadError if the script has no seed, and what `open_study` raises.
+    """
+    wanted.check()
+    variation, settings = variation_of(plan), plan.settings
+    paths = StudyPaths(settings.runs, settings.study)
+    with ExitStack() as stack:
+        where = settings.storage or paths.database
+        database = stack.enter_context(closing(open_database(where, create=False)))
+        database.patience.say = say
+        parent_id = find_study(database, settings.study, settings.runs).study_id
+        finalists_of(plan, ranked(plan, read_records(database, parent_id)), 1)  # told before data are prepared
+        data = prepare_data(plan, say) if data is None else data
+        interruption = stack.enter_context(Interruption())
+        database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
+        _check(plan, database, parent_id, data)
+        lease = stack.enter_context(_held(settings.study, database, parent_id, paths))
+        records = read_records(database, parent_id)
+        slots = slots_of_one_model(plan, slots, records, say)
+        child = child_plan(plan, variation)
+        child_paths = StudyPaths(settings.runs, child.settings.study)
+        child_paths.create()
+        study = stack.enter_context(open_study(database, child_paths, child, data, say, slots, QueueOnly()))
+        course = _course(plan, child, variation, records, study.records(), wanted, say)
+        views = Views(child_paths, course.metric, study.records, Artifacts(paths.artifacts, database), say, best=False)
+        stack.callback(views.write)
+        parent = Parent(database, parent_id, lease)
+        replicating = Replicating(study, course, parent, interruption)
+        display = stack.enter_context(ReplicateDisplay(console, child, course, study.records(), slots, replicating))
+        opened = executor or (
+            lambda found: open_executor(settings.executor, found, child_paths.work, cluster(plan, data, say))
+        )
+        reason = _train(child, variation, study, opened(tuple(slots)), (replicating, display, views), interruption)
+        if replicating.verdict is not None or not replicating.over:
+            find_study(database, settings.study, settings.runs).write_views()
+            return Confirmed(reason, replicating.verdict)
+    raise StudyError(
+        f"study {settings.study}: too few trainings completed with other seeds: optimize status --study {child.settings.study}"
+    )
+
+
+def _train(
+    child: Plan,
+    variation: Variation,
+    study: Study,
+    executor: Executor,
+    watchers: Sequence[Watch],
+    interruption: Interruption,
+) -> str:
+    settings = child.settings
+    if not study.has_queued():
+        return ALL_DONE
+    env, budget = script_environment(settings), Budget(None, settings.hours, settings.max_consecutive_failures)
+
+    def prepare(suggestion: Suggestion) -> Job:
+        total_s = settings.limits.total_s
+        longer = None if total_s is None else total_s * variation.scale(suggestion.params)
+        return child.workload.prepare(suggestion, settings.constants, env, replace(settings.limits, total_s=longer))
+
+    return Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed).run()
+
+
+def _check(plan: Plan, database: Database, study_id: int, data: str) -> None:
+    """As a study is checked that is gone on with."""
+    wanted = fingerprint(plan.workload, plan.space, plan.settings.constants, data)
+    check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), wanted)
+
+
+@contextmanager
+def _held(study: str, database: Database, study_id: int, paths: StudyPaths) -> Iterator[Lease]:
+    """The study's lease. Raises StudyBusyError while somebody drives it."""
+    paths.create()
+    try:
+        lease = acquire(database, study_id, lock=paths.lock)
+    except LeaseHeldError as error:
+        raise StudyBusyError(f"study {study}: {error}") from None
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def _course(
+    plan: Plan, child: Plan, variation: Variation, records: Sequence[TrialRecord], replicates: Sequence[TrialRecord],
+    wanted: Wanted, say: Callable[[str], None],
+) -> Course:  # fmt: skip
+    among = ranked(plan, records)
+    finalists = finalists_of(plan, among, wanted.finalists)
+    baseline = next(each for each in among if each.number is None)
+    course = Course(
+        plan.settings.study, plan.workload.metric, child.space, variation, baseline, finalists, wanted.seeds,
+        first_doubts=_first_doubts(plan, records), limits=_limits(plan),
+    )  # fmt: skip
+    once = {course.replicate(each, 1).key for each in among if each.number is not None}
+    ever = {key_of_record(record, child.space) for record in replicates} & once
+    now = {course.replicate(each, 1).key for each in finalists}
+    course = replace(course, compared=len(ever | now))
+    if wanted.scale is None:
+        return course
+    ranks = spread(among, finalists, LEAST)
+    if variation.budget is None:
+        say(
+            "--scale: left out, the workload has no budget that could be larger (budget in workload.toml names its constant)"
+        )
+    elif len(ranks) < LEAST:
+        say(f"--scale: left out, {len(ranks)} distinct configurations have completed and an order needs {LEAST}")
+    else:
+        return replace(course, scale=wanted.scale, ranks=ranks)
+    return course
+
+
+def _first_doubts(plan: Plan, records: Sequence[TrialRecord]) -> dict[int, Sequence[str]]:
+    """About the trials themselves; the budget's own are `limits`."""
+    baseline = baseline_of(records)
+    return {record.number: doubts(record, baseline, _limits(plan)) for record in records if record.value is not None}
+
+
+def _limits(plan: Plan) -> dict[str, float]:
+    """What a training may use, by the names that our script and autoresearch's print it under."""
+    for name in plan.workload.budget:
+        value = plan.constants.get(name)
+        if isinstance(value, int | float) and value > 0:
+            return {
+                "charged_flops" if plan.workload.budget_is_work(plan.constants) else "training_seconds": float(value)
+            }
+    return {}
