@@ -20,10 +20,12 @@ from optimize.views import write_best_folder, write_tables
 from storage import (
     Artifacts,
     Database,
+    Stored,
     StudyPaths,
     TrialRecord,
     holder_of,
     parent_of,
+    read_choices,
     read_records,
     record_of,
     replace_folder,
@@ -54,6 +56,10 @@ class StoredStudy:
     def records(self) -> list[TrialRecord]:
         """Every trial, the running ones included, by number."""
         return read_records(self.database, self.study_id)
+
+    def choices(self) -> dict[str, tuple[Stored, ...]]:
+        """Every parameter with its choices in the search space's order, tuples as text; none where it is a range."""
+        return read_choices(self.database, self.study_id)
 
     def latest(self, count: int) -> list[TrialRecord]:
         """The newest trials, by number; no other is read."""

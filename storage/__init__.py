@@ -20,6 +20,7 @@ from storage.records import (
     condemned_attrs,
     ending_attrs,
     origin_attrs,
+    read_choices,
     read_records,
     record_of,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "origin_attrs",
     "params_text",
     "parent_of",
+    "read_choices",
     "read_records",
     "read_whole_trials",
     "record_of",

@@ -141,6 +141,15 @@ def read_records(database: Database, study_id: int, known: dict[int, TrialRecord
     return records
 
 
+def read_choices(database: Database, study_id: int) -> dict[str, tuple[Stored, ...]]:
+    """Every parameter that a trial had, with its choices in the search space's order; none where it is a range."""
+    found: dict[str, tuple[Stored, ...]] = {}
+    for trial in database.trials(study_id):
+        for name, distribution in trial.distributions.items():
+            found.setdefault(name, tuple(getattr(distribution, "choices", ())))
+    return found
+
+
 def best_record(records: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
     """The best COMPLETE one, the earliest of equals; a train loss of a pruned trial never counts."""
     sign = 1.0 if direction == "minimize" else -1.0

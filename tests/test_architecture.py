@@ -119,6 +119,8 @@ ALLOWED: dict[str, set[str]] = {
         "search_spaces",
         "storage",
     },
+    "optimize.figures.looks": set(),
+    "optimize.figures.series": {"optimize.figures.looks", "optimize.trial", "storage"},
     "optimize.copying": {"optimize.errors", "optimize.stored_study", "storage"},
     "optimize.interruption": set(),
     "optimize.watch": {"optimize.interruption", "optimize.trial", "storage"},
