@@ -27,7 +27,7 @@ prepare: $(INSTALLED)  ## prepare the profile's data and stop there
 	@$(BIN)/optimize prepare $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(TRUSTED)
 
 optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= ... (README)
-	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(call flag,CONFIRM,confirm)
+	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(call flag,CONFIRM,confirm) $(call flag,BACKUP,backup)
 
 confirm: $(INSTALLED)  ## are the winners real? Trains them again with other seeds: STUDY= FINALISTS= SEEDS= SCALE=
 	@$(BIN)/optimize confirm $(FLAGS) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale)

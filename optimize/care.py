@@ -1,7 +1,8 @@
-"""Looking after what is stored: repair and backup. Neither ever deletes a result."""
+"""Looking after what is stored: repair, backup and what comes back from one. None of them ever deletes a result."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,16 @@ from optimize.errors import OptimizeError, StudyError
 from optimize.opening import open_study
 from optimize.plan import Plan
 from optimize.stored_study import find_study
-from storage import Artifacts, Database, StudyPaths, open_database
+from storage import (
+    Artifacts,
+    Copies,
+    Database,
+    StorageError,
+    StudyPaths,
+    begin_line,
+    open_database,
+    restore_backup,
+)
 
 
 def repair(plan: Plan, say: Callable[[str], None]) -> None:
@@ -56,11 +66,30 @@ def back_up(database: Database, artifacts: Path, to: Path) -> str:
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
+        if database.path is not None:
+            with contextlib.suppress(StorageError):  # on a full disk too
+                begin_line(database)
         database.backup(beside / "optuna.db")  # first: every artifact that it names is on the disk by then
-        if artifacts.is_dir():
-            shutil.copytree(artifacts, beside / "artifacts")
+        Copies(artifacts, beside / "artifacts").make()
         os.sync()
         beside.rename(to)
     except (OSError, shutil.Error) as error:
         raise OptimizeError(f"{to}: the backup cannot be written: {error}. Choose another place.") from None
     return f"backup: {to}"
+
+
+def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
+    """What `back_up` or `--backup` kept, as a new runs folder. StorageError, and nothing is written, if there is one."""
+    restored = restore_backup(folder, runs)
+    for line in restored.lines:
+        say(line)
+    if restored.missing:
+        say(f"{folder}: {restored.missing} artifacts are not in the backup; their trials' results are")
+    with closing(open_database(runs / "optuna.db", create=False)) as database:
+        for name in restored.studies:
+            try:
+                find_study(database, name, runs).write_views()
+            except StorageError as error:  # a view is no reason to have restored nothing
+                say(f"{error} (everything is restored; optimize export writes the tables again)")
+    what = ", ".join(restored.studies) or "no study"
+    say(f"restored to {runs}: {what}, {restored.trials} trials; `optimize run` goes on with them")

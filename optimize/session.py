@@ -9,9 +9,11 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 
+from optimize.backups import open_backups
 from optimize.budget import Budget
 from optimize.devices import slots_of_one_model
 from optimize.display import Display
@@ -26,6 +28,7 @@ from optimize.sources import look_up
 from optimize.trial import Job, Slot, Suggestion
 from optimize.verdict import Verdict
 from optimize.views import Views
+from optimize.watch import Watch
 from storage import Artifacts, StudyPaths, TrialRecord, open_database, write_text
 
 
@@ -39,7 +42,9 @@ class Ended:
     stopped: bool = False  # somebody wished it; else its budget was spent
 
 
-def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None]) -> Ended:
+def run_study(
+    plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None], backup: Path | None = None
+) -> Ended:
     """Work on the plan's study until its budget is spent. Raises StudyAborted and what `open_study` raises."""
     settings, metric = plan.settings, plan.workload.metric
     env, paths = script_environment(settings), StudyPaths(settings.runs, settings.study)
@@ -50,6 +55,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
         database.patience.say = say
         for notice in database.notices:
             say(notice)
+        # Entered first and left last: what it keeps at the end is a study that nobody drives.
+        backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Watch()
         data = prepare_data(plan, say)
         interruption = stack.enter_context(Interruption())
         database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
@@ -69,7 +76,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], console: Console, say: Callable
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
         executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
-        loop = Loop(study, executor, prepare, budget, (display, views), interruption, settings.keep_failed)
+        watchers = (display, views, backups)
+        loop = Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed)
         return Ended(loop.run(), study.records(), verdict, interruption.wish() is not Wish.GO_ON)
 
 

@@ -6,6 +6,7 @@ Outsiders import from here; the files below are for those who change it.
 
 from storage.address import is_there
 from storage.artifacts import Artifacts, Dangling
+from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
 from storage.copying import copy_files, copy_study, remove_files
 from storage.database import Database, check_database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
@@ -31,6 +32,8 @@ from storage.transfer import WholeTrial, add_trials, read_whole_trials, waiting_
 
 __all__ = [
     "Artifacts",
+    "BackupFolder",
+    "Copies",
     "Created",
     "Dangling",
     "Database",
@@ -38,6 +41,7 @@ __all__ = [
     "Lease",
     "LeaseHeldError",
     "LeaseLostError",
+    "Restored",
     "StorageError",
     "StorageFullError",
     "Stored",
@@ -46,6 +50,7 @@ __all__ = [
     "WholeTrial",
     "acquire",
     "add_trials",
+    "begin_line",
     "best_record",
     "changes",
     "check_database",
@@ -69,6 +74,7 @@ __all__ = [
     "record_of",
     "remove_files",
     "replace_folder",
+    "restore_backup",
     "waiting_trial",
     "write_best",
     "write_bytes",

@@ -29,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     with os_errors_at(path):
-        _sweep(path)
+        sweep(path)
         new = beside(path)
         try:
             write_synced(new, data)
@@ -48,7 +48,7 @@ def replace_folder(path: Path, files: Mapping[str, str | bytes]) -> None:
     """
     with os_errors_at(path):
         heal_folder(path)
-        _sweep(path)
+        sweep(path)
         new = beside(path)
         try:
             _fill(new, files)
@@ -163,7 +163,8 @@ def _old(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def _sweep(path: Path) -> None:
+def sweep(path: Path) -> None:
+    """Removes what writers of `path` that were killed have left beside it."""
     for leftover in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - leftover.lstat().st_mtime > _LEFTOVER_AFTER_S:

@@ -69,7 +69,7 @@ def check_pages(path: Path, pragma: str) -> list[str]:
 
 def copy_online(source: Path, to: Path) -> None:
     """A consistent copy of a database in use, as one file; `to` is replaced when the copy is complete and sound."""
-    if to.exists() and (to.is_dir() or _in_use(to) or to.samefile(source)):
+    if to.exists() and (to.is_dir() or in_use(to) or to.samefile(source)):
         raise StorageError(f"{to}: in use, or not a file. Choose another name for the copy")
     new = beside(to)
     try:
@@ -85,7 +85,8 @@ def copy_online(source: Path, to: Path) -> None:
 
 
 def _copy(source: Path, new: Path) -> None:
-    with closing(sqlite3.connect(source, timeout=BUSY_S)) as old, closing(sqlite3.connect(new)) as copy:
+    there = f"{source.absolute().as_uri()}?mode=rw"  # not made anew, and copied empty, if it is gone meanwhile
+    with closing(sqlite3.connect(there, timeout=BUSY_S, uri=True)) as old, closing(sqlite3.connect(new)) as copy:
         old.backup(copy)  # in one step: writers go on under WAL, and wait a moment under DELETE
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, no -wal beside it
     problems = check_pages(new, "quick_check")
@@ -94,7 +95,8 @@ def _copy(source: Path, new: Path) -> None:
     sync_file(new)
 
 
-def _in_use(path: Path) -> bool:
+def in_use(path: Path) -> bool:
+    """Whether somebody has it open for writing, or died so: its name must not get another file now."""
     return any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
 
 

@@ -92,7 +92,7 @@ TRIAL_SYSTEM_ATTRS = _attributes("trial_system_attributes", "trial_id")
 OPTUNAS = tuple(_optuna.tables)  # the names of all of them but its two notes of versions
 
 LEASES = Table(
-    "optimize_leases",  # the one table of our own, for `lease.py`
+    "optimize_leases",  # one of our two own tables, for `lease.py`
     MetaData(),
     Column("study_id", Integer, primary_key=True, autoincrement=False),
     Column("token", String(32), nullable=False),
@@ -102,6 +102,12 @@ LEASES = Table(
     Column("place", String(255), nullable=False),
     Column("since", Float, nullable=False),
     Column("renewed_at", Float, nullable=False),
+)
+BACKUPS = Table(
+    "optimize_backups",  # and the other, for `backups.py`
+    MetaData(),
+    Column("number", Integer, primary_key=True),
+    Column("line", String(32), nullable=False),
 )
 
 

@@ -93,6 +93,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "optimize.migrate": {"optimize.errors", "optimize.fingerprint", "optimize.plan", "optimize.taking", "storage"},
     "optimize.budget": {"storage"},
+    "optimize.backups": {"optimize.trial", "optimize.watch", "storage"},
     "optimize.verdict": set(),
     "optimize.standing": {"optimize.verdict", "storage"},
     "optimize.seeds": {"optimize.errors"},

@@ -191,6 +191,8 @@ def test_every_command_works_on_a_study_on_a_server(study: Driver, database: Dat
         command("stop")
     with pytest.raises(StorageError, match="pg_dump"):
         command("backup", "kept")
+    with pytest.raises(StorageError, match="pg_dump"):
+        command("run", "--trust", *flags(study), "--trials", "4", "--backup", "kept")
     assert "study s: deleted\n" in command("clean", "--study", "s", "--yes")
     assert list((study.folder / "runs" / "artifacts").iterdir()) == []
 

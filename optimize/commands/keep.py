@@ -1,4 +1,4 @@
-"""Commands that look after what studies left: export, stop, backup, copy, clean."""
+"""Commands that look after what studies left: export, stop, backup, restore, copy, clean."""
 
 from __future__ import annotations
 
@@ -57,6 +57,19 @@ def backup(
 
     with opened_database(storage, runs) as database:
         say(back_up(database, runs / "artifacts", to))
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What was given to --backup, or to optimize backup.")],
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Bring all studies of a backup into a runs folder that has none; optimize run goes on with them.
+
+    Example: optimize restore /mnt/disk/optimize-today
+    """
+    from optimize.care import restore as bring_back
+
+    bring_back(folder, runs, say)
 
 
 def copy(

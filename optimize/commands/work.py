@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,9 @@ def run(
         int | None,
         typer.Option("--confirm", help="At its end train the baseline and the best 3 with so many other seeds."),
     ] = None,
+    backup: Annotated[
+        Path | None, typer.Option(help="Keep a backup in this folder, whole after every trial; on any disk.")
+    ] = None,
 ) -> None:
     """Run a study, or go on with it where it stopped.
 
@@ -48,7 +52,7 @@ def run(
     wanted = _wanted(plan, seeds=confirm) if confirm is not None else None
     found = _slots(plan)
     say_all(plan_lines(plan, found))
-    ended = run_study(plan, found, open_console(stderr=True), say)
+    ended = run_study(plan, found, open_console(stderr=True), say, backup)
     open_console().print(end_report(plan, ended.reason, ended.records, ended.verdict))
     if wanted is not None and ended.stopped:
         say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
