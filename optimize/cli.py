@@ -9,6 +9,7 @@ from typing import NoReturn
 import typer
 
 from optimize.commands import keep, look, work
+from optimize.commands.spaces import space
 from optimize.commands.terminal import say_all
 from optimize.errors import OptimizeError
 from optimize.executors.slots import keep_to_one_thread
@@ -25,6 +26,7 @@ for command in (
     keep.clean,
 ):  # fmt: skip
     app.command()(command)
+app.add_typer(space, name="space")
 
 
 def main() -> NoReturn:

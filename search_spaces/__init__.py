@@ -3,12 +3,15 @@
 Standard library only. It does not know the training script, `optimize`, `storage` or Optuna.
 """
 
+from search_spaces.draft import Draft, Found, draft_space
 from search_spaces.loader import load_space, parse_space, shipped_spaces
 from search_spaces.rules import Expression, Rule, SearchSpaceError, Value, parse_expression, parse_rule
 from search_spaces.space import Parameter, SearchSpace, Snap, Start, Stored
 
 __all__ = [
+    "Draft",
     "Expression",
+    "Found",
     "Parameter",
     "Rule",
     "SearchSpace",
@@ -17,6 +20,7 @@ __all__ = [
     "Start",
     "Stored",
     "Value",
+    "draft_space",
     "load_space",
     "parse_expression",
     "parse_rule",

@@ -1,0 +1,228 @@
+"""A first search space for a script that nobody has described yet, as the text of a TOML file that is meant to be edited.
+
+It writes no file and reads no script: it is given constants with their values and comments. What the file says loads by
+`parse_space`, and the values of now are a configuration that keeps its rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from search_spaces.choices import WIDTHS, Choices, choices_for
+from search_spaces.rules import SearchSpaceError, Value, parse_rule
+
+MOST = 60  # parameters; nobody edits more, and a file has a limit
+LONGEST = 60  # of a name
+SMALL = 1e-3
+WIDE = 70  # where comments stand at most, unless their own line is longer
+HEADS = ("n_head", "n_heads", "num_heads", "num_attention_heads")
+TOTALS = ("total_batch_size",)
+PARTS = ("device_batch_size",)
+CONTEXTS = ("max_seq_len", "block_size", "seq_len", "sequence_len", "sequence_length", "context_length")
+NOT_IN_CAPITALS = "in small letters, beside constants in capitals"
+PRIVATE = "private, by its name"
+TOO_MANY = f"more than {MOST} are too many to begin with"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A constant as it stands in a script."""
+
+    name: str
+    value: Value
+    comment: str = ""  # at the end of its line
+    heading: str = ""  # above it and its neighbours
+    aside: str = ""  # why it is surely not meant to vary
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The text of the file. `varied` are its parameters; `waiting` need a person's help before they can be some."""
+
+    text: str
+    varied: Sequence[str]
+    waiting: Sequence[str]
+
+
+def draft_space(found: Sequence[Found], others: Mapping[str, Value], head: Sequence[str]) -> Draft:
+    """A file for the constants in `found`; `others` are constants that rules may name, `head` the lines it begins with.
+
+    Without `varied` parameters it is no search space: there is nothing that could vary.
+    """
+    known = {**others, **{each.name: each.value for each in found}}
+    proposed, left = _proposed(found, known)
+    varied = [each.name for each, choices in proposed if not choices.missing]
+    waiting = [each.name for each, choices in proposed if choices.missing]
+    parts = [
+        _commented(head),
+        "[parameters]\n" + "\n".join(_parameter_lines(proposed)),
+        *_rules(varied, known),
+        _start(found, varied),
+        _left_alone(left),
+    ]
+    return Draft("\n\n".join(part for part in parts if part) + "\n", varied, waiting)
+
+
+def _proposed(
+    found: Sequence[Found], known: Mapping[str, Value]
+) -> tuple[list[tuple[Found, Choices]], dict[str, list[str]]]:
+    """The constants with choices, in the script's order, and the names of the others by the reason."""
+    capitals = sum(each.name.isupper() for each in found) >= 2
+    proposed: list[tuple[Found, Choices]] = []
+    left: dict[str, list[str]] = {}
+    for each in found:
+        idea: Choices | str
+        if each.aside:
+            idea = each.aside
+        elif each.name.startswith("_") or len(each.name) > LONGEST:
+            idea = PRIVATE
+        elif capitals and not each.name.isupper():
+            idea = NOT_IN_CAPITALS
+        else:
+            idea = choices_for(each.name, each.value, known)
+        if isinstance(idea, Choices) and len(proposed) == MOST:
+            idea = TOO_MANY
+        if isinstance(idea, Choices):
+            proposed.append((each, idea))
+        else:
+            left.setdefault(idea, []).append(each.name)
+    return proposed, left
+
+
+def _parameter_lines(proposed: Sequence[tuple[Found, Choices]]) -> Iterable[str]:
+    lines = [_choices_line(found, choices) for found, choices in proposed]
+    column = max((len(line) for line in lines if len(line) <= WIDE), default=0) + 2
+    heading = ""
+    for line, (found, choices) in zip(lines, proposed, strict=True):
+        if found.heading != heading:
+            heading = found.heading
+            yield from ("", f"# {_plain(heading)}") if heading else ("",)
+        yield f"{line:<{column - 2}}  # {_remark(found, choices)}"
+
+
+def _choices_line(found: Found, choices: Choices) -> str:
+    reals = [abs(each) for each in choices.values if isinstance(each, float) and each]
+    small = 1e-2 if min(reals, default=1.0) < SMALL else SMALL  # all of a list written alike
+    listed = ", ".join(_literal(each, small) for each in choices.values)
+    return f"{'# ' if choices.missing else ''}{_key(found.name)} = [{listed}]"
+
+
+def _remark(found: Found, choices: Choices) -> str:
+    """What it is now, what the script says of it, what is to be done."""
+    said = [f"now {_literal(found.value)}"] if len(choices.values) > 1 else []
+    said += [_plain(found.comment)] if found.comment else []
+    return "; ".join([*said, *([choices.missing] if choices.missing else [])])
+
+
+def _rules(varied: Sequence[str], known: Mapping[str, Value]) -> Iterable[str]:
+    """What such constants usually have to meet. A rule that the present values break is there, but commented out."""
+    for rule, why in _usual_rules(known):
+        if not parse_rule(rule, why).expression.names & set(varied):
+            continue
+        lines = ["[[rules]]", f"rule = {_literal(rule)}", f"why = {_literal(why)}"]
+        yield "\n".join(lines) if _holds(rule, known) else _commented([*lines, "(the present values break it)"])
+
+
+def _usual_rules(known: Mapping[str, Value]) -> Iterable[tuple[str, str]]:
+    total, part, context = (_first(names, known) for names in (TOTALS, PARTS, CONTEXTS))
+    if total and part:
+        parts = f"({part} * {context})" if context else part
+        yield f"{total} % {parts} == 0", "a step is made of whole micro-batches"
+    width, heads = _first(WIDTHS, known), _first(HEADS, known)
+    if width and heads:
+        yield f"{width} % {heads} == 0", "every head has the same width"
+    least, rate = _first(("min_lr",), known), _first(("learning_rate", "max_lr", "lr"), known)
+    if least and rate:
+        yield f"{least} <= {rate}", "the rate falls to it"
+
+
+def _first(names: Sequence[str], known: Mapping[str, Value]) -> str:
+    """The constant of one of these names, however it is written; only a number above 0 can be meant."""
+    spelt = {name.lower(): name for name, value in known.items() if _is_number(value) and name.isascii()}
+    return next((spelt[name] for name in names if name in spelt), "")
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _holds(rule: str, known: Mapping[str, Value]) -> bool:
+    try:
+        return parse_rule(rule, "").holds(known)
+    except SearchSpaceError:
+        return False
+
+
+def _start(found: Sequence[Found], varied: Sequence[str]) -> str:
+    """How a known-good configuration would be written down."""
+    first = next((f"{_key(each.name)} = {_literal(each.value)}" for each in found if each.name in varied), "")
+    if not first:
+        return ""
+    return _commented(
+        [
+            "A configuration that did well somewhere is tried right after the baseline:",
+            "[[start]]",
+            'source = "my notebook, 3 May"',
+            f"params = {{ {first} }}",
+        ]
+    )
+
+
+def _left_alone(left: Mapping[str, Sequence[str]]) -> str:
+    if not left:
+        return ""
+    lines = ["Left as they are. To vary one all the same, give it a line under [parameters]."]
+    for reason, names in left.items():
+        shown = [_plain(name) for name in names[:40]] + (["..."] if len(names) > 40 else [])
+        lines += [f"  {reason}", *(f"    {line}" for line in _folded(shown))]
+    return _commented(lines)
+
+
+def _folded(names: Iterable[str], width: int = 110) -> Iterable[str]:
+    line = ""
+    for name in names:
+        if line and len(line) + len(name) > width:
+            yield line.rstrip()
+            line = ""
+        line += f"{name}, "
+    yield line.removesuffix(", ")
+
+
+def _commented(lines: Iterable[str]) -> str:
+    return "\n".join(f"# {line}".rstrip() for line in lines)
+
+
+def _plain(text: str, limit: int = 140) -> str:
+    """One line of printable text: what a script says must not end a comment."""
+    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
+    return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() else _literal(name)
+
+
+def _literal(value: Value, small: float = SMALL) -> str:
+    """As TOML has it, numbers as a person would write them: 131_072, 6e-4, 0.04. Below `small` they have an exponent."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return f"{value:_}" if abs(value) >= 10_000 else str(value)
+        case float():
+            return _real(value, small)
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case tuple():
+            return f"[{', '.join(_literal(each, small) for each in value)}]"
+    return "None"
+
+
+def _real(value: float, small: float) -> str:
+    if value == 0 or small <= abs(value) < 1e6:
+        return repr(value)
+    shortest = next(text for digits in range(17) if float(text := f"{value:.{digits}e}") == value)
+    digits, exponent = shortest.split("e")
+    return f"{digits}e{int(exponent)}"
