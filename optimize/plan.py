@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
+from optimize import hooks
 from optimize.derived import mistakes
 from optimize.errors import OptimizeError, SettingsError
 from optimize.executors import EXECUTORS
@@ -39,6 +40,7 @@ def make_plan(settings: Settings) -> Plan:
     if space is not None and (problem := unfit(settings.sampler, space)):
         problems.append(problem)
     problems += _bad_executor(settings)
+    problems += hooks.unfit(settings.log)
     if workload is None or space is None:
         raise SettingsError(*problems)
     constants = {**workload.constants(), **settings.constants}

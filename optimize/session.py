@@ -19,13 +19,14 @@ from optimize.devices import slots_of_one_model
 from optimize.display import Display
 from optimize.executors import open_executor
 from optimize.executors.cluster import Cluster
+from optimize.hooks import TrialLog, open_hook
 from optimize.interruption import Interruption, Wish, dying_in_order
 from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan
-from optimize.settings import ENV_PASS, Settings, script_environment
+from optimize.settings import ENV_PASS, Settings, script_environment, tracking_uri
 from optimize.sources import look_up
-from optimize.trial import Job, Slot, Suggestion
+from optimize.trial import Job, Metric, Slot, Suggestion
 from optimize.verdict import Verdict
 from optimize.views import Views
 from optimize.watch import Watch
@@ -57,6 +58,7 @@ def run_study(
             say(notice)
         # Entered first and left last: what it keeps at the end is a study that nobody drives.
         backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Watch()
+        logs = open_logs(settings, paths, metric, Artifacts(paths.artifacts, database), say)
         data = prepare_data(plan, say)
         interruption = stack.enter_context(Interruption())
         database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
@@ -68,6 +70,9 @@ def run_study(
         verdict = study.verdict()
         views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say, verdict)
         stack.callback(views.write)
+        for log in logs:
+            log.begin(study.records())
+            stack.callback(log.close)
         budget = Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
         display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records())
         stack.enter_context(display)
@@ -76,9 +81,17 @@ def run_study(
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
         executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
-        watchers = (display, views, backups)
+        watchers = (display, views, *logs, backups)
         loop = Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed)
         return Ended(loop.run(), study.records(), verdict, interruption.wish() is not Wish.GO_ON)
+
+
+def open_logs(
+    settings: Settings, paths: StudyPaths, metric: Metric, artifacts: Artifacts, say: Callable[[str], None]
+) -> Sequence[TrialLog]:
+    """The hooks that the study is to have. Raises OptimizeError for what cannot be opened."""
+    tracking = tracking_uri() if "mlflow" in settings.log else None
+    return [TrialLog(n, open_hook(n, paths, metric, tracking), artifacts, say) for n in dict.fromkeys(settings.log)]
 
 
 def prepare_data(plan: Plan, say: Callable[[str], None]) -> str:

@@ -6,7 +6,7 @@ The only file besides `executors/slots.py` that reads the environment. It opens 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -18,6 +18,13 @@ from optimize.trial import Limits, Value
 PROFILES = Path(__file__).parent / "profiles"
 STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
 COPY_VARIABLE = "OPTIMIZE_COPY_URL"
+# MLflow's client is told by the environment only: report nothing to its makers, and do not hold a study up for minutes.
+MLFLOW_MANNERS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
 # What a training script needs of the machine; API keys and the storage URL are not among it.
 ENV_PASS = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "SHELL",
@@ -58,6 +65,7 @@ class Settings:
     env_pass: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     keep_failed: bool = False
+    log: tuple[str, ...] = ()  # hooks: where finished trials are written to as well
     preload: bool = True  # where the workload names modules, and the device is a CPU
     runs: Path = Path("runs")
     storage: str | None = None
@@ -76,7 +84,9 @@ def load_settings(
     settings, found = _from_profile(Settings(profile=profile), path, problems)
     origins = {f.name: f"profile {profile}" if f.name in found else "default" for f in fields(Settings)}
     origins["profile"] = why
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in flags.items() if value is not None
+    }
     problems += _bad_flags(given)
     settings = replace(settings, **given)  # type: ignore[arg-type]
     origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
@@ -119,6 +129,13 @@ def copy_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str:
     if not to:
         raise SettingsError(f"--to: where to? Give a file or a database URL; one with a password as {COPY_VARIABLE}.")
     return to
+
+
+def tracking_uri(environ: MutableMapping[str, str] = os.environ) -> str | None:
+    """MLflow's server, if the environment names one; its client is taught manners, where nobody has told it otherwise."""
+    for name, value in MLFLOW_MANNERS.items():
+        environ.setdefault(name, value)
+    return environ.get("MLFLOW_TRACKING_URI") or None
 
 
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -164,6 +181,7 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         constants=constants.literals(),
         constants_of=of_one,
         keep_failed=table.flag("keep_failed", False),
+        log=table.words("log", ()),
         preload=table.flag("preload", True),
         device=slots.text("device", settings.device),
         slots=slots.integer("count", None),

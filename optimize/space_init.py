@@ -70,7 +70,7 @@ def draft_for(workload: Workload, constants: Mapping[str, Value], head: Sequence
     found = [_found(each, known[each.name], text, remarks, section) for each in there if each.name in known]
     draft = draft_space(found, known, head)
     if not draft.varied:
-        none = f"none of its {len(found)} constants could vary" if found else "it has no constants"
+        none = "none of its constants could vary" if found else "it has no constants"
         raise WorkloadError(f"{where}: {none}. Write what may vary as `NAME = value` at module level, once.")
     return draft
 

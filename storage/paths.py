@@ -15,7 +15,9 @@ from storage.files import os_errors_at
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CHILDREN = ("confirm",)  # a child study: replicates of the winners, in a folder of its own inside the study's
-_TAKEN = ("artifacts", "optuna.db", "optuna.db-wal", "optuna.db-shm", "optuna.db-journal")  # beside the study folders
+_TAKEN = (  # beside the study folders
+    "artifacts", "optuna.db", "optuna.db-wal", "optuna.db-shm", "optuna.db-journal", "mlflow.db", "mlflow-artifacts",
+)  # fmt: skip
 
 
 def parent_of(study: str) -> str:
@@ -55,6 +57,10 @@ class StudyPaths:
         return self.root / "artifacts"
 
     @property
+    def mlflow(self) -> Path:
+        return self.root / "mlflow.db"  # MLflow's own database, for all studies
+
+    @property
     def folder(self) -> Path:
         return self.root / self.study
 
@@ -73,6 +79,10 @@ class StudyPaths:
     @property
     def best(self) -> Path:
         return self.folder / "best"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"  # a folder per trial
 
     @property
     def settings_json(self) -> Path:

@@ -52,6 +52,9 @@ def _plan_flags(
     mixed_devices: Annotated[
         bool | None, typer.Option("--mixed-devices", help="Use GPUs of several models; values are marked.")
     ] = None,
+    log: Annotated[
+        list[str] | None, typer.Option(help="Write finished trials for tensorboard or mlflow as well; may be repeated.")
+    ] = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:
