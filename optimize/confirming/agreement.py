@@ -31,6 +31,8 @@ def agreement(one: Sequence[float], other: Sequence[float]) -> Agreement:
     """Of at least two values each, in the same order of configurations; the same every time."""
     a, b = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
     tau = float(_taus(a[None, :], b[None, :])[0])
+    if np.isnan(tau):  # one side does not differ: no order
+        return Agreement(len(a), 0.0, -1.0, 1.0, 1.0)
     draws = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
     taus = _taus(a[draws], b[draws])
     low, high = np.nanpercentile(taus, [2.5, 97.5])
@@ -56,5 +58,5 @@ def _by_chance(count: int, tau: float) -> float:
             for more in range(size):
                 longer[inversions + more] += ways
         orders = longer
-    most = round((1 - tau) / 2 * pairs) if tau == tau else pairs
+    most = round((1 - tau) / 2 * pairs)
     return sum(orders[: most + 1]) / sum(orders)

@@ -1,0 +1,195 @@
+"""How often is `optimize confirm` wrong? Simulated confirmations with recorded noise, judged as the product judges them.
+
+    python benchmarks/confirm.py                2,000 confirmations of each kind; ends with 1 if a bound is missed
+    python benchmarks/confirm.py --smoke        100 of each, no bounds
+
+Noise: data/cpu_seed_noise.csv, five configurations of real training with forty seeds each (confirm_noise.py). A simulated training
+is a true value and a residual of that table: the same row for all, so that what a seed has in common stays, another column for each
+finalist, so that noises are as unequal as they are. Rows are drawn without replacement, since no seed is used twice; a normal
+variable common to a column's draws, of the variance that this takes from their mean, makes them uncorrelated. Every confirmation
+begins with a study: many trials with one seed, the best three of which become finalists by that value.
+
+Bounds: all intervals of a table together hold the true gains in 93 to 97 of 100; where no trial is better than the baseline, fewer
+than 5 in 100 confirm one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from optimize.confirming.course import Course
+from optimize.confirming.replicates import Candidate, Key, Variation
+from optimize.trial import Metric
+from optimize.verdict import Verdict
+from search_spaces import Parameter, SearchSpace
+from storage import TrialRecord
+
+TABLE = Path(__file__).parent / "data" / "cpu_seed_noise.csv"
+REPETITIONS, SMOKE = 2_000, 100
+TRIALS, FINALISTS = 60, 3
+COVERAGE, LUCKY = (0.93, 0.97), 0.05
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Residuals of the recorded trainings: a row a seed, a column a configuration."""
+
+    residuals: Floats
+
+    @classmethod
+    def recorded(cls) -> Noise:
+        with TABLE.open() as file:
+            rows = list(csv.DictReader(file))
+        names = list(dict.fromkeys(row["configuration"] for row in rows))
+        values = [[float(row["val_bpb"]) for row in rows if row["configuration"] == name] for name in names]
+        table = np.array(values).T
+        scale = np.sqrt(len(table) / (len(table) - 1))  # a residual is a little smaller than the noise
+        return cls((table - table.mean(axis=0)) * scale)
+
+    @property
+    def sd(self) -> float:
+        return float(np.sqrt((self.residuals**2).mean()))
+
+    def draw(self, rng: np.random.Generator, columns: Sequence[int], seeds: int) -> Floats:
+        """Noise of trainings: a row a seed, a column for each of these configurations."""
+        count = len(self.residuals)
+        rows = rng.choice(count, size=seeds, replace=False)
+        spread = self.residuals.std(axis=0)[list(columns)]
+        drawn: Floats = self.residuals[np.ix_(rows, columns)] + spread * rng.normal(size=len(columns)) / np.sqrt(count)
+        return drawn
+
+
+@dataclass
+class Simulated:
+    """One confirmation: true values of the baseline and of the finalists, and the noise of their trainings."""
+
+    truth: Floats  # baseline first
+    noise: Floats  # a row a seed
+    seeds: int
+    trained: dict[Key, TrialRecord] = field(default_factory=dict)
+
+    def run(self) -> Verdict | None:
+        """Walks the course as the service does; a training takes no time."""
+        course = _course(len(self.truth) - 1, self.seeds)
+        while wanted := course.wanted(self.trained):
+            for each in wanted:
+                row, column = int(str(each.params["SEED"])) - 1, each.of.number or 0
+                value = float(self.truth[column] + self.noise[row, column])
+                self.trained[each.key] = TrialRecord(0, 0, "COMPLETE", "complete", value=value)
+        return course.verdict(self.trained)
+
+
+_COURSES: dict[tuple[int, int], Course] = {}
+
+
+def _course(finalists: int, seeds: int) -> Course:
+    if (finalists, seeds) not in _COURSES:
+        which, seed = Parameter("X", tuple(range(finalists + 1))), Parameter("SEED", tuple(range(seeds + 1)))
+        space = SearchSpace("simulated", "simulated", (which, seed))
+        baseline, *others = [Candidate(k or None, {"X": k}, None) for k in range(finalists + 1)]
+        _COURSES[finalists, seeds] = Course(
+            "s", Metric(), space, Variation(seed, None, None), baseline, others, seeds
+        )
+    return _COURSES[finalists, seeds]
+
+
+def simulate(noise: Noise, rng: np.random.Generator, gains: Floats, seeds: int, select: bool) -> tuple[Verdict | None, Floats]:
+    """A study of trials with these true gains and its confirmation; returns the finalists' true gains as well."""
+    others = np.arange(1, noise.residuals.shape[1])  # the first is the baseline's own
+    values = -gains + rng.choice(noise.residuals[:, 1:].ravel(), size=len(gains))
+    best = np.argsort(values)[:FINALISTS] if select else np.arange(len(gains))
+    truth = np.concatenate([[0.0], -gains[best]])
+    drawn = noise.draw(rng, [0, *rng.choice(others, size=len(best), replace=False)], seeds)
+    return Simulated(truth, drawn, seeds).run(), gains[best]
+
+
+@dataclass
+class Tally:
+    """What came of many confirmations."""
+
+    repetitions: int = 0
+    held: int = 0  # every interval holds its true gain
+    single: list[bool] = field(default_factory=list)  # each interval by itself
+    confirmed: int = 0
+    falsely: int = 0  # of a finalist that is no better than the baseline
+    trainings: int = 0
+
+    def add(self, verdict: Verdict, gains: Mapping[int, float]) -> None:
+        each = [f.low <= gains[f.number] <= f.high for f in verdict.finalists]
+        self.repetitions += 1
+        self.held += all(each)
+        self.single += each
+        self.confirmed += verdict.winner is not None
+        self.falsely += any(f.confirmed and gains[f.number] <= 0 for f in verdict.finalists)
+
+
+def study_gains(rng: np.random.Generator, kind: str, sd: float) -> Floats:
+    """True gains of the trials of a study, in standard deviations of a training."""
+    if kind == "no gain":
+        return np.zeros(TRIALS)
+    if kind == "worse":
+        return -sd * rng.exponential(1.0, TRIALS)
+    return sd * rng.normal(0.0, float(kind), TRIALS)
+
+
+def tally(noise: Noise, rng: np.random.Generator, kind: str, seeds: int, repetitions: int) -> Tally:
+    found = Tally()
+    for _ in range(repetitions):
+        verdict, true = simulate(noise, rng, study_gains(rng, kind, noise.sd), seeds, select=True)
+        assert verdict is not None
+        found.add(verdict, {k + 1: float(gain) for k, gain in enumerate(true)})
+    return found
+
+
+def power(noise: Noise, rng: np.random.Generator, gain: float, seeds: int, repetitions: int) -> float:
+    """How often one finalist with this true gain, beside two without any, is confirmed."""
+    found = 0
+    for _ in range(repetitions):
+        verdict, _ = simulate(noise, rng, np.array([gain * noise.sd, 0.0, 0.0]), seeds, select=False)
+        found += verdict is not None and any(f.confirmed and f.number == 1 for f in verdict.finalists)
+    return found / repetitions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    wanted = parser.parse_args()
+    repetitions, rng, noise = SMOKE if wanted.smoke else REPETITIONS, np.random.default_rng(wanted.seed), Noise.recorded()
+    spreads = " ".join(f"{sd:.4f}" for sd in np.sqrt((noise.residuals**2).mean(axis=0)))
+    shared = np.corrcoef(noise.residuals.T)[np.triu_indices(noise.residuals.shape[1], 1)]
+    print(f"recorded noise: sd {noise.sd:.4f} val_bpb, by configuration {spreads}; mean correlation of two {shared.mean():+.2f}")
+    missed = []
+    print(f"{repetitions:,} studies of {TRIALS} trials, the best {FINALISTS} of each confirmed; true gains in sd of a training")
+    print(f"{'true gains':>12}{'seeds':>7}{'all intervals hold':>20}{'one holds':>11}{'confirmed':>11}{'falsely':>9}")
+    for kind in ("no gain", "worse", "1", "3", "10"):
+        for seeds in (2, 3, 5):
+            found = tally(noise, rng, kind, seeds, repetitions)
+            held, lucky = found.held / repetitions, found.falsely / repetitions
+            name = kind if not kind.isdigit() else f"N(0, {kind}²)"
+            row = f"{name:>12}{seeds:>7}{held:>20.1%}{np.mean(found.single):>11.1%}{found.confirmed / repetitions:>11.1%}{lucky:>9.1%}"
+            print(row, flush=True)
+            if not COVERAGE[0] <= held <= COVERAGE[1]:
+                missed.append(f"true gains {name}, {seeds} seeds: all intervals hold in {held:.1%}")
+            if lucky >= LUCKY:
+                missed.append(f"true gains {name}, {seeds} seeds: {lucky:.1%} confirmed falsely")
+    print("how often a real gain is confirmed, beside two finalists without any")
+    print(f"{'gain in sd':>12}" + "".join(f"{f'{seeds} seeds':>10}" for seeds in (2, 3, 5)))
+    for gain in (1, 2, 3, 4, 6, 8):
+        shares = [power(noise, rng, gain, seeds, repetitions) for seeds in (2, 3, 5)]
+        print(f"{gain:>12}" + "".join(f"{share:>10.0%}" for share in shares), flush=True)
+    print(*(f"MISSED: {line}" for line in missed), sep="\n")
+    sys.exit(bool(missed) and not wanted.smoke)
+
+
+if __name__ == "__main__":
+    main()
