@@ -96,13 +96,13 @@ def _course(finalists: int, seeds: int) -> Course:
         which, seed = Parameter("X", tuple(range(finalists + 1))), Parameter("SEED", tuple(range(seeds + 1)))
         space = SearchSpace("simulated", "simulated", (which, seed))
         baseline, *others = [Candidate(k or None, {"X": k}, None) for k in range(finalists + 1)]
-        _COURSES[finalists, seeds] = Course(
-            "s", Metric(), space, Variation(seed, None, None), baseline, others, seeds
-        )
+        _COURSES[finalists, seeds] = Course("s", Metric(), space, Variation(seed, None, None), baseline, others, seeds)
     return _COURSES[finalists, seeds]
 
 
-def simulate(noise: Noise, rng: np.random.Generator, gains: Floats, seeds: int, select: bool) -> tuple[Verdict | None, Floats]:
+def simulate(
+    noise: Noise, rng: np.random.Generator, gains: Floats, seeds: int, select: bool
+) -> tuple[Verdict | None, Floats]:
     """A study of trials with these true gains and its confirmation; returns the finalists' true gains as well."""
     others = np.arange(1, noise.residuals.shape[1])  # the first is the baseline's own
     values = -gains + rng.choice(noise.residuals[:, 1:].ravel(), size=len(gains))
@@ -164,12 +164,20 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     wanted = parser.parse_args()
-    repetitions, rng, noise = SMOKE if wanted.smoke else REPETITIONS, np.random.default_rng(wanted.seed), Noise.recorded()
+    repetitions, rng, noise = (
+        SMOKE if wanted.smoke else REPETITIONS,
+        np.random.default_rng(wanted.seed),
+        Noise.recorded(),
+    )
     spreads = " ".join(f"{sd:.4f}" for sd in np.sqrt((noise.residuals**2).mean(axis=0)))
     shared = np.corrcoef(noise.residuals.T)[np.triu_indices(noise.residuals.shape[1], 1)]
-    print(f"recorded noise: sd {noise.sd:.4f} val_bpb, by configuration {spreads}; mean correlation of two {shared.mean():+.2f}")
+    print(
+        f"recorded noise: sd {noise.sd:.4f} val_bpb, by configuration {spreads}; mean correlation of two {shared.mean():+.2f}"
+    )
     missed = []
-    print(f"{repetitions:,} studies of {TRIALS} trials, the best {FINALISTS} of each confirmed; true gains in sd of a training")
+    print(
+        f"{repetitions:,} studies of {TRIALS} trials, the best {FINALISTS} of each confirmed; true gains in sd of a training"
+    )
     print(f"{'true gains':>12}{'seeds':>7}{'all intervals hold':>20}{'one holds':>11}{'confirmed':>11}{'falsely':>9}")
     for kind in ("no gain", "worse", "1", "3", "10"):
         for seeds in (2, 3, 5):

@@ -65,7 +65,9 @@ def night(driver: Driver) -> Driver:
     return driver
 
 
-def confirm(driver: Driver, run: Callable[[Job], Outcome], slots: int = 1, data: str = "data", **wanted: int) -> Confirmed:
+def confirm(
+    driver: Driver, run: Callable[[Job], Outcome], slots: int = 1, data: str = "data", **wanted: int
+) -> Confirmed:
     where = tuple(Slot(f"inline:{i}") for i in range(slots))
     return confirm_study(
         driver.plan, where, Console(file=io.StringIO()), driver.said.append, Wanted(**wanted),  # type: ignore[arg-type]
@@ -134,7 +136,8 @@ def test_gains_are_paired_by_seed_and_the_first_seed_does_not_count(night: Drive
     params = next(job.params for job in _jobs(night) if job.number == finalist.number)
     base = {"X": 4, "Y": 0.5, "PAIR": (0.8, 0.95)}
     gains = [
-        float(script.summary({**base, "SEED": seed})["val_bpb"]) - float(script.summary({**params, "SEED": seed})["val_bpb"])
+        float(script.summary({**base, "SEED": seed})["val_bpb"])
+        - float(script.summary({**params, "SEED": seed})["val_bpb"])
         for seed in (43, 44)
     ]
     assert finalist.gain == pytest.approx(sum(gains) / 2)
@@ -294,7 +297,9 @@ def test_the_literal_seed_of_calls_is_written_where_there_is_no_constant(driver:
         return Outcome(TrialStatus.COMPLETE, 1.0, summary=Trainings().summary({**params, "SEED": seed}))
 
     assert confirm(driver, run, finalists=1).verdict is not None
-    assert {job.files["train.py"].count(f"random.seed({seed})") for job in jobs for seed in (job.params["manual_seed"],)} == {1}
+    assert {
+        job.files["train.py"].count(f"random.seed({seed})") for job in jobs for seed in (job.params["manual_seed"],)
+    } == {1}
     assert {job.params["manual_seed"] for job in jobs} == {43, 44, 45}
 
 
@@ -306,7 +311,9 @@ def test_a_named_seed_constant_is_used(driver: Driver) -> None:
 
     def run(job: Job) -> Outcome:
         seen.append(job.params["LUCK"])
-        return Outcome(TrialStatus.COMPLETE, 1.0, summary=Trainings().summary({**job.params, "SEED": job.params["LUCK"]}))
+        return Outcome(
+            TrialStatus.COMPLETE, 1.0, summary=Trainings().summary({**job.params, "SEED": job.params["LUCK"]})
+        )
 
     assert confirm(driver, run, finalists=1).verdict is not None
     assert set(seen) == {43, 44, 45}

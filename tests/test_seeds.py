@@ -61,7 +61,9 @@ def test_what_is_no_literal_seed_of_the_script_is_left_alone(text: str) -> None:
 
 
 def test_seeds_that_disagree_are_one_line_that_names_them() -> None:
-    with pytest.raises(RenderError, match=r"several seeds: torch.manual_seed\(1\) in line 1, random.seed\(2\) in line 2"):
+    with pytest.raises(
+        RenderError, match=r"several seeds: torch.manual_seed\(1\) in line 1, random.seed\(2\) in line 2"
+    ):
         read_seed_calls("torch.manual_seed(1)\nrandom.seed(2)\n", "train.py")
 
 

@@ -20,14 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, sqrt
+from math import inf, log, sqrt
 
 import numpy as np
 
 LEVEL = 0.95
 LOOKS_SHARE = 0.2  # of the error, for leaving finalists out before the last round
 CORRELATION = 0.5  # of two finalists' gains over the same baselines
-NODES = {1: 200, 2: 40}  # of an integral, by its dimension
+NODES = {1: 200, 2: 32}  # of an integral, by its dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +179,18 @@ def _worse(gains: Mapping[int, Sequence[float | None]], k: int, best: int | None
 
 @lru_cache(maxsize=4096)
 def _critical_value(error: float, count: int, estimate: Estimate, correlation: float) -> float:
+    from scipy.optimize import brentq  # a third of a second to import, and only a verdict needs it
+
     exceeded = _exceeding(count, estimate, correlation)
-    low, high = 0.0, 2.0
+    high = 2.0
     while exceeded(high) > error:
-        low, high = high, 2 * high
-    while high - low > 1e-7 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if exceeded(middle) > error else (low, middle)
-    return (low + high) / 2
+        high *= 2
+    return float(brentq(lambda c: log(exceeded(c) / error), high / 2 if high > 2 else 0.0, high, rtol=1e-9))
 
 
 def _exceeding(count: int, estimate: Estimate, correlation: float) -> Callable[[float], float]:
     """P(max |T| > c) as a function of c: the t statistics are independent given what they share, which is integrated out."""
-    from scipy.special import gammaincinv, ndtr  # a third of a second to import, and only a verdict needs it
+    from scipy.special import gammaincinv, ndtr
 
     nodes, node_weights = np.polynomial.legendre.leggauss(NODES[len(estimate)])
     nodes, node_weights = (nodes + 1) / 2, node_weights / 2
@@ -201,7 +200,7 @@ def _exceeding(count: int, estimate: Estimate, correlation: float) -> Callable[[
         square = np.add.outer(square, part).ravel()
         weights = np.multiply.outer(weights, node_weights).ravel()
     scale = np.sqrt(square)[:, None]
-    common, common_weights = np.polynomial.hermite_e.hermegauss(40)
+    common, common_weights = np.polynomial.hermite_e.hermegauss(32)
     common, common_weights = common[None, :] * sqrt(correlation), common_weights / common_weights.sum()
     rest = sqrt(1 - correlation)
 

@@ -1,0 +1,145 @@
+"""Winners confirmed as a user does it: real processes, killed and gone on with, and what the terminal says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from optimize.stored_study import find_study
+from storage import TrialRecord
+from tests.conftest import SCRIPT, Driver
+from tests.test_cli import environment, flags, optimize, run, slow_down
+from tests.zoo import eventually
+
+pytestmark = pytest.mark.slow  # real processes
+# As the others from outside, with a seed that moves the value a little.
+NOISY = SCRIPT.replace("import sys\n", "import random\nimport sys\nSEED = 42\n").replace(
+    "+ PAIR[0] / 100\n", "+ PAIR[0] / 100 + random.Random(f'{SEED} {X} {Y} {PAIR}').gauss(0, 0.002)\n"
+)
+
+
+@pytest.fixture
+def noisy(driver: Driver) -> Driver:
+    assert "gauss" in NOISY
+    (driver.folder / "workload" / "train.py").write_text(NOISY)
+    return driver
+
+
+def replicates(driver: Driver) -> list[TrialRecord]:
+    with driver.database() as database:
+        if database.find_study("s/confirm") is None:
+            return []
+        return find_study(database, "s/confirm", driver.settings.runs).records()
+
+
+def complete(driver: Driver) -> list[TrialRecord]:
+    return [record for record in replicates(driver) if record.state == "COMPLETE"]
+
+
+def confirm(driver: Driver, *words: str) -> subprocess.CompletedProcess[str]:
+    return optimize(driver, "confirm", *flags(driver), *words)
+
+
+def test_a_study_that_reaches_its_end_is_confirmed_by_itself(noisy: Driver) -> None:
+    ended = run(noisy, "--trials", "10", "--no-pruning", "--confirm", "3")
+    assert ended.returncode == 0, ended.stderr
+    assert "the baseline, seed 43" in ended.stderr
+    assert "confirmed: trial" in ended.stdout
+    assert "noise floor" in ended.stdout
+    summary = tomllib.loads((noisy.paths.best / "summary.toml").read_text())
+    assert summary["confirmed"] is True
+    alone = subprocess.run(
+        [sys.executable, "train.py"], cwd=noisy.paths.best, capture_output=True, text=True, timeout=60
+    )
+    assert f"val_bpb:          {summary['val_bpb']:.6f}" in alone.stdout
+    status = optimize(noisy, "status")
+    assert "confirmed: trial" in status.stdout
+    assert "s/confirm" not in status.stdout
+    page = optimize(noisy, "show", "1", "--study", "s/confirm").stdout
+    assert "a replicate of: trial" in page
+    assert "SEED = 43" in page
+
+
+def test_a_driver_killed_in_the_middle_loses_no_replicate_and_repeats_none(noisy: Driver) -> None:
+    slow_down(noisy, 0.1)
+    assert run(noisy, "--trials", "6", "--no-pruning").returncode == 0
+    argv = [sys.executable, "-m", "optimize", "confirm", *flags(noisy), "--seeds", "4"]
+    process = subprocess.Popen(
+        argv, cwd=noisy.folder, env=environment(noisy), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    assert eventually(lambda: len(complete(noisy)) >= 3, within_s=120)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    before = {record.number: record.params for record in complete(noisy)}
+    ended = confirm(noisy, "--seeds", "4")
+    assert ended.returncode == 0, ended.stderr
+    after = complete(noisy)
+    assert before.items() <= {record.number: record.params for record in after}.items()
+    assert len(after) == len({tuple(sorted(record.params.items())) for record in after})
+    assert {record.state for record in replicates(noisy)} <= {"COMPLETE", "FAIL"}
+    assert "confirmed: trial" in ended.stdout
+
+
+def test_a_study_that_is_stopped_is_not_confirmed(noisy: Driver) -> None:
+    slow_down(noisy, 0.3)
+    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(noisy), "--trials", "500", "--confirm", "2"]
+    process = subprocess.Popen(
+        argv, cwd=noisy.folder, env=environment(noisy), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert eventually(lambda: (noisy.paths.root / "optuna.db").exists() and _stops(noisy), within_s=120)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "--confirm: left out" in errors
+    assert replicates(noisy) == []
+
+
+def _stops(driver: Driver) -> bool:
+    return optimize(driver, "stop", "--now").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--seeds", "1"], "--seeds: 1 is not 2 to 20"),
+        (["--finalists", "0"], "--finalists: 0 is not 1 to 20"),
+        (["--scale", "1"], "--scale: 1 is not 2 to 10"),
+        (["--trials", "-1"], "--trials"),
+        ([], "there is none"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(noisy: Driver, words: list[str], says: str) -> None:
+    assert run(noisy, "--trials", "1", "--study", "another").returncode == 0
+    ended = confirm(noisy, *words)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert says in ended.stderr
+
+
+def test_a_script_without_a_seed_is_told_before_a_study_that_is_to_be_confirmed_begins(driver: Driver) -> None:
+    ended = run(driver, "--trials", "2", "--confirm", "3")
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "no seed" in ended.stderr
+    assert not (driver.folder / "runs" / "s").exists()
+
+
+def test_make_confirm_is_the_command() -> None:
+    words = [
+        "make",
+        "-n",
+        "-C",
+        str(Path(__file__).parents[1]),
+        "confirm",
+        "STUDY=s",
+        "SEEDS=5",
+        "FINALISTS=2",
+        "SCALE=2",
+    ]
+    shown = subprocess.run(words, capture_output=True, text=True, timeout=60, env=os.environ).stdout
+    assert "optimize confirm --study 's' --finalists '2' --seeds '5' --scale '2'" in " ".join(shown.split())
