@@ -184,8 +184,8 @@ def main() -> None:
             found = tally(noise, rng, kind, seeds, repetitions)
             held, lucky = found.held / repetitions, found.falsely / repetitions
             name = kind if not kind.isdigit() else f"N(0, {kind}²)"
-            row = f"{name:>12}{seeds:>7}{held:>20.1%}{np.mean(found.single):>11.1%}{found.confirmed / repetitions:>11.1%}{lucky:>9.1%}"
-            print(row, flush=True)
+            shares = (np.mean(found.single), found.confirmed / repetitions)
+            print(f"{name:>12}{seeds:>7}{held:>20.1%}{shares[0]:>11.1%}{shares[1]:>11.1%}{lucky:>9.1%}", flush=True)
             if not COVERAGE[0] <= held <= COVERAGE[1]:
                 missed.append(f"true gains {name}, {seeds} seeds: all intervals hold in {held:.1%}")
             if lucky >= LUCKY:

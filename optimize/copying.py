@@ -50,6 +50,12 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
                 "another database; nothing was copied."
             )
         say(_copy(source, target, stored.name, stored.paths))
+        for child in stored.children():
+            try:
+                say(_copy(source, target, child, StudyPaths(source.runs, child)))
+            except BaseException:  # all of it or nothing
+                target.artifacts().delete_study(stored.name)
+                raise
         if target.runs.resolve() != source.runs.resolve():
             _write_views(target, stored.name, say)
 

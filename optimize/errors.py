@@ -7,6 +7,7 @@
     |- StudyError
     |  |- StudyMismatchError       reopened with another script, space, constants, data or metric
     |  |- StudyBusyError           another driver is alive: host, pid, since when
+    |  |- NothingToConfirm         no trial is better than the baseline
     |  |- SpaceExhausted           every feasible configuration has been tried
     |  `- StudyAborted             the environment is broken, or too many failures in a row
     `- ExecutorError               no slot found, a guardian that does not answer
@@ -49,6 +50,10 @@ class StudyMismatchError(StudyError):
 
 
 class StudyBusyError(StudyError):
+    pass
+
+
+class NothingToConfirm(StudyError):
     pass
 
 

@@ -76,6 +76,10 @@ class StoredStudy:
         """What the last confirmation came to."""
         return verdict_of(self.database.study_attrs(self.study_id))
 
+    def children(self) -> list[str]:
+        """Names of the studies that hold its replicates."""
+        return [name for name in self.database.study_names() if parent_of(name) == self.name]
+
     def record(self, number: int) -> TrialRecord:
         """Raises StudyError if there is no such trial."""
         trial = self.database.find_trial(self.study_id, number)
@@ -119,7 +123,7 @@ class StoredStudy:
 
     def delete(self) -> str:
         """Trials, artifacts and files; returns what had to stay. Raises StudyError while somebody drives the study."""
-        children = [name for name in self.database.study_names() if parent_of(name) == self.name]
+        children = self.children()
         for name in (*children, self.name):
             study_id = self.database.find_study(name)
             holder = holder_of(self.database, study_id) if study_id is not None else None

@@ -24,7 +24,7 @@ from optimize.watch import Watch
 from storage import Database, StudyPaths, open_database
 from tests.databases import empty_database
 
-pytest_plugins = ["tests.gpt", "tests.postgres"]
+pytest_plugins = ["tests.gpt", "tests.postgres", "tests.replicating"]
 
 # No test depends on speed: a busy machine draws examples slowly, and that is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

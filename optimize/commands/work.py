@@ -20,7 +20,7 @@ from optimize.commands.flags import (
     takes_plan_flags,
 )
 from optimize.commands.terminal import open_console, opened_database, say, say_all
-from optimize.errors import ExecutorError
+from optimize.errors import ExecutorError, NothingToConfirm
 
 if TYPE_CHECKING:
     from optimize.confirming.driving import Wanted
@@ -57,7 +57,10 @@ def run(
     if wanted is not None and ended.stopped:
         say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
     elif wanted is not None:
-        _confirm(plan, found, wanted)
+        try:
+            _confirm(plan, found, wanted)
+        except NothingToConfirm as error:  # of a study that went well
+            say_all(error.problems)
 
 
 @takes_plan_flags

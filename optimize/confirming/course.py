@@ -199,9 +199,21 @@ class Course:
                 yield f"{each.name} completed with no other seed"
         winner = self._winner(findings, trained)
         if winner is not None:
+            yield from self._others(winner, findings)
             yield from self._split_lines(winner, trained)
         if self.ranks:
             yield from self._scale_lines(winner, trained)
+
+    def _others(self, winner: Candidate, findings: Findings) -> Iterator[str]:
+        """Finalists over the same seeds differ with the noise of a gain."""
+        best = findings.intervals[winner.number or 0]
+        near = [
+            self._candidate(k).name
+            for k, found in findings.intervals.items()
+            if k != winner.number and not found.left_out and best.gain - found.gain < findings.floor
+        ]
+        if near:
+            yield f"not told apart from {winner.name}: {', '.join(near)}"
 
     def _split_lines(self, winner: Candidate, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
         """The same training measured on other text: what differs is no noise of the seed."""

@@ -205,10 +205,18 @@ def _course(
     return course
 
 
-def _first_doubts(plan: Plan, records: Sequence[TrialRecord]) -> dict[int, Sequence[str]]:
-    """About the trials themselves; the budget's own are `limits`."""
-    baseline = baseline_of(records)
-    return {record.number: doubts(record, baseline, _limits(plan)) for record in records if record.value is not None}
+def _first_doubts(plan: Plan, records: Sequence[TrialRecord]) -> dict[int, list[str]]:
+    """About the trials that may be finalists."""
+    baseline, names = baseline_of(records), ("EVAL_TOKENS", plan.workload.val_split, *plan.workload.budget)
+    tuned = [plan.space[name] for name in names if name in plan.space.names]  # a gain by these is none of the model
+    found = {}
+    for record in (record for record in records if record.value is not None):
+        other = [p.name for p in tuned if record.params[p.name] != p.encode(plan.baseline[p.name])]
+        found[record.number] = [
+            *doubts(record, baseline, _limits(plan)),
+            *(f"{name} {record.params[name]}, the baseline's was {plan.baseline[name]}" for name in other),
+        ]
+    return found
 
 
 def _limits(plan: Plan) -> dict[str, float]:

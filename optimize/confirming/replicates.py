@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimize.derived import same_run
-from optimize.errors import StudyError, WorkloadError
+from optimize.errors import NothingToConfirm, WorkloadError
 from optimize.plan import Plan
 from optimize.seeds import SEED_CALLS, read_seed_calls
 from optimize.starts import Starts
@@ -94,14 +94,14 @@ def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Candidate]:
 
 
 def finalists_of(plan: Plan, among: Sequence[Candidate], count: int) -> list[Candidate]:
-    """The best that are ahead of the baseline. Raises StudyError if there is none."""
+    """The best that are ahead of the baseline. Raises NothingToConfirm if there is none."""
     study, metric = plan.settings.study, plan.workload.metric
     baseline = next((each for each in among if each.number is None), None)
     if baseline is None:
-        raise StudyError(f"study {study}: the baseline has not completed. Run the study first: optimize run.")
+        raise NothingToConfirm(f"study {study}: the baseline has not completed. Run the study first: optimize run.")
     ahead = among[: among.index(baseline)]
     if not ahead:
-        raise StudyError(
+        raise NothingToConfirm(
             f"study {study}: no trial has a better {metric.name} than the baseline ({baseline.value:.6f}): there is nothing to "
             "confirm. Give it more trials."
         )

@@ -1,0 +1,99 @@
+"""A study whose winners are confirmed inline: the script's player, and what is looked at afterwards."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from rich.console import Console
+
+from optimize.confirming.driving import Confirmed, Wanted, confirm_study
+from optimize.executors.inline import InlineExecutor
+from optimize.stored_study import find_study
+from optimize.trial import Job, Outcome, Slot, TrialStatus
+from optimize.verdict import Verdict
+from storage import TrialRecord
+from tests.conftest import SCRIPT, Driver, val_bpb
+
+SEEDED = SCRIPT.replace("SIZE = 8\n", "SIZE = 8\nSEED = 42\nVAL_SPLIT = 0\nTIME_BUDGET = 100\n")
+LUCK = {42: 0.0, 43: 0.003, 44: -0.004, 45: 0.001, 46: -0.002, 47: 0.002}
+
+
+class Killed(Exception):
+    """The driver dies here."""
+
+
+@dataclass
+class Trainings:
+    """Plays the script: remembers every training, and may be told how some of them end."""
+
+    ends: Callable[[Job], Outcome | None] = lambda job: None
+    gain: float = 1.0  # how much of a parameter's effect is real, and not luck of the first seed
+    jobs: list[Job] = field(default_factory=list)
+    done: int = 0
+
+    def __call__(self, job: Job) -> Outcome:
+        self.jobs.append(job)
+        outcome = self.ends(job)
+        self.done += 1
+        return outcome or Outcome(TrialStatus.COMPLETE, 10.0, summary=self.summary(job.params), log="a log\n")
+
+    def summary(self, params: Mapping[str, object]) -> dict[str, float | str]:
+        seed, own = int(str(params.get("SEED", 42))), {name: params[name] for name in ("X", "Y", "PAIR")}
+        effect = val_bpb(own) - val_bpb({"X": 4, "Y": 0.5, "PAIR": (0.8, 0.95)})
+        value = 2.0 + effect * (1.0 if seed == 42 else self.gain) + LUCK[seed] * (1 + 0.5 * (own["X"] != 4))
+        longer = int(str(params.get("TIME_BUDGET", 100)))
+        return {"val_bpb": value + float(str(params.get("VAL_SPLIT", 0))) / 100, "training_seconds": float(longer)}
+
+    @property
+    def seeds(self) -> Counter[object]:
+        return Counter(job.params["SEED"] for job in self.jobs)
+
+
+@pytest.fixture
+def night(driver: Driver) -> Driver:
+    """A study of ten trials of a script with a seed; its baseline is the worst but for two."""
+    (driver.folder / "workload" / "train.py").write_text(SEEDED)
+    driver.run(Trainings(), trials=10)
+    return driver
+
+
+def confirm(
+    driver: Driver, run: Callable[[Job], Outcome], slots: int = 1, data: str = "data", **wanted: int
+) -> Confirmed:
+    where = tuple(Slot(f"inline:{i}") for i in range(slots))
+    return confirm_study(
+        driver.plan, where, Console(file=io.StringIO()), driver.said.append, Wanted(**wanted),  # type: ignore[arg-type]
+        lambda found: InlineExecutor(run, slots), data,
+    )  # fmt: skip
+
+
+def records(driver: Driver, study: str) -> list[TrialRecord]:
+    with driver.database() as database:
+        return find_study(database, study, driver.settings.runs).records()
+
+
+def verdict(driver: Driver) -> Verdict | None:
+    with driver.database() as database:
+        return find_study(database, "s", driver.settings.runs).verdict()
+
+
+def best(driver: Driver) -> dict[str, object]:
+    return tomllib.loads((driver.paths.best / "summary.toml").read_text())
+
+
+def ranked(driver: Driver) -> list[int]:
+    complete = sorted((record.value, record.number) for record in records(driver, "s") if record.value is not None)
+    return [number for _, number in complete]
+
+
+def jobs_of(driver: Driver) -> list[Job]:
+    space = driver.plan.space
+    return [
+        Job(record.number, {p.name: p.decode(record.params[p.name]) for p in space.parameters}, {}, ())
+        for record in records(driver, "s")
+    ]

@@ -1,0 +1,241 @@
+"""Beside a confirmation: which scripts can be confirmed, what is refused, and what others see of replicates."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from optimize.confirming.table import verdict_table
+from optimize.errors import (
+    NothingToConfirm,
+    SettingsError,
+    StudyBusyError,
+    StudyError,
+    StudyMismatchError,
+    WorkloadError,
+)
+from optimize.stored_study import find_study, main_studies, overview
+from optimize.trial import Job, Outcome, TrialStatus
+from tests.conftest import SCRIPT, SPACE, Driver
+from tests.replicating import SEEDED, Trainings, best, confirm, records
+
+
+def test_too_few_trials_and_no_constants_are_a_line_each(driver: Driver) -> None:
+    (driver.folder / "workload" / "train.py").write_text(SEEDED.replace("VAL_SPLIT = 0\nTIME_BUDGET = 100\n", ""))
+    driver.run(Trainings(), trials=6)
+    ended = confirm(driver, Trainings(), scale=2)
+    assert ended.verdict is not None
+    assert any("no constant VAL_SPLIT" in line for line in ended.verdict.lines)
+    assert any("--scale: left out, the workload has no budget" in line for line in driver.said)
+    (driver.folder / "workload" / "train.py").write_text(SEEDED)
+    driver.set(study="t")
+    driver.run(Trainings(), trials=6)
+    confirm(driver, Trainings(), scale=2)
+    assert any("an order needs 8" in line for line in driver.said)
+
+
+def test_the_literal_seed_of_calls_is_written_where_there_is_no_constant(driver: Driver) -> None:
+    text = SCRIPT.replace("import sys\n", "import random\nimport sys\nrandom.seed(42)\n")
+    (driver.folder / "workload" / "train.py").write_text(text)
+    driver.run(Trainings(), trials=5)
+    jobs: list[Job] = []
+
+    def run(job: Job) -> Outcome:
+        jobs.append(job)
+        seed = int(str(job.params["manual_seed"]))
+        params = {name: job.params[name] for name in ("X", "Y", "PAIR")}
+        return Outcome(TrialStatus.COMPLETE, 1.0, summary=Trainings().summary({**params, "SEED": seed}))
+
+    assert confirm(driver, run, finalists=1).verdict is not None
+    assert {
+        job.files["train.py"].count(f"random.seed({seed})") for job in jobs for seed in (job.params["manual_seed"],)
+    } == {1}
+    assert {job.params["manual_seed"] for job in jobs} == {43, 44, 45}
+
+
+def test_a_named_seed_constant_is_used(driver: Driver) -> None:
+    (driver.folder / "workload" / "train.py").write_text(SEEDED.replace("SEED", "LUCK"))
+    (driver.folder / "workload" / "workload.toml").write_text('seed = "LUCK"\n')
+    driver.run(Trainings(), trials=5)
+    seen: list[object] = []
+
+    def run(job: Job) -> Outcome:
+        seen.append(job.params["LUCK"])
+        return Outcome(
+            TrialStatus.COMPLETE, 1.0, summary=Trainings().summary({**job.params, "SEED": job.params["LUCK"]})
+        )
+
+    assert confirm(driver, run, finalists=1).verdict is not None
+    assert set(seen) == {43, 44, 45}
+
+
+@pytest.mark.parametrize(
+    ("script", "toml", "says"),
+    [
+        (SCRIPT, "", "no seed: it has no constant SEED and no manual_seed"),
+        (SEEDED, 'seed = "LUCK"', "LUCK: the script has no such constant"),
+        (SEEDED.replace("SEED = 42", "SEED = None"), "", "no seed"),
+        (SCRIPT.replace("X = 4", "random.seed(1)\ntorch.manual_seed(2)\nX = 4"), "", "several seeds"),
+    ],
+)
+def test_a_script_without_a_seed_is_one_line_before_anything(driver: Driver, script: str, toml: str, says: str) -> None:
+    (driver.folder / "workload" / "train.py").write_text(script)
+    if toml:
+        (driver.folder / "workload" / "workload.toml").write_text(toml)
+    driver.run(Trainings(), trials=3)
+    with pytest.raises(WorkloadError, match=says) as caught:
+        confirm(driver, Trainings())
+    assert len(caught.value.problems) == 1
+    with driver.database() as database:
+        assert database.study_names() == ["s"]
+
+
+def test_a_seed_that_is_tuned_is_refused(driver: Driver) -> None:
+    (driver.folder / "workload" / "train.py").write_text(SEEDED)
+    (driver.folder / "space.toml").write_text(SPACE.replace("[parameters]", "[parameters]\nSEED = [42, 43]"))
+    with pytest.raises(WorkloadError, match="the seed is a parameter"):
+        confirm(driver, Trainings())
+
+
+def test_nothing_better_than_the_baseline_is_one_line(night: Driver) -> None:
+    night.set(study="flat")
+    night.run(lambda job: Outcome(TrialStatus.COMPLETE, 1.0, summary={"val_bpb": 1.0}), trials=4)
+    with pytest.raises(NothingToConfirm, match="nothing to confirm"):
+        confirm(night, Trainings())
+    night.set(study="none")
+    with pytest.raises(StudyError, match="there is none of that name"):
+        confirm(night, Trainings())
+
+
+def test_flags_that_make_no_sense_are_told_together(night: Driver) -> None:
+    with pytest.raises(SettingsError) as caught:
+        confirm(night, Trainings(), finalists=0, seeds=1, scale=11)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_study_that_is_driven_is_refused_and_left_alone(night: Driver) -> None:
+    with night.open(), pytest.raises(StudyBusyError):
+        confirm(night, Trainings())
+    with night.database() as database:
+        assert database.study_names() == ["s"]
+
+
+def test_a_study_cannot_be_driven_while_its_winners_are_confirmed(night: Driver) -> None:
+    tried: list[str] = []
+
+    def drive(job: Job) -> Outcome | None:
+        if not tried:
+            with pytest.raises(StudyBusyError) as caught, night.open():
+                pass
+            tried.append(str(caught.value))
+        return None
+
+    assert confirm(night, Trainings(drive)).verdict is not None
+    assert tried
+
+
+def test_other_data_or_scripts_are_refused(night: Driver) -> None:
+    with pytest.raises(StudyMismatchError, match="data"):
+        confirm(night, Trainings(), data="other")
+
+
+def test_replicates_are_no_study_of_their_own_to_whoever_looks(night: Driver) -> None:
+    confirm(night, Trainings())
+    with night.database() as database:
+        assert sorted(database.study_names()) == ["s", "s/confirm"]
+        assert main_studies(database) == ["s"]
+        assert [line.name for line in overview(database)] == ["s"]
+        assert find_study(database, None, night.settings.runs).name == "s"
+        child = find_study(database, "s/confirm", night.settings.runs)
+        assert child.best() is None
+        written = child.write_views()
+        assert {path.name for path in written} == {"results.tsv", "trials.csv"}
+        assert not child.paths.best.exists()
+        find_study(database, "s", night.settings.runs).delete()
+        assert database.study_names() == []
+
+
+def test_the_sampler_never_sees_a_replicate(night: Driver) -> None:
+    confirm(night, Trainings())
+    told: list[int] = []
+
+    def run(job: Job) -> Outcome:
+        told.append(job.number)
+        assert "SEED" not in job.params
+        return Trainings()(job)
+
+    night.run(run, trials=12)
+    assert told == [10, 11]
+    assert len(records(night, "s")) == 12
+
+
+def test_a_later_and_better_trial_takes_the_place_of_the_winner_unconfirmed(night: Driver) -> None:
+    confirm(night, Trainings())
+
+    def better(job: Job) -> Outcome:
+        return Outcome(TrialStatus.COMPLETE, 1.0, summary={"val_bpb": 0.5}, log="a log\n")
+
+    night.run(better, trials=11)
+    with night.database() as database:
+        find_study(database, "s", night.settings.runs).write_views()
+    assert best(night)["trial"] == 10
+    assert best(night)["confirmed"] is False
+    assert "came after trial" in str(best(night)["confirmation"])
+    ended = confirm(night, Trainings())
+    assert ended.verdict is not None
+    assert 10 in {each.number for each in ended.verdict.finalists}
+
+
+def test_a_metric_that_is_to_grow_is_confirmed_the_same_way(driver: Driver) -> None:
+    (driver.folder / "workload" / "train.py").write_text(SEEDED)
+    (driver.folder / "workload" / "workload.toml").write_text('direction = "maximize"\n')
+    driver.run(Trainings(), trials=10)
+    ended = confirm(driver, Trainings(), finalists=1)
+    assert ended.verdict is not None
+    assert ended.verdict.finalists[0].gain > 0
+    values = [record.value for record in records(driver, "s") if record.value is not None]
+    assert records(driver, "s")[ended.verdict.finalists[0].number].value == max(values)
+
+
+def test_doubts_are_said_beside_a_finalist(night: Driver) -> None:
+    script = Trainings()
+
+    def suspicious(job: Job) -> Outcome | None:
+        if (job.params["X"], job.params["Y"]) == (4, 0.5):
+            return None
+        summary = {**script.summary(job.params), "training_seconds": 150.0, "epochs": 1.5, "dtype": "float16"}
+        return Outcome(TrialStatus.COMPLETE, 1.0, summary=summary, device="another GPU")
+
+    ended = confirm(night, Trainings(suspicious))
+    assert ended.verdict is not None
+    doubts = ended.verdict.finalists[0].doubts
+    assert "saw its data 1.5 times" in doubts
+    assert "training_seconds 150, its budget is 100" in doubts
+    page = io.StringIO()
+    Console(file=page, width=200).print(verdict_table(ended.verdict, night.plan.workload.metric))
+    assert "but: saw its data 1.5 times" in page.getvalue()
+
+
+def test_a_gain_that_is_bought_with_other_evaluation_tokens_is_doubted(driver: Driver) -> None:
+    (driver.folder / "workload" / "train.py").write_text(SEEDED.replace("SIZE = 8", "SIZE = 8\nEVAL_TOKENS = 100"))
+    (driver.folder / "space.toml").write_text(SPACE.replace("[parameters]", "[parameters]\nEVAL_TOKENS = [10, 100]"))
+    driver.run(Trainings(), trials=10)
+    cheap = {record.number for record in records(driver, "s") if record.params["EVAL_TOKENS"] == 10}
+    ended = confirm(driver, Trainings(), finalists=5)
+    assert ended.verdict is not None
+    doubted = {
+        each.number for each in ended.verdict.finalists if "EVAL_TOKENS 10, the baseline's was 100" in each.doubts
+    }
+    assert doubted
+    assert doubted == cheap & {each.number for each in ended.verdict.finalists}
+
+
+def test_artifacts_of_a_replicate_are_kept(night: Driver) -> None:
+    confirm(night, Trainings())
+    with night.database() as database:
+        child = find_study(database, "s/confirm", night.settings.runs)
+        texts = child.texts(child.record(0))
+    assert "SEED = 43" in texts["train.py"]
+    assert "SEED = 43" in texts["params.toml"]
