@@ -16,7 +16,7 @@ FLAGS = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(c
 TRUSTED = $(if $(TRUST),--trust)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prepare optimize confirm dashboard status show export check stop test test-fast lint clean
+.PHONY: help setup prepare optimize confirm dashboard status show export report check stop test test-fast lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ show: $(INSTALLED)  ## everything about trial N=
 
 export: $(INSTALLED)  ## write results.tsv, trials.csv and best/ again
 	@$(BIN)/optimize export $(WHICH)
+
+report: $(INSTALLED)  ## one page about a study, to read, print and send: runs/<study>/report.html
+	@$(BIN)/optimize report $(WHICH)
 
 check: $(INSTALLED)  ## what a study would do; nothing is started (REPAIR=1 mends what a crash left)
 	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair)

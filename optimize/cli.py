@@ -20,10 +20,8 @@ app = typer.Typer(
     help="Tune the constants of a training script: try, keep what helps, lose nothing.",
 )
 for command in (
-    work.run, work.confirm, work.prepare, work.check, look.status, look.show, keep.export, look.dashboard, keep.stop,
-    work.migrate, keep.backup, keep.restore,
-    keep.copy,
-    keep.clean,
+    work.run, work.confirm, work.prepare, work.check, look.status, look.show, keep.export, keep.report, look.dashboard, keep.stop,
+    work.migrate, keep.backup, keep.restore, keep.copy, keep.clean,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(space, name="space")

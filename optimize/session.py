@@ -22,6 +22,7 @@ from optimize.executors.cluster import Cluster
 from optimize.hooks import TrialLog, open_hook
 from optimize.interruption import Interruption, Wish, dying_in_order
 from optimize.loop import Loop
+from optimize.machine import machine
 from optimize.opening import open_study
 from optimize.plan import Plan
 from optimize.settings import ENV_PASS, Settings, script_environment, tracking_uri
@@ -119,5 +120,5 @@ def cluster(plan: Plan, data: str = "", say: Callable[[str], None] = lambda line
 
 
 def as_json(settings: Settings) -> str:
-    kept = asdict(settings) | {"storage": None}  # a URL may hold a password
+    kept = asdict(settings) | {"storage": None, "machine": machine()}  # a URL may hold a password
     return json.dumps(kept, indent=2, default=str) + "\n"

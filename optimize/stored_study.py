@@ -154,7 +154,7 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
         raise StudyError(f"{what}. {there}.")
     baseline = database.study_attrs(study_id).get(BASELINE, {})
     return StoredStudy(
-        name, Metric(*database.objective(study_id)), baseline, StudyPaths(runs, name), database, study_id
+        name, Metric(*database.objective(study_id)), baseline, StudyPaths.of(runs, name), database, study_id
     )
 
 

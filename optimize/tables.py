@@ -231,6 +231,8 @@ def end_report(
     goal = settings.trials if settings.trials and done < settings.trials else 2 * done
     more = f" TRIALS={goal}" if settings.trials else ""
     lines.append(Text(f"  go on:    make optimize{_variables(settings)}{more}    look: make dashboard", style="dim"))
+    where = f" STORAGE={settings.storage}" if settings.origins.get("storage") == "flag" else ""
+    lines.append(Text(f"  to send:  make report STUDY={settings.study}{where}", style="dim"))
     return Group(*lines)
 
 

@@ -14,6 +14,7 @@ from storage.export import make_patch, params_text, write_best
 from storage.files import replace_folder, write_bytes, write_text
 from storage.lease import Lease, acquire, holder_of
 from storage.paths import StudyPaths, parent_of
+from storage.paths import ReportPaths, StudyPaths
 from storage.processes import Holder
 from storage.records import (
     TrialRecord,
@@ -42,6 +43,7 @@ __all__ = [
     "LeaseHeldError",
     "LeaseLostError",
     "Restored",
+    "ReportPaths",
     "StorageError",
     "StorageFullError",
     "Stored",

@@ -5,6 +5,7 @@ It creates nothing but the study's folder, and reads nothing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -27,6 +28,26 @@ def parent_of(study: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportPaths:
+    """The names of a report in a folder: `report.html` and `plots/<name>.png`."""
+
+    folder: Path
+
+    def create(self) -> None:
+        """Makes the folders, and says so in one line where that cannot be."""
+        plots = self.plot("any").parent
+        with os_errors_at(plots):
+            plots.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def html(self) -> Path:
+        return self.folder / "report.html"
+
+    def plot(self, name: str) -> Path:
+        return self.folder / "plots" / f"{name}.png"
+
+
+@dataclass(frozen=True, slots=True)
 class StudyPaths:
     """The names under one runs folder: `root/optuna.db`, `root/artifacts`, `root/<study>/...`."""
 
@@ -40,6 +61,15 @@ class StudyPaths:
                 f"study {self.study!r}: not a name for a study. Use letters, digits, '.', '_' and '-', "
                 f"starting with a letter or a digit, but not {', '.join(_TAKEN[:2])}"
             )
+
+    @classmethod
+    def of(cls, root: Path, name: str) -> StudyPaths:
+        """For a study that is in the database: of another program's, whose name is no folder's, a name made from it."""
+        try:
+            return cls(root, name)
+        except StorageError:
+            plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:60]
+            return cls(root, f"{plain or 'study'}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}")
 
     def create(self) -> None:
         """Makes the study's folder, and says so in one line where that cannot be."""
@@ -87,6 +117,10 @@ class StudyPaths:
     @property
     def settings_json(self) -> Path:
         return self.folder / "settings.json"
+
+    @property
+    def report(self) -> ReportPaths:
+        return ReportPaths(self.folder)
 
     @property
     def lock(self) -> Path:

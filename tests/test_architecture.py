@@ -128,7 +128,20 @@ ALLOWED: dict[str, set[str]] = {
         "search_spaces",
         "storage",
     },
+    "optimize.machine": set(),
     "optimize.figures.looks": set(),
+    "optimize.figures.canvas": set(),
+    "optimize.figures.labels": set(),
+    "optimize.figures.importance": set(),
+    "optimize.figures.plots": {
+        "optimize.figures.canvas",
+        "optimize.figures.importance",
+        "optimize.figures.labels",
+        "optimize.figures.looks",
+        "optimize.figures.series",
+        "optimize.trial",
+        "storage",
+    },
     "optimize.figures.series": {"optimize.figures.looks", "optimize.trial", "storage"},
     "optimize.copying": {"optimize.errors", "optimize.stored_study", "storage"},
     "optimize.interruption": set(),
@@ -293,6 +306,11 @@ def test_the_driver_never_imports_torch() -> None:
 
 def test_one_file_alone_imports_ray() -> None:
     assert [module for module, path in MODULES.items() if "ray" in third_party(path)] == ["optimize.executors.ray"]
+
+
+def test_one_room_alone_imports_matplotlib() -> None:
+    rooms = ["optimize.figures.canvas", "optimize.figures.labels", "optimize.figures.plots"]
+    assert [module for module, path in MODULES.items() if "matplotlib" in third_party(path)] == rooms
 
 
 def test_the_environment_is_read_in_two_files_only() -> None:

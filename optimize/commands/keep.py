@@ -1,4 +1,4 @@
-"""Commands that look after what studies left: export, stop, backup, restore, copy, clean."""
+"""Commands that look after what studies left: export, report, stop, backup, restore, copy, clean."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def export(
     with opened_study(study, storage, runs) as stored:
         written = stored.write_views() if number is None or to is None else stored.export_trial(number, to)
         say_all([f"written: {path}" for path in written])
+
+
+def report(
+    study: StudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    to: Annotated[Path | None, typer.Option(help="Another folder for it. Default: the study's, runs/<study>.")] = None,
+) -> None:
+    """Write report.html, one page that works offline, and its figures as PNG files under plots/.
+
+    Example: optimize report --study gpt-cpu
+    """
+    from optimize.report import write_report
+
+    with opened_study(study, storage, runs) as stored:
+        say_all([f"written: {path}" for path in write_report(stored, to)])
 
 
 def stop(

@@ -46,6 +46,7 @@ class Tried:
     improved: bool
     # what differs from the best before it: name -> (before, after); of the first one with a value nothing
     changed: Mapping[str, tuple[Stored, Stored]]
+    kind: str = ""  # baseline, start, sampler, ...: who wished for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ def staircase(records: Sequence[TrialRecord], metric: Metric) -> Staircase:
         hours = (record.finished - began).total_seconds() / 3600 if began and record.finished else None
         changed = _changed(before, record) if improved and before else {}
         best_value = best.value if best else None
-        tried.append(Tried(record.number, order, hours, ending_of(record), record.value, best_value, improved, changed))
+        tried.append(
+            Tried(record.number, order, hours, ending_of(record), value, best_value, improved, changed, record.kind)
+        )
     baseline = next((r.value for r in ended if r.kind == "baseline" and r.value is not None), None)
     return Staircase(tuple(tried), baseline)
 
@@ -236,6 +239,6 @@ def noise(records: Sequence[TrialRecord]) -> Noise | None:
     repeated = [values for values in groups.values() if len(values) > 1]
     if not repeated:
         return None
-    squares = sum((value - fmean(values)) ** 2 for values in repeated for value in values)
+    apart = math.hypot(*(value - fmean(values) for values in repeated for value in values))  # squares may overflow
     trials = sum(map(len, repeated))
-    return Noise(math.sqrt(squares / (trials - len(repeated))), len(repeated), trials)
+    return Noise(apart / math.sqrt(trials - len(repeated)), len(repeated), trials)

@@ -1,0 +1,96 @@
+"""How much each parameter has mattered for being among the best: Optuna's PED-ANOVA, and what luck alone would show.
+
+It reads nothing: trials are given. Few of them say little: then it says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial, TrialState
+
+FEWEST = 20  # completed trials, below which the figure would show luck alone
+TOP, TOP_TRIALS = 0.1, 5  # what counts as the best: this share of the trials, and at least so many
+SHUFFLES = 40  # of the values among the trials
+LUCK = 0.95  # share of the shuffled importances that stay below what is called luck
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """Of one parameter. Shares of all importances, the largest first."""
+
+    name: str
+    share: float
+    luck: float  # a parameter without any influence stays below this share, 19 times of 20
+
+
+@dataclass(frozen=True, slots=True)
+class Importances:
+    """Of all parameters for being among the best `top` of `trials`; `why_not` says why there are none."""
+
+    of: tuple[Importance, ...] = ()
+    top: int = 0
+    trials: int = 0
+    why_not: str = ""
+
+
+def importances(trials: Sequence[FrozenTrial], direction: str) -> Importances:
+    """By the completed ones of a study's trials."""
+    done = [trial for trial in trials if trial.state is TrialState.COMPLETE and _is_finite(trial)]
+    if any(len(trial.values) > 1 for trial in done):
+        return Importances(why_not="trials with several values have no one order")
+    if len(done) < FEWEST:
+        return Importances(why_not=f"{len(done)} trials have completed, and below {FEWEST} it would show luck alone")
+    names = sorted({name for trial in done for name, of in trial.distributions.items() if not of.single()})
+    sign, study = 1 if direction == "minimize" else -1, _study_of(done)
+    top = max(math.ceil(TOP * len(done)), TOP_TRIALS)
+    values = [sign * trial.values[0] for trial in done]
+    found = _divergences(study, names, values, top)
+    total = sum(found.values())
+    if not total:
+        return Importances(why_not="no parameter has varied among the completed trials")
+    luck = _luck(study, names, values, top)
+    ranked = sorted(names, key=lambda name: (-found[name], name))
+    shares = (Importance(name, found[name] / total, luck[name] / total) for name in ranked)
+    return Importances(tuple(shares), top, len(done))
+
+
+def _study_of(trials: Sequence[FrozenTrial]) -> optuna.Study:
+    """A study in memory with these trials, numbered from 0: what an evaluator wants to be given."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+        study.add_trials(trials)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    return study
+
+
+def _divergences(study: optuna.Study, names: list[str], values: list[float], top: int) -> dict[str, float]:
+    """How unlike the best trials' values of each parameter are those of all trials."""
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=top / len(values))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says at every call that the least `target` is taken for the best: so it is
+        return evaluator.evaluate(study, names, target=lambda trial: values[trial.number])
+
+
+def _luck(study: optuna.Study, names: list[str], values: list[float], top: int) -> dict[str, float]:
+    """What `_divergences` stay below when the values have nothing to do with the parameters."""
+    chance, found = random.Random(0), []
+    for _ in range(SHUFFLES):
+        shuffled = values.copy()
+        chance.shuffle(shuffled)
+        found.append(_divergences(study, names, shuffled, top))
+    at = math.ceil(LUCK * SHUFFLES) - 1
+    return {name: sorted(each[name] for each in found)[at] for name in names}
+
+
+def _is_finite(trial: FrozenTrial) -> bool:
+    return bool(trial.values) and all(map(math.isfinite, trial.values))
