@@ -65,9 +65,9 @@ def mistakes(derived: Sequence[Derived], memory: Expression | None, constants: M
                 lines.append(f"{where}: replaces: {name} is no constant of the script. Correct the name.")
             elif name not in each.expression.names:
                 lines.append(f"{where}: replaces: {name} does not occur in its expression. Correct one of them.")
-        lines += _no_number(each.expression, constants, ())
+        lines += no_number(each.expression, constants)
     if memory:
-        lines += _no_number(memory, with_derived(derived, constants), [each.name for each in derived])
+        lines += no_number(memory, with_derived(derived, constants), [each.name for each in derived])
     return lines
 
 
@@ -124,7 +124,8 @@ def number(expression: Expression, values: Mapping[str, Value]) -> float:
     return value
 
 
-def _no_number(expression: Expression, values: Mapping[str, Value], declared: Sequence[str]) -> list[str]:
+def no_number(expression: Expression, values: Mapping[str, Value], declared: Sequence[str] = ()) -> list[str]:
+    """Why it gives no number for these values: one line for each name that is not known, or what went wrong."""
     unknown = sorted(expression.names - set(values))
     if unknown:  # a declared one that has no value has a line of its own
         return [

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimize.errors import StudyMismatchError
-from optimize.trial import Value
+from optimize.trial import Metric, Value
 from optimize.workload import Workload
 from search_spaces import SearchSpace
 
@@ -32,8 +32,13 @@ def fingerprint(workload: Workload, space: SearchSpace, constants: Mapping[str, 
         "search space": space.fingerprint(),
         "constants": hashlib.sha256(repr(sorted(constants.items())).encode()).hexdigest()[:16],
         "data": data,
-        "metric": f"{workload.metric.direction} {workload.metric.name}",
+        "metric": _metric(workload.metric),
     }
+
+
+def _metric(metric: Metric) -> str:
+    lines = f", the {metric.take} of {metric.regex}" if metric.regex else ""
+    return f"{metric.direction} {metric.name}{lines}"
 
 
 def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:

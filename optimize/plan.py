@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from optimize import hooks
-from optimize.derived import mistakes
+from optimize.derived import mistakes, no_number
 from optimize.errors import OptimizeError, SettingsError
 from optimize.executors import EXECUTORS
 from optimize.search import unfit
-from optimize.settings import Settings
+from optimize.settings import Settings, script_environment
 from optimize.starts import Starts, plan_starts
 from optimize.trial import Value
 from optimize.workload import Workload, load_workload
@@ -31,6 +31,7 @@ class Plan:
     constants: Mapping[str, Value]
     baseline: Mapping[str, Value]
     starts: Starts = field(default_factory=Starts)  # the space's own
+    notes: tuple[str, ...] = ()  # what a user had better know before it begins
 
 
 def make_plan(settings: Settings) -> Plan:
@@ -43,6 +44,7 @@ def make_plan(settings: Settings) -> Plan:
     problems += hooks.unfit(settings.log)
     if workload is None or space is None:
         raise SettingsError(*problems)
+    settings, notes = _without_foreign_constants(settings, workload)
     constants = {**workload.constants(), **settings.constants}
     problems += workload.problems(settings.constants)
     if settings.trials_per_gpu > 1 and not workload.budget_is_work(constants):
@@ -51,6 +53,8 @@ def make_plan(settings: Settings) -> Plan:
             f"{workload.metric.name}. Use a budget of work (work_budget in workload.toml says which), or leave it out."
         )
     problems += mistakes(workload.derived, workload.memory, constants)
+    problems += no_number(workload.total, constants) if workload.total else []
+    problems += workload.unstartable(_programs(settings))
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
     known = [p for p in space.parameters if p.name in constants]
@@ -62,7 +66,27 @@ def make_plan(settings: Settings) -> Plan:
     baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
     if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
         workload = replace(workload, preload=())  # a CUDA context does not survive a fork
-    return Plan(settings, workload, space, constants, baseline, _starts(settings, space, constants, baseline))
+    starts = _starts(settings, space, constants, baseline)
+    return Plan(settings, workload, space, constants, baseline, starts, notes)
+
+
+def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[Settings, tuple[str, ...]]:
+    """Our profiles hold constants, and what to prepare, of scripts like autoresearch's: one that lacks one of them is none.
+
+    Written into it as far as they go, they would change a script of a stranger that happens to share a name.
+    """
+    lacking = [name for name in settings.constants if not workload.binds(name)]
+    if "/" in settings.profile or not lacking:
+        return settings, ()
+    why = f"not those of profile {settings.profile}: the script has no {', '.join(lacking[:3])}"
+    origins = {**settings.origins, "constants": why}
+    kept = replace(settings, constants={}, prepare_args=(), origins=origins)
+    return kept, (f"constants: the script's own, {why}",)
+
+
+def _programs(settings: Settings) -> str | None:
+    """Where scripts' programs are looked for; each node of a cluster has a PATH of its own."""
+    return None if settings.executor == "ray" else script_environment(settings).get("PATH", "")
 
 
 def _starts(

@@ -64,6 +64,11 @@ def why_not(text: str, name: str, where: str) -> str:
     )
 
 
+def bound_names(text: str, where: str) -> frozenset[str]:
+    """Every name that the script binds at module level, in whatever way."""
+    return frozenset(_module_bindings(_parse(text, where).body))
+
+
 def syntax_fingerprint(text: str, where: str) -> str:
     """The script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only."""
     tree = _parse(text, where)

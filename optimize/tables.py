@@ -126,6 +126,7 @@ def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
         f"space {space.name}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
         + (f", {_count(feasible)} feasible" if feasible is not None else ""),
         f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
+        *plan.notes,
         *_duration_lines(plan, max(len(slots), 1)),
     ]
 

@@ -34,6 +34,9 @@ class Table:
     def has(self, key: str) -> bool:
         return key in self._data
 
+    def is_table(self, key: str) -> bool:
+        return isinstance(self._data.get(key), dict)
+
     def text(self, key: str, default: str) -> str:
         value = self._take(key, default)
         return value if isinstance(value, str) else self._wrong(key, value, "a string", default)
@@ -59,6 +62,19 @@ class Table:
         if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
             return tuple(value)
         return self._wrong(key, value, 'a list of strings, such as ["a", "b"]', default)
+
+    def paths(self, key: str) -> dict[str, str]:
+        """Name -> path: a table of them, or a list, in which a relative path is its own name and another one's its last part."""
+        if self.is_table(key):
+            inner = self.table(key)
+            return {name: inner.text(name, "") for name in list(inner._data)}
+        found = {}
+        for path in self.words(key, ()):
+            name = Path(path).name if Path(path).is_absolute() or path.startswith("~") else path.rstrip("/")
+            if name in found:
+                self.problems.append(f"{self.where}: {key}: {name} is there twice. Give them names: {{ name = path }}.")
+            found[name] = path
+        return found
 
     def tables(self) -> dict[str, Table]:
         """Whatever of this table is a table itself, by name."""

@@ -25,10 +25,12 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a script reports at its end: the key in its summary and which way is better."""
+    """What a script reports: the key in its summary, or the lines that it stands in; and which way is better."""
 
     name: str = "val_bpb"
     direction: str = "minimize"  # or "maximize", Optuna's words
+    regex: str = ""  # its one group is the value; "": `name: value` in the summary, or anywhere if there is none
+    take: str = "last"  # or "min", "max": of all the lines that match
 
     def better(self, value: float, than: float) -> bool:
         return value < than if self.direction == "minimize" else value > than
@@ -47,6 +49,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressFormat:
+    """How a script tells how far it is: lines that `regex` finds; its groups are step, total, percent and loss."""
+
+    regex: str = ""  # "": autoresearch's `step 00100 (33.3%) | loss: ...`
+    total: float | None = None  # steps of a whole run, where no line says so
+    none: bool = False  # it tells nothing until its end, so that startup_s cannot be waited for
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Everything a slot needs to run one trial: the files are text, so no shared disk is needed."""
 
@@ -59,6 +70,8 @@ class Job:
     limits: Limits = Limits()
     preload: tuple[str, ...] = ()  # modules that it may find imported already, where that is safe
     alone: bool = False  # with nothing else of ours on its device
+    progress: ProgressFormat = ProgressFormat()
+    links: Mapping[str, str] = field(default_factory=dict)  # path in the work folder -> folder of data, only to be read
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from optimize import render
-from optimize.derived import Derived, read_derived, read_expression
+from optimize.derived import Derived, number, read_derived, read_expression
 from optimize.errors import RenderError, WorkloadError
 from optimize.jobs.preparation import Preparation, run_preparation
 from optimize.render import Constant
+from optimize.script_output import read_metric, read_progress
 from optimize.seeds import SEED_CALLS, render_seed_calls
+from optimize.starting import FOLDER, flags_of, unstartable
 from optimize.toml_table import Table
-from optimize.trial import Job, Limits, Metric, Suggestion, Value
+from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import Expression, SearchSpaceError, parse_expression
 
 OURS = Path(__file__).parent / "workloads"
@@ -44,6 +46,10 @@ class Workload:
     seed: str = ""  # the constant that is the seed; "": SEED, if there is one, else the literal in calls that seed
     val_split: str = "VAL_SPLIT"  # the constant, 0 or 1, that says which half of the validation text is used
     budget: tuple[str, ...] = BUDGETS  # constants that limit the training; the first that is above 0 counts
+    overrides: str = ""  # the file whose constants are in force, whatever the script assigns
+    progress: ProgressFormat = field(default_factory=ProgressFormat)
+    total: Expression | None = None  # steps of a whole run, in terms of the constants
+    links: Mapping[str, str] = field(default_factory=dict)  # path in a trial's folder -> folder of data
 
     def constants(self) -> dict[str, Value]:
         """The script's constants whose value is a literal or arithmetic on literals: name -> value."""
@@ -51,7 +57,10 @@ class Workload:
         for name, (_, constant) in self._owners().items():
             with suppress(SearchSpaceError):  # names or calls: not to be known without running the script
                 values[name] = _value(constant.expression)
-        return values
+        return {
+            **values,
+            **{name: value for name, value in flags_of(self.command).items() if name in values and value is not None},
+        }
 
     def duration_s(self, constants: Mapping[str, Value]) -> float | None:
         """About how long one trial takes, if workload.toml says how to tell."""
@@ -64,10 +73,12 @@ class Workload:
 
     def problems(self, names: Iterable[str]) -> list[str]:
         """One line for each of `names` that cannot be written into the scripts, or whose present value cannot be read."""
-        owners, values = self._owners(), self.constants()
+        owners, values, flags = self._owners(), self.constants(), flags_of(self.command)
         lines = []
         for name in names:
-            if name not in owners:
+            if name in flags:
+                lines.append(f"{self.folder}: {name}: --{name} in `command` would win over it. Leave the flag out.")
+            elif name not in owners:
                 lines.append(self._why_not(name))
             elif name not in values:
                 file, constant = owners[name]
@@ -76,6 +87,10 @@ class Workload:
                     "Give it a plain value, so that the baseline is known."
                 )
         return lines
+
+    def binds(self, name: str) -> bool:
+        """Whether one of the scripts gives this name a value at module level, in whatever way."""
+        return any(name in render.bound_names(self.files[f], str(self.folder / f)) for f in self._python_files())
 
     def render(self, values: Mapping[str, Value]) -> dict[str, str]:
         """Every file with `values` written over its constants. Raises RenderError naming all that cannot be.
@@ -106,19 +121,22 @@ class Workload:
             suggestion.number,
             dict(suggestion.params),
             files,
-            self.command,
+            self._placed(self.command),
             dict(env),
             self.metric,
             limits,
             preload=self.preload,
             alone=suggestion.alone,
+            progress=self._progress({**constants, **suggestion.params}),
+            links=self.links,
         )
 
     def preparation(self, constants: Mapping[str, Value], arguments: Iterable[str]) -> Preparation | None:
-        """How this workload's data is prepared, on whatever machine; None where there is nothing to prepare."""
-        if not self.prepare_command:
+        """How this workload's data is prepared, on whatever machine; None where there is nothing to prepare or to look at."""
+        if not self.prepare_command and not self.links:
             return None
-        return Preparation(self.render(constants), (*self.prepare_command, *arguments))
+        command = (*self._placed(self.prepare_command), *arguments) if self.prepare_command else ()
+        return Preparation(self.render(constants), command, self.links)
 
     def prepare_data(
         self,
@@ -133,19 +151,49 @@ class Workload:
 
     def fingerprint(self) -> str:
         """Hash of the scripts' syntax trees, of the files that are not Python, and of the command."""
-        digest = hashlib.sha256(repr((self.command, self.prepare_command)).encode())
+        digest = hashlib.sha256(repr((self.command, self.prepare_command)).encode() + self.overrides.encode())
         for file, text in sorted(self.files.items()):
             tree = render.syntax_fingerprint(text, str(self.folder / file)) if file.endswith(".py") else text
             digest.update(f"{file}\0{tree}\0".encode())
         return digest.hexdigest()[:16]
 
     def _owners(self) -> dict[str, tuple[str, Constant]]:
-        """Constant name -> (file, constant), for names that one file alone assigns. The script's own constants win."""
+        """Constant name -> (file, constant in force): the overrides' before the script's, and the script's before others'."""
         owners: dict[str, tuple[str, Constant]] = {}
-        for file in sorted(self._python_files(), key=lambda f: f != self.script):
+        for file in self._python_files():
             for name, constant in render.read_constants(self.files[file], str(self.folder / file)).items():
                 owners.setdefault(name, (file, constant))
+        if self.overrides in self.files:  # what it assigns in another way wins as well, and cannot be written
+            for name in render.bound_names(self.files[self.overrides], str(self.folder / self.overrides)):
+                if name in owners and owners[name][0] != self.overrides:
+                    del owners[name]
         return owners
+
+    def _progress(self, constants: Mapping[str, Value]) -> ProgressFormat:
+        """How far a trial with these constants is at a step."""
+        if self.total is None:
+            return self.progress
+        with suppress(SearchSpaceError):
+            total = float(number(self.total, {**self.constants(), **constants}))
+            return replace(self.progress, total=total if total > 0 else None)
+        return self.progress
+
+    def _placed(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.replace(FOLDER, str(self.folder.resolve())) for word in command)
+
+    def overrides_are_read(self) -> bool:
+        """Whether a trial would find them, as far as the command and the scripts' text tell."""
+        name = Path(self.overrides).name
+        texts = [*self.command, *(text for file, text in self.files.items() if file != self.overrides)]
+        return self.overrides in self.files and any(name in text for text in texts)
+
+    def unstartable(self, path: str | None) -> list[str]:
+        """One line for each command whose program or script is not there; `path`: where programs are looked for, None: nowhere."""
+        lines = []
+        for key, command in (("command", self.command), ("prepare", self.prepare_command)):
+            known = {*self.files, *self.links}
+            lines += [f"{self.folder}: {key}: {line}" for line in unstartable(self._placed(command), known, path)]
+        return lines
 
     def _why_not(self, name: str) -> str:
         reasons = [render.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
@@ -153,7 +201,9 @@ class Workload:
         return next((line for line in reasons if "has no such constant" not in line), reasons[0] if reasons else none)
 
     def _python_files(self) -> list[str]:
-        return sorted((f for f in self.files if f.endswith(".py")), key=lambda f: f != self.script)
+        """Those whose constants win come first."""
+        files = (f for f in self.files if f.endswith(".py"))
+        return sorted(files, key=lambda f: (f != self.overrides, f != self.script, f))
 
 
 def load_workload(name_or_path: str) -> Workload:
@@ -170,6 +220,7 @@ def load_workload(name_or_path: str) -> Workload:
     table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)
     files = _read_files(folder, table.words("files", ("*.py",)), problems)
     has_prepare = table.has("prepare") or "prepare.py" in files
+    metric, (progress, total) = read_metric(table), read_progress(table)
     workload = Workload(
         name=folder.resolve().name,
         folder=folder,
@@ -177,7 +228,7 @@ def load_workload(name_or_path: str) -> Workload:
         files=files,
         command=table.words("command", ("{python}", "train.py")),
         prepare_command=table.words("prepare", ("{python}", "prepare.py")) if has_prepare else (),
-        metric=Metric(table.text("metric", "val_bpb"), table.text("direction", "minimize")),
+        metric=metric,
         duration=_expression(table, "duration_s"),
         work_budget=_expression(table, "work_budget"),
         preload=table.words("preload", ()),
@@ -186,6 +237,10 @@ def load_workload(name_or_path: str) -> Workload:
         seed=table.text("seed", ""),
         val_split=table.text("val_split", "VAL_SPLIT"),
         budget=table.words("budget", BUDGETS),
+        overrides=table.text("overrides", ""),
+        progress=progress,
+        total=total,
+        links=_read_links(folder, table),
     )
     table.finish()
     problems += _what_is_wrong(workload)
@@ -207,8 +262,17 @@ def _what_is_wrong(workload: Workload) -> list[str]:
         )
     if not workload.command or not all(workload.command):
         lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{{python}}", "train.py"].')
-    if workload.metric.direction not in ("minimize", "maximize"):
-        lines.append(f"{workload.folder}: direction: {workload.metric.direction!r}. Use minimize or maximize.")
+    if workload.overrides and not workload.overrides_are_read():
+        lines.append(
+            f"{workload.folder}: overrides: {workload.overrides} is not among `files`, or neither `command` nor a script names it. "
+            "Name it in both."
+        )
+    for link in workload.links:
+        lines += [
+            f"{workload.folder}: links: {link}: {file} of `files` lies in it. Leave one of them out."
+            for file in workload.files
+            if file == link or file.startswith(f"{link}/")
+        ]
     return lines
 
 
@@ -229,6 +293,24 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or mend it.")
     return files
+
+
+def _read_links(folder: Path, table: Table) -> dict[str, str]:
+    """Path in a trial's folder -> the data's own. A relative one is the same in the workload's folder."""
+    links = {}
+    for name, target in table.paths("links").items():
+        path = Path(target).expanduser()
+        links[name] = str(path if path.is_absolute() else (folder / path).resolve())
+        parts, where = Path(name).parts, f"{table.where}: links: {name}"
+        if not parts or Path(name).is_absolute() or ".." in parts:
+            table.problems.append(f"{where}: is no path inside a trial's folder. Name one.")
+        elif any(other != name and Path(name).is_relative_to(other) for other in links):
+            table.problems.append(f"{where}: lies in another link. Leave one of them out.")
+        elif not Path(links[name]).is_dir():
+            table.problems.append(
+                f"{where}: there is no folder {links[name]}. Correct the path, or put the data there."
+            )
+    return links
 
 
 def _expression(table: Table, key: str) -> Expression | None:

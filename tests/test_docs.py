@@ -10,11 +10,12 @@ import pytest
 import typer.main
 
 from optimize.cli import app
-from optimize.settings import profiles
+from optimize.settings import load_settings, profiles
 from search_spaces import load_space, shipped_spaces
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES += [path for pattern in ("*/README.md", "docs/*.md", "examples/*/README.md") for path in ROOT.glob(pattern)]
 README = (ROOT / "README.md").read_text()
 MANUAL = README + "".join(page.read_text() for page in sorted(ROOT.glob("docs/*.md")))  # where details may stand
 
@@ -65,10 +66,24 @@ def test_every_profile_and_space_is_in_the_readme() -> None:
 
 
 def test_every_key_of_a_profile_and_of_a_workload_is_documented() -> None:
-    for path in ("optimize/settings.py", "optimize/workload.py"):
+    for path in ("optimize/settings.py", "optimize/workload.py", "optimize/script_output.py"):
         source = (ROOT / path).read_text()
-        for key in re.findall(r'(?:table|slots|limits)\.(?:text|number|integer|words|literals|table)\("(\w+)"', source):
+        for key in re.findall(
+            r'(?:table|slots|limits|inner)\.(?:text|flag|number|integer|words|literals|table|paths)\("(\w+)"', source
+        ):
             assert f"`{key}`" in MANUAL or f"`[{key}]`" in MANUAL, f"{path}: {key}"
+
+
+def test_every_example_loads() -> None:
+    assert sorted(path.parent.name for path in ROOT.glob("examples/*/README.md")) == [
+        "autoresearch",
+        "nanogpt",
+        "ten_lines",
+    ]
+    for path in ROOT.glob("examples/*/space.toml"):
+        assert load_space(str(path)).size > 1
+    for path in ROOT.glob("examples/*/macos.toml"):
+        assert load_settings(str(path), "a test", {}, {}).device == "mps"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from optimize.errors import RenderError, WorkloadError
-from optimize.trial import Limits, Suggestion
+from optimize.fingerprint import fingerprint
+from optimize.trial import Limits, Metric, ProgressFormat, Suggestion
 from optimize.workload import load_workload
+from search_spaces import load_space
 
 TRAIN = "from prepare import MAX_SEQ_LEN\nDEPTH = 8  # layers\nTOTAL_BATCH_SIZE = 2**19\nBETAS = (0.8, 0.95)\nNOW = DEPTH * 2\n"
 
@@ -107,3 +110,181 @@ def test_an_unknown_name_lists_ours() -> None:
 def test_line_endings_survive(folder: Path) -> None:
     (folder / "train.py").write_bytes(b"DEPTH = 8\r\nB = 1\r\n")
     assert load_workload(str(folder)).render({"DEPTH": 2})["train.py"] == "DEPTH = 2\r\nB = 1\r\n"
+
+
+# --- what workload.toml says of a script that is not like autoresearch's ----------------------------------------------
+
+CONFIGURED = """\
+import sys
+rate = 0.1
+decay = 0.5
+steps = 100
+decay_twice = 1
+width = 2 ** 4
+exec(open('configurator.py').read())
+"""
+OVERRIDING = "rate = 0.3  # higher\ndecay_twice = 2\ndecay_twice = 3\nif True:\n    width = 8\n"
+
+
+@pytest.fixture
+def configured(folder: Path) -> Path:
+    (folder / "train.py").write_text(CONFIGURED)
+    (folder / "config").mkdir()
+    (folder / "config" / "small.py").write_text(OVERRIDING)
+    (folder / "data" / "texts").mkdir(parents=True)
+    write(folder)
+    return folder
+
+
+def write(folder: Path, **changes: str) -> None:
+    keys = {
+        "files": '["train.py", "config/*.py"]',
+        "overrides": '"config/small.py"',
+        "command": '["{python}", "train.py", "config/small.py", "--steps=20"]',
+        "metric": "{ name = 'val_loss', regex = 'val loss ([0-9.]+)', take = 'min' }",
+        "progress": "{ regex = 'iter (?P<step>\\d+): loss (?P<loss>[0-9.eE+-]+)', total = 'steps * 2' }",
+        "links": '["data/texts"]',
+        **changes,
+    }
+    (folder / "workload.toml").write_text("".join(f"{key} = {value}\n" for key, value in keys.items() if value))
+
+
+def problems(folder: Path) -> list[str]:
+    with pytest.raises(WorkloadError) as caught:
+        load_workload(str(folder))
+    assert all("\n" not in line for line in caught.value.problems)
+    return list(caught.value.problems)
+
+
+def test_a_parameter_is_written_where_its_assignment_is_in_force(configured: Path) -> None:
+    workload = load_workload(str(configured))
+    assert workload.constants() == {"rate": 0.3, "decay": 0.5, "steps": 20}
+    files = workload.render({"rate": 0.7, "decay": 0.9})
+    assert files["config/small.py"].startswith("rate = 0.7  # higher\n")
+    assert files["train.py"] == CONFIGURED.replace("decay = 0.5", "decay = 0.9")
+
+
+def test_what_the_overrides_assign_in_another_way_cannot_be_written_into_the_script(configured: Path) -> None:
+    lines = load_workload(str(configured)).problems(["decay_twice", "width"])
+    assert len(lines) == 2
+    assert "small.py: decay_twice: assigned 2 times" in lines[0]
+    assert "small.py: width: line 5 is not a plain" in lines[1]
+
+
+def test_a_flag_of_the_command_is_a_constant_and_no_parameter(configured: Path) -> None:
+    (line,) = load_workload(str(configured)).problems(["steps"])
+    assert "--steps in `command` would win" in line
+
+
+def test_a_job_knows_its_metric_its_steps_and_its_data(configured: Path) -> None:
+    job = load_workload(str(configured)).prepare(Suggestion(0, {"rate": 0.7}), {}, {}, Limits())
+    assert job.metric == Metric("val_loss", "minimize", "val loss ([0-9.]+)", "min")
+    assert job.progress == ProgressFormat(r"iter (?P<step>\d+): loss (?P<loss>[0-9.eE+-]+)", 40.0)
+    assert job.links == {"data/texts": str((configured / "data" / "texts").resolve())}
+
+
+def test_the_steps_of_a_run_follow_the_parameters(configured: Path) -> None:
+    write(configured, command='["{python}", "train.py", "config/small.py"]')
+    workload = load_workload(str(configured))
+    assert workload.prepare(Suggestion(0, {"steps": 7}), {"steps": 5}, {}, Limits()).progress.total == 14.0
+    assert workload.prepare(Suggestion(0, {"steps": 0}), {}, {}, Limits()).progress.total is None
+
+
+def test_links_may_have_names_and_lie_anywhere(configured: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "a corpus"
+    elsewhere.mkdir()
+    write(configured, links=f'{{ "data/web" = "{elsewhere}", "texts" = "data/texts" }}')
+    here = str((configured / "data" / "texts").resolve())
+    assert load_workload(str(configured)).links == {"data/web": str(elsewhere), "texts": here}
+    write(configured, links=f'["{elsewhere}"]')
+    assert load_workload(str(configured)).links == {"a corpus": str(elsewhere)}
+
+
+def test_the_workloads_folder_has_a_word_in_commands(configured: Path) -> None:
+    write(configured, command='["uv", "run", "--project", "{folder}", "train.py", "config/small.py"]')
+    workload = load_workload(str(configured))
+    job = workload.prepare(Suggestion(0, {}), {}, {}, Limits())
+    assert job.command[3] == str(configured.resolve())
+    assert workload.fingerprint() == load_workload(str(configured)).fingerprint()
+
+
+def test_progress_may_be_said_to_be_none(configured: Path) -> None:
+    write(configured, progress="false")
+    assert load_workload(str(configured)).prepare(Suggestion(0, {}), {}, {}, Limits()).progress == ProgressFormat(
+        none=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("metric", "{ regex = 'val loss' }", "has no groups"),
+        ("metric", "{ regex = 'val loss (' }", "no regular expression"),
+        ("metric", "{ regex = '(a+)+$' }", "takes too long"),
+        ("metric", "{ name = 'val_loss' }", "not one line"),
+        ("metric", "{ regex = '(a)', take = 'best' }", "Use last, min, max"),
+        ("metric", "{ regex = '(a)', names = 'x' }", "unknown key"),
+        ("metric", '"two\\nlines"', "is no name"),
+        ("direction", '"down"', "Use minimize or maximize"),
+        ("progress", "{ regex = 'iter' }", "no named group"),
+        ("progress", "{ regex = 'iter (?P<step>.)', total = 'f(' }", "total"),
+        ("progress", "'none'", "true or false"),
+        ("overrides", '"config/other.py"', "not among `files`"),
+        ("links", '["data/none"]', "there is no folder"),
+        ("links", '["../elsewhere"]', "no path inside"),
+        ("links", '["data", "data/texts"]', "lies in another link"),
+        ("links", '["config"]', "of `files` lies in it"),
+        ("links", "[1]", "list of strings"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(configured: Path, key: str, value: str, says: str) -> None:
+    write(configured, **{key: value})
+    (line,) = problems(configured)
+    assert says in line
+    assert key in line
+
+
+def test_overrides_that_nobody_reads_are_refused(configured: Path) -> None:
+    write(configured, command='["{python}", "train.py"]')
+    assert "neither `command` nor a script names it" in problems(configured)[0]
+    (configured / "train.py").write_text(CONFIGURED.replace("configurator.py", "config/small.py"))
+    assert load_workload(str(configured)).constants()["rate"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ('["no-such-program", "train.py"]', "no program no-such-program on this machine"),
+        ('["./run.sh", "train.py"]', '["bash", "./run.sh"]'),
+        ('["{python}", "main.py"]', "main.py is not there when a trial runs"),
+        ('["{folder}/missing", "train.py"]', "missing on this machine"),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_seen_before(configured: Path, command: str, says: str) -> None:
+    write(configured, command=command, overrides="")
+    (line,) = load_workload(str(configured)).unstartable("/usr/bin:/bin")
+    assert says in line
+    assert "command" in line
+
+
+def test_commands_that_can_be_started_are_let_pass(configured: Path) -> None:
+    write(
+        configured,
+        command='["sh", "-c", "{python} train.py"]',
+        overrides="",
+        prepare='["{python}", "data/texts/make.py"]',
+    )
+    assert load_workload(str(configured)).unstartable("/usr/bin:/bin") == []
+    write(configured, command='["nvidia-only", "train.py"]', overrides="")
+    assert load_workload(str(configured)).unstartable(None) == []
+
+
+def test_another_metric_or_another_way_to_read_it_is_another_study(configured: Path) -> None:
+    path = configured / "space.toml"
+    path.write_text("[parameters]\nrate = [0.1, 0.3]\n")
+    space = load_space(str(path))
+    workload = load_workload(str(configured))
+    parts = fingerprint(workload, space, {}, "")
+    assert parts["metric"] == "minimize val_loss, the min of val loss ([0-9.]+)"
+    plain = replace(workload, metric=Metric("val_loss"))
+    assert fingerprint(plain, space, {}, "")["metric"] == "minimize val_loss"

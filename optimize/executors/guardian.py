@@ -30,7 +30,7 @@ from optimize.jobs.preload import Preload
 from optimize.jobs.process import run_job
 from optimize.jobs.wishes import Stop
 from optimize.jobs.work_folder import outcome_to_json, sync_exit
-from optimize.trial import Job, Limits, Metric, Progress, Slot, TrialStatus
+from optimize.trial import Job, Limits, Metric, Progress, ProgressFormat, Slot, TrialStatus
 
 PROGRESS_EVERY_S = 1.0  # beside whole percents; each costs the driver as much as a hundredth of a trial
 SYNC_AFTER_S = 1.0
@@ -180,6 +180,8 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "limits": asdict(job.limits),
         "preload": job.preload,
         "alone": job.alone,
+        "progress": asdict(job.progress),
+        "links": dict(job.links),
     }
 
 
@@ -199,6 +201,8 @@ def job_from_json(record: Mapping[str, Any]) -> Job:
         limits=Limits(**record["limits"]),
         preload=tuple(record["preload"]),
         alone=record["alone"],
+        progress=ProgressFormat(**record["progress"]),
+        links=record["links"],
     )
 
 

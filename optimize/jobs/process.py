@@ -20,8 +20,9 @@ from pathlib import Path
 from optimize.jobs.bounded_log import BoundedLog
 from optimize.jobs.descendants import MARK, UNKILLABLE_S, Family, dying_with_us
 from optimize.jobs.device_memory import DeviceMemory
+from optimize.jobs.hearing import MetricEar, ProgressEar
 from optimize.jobs.preload import Forked, Preload
-from optimize.jobs.summary import Exit, judge, parse_progress
+from optimize.jobs.summary import Exit, judge
 from optimize.jobs.wishes import Cancel as Cancel
 from optimize.jobs.wishes import Stop as Stop
 from optimize.jobs.work_folder import FILES, folder_bytes, prepare_folder, write_exit
@@ -57,10 +58,10 @@ def run_job(
         why = f"{folder}: the work folder cannot be made: {error}"
         return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
     with contextlib.closing(log):
-        output = _Output(job.number, log, on_progress)
+        output = _Output(job, log, on_progress)
         end = _Script(job, folder, slot, output, guarded, preload, memory).run(cancelled)
         text = log.text()
-        status, reason, summary = judge(text, end, job.metric)
+        status, reason, summary = judge(text, end, job.metric, output.metric.heard())
         shared, curve = slot.shared and not job.alone, tuple(output.curve)
         outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, curve, slot.device, shared)
         with contextlib.suppress(OSError):  # the outcome is told all the same
@@ -71,11 +72,12 @@ def run_job(
 class _Output:
     """What the script prints: to its log, and its progress to whoever wants to know."""
 
-    def __init__(self, number: int, log: BoundedLog, on_progress: Callable[[Progress], None]) -> None:
-        self._number, self._log, self._on_progress = number, log, on_progress
+    def __init__(self, job: Job, log: BoundedLog, on_progress: Callable[[Progress], None]) -> None:
+        self._log, self._on_progress = log, on_progress
+        self.metric, self._progress = MetricEar(job.metric), ProgressEar(job.progress, job.number)
         self._rest = b""
         self._last: Progress | None = None
-        self.begun = False  # has there been a progress line, or a summary?
+        self.begun = False  # has there been a progress line, a summary, or the metric?
         self.curve: list[tuple[float, float]] = []
 
     def feed(self, data: bytes) -> None:
@@ -85,17 +87,18 @@ class _Output:
             self._hear(line)
         self._rest = rest[-_LINE_BYTES:]
         if _WHOLE_PROGRESS.match(self._rest):  # a line that is rewritten ends only when the next one comes
-            self._hear(self._rest)
+            self._hear_progress(self._rest)
 
     def close(self) -> None:
         self._hear(self._rest)
 
     def _hear(self, line: bytes) -> None:
-        if line == b"---":
+        if self.metric.hear(line) or line == b"---":
             self.begun = True
-        if line[:16].lstrip()[:4].lower() != b"step":
-            return
-        progress = parse_progress(line[:_LINE_BYTES].decode("utf-8", "replace"), self._number)
+        self._hear_progress(line)
+
+    def _hear_progress(self, line: bytes) -> None:
+        progress = self._progress.hear(line[:_LINE_BYTES])
         if progress is None or progress == self._last:
             return
         self.begun, self._last = True, progress
@@ -229,7 +232,7 @@ class _Script:
 
     @property
     def _startup_at(self) -> float:
-        limit = self._job.limits.startup_s
+        limit = None if self._job.progress.none else self._job.limits.startup_s
         return math.inf if limit is None or self._stopped or self._output.begun else self._started + limit
 
     def _check_limits(self) -> None:
@@ -239,7 +242,7 @@ class _Script:
         elif now >= self._total_at:
             self._stop(Stop(TrialStatus.TIMED_OUT, f"longer than limits.total_s = {limits.total_s:g}"))
         elif now >= self._startup_at:
-            why = f"no progress line within limits.startup_s = {limits.startup_s:g}"
+            why = f"no progress line (`progress` in workload.toml) within limits.startup_s = {limits.startup_s:g}"
             self._stop(Stop(TrialStatus.SILENT, why))
         elif now >= self._disk_at and self._stopped is None:
             self._check_disk(now)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from optimize.jobs.tracebacks import Raised, after_last_traceback, exceptions
 from optimize.trial import Metric, Progress, TrialStatus
 
 REASON_CHARS = 300
@@ -30,6 +31,13 @@ class Exit:
     seconds: float
     stopped: TrialStatus | None = None  # why we ended it; None: it ended by itself
     why: str = ""
+
+
+class Heard(NamedTuple):
+    """What was heard of the metric while the script printed, the part of its log included that was cut."""
+
+    value: float | str | None = None  # in the lines that say it; None: there was none
+    has_block: bool = False  # was there ever a line `---`?
 
 
 class Verdict(NamedTuple):
@@ -107,7 +115,7 @@ def _summary_and_rest(log: str) -> tuple[dict[str, float | str], str]:
         if len(summary) >= SUMMARY_KEYS or (entry is None and (match[1] or summary)):
             return summary, log[start + match.start() :]
         if entry is not None:
-            summary[entry[1]] = _value(entry[2])
+            summary[entry[1]] = parse_value(entry[2])
     return summary, ""
 
 
@@ -117,7 +125,8 @@ def _last_rule(log: str) -> int | None:
     return None if at < 0 else min(at + len("---\n"), len(log))
 
 
-def _value(text: str) -> float | str:
+def parse_value(text: str) -> float | str:
+    """A number where it is one, `nan` and `inf` included."""
     return float(text) if _FLOAT.match(text) else text[:VALUE_CHARS]
 
 
@@ -140,12 +149,12 @@ CAUSES: tuple[Cause, ...] = (
         TrialStatus.OUT_OF_MEMORY,
         r"out of memory|\bOutOfMemoryError\b|\bMemoryError\b|(?:CUBLAS|HIPBLAS|CUDNN|CUSOLVER)_STATUS_ALLOC_FAILED"
         r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|cannot allocate memory|std::bad_alloc"
-        r"|exitcode\s*:\s*-9\b",
+        r"|exitcode\s*:\s*-9\b|\bOOM at\b",
     ),
     _cause(
         TrialStatus.DIVERGED,
         r"\b(?:is|not )_?nan\b|isnan|isfinite|non-?finite|\bloss\b.{0,40}\b(?:nan|inf)\b|\bdiverged\b"
-        r"|FloatingPointError",
+        r"|\bloss exploded\b|FloatingPointError",
     ),
     _cause(TrialStatus.INFEASIBLE, r"out of resources?: shared memory"),  # Triton: a HEAD_DIM too large for the device
     _cause(
@@ -207,11 +216,20 @@ CAUSES: tuple[Cause, ...] = (
 )
 
 
-def judge(log: str, end: Exit, metric: Metric) -> Verdict:
-    """How a trial ended, why in one line, and its summary. One that completed is complete, whatever else was said."""
+def judge(log: str, end: Exit, metric: Metric, heard: Heard | None = None) -> Verdict:
+    """How a trial ended, why in one line, and its summary. One that completed is complete, whatever else was said.
+
+    The metric is the summary's, unless it has lines of its own (`metric.regex`) or the script has no `---` at all.
+    """
     summary, rest = _summary_and_rest(log)
+    heard = heard if heard is not None else Heard(has_block=True)
+    in_lines = bool(metric.regex) or not heard.has_block
+    if in_lines:
+        summary = {name: value for name, value in summary.items() if name != metric.name}
+        summary |= {} if heard.value is None else {metric.name: heard.value}
     value = summary.get(metric.name)
-    if isinstance(value, float) and math.isfinite(value) and _is_last_word(log, rest, end):
+    is_final = end.stopped is None and end.code == 0 if in_lines else _is_last_word(log, rest, end)
+    if isinstance(value, float) and math.isfinite(value) and is_final:
         reason = f"ended by us after its summary: {end.why}" if end.stopped else ""
         return Verdict(TrialStatus.COMPLETE, _one_line(reason), summary)
     status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
@@ -237,8 +255,8 @@ def _cause_of(log: str, end: Exit) -> tuple[TrialStatus, str] | None:
     if end.code in (-signal.SIGKILL, 128 + signal.SIGKILL):  # the latter as a shell tells it
         return TrialStatus.OUT_OF_MEMORY, "killed by SIGKILL, not by us: most likely the kernel's out-of-memory killer"
     lines = list(_lines(log[-TAIL_CHARS:]))
-    errors = list(_exceptions(lines))
-    if any(line == "FAIL" or line.endswith(" FAIL") for line in _after_last_traceback(lines)[-5:]):
+    errors = list(exceptions(lines))
+    if any(line == "FAIL" or line.endswith(" FAIL") for line in after_last_traceback(lines)[-5:]):
         return TrialStatus.DIVERGED, "the script printed FAIL: its loss was NaN or too high"
     if errors:
         return _match(line for error in errors for line in error.message) or _judge_exception(errors[0])
@@ -266,11 +284,17 @@ def _without_result(value: float | str | None, log: str, end: Exit, metric: Metr
 
 
 def _what_is_missing(value: float | str | None, log: str, metric: Metric) -> str:
-    if isinstance(value, float):
-        return "its summary (`---`) came before its training"
-    if value is not None:
+    if value is not None and not isinstance(value, float):
         return f"{metric.name} is not a number: {value}"
-    return "without a summary (`---`)" if _last_rule(log) is None else f"without `{metric.name}` in its summary"
+    if metric.regex:
+        return f"no line of it matches the metric's regex `{metric.regex}`. Correct it in workload.toml"
+    if value is not None:
+        return "its summary (`---`) came before its training"
+    if _last_rule(log) is None:
+        return (
+            f"without a summary (`---`) or a line `{metric.name}: ...`. `metric` in workload.toml says what to look for"
+        )
+    return f"without `{metric.name}` in its summary"
 
 
 def _exit_words(code: int | None) -> str:
@@ -282,46 +306,7 @@ def _exit_words(code: int | None) -> str:
         return f"ended by signal {-code}"
 
 
-# --- tracebacks -------------------------------------------------------------------------------------------------------
-
-_TRACEBACK = "Traceback (most recent call last)"
-_CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
-_RANK = re.compile(r"^\[rank\d+\]:\s?")  # torchrun
-_BARE_ERROR = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)(?::|$)")
-_FRAME = re.compile(r'^\s+File "([^"]+)", line \d+')
-
-
-class _Raised(NamedTuple):
-    message: list[str]  # `SomeError: message`, and how it goes on
-    file: str  # of the innermost frame
-    source: str  # the line of code that raised
-
-
-def _exceptions(lines: list[str]) -> Iterator[_Raised]:
-    """The last exception, then those that it came from, back to the first of the chain."""
-    starts = [i for i, line in enumerate(lines) if _TRACEBACK in line]
-    if not starts and lines and (bare := [line for line in lines[-3:] if _BARE_ERROR.match(line)]):
-        yield _Raised(bare[-1:], "", "")  # a SyntaxError has no traceback
-    end = len(lines)
-    for start in reversed(starts):
-        yield _raised(lines[start + 1 : end])
-        end = start
-        if not any(_CHAINED.match(_RANK.sub("", line)) for line in lines[max(start - 3, 0) : start]):
-            return
-
-
-def _raised(lines: list[str]) -> _Raised:
-    body = [_RANK.sub("", line) for line in lines]
-    frames = [i for i, line in enumerate(body) if _FRAME.match(line)]
-    first = next((i for i in range(len(body)) if not body[i].startswith(" ")), len(body))
-    message = [line for line in body[first : first + 12] if not _CHAINED.match(line)]
-    inner = [i for i in frames if i < first]
-    file = _FRAME.match(body[inner[-1]])[1] if inner else ""  # type: ignore[index]
-    source = body[inner[-1] + 1].strip() if inner and inner[-1] + 1 < first else ""
-    return _Raised(message, file, source)
-
-
-def _judge_exception(error: _Raised) -> tuple[TrialStatus, str]:
+def _judge_exception(error: Raised) -> tuple[TrialStatus, str]:
     """An assertion of the script's own is about its parameters; one inside a library is a crash like any other."""
     text = " ".join(error.message) or "a traceback without its last line"
     if not text.startswith("AssertionError"):
@@ -330,11 +315,6 @@ def _judge_exception(error: _Raised) -> tuple[TrialStatus, str]:
         return TrialStatus.CRASHED, f"{text} ({error.file})"
     says = text if text.strip(": ") != "AssertionError" else f"AssertionError: {error.source}"
     return _match([error.source]) or (TrialStatus.INFEASIBLE, says)
-
-
-def _after_last_traceback(lines: list[str]) -> list[str]:
-    starts = [i for i, line in enumerate(lines) if _TRACEBACK in line]
-    return lines[starts[-1] :] if starts else lines
 
 
 def _lines(text: str) -> Iterator[str]:

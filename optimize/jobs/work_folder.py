@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from optimize.jobs.bounded_log import BoundedLog, wait_until_closed
+from optimize.jobs.data_links import link_data
 from optimize.jobs.summary import Exit
 from optimize.trial import Job, Outcome, TrialStatus
 
@@ -38,6 +39,7 @@ def prepare_folder(job: Job, folder: Path) -> BoundedLog:
             raise ValueError(f"{name} would lie outside")
         (files / name).parent.mkdir(parents=True, exist_ok=True)
         (files / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    link_data(files, job.links)  # after the files: none is written through a link
     _reserved(folder).write_bytes(b" " * _EXIT_BYTES)
     return BoundedLog(folder / LOG, job.limits.log_mb)
 

@@ -1,0 +1,100 @@
+"""What is heard of a script while it prints: its metric, and its progress in whatever words it has.
+
+Line by line from the stream, because a log keeps its head and its tail only: the lowest of a thousand values may stand
+in what was cut. It keeps no text, and what a value or its absence means is `summary.py`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from optimize.jobs.summary import Heard, parse_progress, parse_value
+from optimize.trial import Metric, Progress, ProgressFormat
+
+LINE_CHARS = 400  # of a line that a regex from outside sees: what it costs grows with a power of them
+GROUPS = ("step", "total", "percent", "loss")  # of a progress regex
+_NON_FINITE = re.compile(r"[-+]?\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+_SOME_NUMBER = "0.0000"
+
+
+class MetricEar:
+    """Hears the metric in the lines of one trial."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._regex, self._take = re.compile(metric.regex) if metric.regex else None, metric.take
+        self._start = f"{metric.name}:".encode()
+        self._value: float | str | None = None
+        self._has_block = False
+
+    def hear(self, line: bytes) -> bool:
+        """Take note of one line; does it hold the metric?"""
+        if line == b"---":
+            self._has_block = True
+        if self._regex is None and not line.startswith(self._start):
+            return False
+        text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")[:LINE_CHARS]
+        found = text[len(self._start) :].strip() if self._regex is None else _find(self._regex, text)
+        if not found:
+            return False
+        self._keep(parse_value(found))
+        return True
+
+    def heard(self) -> Heard:
+        return Heard(self._value, self._has_block)
+
+    def _keep(self, value: float | str) -> None:
+        """The one to take; one that is not finite is not forgotten for the sake of a lower one before or after it."""
+        before = self._value
+        if self._take == "last" or not isinstance(before, float):
+            self._value = value
+        elif isinstance(value, float) and math.isfinite(before):
+            self._value = value if not math.isfinite(value) else (min if self._take == "min" else max)(before, value)
+
+
+def _find(regex: re.Pattern[str], line: str) -> str | None:
+    """What its group is in this line; `nan` and `inf` count as the numbers that they stand for, whatever the regex says."""
+    words = list(_NON_FINITE.finditer(line))
+    if words:
+        found = regex.search(_NON_FINITE.sub(_SOME_NUMBER, line))
+        shift = 0
+        for word in words if found else ():
+            start = word.start() + shift
+            if found and found.start(1) < start + len(_SOME_NUMBER) and start < found.end(1):
+                return word[0]
+            shift += len(_SOME_NUMBER) - len(word[0])
+    found = regex.search(line)
+    return found[1] if found else None
+
+
+class ProgressEar:
+    """Understands the progress lines of one trial."""
+
+    def __init__(self, form: ProgressFormat, number: int) -> None:
+        self._form, self._number = form, number
+        self._regex = re.compile(form.regex) if form.regex else None
+
+    def hear(self, line: bytes) -> Progress | None:
+        if self._form.none:
+            return None
+        if self._regex is not None:
+            return self._read(self._regex, line[: 4 * LINE_CHARS].decode("utf-8", "replace")[:LINE_CHARS])
+        if line[:16].lstrip()[:4].lower() != b"step":
+            return None
+        return parse_progress(line.decode("utf-8", "replace"), self._number)
+
+    def _read(self, regex: re.Pattern[str], line: str) -> Progress | None:
+        found = regex.search(line)
+        if found is None:
+            return None
+        groups = found.groupdict()
+        step, total, percent, loss = (_number(groups.get(name)) for name in GROUPS)
+        total = total or self._form.total
+        share = percent / 100 if percent is not None else step / total if step is not None and total else 0.0
+        fraction = min(max(share, 0.0), 1.0)
+        return Progress(self._number, round(fraction, 9), int(step) if step is not None else None, loss)
+
+
+def _number(text: str | None) -> float | None:
+    value = parse_value(text.replace(",", "")) if text else None
+    return value if isinstance(value, float) and math.isfinite(value) else None
