@@ -16,7 +16,7 @@ FLAGS = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(c
 TRUSTED = $(if $(TRUST),--trust)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prepare optimize confirm dashboard status show export report check stop test test-fast lint clean
+.PHONY: help setup prepare optimize confirm dashboard status show export report check autoresearch stop test test-fast lint clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ report: $(INSTALLED)  ## one page about a study, to read, print and send: runs/<
 
 check: $(INSTALLED)  ## what a study would do; nothing is started (REPAIR=1 mends what a crash left)
 	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair)
+
+autoresearch: $(INSTALLED)  ## clone karpathy/autoresearch to DIR= (or FROM=) and prepare it for PROFILE=
+	@$(BIN)/optimize autoresearch $(DIR) $(call flag,PROFILE,profile) $(call flag,FROM,from)
 
 stop: $(INSTALLED)  ## ask the study that runs to end after its present trials (NOW=1: at once)
 	@$(BIN)/optimize stop $(WHICH) $(if $(NOW),--now)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from optimize.commands import keep, look, work
+from optimize.commands import begin, keep, look, work
 from optimize.commands.spaces import space
 from optimize.commands.terminal import say_all
 from optimize.errors import OptimizeError
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 for command in (
     work.run, work.confirm, work.prepare, work.check, look.status, look.show, keep.export, keep.report, look.dashboard, keep.stop,
-    work.migrate, keep.backup, keep.restore, keep.copy, keep.clean,
+    work.migrate, keep.backup, keep.restore, keep.copy, keep.clean, begin.autoresearch,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(space, name="space")
