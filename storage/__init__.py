@@ -4,18 +4,23 @@ Built on Optuna's storage, SQLAlchemy and pandas; knows neither the service (`op
 Outsiders import from here; the files below are for those who change it.
 """
 
-from storage.address import is_there
+from storage.address import is_there, shown_address
+from storage.aggregates import count_statuses, first_baseline
+from storage.archive import pack, refuse_existing, scratch_folder
 from storage.artifacts import Artifacts, Dangling
 from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
 from storage.copying import copy_files, copy_study, remove_files
+from storage.copying import copy_files, copy_study, remove_files, snapshot
 from storage.database import Database, check_database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.export import make_patch, params_text, write_best
 from storage.files import replace_folder, write_bytes, write_text
+from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
 from storage.lease import Lease, acquire, holder_of
 from storage.paths import StudyPaths, parent_of
 from storage.paths import ReportPaths, StudyPaths
 from storage.processes import Holder
+from storage.ranges import spanning_rows
 from storage.records import (
     TrialRecord,
     best_record,
@@ -26,7 +31,8 @@ from storage.records import (
     read_records,
     record_of,
 )
-from storage.results import changes, frame, number_text, write_results, write_trials
+from storage.results import changes, frame, number_text, write_parquet, write_results, write_trials
+from storage.sqlite import settle
 from storage.tables import Created, Stored
 from storage.text import one_line
 from storage.transfer import WholeTrial, add_trials, read_whole_trials, waiting_trial
@@ -38,6 +44,7 @@ __all__ = [
     "Created",
     "Dangling",
     "Database",
+    "ForeignStudy",
     "Holder",
     "Lease",
     "LeaseHeldError",
@@ -56,30 +63,43 @@ __all__ = [
     "best_record",
     "changes",
     "check_database",
+    "clean",
     "condemned_attrs",
     "copy_files",
     "copy_study",
+    "count_statuses",
     "ending_attrs",
+    "first_baseline",
     "frame",
     "holder_of",
     "is_there",
     "make_patch",
+    "naive_utc",
     "number_text",
     "one_line",
     "open_database",
     "origin_attrs",
+    "pack",
     "params_text",
     "parent_of",
     "read_choices",
+    "read_foreign",
     "read_records",
     "read_whole_trials",
     "record_of",
+    "refuse_existing",
     "remove_files",
     "replace_folder",
     "restore_backup",
+    "scratch_folder",
+    "settle",
+    "shown_address",
+    "snapshot",
+    "spanning_rows",
     "waiting_trial",
     "write_best",
     "write_bytes",
+    "write_parquet",
     "write_results",
     "write_text",
     "write_trials",

@@ -39,6 +39,11 @@ def parse_address(where: Path | str) -> Address:
     return _of_sqlite(url) if url.get_backend_name() == "sqlite" else _of_server(url)
 
 
+def shown_address(where: str) -> str:
+    """As messages name it: without a password."""
+    return parse_address(where).shown
+
+
 def is_there(where: Path | str) -> bool:
     """Whether a SQLite file exists already; a server is taken to be there."""
     path = parse_address(where).path

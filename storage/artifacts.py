@@ -12,10 +12,11 @@ import mimetypes
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import sqlalchemy
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
@@ -24,6 +25,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from storage.database import Database
 from storage.errors import StorageError
 from storage.files import os_errors_at, sync_folder, write_synced
+from storage.tables import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
 from storage.text import encodable, one_line
 
 PREFIX = "artifacts:"  # Optuna's: upload_artifact and the dashboard keep metadata in system attributes under it
@@ -83,6 +85,9 @@ class Artifacts:
     def names(self, trial_id: int) -> list[str]:
         return [meta["filename"] for meta in self._metadata(trial_id)]
 
+    def ids_of_trial(self, trial_id: int) -> list[str]:
+        return [meta["artifact_id"] for meta in self._metadata(trial_id)]
+
     def read(self, trial_id: int, name: str) -> str:
         """The text of an artifact; bytes that are not UTF-8 are shown as replacement characters."""
         for meta in self._metadata(trial_id):
@@ -110,6 +115,23 @@ class Artifacts:
             for path in dangling.files:
                 path.unlink(missing_ok=True)
         return len(dangling.files)
+
+    def forget_missing(self) -> int:
+        """Removes metadata without a file, of finished trials too: for a copy that nobody has read yet."""
+        there = {path.name for path in self.folder.iterdir()}
+        count = 0
+        for table, owner in ((TRIAL_SYSTEM_ATTRS, "trial_id"), (STUDY_SYSTEM_ATTRS, "study_id")):
+            query = sqlalchemy.select(table.c[owner], table.c.key, table.c.value_json)
+            rows = self._database.rows(query.where(table.c.key.like(f"{PREFIX}%")))
+            lost = [
+                {"of": owner_id, "named": key}
+                for owner_id, key, text in rows
+                if _parse(json.loads(text)).get("artifact_id") not in there
+            ]
+            wanted = (table.c[owner] == sqlalchemy.bindparam("of")) & (table.c.key == sqlalchemy.bindparam("named"))
+            count += len(lost)
+            self._database.write(_execute_many(table.delete().where(wanted), lost))
+        return count
 
     def delete_study(self, name: str) -> None:
         """Removes a study with everything that its trials left; files that another study or database may name stay."""
@@ -180,6 +202,16 @@ class Artifacts:
                 meta = _parse(json.loads(value))
                 if meta:
                     yield owner_id, meta["filename"], meta["artifact_id"]
+
+
+def _execute_many(
+    statement: sqlalchemy.Executable, rows: list[dict[str, Any]]
+) -> Callable[[sqlalchemy.Connection], None]:
+    def work(connection: sqlalchemy.Connection) -> None:
+        if rows:
+            connection.execute(statement, rows)
+
+    return work
 
 
 def _meta(artifact_id: str, name: str) -> ArtifactMeta:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import sqlalchemy
 
 from storage import tables
 from storage.artifacts import Artifacts
-from storage.database import Database
+from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, sync_file, sync_folder
 from storage.tables import TRIALS
@@ -68,8 +69,24 @@ def copy_study(source: Database, target: Database, name: str, on_batch: Callable
         raise
 
 
-def copy_files(source: Artifacts, target: Artifacts, study: str, on_file: Callable[[], None]) -> Files:
-    """What the trials of a study left, into the folder of another database; none if the two share one."""
+def snapshot(source: Database, names: Sequence[str], to: Path) -> None:
+    """These studies alone, as they are at one moment, as a new SQLite file; also while they run, and from a server."""
+    with closing(open_database(to, patience_s=0.0)) as target:  # nobody else knows the file
+
+        def copy_all(_: sqlalchemy.Connection) -> None:
+            for left in target.study_names():  # by an attempt that lost its server
+                target.delete_study(left)
+            for name in names:
+                copy_study(source, target, name)
+
+        source.write(copy_all, kind="snapshot")
+
+
+def copy_files(
+    source: Artifacts, target: Artifacts, study: str, on_file: Callable[[], None], ids: Sequence[str] | None = None
+) -> Files:
+    """What the trials of a study left, or the artifacts `ids`, into the folder of another database; none if the two
+    share one."""
     source.note_user()
     target.note_user()  # from now on neither of two that share a folder may remove a file from it
     if target.folder.resolve() == source.folder.resolve():
@@ -78,7 +95,8 @@ def copy_files(source: Artifacts, target: Artifacts, study: str, on_file: Callab
     missing = 0
     try:
         with os_errors_at(target.folder), ThreadPoolExecutor(_FILES_AT_ONCE) as together:
-            ways = [(source.path_of(each), target.path_of(each)) for each in source.ids_of_study(study)]
+            wanted = source.ids_of_study(study) if ids is None else ids
+            ways = [(source.path_of(each), target.path_of(each)) for each in wanted]
             for done in together.map(lambda way: _copy_file(way[0], way[1], new), ways):
                 missing += not done
                 on_file()

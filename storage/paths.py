@@ -107,6 +107,10 @@ class StudyPaths:
         return self.folder / "trials.csv"
 
     @property
+    def trials_parquet(self) -> Path:
+        return self.folder / "trials.parquet"  # of a bundle
+
+    @property
     def best(self) -> Path:
         return self.folder / "best"
 
@@ -121,6 +125,15 @@ class StudyPaths:
     @property
     def report(self) -> ReportPaths:
         return ReportPaths(self.folder)
+
+    @property
+    def confirmation_json(self) -> Path:
+        return self.folder / "confirmation.json"  # of a bundle
+
+    @property
+    def children(self) -> list[str]:
+        """Names that child studies of this one would have."""
+        return [] if "/" in self.study else [f"{self.study}/{child}" for child in _CHILDREN]
 
     @property
     def lock(self) -> Path:

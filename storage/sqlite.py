@@ -21,7 +21,7 @@ from storage.filesystems import without_wal
 from storage.trials import QuickStorage
 
 BUSY_S = 30.0  # how long SQLite waits for a lock before it says "database is locked"
-_MAGIC = b"SQLite format 3\0"
+MAGIC = b"SQLite format 3\0"
 
 
 def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickStorage, tuple[str, ...]]:
@@ -84,6 +84,15 @@ def copy_online(source: Path, to: Path) -> None:
         new.unlink(missing_ok=True)
 
 
+def settle(path: Path) -> None:
+    """Makes a database that nobody has open one file without a -wal, which opens on a read-only disk too."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise explain(Address(shown=str(path)), error) from error
+
+
 def _copy(source: Path, new: Path) -> None:
     there = f"{source.absolute().as_uri()}?mode=rw"  # not made anew, and copied empty, if it is gone meanwhile
     with closing(sqlite3.connect(there, timeout=BUSY_S, uri=True)) as old, closing(sqlite3.connect(new)) as copy:
@@ -136,8 +145,8 @@ def _look_at(path: Path) -> None:
     if path.is_dir():
         raise StorageError(f"{path}: a folder, not a database. Name a file in it")
     with os_errors_at(path), path.open("rb") as file:
-        start = file.read(len(_MAGIC))
-    if start and start != _MAGIC:  # SQLite takes an empty file for an empty database, and so do we
+        start = file.read(len(MAGIC))
+    if start and start != MAGIC:  # SQLite takes an empty file for an empty database, and so do we
         raise StorageError(f"{path}: not a SQLite database. Move it away, or name another file")
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         raise StorageError(f"{path}: not writable. Change the permissions of the database and of its folder")

@@ -16,7 +16,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
-from optuna.distributions import CategoricalDistribution, distribution_to_json
+from optuna.distributions import (
+    CategoricalDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
@@ -246,17 +251,29 @@ def param_row(name: str, value: Stored, choices: Sequence[Stored]) -> dict[str, 
 def refuse_other_choices(
     connection: sqlalchemy.Connection, newest: Created | None, rows: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Optuna's readers need the same choices in the same order in every trial of a study; its newest one tells."""
+    """Optuna's readers need the same choices in the same order in every trial of a study; its newest one tells. The
+    ranges of numbers, which other programs have, may differ."""
     query = sqlalchemy.select(PARAMS).where(PARAMS.c.trial_id == (newest.trial_id if newest else None))
     known = {row.param_name: _canonical(row.distribution_json) for row in connection.execute(query)}
     for row in rows:
         name, choices = row["param_name"], _canonical(row["distribution_json"])
-        if known.setdefault(name, choices) != choices:
+        before = known.setdefault(name, choices)
+        if before != choices and not _go_together(before, choices):
             raise OtherChoicesError(name)
 
 
 class OtherChoicesError(ValueError):
     """A parameter of the study has other choices than its trials; the argument is its name."""
+
+
+def _go_together(one: str, other: str) -> bool:
+    """Distributions of numbers of the same kind; choices do only if they are the same."""
+    try:
+        both = json_to_distribution(one), json_to_distribution(other)
+        check_distribution_compatibility(*both)
+    except ValueError:
+        return False
+    return not isinstance(both[0], CategoricalDistribution)
 
 
 def _put(connection: sqlalchemy.Connection, table: Table, rows: list[dict[str, Any]], key: list[str]) -> None:

@@ -24,12 +24,14 @@ T = TypeVar("T")
 
 PATIENCE_S = 60.0  # how long a lock is waited for; SQLite itself waits a part of it in each attempt
 SERVER_PATIENCE_S = 600.0  # and a server that is restarted, or moved: trials go on meanwhile
-_KIND = "optimize_transaction"  # an execution option: "read", "write" or "light"
+_KIND = "optimize_transaction"  # an execution option: "read", "snapshot", "write" or "light"
+_READING = ("read", "snapshot")
 # Of one transaction, not of the session, which a pooler may share: nobody waits for ever for a machine that has vanished.
 _SERVER_LIMITS = sqlalchemy.text(
     "SELECT set_config('lock_timeout', '30s', true), set_config('idle_in_transaction_session_timeout', '60s', true),"
     " set_config('synchronous_commit', CASE WHEN :light THEN 'off' ELSE current_setting('synchronous_commit') END, true)"
 )
+_SERVER_SNAPSHOT = sqlalchemy.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 class Transactions:
@@ -47,14 +49,16 @@ class Transactions:
         """A transaction; inside another one it is a part of that.
 
         A "light" one survives a killed process like any other, but may be lost with the power (or the server), for the
-        sake of speed.
+        sake of speed. All that a "snapshot" reads is of one moment, on a server too; what it calls must not write.
         """
         if self._current is not None:
             yield self._current
             return
         with self._engine.connect() as connection, connection.execution_options(**{_KIND: kind}).begin():
-            if self._begin_server and kind != "read":
+            if self._begin_server and kind not in _READING:
                 connection.execute(_SERVER_LIMITS, {"light": kind == "light"})
+            if self._begin_server and kind == "snapshot":
+                connection.execute(_SERVER_SNAPSHOT)
             self._open.connection = connection
             try:
                 yield connection
@@ -133,6 +137,6 @@ def _begin_sqlite(light: str, connection: sqlalchemy.Connection) -> None:
     # Python's sqlite3 would begin late and without a lock: a transaction that reads first and writes then fails at once
     # ("database is locked", no waiting) when another program wrote in between. IMMEDIATE waits for its turn instead.
     kind = connection.get_execution_options().get(_KIND, "read")
-    if kind != "read":
+    if kind not in _READING:
         connection.exec_driver_sql(f"PRAGMA synchronous = {light if kind == 'light' else 'FULL'}")
-    connection.exec_driver_sql("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if kind in _READING else "BEGIN IMMEDIATE")

@@ -1,0 +1,43 @@
+"""Answers about a whole study that the database counts, without a trial being loaded.
+
+What a status means is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy
+from optuna.trial import TrialState
+
+from storage.database import Database
+from storage.records import TrialRecord, record_of
+from storage.tables import TRIAL_ATTRS, TRIALS
+from storage.text import one_line
+
+
+def count_statuses(database: Database, study_id: int) -> dict[str, int]:
+    """How many finished trials ended in each of our words, the most frequent first; those of other programs have none."""
+    text, number = TRIAL_ATTRS.c.value_json, sqlalchemy.func.count()
+    query = sqlalchemy.select(text, number).join(TRIALS, TRIALS.c.trial_id == TRIAL_ATTRS.c.trial_id)
+    wanted = (TRIALS.c.study_id == study_id) & (TRIAL_ATTRS.c.key == "status")
+    found: dict[str, int] = {}
+    for value, count in database.rows(query.where(wanted).group_by(text)):
+        status = json.loads(value)
+        if isinstance(status, str) and status:
+            name = one_line(status, 60)
+            found[name] = found.get(name, 0) + count
+    return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
+
+
+def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
+    """The first complete trial of the script as it is."""
+    query = sqlalchemy.select(TRIALS.c.number).join(TRIAL_ATTRS, TRIALS.c.trial_id == TRIAL_ATTRS.c.trial_id)
+    complete = (TRIALS.c.study_id == study_id) & (TRIALS.c.state == TrialState.COMPLETE)
+    named = (TRIAL_ATTRS.c.key == "origin") & TRIAL_ATTRS.c.value_json.like('%"baseline"%')
+    for (number,) in database.rows(query.where(complete & named).order_by(TRIALS.c.number)):
+        trial = database.find_trial(study_id, number)
+        record = record_of(trial) if trial else None
+        if record is not None and record.kind == "baseline" and record.value is not None:
+            return record
+    return None

@@ -1,0 +1,208 @@
+"""Reads studies of a database that is not ours: nothing in it is changed, believed or run.
+
+A SQLite file is copied first, so that neither locks nor a version check touch the original. Optuna 4 wrote the local times of
+its machine, Optuna 5 writes UTC, into the same tables. Where trials go is not decided here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy
+from optuna.distributions import CategoricalDistribution, distribution_to_json, json_to_distribution
+
+from storage.address import Address, parse_address
+from storage.database import Database, open_database
+from storage.errors import StorageError
+from storage.failures import explain
+from storage.files import os_errors_at
+from storage.sqlite import MAGIC
+from storage.tables import DIRECTIONS
+from storage.text import one_line
+from storage.transfer import WholeTrial, read_whole_trials
+
+_LONGEST_TEXT, _LONGEST_VALUE, _MOST, _DEEPEST = 2_000, 20_000, 1_000, 8
+_LONGEST_NAME, _LONGEST_CHOICE = 100, 200
+_STRANGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignStudy:
+    """One study as it was found; `trials` by number, their times naive UTC, texts cleaned, without system attributes."""
+
+    name: str
+    metric: str
+    direction: str
+    attrs: Mapping[str, Any]
+    trials: Sequence[WholeTrial]
+    made_by: str  # the version of Optuna that made the database
+
+
+def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[ForeignStudy]:
+    """The study of that name, or all. `zone` is that of the times, None: UTC from Optuna 5 on, before it this machine's.
+
+    Raises StorageError, one line, for what is no such database, and for a study of several objectives.
+    """
+    with _opened(where) as (database, shown):
+        names = database.study_names()
+        if study is not None and study not in names:
+            there = ", ".join(one_line(name, 60) for name in sorted(names)[:20]) or "none"
+            raise StorageError(f"{shown}: there is no study {one_line(study, 60)!r}. There are: {there}")
+        if not names:
+            raise StorageError(f"{shown}: holds no study")
+        made_by = _made_by(database)
+        local = zone if zone is not None or _major(made_by) < 5 else UTC
+        try:
+            with warnings.catch_warnings():  # Optuna 5's, about choices that Optuna 4 took
+                warnings.simplefilter("ignore")
+                return [_read(database, name, made_by, local) for name in names if study in (None, name)]
+        except _STRANGE as error:
+            raise StorageError(f"{shown}: holds what Optuna never writes: {one_line(str(error), 120)}") from error
+
+
+def naive_utc(moment: datetime, zone: tzinfo | None) -> datetime:
+    """As our tables have it. A time without a zone is of `zone`; None: of this machine's."""
+    if moment.tzinfo is None and zone is not None:
+        moment = moment.replace(tzinfo=zone)
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """What JSON of a stranger holds, as JSON that every reader bears: no NaN, no control characters, bounded."""
+    if isinstance(value, str):
+        return _text(value, _LONGEST_TEXT)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if depth == _DEEPEST or (depth == 0 and len(json.dumps(value, default=str)) > _LONGEST_VALUE):
+        return _text(json.dumps(value, default=str), _LONGEST_TEXT)
+    if isinstance(value, Mapping):
+        some = list(value.items())[:_MOST]
+        return {_text(str(key), _LONGEST_NAME): clean(each, depth + 1) for key, each in some}
+    if isinstance(value, list | tuple):
+        return [clean(each, depth + 1) for each in value[:_MOST]]
+    return _text(str(value), _LONGEST_TEXT)
+
+
+def _text(text: str, longest: int) -> str:
+    """Lines stay lines; other marks that a terminal or a page would obey are taken out."""
+    lines = text[: 2 * longest].replace("\r\n", "\n").split("\n")
+    safe = "\n".join(one_line(line, longest) if not line.isprintable() else line for line in lines)
+    return safe if len(safe) <= longest else f"{safe[: longest - 3]}..."
+
+
+@contextmanager
+def _opened(where: str) -> Iterator[tuple[Database, str]]:
+    """The database, and how messages name it."""
+    address = parse_address(where)
+    if address.path is None:
+        with closing(open_database(where, create=False)) as database:
+            yield database, address.shown
+        return
+    with tempfile.TemporaryDirectory(prefix="optimize-import-") as folder:
+        copy = Path(folder) / "copy.db"
+        _copy(address.path, copy)
+        try:
+            with closing(open_database(copy, create=False)) as database:
+                yield database, address.shown
+        except StorageError as error:  # it names the copy, which is nobody's business
+            raise StorageError(str(error).replace(str(copy), address.shown)) from error
+
+
+def _copy(source: Path, to: Path) -> None:
+    """What the file and its -wal hold. Opened for reading only; a program that writes there goes on."""
+    if not source.is_file():
+        what = "a folder, not a database" if source.is_dir() else "no such file"
+        raise StorageError(f"{source}: {what}. Check the path")
+    with os_errors_at(source), source.open("rb") as file:
+        start = file.read(len(MAGIC))
+    if start != MAGIC:
+        raise StorageError(f"{source}: not a SQLite database. Name another file")
+    try:
+        with closing(_reading(source)) as old, closing(sqlite3.connect(to)) as new:
+            old.backup(new)
+            _look_at(source, new)
+    except sqlite3.Error as error:
+        raise explain(Address(shown=str(source)), error) from error
+
+
+def _look_at(source: Path, copy: sqlite3.Connection) -> None:
+    made = dict(copy.execute("SELECT type, name FROM sqlite_master ORDER BY type"))
+    for kind in ("view", "trigger"):
+        if kind in made:
+            raise StorageError(f"{source}: has a {kind} ({one_line(made[kind], 40)}), which Optuna never makes")
+    stamp = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+    if copy.execute(stamp).fetchone() is None or copy.execute("SELECT 1 FROM alembic_version").fetchone() is None:
+        raise StorageError(f"{source}: a database, but not one of Optuna's. Name another file")
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30.0)
+
+
+def _made_by(database: Database) -> str:
+    found = database.rows(sqlalchemy.text("SELECT library_version FROM version_info"))
+    return one_line(str(found[0][0]), 20) if found else ""
+
+
+def _major(version: str) -> int:
+    first = version.partition(".")[0]
+    return int(first) if first.isdigit() else 5
+
+
+def _read(database: Database, name: str, made_by: str, zone: tzinfo | None) -> ForeignStudy:
+    study_id = database.find_study(name)
+    assert study_id is not None
+    objectives = database.rows(sqlalchemy.select(DIRECTIONS.c.direction).where(DIRECTIONS.c.study_id == study_id))
+    if len(objectives) != 1:
+        raise StorageError(
+            f"{database.where}: study {one_line(name, 60)!r} has {len(objectives)} objectives, studies here have one. "
+            "Name another with --source-study"
+        )
+    metric, direction = database.objective(study_id)
+    trials = [_cleaned(trial, zone) for trial in read_whole_trials(database, study_id)]
+    attrs = {_text(key, _LONGEST_NAME): clean(value) for key, value in database.study_attrs(study_id).items()}
+    direction = direction if direction in ("minimize", "maximize") else "minimize"
+    return ForeignStudy(name, one_line(metric, _LONGEST_NAME) or "value", direction, attrs, trials, made_by)
+
+
+def _cleaned(trial: WholeTrial, zone: tzinfo | None) -> WholeTrial:
+    rows = [_cleaned_row(row) for row in trial.rows]
+    attrs = {_text(key, _LONGEST_NAME): clean(value) for key, value in list(trial.attrs.items())[:_MOST]}
+    params = {
+        row["param_name"]: json_to_distribution(row["distribution_json"]).to_external_repr(row["param_value"])
+        for row in rows
+    }
+    started = None if trial.started is None else naive_utc(trial.started, zone)
+    finished = None if trial.finished is None else naive_utc(trial.finished, zone)
+    return replace(trial, rows=rows, params=params, attrs=attrs, system_attrs={}, started=started, finished=finished)
+
+
+def _cleaned_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    within = json_to_distribution(row["distribution_json"])
+    if isinstance(within, CategoricalDistribution):
+        within = CategoricalDistribution(tuple(map(_choice, within.choices)))
+    return {
+        "param_name": one_line(row["param_name"], _LONGEST_NAME),
+        "param_value": float(row["param_value"]),
+        "distribution_json": distribution_to_json(within),
+    }
+
+
+def _choice(choice: Any) -> Any:
+    """A choice as Optuna 5 has them: Optuna 4 took anything of JSON, such as a list, with a warning."""
+    if choice is None or isinstance(choice, bool | int | float):
+        return choice
+    return one_line(choice if isinstance(choice, str) else json.dumps(choice), _LONGEST_CHOICE)
