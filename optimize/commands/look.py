@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
-from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all
+from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all, show_json
 
 RECENT = 1_000  # trials that tell what pruning did: a look at a study does not read all of a large one
 
@@ -17,11 +18,15 @@ def status(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document for programs, on stdout.")] = False,
 ) -> None:
     """The studies, or the latest trials of one of them.
 
     Example: optimize status --study gpt-cpu --last 50
     """
+    if as_json:
+        _status_json(study, storage, runs, last)
+        return
     from optimize.confirming.table import verdict_table
     from optimize.stored_study import find_study, main_studies, overview
     from optimize.tables import overview_table, pruning_lines, study_table
@@ -36,6 +41,15 @@ def status(
             open_console().print(line, soft_wrap=True)
         if (verdict := stored.verdict()) is not None:
             open_console().print(verdict_table(verdict, stored.metric))
+
+
+def _status_json(study: str | None, storage: str | None, runs: Path, last: int) -> None:
+    from optimize.facts import document
+    from optimize.stored_study import find_study, main_studies
+
+    with opened_database(storage, runs) as database:
+        names = sorted(main_studies(database)) if study is None else [study]
+        show_json(document(database.where, [find_study(database, name, runs) for name in names], last))
 
 
 def show(

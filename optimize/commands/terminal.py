@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +24,11 @@ def say(line: str) -> None:
 def say_all(lines: Iterable[str]) -> None:
     for line in lines:
         say(line)
+
+
+def show_json(document: object) -> None:
+    """One document on stdout, for programs; ASCII, so that no text of a script does anything to a terminal."""
+    print(json.dumps(document, indent=2, allow_nan=False))
 
 
 def open_console(stderr: bool = False) -> Console:
