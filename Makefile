@@ -41,8 +41,8 @@ status: $(INSTALLED)  ## the studies, or the trials of STUDY=
 show: $(INSTALLED)  ## everything about trial N=
 	@$(if $(N),$(BIN)/optimize show $(N) $(WHICH),echo "make show: which trial? make show N=12"; exit 2)
 
-export: $(INSTALLED)  ## write results.tsv, trials.csv and best/ again
-	@$(BIN)/optimize export $(WHICH)
+export: $(INSTALLED)  ## write results.tsv, trials.csv and best/ again; BUNDLE=1 or BUNDLE=file.zip: all of a study in one archive
+	@$(BIN)/optimize export $(WHICH) $(if $(BUNDLE),--bundle $(if $(filter-out 1,$(BUNDLE)),--to '$(BUNDLE)')) $(if $(ARTIFACTS),--artifacts)
 
 report: $(INSTALLED)  ## one page about a study, to read, print and send: runs/<study>/report.html
 	@$(BIN)/optimize report $(WHICH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,17 +18,41 @@ def export(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     number: Annotated[int | None, typer.Option("--trial", help="Write this trial's scripts to --to.")] = None,
-    to: Annotated[Path | None, typer.Option(help="A folder that does not exist yet.")] = None,
+    bundle: Annotated[bool, typer.Option("--bundle", help="Write one archive with everything, to --to.")] = False,
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts", help="In the archive: what every trial left, not only the best.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="A folder for --trial, a .zip for --bundle; that does not exist yet.")
+    ] = None,
 ) -> None:
-    """Write results.tsv, trials.csv and best/ again from the database; or one trial's scripts to a folder.
+    """Write results.tsv, trials.csv and best/ again; or one trial's scripts to a folder; or all of a study as an archive.
 
-    Example: optimize export --study gpt-cpu --trial 12 --to /tmp/trial-12
+    Example: optimize export --study gpt-cpu --bundle --to gpt-cpu.zip
     """
-    if (number is None) != (to is None):
-        raise OptimizeError("optimize export: --trial and --to go together. Give both, or neither to write the tables.")
+    _check_export(number, bundle, artifacts, to)
     with opened_study(study, storage, runs) as stored:
-        written = stored.write_views() if number is None or to is None else stored.export_trial(number, to)
+        if bundle:
+            from optimize.bundle import write_bundle
+
+            written: Sequence[Path] = [write_bundle(stored, to, artifacts, say)]
+        else:
+            written = stored.write_views() if number is None or to is None else stored.export_trial(number, to)
         say_all([f"written: {path}" for path in written])
+
+
+def _check_export(number: int | None, bundle: bool, artifacts: bool, to: Path | None) -> None:
+    problems = []
+    if number is not None and bundle:
+        problems.append("optimize export: --trial or --bundle, not both. A bundle has the best trial's scripts.")
+    elif not bundle and (number is None) != (to is None):
+        problems.append(
+            "optimize export: --to needs --trial or --bundle, and --trial needs --to. Give both, or neither."
+        )
+    if artifacts and not bundle:
+        problems.append("optimize export: --artifacts is for --bundle. Add --bundle, or leave it out.")
+    if problems:
+        raise OptimizeError(*problems)
 
 
 def report(

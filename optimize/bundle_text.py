@@ -1,0 +1,93 @@
+"""What the README of a bundle says: which study it is, what lies where, how to train its best again and open its database.
+
+It looks at what is there and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from datetime import datetime
+
+from optimize.stored_study import StoredStudy
+from optimize.verdict import Verdict, verdict_of
+from storage import TrialRecord, one_line
+
+_WHAT = {
+    "best/": "the best trial's scripts, train.patch against the original, params.toml, summary.toml",
+    "results.tsv": "a line for each trial, in autoresearch's five columns",
+    "trials.csv": "everything, a line for each trial; times are UTC",
+    "trials.parquet": "the same with types: pandas.read_parquet",
+    "report.html": "figures and tables; opens in a browser, offline",
+    "settings.json": "what the study was called with, and where each setting came from",
+    "confirmation.json": "whether the winners are real: repetitions with other seeds",
+}
+
+
+def readme_text(stored: StoredStudy, counts: Mapping[str, int], now: datetime, all_artifacts: bool) -> str:
+    """Of an unpacked bundle whose database and views `stored` are."""
+    best = stored.best()
+    verdict = verdict_of(stored.database.study_attrs(stored.study_id))
+    blocks = [
+        [f"Study {stored.name}, as it was on {now:%Y-%m-%d %H:%M} UTC", *_result(stored, best, counts, verdict)],
+        ["What is inside", *_inside(stored, all_artifacts)],
+        *([["Train the best again", *_again(stored)]] if (stored.paths.best / "train.py").exists() else []),
+        ["Open the database", *_database(stored)],
+    ]
+    return "\n\n".join("\n".join([title, "-" * len(title), *lines]) for title, *lines in blocks) + "\n"
+
+
+def _result(
+    stored: StoredStudy, best: TrialRecord | None, counts: Mapping[str, int], verdict: Verdict | None
+) -> list[str]:
+    metric = stored.metric
+    known = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
+    lines = [f"{metric.name}, {metric.direction}d; trials: {known or 'none'}"]
+    if best is None:
+        return [*lines, "No trial is complete yet."]
+    lines.append(f"best: {best.value:.6f} in trial {best.number}")
+    lines += [f"    {name} = {value}" for name, value in best.params.items()]
+    if verdict is None:
+        return [*lines, "Not confirmed: nobody has repeated it with other seeds."]
+    if verdict.winner is None:
+        return [*lines, "Repeated with other seeds, and no gain over the baseline was confirmed."]
+    w = verdict.winner
+    gain = f"{w.gain:.6f} better than the baseline ({verdict.level:.0%} interval {w.low:.6f} to {w.high:.6f})"
+    return [*lines, f"Confirmed with other seeds: trial {w.number}, {gain}."]
+
+
+def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:
+    folder = stored.paths.folder
+    there = [(f"{stored.name}/{name}", what) for name, what in _WHAT.items() if (folder / name).exists()]
+    there += [(f"{stored.name}/{path.name}", "a figure") for path in sorted(folder.glob("*.png"))]
+    which = "every trial" if all_artifacts else "the best trial"
+    there.append(("optuna.db", "this study alone: an Optuna database (SQLite)"))
+    there.append(("artifacts/", f"what {which} left: scripts, patch, log, curve; the dashboard shows them"))
+    width = max(len(name) for name, _ in there)
+    return [f"{name:<{width}}  {one_line(what)}" for name, what in there]
+
+
+def _again(stored: StoredStudy) -> list[str]:
+    lines = [f"cd {stored.name}/best"]
+    if (stored.paths.best / "prepare.py").exists():
+        lines.append(f"{shlex.join(['python', 'prepare.py', *_prepare_args(stored)])}    # its data; once")
+    return [*lines, "python train.py"]
+
+
+def _prepare_args(stored: StoredStudy) -> list[str]:
+    try:
+        return list(map(str, json.loads(stored.paths.settings_json.read_text())["prepare_args"]))
+    except (OSError, ValueError, KeyError, TypeError):  # made on another machine, or by hand
+        return []
+
+
+def _database(stored: StoredStudy) -> list[str]:
+    return [
+        "optuna-dashboard sqlite:///optuna.db --artifact-dir artifacts",
+        f"""python -c 'import optuna; print(optuna.load_study(study_name="{stored.name}", storage="sqlite:///optuna.db").best_trial)'""",
+        "",
+        "With this project installed, this folder is a folder of runs:",
+        f"optimize status --runs . --study {stored.name}",
+        "optimize dashboard --runs .",
+    ]
