@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from optimize.commands import begin, keep, look, work
+from optimize.commands import begin, bring, keep, look, work
 from optimize.commands.spaces import space
 from optimize.commands.terminal import say_all
 from optimize.errors import OptimizeError
@@ -25,6 +25,7 @@ for command in (
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(space, name="space")
+app.command("import")(bring.bring)  # a word of Python's
 
 
 def main() -> NoReturn:

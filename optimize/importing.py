@@ -5,28 +5,20 @@ A file is data and may be anything: each of its troubles is one line, and no val
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 
 from optimize.errors import SettingsError
 from optimize.starts import Candidate
 from optimize.taking import value_of
+from optimize.text_file import read_text, settings_in, table_rows
 from optimize.trial import Metric, Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, parse_expression
 from storage import one_line
 
-MAX_BYTES = 50_000_000  # about 100,000 trials of 20 parameters
-LONGEST = 2_000  # characters of a description
 LINES_SHOWN = 8
-_VALUE = r"""\([^()]*\)|"[^"]*"|'[^']*'|[^\s,;()]+"""
-# `DEPTH=6`, `DEPTH: 6`, and what our own results.tsv says: `DEPTH 4 -> 6`
-_SETTING = re.compile(rf"\b([A-Z][A-Z0-9_]*)\s*(?:[=:]\s*({_VALUE})|\s(?:{_VALUE})\s*->\s*({_VALUE}))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +40,8 @@ def is_file(source: str) -> bool:
 
 def read_table(source: str, space: SearchSpace, metric: Metric) -> Table:
     """The rows of a table that name parameters of the space. Raises SettingsError, one line, if there is none."""
-    rows = _rows(_read(source), source)
+    what = f"--from {source}"
+    rows = table_rows(read_text(source, what, "; a study is named without a slash"), what)
     header = [cell.strip() for cell in next(rows, (0, []))[1]]
     columns = _columns(header, source, space, metric)
     found: list[tuple[float, int, dict[str, Value]]] = []
@@ -80,49 +73,14 @@ class _Columns:
         if self.parameters:
             given = {name: row[column] for name, column in self.parameters.items() if row[column]}
         else:
-            story = row[self.description or ""][:LONGEST]
+            story = row[self.description or ""]
             if story.lower() == "baseline":
                 raise _UnusableError("the baseline, which is tried anyway")
-            given = {name: (one or other).rstrip(".") for name, one, other in _SETTING.findall(story)}
+            given = settings_in(story)
         known = {name: _parsed(given[name], space[name]) for name in given if name in space.names}
         if not known:
             raise _UnusableError("name no parameter (NAME=value)")
         return {**given, **known}
-
-
-def _read(source: str) -> str:
-    path = Path(source)
-    try:
-        path = path.expanduser()
-        if not path.is_file():  # a pipe would block for ever
-            what = "is not a file" if path.exists() else "does not exist"
-            raise SettingsError(f"--from {source}: {what}. Check the path; a study is named without a slash.")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except (OSError, RuntimeError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "not a path"
-        raise SettingsError(f"--from {source!r:.200}: cannot be read: {why}. Check the path.") from None
-    if len(raw) > MAX_BYTES:
-        raise SettingsError(f"--from {source}: larger than {MAX_BYTES // 10**6} MB. Cut it down to its best rows.")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"--from {source}: byte {error.start} is not UTF-8. Save it as UTF-8 text.") from None
-
-
-def _rows(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every line that is not empty; tabs separate where the first line has one."""
-    tabs = "\t" in text.partition("\n")[0]
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines, strict=True)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise SettingsError(
-            f"--from {source}: line {reader.line_num} is no line of a table: {error}. Save it as CSV or TSV."
-        ) from None
 
 
 def _columns(header: Sequence[str], source: str, space: SearchSpace, metric: Metric) -> _Columns:

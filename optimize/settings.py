@@ -18,6 +18,7 @@ from optimize.trial import Limits, Value
 PROFILES = Path(__file__).parent / "profiles"
 STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
 COPY_VARIABLE = "OPTIMIZE_COPY_URL"
+IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
 # MLflow's client is told by the environment only: report nothing to its makers, and do not hold a study up for minutes.
 MLFLOW_MANNERS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -138,6 +139,18 @@ def tracking_uri(environ: MutableMapping[str, str] = os.environ) -> str | None:
     return environ.get("MLFLOW_TRACKING_URI") or None
 
 
+def import_source(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The file or database to bring in, by argument or environment. Raises SettingsError for a password in the argument."""
+    if argument is not None and "://" in argument and _has_password(argument):
+        raise SettingsError(_password_line("import SOURCE", IMPORT_VARIABLE, ""))
+    source = argument or environ.get(IMPORT_VARIABLE)
+    if not source:
+        raise SettingsError(
+            f"import: what? Name a .tsv, .csv, .jsonl or database file, or a URL; one with a password as {IMPORT_VARIABLE}."
+        )
+    return source
+
+
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where this user's own choices are remembered."""
     return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
@@ -226,8 +239,8 @@ def _bad_flags(given: Mapping[str, object]) -> list[str]:
     return lines
 
 
-def _password_line(flag: str, variable: str) -> str:
-    return f"--{flag}: a URL with a password would show in the process list. Set {variable} instead."
+def _password_line(flag: str, variable: str, dashes: str = "--") -> str:
+    return f"{dashes}{flag}: a URL with a password would show in the process list. Set {variable} instead."
 
 
 def _has_password(url: str) -> bool:

@@ -97,7 +97,7 @@ def study_table(
             value,
             ending,
             "" if record.seconds is None else duration(record.seconds),
-            changes(record.params, baseline),
+            changes(record.params, baseline) if record.params else record.reason,
             style=style,
         )
     return table
@@ -266,7 +266,7 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
             "log, its last lines",
             Text("\n".join(visible(texts.get("log.txt", "")).splitlines()[-LOG_LINES:]), style="dim"),
         ),
-        *_section("train it again", Text(again)),
+        *(_section("train it again", Text(again)) if texts else ()),
     )
 
 
@@ -284,7 +284,7 @@ def _params_table(record: TrialRecord, baseline: Mapping[str, object]) -> Table:
     for name, value in record.params.items():
         before = _short(baseline.get(name))
         changed = _short(value) != before
-        note = f"baseline {before}" if changed else ""
+        note = f"baseline {before}" if changed and name in baseline else ""
         table.add_row(f"  {name}", _short(value), note, style="bold" if changed else "dim")
     return table
 
