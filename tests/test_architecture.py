@@ -216,6 +216,12 @@ ALLOWED: dict[str, set[str]] = {
         "storage",
     },
     "optimize.views": {"optimize.standing", "optimize.trial", "optimize.verdict", "optimize.watch", "storage"},
+    "optimize.study": {"optimize.pruning", "optimize.search", "optimize.trial", "search_spaces", "storage"},
+    "optimize.views": {"optimize.trial", "optimize.watch", "storage"},
+    "optimize.hooks": {"optimize.errors", "optimize.trial", "optimize.watch", "storage"}
+    | {"optimize.hooks.tensorboard", "optimize.hooks.mlflow"},  # opened when they are asked for
+    "optimize.hooks.tensorboard": {"optimize.hooks", "optimize.trial", "storage"},
+    "optimize.hooks.mlflow": {"optimize.errors", "optimize.hooks", "optimize.trial", "storage"},
     "optimize.doubts": {"storage"},
     "optimize.display": {
         "optimize.budget",
@@ -368,8 +374,16 @@ def test_the_driver_never_imports_torch() -> None:
         assert "torch" not in third_party(path), module
 
 
-def test_one_file_alone_imports_ray() -> None:
-    assert [module for module, path in MODULES.items() if "ray" in third_party(path)] == ["optimize.executors.ray"]
+@pytest.mark.parametrize(
+    ("package", "file"),
+    [
+        ("ray", "optimize.executors.ray"),
+        ("tensorboard", "optimize.hooks.tensorboard"),
+        ("mlflow", "optimize.hooks.mlflow"),
+    ],
+)
+def test_one_file_alone_imports_what_not_everybody_has(package: str, file: str) -> None:
+    assert [module for module, path in MODULES.items() if package in third_party(path)] == [file]
 
 
 def test_one_room_alone_imports_matplotlib() -> None:

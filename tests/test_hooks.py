@@ -178,12 +178,15 @@ def test_tensorboard_reads_metric_summary_curve_and_parameters(paths: StudyPaths
     found = scalars(run)
     assert {tag: [point[:2] for point in points] for tag, points in found.items()} == {
         "val_bpb": [(7, 1.5)],
-        "seconds": [(7, 10.0)],
-        "summary/num_steps": [(7, 40.0)],
-        "summary/mfu (%)": [(7, 3.0)],
+        "z_summary/seconds": [(7, 10.0)],
+        "z_summary/num_steps": [(7, 40.0)],
+        "z_summary/mfu (%)": [(7, 3.0)],
         "train_loss": [(100, 3.0), (500, 2.5), (1000, 2.0)],
     }
     assert found["train_loss"][1][2] == BEGUN.timestamp() + 145
+    columns = sessions(run)["_hparams_/experiment"].experiment
+    assert [each.display_name for each in columns.metric_infos] == ["val_bpb", "seconds"]
+    assert [each.name for each in columns.hparam_infos] == ["DEPTH", "LR", "BETAS", "BIAS"]
     start, end = (sessions(run)[f"_hparams_/session_{which}_info"] for which in ("start", "end"))
     assert {name: value.WhichOneof("kind") for name, value in start.session_start_info.hparams.items()} == {
         "DEPTH": "number_value",
@@ -191,7 +194,7 @@ def test_tensorboard_reads_metric_summary_curve_and_parameters(paths: StudyPaths
         "BETAS": "string_value",
         "BIAS": "bool_value",
     }
-    assert start.session_start_info.group_name == "trial 7"
+    assert start.session_start_info.group_name == "trial-0007"
     assert end.session_end_info.status == 1  # success
 
 
@@ -287,7 +290,7 @@ def test_mlflow_gets_each_trial_once_and_a_half_written_one_is_completed(paths: 
 @pytest.mark.slow
 @mlflow_warns
 def test_a_server_that_is_not_there_is_one_line_before_any_trial(paths: StudyPaths, manners: None) -> None:
-    with pytest.raises(OptimizeError, match="--log mlflow: .*127.0.0.1") as caught:
+    with pytest.raises(OptimizeError, match=r"--log mlflow: .*127\.0\.0\.1") as caught:
         open_hook("mlflow", paths, Metric(), "http://me:secret@127.0.0.1:9")
     assert len(caught.value.problems) == 1
     assert "secret" not in str(caught.value)
@@ -310,7 +313,18 @@ def test_a_study_with_both_writes_every_trial_once_and_calls_nobody(driver: Driv
     (driver.folder / "sitecustomize.py").write_text(NETWORK.format(file=str(driver.folder / "network.txt")))
     environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE_OF_CI}
     environment |= {"PYTHONPATH": f"{driver.folder}:{ROOT}", "XDG_CONFIG_HOME": str(driver.folder / "config")}
-    flags = "run --trust --profile ./profile.toml --workload ./workload --space ./space.toml --study s".split(" ")
+    flags = [
+        "run",
+        "--trust",
+        "--profile",
+        "./profile.toml",
+        "--workload",
+        "./workload",
+        "--space",
+        "./space.toml",
+        "--study",
+        "s",
+    ]
 
     def run(*words: str) -> str:
         argv = [sys.executable, "-m", "optimize", *flags, *words]

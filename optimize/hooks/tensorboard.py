@@ -12,7 +12,7 @@ from pathlib import Path
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
-from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.api_pb2 import DataType, Experiment, HParamInfo, MetricInfo, MetricName, Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -21,6 +21,9 @@ from optimize.trial import Metric
 from storage import TrialRecord, replace_folder
 
 VERSION = "brain.Event:2"  # what an event file begins with
+REST = (
+    "z_summary"  # it opens the first two groups of charts only: the curve's and the metric's, if this one is the last
+)
 STEPS = 1000  # of a learning curve: the whole budget, whatever it is
 
 
@@ -43,11 +46,12 @@ class TensorBoard:
         replace_folder(self._run(record), {_file_name(record): file.getvalue()})
 
     def _run(self, record: TrialRecord) -> Path:
-        return self._folder / f"trial-{record.number:04}"
+        return self._folder / _name(record)
 
     def _events(self, record: TrialRecord, curve: Curve) -> Iterator[Event]:
         begun, ended = _moments(record)
         yield Event(wall_time=begun, file_version=VERSION)
+        yield _hparams(begun, metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=self._columns(record)))
         yield _hparams(
             begun, metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=_start(record, begun))
         )
@@ -59,14 +63,25 @@ class TensorBoard:
         end = SessionEndInfo(status=success, end_time_secs=ended)
         yield _hparams(ended, metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
 
+    def _columns(self, record: TrialRecord) -> Experiment:
+        """Of the table HPARAMS, which would else have one for each figure of the summary, and the metric as the last."""
+        infos = [HParamInfo(name=name, type=_type(value)) for name, value in record.params.items()]
+        shown = {self._metric.name: self._metric.name, f"{REST}/seconds": "seconds"}
+        metrics = [MetricInfo(name=MetricName(tag=tag), display_name=name) for tag, name in shown.items()]
+        return Experiment(hparam_infos=infos, metric_infos=metrics)
+
     def _results(self, record: TrialRecord) -> Iterator[tuple[str, float]]:
         if record.value is not None:
             yield self._metric.name, record.value
         if record.seconds is not None:
-            yield "seconds", record.seconds
+            yield f"{REST}/seconds", record.seconds
         for key, value in record.summary.items():
             if not isinstance(value, str) and key != self._metric.name:
-                yield f"summary/{key}", value
+                yield f"{REST}/{key}", value
+
+
+def _name(record: TrialRecord) -> str:
+    return f"trial-{record.number:04}"
 
 
 def _file_name(record: TrialRecord) -> str:
@@ -80,7 +95,7 @@ def _moments(record: TrialRecord) -> tuple[float, float]:
 
 
 def _start(record: TrialRecord, begun: float) -> SessionStartInfo:
-    start = SessionStartInfo(start_time_secs=begun, group_name=f"trial {record.number}")
+    start = SessionStartInfo(start_time_secs=begun, group_name=_name(record))
     for name, value in record.params.items():
         if isinstance(value, bool):
             start.hparams[name].bool_value = value
@@ -89,6 +104,12 @@ def _start(record: TrialRecord, begun: float) -> SessionStartInfo:
         else:
             start.hparams[name].string_value = str(value)
     return start
+
+
+def _type(value: object) -> DataType:
+    if isinstance(value, bool):
+        return DataType.DATA_TYPE_BOOL
+    return DataType.DATA_TYPE_FLOAT64 if isinstance(value, int | float) else DataType.DATA_TYPE_STRING
 
 
 def _scalar(moment: float, tag: str, value: float, step: int) -> Event:
