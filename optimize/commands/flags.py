@@ -13,18 +13,41 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from optimize.commands.completion import (
+    EXECUTORS,
+    LOGS,
+    SAMPLERS,
+    one_of,
+    profile_names,
+    space_names,
+    study_names,
+    workload_names,
+)
+
 RUNS = Path("runs")
 
 StudyFlag = Annotated[
-    str | None, typer.Option("--study", help="Name of the study. Default: workload and profile, gpt-cpu.")
+    str | None,
+    typer.Option(
+        "--study", help="Name of the study. Default: workload and profile, gpt-cpu.", autocompletion=study_names
+    ),
 ]
 ProfileFlag = Annotated[
-    str | None, typer.Option("--profile", help="Facts about a machine: cpu, colab, gpu, h100, or a path.")
+    str | None,
+    typer.Option(
+        "--profile", help="Facts about a machine: cpu, colab, gpu, h100, or a path.", autocompletion=profile_names
+    ),
 ]
-WorkloadFlag = Annotated[str | None, typer.Option("--workload", help="gpt, or the path of a folder with a train.py.")]
+WorkloadFlag = Annotated[
+    str | None,
+    typer.Option("--workload", help="gpt, or the path of a folder with a train.py.", autocompletion=workload_names),
+]
 StorageFlag = Annotated[str | None, typer.Option("--storage", help="Database URL. Default: runs/optuna.db.")]
 RunsFlag = Annotated[Path, typer.Option("--runs", help="Folder for everything that studies leave.")]
-SpaceFlag = Annotated[str | None, typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.")]
+SpaceFlag = Annotated[
+    str | None,
+    typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.", autocompletion=space_names),
+]
 TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
 
 
@@ -36,9 +59,14 @@ def _plan_flags(
     trials: Annotated[int | None, typer.Option(help="End at this many finished trials, the baseline included.")] = None,
     hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours of this call.")] = None,
     seed: Annotated[int | None, typer.Option(help="The sampler's seed; the script's SEED stays as it is.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="auto, tpe, cmaes, gp, random, qmc or grid.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="auto, tpe, cmaes, gp, random, qmc or grid.", autocompletion=one_of(*SAMPLERS))
+    ] = None,
     start_from: Annotated[
-        str | None, typer.Option("--from", help="Begin a new study with a study, a results.tsv or a trials.csv.")
+        str | None,
+        typer.Option(
+            "--from", help="Begin a new study with a study, a results.tsv or a trials.csv.", autocompletion=study_names
+        ),
     ] = None,
     starts: Annotated[
         bool | None, typer.Option("--starts/--no-starts", help="Try the search space's starts first. Default: yes.")
@@ -46,14 +74,21 @@ def _plan_flags(
     pruning: Annotated[
         bool | None, typer.Option("--pruning/--no-pruning", help="Cut trials whose learning curve is hopeless.")
     ] = None,
-    executor: Annotated[str | None, typer.Option(help="Where trials run: local, or ray, a cluster.")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="Where trials run: local, or ray, a cluster.", autocompletion=one_of(*EXECUTORS)),
+    ] = None,
     slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,
     mixed_devices: Annotated[
         bool | None, typer.Option("--mixed-devices", help="Use GPUs of several models; values are marked.")
     ] = None,
     log: Annotated[
-        list[str] | None, typer.Option(help="Write finished trials for tensorboard or mlflow as well; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Write finished trials for tensorboard or mlflow as well; may be repeated.",
+            autocompletion=one_of(*LOGS),
+        ),
     ] = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from optimize.commands.completion import study_names, trial_numbers
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
 from optimize.commands.terminal import opened_database, opened_study, say, say_all
 from optimize.errors import OptimizeError
@@ -17,7 +18,9 @@ def export(
     study: StudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
-    number: Annotated[int | None, typer.Option("--trial", help="Write this trial's scripts to --to.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--trial", help="Write this trial's scripts to --to.", autocompletion=trial_numbers)
+    ] = None,
     bundle: Annotated[bool, typer.Option("--bundle", help="Write one archive with everything, to --to.")] = False,
     artifacts: Annotated[
         bool, typer.Option("--artifacts", help="In the archive: what every trial left, not only the best.")
@@ -137,7 +140,7 @@ def copy(
 
 
 def clean(
-    study: Annotated[str, typer.Option("--study", help="Name of the study to delete.")],
+    study: Annotated[str, typer.Option("--study", help="Name of the study to delete.", autocompletion=study_names)],
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

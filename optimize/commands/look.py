@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from optimize.commands.completion import trial_numbers
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
 from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all, show_json
 
@@ -53,7 +54,7 @@ def _status_json(study: str | None, storage: str | None, runs: Path, last: int) 
 
 
 def show(
-    number: Annotated[int, typer.Argument(help="The trial's number.")],
+    number: Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers)],
     study: StudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,

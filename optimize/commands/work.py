@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimize.commands.completion import study_names
 from optimize.commands.flags import (
     RUNS,
     ProfileFlag,
@@ -127,7 +128,9 @@ def check(
 
 
 def migrate(
-    study: Annotated[str, typer.Argument(help="Name of the study to move; it stays as it is.")],
+    study: Annotated[
+        str, typer.Argument(help="Name of the study to move; it stays as it is.", autocompletion=study_names)
+    ],
     to: Annotated[str, typer.Option("--to", help="Name of the new study.")],
     search_space: SpaceFlag = None,
     profile: ProfileFlag = None,

@@ -1,0 +1,82 @@
+"""What a shell offers after TAB for names of ours: profiles, spaces, studies, trials.
+
+It answers at once and is silent where it cannot: no package that takes long to import, no database but the file, no line of
+ours in the middle of what somebody types. Paths are completed by the shell itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import typer
+
+# Asking those who know takes half a second; tests/test_completion.py holds these to them.
+SAMPLERS = ("auto", "tpe", "cmaes", "gp", "random", "qmc", "grid")
+EXECUTORS = ("local", "ray")
+LOGS = ("tensorboard", "mlflow")
+NEWEST = 50  # trials
+BUSY_S = 0.2  # that a database may be busy
+
+
+def one_of(*names: str) -> Callable[[str], list[str]]:
+    """Completes these names."""
+
+    def completed(incomplete: str) -> list[str]:
+        return _matching(names, incomplete)
+
+    return completed
+
+
+def profile_names(incomplete: str) -> list[str]:
+    from optimize.settings import profiles
+
+    return _matching(profiles(), incomplete)
+
+
+def space_names(incomplete: str) -> list[str]:
+    from search_spaces import shipped_spaces
+
+    return _matching(shipped_spaces(), incomplete)
+
+
+def workload_names(incomplete: str) -> list[str]:
+    from optimize.workload import ours
+
+    return _matching(ours(), incomplete)
+
+
+def study_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _matching(
+        [str(name) for (name,) in _asked(ctx, "SELECT study_name FROM studies ORDER BY study_name")], incomplete
+    )
+
+
+def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The newest trials of the study of the flags, or of the only one, each with its state."""
+    studies = study_names(ctx, "")
+    study = ctx.params.get("study") or (studies[0] if len(studies) == 1 else None)
+    query = "SELECT number, state FROM trials JOIN studies USING (study_id) WHERE study_name = ? ORDER BY number DESC LIMIT ?"
+    trials = _asked(ctx, query, (study, NEWEST))
+    return [(str(number), str(state).lower()) for number, state in trials if str(number).startswith(incomplete)]
+
+
+def _matching(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _asked(ctx: typer.Context, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    """What the database file of --runs answers; [] whatever is wrong, and where another database was named."""
+    import sqlite3
+
+    from optimize.settings import storage_url
+
+    path = Path(ctx.params.get("runs") or "runs") / "optuna.db"
+    if ctx.params.get("storage") or storage_url(None) or not path.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
+            return database.execute(query, values).fetchall()
+    except sqlite3.Error:
+        return []
