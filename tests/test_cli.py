@@ -211,6 +211,14 @@ def test_check_shows_dead_choices_and_origins(driver: Driver) -> None:
     assert "flag" in ended.stdout
 
 
+def test_check_shows_a_profile_for_another_machine_and_says_that_it_would_not_run_here(driver: Driver) -> None:
+    (driver.folder / "profile.toml").write_text("[slots]\ndevice = 'cuda'\n")
+    ended = optimize(driver, "check", *flags(driver), "--gpus", "99")
+    assert ended.returncode == 2
+    assert "24 feasible" in ended.stdout
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_foreign_folders_commands_are_shown_and_need_a_yes(driver: Driver) -> None:
     refused = optimize(driver, "run", *flags(driver), "--trials", "1")
     assert refused.returncode == 2

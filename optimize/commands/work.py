@@ -121,10 +121,11 @@ def check(
     check_database(plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database)
     beginning = look_up(plan)
     try:
-        open_console().print(check_report(plan, _slots(plan), beginning))
-    except ExecutorError as error:  # a profile may be looked at on another machine than it is for
+        found = _slots(plan)
+    except ExecutorError:  # a profile may be looked at on another machine than it is for; a study would not run here
         open_console().print(check_report(plan, (), beginning))
-        say_all(error.problems)
+        raise
+    open_console().print(check_report(plan, found, beginning))
 
 
 def migrate(
