@@ -12,7 +12,8 @@ flag = $(if $($(1)),--$(2) '$($(1))')
 WHICH = $(call flag,STUDY,study) $(call flag,STORAGE,storage)
 FLAGS = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,HOURS,hours) $(call flag,SEED,seed) \
 	$(call flag,SAMPLER,sampler) $(call flag,EXECUTOR,executor) $(call flag,SLOTS,slots) $(call flag,GPUS,gpus) \
-	$(foreach log,$(LOG),--log '$(log)') $(if $(MIXED_DEVICES),--mixed-devices) $(call flag,FROM,from) $(if $(NO_STARTS),--no-starts) $(if $(NO_PRUNING),--no-pruning)
+	$(foreach log,$(LOG),--log '$(log)') $(if $(MIXED_DEVICES),--mixed-devices) $(call flag,FROM,from) $(call flag,ADVISOR,advisor) \
+	$(if $(NO_STARTS),--no-starts) $(if $(NO_PRUNING),--no-pruning)
 TRUSTED = $(if $(TRUST),--trust)
 
 .DEFAULT_GOAL := help

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from optimize.advice import Advisor, spent_of
 from optimize.budget import COUNTED
 from optimize.derived import same_run, scorer
 from optimize.errors import StudyBusyError
@@ -39,12 +40,12 @@ from storage import (
 @contextmanager
 def open_study(
     database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None],
-    slots: Sequence[Slot] = (), sampler: Sampler | None = None,
+    slots: Sequence[Slot] = (), sampler: Sampler | None = None, advisor: Advisor | None = None,
 ) -> Iterator[Study]:  # fmt: skip
     """The study, created or reopened, with this process as its only driver.
 
     `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell how much memory a trial has.
-    `sampler` is the plan's if none is given.
+    `sampler` is the plan's if none is given. An `advisor` proposes its share.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
     name = plan.settings.study
@@ -61,8 +62,12 @@ def open_study(
         sampler = sampler or _sampler(plan, slots)
         artifacts = Artifacts(paths.artifacts, database)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
-        study = Study(database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease, pruner)
+        study = Study(
+            database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease, pruner, advisor
+        )
         records = read_records(database, study_id)
+        if advisor is not None:
+            advisor.resume(records, spent_of(database.study_attrs(study_id)))
         _remember(study, records, plan.space)
         sampler.replay(_history(records, plan.space))
         for record in records:

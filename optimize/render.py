@@ -47,6 +47,12 @@ def render(text: str, values: Mapping[str, Value], where: str) -> str:
     return _rendered(text, tuple((name, repr(value)) for name, value in values.items()), where)
 
 
+def comment_on(text: str, constant: Constant) -> str:
+    """What stands behind a constant's value as a comment on the same line, "" if nothing does."""
+    rest = text.encode()[constant.end :].splitlines()
+    return rest[0].decode().strip().lstrip("#").strip() if rest and rest[0].strip().startswith(b"#") else ""
+
+
 def why_not(text: str, name: str, where: str) -> str:
     """The line that tells a user why `name` is not a constant of this script."""
     tree = _parse(text, where)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from optimize.advice import Advisor, advice_line
+from optimize.advice.opening import open_advisor
 from optimize.backups import open_backups
 from optimize.budget import Budget
 from optimize.devices import slots_of_one_model
@@ -36,11 +38,12 @@ from storage import Artifacts, StudyPaths, TrialRecord, open_database, write_tex
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the call ended: why, every finished trial, and what an earlier confirmation came to."""
+    """How the call ended: why, every finished trial, what an earlier confirmation came to, and what an advisor did."""
 
     reason: str
     records: Sequence[TrialRecord]
     verdict: Verdict | None = None
+    notes: Sequence[str] = ()
     stopped: bool = False  # somebody wished it; else its budget was spent
 
 
@@ -63,7 +66,8 @@ def run_study(
         data = prepare_data(plan, say)
         interruption = stack.enter_context(Interruption())
         database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
-        study = stack.enter_context(open_study(database, paths, plan, data, say, slots))
+        advisor = open_advisor(plan, say)
+        study = stack.enter_context(open_study(database, paths, plan, data, say, slots, advisor))
         slots = slots_of_one_model(plan, slots, study.records(), say)
         if known := study.known_of_memory():
             say(known)
@@ -84,7 +88,14 @@ def run_study(
         executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
         watchers = (display, views, *logs, backups)
         loop = Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed)
-        return Ended(loop.run(), study.records(), verdict, interruption.wish() is not Wish.GO_ON)
+        reason = loop.run()
+        notes = _notes(advisor, study.records(), plan)
+        return Ended(reason, study.records(), verdict, notes, interruption.wish() is not Wish.GO_ON)
+
+
+def _notes(advisor: Advisor | None, records: Sequence[TrialRecord], plan: Plan) -> list[str]:
+    line = advice_line(records, advisor.spent, plan.workload.metric) if advisor else ""
+    return [line] if line else []
 
 
 def open_logs(

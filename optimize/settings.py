@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from optimize.errors import SettingsError
 from optimize.executors.slots import Device
@@ -19,6 +20,9 @@ PROFILES = Path(__file__).parent / "profiles"
 STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
 COPY_VARIABLE = "OPTIMIZE_COPY_URL"
 IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
+KEY_VARIABLE, MODEL_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"  # as every client of this protocol calls them
+OPENAI = "https://api.openai.com/v1"
+NO_ADVISOR = "none"  # --advisor none: whatever the profile says
 # MLflow's client is told by the environment only: report nothing to its makers, and do not hold a study up for minutes.
 MLFLOW_MANNERS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -50,6 +54,9 @@ class Settings:
     starts: bool = True  # try the search space's own starts
     start_from: str | None = None  # a study, or a file of results, that a new study begins with
     pruning: bool = True
+    advisor: str | None = None  # a language model's name; None: only the sampler proposes
+    advisor_share: float = 0.2  # of the proposals
+    advisor_url: str = ""  # of the model's server; its key is in no field of ours
     trials: int | None = None  # COMPLETE and PRUNED, the baseline included; None: no limit
     hours: float | None = None
     max_consecutive_failures: int = 5
@@ -91,7 +98,13 @@ def load_settings(
     problems += _bad_flags(given)
     settings = replace(settings, **given)  # type: ignore[arg-type]
     origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
-    settings, origins = _fill(settings, origins, environ if environ is not None else os.environ)
+    environ = environ if environ is not None else os.environ
+    settings, origins = _fill(settings, origins, environ)
+    if settings.advisor and "advisor" in flags:  # else this command asks no model anything
+        problems += _bad_advisor(settings, environ)
+        settings = replace(settings, advisor_url=environ.get(MODEL_URL_VARIABLE, "").strip().rstrip("/") or OPENAI)
+        known = MODEL_URL_VARIABLE if environ.get(MODEL_URL_VARIABLE) else KEY_VARIABLE
+        origins["advisor_url"] = f"environment {known}"
     if problems:
         raise SettingsError(*problems)
     return replace(settings, origins=origins)
@@ -151,6 +164,11 @@ def import_source(argument: str | None, environ: Mapping[str, str] = os.environ)
     return source
 
 
+def advisor_key(environ: Mapping[str, str] = os.environ) -> str:
+    """The key of the advisor's server, "" where it needs none. Only what talks to that server may hold it."""
+    return environ.get(KEY_VARIABLE, "").strip()
+
+
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where this user's own choices are remembered."""
     return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
@@ -185,6 +203,8 @@ def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[
         starts=table.flag("starts", settings.starts),
         executor=table.text("executor", settings.executor),
         pruning=table.flag("pruning", settings.pruning),
+        advisor=table.text("advisor", "") or None,
+        advisor_share=table.number("advisor_share", settings.advisor_share) or settings.advisor_share,
         trials=table.integer("trials", settings.trials),
         hours=table.number("hours", settings.hours),
         max_consecutive_failures=table.integer("max_consecutive_failures", settings.max_consecutive_failures)
@@ -239,6 +259,42 @@ def _bad_flags(given: Mapping[str, object]) -> list[str]:
     return lines
 
 
+def _bad_advisor(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """What keeps a model from being asked. Nothing here repeats a key, nor a URL that may hold one."""
+    url, key = environ.get(MODEL_URL_VARIABLE, "").strip(), advisor_key(environ)
+    lines = []
+    if not url and not key:
+        lines.append(
+            f"--advisor: neither {KEY_VARIABLE} nor {MODEL_URL_VARIABLE} is set. Set one of them (docs/advisor.md), or use "
+            f"--advisor {NO_ADVISOR}."
+        )
+    if url and (why := _bad_model_url(url)):
+        lines.append(
+            f"{MODEL_URL_VARIABLE}: {why}. Give it as http://localhost:8000/v1; a key belongs into {KEY_VARIABLE}."
+        )
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        lines.append(f"{KEY_VARIABLE}: it holds characters that no key has. Set it again.")
+    if not settings.advisor or not settings.advisor.isprintable() or len(settings.advisor) > 200:
+        lines.append("--advisor: this is no model's name. Give the name that its server knows.")
+    if not 0 < settings.advisor_share <= 1:
+        lines.append(f"--advisor-share: {settings.advisor_share:g} is no share. Give a number above 0, at most 1.")
+    return lines
+
+
+def _bad_model_url(url: str) -> str:
+    """Why requests cannot be sent there, "" if they can."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises ValueError where it is no number
+    except ValueError:
+        return "it is not a URL"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "it is not the URL of an HTTP server"
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        return "it holds a name, a password or a query"
+    return "" if url.isascii() and url.isprintable() and " " not in url else "it holds characters that no URL has"
+
+
 def _password_line(flag: str, variable: str, dashes: str = "--") -> str:
     return f"{dashes}{flag}: a URL with a password would show in the process list. Set {variable} instead."
 
@@ -256,5 +312,7 @@ def _fill(settings: Settings, origins: dict[str, str], environ: Mapping[str, str
         profile, workload = Path(settings.profile).stem, Path(settings.workload).resolve().name
         settings = replace(settings, study=f"{workload}-{profile}")
         origins["study"] = "workload and profile"
+    if settings.advisor == NO_ADVISOR:
+        settings = replace(settings, advisor=None)
     mine = settings.constants_of.get(settings.workload, {})
     return replace(settings, constants={**settings.constants, **mine}, constants_of={}), origins

@@ -13,6 +13,7 @@ from enum import IntEnum
 from math import isfinite
 from typing import Any, Literal
 
+from optimize.advice import ADVICE, Advisor, Sight
 from optimize.pruning import Pruner
 from optimize.search import Sampler, footprint
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
@@ -91,7 +92,7 @@ class Queued:
     kind: str
     attempt: int
     alone: bool = False  # on its device
-    source: str = ""  # of a start: where its parameters come from
+    source: str = ""  # of a start: where its parameters come from; of an advisor's: the model
 
 
 def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
@@ -110,12 +111,13 @@ class Study:
 
     def __init__(
         self, database: Database, study_id: int, name: str, space: SearchSpace, sampler: Sampler, artifacts: Artifacts,
-        originals: Mapping[str, str], lease: Lease, pruner: Pruner | None = None,
+        originals: Mapping[str, str], lease: Lease, pruner: Pruner | None = None, advisor: Advisor | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self._database, self._study_id, self._lease = database, study_id, lease
         self._space, self._sampler, self._artifacts, self._originals = space, sampler, artifacts, originals
         self._pruner = pruner  # None: nothing is cut
+        self._advisor = advisor  # None: the sampler alone proposes
         self._queue: deque[Queued] = deque()
         self._running: dict[int, Queued] = {}
         self._records: dict[int, TrialRecord] = {}
@@ -157,12 +159,14 @@ class Study:
         return stop_request(self._database, self._study_id, self._lease.holder)
 
     def ask(self) -> Suggestion:
-        """What to try next: queued parameters first, then the sampler's. Raises SpaceExhausted.
+        """What to try next: queued parameters first, then the advisor's or the sampler's. Raises SpaceExhausted.
 
         The trial exists in the database, RUNNING and with all its parameters, before this returns.
         """
-        trial = self._start_queued() or self._start_proposed()
+        trial = self._start_queued() or self._start_advised() or self._start_proposed()
         self._running[trial.number] = trial
+        if self._advisor is not None:
+            self._advisor.look_ahead(len(self._records), len(self._running), self._sight)
         return Suggestion(trial.number, dict(trial.params), trial.alone)
 
     def report(self, progress: Progress) -> str:
@@ -249,8 +253,8 @@ class Study:
         self._requeued.add(number)
 
     def _judge(self, trial: Queued, curve: Mapping[int, float]) -> str:
-        """One verdict a trial, and only on what the sampler proposed: whatever else is queued, somebody wants to know."""
-        if self._pruner is None or trial.kind != "sampler" or trial.number in self._condemned:
+        """One verdict a trial, and only on what was proposed: whatever else is queued, somebody wants to know."""
+        if self._pruner is None or trial.kind not in ("sampler", "advisor") or trial.number in self._condemned:
             return ""
         verdict = self._pruner.judge(trial.number, self._stored(trial.params), curve)
         if verdict is None:
@@ -274,11 +278,29 @@ class Study:
             lambda: start(trial.trial_id), stands=lambda started: started and self._exists(trial, "RUNNING")
         )
 
+    def _start_advised(self) -> Queued | None:
+        if self._advisor is None:
+            return None
+        before, params = self._advisor.spent, self._advisor.advise(self._sampler.why_not)
+        if spent := self._advisor.spent.attrs() if self._advisor.spent != before else {}:
+            note = self._database.set_study_attr
+            # a note that is lost with the answer to its commit comes with the next one
+            self._lease.write(lambda: note(self._study_id, ADVICE, spent), stands=lambda _: True)
+        return None if params is None else self._start_new(params, "advisor", self._advisor.model)
+
     def _start_proposed(self) -> Queued:
-        params = self._sampler.propose()
-        trial = self._lease.write(lambda: self._create("RUNNING", params, "sampler"), stands=self._exists)
+        return self._start_new(self._sampler.propose(), "sampler")
+
+    def _start_new(self, params: Mapping[str, Value], kind: str, source: str = "") -> Queued:
+        trial = self._lease.write(lambda: self._create("RUNNING", params, kind, source=source), stands=self._exists)
         self._sampler.started(trial.number, trial.params)
+        if self._advisor is not None:
+            self._advisor.proposed(kind)
         return trial
+
+    def _sight(self) -> Sight:
+        running = [trial.params for trial in self._running.values()]
+        return Sight(self.records(), running, self._sampler.preview())
 
     def _create(
         self, state: Literal["RUNNING", "WAITING"], params: Mapping[str, Value], kind: str, attempt: int = 1,

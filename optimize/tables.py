@@ -203,7 +203,7 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
 
 
 def end_report(
-    plan: Plan, reason: str, records: Sequence[TrialRecord], verdict: Verdict | None = None
+    plan: Plan, reason: str, records: Sequence[TrialRecord], verdict: Verdict | None = None, notes: Sequence[str] = ()
 ) -> RenderableType:
     """Why it ended, what was found and how sure that is, and how to go on."""
     metric, settings = plan.workload.metric, plan.settings
@@ -227,7 +227,7 @@ def end_report(
                 style="dim",
             ),
         ]
-    lines += [Text(f"  {line}", style="dim") for line in pruning_lines(records, metric)]
+    lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *notes)]
     done = counted(records)
     goal = settings.trials if settings.trials and done < settings.trials else 2 * done
     more = f" TRIALS={goal}" if settings.trials else ""
@@ -271,7 +271,7 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
 
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
-    what = "a replicate of" if record.kind == "replicate" else "a start"
+    what = {"replicate": "a replicate of", "advisor": "advised by"}.get(record.kind, "a start")
     return (what, record.source), ("taken over from", record.taken_from)
 
 
@@ -302,6 +302,7 @@ def _variables(settings: Settings) -> str:
         "PROFILE": "profile",
         "WORKLOAD": "workload",
         "SPACE": "search_space",
+        "ADVISOR": "advisor",
     }
     return "".join(
         f" {name}={getattr(settings, field)}" for name, field in given.items() if settings.origins.get(field) == "flag"

@@ -62,6 +62,12 @@ class Workload:
             **{name: value for name, value in flags_of(self.command).items() if name in values and value is not None},
         }
 
+    def comments(self, names: Iterable[str]) -> dict[str, str]:
+        """What the scripts say of these constants, on the lines that assign them."""
+        owners = self._owners()
+        found = {name: render.comment_on(self.files[file], c) for name in names for file, c in [owners[name]]}
+        return {name: comment for name, comment in found.items() if comment}
+
     def duration_s(self, constants: Mapping[str, Value]) -> float | None:
         """About how long one trial takes, if workload.toml says how to tell."""
         seconds = self.duration.evaluate(constants) if self.duration else None

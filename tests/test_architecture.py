@@ -217,6 +217,41 @@ ALLOWED: dict[str, set[str]] = {
     },
     "optimize.views": {"optimize.standing", "optimize.trial", "optimize.verdict", "optimize.watch", "storage"},
     "optimize.study": {"optimize.pruning", "optimize.search", "optimize.trial", "search_spaces", "storage"},
+    "optimize.advice": {"optimize.advice.advisor", "optimize.advice.prompt", "optimize.advice.tally"},
+    "optimize.advice.endpoint": set(),
+    "optimize.advice.proposals": {"optimize.trial", "search_spaces", "storage"},
+    "optimize.advice.prompt": {
+        "optimize.advice.endpoint",
+        "optimize.advice.proposals",
+        "optimize.trial",
+        "search_spaces",
+        "storage",
+    },
+    "optimize.advice.tally": {"optimize.trial", "storage"},
+    "optimize.advice.advisor": {
+        "optimize.advice.endpoint",
+        "optimize.advice.prompt",
+        "optimize.advice.proposals",
+        "optimize.advice.tally",
+        "optimize.trial",
+        "search_spaces",
+        "storage",
+    },
+    "optimize.advice.opening": {
+        "optimize.advice.advisor",
+        "optimize.advice.endpoint",
+        "optimize.advice.prompt",
+        "optimize.plan",
+        "optimize.settings",
+    },
+    "optimize.study": {
+        "optimize.advice",
+        "optimize.pruning",
+        "optimize.search",
+        "optimize.trial",
+        "search_spaces",
+        "storage",
+    },
     "optimize.views": {"optimize.trial", "optimize.watch", "storage"},
     "optimize.hooks": {"optimize.errors", "optimize.trial", "optimize.watch", "storage"}
     | {"optimize.hooks.tensorboard", "optimize.hooks.mlflow"},  # opened when they are asked for
@@ -389,6 +424,12 @@ def test_one_file_alone_imports_what_not_everybody_has(package: str, file: str) 
 def test_one_room_alone_imports_matplotlib() -> None:
     rooms = ["optimize.figures.canvas", "optimize.figures.labels", "optimize.figures.plots"]
     assert [module for module, path in MODULES.items() if "matplotlib" in third_party(path)] == rooms
+
+
+def test_one_file_alone_talks_to_a_language_model() -> None:
+    assert [module for module, path in MODULES.items() if "requests" in third_party(path)] == [
+        "optimize.advice.endpoint"
+    ]
 
 
 def test_the_environment_is_read_in_two_files_only() -> None:

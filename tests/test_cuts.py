@@ -136,8 +136,10 @@ def test_being_hopeless_is_no_failure(pruned: Driver) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "hopeless"), [("sampler", True), ("baseline", False), ("start", False)])
-def test_only_what_the_sampler_proposed_is_cut(pruned: Driver, kind: str, hopeless: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "hopeless"), [("sampler", True), ("advisor", True), ("baseline", False), ("start", False)]
+)
+def test_only_what_was_proposed_is_cut(pruned: Driver, kind: str, hopeless: bool) -> None:
     pruned.run(informative, trials=40)
     pruned.set(seed=_seed_that_spares(pruned, False))
     with pruned.open() as study:

@@ -136,3 +136,30 @@ def test_doubted_points_are_tried_only_seldom_but_when_nothing_else_is_left() ->
     doubted = [point[0] == 0 for point in chosen]
     assert len(set(chosen)) == SPACE.size
     assert sum(doubted[:144]) < 12
+
+
+def test_what_somebody_else_proposes_is_judged_like_a_draw_and_the_reason_said() -> None:
+    failures = Failures(Lattice(SPACE, {"LIMIT": 5}))
+    lattice, chooser = choosing(limit=5, failures=failures)
+    tried, other = (0, 0, 0, 0), (1, 1, 0, 0)
+    assert chooser.why_not(tried) == chooser.why_not(other) == ""
+    chooser.saw(lattice.params(tried))
+    assert "tried" in chooser.why_not(tried)
+    assert chooser.why_not((0, 0, 0, 5)) == "it breaks the rule D <= LIMIT (tests)"
+    for point in SPACE.configurations():
+        failures.learned(lattice.point(point) or (), bad=point["B"] == "y")
+    assert "ended badly" in chooser.why_not(other)
+
+
+def test_what_will_not_fit_the_device_is_no_proposal() -> None:
+    lattice = Lattice(SPACE, {"LIMIT": 6})
+    chooser = Chooser(lattice, random.Random(0), None, lambda point: False, lambda params: params["A"] == 16)
+    assert "memory" in chooser.why_not((4, 0, 0, 0))
+    assert chooser.why_not((3, 0, 0, 0)) == ""
+
+
+def test_a_rule_that_cannot_be_computed_is_a_reason_and_no_end() -> None:
+    space = parse_space('[parameters]\nA = [0, 1]\n[[rules]]\nrule = "8 % A == 0"\nwhy = "halves"', "zero.toml")
+    _, chooser = choosing(space)
+    assert "zero" in chooser.why_not((0,))
+    assert chooser.why_not((1,)) == ""

@@ -74,6 +74,10 @@ def _plan_flags(
     pruning: Annotated[
         bool | None, typer.Option("--pruning/--no-pruning", help="Cut trials whose learning curve is hopeless.")
     ] = None,
+    advisor: Annotated[
+        str | None, typer.Option(help="A language model that proposes a share of the trials; none: no model.")
+    ] = None,
+    advisor_share: Annotated[float | None, typer.Option(help="Its share of the proposals. Default: 0.2.")] = None,
     executor: Annotated[
         str | None,
         typer.Option(help="Where trials run: local, or ray, a cluster.", autocompletion=one_of(*EXECUTORS)),

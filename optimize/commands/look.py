@@ -28,6 +28,7 @@ def status(
     if as_json:
         _status_json(study, storage, runs, last)
         return
+    from optimize.advice import advice_line, spent_of
     from optimize.confirming.table import verdict_table
     from optimize.stored_study import find_study, main_studies, overview
     from optimize.tables import overview_table, pruning_lines, study_table
@@ -40,6 +41,10 @@ def status(
         open_console().print(study_table(stored.latest(last), stored.best(), stored.metric, stored.baseline))
         for line in pruning_lines(stored.latest(RECENT), stored.metric):
             open_console().print(line, soft_wrap=True)
+        spent = spent_of(database.study_attrs(stored.study_id))
+        if line := advice_line(stored.latest(RECENT), spent, stored.metric):
+            more = stored.count() > RECENT
+            open_console().print(f"{line} (trials: of the last {RECENT})" if more else line, soft_wrap=True)
         if (verdict := stored.verdict()) is not None:
             open_console().print(verdict_table(verdict, stored.metric))
 

@@ -54,7 +54,7 @@ def run(
     found = _slots(plan)
     say_all(plan_lines(plan, found))
     ended = run_study(plan, found, open_console(stderr=True), say, backup)
-    open_console().print(end_report(plan, ended.reason, ended.records, ended.verdict))
+    open_console().print(end_report(plan, ended.reason, ended.records, ended.verdict, ended.notes))
     if wanted is not None and ended.stopped:
         say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
     elif wanted is not None:

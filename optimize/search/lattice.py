@@ -13,7 +13,7 @@ from math import gcd
 
 from optimize.errors import SpaceExhausted, StudyError
 from optimize.trial import Value
-from search_spaces import SearchSpace
+from search_spaces import Rule, SearchSpace, SearchSpaceError
 
 Point = tuple[int, ...]
 """A configuration as the indices of its choices, in the order of the space's parameters."""
@@ -46,6 +46,9 @@ class Lattice:
 
     def feasible(self, params: Mapping[str, Value]) -> bool:
         return self.space.feasible(params, self._constants)
+
+    def broken_rules(self, params: Mapping[str, Value]) -> tuple[Rule, ...]:
+        return self.space.broken_rules(params, self._constants)
 
     def at(self, index: int) -> Point:
         """Every point once, as `index` goes from 0 to `size`; neighbours in this order lie far apart."""
@@ -125,6 +128,21 @@ class Chooser:
             point = draw()
         around = islice(self._around(point), NEIGHBOURS)
         return next((near for near in around if self._acceptable(near, daring, trusting)), None) or self.any_left()
+
+    def why_not(self, point: Point) -> str:
+        """Why this is no proposal, "" if it is one: what a draw is judged by, in words, and without daring."""
+        params = self._lattice.params(point)
+        if self._identity(params) in self._seen:
+            return "it was tried, or is the same run as one that was"
+        try:
+            broken = self._lattice.broken_rules(params)
+        except SearchSpaceError as error:  # as with a division by zero
+            return str(error)
+        if broken:
+            return f"it breaks the rule {broken[0].text} ({broken[0].why})"
+        if self._doubt(point):
+            return "one of its choices has only ever ended badly"
+        return "it will probably not fit the device's memory" if self._too_large(params) else ""
 
     def any_left(self) -> Point:
         """The first good point in the lattice's order; proposing it again and again does not use it up."""

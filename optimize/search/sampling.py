@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from math import isfinite
 from typing import Protocol
 
-from optimize.errors import SettingsError
+from optimize.errors import SettingsError, StudyError
 from optimize.search.lattice import Chooser, Failures, Lattice, Point
 from optimize.search.memory import Footprint, Memory
 from optimize.trial import Value
@@ -67,6 +67,20 @@ class Sampler:
         Until it is started it may be proposed again; a proposal that is never started is forgotten by the next one.
         """
         return self._lattice.params(self._learner.draw())
+
+    def why_not(self, params: Mapping[str, Value]) -> str:
+        """Why what somebody else proposes is not to be tried, "" if it may be; nothing is drawn for that."""
+        point = self._lattice.point(params)
+        return "it is not in the search space" if point is None else self._chooser.why_not(point)
+
+    def preview(self) -> dict[str, Value] | None:
+        """What it would propose now; None if it learns nothing, so that its proposals tell nothing, or none is left."""
+        if isinstance(self._learner, _Unteachable):
+            return None
+        try:
+            return self.propose()
+        except StudyError:
+            return None
 
     def started(self, number: int, params: Mapping[str, Value]) -> None:
         """From now on these parameters count as seen, however the trial ends."""
