@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from optimize.errors import SettingsError
 from optimize.settings import advisor_key, load_settings, script_environment
 from tests.advised_study import GOOD, KEY, enlarge
 from tests.conftest import Driver
-from tests.model_server import model_server, proposals, says
+from tests.model_server import Asked, model_server, proposals, says
 from tests.test_cli import environment, flags, optimize, slow_down
 from tests.zoo import eventually
 
@@ -84,8 +85,16 @@ def test_a_dead_endpoint_costs_one_line(driver: Driver) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("wish", [None, signal.SIGTERM])
 def test_an_exit_does_not_wait_for_a_model_that_hangs(driver: Driver, wish: signal.Signals | None) -> None:
-    slow_down(driver, 0.05)
-    with model_server(lambda handler, asked: handler.over.wait(600)) as server:  # type: ignore[attr-defined,func-returns-value]
+    came = driver.folder / "came"
+    train = driver.folder / "workload" / "train.py"
+    waits = f"import os, time\nwhile (X, Y) != (4, 0.5) and not os.path.exists({str(came)!r}): time.sleep(0.1)\n"
+    train.write_text(train.read_text() + waits)  # all but the baseline run until the model has been asked
+
+    def hangs(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+        came.touch()
+        handler.over.wait(600)  # type: ignore[attr-defined]
+
+    with model_server(hangs) as server:
         more = ("--trials", "6") if wish is None else ()
         process = start(driver, server.url, "--advisor-share", "1", "--slots", "1", *more)
         if wish is not None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import RenderError
-from optimize.render import read_constants, render, syntax_fingerprint
+from optimize.render import comment_on, read_constants, render, syntax_fingerprint
 
 SCRIPT = '''"""A script."""
 import math
@@ -135,3 +135,19 @@ def test_comments_layout_and_docstrings_do_not_change_the_fingerprint() -> None:
         SCRIPT.replace("# layers", "# deep").replace("A script", "B"), "b"
     )
     assert syntax_fingerprint(SCRIPT, "a") != syntax_fingerprint(SCRIPT.replace("math.pi > 3", "math.pi > 4"), "a")
+
+
+@pytest.mark.parametrize(
+    ("line", "comment"),
+    [
+        ("DEPTH = 8  # layers", "layers"),
+        ("DEPTH = 8", ""),
+        ('DEPTH = "a # b"  # c é # d', "c é # d"),
+        ("DEPTH = (8)  # of a value in brackets none is told", ""),
+        ("DEPTH = [\n    8,  # inside\n]  # after", "after"),
+        ("DEPTH = 8\n# the next line's", ""),
+    ],
+)
+def test_the_comment_behind_a_value_is_found(line: str, comment: str) -> None:
+    text = f"é = 1\n{line}\n"
+    assert comment_on(text, read_constants(text, "train.py")["DEPTH"]) == comment
