@@ -67,7 +67,7 @@ def run_study(
         interruption = stack.enter_context(Interruption())
         database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
         advisor = open_advisor(plan, say)
-        study = stack.enter_context(open_study(database, paths, plan, data, say, slots, advisor))
+        study = stack.enter_context(open_study(database, paths, plan, data, say, slots, advisor=advisor))
         slots = slots_of_one_model(plan, slots, study.records(), say)
         if known := study.known_of_memory():
             say(known)

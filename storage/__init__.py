@@ -9,7 +9,6 @@ from storage.aggregates import count_statuses, first_baseline
 from storage.archive import pack, refuse_existing, scratch_folder
 from storage.artifacts import Artifacts, Dangling
 from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
-from storage.copying import copy_files, copy_study, remove_files
 from storage.copying import copy_files, copy_study, remove_files, snapshot
 from storage.database import Database, check_database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
@@ -17,8 +16,7 @@ from storage.export import make_patch, params_text, write_best
 from storage.files import replace_folder, write_bytes, write_text
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
 from storage.lease import Lease, acquire, holder_of
-from storage.paths import StudyPaths, parent_of
-from storage.paths import ReportPaths, StudyPaths
+from storage.paths import ReportPaths, StudyPaths, parent_of
 from storage.processes import Holder
 from storage.ranges import spanning_rows
 from storage.records import (
@@ -49,8 +47,8 @@ __all__ = [
     "Lease",
     "LeaseHeldError",
     "LeaseLostError",
-    "Restored",
     "ReportPaths",
+    "Restored",
     "StorageError",
     "StorageFullError",
     "Stored",

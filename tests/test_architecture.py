@@ -208,6 +208,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.pruning": {"optimize.trial"},
     "optimize.cuts": {"optimize.trial", "storage"},
     "optimize.study": {
+        "optimize.advice",
         "optimize.pruning",
         "optimize.search",
         "optimize.trial",
@@ -216,7 +217,6 @@ ALLOWED: dict[str, set[str]] = {
         "storage",
     },
     "optimize.views": {"optimize.standing", "optimize.trial", "optimize.verdict", "optimize.watch", "storage"},
-    "optimize.study": {"optimize.pruning", "optimize.search", "optimize.trial", "search_spaces", "storage"},
     "optimize.advice": {"optimize.advice.advisor", "optimize.advice.prompt", "optimize.advice.tally"},
     "optimize.advice.endpoint": set(),
     "optimize.advice.proposals": {"optimize.trial", "search_spaces", "storage"},
@@ -244,15 +244,6 @@ ALLOWED: dict[str, set[str]] = {
         "optimize.plan",
         "optimize.settings",
     },
-    "optimize.study": {
-        "optimize.advice",
-        "optimize.pruning",
-        "optimize.search",
-        "optimize.trial",
-        "search_spaces",
-        "storage",
-    },
-    "optimize.views": {"optimize.trial", "optimize.watch", "storage"},
     "optimize.hooks": {"optimize.errors", "optimize.trial", "optimize.watch", "storage"}
     | {"optimize.hooks.tensorboard", "optimize.hooks.mlflow"},  # opened when they are asked for
     "optimize.hooks.tensorboard": {"optimize.hooks", "optimize.trial", "storage"},
