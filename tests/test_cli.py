@@ -290,7 +290,7 @@ def test_repair_runs_nothing_of_a_foreign_folder(driver: Driver) -> None:
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("words", [["status"], ["show", "1"], ["export"], ["backup", "copy"], ["stop"]])
+@pytest.mark.parametrize("words", [["status"], ["show", "1"], ["export"], ["report"], ["backup", "copy"], ["stop"]])
 def test_looking_where_there_is_nothing_is_one_line_and_leaves_nothing(driver: Driver, words: list[str]) -> None:
     ended = optimize(driver, *words)
     assert ended.returncode == 2
@@ -317,3 +317,24 @@ def test_sigterm_during_preparation_leaves_nothing_running(driver: Driver) -> No
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert not Path(f"/proc/{pid}/environ").exists() or not Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_a_report_tells_what_it_wrote_and_the_end_of_a_run_tells_of_it(driver: Driver) -> None:
+    assert "make report STUDY=s" in run(driver, "--trials", "3").stdout
+    ended = optimize(driver, "report")
+    assert ended.returncode == 0, ended.stderr
+    written = [line.removeprefix("written: ") for line in ended.stderr.splitlines()]
+    assert written[0] == "runs/s/report.html"
+    assert all((driver.folder / name).stat().st_size > 0 for name in written)
+    page = (driver.folder / written[0]).read_text()
+    assert "b/train.py" in page  # the best's patch
+    assert "profile ./profile.toml" in page  # the origin of a setting
+    assert optimize(driver, "report", "--to", "elsewhere").returncode == 0
+    assert (driver.folder / "elsewhere" / "report.html").exists()
+
+
+def test_help_needs_none_of_the_heavy_packages(driver: Driver) -> None:
+    asked = "import sys, optimize.cli; print(sorted({'matplotlib', 'pandas', 'optuna', 'numpy'} & set(sys.modules)))"
+    argv = [sys.executable, "-c", asked]
+    told = subprocess.run(argv, env=environment(driver), capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.strip() == "[]"

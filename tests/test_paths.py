@@ -52,6 +52,19 @@ def test_no_name_leads_out_of_the_root(name: str) -> None:
         assert ".." not in path.parts
 
 
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_every_study_in_a_database_has_a_folder_of_its_own(one: str, other: str) -> None:
+    paths = [StudyPaths.of(Path("/runs"), name) for name in (one, other)]
+    assert (paths[0].folder == paths[1].folder) == (one == other)
+    assert all(each.folder.parent in (Path("/runs"), Path("/runs") / each.study.split("/")[0]) for each in paths)
+
+
+def test_a_report_lies_in_the_studys_folder() -> None:
+    report = StudyPaths(ROOT, "cpu").report
+    assert report.html == Path("runs/cpu/report.html")
+    assert report.plot("progress") == Path("runs/cpu/plots/progress.png")
+
+
 def test_the_folder_is_made_once_and_again(tmp_path: Path) -> None:
     paths = StudyPaths(tmp_path / "runs", "cpu")
     paths.create()

@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 
 from optimize.cli import app
 from optimize.errors import StudyError
+from optimize.report import write_report
 from storage import Database, StorageError, check_database, open_database
 from tests.conftest import Driver
 from tests.databases import new_trial
 from tests.postgres import Server, free_port
+from tests.studies import CHOICES, many_trials, stored_study
 from tests.test_cli import flags, optimize, slow_down, start
 from tests.test_database import ask_dashboard
 from tests.test_database_contract import StorageContract
@@ -41,6 +43,13 @@ class TestPostgresStorage(StorageContract):
 
 class TestPostgresLease(LeaseContract):
     pass
+
+
+def test_a_study_on_a_server_is_reported_as_one_in_a_file(database: Database, tmp_path: Path) -> None:
+    study = stored_study(database, tmp_path / "runs", many_trials(30))
+    page = write_report(study)[0].read_text()
+    assert "because it is out_of_memory" in page
+    assert page.count("<svg") == 2 + 1 + len(CHOICES) + 2 + 1
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, LINE, PAPER = "#1f2328", "#d6dade", "#ffffff"  # text and axes, grids, background: a page replaces them by its own
@@ -82,7 +83,9 @@ def draw_grid(
             figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
         if y_label:
             figure.supylabel(y_label, fontsize="medium")
-        figure.draw_without_rendering()  # settles the layout
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.execute(figure)  # now, so that labels find their places; drawing it would cost as much again
         figure.set_layout_engine("none")
         for finish in finishes:
             if finish is not None:
@@ -98,8 +101,10 @@ def svg_of(figure: Figure, name: str, colours: Mapping[str, str]) -> str:
     buffer = io.StringIO()
     with styled():
         figure.set_facecolor("none")
+        figure.set_dpi(RASTER_DPI)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", dpi=RASTER_DPI, metadata=nothing)
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata=nothing)  # savefig would draw twice
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
@@ -116,5 +121,7 @@ def png_of(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with styled():
         figure.set_facecolor(PAPER)
-        figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
+        figure.set_dpi(PNG_DPI)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()

@@ -47,14 +47,14 @@ def importances(trials: Sequence[FrozenTrial], direction: str) -> Importances:
         return Importances(why_not="trials with several values have no one order")
     if len(done) < FEWEST:
         return Importances(why_not=f"{len(done)} trials have completed, and below {FEWEST} it would show luck alone")
-    names = sorted({name for trial in done for name, of in trial.distributions.items() if not of.single()})
+    names = sorted(name for name in {name for trial in done for name in trial.params} if _varies(name, done))
     sign, study = 1 if direction == "minimize" else -1, _study_of(done)
     top = max(math.ceil(TOP * len(done)), TOP_TRIALS)
     values = [sign * trial.values[0] for trial in done]
-    found = _divergences(study, names, values, top)
-    total = sum(found.values())
-    if not total:
+    if not names:
         return Importances(why_not="no parameter has varied among the completed trials")
+    found = _divergences(study, names, values, top)
+    total = sum(found.values()) or 1.0
     luck = _luck(study, names, values, top)
     ranked = sorted(names, key=lambda name: (-found[name], name))
     shares = (Importance(name, found[name] / total, luck[name] / total) for name in ranked)
@@ -90,6 +90,10 @@ def _luck(study: optuna.Study, names: list[str], values: list[float], top: int) 
         found.append(_divergences(study, names, shuffled, top))
     at = math.ceil(LUCK * SHUFFLES) - 1
     return {name: sorted(each[name] for each in found)[at] for name in names}
+
+
+def _varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
+    return len({repr(trial.params.get(name)) for trial in trials}) > 1
 
 
 def _is_finite(trial: FrozenTrial) -> bool:

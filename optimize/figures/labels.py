@@ -11,7 +11,6 @@ from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
-from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 GAP_PT = 3.0  # between a label and whatever is beside it
@@ -35,21 +34,22 @@ def place_labels(axes: Axes, labels: Sequence[Label], stairs: Sequence[Bbox], do
     assert figure is not None
     renderer: RendererBase = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     room, full = axes.get_window_extent(renderer), list[Bbox]()
-    gap, placed = GAP_PT * figure.dpi / 72, 0
+    pixels, placed = figure.dpi / 72, 0  # of a point
     for label in labels:
+        width, height = _size(axes, label, renderer)
+        at = tuple(map(float, axes.transData.transform((label.x, label.y))))
         for right, away in PLACES:
             up = -away if downwards else away
-            text = _write(axes, label, right, up, colour)
-            box = text.get_window_extent(renderer).padded(gap)
-            line = _lead_box(axes, label, right, up)
+            corner = Bbox([at, (at[0] + right * pixels, at[1] + up * pixels)])
+            x, y = corner.x1 if right > 0 else corner.x1 - width, corner.y1 if up > 0 else corner.y1 - height
+            box = Bbox.from_bounds(x, y, width, height).padded(GAP_PT * pixels)
+            line = Bbox([corner.min, corner.max])
             free = not any(box.overlaps(other) or line.overlaps(other) for other in full)
             if free and _inside(box, room) and _beyond(box, stairs, downwards):
                 full += [box, line]
                 placed += 1
-                if max(abs(right), abs(up)) > FAR_PT:
-                    _lead(axes, label, right, up, colour)
+                _write(axes, label, right, up, colour)
                 break
-            text.remove()
     return placed
 
 
@@ -62,8 +62,24 @@ def line_boxes(axes: Axes, corners: Sequence[tuple[float, float]], padding_px: f
     ]
 
 
-def _write(axes: Axes, label: Label, right: float, up: float, colour: str) -> Annotation:
-    return axes.annotate(
+def _size(axes: Axes, label: Label, renderer: RendererBase) -> tuple[float, float]:
+    text = axes.annotate(label.text, (label.x, label.y), fontsize="small")
+    extent = text.get_window_extent(renderer)
+    text.remove()
+    return extent.width, extent.height
+
+
+def _write(axes: Axes, label: Label, right: float, up: float, colour: str) -> None:
+    far = max(abs(right), abs(up)) > FAR_PT
+    line = {
+        "arrowstyle": "-",
+        "color": colour,
+        "linewidth": 0.5,
+        "shrinkA": 0,
+        "shrinkB": 4,
+        "relpos": _corner(right, up),
+    }
+    axes.annotate(
         label.text,
         (label.x, label.y),
         (right, up),
@@ -72,21 +88,13 @@ def _write(axes: Axes, label: Label, right: float, up: float, colour: str) -> An
         va="top" if up < 0 else "bottom",
         fontsize="small",
         color=colour,
+        arrowprops=line if far else None,
     )
 
 
-def _lead(axes: Axes, label: Label, right: float, up: float, colour: str) -> None:
-    line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
-    axes.annotate("", (label.x, label.y), (right, up), textcoords="offset points", arrowprops=line)
-
-
-def _lead_box(axes: Axes, label: Label, right: float, up: float) -> Bbox:
-    """What the line to a label takes, in pixels."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    x, y = axes.transData.transform((label.x, label.y))
-    there = x + right * figure.dpi / 72, y + up * figure.dpi / 72
-    return Bbox([[min(x, there[0]), min(y, there[1])], [max(x, there[0]), max(y, there[1])]])
+def _corner(right: float, up: float) -> tuple[float, float]:
+    """Of the text, that is nearest to its step."""
+    return (0.0 if right > 0 else 1.0), (1.0 if up < 0 else 0.0)
 
 
 def _beyond(box: Bbox, stairs: Sequence[Bbox], downwards: bool) -> bool:

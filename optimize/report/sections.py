@@ -164,7 +164,12 @@ def settings(facts: Facts, pictures: Pictures) -> Markup:
     title, kept, origins = "Settings", facts.settings, facts.settings.get("origins")
     if not isinstance(origins, dict):
         return _nothing(title, "There is no settings.json of this study here.")
-    rows = [row for name, origin in origins.items() if name in kept for row in _setting(name, kept[name], origin)]
+    rows = [
+        row
+        for name, origin in origins.items()
+        if name in kept and name != "origins"
+        for row in _setting(name, kept[name], origin)
+    ]
     note = "Of the last call of optimize run."
     return _section(title, tag("p", note, class_="soft"), table(("setting", "value", "from"), rows))
 
@@ -205,6 +210,8 @@ def signed(gain: float) -> str:
 
 def short(value: object) -> str:
     """A value of a parameter or a setting."""
+    if isinstance(value, list):  # of settings.json; a parameter's tuple is text
+        return ", ".join(map(short, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
