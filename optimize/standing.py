@@ -37,13 +37,17 @@ def standing(records: Sequence[TrialRecord], direction: str, verdict: Verdict | 
     winner = None if verdict is None else verdict.winner
     of_winner = next((r for r in records if winner is not None and r.number == winner.number), None)
     if winner is None or of_winner is None:
-        return Standing(best, False, _why_not(best, looked_at.get(best.number)))
+        tried = verdict is not None and not verdict.finalists
+        return Standing(best, False, _TOO_FEW if tried else _why_not(best, looked_at.get(best.number)))
     others = [record for record in records if record.number not in looked_at]
     later = best_record([of_winner, *others], direction)
     if later is not None and later.number != winner.number:
         why = f"came after trial {winner.number}, which is confirmed, with a better value: optimize confirm tells whether it is"
         return Standing(later, False, why)
     return Standing(of_winner, True, f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds")
+
+
+_TOO_FEW = "too few trainings completed with other seeds"
 
 
 def _why_not(best: TrialRecord, finalist: Finalist | None) -> str:

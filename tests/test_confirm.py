@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
-from optimize.confirming.table import verdict_line
+from optimize.confirming.table import verdict_line, verdict_table
 from optimize.stored_study import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import Artifacts
@@ -126,6 +128,22 @@ def test_a_finalist_that_fails_with_another_seed_is_no_winner(night: Driver) -> 
     assert finalist.doubts == ("did not complete with seed 44: diverged",)
     assert ended.verdict.winner is not None
     assert ended.verdict.winner.number != first
+
+
+def test_finalists_that_all_fail_with_other_seeds_leave_a_verdict_without_a_winner(night: Driver) -> None:
+    def fails(job: Job) -> Outcome | None:
+        baseline = (job.params["X"], job.params["Y"], job.params["PAIR"]) == (4, 0.5, (0.8, 0.95))
+        return None if baseline else Outcome(TrialStatus.DIVERGED, 1.0, "FAIL")
+
+    ended = confirm(night, Trainings(fails))
+    assert ended.verdict is not None
+    assert ended.verdict.finalists == ()
+    assert "with 0 other seeds, too few to tell" in ended.verdict.lines[0]
+    assert verdict(night) == ended.verdict
+    assert best(night)["confirmation"] == "too few trainings completed with other seeds"
+    page = io.StringIO()
+    Console(file=page, width=200).print(verdict_table(ended.verdict, night.plan.workload.metric))
+    assert "unconfirmed: too few" in page.getvalue()
 
 
 def test_a_crash_is_tried_again_and_a_second_one_costs_a_pair(night: Driver) -> None:

@@ -75,17 +75,21 @@ class Course:
         mine = {p.name for p in self.variation.parameters}
         known = {key_of({**each.params, **{name: params[name] for name in mine}}, self.space): each.name
                  for each in (self.baseline, *self.finalists, *self.ranks)}  # fmt: skip
-        seed, others = self.variation.seed, self.variation.parameters[1:]
-        more = [f"{p.name} = {params[p.name]}" for p in others if params[p.name] != p.choices[0]]
-        return ", ".join(
-            [known.get(key_of(params, self.space), "an earlier finalist"), f"seed {params[seed.name]}", *more]
-        )
+        seed, split, budget = self.variation.seed, self.variation.split, self.variation.budget
+        parts = [known.get(key_of(params, self.space), "an earlier finalist"), f"seed {params[seed.name]}"]
+        if split is not None and params[split.name] != split.choices[0]:
+            parts.append(f"{split.name} = {params[split.name]}")
+        if budget is not None and self.variation.scale(params) > 1:
+            parts.append(f"{self.variation.scale(params)} x {budget.name}")
+        return ", ".join(parts)
 
     def verdict(self, trained: Mapping[Key, TrialRecord]) -> Verdict | None:
-        """None if the rounds are not over, or if nothing can be told from them."""
-        findings = self._findings(self.seeds, trained) if self.rounds_are_over(trained) else None
-        if findings is None:
+        """None if the rounds are not over. Without finalists, if too few trainings completed to tell anything."""
+        if not self.rounds_are_over(trained):
             return None
+        findings = self._findings(self.seeds, trained)
+        if findings is None:
+            return Verdict((), LEVEL, 0.0, 0.0, tuple(self._too_few(each, trained) for each in self.finalists))
         told = sorted(findings.intervals.items(), key=lambda entry: -entry[1].gain)
         finalists = tuple(self._finalist(self._candidate(k), found, findings, trained) for k, found in told)
         return Verdict(finalists, LEVEL, findings.noise, findings.floor, tuple(self._lines(findings, trained)))
@@ -196,13 +200,17 @@ class Course:
             yield f"another {name} changes nothing: what always gives the same cannot be confirmed by repetition"
         for each in self.finalists:
             if each.number not in findings.intervals:
-                yield f"{each.name} completed with no other seed"
+                yield self._too_few(each, trained)
         winner = self._winner(findings, trained)
         if winner is not None:
             yield from self._others(winner, findings)
             yield from self._split_lines(winner, trained)
         if self.ranks:
             yield from self._scale_lines(winner, trained)
+
+    def _too_few(self, finalist: Candidate, trained: Mapping[Key, TrialRecord]) -> str:
+        gains = [gain for gain in self._gains(finalist, self.seeds, trained) if gain is not None]
+        return f"{finalist.name}: it and the baseline completed together with {len(gains)} other seeds, too few to tell"
 
     def _others(self, winner: Candidate, findings: Findings) -> Iterator[str]:
         """Finalists over the same seeds differ with the noise of a gain."""

@@ -28,7 +28,7 @@ from optimize.confirming.replicates import (
 from optimize.confirming.watching import ALL_DONE, Parent, QueueOnly, ReplicateDisplay, Replicating
 from optimize.devices import slots_of_one_model
 from optimize.doubts import baseline_of, doubts
-from optimize.errors import SettingsError, StudyBusyError, StudyError
+from optimize.errors import SettingsError, StudyBusyError
 from optimize.executors import Executor, open_executor
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint
 from optimize.interruption import Interruption, Wish
@@ -95,7 +95,8 @@ def confirm_study(
 ) -> Confirmed:  # fmt: skip
     """Train the plan's baseline and winners again with other seeds. `executor` and `data` are for tests.
 
-    Raises StudyError if there is nothing to confirm, WorkloadError if the script has no seed, and what `open_study` raises.
+    Raises NothingToConfirm if no trial is better than the baseline, WorkloadError if the script has no seed, and what
+    `open_study` raises.
     """
     wanted.check()
     variation, settings = variation_of(plan), plan.settings
@@ -127,12 +128,8 @@ def confirm_study(
             lambda found: open_executor(settings.executor, found, child_paths.work, cluster(plan, data, say))
         )
         reason = _train(child, variation, study, opened(tuple(slots)), (replicating, display, views), interruption)
-        if replicating.verdict is not None or not replicating.over:
-            find_study(database, settings.study, settings.runs).write_views()
-            return Confirmed(reason, replicating.verdict)
-    raise StudyError(
-        f"study {settings.study}: too few trainings completed with other seeds: optimize status --study {child.settings.study}"
-    )
+        find_study(database, settings.study, settings.runs).write_views()
+        return Confirmed(reason, replicating.verdict)
 
 
 def _train(

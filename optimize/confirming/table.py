@@ -24,6 +24,8 @@ def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
     for each in verdict.finalists:
         interval = f"{each.low:+.6f} to {each.high:+.6f}"
         table.add_row(str(each.number), str(each.pairs), f"{each.gain:+.6f}", interval, _word(each), style=_style(each))
+    if not verdict.finalists:
+        return Group(*map(Text, verdict.lines), Text(verdict_line(verdict, metric), style="bold yellow"))
     doubts = [f"  trial {each.number}, but: {doubt}" for each in verdict.finalists for doubt in each.doubts]
     noise = f"noise: another seed moves {metric.name} by {verdict.noise:.6f} (standard deviation); a gain below {verdict.floor:.6f}"
     return Group(
@@ -45,7 +47,7 @@ def verdict_line(verdict: Verdict, metric: Metric) -> str:
             f"({_interval(winner, verdict)}; {floor}), {winner.pairs} other seeds"
         )
     if not verdict.finalists:
-        return "unconfirmed: no finalist completed with another seed"
+        return "unconfirmed: too few trainings completed with other seeds"
     best = verdict.finalists[0]
     return (
         f"unconfirmed: the best gain, {best.gain:+.6f} {metric.name} of trial {best.number} ({_interval(best, verdict)}; {floor}), "

@@ -71,7 +71,7 @@ class Parent:
 
 
 class Replicating(Watch):
-    """The course, walked as far as trials have ended. `over`: nothing more is wanted."""
+    """The course, walked as far as trials have ended."""
 
     def __init__(self, study: Study, course: Course, parent: Parent, interruption: Interruption) -> None:
         self._study, self._course, self._parent, self._interruption = study, course, parent, interruption
@@ -80,7 +80,6 @@ class Replicating(Watch):
             key_of_record(record, course.space): record for record in study.records() if record.state in COUNTED
         }
         self.verdict: Verdict | None = None
-        self.over = False
         self._advance(first=True)
 
     def name_of(self, record: TrialRecord) -> str:
@@ -112,7 +111,6 @@ class Replicating(Watch):
         for each in wanted:
             if each.key not in under_way:
                 self._study.enqueue(each.params, KIND, each.of.name)
-        self.over = not wanted
         verdict = self._course.verdict(self._trained)
         if verdict is not None and verdict != self.verdict:
             self._parent.write(verdict)
