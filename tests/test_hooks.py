@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -98,8 +100,6 @@ def test_what_takes_long_is_spread_over_the_pauses_of_the_loop(tmp_path: Path, d
 
     class Slow(Broken):
         def write(self, record: TrialRecord, curve: Curve) -> None:
-            import time
-
             written.append(record.number)
             time.sleep(0.3)
 
@@ -294,6 +294,21 @@ def test_a_server_that_is_not_there_is_one_line_before_any_trial(paths: StudyPat
         open_hook("mlflow", paths, Metric(), "http://me:secret@127.0.0.1:9")
     assert len(caught.value.problems) == 1
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+@mlflow_warns
+def test_a_server_that_never_answers_costs_seconds_not_minutes(
+    paths: StudyPaths, manners: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optimize.hooks.mlflow  # noqa: F401  which takes a while, and is not what is measured
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        before, url = time.monotonic(), f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(OptimizeError, match="--log mlflow"):
+            open_hook("mlflow", paths, Metric(), url)
+    assert time.monotonic() - before < 110  # by itself it waits 120 for an answer, and asks seven times more
 
 
 # --- the whole command --------------------------------------------------------------------------------------------------

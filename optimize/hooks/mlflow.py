@@ -33,27 +33,30 @@ class Mlflow:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of each table that it makes
         self._metric, self._study = metric, paths.study
         self._client = MlflowClient(tracking_uri=tracking or f"sqlite:///{paths.mlflow.resolve()}")
-        self._experiment = self._find_or_create(paths)
-        self._runs = {_key(run.info.start_time, run.data.tags.get(NUMBER, "")): run for run in self._all_runs()}
+        # beside our database nothing is put there, but MLflow wants a place; a server has its own
+        place = None if tracking else (paths.root / "mlflow-artifacts").resolve().as_uri()
+        self._experiment = self._find_or_create(paths.study, place)
+        self._runs = {_key(run): run.info for run in self._all_runs()}
         server = f"experiment {paths.study} at {reason(Exception(tracking))}" if tracking else ""
         self.where = server or f"{paths.mlflow} (to look at it: mlflow ui --backend-store-uri sqlite:///{paths.mlflow})"
 
     def has(self, record: TrialRecord) -> bool:
-        run = self._run_of(record)
-        return run is not None and RunStatus.is_terminated(RunStatus.from_string(run.info.status))
+        run = self._runs.get((_ms(record.started), str(record.number)))
+        return run is not None and RunStatus.is_terminated(RunStatus.from_string(run.status))
 
     def write(self, record: TrialRecord, curve: Curve) -> None:
-        run = self._run_of(record) or self._client.create_run(
-            self._experiment,
-            start_time=_ms(record.started),
-            run_name=f"trial {record.number}",
-            tags=_tags(record, self._study),
-        )
+        known = self._runs.get((_ms(record.started), str(record.number)))
+        run = known.run_id if known else self._create_run(record)
         params = [Param(name, str(value)) for name, value in record.params.items()]
         for first in range(0, len(params), MOST_PARAMS):
-            self._client.log_batch(run.info.run_id, params=params[first : first + MOST_PARAMS])
-        self._client.log_batch(run.info.run_id, metrics=list(self._points(record, curve))[:MOST_POINTS])
-        self._client.set_terminated(run.info.run_id, _ended(record), _ms(record.finished))
+            self._client.log_batch(run, params=params[first : first + MOST_PARAMS])
+        self._client.log_batch(run, metrics=list(self._points(record, curve))[:MOST_POINTS])
+        self._client.set_terminated(run, _ended(record), _ms(record.finished))
+
+    def _create_run(self, record: TrialRecord) -> str:
+        name, tags = f"trial {record.number}", _tags(record, self._study)
+        run = self._client.create_run(self._experiment, start_time=_ms(record.started), run_name=name, tags=tags)
+        return str(run.info.run_id)
 
     def _points(self, record: TrialRecord, curve: Curve) -> Iterator[Point]:
         begun, ended = _ms(record.started), _ms(record.finished)
@@ -67,14 +70,13 @@ class Mlflow:
         for fraction, loss in curve:
             yield Point("train_loss", loss, int(begun + fraction * (ended - begun)), round(STEPS * fraction))
 
-    def _find_or_create(self, paths: StudyPaths) -> str:
-        found = self._client.get_experiment_by_name(paths.study)
+    def _find_or_create(self, study: str, place: str | None) -> str:
+        found = self._client.get_experiment_by_name(study)
         if found is None:
-            place = (paths.root / "mlflow-artifacts").resolve().as_uri()  # nothing is put there, but MLflow wants one
-            return str(self._client.create_experiment(paths.study, artifact_location=place))
+            return str(self._client.create_experiment(study, artifact_location=place))
         if found.lifecycle_stage != "active":
             raise OptimizeError(
-                f"--log mlflow: its experiment {paths.study} was deleted there. Restore it, or use another --study."
+                f"--log mlflow: its experiment {study} was deleted there. Restore it, or use another --study."
             )
         return str(found.experiment_id)
 
@@ -85,13 +87,10 @@ class Mlflow:
             yield from page
             token = page.token or None
 
-    def _run_of(self, record: TrialRecord) -> Run | None:
-        """Another trial of this number, of a study that was deleted meanwhile, began at another time."""
-        return self._runs.get(_key(_ms(record.started), str(record.number)))
 
-
-def _key(started: int, number: str) -> tuple[int, str]:
-    return started, number
+def _key(run: Run) -> tuple[int, str]:
+    """Another trial of this number, of a study that was deleted meanwhile, began at another time."""
+    return run.info.start_time, run.data.tags.get(NUMBER, "")
 
 
 def _tags(record: TrialRecord, study: str) -> dict[str, str]:
