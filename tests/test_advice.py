@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 
 import pytest
 
@@ -260,3 +261,16 @@ def test_an_exhausted_sampler_has_no_preview() -> None:
     for number in range(3):
         sampler.started(number, {"DEPTH": number + 1})
     assert sampler.preview() is None
+
+
+def test_a_machine_without_a_thread_to_spare_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    one = Advisor(BRIEF, Endpoint("http://127.0.0.1:9/v1", "stub"), 1.0, said.append)
+
+    def refuses(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuses)
+    one.look_ahead(1, 1, lambda: Sight(()))
+    assert one.advise(lambda params: "") is None
+    assert "no thread" in said[0]

@@ -117,8 +117,12 @@ class Advisor:
             box.put(_hear(endpoint, brief, sight, wanted, refused))
 
         thread = Thread(target=work, name="advice", daemon=True)  # nobody waits for it, not even at the end
-        self._request = _Request(thread, box, time.monotonic())
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the machine allows no more of them
+            self._fail("no thread can be started to ask it")
+        else:
+            self._request = _Request(thread, box, time.monotonic())
 
     def _collect(self, why_not: WhyNot) -> None:
         """Take what a request has brought, if it has brought anything by now."""
