@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
 
 import typer
 
@@ -28,20 +26,20 @@ app.add_typer(space, name="space")
 app.command("import")(bring.bring)  # a word of Python's
 
 
-def main() -> NoReturn:
-    """Entry point: what a user can cause is lines on stderr and exit code 2, anything else is a bug with a traceback."""
+def run(words: Sequence[str]) -> int:
+    """The exit code of a command line: what a user can cause is lines on stderr and 2, anything else a traceback."""
     keep_to_one_thread()
     try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
+        app(list(words), "optimize")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Exception as error:
         problems = _problems(error)
         if problems is None:
             raise
         say_all(problems)
-        sys.exit(2)
-    sys.exit(0)
+        return 2
+    return 0
 
 
 def _problems(error: Exception) -> Iterable[str] | None:
