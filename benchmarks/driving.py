@@ -26,6 +26,7 @@ from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan, make_plan
 from optimize.settings import load_settings, script_environment
+from optimize.story import Story
 from optimize.study import Study
 from optimize.trial import Job, Suggestion
 from optimize.views import Views
@@ -64,11 +65,13 @@ def driver(plan: Plan, executor: Executor, watchers: Sequence[Watch] = ()) -> It
         study = stack.enter_context(open_study(database, paths, plan, "", lambda line: None))
         views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), print)
         stack.callback(views.write)
+        story = Story(database, metric, paths, Artifacts(paths.artifacts, database), study.records, print)
+        stack.callback(story.write)
         console = Console(file=io.StringIO())
         display = Display(console, "s", metric, budget, executor.slots, plan.baseline, study.records())
 
         def prepare(suggestion: Suggestion) -> Job:
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
-        watchers = (display, views, *watchers)
+        watchers = (display, views, story, *watchers)
         yield Driver(database, study, Loop(study, executor, prepare, budget, watchers, interruption), views)

@@ -52,8 +52,10 @@ def repair(plan: Plan, say: Callable[[str], None]) -> None:
                 note(f"trial id {trial_id}: its {name} is missing; its result is kept")
             if removed := artifacts.remove_orphans(dangling):
                 note(f"{removed} orphaned artifacts removed")
-            for path in find_study(database, settings.study, settings.runs).write_views():
+            stored = find_study(database, settings.study, settings.runs)
+            for path in stored.write_views():
                 say(f"written: {path}")
+            stored.tell_story(say)
     if not found:
         say("nothing was broken")
 

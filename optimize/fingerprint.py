@@ -15,6 +15,7 @@ from optimize.workload import Workload
 from search_spaces import SearchSpace
 
 FINGERPRINT, BASELINE, CONSTANTS = "fingerprint", "baseline", "constants"  # attributes of a study
+ABOUT = "about"  # and what it is called: workload, script, search space, profile, the command that goes on with it
 
 _ADVICE = {
     "script": "the scripts have changed (comments and layout do not count)",
@@ -59,11 +60,12 @@ def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str
 
 
 def self_description(
-    space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value], parts: Mapping[str, str]
-) -> dict[str, Any]:
-    """The attributes of a new study; `parts` is its fingerprint, `constants` are the profile's."""
+    space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value], parts: Mapping[str, str],
+    about: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """The attributes of a new study; `parts` is its fingerprint, `constants` are the profile's, `about` is for people."""
     stored = {p.name: p.encode(baseline[p.name]) for p in space.parameters}
-    return {FINGERPRINT: dict(parts), BASELINE: stored, CONSTANTS: dict(constants)}
+    return {FINGERPRINT: dict(parts), BASELINE: stored, CONSTANTS: dict(constants), ABOUT: dict(about)}
 
 
 def constants_of(attrs: Mapping[str, Any], workload: Workload, otherwise: Mapping[str, Value]) -> dict[str, Value]:

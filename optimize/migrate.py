@@ -37,7 +37,7 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
             why = taken.why_not or "it has no trial"
             raise StudyError(f"study {old}: no trial of it is one of {plan.space.path}: {why}. Nothing was moved.")
         parts = fingerprint(plan.workload, plan.space, plan.settings.constants, attrs[FINGERPRINT].get("data", ""))
-        about = self_description(plan.space, plan.settings.constants, plan.baseline, parts)
+        about = self_description(plan.space, plan.settings.constants, plan.baseline, parts, plan.about())
         add_trials(database, database.create_study(new, metric.direction, metric.name, about), taken.trials)
     return _lines(old, new, taken)
 

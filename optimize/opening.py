@@ -115,7 +115,7 @@ def _find_or_create(database: Database, plan: Plan, data: str | None, say: Calla
         if settings.start_from is not None:
             say(check_source(settings.study, attrs, settings.start_from))
         return study_id
-    about = self_description(plan.space, settings.constants, plan.baseline, wanted)
+    about = self_description(plan.space, settings.constants, plan.baseline, wanted, plan.about())
     with database.transaction():  # with all that it begins with, or not at all
         beginning = begin(database, plan, data)
         about |= {} if settings.start_from is None else {FROM: settings.start_from}

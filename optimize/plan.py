@@ -33,6 +33,16 @@ class Plan:
     starts: Starts = field(default_factory=Starts)  # the space's own
     notes: tuple[str, ...] = ()  # what a user had better know before it begins
 
+    def about(self) -> dict[str, str]:
+        """What a person wants to know of a study that follows it; paths as they were given."""
+        return {
+            "workload": self.settings.workload,
+            "script": self.workload.script,
+            "search_space": self.settings.search_space,
+            "profile": self.settings.profile,
+            "command": self.settings.command(),
+        }
+
 
 def make_plan(settings: Settings) -> Plan:
     """Load and compare everything. Raises SettingsError with every problem found, before anything is started."""

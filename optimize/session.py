@@ -29,6 +29,7 @@ from optimize.opening import open_study
 from optimize.plan import Plan
 from optimize.settings import ENV_PASS, Settings, script_environment, tracking_uri
 from optimize.sources import look_up
+from optimize.story import Story
 from optimize.trial import Job, Metric, Slot, Suggestion
 from optimize.verdict import Verdict
 from optimize.views import Views
@@ -78,6 +79,8 @@ def run_study(
         for log in logs:
             log.begin(study.records())
             stack.callback(log.close)
+        story = Story(database, metric, paths, Artifacts(paths.artifacts, database), study.records, say)
+        stack.callback(story.write)
         budget = Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
         display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records())
         stack.enter_context(display)
@@ -86,7 +89,7 @@ def run_study(
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
         executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
-        watchers = (display, views, *logs, backups)
+        watchers = (display, views, story, *logs, backups)
         loop = Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed)
         reason = loop.run()
         notes = _notes(advisor, study.records(), plan)

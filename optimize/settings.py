@@ -6,6 +6,7 @@ The only file besides `executors/slots.py` that reads the environment. It opens 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -78,6 +79,15 @@ class Settings:
     runs: Path = Path("runs")
     storage: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self) -> str:
+        """What leads back to the same study; not where its database is, since a URL may hold a password."""
+        flags = {"--study": "study", "--profile": "profile", "--workload": "workload", "--space": "search_space"}
+        given = [f"{flag} {shlex.quote(getattr(self, name))}" for flag, name in flags.items() if self._was_named(name)]
+        return " ".join(["optimize run", *given])
+
+    def _was_named(self, name: str) -> bool:
+        return name == "study" or self.origins.get(name) == "flag"
 
 
 def load_settings(

@@ -6,13 +6,14 @@ It changes no trial; `study.py` does.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import StudyError
 from optimize.fingerprint import BASELINE
 from optimize.standing import standing
+from optimize.story import Story
 from optimize.study import request_stop
 from optimize.trial import Metric
 from optimize.verdict import Verdict, verdict_of
@@ -104,6 +105,15 @@ class StoredStudy:
         tables = write_tables(self.paths, records, self.metric)
         return [*tables, *([write_best_folder(self.paths, best, self.metric, self._artifacts())] if best else [])]
 
+    def tell_story(self, say: Callable[[str], None]) -> None:
+        """What the dashboard shows of the study, again: its note, its plots, a note for each trial that has none. What
+        somebody has written there stays. A driver does that itself: nobody else may, while there is one."""
+        Story(self.database, self.metric, self.paths, self._artifacts(), self._finished, say).write()
+        say(f"written: the notes and plots of study {self.name} in the dashboard")
+
+    def is_driven(self) -> bool:
+        return holder_of(self.database, self.study_id) is not None
+
     def export_trial(self, number: int, to: Path) -> Sequence[Path]:
         """The scripts and everything else that a trial left, into a new folder. Raises StudyError if it exists."""
         texts = self.texts(self.record(number))
@@ -135,6 +145,9 @@ class StoredStudy:
         shutil.rmtree(self.paths.folder, ignore_errors=True)
         others = ", ".join(artifacts.other_users())
         return f", but for the files in {artifacts.folder}, which {others} may need" if others else ""
+
+    def _finished(self) -> list[TrialRecord]:
+        return [record for record in self.records() if record.is_finished]
 
     def _artifacts(self) -> Artifacts:
         return Artifacts(self.paths.artifacts, self.database)

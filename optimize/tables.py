@@ -17,6 +17,10 @@ from rich.text import Text
 from optimize.budget import counted
 from optimize.cuts import count_cuts
 from optimize.doubts import baseline_of, doubts
+from optimize.phrases import changes as changes
+from optimize.phrases import duration as duration
+from optimize.phrases import short
+from optimize.phrases import visible as visible
 from optimize.plan import Plan
 from optimize.settings import Settings
 from optimize.standing import standing
@@ -26,32 +30,8 @@ from optimize.verdict import Verdict
 from storage import TrialRecord
 
 _COLOURS = {"COMPLETE": "default", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan", "WAITING": "dim"}
-PARAMS_SHOWN = 6
 LOG_LINES = 15
 LONG_S = 900.0  # a laptop's owner would rather be told
-
-
-def duration(seconds: float) -> str:
-    """`4.2 s`, `42 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
-
-
-def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown: int = PARAMS_SHOWN) -> str:
-    """The parameters in which a trial differs from the baseline, `DEPTH=3 MATRIX_LR=0.02`."""
-    # compared as text, because a stored tuple is text
-    differing = [
-        f"{name}={_short(value)}" for name, value in params.items() if _short(value) != _short(baseline.get(name))
-    ]
-    if not differing:
-        return "the baseline's parameters"
-    more = len(differing) - shown
-    return " ".join(differing[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def trial_line(
@@ -241,7 +221,7 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
     """Everything about one trial."""
     texts, metric = stored.texts(record), stored.metric
     value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
-    facts = "  ".join(f"{key} {_short(value)}" for key, value in record.summary.items())
+    facts = "  ".join(f"{key} {short(value)}" for key, value in record.summary.items())
     folder = f"trial-{record.number}"
     again = (
         f"optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && python train.py"
@@ -282,10 +262,10 @@ def _section(title: str, content: RenderableType) -> tuple[RenderableType, ...]:
 def _params_table(record: TrialRecord, baseline: Mapping[str, object]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in record.params.items():
-        before = _short(baseline.get(name))
-        changed = _short(value) != before
+        before = short(baseline.get(name))
+        changed = short(value) != before
         note = f"baseline {before}" if changed and name in baseline else ""
-        table.add_row(f"  {name}", _short(value), note, style="bold" if changed else "dim")
+        table.add_row(f"  {name}", short(value), note, style="bold" if changed else "dim")
     return table
 
 
@@ -309,12 +289,6 @@ def _variables(settings: Settings) -> str:
     )
 
 
-def visible(text: str) -> str:
-    """Text from a script without the power to steer a terminal: lines stay lines, other control characters are shown."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in lines)
-
-
 def _settings_table(plan: Plan) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, origin in plan.settings.origins.items():
@@ -335,7 +309,7 @@ def _space_table(plan: Plan) -> Table:
         choices = Text()
         for choice in parameter.choices:
             style = "bold green" if choice == plan.baseline[parameter.name] else ""
-            choices.append(f"[{_short(choice)}]" if style else _short(choice), style=style).append("  ")
+            choices.append(f"[{short(choice)}]" if style else short(choice), style=style).append("  ")
         table.add_row(f"  {parameter.name}", choices)
     return table
 
@@ -348,7 +322,3 @@ def _versus(value: float, best: TrialRecord | None, is_best: bool) -> str:
     if best is None or best.value is None:
         return "first"
     return f"{'best ' if is_best else ''}{value - best.value:+.6f}".strip()
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")

@@ -17,6 +17,8 @@ from storage.files import replace_folder, write_bytes, write_text
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
 from storage.lease import Lease, acquire, holder_of
 from storage.paths import ReportPaths, StudyPaths, parent_of
+from storage.notes import MOST_NOTES, artifact_link, put_trial_notes, trials_with_notes, write_study_notes
+from storage.paths import StudyPaths
 from storage.processes import Holder
 from storage.ranges import spanning_rows
 from storage.records import (
@@ -36,6 +38,7 @@ from storage.text import one_line
 from storage.transfer import WholeTrial, add_trials, read_whole_trials, waiting_trial
 
 __all__ = [
+    "MOST_NOTES",
     "Artifacts",
     "BackupFolder",
     "Copies",
@@ -58,6 +61,7 @@ __all__ = [
     "acquire",
     "add_trials",
     "begin_line",
+    "artifact_link",
     "best_record",
     "changes",
     "check_database",
@@ -80,6 +84,7 @@ __all__ = [
     "pack",
     "params_text",
     "parent_of",
+    "put_trial_notes",
     "read_choices",
     "read_foreign",
     "read_records",
@@ -94,11 +99,13 @@ __all__ = [
     "shown_address",
     "snapshot",
     "spanning_rows",
+    "trials_with_notes",
     "waiting_trial",
     "write_best",
     "write_bytes",
     "write_parquet",
     "write_results",
+    "write_study_notes",
     "write_text",
     "write_trials",
 ]

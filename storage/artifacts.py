@@ -85,15 +85,20 @@ class Artifacts:
     def names(self, trial_id: int) -> list[str]:
         return [meta["filename"] for meta in self._metadata(trial_id)]
 
-    def ids_of_trial(self, trial_id: int) -> list[str]:
-        return [meta["artifact_id"] for meta in self._metadata(trial_id)]
+    def ids(self, trial_id: int) -> dict[str, str]:
+        """Name -> id, which is the name of the file in the folder."""
+        return {meta["filename"]: meta["artifact_id"] for meta in self._metadata(trial_id)}
 
     def read(self, trial_id: int, name: str) -> str:
         """The text of an artifact; bytes that are not UTF-8 are shown as replacement characters."""
         for meta in self._metadata(trial_id):
             if meta["filename"] == name:
-                return self._content(meta["artifact_id"]).decode("utf-8", errors="replace")
+                return self.text(meta["artifact_id"])
         raise StorageError(f"{self._database.where}: trial id {trial_id} has no artifact {name!r}")
+
+    def text(self, artifact_id: str) -> str:
+        """As `read`, of what `ids` has named."""
+        return self._content(artifact_id).decode("utf-8", errors="replace")
 
     def other_users(self) -> list[str]:
         """Other databases that keep files in this folder: it cannot be known which of them nobody needs."""

@@ -21,6 +21,7 @@ from storage.artifacts import Artifacts
 from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, sync_file, sync_folder
+from storage.notes import rows_of_study, rows_of_trials
 from storage.tables import TRIALS
 
 OF_STUDY = (tables.DIRECTIONS, tables.STUDY_ATTRS, tables.STUDY_SYSTEM_ATTRS)
@@ -51,14 +52,16 @@ def copy_study(source: Database, target: Database, name: str, on_batch: Callable
         raise StorageError(f"{source.where}: there is no study {name!r}. `optimize status` lists those there are")
 
     def copy(connection: sqlalchemy.Connection) -> tuple[int, int]:
-        new_id = insert_study(connection, name, source.write(lambda each: read_study(each, study_id), kind="read"))
+        rows = source.write(lambda each: read_study(each, study_id), kind="read")
+        new_id, ids = insert_study(connection, name, rows), dict[int, int]()
         count, after = 0, -1
         while batch := _read_batch(source, study_id, after):
-            insert_trials(connection, new_id, batch)
+            ids |= insert_trials(connection, new_id, batch)
             count, after = count + len(batch[TRIALS]), batch[TRIALS][-1]["trial_id"]
             on_batch()
         if source.find_study(name) != study_id or sum(source.counts(study_id).values()) != count:
             raise StorageError(f"{source.where}: study {name!r} was changed meanwhile. Nothing was copied: try again")
+        insert_notes(connection, new_id, rows, ids)
         return new_id, count
 
     try:
@@ -122,8 +125,14 @@ def insert_study(connection: sqlalchemy.Connection, name: str, rows: Rows) -> in
     key = connection.execute(tables.STUDIES.insert().values(study_name=name)).inserted_primary_key
     assert key is not None
     for table, each in rows.items():
-        _insert(connection, table, [{**row, "study_id": key[0]} for row in each])
+        own = rows_of_study(each) if table is tables.STUDY_SYSTEM_ATTRS else each
+        _insert(connection, table, [{**row, "study_id": key[0]} for row in own])
     return int(key[0])
+
+
+def insert_notes(connection: sqlalchemy.Connection, study_id: int, rows: Rows, ids: Mapping[int, int]) -> None:
+    """The notes of trials, which lie among the study's rows under their ids; `ids` has the new one of each."""
+    _insert(connection, tables.STUDY_SYSTEM_ATTRS, rows_of_trials(rows[tables.STUDY_SYSTEM_ATTRS], study_id, ids))
 
 
 def read_trials(connection: sqlalchemy.Connection, wanted: sqlalchemy.ColumnElement[bool], most: int) -> Rows:

@@ -166,7 +166,9 @@ class Database:
     def objective(self, study_id: int) -> tuple[str, str]:
         """The metric's name and its direction, "minimize" or "maximize"."""
         direction = self._run(lambda: self.storage.get_study_directions(study_id))[0]
-        names = self._run(lambda: self.storage.get_study_system_attrs(study_id)).get(_METRIC_NAMES) or ["value"]
+        table = tables.STUDY_SYSTEM_ATTRS.c  # one row of many: the notes of trials are among them
+        query = sqlalchemy.select(table.value_json).where(table.study_id == study_id, table.key == _METRIC_NAMES)
+        names = [name for (text,) in self.rows(query) for name in json.loads(text)] or ["value"]
         return str(names[0]), direction.name.lower()
 
     def study_attrs(self, study_id: int) -> dict[str, Any]:

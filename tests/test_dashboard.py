@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import pytest
 
 from optimize.dashboard import check_address
 from optimize.errors import SettingsError
-from tests.conftest import Driver
+from optimize.stored_study import find_study
+from optimize.trial import Job, Outcome, TrialStatus
+from tests.conftest import Driver, complete
 from tests.test_cli import environment, optimize, run, slow_down, start
 
 CHROMIUM = next(
@@ -61,17 +64,23 @@ def fetch(url: str) -> str:
 
 
 def page(url: str, profile: Path) -> str:
-    """The document as Chromium has it after its scripts have run."""
+    """The document as Chromium has it after its scripts have run, without an error on its console or in a snackbar."""
     fetch(url)
-    argv = [
-        str(CHROMIUM),
-        *QUIET.split(),
-        f"--user-data-dir={profile}",
-        "--virtual-time-budget=20000",
-        "--dump-dom",
-        url,
-    ]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True).stdout
+    argv = [str(CHROMIUM), *QUIET.split(), f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--dump-dom"]
+    argv += ["--enable-logging=stderr", "--v=0", url]
+    shown = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=True)
+    assert [line for line in shown.stderr.splitlines() if "CONSOLE" in line] == []
+    assert "SnackbarItem-variantError" not in shown.stdout
+    assert "Failed to" not in shown.stdout
+    return shown.stdout
+
+
+def waits_until(true: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come true within two minutes")
 
 
 @pytest.mark.slow
@@ -85,20 +94,129 @@ def test_it_serves_before_there_is_a_study(driver: Driver) -> None:
 @pytest.mark.slow
 @needs_chromium
 def test_a_running_study_is_shown_and_goes_on(driver: Driver, tmp_path: Path) -> None:
-    slow_down(driver, 0.1)
-    process = start(driver)
+    slow_down(driver, 60.0)  # the second trial ends long after all that is looked at here
+    train = driver.folder / "workload" / "train.py"
+    train.write_text(train.read_text().replace("time.sleep(", "X == 4 or time.sleep("))  # but the baseline at once
+    process = start(driver, "--trials", "100")
     with dashboard(driver) as url:
+        waits_until(lambda: "dashboard:note" in str(system_attrs(driver)))
         listed = page(f"{url}/dashboard/", tmp_path / "chromium")
         shown = page(f"{url}/dashboard/studies/1", tmp_path / "chromium")
+        note = page(f"{url}/dashboard/studies/1/note", tmp_path / "chromium")
         trial = page(f"{url}/dashboard/studies/1/trials?numbers=0", tmp_path / "chromium")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert any("no new trial starts" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)  # what sleeps is not waited for
+        process.communicate(timeout=300)
     assert process.returncode == 0
     assert ">s<" in listed or "s (id=1)" in shown
     assert "History" in shown
     assert "val_bpb" in shown
+    assert "Best val_bpb so far" in shown
+    assert "What it has cost" in shown
+    assert "How sure is that?" in note
+    assert "optimize confirm --study s" in note
+    assert "the baseline: all else is measured by it" in trial
     assert "train.patch" in trial
-    assert "Failed to" not in listed + shown + trial
+
+
+def system_attrs(driver: Driver) -> dict[str, object]:
+    if not driver.paths.database.exists():
+        return {}
+    with driver.database() as database:
+        study_id = database.find_study("s")
+        return database.storage.get_study_system_attrs(study_id) if study_id else {}
+
+
+EVIL = """\
+print("```\\n<script>document.title = 'evil'</script>\\n# heading", "x" * 5000, "\\x1b[31m\\x07\\x00", flush=True)
+why = "<script>document.title = 'evil'</script> `<img src=x onerror=alert(1)>` **bold** "
+assert X == 4, why + "[link](javascript:alert(1)) https://example.com | cell"
+"""
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_what_a_script_prints_is_only_text(driver: Driver, tmp_path: Path) -> None:
+    train = driver.folder / "workload" / "train.py"
+    train.write_text(train.read_text().replace("value = 1.0", EVIL + "value = 1.0"))
+    run(driver, "--trials", "4")
+    with driver.database() as database:
+        study = find_study(database, "s", driver.settings.runs)
+        failed = next(record.number for record in study.records() if record.status == "infeasible")
+    with dashboard(driver) as url:
+        trial = page(f"{url}/dashboard/studies/1/trials?numbers={failed}", tmp_path / "chromium")
+        drawn = page(f"{url}/dashboard/studies/1", tmp_path / "chromium")
+    assert "language-diff" in trial
+    assert "&lt;script&gt;document.title" in trial
+    assert "<title>evil" not in trial
+    assert "<img src" not in trial
+    assert 'href="https://example.com' not in trial
+    assert 'href="javascript' not in trial
+    assert "<h1>heading" not in trial
+    assert "infeasible" in drawn
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_thousand_trials_are_shown(driver: Driver, tmp_path: Path) -> None:
+    space = driver.folder / "space.toml"
+    choices = ",\n".join(str(n / 100) for n in range(1, 201))  # 1,200 configurations
+    space.write_text(space.read_text().replace("[0.125, 0.25, 0.5, 1.0]", f"[{choices}]"))
+    driver.run(some_diverge, slots=8, trials=1_000)
+    with driver.database() as database:
+        stored = find_study(database, "s", driver.settings.runs)
+        stored.tell_story(driver.said.append)
+        best = stored.best()
+    assert best is not None
+    assert best.state == "COMPLETE"
+    with dashboard(driver) as url:
+        top = page(f"{url}/dashboard/studies/1", tmp_path / "chromium")
+        analytics = page(f"{url}/dashboard/studies/1/analytics", tmp_path / "chromium")
+        table = page(f"{url}/dashboard/studies/1/trialTable", tmp_path / "chromium")
+        listed = page(f"{url}/dashboard/studies/1/trials", tmp_path / "chromium")
+        trial = page(f"{url}/dashboard/studies/1/trials?numbers={best.number}", tmp_path / "chromium")
+    assert f"Best Trial (number={best.number})" in top
+    assert "1000 trials have ended" in top
+    assert "Slice" in analytics
+    assert "val_bpb" in table
+    assert "1000 Trials" in listed
+    assert "better than the baseline" in trial
+    assert "language-diff" in trial
+
+
+def some_diverge(job: Job) -> Outcome:
+    """A third of them: with the best train loss of all, which is no value."""
+    if job.number % 3 == 1:
+        return Outcome(TrialStatus.DIVERGED, 1.0, "the loss is NaN", log="FAIL\n", curve=((0.5, 0.001),))
+    return complete(job)
+
+
+@pytest.mark.slow
+def test_a_trial_without_a_value_is_never_among_the_best(driver: Driver) -> None:
+    driver.run(some_diverge, trials=12)
+    with dashboard(driver) as url:
+        answer = json.loads(fetch(f"{url}/api/studies/1"))
+    (best,) = answer["best_trials"]
+    assert best["state"] == "Complete"
+    assert all("values" not in trial for trial in answer["trials"] if trial["state"] != "Complete")
+
+
+@pytest.mark.slow
+def test_everything_that_a_trial_left_can_be_downloaded(driver: Driver) -> None:
+    driver.run(trials=3)
+    with dashboard(driver) as url:
+        trial = json.loads(fetch(f"{url}/api/studies/1"))["trials"][1]
+        texts = {
+            each["filename"]: fetch(f"{url}/artifacts/1/{trial['trial_id']}/{each['artifact_id']}")
+            for each in trial["artifacts"]
+        }
+    assert set(texts) == {"train.py", "train.patch", "params.toml", "log.txt", "curve.csv"}
+    assert texts["log.txt"] == "a log\n"
+    assert texts["train.patch"].startswith("--- a/train.py")
+    assert texts["curve.csv"].startswith("fraction,train_loss\n")
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def export(
         Path | None, typer.Option(help="A folder for --trial, a .zip for --bundle; that does not exist yet.")
     ] = None,
 ) -> None:
-    """Write results.tsv, trials.csv and best/ again; or one trial's scripts to a folder; or all of a study as an archive.
+    """Write tables, best/ and the dashboard's notes again; or one trial's scripts to a folder; or all of a study as an archive.
 
     Example: optimize export --study gpt-cpu --bundle --to gpt-cpu.zip
     """
@@ -42,6 +42,8 @@ def export(
         else:
             written = stored.write_views() if number is None or to is None else stored.export_trial(number, to)
         say_all([f"written: {path}" for path in written])
+        if number is None and not stored.is_driven():
+            stored.tell_story(say)
 
 
 def _check_export(number: int | None, bundle: bool, artifacts: bool, to: Path | None) -> None:

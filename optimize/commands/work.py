@@ -150,7 +150,9 @@ def migrate(
 
     with opened_database(storage, runs) as database:
         say_all(move(study, plan, database))
-        say_all([f"written: {path}" for path in find_study(database, to, runs).write_views()])
+        stored = find_study(database, to, runs)
+        say_all([f"written: {path}" for path in stored.write_views()])
+        stored.tell_story(say)
 
 
 def _wanted(plan: Plan, **numbers: int | None) -> Wanted:

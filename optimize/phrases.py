@@ -1,0 +1,44 @@
+"""How durations, parameters and a script's text are put into words, the same in a terminal, a note and a page.
+
+Values in, text out; it lays nothing out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PARAMS_SHOWN = 6
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `42 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+
+
+def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown: int = PARAMS_SHOWN) -> str:
+    """The parameters in which a trial differs from the baseline, `DEPTH=3 MATRIX_LR=0.02`."""
+    # compared as text, because a stored tuple is text
+    differing = [
+        f"{name}={short(value)}" for name, value in params.items() if short(value) != short(baseline.get(name))
+    ]
+    if not differing:
+        return "the baseline's parameters"
+    more = len(differing) - shown
+    return " ".join(differing[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def short(value: object) -> str:
+    """A parameter's value in as few characters as tell it from the others."""
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
+
+
+def visible(text: str) -> str:
+    """Text from a script without the power to steer a terminal: lines stay lines, other control characters are shown."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in lines)

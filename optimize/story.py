@@ -1,0 +1,124 @@
+"""Tells a study's story in the dashboard: its note, its plots, a note for each trial, kept up to date while it runs.
+
+All of it can be made again from the database at any time. A study does not end for what cannot be written here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from optimize.doubts import baseline_of
+from optimize.figures.interactive import interactive_figures
+from optimize.notes import Facts, study_note, trial_note
+from optimize.trial import Metric
+from optimize.verdict import verdict_of
+from optimize.watch import Watch
+from storage import (
+    MOST_NOTES,
+    Artifacts,
+    Database,
+    StorageError,
+    StudyPaths,
+    TrialRecord,
+    artifact_link,
+    best_record,
+    put_trial_notes,
+    trials_with_notes,
+    write_study_notes,
+)
+
+EVERY_S, NOTES_EVERY_S = 10.0, 1.0
+SHARE = 20  # of its time, that the loop spends on the story at most: one part in so many
+AT_A_TIME = (
+    20  # notes of trials that a tick writes: an old study has a thousand to write, and trials wait to be started
+)
+IN_NOTES = frozenset({"train.patch", "log.txt"})
+
+
+class Story(Watch):
+    """Of one study. `records` are its finished trials, `paths` where its files lie."""
+
+    def __init__(
+        self, database: Database, metric: Metric, paths: StudyPaths, artifacts: Artifacts,
+        records: Callable[[], Sequence[TrialRecord]], say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._database, self._metric, self._paths = database, metric, paths
+        self._study_id = database.find_study(paths.study) or 0
+        self._artifacts, self._records, self._say, self._said = artifacts, records, say, ""
+        self._untold: list[TrialRecord] | None = None  # trials without a note, the newest last; None: not looked yet
+        self._stale = True
+        self._due, self._notes_due = 0.0, 0.0
+        self._patch: tuple[int, str] = (-1, "")  # trial, what it changed
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._stale = True
+        if self._untold is not None:
+            self._untold.append(record)
+
+    def on_tick(self) -> None:
+        if time.monotonic() >= self._notes_due:
+            self._attempt(lambda: self._tell_trials(AT_A_TIME))
+            self._notes_due = time.monotonic() + NOTES_EVERY_S
+        if self._stale and time.monotonic() >= self._due:
+            self._attempt(self._tell_study)
+
+    def write(self) -> None:
+        """All that there is to tell. What cannot be written is said, once."""
+        self._attempt(lambda: self._tell_trials(MOST_NOTES))
+        self._attempt(self._tell_study)
+
+    def _attempt(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception as error:  # whatever it is: trials are worth more than what is told of them
+            line = str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
+            if line != self._said:
+                self._said = line
+                self._say(f"the dashboard's notes and plots: {line} (the study goes on)")
+
+    def _tell_trials(self, most: int) -> None:
+        if self._untold is None:
+            told = trials_with_notes(self._database, self._study_id)
+            self._untold = [r for r in self._records()[-MOST_NOTES:] if r.is_finished and r.trial_id not in told]
+        if not self._untold:
+            return
+        baseline = baseline_of(self._records())
+        now, self._untold = self._untold[-most:], self._untold[:-most]
+        notes = {each.trial_id: self._note(each, baseline) for each in now}
+        put_trial_notes(self._database, self._study_id, notes)
+
+    def _note(self, record: TrialRecord, baseline: TrialRecord | None) -> str:
+        ids, study_id = self._artifacts.ids(record.trial_id), self._study_id
+        links = {name: artifact_link(study_id, record.trial_id, each) for name, each in ids.items()}
+        return trial_note(record, self._metric, baseline, self._texts(ids), links)
+
+    def _tell_study(self) -> None:
+        started, records = time.monotonic(), self._records()
+        self._stale = False
+        attrs = self._database.study_attrs(self._study_id)
+        best, baseline = best_record(records, self._metric.direction), baseline_of(records)
+        newest = self._database.latest_trials(self._study_id, 1)
+        choices = {name: getattr(d, "choices", ()) for trial in newest for name, d in trial.distributions.items()}
+        facts = Facts(
+            self._paths.study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder)
+        )
+        figures = interactive_figures(records, self._metric, verdict_of(attrs))
+        keep = {each.trial_id for each in (best, baseline) if each is not None}
+        write_study_notes(self._database, self._study_id, study_note(facts), figures, keep)
+        now = time.monotonic()
+        self._due = now + max(EVERY_S, SHARE * (now - started))
+
+    def _patch_of(self, best: TrialRecord | None) -> str:
+        if best is not None and best.number != self._patch[0]:
+            self._patch = (best.number, self._texts(self._artifacts.ids(best.trial_id)).get("train.patch", ""))
+        return self._patch[1]
+
+    def _texts(self, ids: Mapping[str, str]) -> dict[str, str]:
+        """Of what a trial left, what a note quotes; a file that is gone is not quoted."""
+        texts = {}
+        for name in ids.keys() & IN_NOTES:
+            with suppress(StorageError):
+                texts[name] = self._artifacts.text(ids[name])
+        return texts

@@ -1,0 +1,149 @@
+"""Notes and plots in the form in which optuna-dashboard reads them: system attributes of the study, cut into parts.
+
+What stands in them is not decided here. What a person has written in the dashboard is never overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+
+from storage import tables
+from storage.tables import STUDY_SYSTEM_ATTRS
+from storage.text import encodable
+
+if TYPE_CHECKING:
+    from storage.database import Database
+
+PART = 2045  # characters of an attribute; the dashboard's, from when a column was that short
+# The dashboard looks through all of a study's attributes once for each trial that it shows. With a note for each of
+# 10,000 trials it takes a minute and a half for a page, with this many a tenth of that.
+MOST_NOTES = 1_000
+_VERSION, _TEXT = "dashboard:note_ver", "dashboard:note_str:"
+_WRITTEN = "optimize:note"  # version and digest of what we wrote into the study's note last
+_UNTOUCHED = 0  # version of a trial's note that is ours: whoever saves another raises it
+_OF_TRIAL = re.compile(r"dashboard:(\d+):(note_(?:ver|str:\d+))")
+_LINK = re.compile(r"/artifacts/\d+/(\d+)/")  # to what a trial left, as the dashboard writes it
+
+
+def put_trial_notes(database: Database, study_id: int, notes: Mapping[int, str]) -> None:
+    """By trial id; a note that is there stays."""
+
+    def put(connection: sqlalchemy.Connection) -> None:
+        tables.lock_study(connection, study_id)
+        versions = {trial_id: f"dashboard:{trial_id}:note_ver" for trial_id in notes}
+        there = _read(connection, study_id, STUDY_SYSTEM_ATTRS.c.key.in_(list(versions.values())))
+        attrs: dict[str, Any] = {}
+        for trial_id, version in versions.items():
+            if version not in there:
+                attrs |= {version: _UNTOUCHED, **_parts(f"dashboard:{trial_id}:note_str:", notes[trial_id])}
+        tables.put_attrs(connection, STUDY_SYSTEM_ATTRS, study_id, attrs)
+
+    database.write(put, kind="light")  # they can be made again
+
+
+def trials_with_notes(database: Database, study_id: int) -> set[int]:
+    """Their ids."""
+    keys = sqlalchemy.select(STUDY_SYSTEM_ATTRS.c.key).where(STUDY_SYSTEM_ATTRS.c.study_id == study_id)
+    return {int(found[1]) for (key,) in database.rows(keys) if (found := _OF_TRIAL.fullmatch(key))}
+
+
+def write_study_notes(
+    database: Database, study_id: int, note: str, plots: Mapping[str, str], keep: Collection[int] = ()
+) -> None:
+    """The study's note and its plots (figures of plotly as JSON, by name), written anew; of its trials' notes the
+    oldest are dropped where there are too many, but for those of the trials to `keep` and those that a person wrote."""
+
+    def write(connection: sqlalchemy.Connection) -> None:
+        tables.lock_study(connection, study_id)
+        _put_study_note(connection, study_id, encodable(note))
+        for name, figure in plots.items():
+            _put_parts(connection, study_id, f"dashboard:plot_data:{name}:", figure)
+        _drop_oldest(connection, study_id, keep)
+
+    database.write(write, kind="light")
+
+
+def rows_of_study(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Those of a study's system attributes that are not notes of trials."""
+    return [dict(row) for row in rows if not _OF_TRIAL.fullmatch(row["key"])]
+
+
+def rows_of_trials(rows: Iterable[Mapping[str, Any]], study_id: int, ids: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Notes of trials, for another study in which the trials have new ids; what belongs to no trial is left out."""
+
+    def link(found: re.Match[str]) -> str:
+        return f"/artifacts/{study_id}/{ids.get(int(found[1]), found[1])}/"
+
+    notes = [(row, found) for row in rows if (found := _OF_TRIAL.fullmatch(row["key"]))]
+    return [
+        {
+            **row,
+            "study_id": study_id,
+            "key": f"dashboard:{new}:{found[2]}",
+            "value_json": _LINK.sub(link, row["value_json"]),
+        }
+        for row, found in notes
+        if (new := ids.get(int(found[1]))) is not None
+    ]
+
+
+def artifact_link(study_id: int, trial_id: int, artifact_id: str) -> str:
+    """Where the dashboard serves an artifact; "" for an id that is none."""
+    return f"/artifacts/{study_id}/{trial_id}/{artifact_id}" if re.fullmatch("[0-9a-fA-F-]+", artifact_id) else ""
+
+
+def _put_study_note(connection: sqlalchemy.Connection, study_id: int, text: str) -> None:
+    key = STUDY_SYSTEM_ATTRS.c.key
+    attrs = _read(connection, study_id, key.in_([_VERSION, _WRITTEN]) | key.startswith(_TEXT, autoescape=True))
+    version, before = attrs.get(_VERSION), "".join(str(attrs[name]) for name in _sorted(attrs, _TEXT))
+    if version is not None and attrs.get(_WRITTEN) != {"version": version, "digest": _digest(before)}:
+        return  # somebody has written it
+    if version is not None and before == text:
+        return
+    # Its version stays: one that grew would tell whoever is editing the note that the edit is out of date.
+    version = version or 1
+    _put_parts(connection, study_id, _TEXT, text)
+    written = {"version": version, "digest": _digest(text)}
+    tables.put_attrs(connection, STUDY_SYSTEM_ATTRS, study_id, {_VERSION: version, _WRITTEN: written})
+
+
+def _put_parts(connection: sqlalchemy.Connection, study_id: int, prefix: str, text: str) -> None:
+    parts, key = _parts(prefix, text), STUDY_SYSTEM_ATTRS.c.key
+    tables.put_attrs(connection, STUDY_SYSTEM_ATTRS, study_id, parts)
+    surplus = (STUDY_SYSTEM_ATTRS.c.study_id == study_id) & key.startswith(prefix, autoescape=True)
+    connection.execute(STUDY_SYSTEM_ATTRS.delete().where(surplus & key.not_in(list(parts))))
+
+
+def _drop_oldest(connection: sqlalchemy.Connection, study_id: int, keep: Collection[int]) -> None:
+    key = STUDY_SYSTEM_ATTRS.c.key
+    versions = _read(connection, study_id, key.like("dashboard:%:note\\_ver", escape="\\"))
+    of_trials = {int(found[1]): version for name, version in versions.items() if (found := _OF_TRIAL.fullmatch(name))}
+    old = [each for each in sorted(of_trials)[:-MOST_NOTES] if of_trials[each] == _UNTOUCHED and each not in keep]
+    for trial_id in old:
+        mine = (STUDY_SYSTEM_ATTRS.c.study_id == study_id) & key.like(f"dashboard:{trial_id}:note\\_%", escape="\\")
+        connection.execute(STUDY_SYSTEM_ATTRS.delete().where(mine))
+
+
+def _read(connection: sqlalchemy.Connection, study_id: int, wanted: sqlalchemy.ColumnElement[bool]) -> dict[str, Any]:
+    query = sqlalchemy.select(STUDY_SYSTEM_ATTRS.c.key, STUDY_SYSTEM_ATTRS.c.value_json)
+    rows = connection.execute(query.where((STUDY_SYSTEM_ATTRS.c.study_id == study_id) & wanted))
+    return {key: json.loads(text) for key, text in rows}
+
+
+def _parts(prefix: str, text: str) -> dict[str, str]:
+    text = encodable(text)
+    return {f"{prefix}{i}": text[start : start + PART] for i, start in enumerate(range(0, len(text), PART))}
+
+
+def _sorted(names: Iterable[str], prefix: str) -> list[str]:
+    return sorted((n for n in names if n.startswith(prefix)), key=lambda name: int(name.removeprefix(prefix)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,115 @@
+"""The notes beside a study and its trials: what they tell, how long they are, and that a script cannot write them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS
+from optimize.notes import LONGEST, Facts, study_note, trial_note
+from optimize.trial import Metric
+from optimize.verdict import Finalist, Verdict, verdict_attrs
+from storage import TrialRecord
+
+METRIC = Metric()
+BASE = TrialRecord(0, 1, "COMPLETE", "complete", {"X": 4}, 1.25, kind="baseline", seconds=10.0, device="a CPU")
+BETTER = TrialRecord(3, 4, "COMPLETE", "complete", {"X": 2}, 1.0, kind="sampler", summary={"num_steps": 40.0})
+BROKEN = TrialRecord(5, 6, "PRUNED", "infeasible", {"X": 9}, None, "AssertionError: <script>alert(1)</script> `x`")
+PATCH = "--- a/train.py\t\n+++ b/train.py\t\n@@ -1 +1 @@\n-X = 4\n+X = 2\n"
+LOG = "step 1\n---\nval_bpb: 1.0\n"
+ATTRS = {
+    BASELINE: {"X": 4},
+    CONSTANTS: {"TIME_BUDGET": 300},
+    ABOUT: {"workload": "gpt", "script": "train.py", "profile": "cpu", "command": "optimize run --study s"},
+}
+
+
+def note(record: TrialRecord, baseline: TrialRecord | None = BASE, **texts: str) -> str:
+    return trial_note(record, METRIC, baseline, {"train.patch": PATCH, "log.txt": LOG, **texts}, {})
+
+
+def facts(*records: TrialRecord, **attrs: object) -> Facts:
+    return Facts("s", METRIC, {**ATTRS, **attrs}, records, {"X": (2, 4)}, PATCH, "runs/s")
+
+
+def test_a_trial_that_completed_is_measured_by_the_baseline() -> None:
+    text = note(BETTER)
+    assert "1.000000" in text
+    assert "0.250000\u00a0(20.0\u00a0%) better than the baseline" in text
+    assert "```diff\n--- a/train.py\n+++ b/train.py\n-X = 4\n+X = 2\n```" in text
+    assert "`num_steps` 40" in text
+    assert "step 1" in text
+    assert "val_bpb:" not in text  # the figures stand above
+
+
+def test_higher_may_be_better() -> None:
+    text = trial_note(replace(BETTER, value=1.5), Metric("accuracy", "maximize"), BASE, {}, {})
+    assert "better than the baseline" in text
+
+
+def test_a_trial_without_a_value_says_why_and_that_it_is_never_the_best() -> None:
+    text = note(BROKEN)
+    assert "**infeasible**" in text
+    assert "never the best" in text
+    assert "`` AssertionError: <script>alert(1)</script> `x` ``" in text
+
+
+@given(st.text(), st.text(), st.text(), st.text(max_size=300))
+def test_a_note_is_short_whatever_a_script_printed(patch: str, log: str, reason: str, name: str) -> None:
+    record = replace(BROKEN, reason=reason, summary=dict.fromkeys((name, name + "x"), name))
+    texts = {"train.patch": "".join(f"+{line}\n" for line in patch * 20), "log.txt": log * 200}
+    assert len(trial_note(record, METRIC, BASE, texts, {"log.txt": "/artifacts/1/2/a"})) <= LONGEST
+
+
+@pytest.mark.parametrize("log", ["```\n# not a heading\n````\n", "\x1b]0;title\x07", "~~~\n</pre><script>"])
+def test_a_log_cannot_leave_its_block(log: str) -> None:
+    text = note(BROKEN, **{"log.txt": log})
+    fence = text.rpartition("\n")[2]
+    assert set(fence) == {"`"}
+    assert text.count(fence + "text\n") == 1
+    assert "\x1b" not in text
+
+
+def test_what_a_trial_left_can_be_reached() -> None:
+    text = trial_note(BETTER, METRIC, BASE, {}, {"log.txt": "/artifacts/1/4/abc", "gone": ""})
+    assert "[`log.txt`](/artifacts/1/4/abc)" in text
+    assert "gone" not in text
+    assert "as it is" not in text  # no patch was kept: nothing is said of one
+
+
+def test_a_study_says_what_is_tuned_how_far_it_has_come_and_how_to_go_on() -> None:
+    text = study_note(facts(BASE, BETTER, BROKEN))
+    for words in ("1 constants of `train.py`", "a CPU", "| baseline", "**1.000000**", "0.250000", "`TIME_BUDGET = 300`",
+                  "optimize run --study s", "cd runs/s/best", "-X = 4", "`2 4`", "workload `gpt`"):  # fmt: skip
+        assert words in text, words
+
+
+def test_a_study_whose_best_is_not_confirmed_says_so() -> None:
+    assert "**not confirmed**" in study_note(facts(BASE, BETTER))
+    assert "nothing was better" in study_note(facts(BASE))
+    assert "No trial has completed" in study_note(facts(BROKEN))
+
+
+def test_a_verdict_is_told_with_its_interval_and_its_doubts() -> None:
+    finalist = Finalist(3, 3, 0.25, 0.2, 0.3, confirmed=True, doubts=("it saw <b>more</b>",))
+    verdict = Verdict((finalist,), 0.95, 0.003, 0.006, ("another split agrees",))
+    text = study_note(facts(BASE, BETTER, **verdict_attrs(verdict)))
+    assert "trial 3: **confirmed**, gain +0.250000 (95 % between +0.200000 and +0.300000)" in text
+    assert "`it saw <b>more</b>`" in text
+    later = replace(BETTER, number=9, value=0.9)
+    assert "trial 9, the best by now, is **not confirmed**" in study_note(
+        facts(BASE, BETTER, later, **verdict_attrs(verdict))
+    )
+
+
+def test_a_note_changes_with_the_best_trial_only() -> None:
+    worse = [replace(BASE, number=n, trial_id=n, kind="sampler", params={"X": n}, value=2.0) for n in range(10, 20)]
+    assert study_note(facts(BASE, BETTER)) == study_note(facts(BASE, BETTER, *worse, BROKEN))
+
+
+def test_a_study_of_another_program_has_a_note_too() -> None:
+    foreign = Facts("theirs", Metric("loss"), {}, [TrialRecord(0, 1, "COMPLETE", value=1.0)])
+    assert "1.000000" in study_note(foreign)
