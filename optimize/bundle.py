@@ -92,7 +92,7 @@ def _copy_artifacts(stored: StoredStudy, mine: StoredStudy, study: str, everythi
         ids = target.ids_of_study(study)  # of the snapshot: no trial has ended since
     else:
         best = mine.best() if study == mine.name else None
-        ids = target.ids_of_trial(best.trial_id) if best else []
+        ids = [*target.ids(best.trial_id).values()] if best else []
     return copy_files(source, target, study, lambda: None, ids).missing
 
 
