@@ -16,9 +16,8 @@ from storage.export import make_patch, params_text, write_best
 from storage.files import replace_folder, write_bytes, write_text
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
 from storage.lease import Lease, acquire, holder_of
-from storage.paths import ReportPaths, StudyPaths, parent_of
 from storage.notes import MOST_NOTES, artifact_link, put_trial_notes, trials_with_notes, write_study_notes
-from storage.paths import StudyPaths
+from storage.paths import ReportPaths, StudyPaths, parent_of
 from storage.processes import Holder
 from storage.ranges import spanning_rows
 from storage.records import (
@@ -60,8 +59,8 @@ __all__ = [
     "WholeTrial",
     "acquire",
     "add_trials",
-    "begin_line",
     "artifact_link",
+    "begin_line",
     "best_record",
     "changes",
     "check_database",
