@@ -3,11 +3,15 @@
 A gain is the difference between the baseline and a finalist that were trained with the same seed, positive if the finalist
 is better. The trial that selected a finalist is not among its gains: it was the best of many, so it flatters.
 
-Noise is pooled over finalists: the variance of a gain is estimated from all of them. They share the baselines, so they are
-correlated by 1/2, and the critical value is that of C. W. Dunnett, A multiple comparison procedure for comparing several
-treatments with a control, JASA 50, 1955: all intervals of a round hold together. His estimate of noise is one chi-square;
-ours, which stays right where the baseline is noisier than the finalists, is a weighted sum of two, as exact (the weights are
-the eigenvalues of the gains' covariance; F. E. Satterthwaite, Biometrics Bulletin 2, 1946, where finalists have unequal numbers).
+Noise is pooled over finalists: the variance of a gain is estimated from all of them. Gains over the same baselines are correlated,
+by 1/2 if all trainings are equally noisy, and by more if the baseline, which nobody tuned, is noisier than the finalists: then many
+finalists tell little more of the noise than one. CORRELATION lies between; what was recorded, and why, is in docs/confirm.md.
+The critical value is that of C. W. Dunnett, A multiple comparison procedure for comparing several treatments with a control, JASA
+50, 1955: all intervals of a round hold together. His estimate of noise is one chi-square; ours is a weighted sum of two, by the
+eigenvalues of the gains' covariance (F. E. Satterthwaite, Biometrics Bulletin 2, 1946, where finalists have unequal numbers).
+
+What is told of is the typical gain. A few trainings cannot show what happens with one seed in ten: where a baseline now and then
+goes astray, its mean is worse than what was seen of it, and the mean gain larger.
 
 Rounds: a finalist may be left out after each but the first, which tells nothing of the noise, and the last, which leaves
 nobody out. A fifth of the error is spent on those looks in equal parts, four fifths on the last (alpha spending: K. K. G. Lan and
@@ -26,7 +30,7 @@ import numpy as np
 
 LEVEL = 0.95
 LOOKS_SHARE = 0.2  # of the error, for leaving finalists out before the last round
-CORRELATION = 0.5  # of two finalists' gains over the same baselines
+CORRELATION = 0.7  # of two finalists' gains over the same baselines
 NODES = {1: 200, 2: 32}  # of an integral, by its dimension
 
 
