@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 CONFIRMATION = "confirmation"  # study attribute
+FAILED = "did not complete"  # how the doubt begins about a finalist of which a repetition failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 
 import pytest
 from rich.console import Console
 
 from optimize.confirming.table import verdict_table
+from optimize.copying import Place, copy_to
 from optimize.errors import (
     NothingToConfirm,
     SettingsError,
@@ -18,6 +20,7 @@ from optimize.errors import (
 )
 from optimize.stored_study import find_study, main_studies, overview
 from optimize.trial import Job, Outcome, TrialStatus
+from storage import open_database
 from tests.conftest import SCRIPT, SPACE, Driver
 from tests.replicating import SEEDED, Trainings, best, confirm, records
 
@@ -155,6 +158,17 @@ def test_replicates_are_no_study_of_their_own_to_whoever_looks(night: Driver) ->
         assert not child.paths.best.exists()
         find_study(database, "s", night.settings.runs).delete()
         assert database.study_names() == []
+
+
+def test_a_copy_takes_replicates_and_verdict_along(night: Driver) -> None:
+    found, to = confirm(night, Trainings()).verdict, night.folder / "elsewhere" / "optuna.db"
+    to.parent.mkdir()
+    with night.database() as database:
+        copy_to(Place(database, night.settings.runs), "s", str(to), None, night.said.append)
+    with closing(open_database(to)) as copy:
+        assert sorted(copy.study_names()) == ["s", "s/confirm"]
+        assert find_study(copy, "s", to.parent).verdict() == found
+        assert find_study(copy, "s/confirm", to.parent).texts(find_study(copy, "s/confirm", to.parent).record(0))
 
 
 def test_the_sampler_never_sees_a_replicate(night: Driver) -> None:

@@ -14,7 +14,7 @@ from optimize.confirming.replicates import Candidate, Key, Variation, key_of
 from optimize.confirming.significance import LEVEL, Findings, Interval, judge
 from optimize.doubts import doubts
 from optimize.trial import Metric, Value
-from optimize.verdict import Finalist, Verdict
+from optimize.verdict import FAILED, Finalist, Verdict
 from search_spaces import SearchSpace
 from storage import TrialRecord
 
@@ -175,7 +175,7 @@ class Course:
             record = trained.get(self.replicate(finalist, seed).key)
             beside = trained.get(self.replicate(self.baseline, seed).key)
             if record is not None and record.value is None:
-                yield f"did not complete with seed {self.variation.seed.choices[seed]}: {record.status}"
+                yield f"{FAILED} with seed {self.variation.seed.choices[seed]}: {record.status}"
             elif record is not None:
                 yield from doubts(record, beside, self.limits)
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.trial import Metric
-from optimize.verdict import Finalist, Verdict
+from optimize.verdict import FAILED, Finalist, Verdict
 
 
 def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
@@ -62,7 +62,11 @@ def _interval(finalist: Finalist, verdict: Verdict) -> str:
 def _word(finalist: Finalist) -> str:
     if finalist.confirmed:
         return "real"
-    return "left out" if finalist.rejected else "not told from luck"
+    if not finalist.rejected:
+        return "not told from luck"
+    if any(doubt.startswith(FAILED) for doubt in finalist.doubts):
+        return "left out: it failed"
+    return "left out: no better than the baseline" if finalist.high <= 0 else "left out: worse than the best"
 
 
 def _style(finalist: Finalist) -> str:
