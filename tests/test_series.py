@@ -143,9 +143,23 @@ def test_noise_is_what_equal_parameters_differ_by() -> None:
     assert noise([trial(0, 1.0), trial(1, 2.0)]) is None
 
 
+def contrast(one: str, other: str) -> float:
+    """WCAG's ratio: 1 is invisible, 21 black on white."""
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 def test_every_ending_has_a_look_of_its_own() -> None:
     assert {status.value for status in TrialStatus} <= set(LOOKS)
     ours = [LOOKS[status.value] for status in TrialStatus]
     assert len({look.colour for look in ours}) == len({look.marker for look in ours}) == len(ours)
+    for colour in (look.colour for look in LOOKS.values()):
+        assert min(contrast(colour, "#ffffff"), contrast(colour, "#1b1f24")) > 2.2, colour
     assert look_of("exploded_twice").label == "exploded twice"
     assert in_order(["zzz", "crashed", "complete", "crashed"]) == ["complete", "crashed", "zzz"]

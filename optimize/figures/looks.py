@@ -1,6 +1,7 @@
 """How each ending looks in every figure: a colour that colour-blind eyes tell apart, and a shape that needs no colour.
 
-It draws nothing. The colours are Okabe and Ito's; `marker` is matplotlib's word for a shape, `symbol` plotly's.
+It draws nothing. Frequent endings have Okabe and Ito's colours; all can be seen on white and on dark.
+`marker` is matplotlib's word for a shape, `symbol` plotly's.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ LOOKS = {
     "out_of_memory": Look("out of memory", "#d55e00", "s", "square"),
     "diverged": Look("diverged", "#cc79a7", "^", "triangle-up"),
     "infeasible": Look("infeasible", "#8f7700", "D", "diamond"),
-    "timed_out": Look("timed out", "#5c4b8a", "P", "cross"),
+    "timed_out": Look("timed out", "#7f6bb5", "P", "cross"),
     "silent": Look("silent", "#56b4e9", "<", "triangle-left"),
-    "crashed": Look("crashed", "#a02c2c", "X", "x"),
-    "environment": Look("environment", "#6b4226", ">", "triangle-right"),
-    "busy": Look("busy device", "#7f7f7f", "h", "hexagon"),
-    "cancelled": Look("cancelled", "#5a5a5a", "d", "diamond-tall"),
-    "lost": Look("lost", "#3d3d3d", "*", "star"),
+    "crashed": Look("crashed", "#b8423c", "X", "x"),
+    "environment": Look("environment", "#94694a", ">", "triangle-right"),
+    "busy": Look("busy device", "#8a8a8a", "h", "hexagon"),
+    "cancelled": Look("cancelled", "#6c7f92", "d", "diamond-tall"),
+    "lost": Look("lost", "#7d7d5a", "*", "star"),
     "pruned": Look("pruned", "#e69f00", "v", "triangle-down"),  # these two of other programs, which say no more
-    "fail": Look("failed", "#a02c2c", "X", "x"),
+    "fail": Look("failed", "#b8423c", "X", "x"),
     "running": Look("running", "#0b6e99", ".", "circle-open"),
     "waiting": Look("waiting", "#9a9a9a", ".", "circle-open"),
 }
@@ -45,7 +46,7 @@ LOOKS = {
 
 def look_of(ending: str) -> Look:
     """That of an ending as `series.ending_of` names it; one that is unknown looks like a failure and keeps its name."""
-    return LOOKS.get(ending) or Look(ending.replace("_", " ")[:40], "#a02c2c", "X", "x")
+    return LOOKS.get(ending) or Look(ending.replace("_", " ")[:40], "#b8423c", "X", "x")
 
 
 def in_order(endings: Iterable[str]) -> list[str]:

@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from optimize.figures import canvas, plots
-from optimize.figures.canvas import INK, LINE, Draw, draw, draw_grid, png_of, svg_of
+from optimize.figures.canvas import INK, LINE, PAPER, Draw, draw, draw_grid, png_of, svg_of
+from optimize.figures.looks import ACCENT, LOOKS
 from optimize.report.facts import Facts
 from optimize.report.markup import Markup, join, tag
 
-PAGE_COLOURS = {INK: "var(--ink)", LINE: "var(--line)", "#ffffff": "var(--paper)"}  # so that they suit a dark page
+# So that they suit a dark page.
+PAGE_COLOURS = {
+    INK: "var(--ink)",
+    LINE: "var(--line)",
+    PAPER: "var(--paper)",
+    ACCENT: "var(--accent)",
+    LOOKS["complete"].colour: "var(--blue)",
+}
 WIDE, NARROW = (9.6, 5.0), (4.6, 4.8)  # inches; at 10 points both are legible where they are shown
 SLICE, SLICE_COLUMNS = (3.4, 2.5), 4
 MOST_SLICES = 60  # of a study with more parameters, the first
