@@ -19,6 +19,7 @@ from optimize.executors.inline import InlineExecutor
 from optimize.executors.local import LocalExecutor
 from optimize.jobs.process import run_job
 from optimize.trial import Ending, Job, Limits, Metric, Outcome, Progress, Slot, TrialStatus
+from tests import zoo
 from tests.zoo import CUT, ENDINGS, PATIENT, endings, events_until_endings, eventually, guardians_of, living, zoo_job
 
 SLOTS = (Slot("a", {"DEVICE": "a"}), Slot("b", {"DEVICE": "b"}))
@@ -92,6 +93,11 @@ class ExecutorContract:
         assert fractions == [i / 10 for i in range(1, 11)]
         assert isinstance(ending, Ending)
         assert ending.outcome.curve == tuple((i / 10, pytest.approx(4 - i / 10)) for i in range(1, 11))
+
+    def test_other_words_and_data_elsewhere_are_understood(self, executor: Executor, tmp_path: Path) -> None:
+        outcome = outcome_of(executor, zoo.foreign_job(tmp_path / "texts"))
+        assert outcome.summary == {"val_loss": 0.5}, outcome.reason
+        assert outcome.curve == tuple((i / 4, 4.0 - i) for i in range(5))
 
     def test_the_ending_carries_the_job_that_was_submitted(self, executor: Executor) -> None:
         job = replace(zoo_job("ok", number=5), params={"ADAM_BETAS": (0.8, 0.95)}, metric=Metric("peak_vram_mb"))

@@ -27,7 +27,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_shipped_file_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for pattern in ("search_spaces/*.toml", "optimize/profiles/*.toml", "optimize/workloads/gpt/*.*"):
+    for pattern in (
+        "search_spaces/*.toml",
+        "optimize/profiles/*.toml",
+        "optimize/templates/*",
+        "optimize/workloads/gpt/*.*",
+    ):
         for path in ROOT.glob(pattern):
             assert path.relative_to(ROOT).as_posix() in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from optimize.executors import Executor
 from optimize.jobs.descendants import MARK
-from optimize.trial import Ending, Job, Limits, Progress, TrialStatus
+from optimize.trial import Ending, Job, Limits, Metric, Progress, ProgressFormat, TrialStatus
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PATIENT = Limits(total_s=120.0)  # a limit that only a broken test reaches
@@ -65,6 +65,23 @@ def zoo_job(script: str, *arguments: str, number: int = 0, limits: Limits = PATI
     text = (SCRIPTS / f"{script}.py").read_text()
     command = ("{python}", "-S", "train.py", *arguments)  # without site-packages a Python starts in half the time
     return Job(number, {}, {"train.py": text}, command, {"PATH": os.defpath}, limits=limits)
+
+
+def foreign_job(data: Path) -> Job:
+    """A job that says its metric and its progress in other words, and reads a folder of data, which is made here."""
+    data.mkdir()
+    (data / "size").write_text("4")
+    text = (
+        "size = float(open('data/texts/size').read())\n"
+        "for i in range(5):\n    print(f'iter {i}: loss {size - i}, val loss {abs(i - 3)}.5')\n"
+    )
+    return replace(
+        zoo_job("ok"),
+        files={"train.py": text},
+        metric=Metric("val_loss", "minimize", r"val loss (\S+)", "min"),
+        progress=ProgressFormat(r"iter (?P<step>\d+): loss (?P<loss>[0-9.]+)", 4.0),
+        links={"data/texts": str(data)},
+    )
 
 
 def as_preloaded(job: Job, *modules: str) -> Job:

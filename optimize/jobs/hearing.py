@@ -54,7 +54,8 @@ class MetricEar:
 
 def _find(regex: re.Pattern[str], line: str) -> str | None:
     """What its group is in this line; `nan` and `inf` count as the numbers that they stand for, whatever the regex says."""
-    words = list(_NON_FINITE.finditer(line))
+    small = line.lower()
+    words = list(_NON_FINITE.finditer(line)) if "nan" in small or "inf" in small else []
     if words:
         found = regex.search(_NON_FINITE.sub(_SOME_NUMBER, line))
         shift = 0
