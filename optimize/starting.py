@@ -1,4 +1,4 @@
-"""Whether a workload's commands can be started at all, seen before any trial: their program, their script, their flags.
+"""How a workload's scripts are started: whether that can be at all, seen before any trial, and how a person does it again.
 
 Words in, lines out; `process.py` starts them.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from optimize.trial import Value
+from optimize.trial import Job, Value
 
 PYTHON, FOLDER = "{python}", "{folder}"  # what a command may hold: our Python, the workload's own folder
+RUN = "run.sh"  # beside a trial's scripts, where `python train.py` would not be the same
 _FLAG = re.compile(r"--([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 
 
@@ -50,3 +52,17 @@ def flags_of(command: Sequence[str]) -> dict[str, Value]:
             except (ValueError, SyntaxError):
                 found[flag[1]] = flag[2]
     return found
+
+
+def shell_script(job: Job) -> str:
+    """What trains this trial again in a folder of its files; empty where `python train.py` does."""
+    if job.command == (PYTHON, "train.py") and not job.links:
+        return ""
+    lines = ["#!/bin/sh", f"# trains trial {job.number} again, in this folder: sh {RUN}", "set -e"]
+    for name, target in job.links.items():
+        if (parent := str(Path(name).parent)) != ".":
+            lines.append(f"mkdir -p {shlex.quote(parent)}")
+        lines.append(f"[ -e {shlex.quote(name)} ] || ln -s {shlex.quote(target)} {shlex.quote(name)}")
+    python = '"${PYTHON:-python}"'
+    words = [python if word == PYTHON else shlex.quote(word.replace(PYTHON, "python")) for word in job.command]
+    return "\n".join([*lines, f"exec {' '.join(words)}", ""])

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from optimize.advice import ADVICE, Advisor, Sight
 from optimize.pruning import Pruner
 from optimize.search import Sampler, footprint
+from optimize.starting import RUN, shell_script
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from optimize.verdict import Verdict, verdict_of
 from search_spaces import SearchSpace
@@ -331,7 +332,9 @@ class Study:
         return trial.number not in self._requeued and trial.attempt < consequence.again
 
     def _keepsakes(self, job: Job, outcome: Outcome) -> dict[str, str]:
+        again = shell_script(job)
         kept = {
+            **({RUN: again} if again else {}),
             **job.files,
             "train.patch": make_patch(self._originals, job.files),
             "params.toml": params_text(job.params, job.number),

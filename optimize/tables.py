@@ -24,6 +24,7 @@ from optimize.phrases import visible as visible
 from optimize.plan import Plan
 from optimize.settings import Settings
 from optimize.standing import standing
+from optimize.starting import RUN
 from optimize.stored_study import Overview, StoredStudy
 from optimize.trial import Metric, Slot
 from optimize.verdict import Verdict
@@ -223,9 +224,8 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
     value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
     facts = "  ".join(f"{key} {short(value)}" for key, value in record.summary.items())
     folder = f"trial-{record.number}"
-    again = (
-        f"optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && python train.py"
-    )
+    how = f"sh {RUN}" if RUN in texts else "python train.py"
+    again = f"optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && {how}"
     return Group(
         Text(
             f"trial {record.number}   {record.status or record.state.lower()}{value}   {duration(record.seconds or 0)}",

@@ -253,6 +253,9 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.advice.prompt": {
         "optimize.advice.endpoint",
         "optimize.advice.proposals",
+        "optimize.pruning",
+        "optimize.search",
+        "optimize.starting",
         "optimize.trial",
         "search_spaces",
         "storage",
@@ -278,6 +281,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"optimize.hooks.tensorboard", "optimize.hooks.mlflow"},  # opened when they are asked for
     "optimize.hooks.tensorboard": {"optimize.hooks", "optimize.trial", "storage"},
     "optimize.hooks.mlflow": {"optimize.errors", "optimize.hooks", "optimize.trial", "storage"},
+    "optimize.views": {"optimize.trial", "optimize.watch", "storage"},
     "optimize.doubts": {"storage"},
     "optimize.display": {
         "optimize.budget",

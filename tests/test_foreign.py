@@ -120,6 +120,7 @@ def test_the_ten_lines_are_tuned_and_the_best_of_them_runs_alone(tmp_path: Path)
     lowest = min(record.value for record in records if record.value is not None)
     assert again.stdout == f"val_bpb: {lowest:.6f}\n"
     assert whole(folder) == before
+    assert not (best / "run.sh").exists()
 
 
 # --- nanoGPT ----------------------------------------------------------------------------------------------------------
@@ -161,6 +162,13 @@ def test_nanogpt_is_tuned_by_its_lowest_val_loss_and_its_data_stays_as_it_is(nan
     )  # at step 200 of 300, not at the end
     assert len(records[0].curve) > 5
     assert whole(nanogpt) == before
+    best = tmp_path / "runs" / "s" / "best"
+    env = {**os.environ, "PYTHON": sys.executable}
+    again = subprocess.run(["sh", "run.sh"], cwd=best, env=env, capture_output=True, text=True, check=True)
+    values = [float(line.split()[-1]) for line in again.stdout.splitlines() if "val loss" in line]
+    assert min(values) == min(record.value for record in records if record.value is not None)
+    assert whole(nanogpt) == before
+    assert "sh run.sh" in optimize(tmp_path, "show", "0", "--study", "s").stdout
     assert "\tval_loss\t" in (tmp_path / "runs" / "s" / "results.tsv").read_text().splitlines()[0]
 
 
