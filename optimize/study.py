@@ -13,7 +13,7 @@ from enum import IntEnum
 from math import isfinite
 from typing import Any, Literal
 
-from optimize.advice import ADVICE, Advisor, Sight
+from optimize.advice import ADVICE, Advisor, Sight, Spent
 from optimize.pruning import Pruner
 from optimize.search import Sampler, footprint
 from optimize.starting import RUN, shell_script
@@ -119,6 +119,7 @@ class Study:
         self._space, self._sampler, self._artifacts, self._originals = space, sampler, artifacts, originals
         self._pruner = pruner  # None: nothing is cut
         self._advisor = advisor  # None: the sampler alone proposes
+        self._noted: Spent | None = None  # of the advisor, in the database
         self._queue: deque[Queued] = deque()
         self._running: dict[int, Queued] = {}
         self._records: dict[int, TrialRecord] = {}
@@ -282,11 +283,11 @@ class Study:
     def _start_advised(self) -> Queued | None:
         if self._advisor is None:
             return None
-        before, params = self._advisor.spent, self._advisor.advise(self._sampler.why_not)
-        if spent := self._advisor.spent.attrs() if self._advisor.spent != before else {}:
-            note = self._database.set_study_attr
+        params, spent = self._advisor.advise(self._sampler.why_not), self._advisor.spent
+        if spent != self._noted:
+            self._noted, note = spent, self._database.set_study_attr
             # a note that is lost with the answer to its commit comes with the next one
-            self._lease.write(lambda: note(self._study_id, ADVICE, spent), stands=lambda _: True)
+            self._lease.write(lambda: note(self._study_id, ADVICE, spent.attrs()), stands=lambda _: True)
         return None if params is None else self._start_new(params, "advisor", self._advisor.model)
 
     def _start_proposed(self) -> Queued:

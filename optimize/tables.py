@@ -285,7 +285,9 @@ def _variables(settings: Settings) -> str:
         "ADVISOR": "advisor",
     }
     return "".join(
-        f" {name}={getattr(settings, field)}" for name, field in given.items() if settings.origins.get(field) == "flag"
+        f" {name}={getattr(settings, field) or 'none'}"
+        for name, field in given.items()
+        if settings.origins.get(field) == "flag"
     )
 
 

@@ -39,12 +39,10 @@ def status(
             return
         stored = find_study(database, study, runs)
         open_console().print(study_table(stored.latest(last), stored.best(), stored.metric, stored.baseline))
-        for line in pruning_lines(stored.latest(RECENT), stored.metric):
+        recent, spent = stored.latest(RECENT), spent_of(database.study_attrs(stored.study_id))
+        advice = advice_line(recent, spent, stored.metric)
+        for line in (*pruning_lines(recent, stored.metric), *filter(None, [advice])):
             open_console().print(line, soft_wrap=True)
-        spent = spent_of(database.study_attrs(stored.study_id))
-        if line := advice_line(stored.latest(RECENT), spent, stored.metric):
-            more = stored.count() > RECENT
-            open_console().print(f"{line} (trials: of the last {RECENT})" if more else line, soft_wrap=True)
         if (verdict := stored.verdict()) is not None:
             open_console().print(verdict_table(verdict, stored.metric))
 
