@@ -3,53 +3,25 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optimize.errors import OptimizeError, SettingsError
-from optimize.hooks import Curve, Hook, TrialLog, open_hook, reason, unfit
+from optimize.errors import SettingsError
+from optimize.hooks import Curve, Hook, TrialLog, reason, unfit
 from optimize.settings import load_settings, tracking_uri
 from optimize.stored_study import find_study
-from optimize.trial import Metric
-from storage import Artifacts, Database, StudyPaths, TrialRecord, open_database
+from storage import Artifacts, Database, TrialRecord, open_database
 from tests.conftest import Driver
 from tests.databases import empty_database
+from tests.finished import record, runs_of, scalars
 
 ROOT = Path(__file__).parent.parent
-BEGUN = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)
-SUMMARY = {"val_bpb": 1.5, "num_steps": 40.0, "dtype": "bf16", "mfu (%)": 3.0}
-CURVE = [(0.1, 3.0), (0.5, 2.5), (1.0, 2.0)]
-
-
-def record(number: int, **changes: Any) -> TrialRecord:
-    known: dict[str, Any] = {
-        "state": "COMPLETE",
-        "status": "complete",
-        "params": {"DEPTH": 4, "LR": 0.02, "BETAS": "(0.8, 0.95)", "BIAS": True},
-        "value": 1.5,
-        "seconds": 10.0,
-        "summary": SUMMARY,
-        "curve": {10: 3.0, 50: 2.5},
-        "started": BEGUN + timedelta(seconds=20 * number),
-        "finished": BEGUN + timedelta(seconds=20 * number + 10),
-    }
-    return TrialRecord(number, number + 1, **(known | changes))
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> StudyPaths:
-    found = StudyPaths(tmp_path / "a folder #1 with 100%", "s")
-    found.create()
-    return found
 
 
 @pytest.fixture
@@ -77,9 +49,6 @@ class Broken:
 
 def log_of(hook: Hook, database: Database, folder: Path, said: list[str]) -> TrialLog:
     return TrialLog("tensorboard", hook, Artifacts(folder / "artifacts", database), said.append)
-
-
-# --- when a trial is written --------------------------------------------------------------------------------------------
 
 
 def test_a_hook_that_fails_costs_one_line_and_is_switched_off(tmp_path: Path, database: Database) -> None:
@@ -147,172 +116,6 @@ def test_a_reason_holds_no_password() -> None:
     assert reason(TimeoutError()) == "TimeoutError"
 
 
-# --- TensorBoard --------------------------------------------------------------------------------------------------------
-
-
-def scalars(run: Path) -> dict[str, list[tuple[int, float, float]]]:
-    """What TensorBoard reads from a folder: tag -> (step, value, moment)."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    found = EventAccumulator(str(run))
-    found.Reload()
-    return {tag: [(e.step, e.value, e.wall_time) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
-
-
-def sessions(run: Path) -> dict[str, Any]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-
-    found = EventAccumulator(str(run))
-    found.Reload()
-    content = found.PluginTagToContent(metadata.PLUGIN_NAME)
-    return {tag: plugin_data_pb2.HParamsPluginData.FromString(data) for tag, data in content.items()}
-
-
-def test_tensorboard_reads_metric_summary_curve_and_parameters(paths: StudyPaths) -> None:
-    hook = open_hook("tensorboard", paths, Metric(), None)
-    assert not hook.has(record(7))
-    hook.write(record(7), CURVE)
-    assert hook.has(record(7))
-    run = paths.tensorboard / "trial-0007"
-    found = scalars(run)
-    assert {tag: [point[:2] for point in points] for tag, points in found.items()} == {
-        "val_bpb": [(7, 1.5)],
-        "z_summary/seconds": [(7, 10.0)],
-        "z_summary/num_steps": [(7, 40.0)],
-        "z_summary/mfu (%)": [(7, 3.0)],
-        "train_loss": [(100, 3.0), (500, 2.5), (1000, 2.0)],
-    }
-    assert found["train_loss"][1][2] == BEGUN.timestamp() + 145
-    columns = sessions(run)["_hparams_/experiment"].experiment
-    assert [each.display_name for each in columns.metric_infos] == ["val_bpb", "seconds"]
-    assert [each.name for each in columns.hparam_infos] == ["DEPTH", "LR", "BETAS", "BIAS"]
-    start, end = (sessions(run)[f"_hparams_/session_{which}_info"] for which in ("start", "end"))
-    assert {name: value.WhichOneof("kind") for name, value in start.session_start_info.hparams.items()} == {
-        "DEPTH": "number_value",
-        "LR": "number_value",
-        "BETAS": "string_value",
-        "BIAS": "bool_value",
-    }
-    assert start.session_start_info.group_name == "trial-0007"
-    assert end.session_end_info.status == 1  # success
-
-
-def test_tensorboard_gets_each_trial_once_and_a_new_study_of_the_name_its_own(paths: StudyPaths) -> None:
-    hook = open_hook("tensorboard", paths, Metric(), None)
-    for _ in range(2):
-        hook.write(record(0), CURVE)
-    files = list((paths.tensorboard / "trial-0000").iterdir())
-    assert len(files) == 1
-    later = record(0, started=BEGUN + timedelta(days=1), finished=BEGUN + timedelta(days=1, seconds=9))
-    assert not hook.has(later)
-    hook.write(later, [])
-    assert len(list((paths.tensorboard / "trial-0000").iterdir())) == 1
-
-
-def test_a_failed_trial_has_no_metric_but_its_parameters_and_curve(paths: StudyPaths) -> None:
-    hook = open_hook("tensorboard", paths, Metric(), None)
-    hook.write(record(3, state="FAIL", status="crashed", value=None, summary={}, seconds=None), CURVE[:1])
-    run = paths.tensorboard / "trial-0003"
-    assert set(scalars(run)) == {"train_loss"}
-    assert sessions(run)["_hparams_/session_end_info"].session_end_info.status == 2  # failure
-
-
-# --- MLflow -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def manners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the session sets it up, but undone after the test."""
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_TRACKING_URI"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    environ: dict[str, str] = {}
-    tracking_uri(environ)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-
-
-def runs_of(paths: StudyPaths) -> Sequence[Any]:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{paths.mlflow}")
-    experiment = client.get_experiment_by_name(paths.study)
-    assert experiment is not None
-    return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: int(run.data.tags["optimize.trial"]))
-
-
-mlflow_warns = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own making
-
-
-@pytest.mark.slow
-@mlflow_warns
-def test_mlflow_reads_metric_summary_curve_and_parameters(paths: StudyPaths, manners: None) -> None:
-    from mlflow import MlflowClient
-
-    hook = open_hook("mlflow", paths, Metric(), None)
-    hook.write(record(0), CURVE)
-    hook.write(record(1, state="PRUNED", status="hopeless", reason="cut", value=None, summary={}), CURVE[:2])
-    hook.write(record(2, state="FAIL", status="crashed", value=None, params={f"P{n}": n for n in range(150)}), [])
-    done, cut, crashed = runs_of(paths)
-    assert done.info.run_name == "trial 0"
-    assert (done.info.status, cut.info.status, crashed.info.status) == ("FINISHED", "KILLED", "FAILED")
-    assert done.data.params == {"DEPTH": "4", "LR": "0.02", "BETAS": "(0.8, 0.95)", "BIAS": "True"}
-    assert done.data.metrics == {
-        "val_bpb": 1.5, "seconds": 10.0, "summary/num_steps": 40.0, "summary/mfu ___": 3.0, "train_loss": 2.0,
-    }  # fmt: skip
-    assert cut.data.tags["optimize.reason"] == "cut"
-    assert "val_bpb" not in cut.data.metrics
-    assert len(crashed.data.params) == 150
-    history = MlflowClient(tracking_uri=f"sqlite:///{paths.mlflow}").get_metric_history(done.info.run_id, "train_loss")
-    assert [(point.step, point.value) for point in history] == [(100, 3.0), (500, 2.5), (1000, 2.0)]
-    assert done.info.start_time == BEGUN.timestamp() * 1000
-    assert done.info.end_time == (BEGUN.timestamp() + 10) * 1000
-
-
-@pytest.mark.slow
-@mlflow_warns
-def test_mlflow_gets_each_trial_once_and_a_half_written_one_is_completed(paths: StudyPaths, manners: None) -> None:
-    first: Any = open_hook("mlflow", paths, Metric(), None)
-    first.write(record(0), CURVE)
-    half = record(1)
-    first._client.create_run(first._experiment, int(BEGUN.timestamp() * 1000) + 20_000, {"optimize.trial": "1"})
-    again = open_hook("mlflow", paths, Metric(), None)
-    assert again.has(record(0))
-    assert not again.has(half)
-    again.write(half, CURVE)
-    done, completed = runs_of(paths)
-    assert completed.info.status == "FINISHED"
-    assert completed.data.metrics == done.data.metrics
-    assert not again.has(record(0, started=BEGUN + timedelta(days=1)))  # of a new study of the same name
-
-
-@pytest.mark.slow
-@mlflow_warns
-def test_a_server_that_is_not_there_is_one_line_before_any_trial(paths: StudyPaths, manners: None) -> None:
-    with pytest.raises(OptimizeError, match=r"--log mlflow: .*127\.0\.0\.1") as caught:
-        open_hook("mlflow", paths, Metric(), "http://me:secret@127.0.0.1:9")
-    assert len(caught.value.problems) == 1
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.slow
-@mlflow_warns
-def test_a_server_that_never_answers_costs_seconds_not_minutes(
-    paths: StudyPaths, manners: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import optimize.hooks.mlflow  # noqa: F401  which takes a while, and is not what is measured
-
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        before, url = time.monotonic(), f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(OptimizeError, match="--log mlflow"):
-            open_hook("mlflow", paths, Metric(), url)
-    assert time.monotonic() - before < 110  # by itself it waits 120 for an answer, and asks seven times more
-
-
-# --- the whole command --------------------------------------------------------------------------------------------------
-
 NETWORK = """\
 import sys
 def heard(event, arguments):
@@ -324,6 +127,7 @@ OUTSIDE_OF_CI = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "MLFLOW_DISABLE_
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, as this reads what is there
 def test_a_study_with_both_writes_every_trial_once_and_calls_nobody(driver: Driver) -> None:
     (driver.folder / "sitecustomize.py").write_text(NETWORK.format(file=str(driver.folder / "network.txt")))
     environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE_OF_CI}
