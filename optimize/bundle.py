@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from optimize.verdict import verdict_of
 from storage import (
     Artifacts,
     StorageError,
-    StudyPaths,
     copy_files,
     open_database,
     pack,
@@ -44,7 +43,7 @@ def write_bundle(
 
     StudyError or StorageError, and nothing is written, if there is one already.
     """
-    name = stored.name.replace("/", "-")
+    name = stored.paths.study.replace("/", "-")
     if to is None:
         stored.paths.create()
     to = to or stored.paths.folder / f"{name}-bundle-{datetime.now():%Y%m%d-%H%M%S}.zip"
@@ -62,7 +61,7 @@ def write_bundle(
 def _fill(
     root: Path, stored: StoredStudy, all_artifacts: bool, say: Callable[[str], None], additions: tuple[Addition, ...]
 ) -> None:
-    where = StudyPaths(root, stored.name)
+    where = replace(stored.paths, root=root)
     studies = [stored.name, *(child for child in where.children if stored.database.find_study(child) is not None)]
     snapshot(stored.database, studies, where.database)
     where.create()

@@ -59,8 +59,8 @@ def _result(
 
 def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:
     folder = stored.paths.folder
-    there = [(f"{stored.name}/{name}", what) for name, what in _WHAT.items() if (folder / name).exists()]
-    there += [(f"{stored.name}/{path.name}", "a figure") for path in sorted(folder.glob("*.png"))]
+    there = [(f"{stored.paths.study}/{name}", what) for name, what in _WHAT.items() if (folder / name).exists()]
+    there += [(str(path.relative_to(stored.paths.root)), "a figure") for path in sorted(folder.rglob("*.png"))]
     which = "every trial" if all_artifacts else "the best trial"
     there.append(("optuna.db", "this study alone: an Optuna database (SQLite)"))
     there.append(("artifacts/", f"what {which} left: scripts, patch, log, curve; the dashboard shows them"))
@@ -69,7 +69,7 @@ def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:
 
 
 def _again(stored: StoredStudy) -> list[str]:
-    lines = [f"cd {stored.name}/best"]
+    lines = [f"cd {stored.paths.study}/best"]
     if (stored.paths.best / "prepare.py").exists():
         lines.append(f"{shlex.join(['python', 'prepare.py', *_prepare_args(stored)])}    # its data; once")
     return [*lines, "python train.py"]

@@ -6,7 +6,7 @@ For what ran elsewhere. All are added or none. What they mean, and whether they 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from storage import tables
 from storage.artifacts import PREFIX
+from storage.copying import Rows, insert_trials
 from storage.database import Database, Json
 from storage.errors import StorageError
 from storage.tables import Created, OtherChoicesError, Stored
@@ -85,46 +86,24 @@ def _insert(connection: sqlalchemy.Connection, study_id: int, trials: Sequence[W
     first = newest.number + 1 if newest else 0
     created: list[Created] = []
     for start in range(0, len(trials), _CHUNK):
-        some = trials[start : start + _CHUNK]
-        ids = _insert_heads(connection, study_id, first + start, some)
-        for table, rows in _everything_else(ids, some):
-            if rows:
-                connection.execute(table.insert(), rows)
-        created += [Created(trial_id, number) for number, trial_id in enumerate(ids, first + start)]
+        some = dict(enumerate(trials[start : start + _CHUNK], first + start))
+        ids = insert_trials(connection, study_id, _rows_of(some))
+        created += [Created(ids[number], number) for number in some]
     return created
 
 
-def _insert_heads(
-    connection: sqlalchemy.Connection, study_id: int, first: int, trials: Sequence[WholeTrial]
-) -> list[int]:
-    heads = [
-        {
-            "study_id": study_id,
-            "number": number,
-            "state": TrialState[trial.state],
-            "datetime_start": trial.started,
-            "datetime_complete": trial.finished,
-        }
-        for number, trial in enumerate(trials, first)
-    ]
-    connection.execute(tables.TRIALS.insert(), heads)
-    mine = (tables.TRIALS.c.study_id == study_id) & (tables.TRIALS.c.number >= first)
-    ids = sqlalchemy.select(tables.TRIALS.c.trial_id).where(mine).order_by(tables.TRIALS.c.number)
-    return [int(trial_id) for (trial_id,) in connection.execute(ids)]
-
-
-def _everything_else(
-    ids: Sequence[int], trials: Sequence[WholeTrial]
-) -> Iterator[tuple[sqlalchemy.Table, list[dict[str, Any]]]]:
-    both = list(zip(ids, trials, strict=True))
-    yield tables.PARAMS, [{"trial_id": i, **row} for i, trial in both for row in trial.rows]
-    yield tables.VALUES, [tables.value_row(i, n, value) for i, trial in both for n, value in enumerate(trial.values)]
-    yield (
-        tables.CURVES,
-        [tables.curve_row(i, step, value) for i, trial in both for step, value in trial.curve.items()],
-    )
-    yield tables.TRIAL_ATTRS, [_attribute(i, *item) for i, trial in both for item in trial.attrs.items()]
-    yield tables.TRIAL_SYSTEM_ATTRS, [_attribute(i, *item) for i, trial in both for item in trial.system_attrs.items()]
+def _rows_of(trials: Mapping[int, WholeTrial]) -> Rows:
+    """Of trials by their new numbers, which stand for the ids that they do not have yet."""
+    times = {n: {"datetime_start": each.started, "datetime_complete": each.finished} for n, each in trials.items()}
+    both = trials.items()
+    return {
+        tables.TRIALS: [{"trial_id": n, "number": n, "state": TrialState[t.state], **times[n]} for n, t in both],
+        tables.PARAMS: [{"trial_id": n, **row} for n, t in both for row in t.rows],
+        tables.VALUES: [tables.value_row(n, i, value) for n, t in both for i, value in enumerate(t.values)],
+        tables.CURVES: [tables.curve_row(n, step, value) for n, t in both for step, value in t.curve.items()],
+        tables.TRIAL_ATTRS: [_attribute(n, *item) for n, t in both for item in t.attrs.items()],
+        tables.TRIAL_SYSTEM_ATTRS: [_attribute(n, *item) for n, t in both for item in t.system_attrs.items()],
+    }
 
 
 def _attribute(trial_id: int, key: str, value: object) -> dict[str, Any]:

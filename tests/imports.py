@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from optimize.intake import Request, bring_in
+from optimize.intake import Request, bring_in, read
 from optimize.stored_study import StoredStudy, find_study
 from storage import Database, open_database
 from tests.databases import empty_database
@@ -31,7 +31,7 @@ def bring(folder: Path, source: Path | str, study: str = "new", **said: object) 
     """Brings `source` in; returns what was said about it."""
     lines: list[str] = []
     with database(folder) as opened:
-        bring_in(opened, folder / "runs", Request(str(source), study, **said), lines.append)  # type: ignore[arg-type]
+        bring_in(opened, folder / "runs", read(Request(str(source), study, **said)), lines.append)  # type: ignore[arg-type]
     return lines
 
 

@@ -258,11 +258,13 @@ def test_all_that_is_wrong_with_a_call_is_told_at_once(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in told] == [
         "study there",
         "--direction",
-        "--zone",
         "--source-study",
+        "--zone",
         f"import {path}",
     ]
-    (line,) = problems(tmp_path, tmp_path / "r.tsv", study="../out")
+    (line,) = problems(tmp_path, tmp_path / "r.tsv", zone="../../etc/passwd")
+    assert line.startswith("--zone: ")
+    (line,) = problems(tmp_path, tmp_path / "r.tsv", study="..out")
     assert "not a name for a study" in line
 
 

@@ -40,15 +40,18 @@ def bring(
     Example: optimize import ../autoresearch/results.tsv --study by-hand
     """
     from optimize.errors import SettingsError
-    from optimize.intake import Request, bring_in
-    from optimize.settings import import_source
+    from optimize.intake import Request, bring_in, read
+    from optimize.settings import import_source, storage_url
     from optimize.stored_study import find_study
+    from storage import is_there
 
     where = import_source(source)
     if not study:
         raise SettingsError("import: --study: which name shall it have? Give one that no study has.")
     named = tuple(name.strip() for name in (params or "").split(",") if name.strip())
-    request = Request(where, study, source_study, metric, direction, named, zone)
+    reading = read(Request(where, study, source_study, metric, direction, named, zone))
+    if reading.problems and not is_there(storage_url(storage) or runs / "optuna.db"):
+        raise SettingsError(*reading.problems)  # before a database is made
     with opened_database(storage, runs, create=True) as database:
-        for name in bring_in(database, runs, request, say):
+        for name in bring_in(database, runs, reading, say):
             say_all([f"written: {path}" for path in find_study(database, name, runs).write_views()])

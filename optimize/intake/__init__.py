@@ -3,6 +3,6 @@
 Nothing that a file says is believed to be sane: it is bounded and cleaned here, and written in one transaction or not at all.
 """
 
-from optimize.intake.study import Request, bring_in
+from optimize.intake.study import Reading, Request, bring_in, read
 
-__all__ = ["Request", "bring_in"]
+__all__ = ["Reading", "Request", "bring_in", "read"]

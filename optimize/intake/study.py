@@ -71,40 +71,54 @@ class _Arrival:
         return {IMPORTED: dict(self.about), BASELINE: dict(first.params) if first else {}}
 
 
-def bring_in(database: Database, runs: Path, request: Request, say: Callable[[str], None]) -> list[str]:
-    """The names of the new studies. Raises SettingsError with every problem that was found; then nothing was written."""
-    problems = _problems_of(request, database, runs)
-    arrivals: list[_Arrival] = []
-    try:
-        arrivals = _read(request)
-    except OptimizeError as error:
-        problems += error.problems
-    except StorageError as error:
-        problems.append(f"import {error}")
-    if len(arrivals) > 1:
-        problems += [line for each in arrivals for line in _bad_name(each.name, database, runs)]
-    if problems:
-        raise SettingsError(*problems)
-    with database.transaction():
-        for each in arrivals:
-            study_id = database.create_study(each.name, each.direction, each.metric, each.attrs)
-            add_trials(database, study_id, each.trials)
-    for each in arrivals:
-        for line in _lines(request.source, each):
-            say(line)
-    return [each.name for each in arrivals]
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source tells, or what is wrong with it and with what the user says about it."""
+
+    request: Request
+    arrivals: Sequence[_Arrival]
+    problems: Sequence[str]
 
 
-def _problems_of(request: Request, database: Database, runs: Path) -> list[str]:
-    problems = _bad_name(request.study, database, runs)
-    if request.direction not in (None, "minimize", "maximize"):
-        problems.append(f"--direction: {request.direction!r} is neither minimize nor maximize. Use one of them.")
+def read(request: Request) -> Reading:
+    """Opens no database of ours."""
+    problems = _problems_of(request)
+    zone, arrivals = None, list[_Arrival]()
     try:
-        _zone(request.zone)
+        zone = _zone(request.zone)
     except (ValueError, OSError, LookupError):
         problems.append(
             f"--zone: {one_line(str(request.zone), 60)!r} is no time zone. Use a name such as Europe/Berlin, or UTC."
         )
+    try:
+        arrivals = _read(request, zone)
+    except OptimizeError as error:
+        problems += error.problems
+    except StorageError as error:
+        problems.append(f"import {error}")
+    return Reading(request, arrivals, problems)
+
+
+def bring_in(database: Database, runs: Path, reading: Reading, say: Callable[[str], None]) -> list[str]:
+    """The names of the new studies. Raises SettingsError with every problem that was found; then nothing was written."""
+    names = [each.name for each in reading.arrivals] or [reading.request.study]
+    problems = [*(line for name in names for line in _bad_name(name, database, runs)), *reading.problems]
+    if problems:
+        raise SettingsError(*problems)
+    with database.transaction():
+        for each in reading.arrivals:
+            study_id = database.create_study(each.name, each.direction, each.metric, each.attrs)
+            add_trials(database, study_id, each.trials)
+    for each in reading.arrivals:
+        for line in _lines(reading.request.source, each):
+            say(line)
+    return names
+
+
+def _problems_of(request: Request) -> list[str]:
+    problems = []
+    if request.direction not in (None, "minimize", "maximize"):
+        problems.append(f"--direction: {request.direction!r} is neither minimize nor maximize. Use one of them.")
     if _is_database(request.source):
         given = {"direction": request.direction, "params": request.params}
         problems += [f"--{name}: a database says that itself. Leave it out." for name, value in given.items() if value]
@@ -114,6 +128,8 @@ def _problems_of(request: Request, database: Database, runs: Path) -> list[str]:
 
 
 def _bad_name(name: str, database: Database, runs: Path) -> list[str]:
+    if "/" in name:
+        return [f"study {one_line(name, 60)!r}: a study that is brought in is nobody's child. Leave the / out."]
     try:
         StudyPaths(runs, name)
     except StorageError as error:
@@ -122,15 +138,15 @@ def _bad_name(name: str, database: Database, runs: Path) -> list[str]:
     return [f"study {name}: {database.where} has one of this name. Choose another --study."] if taken else []
 
 
-def _read(request: Request) -> list[_Arrival]:
+def _read(request: Request, zone: tzinfo | None) -> list[_Arrival]:
     if _is_database(request.source):
-        found = read_foreign(request.source, request.source_study, _zone(request.zone))
+        found = read_foreign(request.source, request.source_study, zone)
         return [_arrival(each, request, len(found)) for each in found]
     source = Path(request.source).name
     read = read_lines if _is_lines(request.source) else read_table
     told = read(request.source, request.metric, request.params)
     direction = request.direction or "minimize"
-    trials, noticed = past_trials(told.rows, Manner(source, direction, _zone(request.zone)))
+    trials, noticed = past_trials(told.rows, Manner(source, direction, zone))
     about = {"from": one_line(source), "at": _now()}
     return [_Arrival(request.study, told.metric, direction, trials, about, noticed)]
 
