@@ -15,7 +15,7 @@ from optimize.verdict import Verdict, verdict_of
 from storage import TrialRecord, one_line
 
 _WHAT = {
-    "best/": "the best trial's scripts, train.patch against the original, params.toml, summary.toml",
+    "best/": "the best trial: what it gave, and where it ran here its scripts and their patch",
     "results.tsv": "a line for each trial, in autoresearch's five columns",
     "trials.csv": "everything, a line for each trial; times are UTC",
     "trials.parquet": "the same with types: pandas.read_parquet",
@@ -47,7 +47,7 @@ def _result(
     if best is None:
         return [*lines, "No trial is complete yet."]
     lines.append(f"best: {best.value:.6f} in trial {best.number}")
-    lines += [f"    {name} = {value}" for name, value in best.params.items()]
+    lines += [f"    {name} = {value}" for name, value in best.params.items()] or [f"    {best.reason}"]
     if verdict is None:
         return [*lines, "Not confirmed: nobody has repeated it with other seeds."]
     if verdict.winner is None:
@@ -63,7 +63,8 @@ def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:
     there += [(str(path.relative_to(stored.paths.root)), "a figure") for path in sorted(folder.rglob("*.png"))]
     which = "every trial" if all_artifacts else "the best trial"
     there.append(("optuna.db", "this study alone: an Optuna database (SQLite)"))
-    there.append(("artifacts/", f"what {which} left: scripts, patch, log, curve; the dashboard shows them"))
+    if any(stored.paths.artifacts.iterdir()):
+        there.append(("artifacts/", f"what {which} left: scripts, patch, log, curve; the dashboard shows them"))
     width = max(len(name) for name, _ in there)
     return [f"{name:<{width}}  {one_line(what)}" for name, what in there]
 
@@ -83,8 +84,9 @@ def _prepare_args(stored: StoredStudy) -> list[str]:
 
 
 def _database(stored: StoredStudy) -> list[str]:
+    artifacts = " --artifact-dir artifacts" if any(stored.paths.artifacts.iterdir()) else ""
     return [
-        "optuna-dashboard sqlite:///optuna.db --artifact-dir artifacts",
+        f"optuna-dashboard sqlite:///optuna.db{artifacts}",
         f"""python -c 'import optuna; print(optuna.load_study(study_name="{stored.name}", storage="sqlite:///optuna.db").best_trial)'""",
         "",
         "With this project installed, this folder is a folder of runs:",

@@ -109,6 +109,8 @@ def changes(record: TrialRecord, baseline: TrialRecord | None) -> str:
 
 
 def _story(record: TrialRecord, baseline: TrialRecord | None) -> str:
+    if record.reason and record.taken_from and not record.owner:
+        return record.reason  # of a trial that was brought in: what its file said
     what = "baseline" if record.kind == "baseline" else changes(record, baseline) or "the baseline again"
     if record.state == "COMPLETE":
         return what

@@ -48,6 +48,10 @@ def test_a_study_that_was_brought_in_can_be_looked_at_in_every_way(driver: Drive
         assert (driver.folder / f"{name}.zip").exists()
         tsv = (driver.folder / "runs" / name / "results.tsv").read_text()
         assert len(tsv.splitlines()) == 301
+        if name == "by-hand":  # the last column, as it came
+            assert [line.split("\t")[-1] for line in tsv.splitlines()] == [
+                line.split("\t")[-1] for line in results_tsv().splitlines()
+            ]
     assert optimize(driver, "show", "7", "--study", "old").returncode == 0
 
 
