@@ -1,6 +1,6 @@
 """A persistent study while one driver works on it: ask for parameters, report progress, tell endings.
 
-Here is the one table that says what each ending means for the sampler and the parameters. It starts no process, it prints nothing.
+What each ending means is one table, in `consequences.py`. It starts no process, it prints nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from math import isfinite
 from typing import Any, Literal
 
 from optimize.advice import ADVICE, Advisor, Sight, Spent
+from optimize.consequences import CROWDED, Again, Consequence, consequence_of
 from optimize.pruning import Pruner
 from optimize.search import Sampler, footprint
 from optimize.starting import RUN, shell_script
@@ -40,47 +40,6 @@ STOP = "stop"  # study attribute
 # At most 8: every intermediate value costs a write, and loading time for ever. Close together where a cut saves most;
 # at 5 percent the parameters say more than the loss.
 CURVE_PERCENTS = (10, 15, 20, 30, 40, 50, 65, 85)
-
-
-class Again(IntEnum):
-    """How often parameters are tried before an ending stands; below that they go back into the queue."""
-
-    NEVER = 1
-    ONCE = 2  # a second such ending stands
-    OFTEN = 10  # not for ever: these parameters may be what kills the driver
-    ALWAYS = 1_000_000  # nothing that they did
-
-
-@dataclass(frozen=True, slots=True)
-class Consequence:
-    """What an ending is told as (Optuna's state) and whether its parameters are tried again."""
-
-    state: Literal["COMPLETE", "PRUNED", "FAIL"]
-    again: Again = Again.NEVER
-
-
-# PRUNED teaches the sampler that the *parameters* are bad; FAIL teaches nothing, because the *world* may be.
-CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
-    TrialStatus.COMPLETE: Consequence("COMPLETE"),
-    TrialStatus.OUT_OF_MEMORY: Consequence("PRUNED"),
-    TrialStatus.DIVERGED: Consequence("PRUNED"),
-    TrialStatus.INFEASIBLE: Consequence("PRUNED"),
-    TrialStatus.TIMED_OUT: Consequence("PRUNED"),
-    TrialStatus.HOPELESS: Consequence("PRUNED"),
-    TrialStatus.SILENT: Consequence("FAIL", Again.ONCE),
-    TrialStatus.CRASHED: Consequence("FAIL", Again.ONCE),
-    TrialStatus.ENVIRONMENT: Consequence("FAIL", Again.ALWAYS),
-    TrialStatus.BUSY: Consequence("FAIL", Again.ALWAYS),
-    TrialStatus.CANCELLED: Consequence("FAIL", Again.ALWAYS),
-    TrialStatus.LOST: Consequence("FAIL", Again.OFTEN),
-}
-CROWDED = Consequence("FAIL", Again.ALWAYS)  # out of memory beside another trial: tried again alone
-
-
-def consequence_of(outcome: Outcome) -> Consequence:
-    """Of an ending, for the sampler and the parameters."""
-    crowded = outcome.status is TrialStatus.OUT_OF_MEMORY and outcome.shared
-    return CROWDED if crowded else CONSEQUENCES[outcome.status]
 
 
 @dataclass(frozen=True, slots=True)

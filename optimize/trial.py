@@ -1,7 +1,7 @@
 """The values that travel: Suggestion -> Job -> Outcome, and the Progress in between.
 
 Frozen, picklable, JSON-able, without file handles: threads, processes and machines are only places they pass through.
-Nothing here acts; `process.py` runs a job, `study.py` gives outcomes their consequences.
+Nothing here acts; `process.py` runs a job, `consequences.py` gives outcomes their consequences.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Progress:
 
 
 class TrialStatus(StrEnum):
-    """How a trial ended. Which ones teach the sampler is one table, in `study.py`."""
+    """How a trial ended. Which ones teach the sampler is one table, in `consequences.py`."""
 
     COMPLETE = "complete"
     OUT_OF_MEMORY = "out_of_memory"

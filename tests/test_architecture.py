@@ -208,7 +208,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.facts": {"optimize.stored_study", "storage"},
     "optimize.intake": {"optimize.intake.study"},
     "optimize.intake.fields": {"optimize.errors", "optimize.text_file", "storage"},
-    "optimize.intake.past": {"optimize.study", "optimize.trial", "storage"},
+    "optimize.intake.past": {"optimize.consequences", "optimize.trial", "storage"},
     "optimize.intake.tables": {
         "optimize.errors",
         "optimize.intake.fields",
@@ -237,8 +237,11 @@ ALLOWED: dict[str, set[str]] = {
     "optimize.watch": {"optimize.interruption", "optimize.trial", "storage"},
     "optimize.pruning": {"optimize.trial"},
     "optimize.cuts": {"optimize.trial", "storage"},
+    "optimize.consequences": {"optimize.trial"},
     "optimize.study": {
         "optimize.advice",
+        "optimize.consequences",
+        "optimize.starting",
         "optimize.pruning",
         "optimize.search",
         "optimize.trial",
@@ -281,7 +284,6 @@ ALLOWED: dict[str, set[str]] = {
     | {"optimize.hooks.tensorboard", "optimize.hooks.mlflow"},  # opened when they are asked for
     "optimize.hooks.tensorboard": {"optimize.hooks", "optimize.trial", "storage"},
     "optimize.hooks.mlflow": {"optimize.errors", "optimize.hooks", "optimize.trial", "storage"},
-    "optimize.views": {"optimize.trial", "optimize.watch", "storage"},
     "optimize.doubts": {"storage"},
     "optimize.display": {
         "optimize.budget",

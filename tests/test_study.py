@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from optimize.consequences import CONSEQUENCES, Again
 from optimize.errors import StudyBusyError, StudyMismatchError
-from optimize.study import CONSEQUENCES, CURVE_PERCENTS, Again, Study
+from optimize.study import CURVE_PERCENTS, Study
 from optimize.trial import Outcome, Progress, TrialStatus
 from storage import Artifacts, read_records, record_of
 from tests.conftest import Driver, complete

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from math import isfinite
 from typing import Any
 
-from optimize.study import CONSEQUENCES
+from optimize.consequences import CONSEQUENCES
 from optimize.trial import TrialStatus
 from storage import Stored, WholeTrial, clean, ending_attrs, naive_utc, one_line, origin_attrs, spanning_rows
 

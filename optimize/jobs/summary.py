@@ -1,7 +1,7 @@
 """What a script's output means: its progress lines, its final summary, and how it came to its end.
 
-Text in, values out. It runs nothing, reads no file and gives an ending no consequence (one table in `study.py` does).
-A new cause of death is a `TrialStatus`, a row in `CAUSES` and a row in `study.py`.
+Text in, values out. It runs nothing, reads no file and gives an ending no consequence (one table in `consequences.py` does).
+A new cause of death is a `TrialStatus`, a row in `CAUSES` and a row in `consequences.py`.
 """
 
 from __future__ import annotations
