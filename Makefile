@@ -20,7 +20,7 @@ TRUSTED = $(if $(TRUST),--trust)
 .PHONY: help setup prepare optimize confirm dashboard status show export report check autoresearch stop test test-fast lint clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED)  ## create .venv and install what a study needs
 

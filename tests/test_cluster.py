@@ -284,3 +284,16 @@ def test_data_is_prepared_with_the_nodes_own_environment_and_says_what_went_wron
     assert "exit code 3" in problem
     assert problem.endswith("no texts")
     steward.leave()
+
+
+def test_a_node_that_lacks_a_folder_of_data_says_so_before_any_trial(session: str, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    steward = Steward("two")
+    fingerprint, problem = steward.prepare(Preparation({}, (), {"data": str(tmp_path / "texts")}), {}, frozenset())
+    assert (bool(fingerprint), problem) == (True, "")
+    gone = Preparation({}, (), {"data": str(tmp_path / "nowhere")})
+    assert steward.prepare(gone, {}, frozenset()) == (
+        "",
+        f"links: {tmp_path}/nowhere: no such folder on this machine. Put the data there.",
+    )
+    steward.leave()

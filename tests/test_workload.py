@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from optimize.errors import RenderError, WorkloadError
 from optimize.fingerprint import fingerprint
+from optimize.starting import shell_script
 from optimize.trial import Limits, Metric, ProgressFormat, Suggestion
 from optimize.workload import load_workload
 from search_spaces import load_space
@@ -288,3 +290,19 @@ def test_another_metric_or_another_way_to_read_it_is_another_study(configured: P
     assert parts["metric"] == "minimize val_loss, the min of val loss ([0-9.]+)"
     plain = replace(workload, metric=Metric("val_loss"))
     assert fingerprint(plain, space, {}, "")["metric"] == "minimize val_loss"
+
+
+def test_the_script_that_a_trial_leaves_finds_its_data_and_keeps_every_word(configured: Path, tmp_path: Path) -> None:
+    (configured / "data" / "texts" / "it's here.txt").touch()
+    write(configured, command='["sh", "-c", "ls data/*; echo $0", "it\'s $HOME"]', overrides="")
+    job = load_workload(str(configured)).prepare(Suggestion(0, {}), {}, {}, Limits())
+    folder = tmp_path / "again"
+    folder.mkdir()
+    (folder / "run.sh").write_text(shell_script(job))
+    for _ in range(2):  # the second time the link is there
+        done = subprocess.run(["sh", "run.sh"], cwd=folder, capture_output=True, text=True, check=True)
+        assert done.stdout == "it's here.txt\nit's $HOME\n"
+
+
+def test_python_train_py_needs_no_script_to_be_repeated(folder: Path) -> None:
+    assert shell_script(load_workload(str(folder)).prepare(Suggestion(0, {}), {}, {}, Limits())) == ""
