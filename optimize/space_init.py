@@ -11,7 +11,7 @@ import re
 import tokenize
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from optimize.errors import OptimizeError, WorkloadError
@@ -23,6 +23,7 @@ from storage import write_text
 
 SECTION = re.compile(r"^#+\s*(hyper-?\s?parameters?|configuration|settings)\b", re.IGNORECASE | re.MULTILINE)
 OUTSIDE = "outside the script's section of hyperparameters"
+ELSEWHERE = "decided elsewhere than in the script"
 LONGEST_HEADING = 60  # longer is prose
 
 
@@ -52,7 +53,10 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
     write_text(path, draft.text)
     waiting = f", {len(draft.waiting)} more are commented out" if draft.waiting else ""
     needed = f"say in {workload.folder}/workload.toml how {workload.script} is run (README: Your script)"
+    lacking = _lacking(workload, constants)
+    ignored = [f"constants: the script's own, not the profile's: it has no {', '.join(lacking[:3])}"] if lacking else []
     return [
+        *ignored,
         f"written: {path}: {len(draft.varied)} parameters, {size:,} configurations{waiting}",
         f"edit it, then {f'check it: {checked}' if ready else needed}",
     ]
@@ -61,13 +65,13 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
 def draft_for(workload: Workload, constants: Mapping[str, Value], head: Sequence[str]) -> Draft:
     """The search space of a workload's own script. Raises WorkloadError if nothing in it could vary."""
     text, where = workload.files[workload.script], workload.folder / workload.script
-    known = {
-        **workload.constants(),
-        **{name: constants[name] for name in constants.keys() & workload.constants().keys()},
-    }
+    known = workload.constants() | ({} if _lacking(workload, constants) else dict(constants))
     remarks, section = read_remarks(text), section_of(text)
     there = sorted(read_constants(text, str(where)).values(), key=lambda each: each.start)
-    found = [_found(each, known[each.name], text, remarks, section) for each in there if each.name in known]
+    found = [_found(each, known[each.name], text, remarks) for each in there if each.name in known]
+    aside = {each.name: OUTSIDE for each in there if each.line not in section}
+    aside |= {each.name: ELSEWHERE for each in found if workload.problems([each.name])}
+    found = [replace(each, aside=aside.get(each.name, "")) for each in found]
     draft = draft_space(found, known, head)
     if not draft.varied:
         none = "none of its constants could vary" if found else "it has no constants"
@@ -122,7 +126,10 @@ def workload_of(script: str) -> tuple[Workload, bool]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise WorkloadError(f"{script}: cannot be read as text: {error}. Check the path.") from None
-    alone = Workload(path.stem, path.parent, path.name, {path.name: text}, (), (), Metric())
+    name, files = path.name, {path.name: text}
+    alone = Workload(
+        name=path.stem, folder=path.parent, script=name, files=files, command=(), prepare_command=(), metric=Metric()
+    )
     read_constants(text, script)
     return alone, False
 
@@ -136,11 +143,15 @@ def _head(workload: Workload, made: str, checked: str) -> list[str]:
     ]
 
 
-def _found(constant: Constant, value: Value, text: str, remarks: Remarks, section: range) -> Found:
+def _lacking(workload: Workload, constants: Mapping[str, Value]) -> list[str]:
+    """Constants of a profile that is made for another script: none of them is this one's."""
+    return [name for name in constants if name not in workload.constants()]
+
+
+def _found(constant: Constant, value: Value, text: str, remarks: Remarks) -> Found:
     last = text.encode()[: constant.end].count(b"\n") + 1  # of the lines of its value
     comment = remarks.beside.get(last) or remarks.beside.get(constant.line, "")
-    aside = "" if constant.line in section else OUTSIDE
-    return Found(constant.name, value, comment, remarks.above.get(constant.line, ""), aside)
+    return Found(constant.name, value, comment, remarks.above.get(constant.line, ""))
 
 
 def _flag(workload: Workload) -> str:

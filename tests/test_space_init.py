@@ -199,6 +199,15 @@ def test_a_lone_script_is_read_alone_and_needs_to_be_described(tmp_path: Path) -
     assert f"--space {tmp_path}/again.toml" in said[-1]
 
 
+def test_a_profile_for_another_script_makes_no_baseline(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, "DEPTH = 8\nWIDTH = 64\n")
+    said = write_space(str(folder / "train.py"), tmp_path / "new.toml", {"DEPTH": 2, "VOCAB_SIZE": 2048})
+    assert "it has no VOCAB_SIZE" in said[0]
+    assert load_space(str(tmp_path / "new.toml"))["DEPTH"].choices == (6, 7, 8, 9, 10)
+    said = write_space(str(folder / "train.py"), tmp_path / "again.toml", {"DEPTH": 2})
+    assert load_space(str(tmp_path / "again.toml"))["DEPTH"].choices == (1, 2, 3, 4)
+
+
 def test_a_heading_names_the_section_of_hyperparameters() -> None:
     assert list(section_of("A = 1\n# Hyperparameters\nB = 2\ndef f(): ...\nC = 3\n")) == [2, 3]
     assert len(section_of("A = 1\nB = 2\n")) == 3
