@@ -6,8 +6,8 @@ It knows how the rooms fit together and nothing of what happens inside them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,11 +30,12 @@ from optimize.plan import Plan
 from optimize.settings import ENV_PASS, Settings, script_environment, tracking_uri
 from optimize.sources import look_up
 from optimize.story import Story
+from optimize.study import Study
 from optimize.trial import Job, Metric, Slot, Suggestion
 from optimize.verdict import Verdict
 from optimize.views import Views
 from optimize.watch import Watch
-from storage import Artifacts, StudyPaths, TrialRecord, open_database, write_text
+from storage import Artifacts, Database, StudyPaths, TrialRecord, open_database, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +74,40 @@ def run_study(
         if known := study.known_of_memory():
             say(known)
         write_text(paths.settings_json, as_json(settings))
-        verdict = study.verdict()
-        views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), say, verdict)
-        stack.callback(views.write)
-        for log in logs:
-            log.begin(study.records())
-            stack.callback(log.close)
-        story = Story(database, metric, paths, Artifacts(paths.artifacts, database), study.records, say)
-        stack.callback(story.write)
-        budget = Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
-        display = Display(console, settings.study, metric, budget, slots, plan.baseline, study.records())
-        stack.enter_context(display)
+        watchers = stack.enter_context(_watching(plan, paths, database, study, slots, logs, console, say))
 
         def prepare(suggestion: Suggestion) -> Job:
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
         executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
-        watchers = (display, views, story, *logs, backups)
-        loop = Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed)
+        watching = (*watchers, backups)
+        loop = Loop(study, executor, prepare, _budget(settings), watching, interruption, settings.keep_failed)
         reason = loop.run()
         notes = _notes(advisor, study.records(), plan)
-        return Ended(reason, study.records(), verdict, notes, interruption.wish() is not Wish.GO_ON)
+        return Ended(reason, study.records(), study.verdict(), notes, interruption.wish() is not Wish.GO_ON)
+
+
+@contextmanager
+def _watching(
+    plan: Plan, paths: StudyPaths, database: Database, study: Study, slots: Sequence[Slot], logs: Sequence[TrialLog],
+    console: Console, say: Callable[[str], None],
+) -> Iterator[Sequence[Watch]]:  # fmt: skip
+    """Everything that shows or writes what trials come to; each is brought up to date at the end, whatever that is."""
+    settings, metric, artifacts = plan.settings, plan.workload.metric, Artifacts(paths.artifacts, database)
+    with ExitStack() as stack:
+        views = Views(paths, metric, study.records, artifacts, say, study.verdict())
+        stack.callback(views.write)
+        story = Story(database, metric, paths, artifacts, study.records, say)
+        stack.callback(story.write)
+        for log in logs:
+            log.begin(study.records())
+            stack.callback(log.close)
+        display = Display(console, settings.study, metric, _budget(settings), slots, plan.baseline, study.records())
+        yield (stack.enter_context(display), views, story, *logs)
+
+
+def _budget(settings: Settings) -> Budget:
+    return Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
 
 
 def _notes(advisor: Advisor | None, records: Sequence[TrialRecord], plan: Plan) -> list[str]:
