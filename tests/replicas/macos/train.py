@@ -4,26 +4,23 @@ import math
 
 from prepare import MAX_SEQ_LEN, TIME_BUDGET, VOCAB_SIZE
 
-# Model architecture
-ASPECT_RATIO = 64  # model_dim = depth * ASPECT_RATIO
-HEAD_DIM = 128  # target head dimension for attention
-WINDOW_PATTERN = "L"  # sliding window pattern: L=full, S=half context
+ASPECT_RATIO = 64
+HEAD_DIM = 128
+WINDOW_PATTERN = "L"
 
-# Optimization
-TOTAL_BATCH_SIZE = 2**16  # ~65K tokens per optimizer step
-EMBEDDING_LR = 0.6  # learning rate for token embeddings (Adam)
-UNEMBEDDING_LR = 0.004  # learning rate for lm_head (Adam)
-MATRIX_LR = 0.04  # learning rate for matrix parameters (Muon)
-SCALAR_LR = 0.5  # learning rate for per-layer scalars (Adam)
-WEIGHT_DECAY = 0.2  # cautious weight decay for Muon
-ADAM_BETAS = (0.8, 0.95)  # Adam beta1, beta2
-WARMUP_RATIO = 0.0  # fraction of time budget for LR warmup
-WARMDOWN_RATIO = 0.5  # fraction of time budget for LR warmdown
-FINAL_LR_FRAC = 0.0  # final LR as fraction of initial
+TOTAL_BATCH_SIZE = 2**16
+EMBEDDING_LR = 0.6
+UNEMBEDDING_LR = 0.004
+MATRIX_LR = 0.04
+SCALAR_LR = 0.5
+WEIGHT_DECAY = 0.2
+ADAM_BETAS = (0.8, 0.95)
+WARMUP_RATIO = 0.0
+WARMDOWN_RATIO = 0.5
+FINAL_LR_FRAC = 0.0
 
-# Model size
-DEPTH = 4  # number of transformer layers
-DEVICE_BATCH_SIZE = 16  # per-device batch size (reduce if OOM)
+DEPTH = 4
+DEVICE_BATCH_SIZE = 16
 
 device_type = "cpu"
 print(f"Vocab size: {VOCAB_SIZE:,}")

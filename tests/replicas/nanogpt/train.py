@@ -6,24 +6,20 @@ import pickle
 
 from model import curve
 
-# I/O
 out_dir = "out"
 eval_interval = 2000
 log_interval = 1
 eval_iters = 200
-always_save_checkpoint = True  # if True, always save a checkpoint after each eval
-# data
+always_save_checkpoint = True
 dataset = "openwebtext"
-gradient_accumulation_steps = 5 * 8  # used to simulate larger batch sizes
+gradient_accumulation_steps = 5 * 8
 batch_size = 12
 block_size = 1024
-# model
 n_layer = 12
 n_head = 12
 n_embd = 768
 dropout = 0.0
-# adamw optimizer
-learning_rate = 6e-4  # max learning rate
+learning_rate = 6e-4
 max_iters = 600000
 weight_decay = 1e-1
 beta2 = 0.95
@@ -31,14 +27,13 @@ grad_clip = 1.0
 warmup_iters = 2000
 lr_decay_iters = 600000
 min_lr = 6e-5
-# system
 device = "cuda"
 compile = True
-config_keys = [k for k, v in globals().items() if not k.startswith("_") and isinstance(v, (int, float, bool, str))]
-exec(open("configurator.py").read())  # overrides from command line or config file
-config = {k: globals()[k] for k in config_keys}
+plain = [name for name, value in globals().items() if isinstance(value, (int, float, str))]
+exec(open("configurator.py").read())
+config = {name: globals()[name] for name in plain}
 
-ddp = int(os.environ.get("RANK", -1)) != -1
+ddp = "RANK" in os.environ
 if ddp:
     device = "cuda:0"
     gradient_accumulation_steps //= 2

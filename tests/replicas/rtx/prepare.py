@@ -2,9 +2,9 @@
 
 import argparse
 
-MAX_SEQ_LEN = 2048  # context length
-TIME_BUDGET = 300  # training time budget in seconds (5 minutes)
-EVAL_TOKENS = 40 * 524288  # number of tokens for validation eval
+MAX_SEQ_LEN = 2048
+TIME_BUDGET = 300
+EVAL_TOKENS = 40 * 524288
 VOCAB_SIZE = 8192
 
 DATASET_CHOICES = ("tinystories",)

@@ -8,9 +8,9 @@ from prepare import DATASET_CHOICES, MAX_SEQ_LEN, TIME_BUDGET
 USE_COMPILE = False
 ADAMW_STEP_IMPL = None
 
-ASPECT_RATIO = 64  # model_dim = depth * ASPECT_RATIO
-HEAD_DIM = 128  # target head dimension for attention
-WINDOW_PATTERN = "SSSL"  # sliding window pattern: L=full, S=half context
+ASPECT_RATIO = 64
+HEAD_DIM = 128
+WINDOW_PATTERN = "SSSL"
 
 TOTAL_BATCH_SIZE = 2**19
 EMBEDDING_LR = 0.6

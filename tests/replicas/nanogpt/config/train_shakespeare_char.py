@@ -1,7 +1,5 @@
-# a miniature, as its namesake
-
 out_dir = "out-shakespeare-char"
-eval_interval = 100  # keep frequent because we'll overfit
+eval_interval = 100
 eval_iters = 200
 log_interval = 10
 always_save_checkpoint = False
