@@ -98,16 +98,14 @@ class Course:
 
     def _round(self, number: int, trained: Mapping[Key, TrialRecord]) -> list[Replicate]:
         """The baseline and those who are still in it; nothing if nobody is."""
-        staying = [each for each in self.finalists if self._stays(each, number - 1, trained)]
+        before = self._findings(number - 1, trained)
+        out = {k for k, found in before.intervals.items() if found.left_out} if before is not None else set()
+        staying = [
+            each
+            for each in self.finalists
+            if (each.number or 0) not in out and not self._broken(each, number - 1, trained)
+        ]
         return [self.replicate(each, number) for each in (self.baseline, *staying)] if staying else []
-
-    def _stays(self, finalist: Candidate, rounds: int, trained: Mapping[Key, TrialRecord]) -> bool:
-        """Whether a finalist is still in it after so many rounds."""
-        if self._broken(finalist, rounds, trained):
-            return False
-        findings = self._findings(rounds, trained)
-        found = findings.intervals.get(finalist.number or 0) if findings is not None else None
-        return found is None or not found.left_out
 
     def _rounds_ended(self, trained: Mapping[Key, TrialRecord]) -> int:
         for number in range(1, self.seeds + 1):
