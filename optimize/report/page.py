@@ -116,7 +116,9 @@ def _judged(verdict: Verdict, best: TrialRecord | None) -> Markup:
     if winner is None:
         pairs = max((finalist.pairs for finalist in verdict.finalists), default=0)
         return _card(
-            "how sure", "not real", f"in {counted(pairs, 'repetition')} no finalist was surely better than the baseline"
+            "how sure",
+            "no gain shown",
+            f"in {counted(pairs, 'repetition')} no finalist was surely better than the baseline",
         )
     other = "" if best and winner.number == best.number else ", not the best single value"
     span = f"{signed(winner.gain)}, {verdict.level:.0%} interval {signed(winner.low)} to {signed(winner.high)}"
