@@ -17,8 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 FEWEST = 20  # completed trials, below which the figure would show luck alone
 TOP, TOP_TRIALS = 0.1, 5  # what counts as the best: this share of the trials, and at least so many
-SHUFFLES = 40  # of the values among the trials
-LUCK = 0.95  # share of the shuffled importances that stay below what is called luck
+SHUFFLES = 19  # of the values among the trials: luck passes the largest of so many once in twenty times
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,7 @@ def _luck(study: optuna.Study, names: list[str], values: list[float], top: int) 
         shuffled = values.copy()
         chance.shuffle(shuffled)
         found.append(_divergences(study, names, shuffled, top))
-    at = math.ceil(LUCK * SHUFFLES) - 1
-    return {name: sorted(each[name] for each in found)[at] for name in names}
+    return {name: max(each[name] for each in found) for name in names}
 
 
 def _varies(name: str, trials: Sequence[FrozenTrial]) -> bool:
