@@ -41,7 +41,7 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
     `constants` are a profile's, which make the baseline, and `flags` those of the commands that go with the file.
     """
     workload, ready = workload_of(script)
-    path = to or Path(f"{workload.name}.toml")
+    path = to or Path(f"{workload.name}-space.toml")
     if path.exists():
         raise OptimizeError(f"{path}: exists already. Name another file with --to; nothing was written.")
     space = str(path) if "/" in str(path) else f"./{path}"
@@ -156,5 +156,7 @@ def _found(constant: Constant, value: Value, text: str, remarks: Remarks) -> Fou
 
 def _flag(workload: Workload) -> str:
     """How the workload is named in a command."""
+    if workload.folder.parent == OURS:
+        return workload.name
     folder = str(workload.folder)
-    return workload.name if workload.folder.parent == OURS else folder if "/" in folder else f"./{folder}"
+    return folder if "/" in folder else f"./{folder}".removesuffix(".")

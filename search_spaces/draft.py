@@ -56,7 +56,7 @@ def draft_space(found: Sequence[Found], others: Mapping[str, Value], head: Seque
     varied = [each.name for each, choices in proposed if not choices.missing]
     waiting = [each.name for each, choices in proposed if choices.missing]
     parts = [
-        _commented(head),
+        _commented(_plain(line, 400) for line in head),
         "[parameters]\n" + "\n".join(_parameter_lines(proposed)),
         *_rules(varied, known),
         _start(found, varied),

@@ -189,6 +189,22 @@ def test_a_script_with_nothing_to_vary_is_one_line_and_no_file(tmp_path: Path, t
     assert not (tmp_path / "new.toml").exists()
 
 
+def test_a_script_in_the_present_folder_is_named_as_a_command_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder_of(tmp_path, "A = 1\n"))
+    said = write_space("train.py", None, {})
+    assert said[-1].endswith("optimize check --workload ./ --space ./workload-space.toml")
+
+
+def test_a_path_cannot_add_a_line_to_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "odd\n[parameters]\nB = [1, 2]"
+    folder.mkdir()
+    (folder / "mine.py").write_text("A = 1\n")
+    write_space(str(folder / "mine.py"), tmp_path / "new.toml", {})
+    assert load_space(str(tmp_path / "new.toml")).names == ("A",)
+
+
 def test_a_lone_script_is_read_alone_and_needs_to_be_described(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "A = 1\n", mine="LR = 0.1\n")
     said = write_space(str(folder / "mine.py"), tmp_path / "new.toml", {})

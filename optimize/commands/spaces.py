@@ -17,7 +17,8 @@ space = typer.Typer(no_args_is_help=True, help="Search spaces: init writes a fir
 def init(
     script: Annotated[str, typer.Argument(help="A training script, or a workload: gpt, or a folder with a slash.")],
     to: Annotated[
-        Path | None, typer.Option(help="File to write. Default: the workload's or the script's name.")
+        Path | None,
+        typer.Option(help="File to write. Default: NAME-space.toml, of the workload's or the script's name."),
     ] = None,
     profile: ProfileFlag = None,
 ) -> None:
