@@ -6,6 +6,7 @@ runs. What stands in each part is decided by those who write it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def write_bundle(
     name = stored.paths.study.replace("/", "-")
     if to is None:
         stored.paths.create()
-    to = to or stored.paths.folder / f"{name}-bundle-{datetime.now():%Y%m%d-%H%M%S}.zip"
+    to = to or _free_name(stored.paths.folder, f"{name}-bundle-{datetime.now():%Y%m%d-%H%M%S}")
     if to.suffix.lower() != ".zip":
         raise StudyError(f"{to}: not the name of a zip. Name a file that ends in .zip; nothing was written.")
     refuse_existing(to)
@@ -56,6 +57,12 @@ def write_bundle(
         _fill(root, stored, all_artifacts, say, additions)
         pack(root, to)
     return to
+
+
+def _free_name(folder: Path, name: str) -> Path:
+    """Two may be made within a second."""
+    names = itertools.chain([f"{name}.zip"], (f"{name}-{n}.zip" for n in itertools.count(2)))
+    return next(path for each in names if not (path := folder / each).exists())
 
 
 def _fill(

@@ -84,8 +84,10 @@ def clean(value: Any, depth: int = 0) -> Any:
         return _text(value, _LONGEST_TEXT)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else str(value)[:_LONGEST_NAME]
     if depth == _DEEPEST or (depth == 0 and len(json.dumps(value, default=str)) > _LONGEST_VALUE):
         return _text(json.dumps(value, default=str), _LONGEST_TEXT)
     if isinstance(value, Mapping):

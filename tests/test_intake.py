@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -245,6 +246,12 @@ def test_what_is_no_file_is_one_line(tmp_path: Path, name: str) -> None:
     assert line.startswith("import ")
 
 
+def test_a_pipe_is_one_line_and_blocks_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (line,) = problems(tmp_path, tmp_path / "pipe")
+    assert "is not a file" in line
+
+
 def test_many_bad_lines_are_told_at_once_and_cut(tmp_path: Path) -> None:
     told = problems(tmp_path, written(tmp_path, "t.jsonl", "nonsense\n" * 30))
     assert len(told) == 9
@@ -271,8 +278,9 @@ def test_all_that_is_wrong_with_a_call_is_told_at_once(tmp_path: Path) -> None:
 def test_nothing_of_a_file_is_believed(tmp_path: Path) -> None:
     """Control characters, NaN, prose as a parameter, attributes of ours, endless ones."""
     evil = {
-        "val_bpb": 0.9, "params": {"LR\x1b[31m": 1, "n": 2, "big": 10**300, "nan": float("nan")},
-        "note": "a\x1b[2J\x00b\nline two", "origin": {"kind": "baseline"}, "summary": {"x": float("inf")},
+        "val_bpb": 0.9, "params": {"LR\x1b[31m": 1, "n": 2, "big": 10**400, "nan": float("nan")},
+        "note": "a\x1b[2J\x00b\nline two", "origin": {"kind": "baseline"},
+        "summary": {"x": float("inf"), "n": 10**400}, "huge": 10**4000,
         "ending": "mine", "many": {str(n): n for n in range(50_000)}, "long": "y" * 100_000, "deep": [[[[[[[[[[[1]]]]]]]]]]],
     }  # fmt: skip
     lines = [json.dumps(evil), *(json.dumps({"val_bpb": 1, "params": {"prose": f"text {n}"}}) for n in range(300))]
@@ -286,7 +294,9 @@ def test_nothing_of_a_file_is_believed(tmp_path: Path) -> None:
     assert list(records[0].params) == ["LR [31m", "n", "big", "nan"]
     assert first["note"] == "a [2J b\nline two"
     assert first["origin_there"] == {"kind": "baseline"}
-    assert records[0].summary == {"x": "inf"}
+    assert records[0].summary == {"x": "inf", "n": str(10**400)[:100]}
+    assert first["huge"] == str(10**4000)[:100]
+    assert records[0].params["big"] == str(10**400)[:200]
     assert len(json.dumps(first, allow_nan=False)) < 20_000
     assert records[1].params == {}
     assert trials[1].user_attrs["prose"] == "text 0"

@@ -159,6 +159,13 @@ def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) 
     assert "there is no study 'day'. There are: night, small, two aims" in line
 
 
+def test_two_names_that_would_become_one_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "alike.db"
+    for name in ("a b", "a/b"):
+        optuna.create_study(study_name=name, storage=f"sqlite:///{path}")
+    assert refused(tmp_path, path) == ["study new-a-b: two would have this name. Use --source-study."]
+
+
 def test_what_belongs_to_tables_is_refused_for_a_database(tmp_path: Path) -> None:
     told = refused(tmp_path, optuna_4(tmp_path), source_study="night", direction="maximize", params=("x",))
     assert [line.split(":")[0] for line in told] == ["--direction", "--params"]

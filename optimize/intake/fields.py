@@ -65,7 +65,7 @@ def stored(told: object) -> Stored:
     if isinstance(told, bool) or told is None:
         return told
     if isinstance(told, int | float):
-        return told if isfinite(told) and abs(told) <= _EXACT else str(told)[:_LONGEST]
+        return told if abs(told) <= _EXACT or (isinstance(told, float) and isfinite(told)) else str(told)[:_LONGEST]
     if isinstance(told, list | tuple):
         return one_line(str(tuple(told)), _LONGEST)
     return _of_text(str(told))
@@ -98,4 +98,4 @@ def _of_text(text: str) -> Stored:
     number = number_in(text)
     if number is None or isinstance(number, tuple):
         return one_line(text if number is None else str(number), _LONGEST)
-    return number if abs(number) <= _EXACT else one_line(text, _LONGEST)
+    return number if isinstance(number, float) or abs(number) <= _EXACT else one_line(text, _LONGEST)

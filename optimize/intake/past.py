@@ -21,19 +21,8 @@ MOST_ATTRIBUTES, LONGEST_NAME = 40, 60
 _GIGABYTE_MB = 1024
 _FAILED = {"crash", "crashed", "fail", "failed", "failure", "error", "timeout", "killed", "fatal"}
 _COMPLETE = {
-    "keep",
-    "kept",
-    "discard",
-    "discarded",
-    "complete",
-    "completed",
-    "ok",
-    "success",
-    "done",
-    "finished",
-    "baseline",
-}
-_STATES = {"COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"}
+    "keep", "kept", "discard", "discarded", "complete", "completed", "ok", "success", "done", "finished", "baseline",
+}  # fmt: skip
 _WORDS = {status.value for status in TrialStatus}
 _OURS = ("origin", "status", "reason", "summary", "ending", "condemned")  # attributes that mean something to us
 
@@ -109,7 +98,7 @@ def _trial(row: Row, manner: Manner, noticed: Counter[str]) -> WholeTrial:
         slot=row.text("slot"),
         device=row.text("device"),
         script=one_line(row.text("commit"), 40),
-        summary={**peak, **row.summary},
+        summary={**peak, **{name: clean(each) for name, each in row.summary.items()}},
     )
     return WholeTrial(
         state=state,
@@ -133,30 +122,22 @@ def _ended(row: Row, value: float | None, direction: str, noticed: Counter[str])
         noticed["still running there, kept as failed"] += 1
         return "FAIL", TrialStatus.LOST, "was still running when it was brought in"
     if state in ("PRUNED", "FAIL"):
-        return (
-            state,
-            word if word in _WORDS else TrialStatus.HOPELESS if state == "PRUNED" else TrialStatus.CRASHED,
-            "",
-        )
+        otherwise = TrialStatus.HOPELESS if state == "PRUNED" else TrialStatus.CRASHED
+        return state, word if word in _WORDS else otherwise, ""
     if word in _WORDS and word != TrialStatus.COMPLETE:
         return CONSEQUENCES[TrialStatus(word)].state, word, ""
     if word in _FAILED:
         return "FAIL", TrialStatus.CRASHED, ""
     if word and word not in _COMPLETE:
         noticed[f"with the status {one_line(word, 30)}, judged by their value"] += 1
-    no_value = value is None or (
-        value == 0 and direction == "minimize" and not state
-    )  # 0.000000 is how a crash is written
-    if not no_value:
+    zero_is_none = direction == "minimize" and not state  # 0.000000 is how autoresearch writes a crash
+    if value is not None and not (value == 0 and zero_is_none):
         return "COMPLETE", TrialStatus.COMPLETE, ""
     if word in ("discard", "discarded"):
         return "PRUNED", TrialStatus.HOPELESS, ""
     noticed["without a value, kept as failed"] += 1
-    return (
-        "FAIL",
-        TrialStatus.CRASHED,
-        f"has no value: {one_line(str(row.value), 40)!r}" if row.value not in (None, "") else "",
-    )
+    told = row.value not in (None, "")
+    return "FAIL", TrialStatus.CRASHED, f"has no value: {one_line(str(row.value), 40)!r}" if told else ""
 
 
 def _kind(row: Row) -> str:

@@ -102,7 +102,9 @@ def read(request: Request) -> Reading:
 def bring_in(database: Database, runs: Path, reading: Reading, say: Callable[[str], None]) -> list[str]:
     """The names of the new studies. Raises SettingsError with every problem that was found; then nothing was written."""
     names = [each.name for each in reading.arrivals] or [reading.request.study]
-    problems = [*(line for name in names for line in _bad_name(name, database, runs)), *reading.problems]
+    problems = [line for name in dict.fromkeys(names) for line in _bad_name(name, database, runs)]
+    problems += [f"study {name}: two would have this name. Use --source-study." for name in _twice(names)]
+    problems += reading.problems
     if problems:
         raise SettingsError(*problems)
     with database.transaction():
@@ -125,6 +127,10 @@ def _problems_of(request: Request) -> list[str]:
     elif request.source_study is not None:
         problems.append("--source-study: is for a database; a table or JSON lines are one study. Leave it out.")
     return problems
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def _bad_name(name: str, database: Database, runs: Path) -> list[str]:
@@ -212,8 +218,10 @@ def _is_lines(source: str) -> bool:
 def _begins(source: str, count: int) -> bytes:
     try:
         path = Path(source).expanduser()
+        if not path.is_file():  # a pipe would block for ever
+            return b""
         with path.open("rb") as file:
-            return file.read(count) if path.is_file() else b""
+            return file.read(count)
     except (OSError, ValueError, RuntimeError):  # whoever reads it says so
         return b""
 
