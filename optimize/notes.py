@@ -167,15 +167,25 @@ _ABOUT = {"workload": "workload", "search_space": "search space", "profile": "pr
 def _standing(facts: Facts, best: TrialRecord | None, baseline: TrialRecord | None) -> str:
     if best is None or best.value is None:
         return "**No trial has completed yet.**"
+    against = baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
     rows = []
     if baseline is not None and baseline.value is not None:
         rows.append(["baseline", f"{baseline.value:.6f}", str(baseline.number), "the script as it is"])
     if best is not baseline:
-        against = baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
         rows.append(["**best**", f"**{best.value:.6f}**", str(best.number), code(changes(best.params, against))])
-    if len(rows) == 2 and baseline is not None and baseline.value is not None:
+    if best is not baseline and baseline is not None and baseline.value is not None:
         rows.append(["gain", _difference(best.value, baseline.value), "", ""])
+    winner = _winner(facts)
+    if winner is not None and winner.number != best.number:
+        changed = code(changes(winner.params, against))
+        rows.append(["confirmed winner", f"{winner.value or 0.0:.6f}", str(winner.number), changed])
     return table(["", code(facts.metric.name), "trial", "what it changes"], rows, right=(1, 2))
+
+
+def _winner(facts: Facts) -> TrialRecord | None:
+    verdict = verdict_of(facts.attrs)
+    number = verdict.winner.number if verdict and verdict.winner else None
+    return next((record for record in facts.records if record.number == number), None)
 
 
 def _how_sure(facts: Facts, best: TrialRecord | None, baseline: TrialRecord | None) -> str:
@@ -201,12 +211,18 @@ def _unconfirmed(facts: Facts, best: TrialRecord, baseline: TrialRecord | None) 
 
 
 def _confirmed(verdict: Verdict, facts: Facts, best: TrialRecord) -> list[str]:
+    if not verdict.finalists:
+        return ["- **not confirmed**: too few trainings completed with other seeds", *_lines(verdict)]
     lines = [f"- {_finalist(each, verdict)}" for each in verdict.finalists]
-    if best.number not in {each.number for each in verdict.finalists}:
+    if best.kind != "baseline" and best.number not in {each.number for each in verdict.finalists}:
         lines.insert(0, f"- trial {best.number}, the best by now, is **not confirmed**: it was found since")
     noise = f"- values of two seeds differ by {verdict.noise:.6f} (standard deviation)"
     lines.append(f"{noise}; a gain below {verdict.floor:.6f} could not have been told from that")
-    return lines + [f"- {code(line)}" for line in verdict.lines]
+    return lines + _lines(verdict)
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    return [f"- {code(line)}" for line in verdict.lines]
 
 
 def _finalist(each: Finalist, verdict: Verdict) -> str:

@@ -85,9 +85,9 @@ class Story(Watch):
         if not self._untold:
             return
         baseline = baseline_of(self._records())
-        now, self._untold = self._untold[-most:], self._untold[:-most]
-        notes = {each.trial_id: self._note(each, baseline) for each in now}
+        notes = {each.trial_id: self._note(each, baseline) for each in self._untold[-most:]}
         put_trial_notes(self._database, self._study_id, notes)
+        del self._untold[-most:]
 
     def _note(self, record: TrialRecord, baseline: TrialRecord | None) -> str:
         ids, study_id = self._artifacts.ids(record.trial_id), self._study_id
@@ -96,7 +96,7 @@ class Story(Watch):
 
     def _tell_study(self) -> None:
         started, records = time.monotonic(), self._records()
-        self._stale = False
+        self._stale, self._due = False, started + EVERY_S
         attrs = self._database.study_attrs(self._study_id)
         best, baseline = best_record(records, self._metric.direction), baseline_of(records)
         newest = self._database.latest_trials(self._study_id, 1)

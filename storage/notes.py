@@ -122,11 +122,13 @@ def _put_parts(connection: sqlalchemy.Connection, study_id: int, prefix: str, te
 
 def _drop_oldest(connection: sqlalchemy.Connection, study_id: int, keep: Collection[int]) -> None:
     key = STUDY_SYSTEM_ATTRS.c.key
-    versions = _read(connection, study_id, key.like("dashboard:%:note\\_ver", escape="\\"))
+    versions = _read(connection, study_id, key.like("dashboard:%:note/_ver", escape="/"))
     of_trials = {int(found[1]): version for name, version in versions.items() if (found := _OF_TRIAL.fullmatch(name))}
     old = [each for each in sorted(of_trials)[:-MOST_NOTES] if of_trials[each] == _UNTOUCHED and each not in keep]
     for trial_id in old:
-        mine = (STUDY_SYSTEM_ATTRS.c.study_id == study_id) & key.like(f"dashboard:{trial_id}:note\\_%", escape="\\")
+        mine = (STUDY_SYSTEM_ATTRS.c.study_id == study_id) & key.startswith(
+            f"dashboard:{trial_id}:note_", autoescape=True
+        )
         connection.execute(STUDY_SYSTEM_ATTRS.delete().where(mine))
 
 

@@ -100,9 +100,16 @@ def test_a_verdict_is_told_with_its_interval_and_its_doubts() -> None:
     assert "trial 3: **confirmed**, gain +0.250000 (95 % between +0.200000 and +0.300000)" in text
     assert "`it saw <b>more</b>`" in text
     later = replace(BETTER, number=9, value=0.9)
-    assert "trial 9, the best by now, is **not confirmed**" in study_note(
-        facts(BASE, BETTER, later, **verdict_attrs(verdict))
-    )
+    text = study_note(facts(BASE, BETTER, later, **verdict_attrs(verdict)))
+    assert "trial 9, the best by now, is **not confirmed**" in text
+    assert "| confirmed winner" in text
+
+
+def test_a_confirmation_in_which_nothing_completed_confirms_nothing() -> None:
+    verdict = Verdict((), 0.95, 0.0, 0.0, ("all of them ran out of memory",))
+    text = study_note(facts(BASE, BETTER, **verdict_attrs(verdict)))
+    assert "**not confirmed**: too few" in text
+    assert "out of memory" in text
 
 
 def test_a_note_changes_with_the_best_trial_only() -> None:

@@ -20,6 +20,7 @@ from storage import Database, StorageError, StudyPaths, copy_study, open_databas
 from storage import notes as stored_notes
 from tests.conftest import Driver, complete
 from tests.databases import empty_database
+from tests.postgres import Server
 
 
 def some_fail(job: Job) -> Outcome:
@@ -205,3 +206,18 @@ def test_an_artifact_that_is_gone_is_not_quoted(driver: Driver) -> None:
         story_of(stored).write()
         assert "val_bpb" in trial_note(stored, 1)
         assert "a log" not in trial_note(stored, 1)
+
+
+@pytest.mark.slow
+def test_a_server_keeps_the_story_as_well(driver: Driver, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgres.database() as url:
+        driver.set(storage=url)
+        with opened(driver) as stored:
+            story_of(stored).write()
+            assert "## Study `s`" in study_note(stored)
+            assert "X = " in trial_note(stored, 1)
+            edit(stored, stored.record(0).trial_id, "mine")
+            monkeypatch.setattr(stored_notes, "MOST_NOTES", 2)
+            write_study_notes(stored.database, stored.study_id, "another", {"cost": "{}"})
+            assert study_note(stored) == "another"
+            assert [bool(trial_note(stored, number)) for number in range(5)] == [True, False, False, True, True]

@@ -26,6 +26,7 @@ CHARACTER, LINE = 0.0115, 0.05  # what a label takes of width and height, about
 CROWDED = 100  # failures whose marks are small
 CROWD, WORTH = 20, 0.9  # with so many values, the axis ends at the one that is worse than this share
 WIDE = 4  # bars that fill the plot
+_BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"}
 T = TypeVar("T")
 
 
@@ -69,7 +70,7 @@ def _best_so_far(records: Sequence[TrialRecord], metric: Metric) -> go.Figure | 
     figure = _figure(
         f"Best {metric.name} so far", _summary(stairs.tried, stairs.best), "trials that have ended", metric.name
     )
-    figure.update_layout(legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_layout(legend=_BELOW)
     dots = thinned(plain, MOST_DOTS)
     figure.add_scatter(
         x=[each.order for each in dots],
@@ -82,7 +83,10 @@ def _best_so_far(records: Sequence[TrialRecord], metric: Metric) -> go.Figure | 
     )
     _add_failures(figure, thinned(failed, MOST_DOTS))
     if stairs.baseline is not None:
-        figure.add_hline(y=stairs.baseline, line={"color": "#666", "dash": "dot", "width": 1})
+        line, words = {"color": "#666", "dash": "dot", "width": 1}, {"size": 10, "color": "#666"}
+        figure.add_hline(
+            y=stairs.baseline, line=line, annotation={"text": "baseline", "font": words, "yanchor": "bottom"}
+        )
     if stairs.steps:
         frame = _frame(stairs, metric)
         figure.update_xaxes(range=frame.x)
@@ -241,7 +245,9 @@ def _cost(records: Sequence[TrialRecord]) -> go.Figure | None:
 def _confirmation(verdict: Verdict, metric: Metric) -> go.Figure:
     figure = _figure(
         "Are the winners real?",
-        f"gain over the baseline with other seeds, and its {verdict.level:.0%} interval".replace("%", " %"),
+        f"gain over the baseline with other seeds, {verdict.level:.0%} intervals; grey: too small to tell from luck".replace(
+            "%", " %"
+        ),
         f"gain in {metric.name}",
         "",
     )
@@ -249,9 +255,9 @@ def _confirmation(verdict: Verdict, metric: Metric) -> go.Figure:
     figure.add_vline(x=0, line={"color": "#666", "dash": "dot", "width": 1})
     for confirmed, colour, name in ((True, ACCENT, "confirmed"), (False, GREY, "not confirmed")):
         _add_finalists(figure, [each for each in verdict.finalists if each.confirmed == confirmed], colour, name)
-    figure.update_yaxes(
-        categoryorder="array", categoryarray=[f"trial {each.number}" for each in reversed(verdict.finalists)]
-    )
+    names = [f"trial {each.number}" for each in reversed(verdict.finalists)]
+    figure.update_yaxes(categoryorder="array", categoryarray=names, range=[-0.6, len(names) - 0.4])
+    figure.update_layout(legend=_BELOW)
     return figure
 
 
