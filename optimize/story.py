@@ -96,7 +96,7 @@ class Story(Watch):
 
     def _tell_study(self) -> None:
         started, records = time.monotonic(), self._records()
-        self._stale, self._due = False, started + EVERY_S
+        self._stale, self._due = False, started + (EVERY_S if records else 0.0)
         attrs = self._database.study_attrs(self._study_id)
         best, baseline = best_record(records, self._metric.direction), baseline_of(records)
         newest = self._database.latest_trials(self._study_id, 1)
@@ -108,7 +108,8 @@ class Story(Watch):
         keep = {each.trial_id for each in (best, baseline) if each is not None}
         write_study_notes(self._database, self._study_id, study_note(facts), figures, keep)
         now = time.monotonic()
-        self._due = now + max(EVERY_S, SHARE * (now - started))
+        if records:  # of a study in which nothing has ended, the first ending is told at once
+            self._due = now + max(EVERY_S, SHARE * (now - started))
 
     def _patch_of(self, best: TrialRecord | None) -> str:
         if best is not None and best.number != self._patch[0]:

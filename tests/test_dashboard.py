@@ -99,7 +99,7 @@ def test_a_running_study_is_shown_and_goes_on(driver: Driver, tmp_path: Path) ->
     train.write_text(train.read_text().replace("time.sleep(", "X == 4 or time.sleep("))  # but the baseline at once
     process = start(driver, "--trials", "100")
     with dashboard(driver) as url:
-        waits_until(lambda: "dashboard:note" in str(system_attrs(driver)))
+        waits_until(lambda: "dashboard:plot_data" in str(system_attrs(driver)))
         listed = page(f"{url}/dashboard/", tmp_path / "chromium")
         shown = page(f"{url}/dashboard/studies/1", tmp_path / "chromium")
         note = page(f"{url}/dashboard/studies/1/note", tmp_path / "chromium")

@@ -16,7 +16,16 @@ from optuna_dashboard import _note as notes
 from optimize.stored_study import StoredStudy, find_study
 from optimize.story import Story
 from optimize.trial import Job, Outcome, TrialStatus
-from storage import Database, StorageError, StudyPaths, copy_study, open_database, put_trial_notes, write_study_notes
+from storage import (
+    Database,
+    StorageError,
+    StudyPaths,
+    TrialRecord,
+    copy_study,
+    open_database,
+    put_trial_notes,
+    write_study_notes,
+)
 from storage import notes as stored_notes
 from tests.conftest import Driver, complete
 from tests.databases import empty_database
@@ -103,6 +112,18 @@ def test_the_study_is_not_told_again_at_every_trial(driver: Driver) -> None:
         story.on_trial_end(replace(stored.record(1), number=99, trial_id=99))
         story.on_tick()
         assert attrs(stored.database).items() >= told.items()
+
+
+def test_the_first_ending_is_told_at_once(driver: Driver) -> None:
+    ended: list[TrialRecord] = []
+    with opened(driver) as stored:
+        story = Story(stored.database, stored.metric, stored.paths, stored._artifacts(), lambda: ended, print)
+        story.on_tick()
+        assert "No trial has completed yet" in study_note(stored)
+        ended += stored._finished()[:1]
+        story.on_trial_end(ended[0])
+        story.on_tick()
+        assert "| baseline" in study_note(stored)
 
 
 def test_an_old_study_is_told_a_few_trials_at_a_time(driver: Driver) -> None:
