@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy
+from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from storage import tables
@@ -116,7 +117,9 @@ def _connection(address: Address) -> Iterator[sqlalchemy.Connection]:
     """One to look around with; closing it gives the advisory lock back."""
     assert address.url is not None
     try:
-        engine = sqlalchemy.create_engine(address.url, poolclass=NullPool, connect_args=_connect_args(address))
+        engine = sqlalchemy.create_engine(
+            _with_driver(address.url), poolclass=NullPool, connect_args=_connect_args(address)
+        )
     except ImportError:
         raise _driver_missing(address) from None
     with engine.connect() as connection, connection.execution_options(isolation_level="AUTOCOMMIT"):
@@ -126,9 +129,14 @@ def _connection(address: Address) -> Iterator[sqlalchemy.Connection]:
 def _rdb(address: Address, *, complete: bool) -> QuickStorage:
     assert address.url is not None
     # Optuna would format() the URL: braces in a password are doubled.
-    url = address.url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    url = _with_driver(address.url).render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     kwargs = {"pool_pre_ping": True, "connect_args": _connect_args(address)}
     return QuickStorage(url, engine_kwargs=kwargs, skip_compatibility_check=True, skip_table_creation=complete)
+
+
+def _with_driver(url: URL) -> URL:
+    """psycopg 3 by name: to SQLAlchemy 2.0 a plain postgresql:// is psycopg2."""
+    return url.set(drivername="postgresql+psycopg")
 
 
 def _connect_args(address: Address) -> dict[str, object]:
