@@ -1,0 +1,245 @@
+"""A study from a notebook, on Colab or any Jupyter: run and drawn, looked at, kept on Drive, taken away; a line in a cell each.
+
+The study is a process, the same as in a terminal, and nothing is decided here. What goes wrong is one line, and no traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import html
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+from typing import IO, ParamSpec, TypeVar
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from IPython.display import HTML, Image, display
+
+from optimize.errors import OptimizeError
+from optimize.executors.slots import detect_device
+from optimize.figures.canvas import draw, png_of
+from optimize.figures.plots import progress
+from optimize.figures.series import staircase
+from optimize.settings import load_settings, pick_profile
+from optimize.stored_study import find_study
+from storage import StorageError, open_database
+
+RUNS = Path("runs")
+DRIVE = Path("/content/drive")
+LINES_SHOWN = 14
+EVERY_S = 3.0
+NO_DRIVE = "backups go to {} on this machine, and are gone when it is"
+# The study leads a session of its own, so that an interrupt of the cell reaches it from here only; Linux ends it with us.
+STARTER = (
+    "import ctypes, os, signal, sys\n"
+    "if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, signal.SIGTERM)\n"  # PR_SET_PDEATHSIG
+    "if str(os.getppid()) == sys.argv[1]: os.execv(sys.executable, [sys.executable, '-m', 'optimize', *sys.argv[2:]])\n"
+)
+# Jupyter tells programs to print as to a terminal; here are only lines.
+PLAIN = ("env", "-u", "FORCE_COLOR", "-u", "CLICOLOR_FORCE", "NO_COLOR=1", "TERM=dumb", "COLUMNS=110")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CellError(OptimizeError):
+    """What ends a cell; IPython shows its lines and nothing else."""
+
+    def _render_traceback_(self) -> list[str]:
+        return list(self.problems)
+
+
+def _in_one_line(function: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except OptimizeError as error:
+            raise CellError(*error.problems) from None
+        except StorageError as error:
+            raise CellError(str(error)) from None
+
+    return guarded
+
+
+def drive(folder: str) -> Path:
+    """Where backups go: this folder of Google Drive; not on Colab, or without a Drive, a folder here."""
+    here = Path("drive") / folder
+    colab = _colab("drive")
+    if colab is None:
+        _say("not on Colab: " + NO_DRIVE.format(here))
+        return here
+    try:
+        colab.mount(str(DRIVE))
+    except Exception as error:  # whatever Drive says when it is refused, or out of reach
+        _say(f"no Drive ({str(error) or type(error).__name__}): " + NO_DRIVE.format(here))
+        return here
+    _say(f"backups go to the folder {folder} of your Drive")
+    return DRIVE / "MyDrive" / folder
+
+
+@_in_one_line
+def restore(backup: Path, runs: Path = RUNS) -> None:
+    """On a new machine: bring back what was kept, if anything was. Studies that are here already stay as they are."""
+    if (runs / "optuna.db").exists():
+        _say(f"{runs}: the studies are here")
+    elif backup.is_dir() and any(backup.iterdir()):
+        _command("restore", str(backup), "--runs", str(runs))
+    else:
+        _say(f"{backup}: no backup yet, so this is a new beginning")
+
+
+@_in_one_line
+def dashboard(runs: Path = RUNS, port: int = 0, height: int = 700) -> str:
+    """optuna-dashboard below the cell, before, while and after a study runs; returns its address on this machine."""
+    from optimize.dashboard import dashboard_app
+
+    database = open_database(runs / "optuna.db")
+    server = make_server("127.0.0.1", port, dashboard_app(database, runs / "artifacts"), handler_class=_Silent)
+    threading.Thread(target=server.serve_forever, name="dashboard", daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/dashboard"
+    colab = _colab("output")
+    if colab is None:
+        display(HTML(f'<a href="{address}" target="_blank">{address}</a>'))
+    else:
+        colab.serve_kernel_port_as_iframe(server.server_port, path="/dashboard", height=height)
+    return address
+
+
+@_in_one_line
+def run(
+    profile: str = "auto",
+    study: str = "",
+    trials: int = 0,
+    hours: float = 0,
+    backup: Path | None = None,
+    more: Sequence[str] = (),
+    runs: Path = RUNS,
+) -> str:
+    """Run a study, or go on with it, and draw it meanwhile; returns its name. 0 and "" leave a matter to the profile.
+
+    The first interrupt of the cell lets the running trials end, the second cancels them.
+    """
+    chosen, why = pick_profile(detect_device()) if profile in ("auto", "") else (profile, "flag")
+    name = load_settings(chosen, why, {"study": study or None, "runs": runs}).study
+    flags = {"profile": chosen, "study": name, "runs": runs, "trials": trials, "hours": hours, "backup": backup}
+    words = [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
+    _Screen(name, runs).follow(_started("run", *words, *more))
+    return name
+
+
+@_in_one_line
+def bundle(study: str, runs: Path = RUNS) -> Path:
+    """Everything of a study in one file; on Colab your browser downloads it."""
+    to = Path(f"{study}.zip")
+    to.unlink(missing_ok=True)  # made by this cell before
+    _command("export", "--study", study, "--bundle", "--to", str(to), "--runs", str(runs))
+    colab = _colab("files")
+    if colab is not None:
+        colab.download(str(to))
+    return to
+
+
+class _Screen:
+    """The picture of a study, and below it the last lines that it said."""
+
+    def __init__(self, name: str, runs: Path) -> None:
+        self._name, self._runs = name, runs
+        self._drawn: object = None
+        self._lines: deque[str] = deque(maxlen=1000)
+        self._picture = display(HTML(""), display_id=True)
+        self._text = display(HTML(""), display_id=True)
+
+    def follow(self, process: subprocess.Popen[str]) -> None:
+        """Until it has ended. Raises CellError with its last line if it failed."""
+        reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+        reader.start()
+        with _interrupts_go_to(process):
+            while process.poll() is None:
+                self._draw(LINES_SHOWN)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(EVERY_S)
+        reader.join(EVERY_S)  # not for ever: a script's grandchild may hold the pipe
+        self._draw(2 * LINES_SHOWN)
+        if process.returncode:
+            raise CellError(_last_words(list(self._lines)))
+
+    def _read(self, said: IO[str]) -> None:
+        for line in said:
+            self._lines.append(line.rstrip())
+
+    def _draw(self, lines: int) -> None:
+        self._text.update(_as_html(list(self._lines)[-lines:]))
+        try:
+            with closing(open_database(self._runs / "optuna.db", create=False, check=False)) as database:
+                stored = find_study(database, self._name, self._runs)
+                counts = database.counts(stored.study_id)
+                if counts != self._drawn and counts["COMPLETE"]:
+                    drawing = progress(staircase(stored.records(), stored.metric), stored.metric, labels=4)
+                    self._picture.update(Image(png_of(draw(drawing, 10, 4.5, f"study {self._name}")), width=900))
+                    self._drawn = counts
+        except (StorageError, OptimizeError):
+            return  # it is not made yet, or busy: the next look will see it
+        except Exception as error:  # the study goes on, and somebody has to look after it
+            self._picture.update(_as_html([f"no picture: {type(error).__name__}: {error}"]))
+
+
+class _Silent(WSGIRequestHandler):
+    """Requests do not belong into a cell's output."""
+
+    def log_message(self, *words: object) -> None: ...
+
+
+@contextlib.contextmanager
+def _interrupts_go_to(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Interrupts of this cell are the study's; none is raised here, where it could break an import or a drawing in two."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: process.send_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _colab(part: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(f"google.colab.{part}")
+    except ImportError:
+        return None
+
+
+def _started(*words: str) -> subprocess.Popen[str]:
+    argv = [*PLAIN, sys.executable, "-c", STARTER, str(os.getpid()), *words]
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+    return subprocess.Popen(argv, **said, text=True, errors="replace", start_new_session=True)  # type: ignore[call-overload, no-any-return]
+
+
+def _command(*words: str) -> None:
+    """A command that takes its time but shows no picture."""
+    process = _started(*words)
+    out, _ = process.communicate()
+    lines = out.splitlines()
+    if process.returncode:
+        raise CellError(_last_words(lines))
+    for line in lines:
+        _say(line)
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    return next((line for line in reversed(lines) if any(map(str.isalnum, line))), "it ended without a word")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _as_html(lines: Sequence[str]) -> HTML:
+    text = html.escape("\n".join(lines))
+    return HTML(f'<pre style="white-space: pre-wrap; font-size: 12px; line-height: 1.35">{text}</pre>')

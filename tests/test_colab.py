@@ -1,0 +1,210 @@
+"""The Colab notebook: the committed file, run from top to bottom on a CPU; interrupted, disconnected, restored, resumed."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+import pytest
+
+from storage import TrialRecord, open_database, read_records
+from tests.conftest import Driver
+from tests.test_cli import run, slow_down
+from tests.test_end_to_end import small_profile
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "notebooks" / "colab.ipynb"
+PATIENCE_S = 300
+STUDY = "nb"
+
+QUICK = "from optimize import notebook"  # and a study of the other tests, without torch
+RUN = "notebook.run('./profile.toml', 's', more='--trust --workload ./workload --space ./space.toml --sampler random'.split())"
+
+# What Colab has and we have not: each call leaves a line. Its Drive is refused, as by a user who says no.
+COLAB = {
+    "drive": "def mount(where):\n    raise ValueError('mount failed')\n",
+    "output": "def serve_kernel_port_as_iframe(port, path, height):\n"
+    "    open('calls.txt', 'a').write(f'iframe {path} {port > 0}\\n')\n",
+    "files": "def download(name):\n    open('calls.txt', 'a').write(f'download {name}\\n')\n",
+}
+
+
+def notebook(**settings: object) -> Any:
+    """The committed notebook with these in its form."""
+    read = nbformat.read(NOTEBOOK, as_version=4)
+    form = next(cell for cell in read.cells if "parameters" in cell.metadata.get("tags", []))
+    for name, value in settings.items():
+        form.source, replaced = re.subn(rf"(?m)^{name} = (?:\"[^\"]*\"|\S+)", f"{name} = {value!r}", form.source)
+        assert replaced == 1, name
+    return read
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh machine's working folder: our packages, a small profile, a cache of its own, no network."""
+    for package in ("optimize", "search_spaces", "storage"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    small_profile(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    return tmp_path
+
+
+def client(read: Any, place: Path) -> nbclient.NotebookClient:
+    return nbclient.NotebookClient(
+        read, timeout=PATIENCE_S, kernel_name="python3", resources={"metadata": {"path": str(place)}}
+    )
+
+
+def execute(place: Path, **settings: object) -> Any:
+    read = notebook(PROFILE="./small.toml", STUDY=STUDY, HOURS=0, **settings)
+    client(read, place).execute()
+    return read
+
+
+def outputs(read: Any, what: str) -> str:
+    """All that the cell with this call shows as text."""
+    cell = next(cell for cell in read.cells if cell.cell_type == "code" and what in cell.source)
+    shown = [output.get("text", "") + str(output.get("data", {}).get("text/html", "")) for output in cell.outputs]
+    return "".join(shown)
+
+
+def pictures(read: Any) -> list[bytes]:
+    found = [output.get("data", {}) for cell in read.cells for output in cell.get("outputs", [])]
+    return [base64.b64decode(data["image/png"]) for data in found if "image/png" in data]
+
+
+def records(place: Path, study: str = STUDY) -> list[TrialRecord]:
+    with closing(open_database(place / "runs" / "optuna.db")) as database:
+        study_id = database.find_study(study)
+        return [] if study_id is None else read_records(database, study_id)
+
+
+def until(what: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+def test_the_committed_notebook_is_valid_and_has_no_outputs() -> None:
+    read = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(read)
+    code = [cell for cell in read.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert all(len(cell.source.splitlines()) <= 20 for cell in code)
+    assert read.cells[0].cell_type == "markdown"
+
+
+def test_the_form_has_a_field_for_each_setting() -> None:
+    form = next(cell for cell in notebook().cells if "parameters" in cell.metadata.get("tags", []))
+    assert set(re.findall(r"(?m)^(\w+) = .* # ?@param", form.source)) == {
+        "REPOSITORY", "PROFILE", "STUDY", "TRIALS", "HOURS", "DRIVE_FOLDER",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_it_runs_from_top_to_bottom_and_on_a_fresh_machine_goes_on(place: Path) -> None:
+    first = execute(place, TRIALS=3)
+    assert "not on Colab" in outputs(first, "notebook.drive")
+    assert "no backup yet" in outputs(first, "notebook.restore")
+    assert "http://127.0.0.1:" in outputs(first, "notebook.dashboard")
+    said = outputs(first, "notebook.run")
+    assert "3 trials are done" in said
+    assert "best val_bpb" in said
+    assert [picture[:4] for picture in pictures(first)] == [b"\x89PNG"]
+    assert "train.py" in {Path(name).name for name in zipfile.ZipFile(place / f"{STUDY}.zip").namelist()}
+    before = records(place)
+
+    shutil.rmtree(place / "runs")  # the machine is gone; the next one is Colab's, and its user wants no Drive
+    (place / "google" / "colab").mkdir(parents=True)
+    for name, code in COLAB.items():
+        (place / "google" / "colab" / f"{name}.py").write_text(code)
+    second = execute(place, TRIALS=4)
+    assert outputs(second, "notebook.drive").startswith("no Drive (mount failed): backups go to drive")
+    assert "restored to runs: nb, 3 trials" in outputs(second, "notebook.restore")
+    after = records(place)
+    assert after[:3] == before
+    assert [record.number for record in after] == [0, 1, 2, 3]
+    assert (place / "calls.txt").read_text().splitlines() == ["iframe /dashboard True", f"download {STUDY}.zip"]
+
+
+INTERRUPT = """
+import os, signal, sys, time
+from pathlib import Path
+from storage import StorageError, open_database
+kernel = int(sys.argv[1])
+while True:
+    time.sleep(0.1)
+    try:
+        database = open_database(Path("runs/optuna.db"), create=False)
+        if database.study_names() and database.counts(1)["COMPLETE"]:
+            break
+    except StorageError:
+        pass
+os.kill(kernel, signal.SIGINT)
+"""
+
+
+@pytest.mark.slow
+def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place: Path) -> None:
+    slow_down(driver, 0.2)
+    read = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"{QUICK}\nname = {RUN}\nname")])
+    running = client(read, place)
+    with running.setup_kernel():
+        assert running.km is not None
+        argv = [sys.executable, "-c", INTERRUPT, str(running.km.provisioner.pid)]
+        with subprocess.Popen(argv, cwd=place) as interrupting:
+            running.execute_cell(read.cells[0], 0)
+            assert interrupting.wait(PATIENCE_S) == 0
+    assert "stopped by Ctrl-C" in outputs(read, "notebook.run")
+    assert read.cells[0].outputs[-1].data["text/plain"] == "'s'"  # the notebook goes on
+    assert {record.state for record in records(place, "s")} == {"COMPLETE"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a study outlives its kernel")
+def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place: Path) -> None:
+    slow_down(driver, 0.2)
+    running = client(nbformat.v4.new_notebook(), place)
+    with running.setup_kernel():
+        assert running.kc is not None
+        assert running.km is not None
+        running.kc.execute(f"{QUICK}\n{RUN}")
+        until(lambda: (place / "runs" / "optuna.db").exists() and bool(records(place, "s")))
+        os.kill(running.km.provisioner.pid, signal.SIGKILL)
+    until(lambda: all(record.state != "RUNNING" for record in records(place, "s")))
+    until(lambda: run(driver, "--trials", "1").returncode == 0)  # nobody drives it any more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        ("notebook.run('tpu')", "tpu: no such profile"),
+        ("notebook.restore(__import__('pathlib').Path('optimize'))", "no backup here"),
+        ("notebook.run('./small.toml', 'a study')", "not a name for a study"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_stops_the_notebook(place: Path, cell: str, line: str) -> None:
+    read = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"from optimize import notebook\n{cell}")])
+    with pytest.raises(nbclient.exceptions.CellExecutionError):
+        client(read, place).execute()
+    (error,) = (output for output in read.cells[0].outputs if output.output_type == "error")
+    assert len(error.traceback) == 1
+    assert line in error.traceback[0]
