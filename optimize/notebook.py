@@ -13,13 +13,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
-from typing import IO, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from IPython.display import HTML, Image, display
@@ -35,7 +35,7 @@ from storage import StorageError, open_database
 
 RUNS = Path("runs")
 DRIVE = Path("/content/drive")
-LINES_SHOWN = 14
+LINES_SHOWN, LAST_BYTES = 14, 20_000
 EVERY_S = 3.0
 NO_DRIVE = "backups go to {} on this machine, and are gone when it is"
 # The study leads a session of its own, so that an interrupt of the cell reaches it from here only; Linux ends it with us.
@@ -132,7 +132,8 @@ def run(
     name = load_settings(chosen, why, {"study": study or None, "runs": runs}).study
     flags = {"profile": chosen, "study": name, "runs": runs, "trials": trials, "hours": hours, "backup": backup}
     words = [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
-    _Screen(name, runs).follow(_started("run", *words, *more))
+    with tempfile.TemporaryFile() as said:  # no pipe: that would break, and the study with it, when a kernel dies
+        _Screen(name, runs, said.fileno()).follow(_started("run", *words, *more, said=said.fileno()))
     return name
 
 
@@ -151,33 +152,30 @@ def bundle(study: str, runs: Path = RUNS) -> Path:
 class _Screen:
     """The picture of a study, and below it the last lines that it said."""
 
-    def __init__(self, name: str, runs: Path) -> None:
-        self._name, self._runs = name, runs
+    def __init__(self, name: str, runs: Path, said: int) -> None:
+        self._name, self._runs, self._said = name, runs, said
         self._drawn: object = None
-        self._lines: deque[str] = deque(maxlen=1000)
         self._picture = display(HTML(""), display_id=True)
         self._text = display(HTML(""), display_id=True)
 
     def follow(self, process: subprocess.Popen[str]) -> None:
         """Until it has ended. Raises CellError with its last line if it failed."""
-        reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
-        reader.start()
         with _interrupts_go_to(process):
             while process.poll() is None:
                 self._draw(LINES_SHOWN)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(EVERY_S)
-        reader.join(EVERY_S)  # not for ever: a script's grandchild may hold the pipe
         self._draw(2 * LINES_SHOWN)
         if process.returncode:
-            raise CellError(_last_words(list(self._lines)))
+            raise CellError(_last_words(self._lines()))
 
-    def _read(self, said: IO[str]) -> None:
-        for line in said:
-            self._lines.append(line.rstrip())
+    def _lines(self) -> list[str]:
+        """The last ones; read without moving the place where the study writes."""
+        start = max(0, os.fstat(self._said).st_size - LAST_BYTES)
+        return os.pread(self._said, LAST_BYTES, start).decode(errors="replace").splitlines()
 
     def _draw(self, lines: int) -> None:
-        self._text.update(_as_html(list(self._lines)[-lines:]))
+        self._text.update(_as_html(self._lines()[-lines:]))
         try:
             with closing(open_database(self._runs / "optuna.db", create=False, check=False)) as database:
                 stored = find_study(database, self._name, self._runs)
@@ -215,10 +213,12 @@ def _colab(part: str) -> ModuleType | None:
         return None
 
 
-def _started(*words: str) -> subprocess.Popen[str]:
+def _started(*words: str, said: int = subprocess.PIPE) -> subprocess.Popen[str]:
     argv = [*PLAIN, sys.executable, "-c", STARTER, str(os.getpid()), *words]
-    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-    return subprocess.Popen(argv, **said, text=True, errors="replace", start_new_session=True)  # type: ignore[call-overload, no-any-return]
+    none, both = subprocess.DEVNULL, subprocess.STDOUT
+    return subprocess.Popen(
+        argv, stdin=none, stdout=said, stderr=both, text=True, errors="replace", start_new_session=True
+    )
 
 
 def _command(*words: str) -> None:
