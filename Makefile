@@ -31,7 +31,7 @@ optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS
 	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(call flag,CONFIRM,confirm) $(call flag,BACKUP,backup)
 
 confirm: $(INSTALLED)  ## are the winners real? Trains them again with other seeds: STUDY= FINALISTS= SEEDS= SCALE=
-	@$(BIN)/optimize confirm $(FLAGS) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale)
+	@$(BIN)/optimize confirm $(FLAGS) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale) $(call flag,BACKUP,backup)
 
 dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
 	@$(BIN)/optimize dashboard --port $(PORT) $(call flag,STORAGE,storage)

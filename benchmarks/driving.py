@@ -19,17 +19,17 @@ keep_to_one_thread()  # as `optimize run` does, before anything imports numpy; s
 from rich.console import Console
 
 from optimize.budget import Budget
-from optimize.display import Display
 from optimize.executors import Executor
 from optimize.interruption import Interruption
 from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan, make_plan
 from optimize.settings import load_settings, script_environment
-from optimize.story import Story
+from optimize.showing.display import Display
+from optimize.showing.story import Story
+from optimize.showing.views import Views
 from optimize.study import Study
 from optimize.trial import Job, Suggestion
-from optimize.views import Views
 from optimize.watch import Watch
 from storage import Artifacts, Database, StudyPaths, open_database
 

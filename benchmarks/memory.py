@@ -35,10 +35,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from optimize.derived import scorer
+from optimize.script.derived import scorer
+from optimize.script.workload import load_workload
 from optimize.search import Footprint, Memory
 from optimize.trial import Value
-from optimize.workload import load_workload
 from search_spaces import Parameter, SearchSpace
 
 ROOT = Path(__file__).parents[1]

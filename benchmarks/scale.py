@@ -37,10 +37,10 @@ from wsgiref.util import setup_testing_defaults
 from driving import driver, paths_of, plan_of
 
 from optimize.budget import COUNTED
-from optimize.dashboard import dashboard_app
 from optimize.executors.inline import InlineExecutor
 from optimize.executors.local import LocalExecutor
 from optimize.plan import Plan
+from optimize.showing.dashboard import dashboard_app
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 from optimize.watch import Watch
 from storage import TrialRecord, open_database

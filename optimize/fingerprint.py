@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimize.errors import StudyMismatchError
+from optimize.script.workload import Workload
 from optimize.trial import Metric, Value
-from optimize.workload import Workload
 from search_spaces import SearchSpace
 
 FINGERPRINT, BASELINE, CONSTANTS = "fingerprint", "baseline", "constants"  # attributes of a study

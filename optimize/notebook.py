@@ -100,7 +100,7 @@ def restore(backup: Path, runs: Path = RUNS) -> None:
 @_in_one_line
 def dashboard(runs: Path = RUNS, port: int = 0, height: int = 700) -> str:
     """optuna-dashboard below the cell, before, while and after a study runs; returns its address on this machine."""
-    from optimize.dashboard import dashboard_app
+    from optimize.showing.dashboard import dashboard_app
 
     database = open_database(runs / "optuna.db")
     server = make_server("127.0.0.1", port, dashboard_app(database, runs / "artifacts"), handler_class=_Silent)

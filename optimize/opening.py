@@ -11,16 +11,16 @@ from pathlib import Path
 
 from optimize.advice import Advisor, spent_of
 from optimize.budget import COUNTED
-from optimize.derived import same_run, scorer
 from optimize.errors import StudyBusyError
+from optimize.exchange.sources import FROM, begin, check_source
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, self_description
 from optimize.jobs.descendants import end_leftovers
 from optimize.jobs.work_folder import read_outcome, remove_folder
 from optimize.plan import Plan
 from optimize.pruning import Pruner
+from optimize.script.derived import same_run, scorer
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
 from optimize.settings import script_environment
-from optimize.sources import FROM, begin, check_source
 from optimize.study import Queued, Study
 from optimize.trial import Outcome, Slot, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError

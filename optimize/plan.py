@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from optimize import hooks
-from optimize.derived import mistakes, no_number
 from optimize.errors import OptimizeError, SettingsError
+from optimize.exchange.starts import Starts, plan_starts
 from optimize.executors import EXECUTORS
+from optimize.script.derived import mistakes, no_number
+from optimize.script.workload import Workload, load_workload
 from optimize.search import unfit
 from optimize.settings import Settings, script_environment
-from optimize.starts import Starts, plan_starts
 from optimize.trial import Value
-from optimize.workload import Workload, load_workload
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
 
 

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from optimize.advice import Advisor, advice_line
 from optimize.advice.opening import open_advisor
-from optimize.backups import open_backups
 from optimize.budget import Budget
 from optimize.devices import slots_of_one_model
-from optimize.display import Display
+from optimize.exchange.backups import open_backups
+from optimize.exchange.sources import look_up
 from optimize.executors import open_executor
 from optimize.executors.cluster import Cluster
 from optimize.hooks import TrialLog, open_hook
@@ -28,12 +28,12 @@ from optimize.machine import machine
 from optimize.opening import open_study
 from optimize.plan import Plan
 from optimize.settings import ENV_PASS, Settings, script_environment, tracking_uri
-from optimize.sources import look_up
-from optimize.story import Story
+from optimize.showing.display import Display
+from optimize.showing.story import Story
+from optimize.showing.views import Views
 from optimize.study import Study
 from optimize.trial import Job, Metric, Slot, Suggestion
 from optimize.verdict import Verdict
-from optimize.views import Views
 from optimize.watch import Watch
 from storage import Artifacts, Database, StudyPaths, TrialRecord, open_database, write_text
 

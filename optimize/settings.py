@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from optimize.errors import SettingsError
 from optimize.executors.slots import Device
-from optimize.toml_table import Table
+from optimize.script.toml_table import Table
 from optimize.trial import Limits, Value
 
 PROFILES = Path(__file__).parent / "profiles"

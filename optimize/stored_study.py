@@ -12,12 +12,12 @@ from pathlib import Path
 
 from optimize.errors import StudyError
 from optimize.fingerprint import BASELINE
+from optimize.showing.story import Story
+from optimize.showing.views import write_best_folder, write_tables
 from optimize.standing import standing
-from optimize.story import Story
 from optimize.study import request_stop
 from optimize.trial import Metric
 from optimize.verdict import Verdict, verdict_of
-from optimize.views import write_best_folder, write_tables
 from storage import (
     Artifacts,
     Database,
@@ -108,6 +108,8 @@ class StoredStudy:
     def tell_story(self, say: Callable[[str], None]) -> None:
         """What the dashboard shows of the study, again: its note, its plots, a note for each trial that has none. What
         somebody has written there stays. A driver does that itself: nobody else may, while there is one."""
+        if parent_of(self.name):
+            return  # replicates have no best of their own
         Story(self.database, self.metric, self.paths, self._artifacts(), self._finished, say).write()
         say(f"written: the notes and plots of study {self.name} in the dashboard")
 

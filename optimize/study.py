@@ -15,8 +15,8 @@ from typing import Any, Literal
 from optimize.advice import ADVICE, Advisor, Sight, Spent
 from optimize.consequences import CROWDED, Again, Consequence, consequence_of
 from optimize.pruning import Pruner
+from optimize.script.starting import RUN, shell_script
 from optimize.search import Sampler, footprint
-from optimize.starting import RUN, shell_script
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from optimize.verdict import Verdict, verdict_of
 from search_spaces import SearchSpace

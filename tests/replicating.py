@@ -68,7 +68,7 @@ def confirm(
     where = tuple(Slot(f"inline:{i}") for i in range(slots))
     return confirm_study(
         driver.plan, where, Console(file=io.StringIO()), driver.said.append, Wanted(**wanted),  # type: ignore[arg-type]
-        lambda found: InlineExecutor(run, slots), data,
+        executor=lambda found: InlineExecutor(run, slots), data=data,
     )  # fmt: skip
 
 

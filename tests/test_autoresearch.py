@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from optimize.autoresearch import set_up
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.plan import make_plan
+from optimize.script.autoresearch import set_up
+from optimize.script.workload import load_workload
 from optimize.settings import load_settings
-from optimize.workload import load_workload
 
 ROOT = Path(__file__).parent.parent
 REPLICA = Path(__file__).parent / "replicas" / "macos"

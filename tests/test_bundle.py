@@ -19,8 +19,8 @@ import pandas
 import pytest
 from optuna.trial import TrialState
 
-from optimize.bundle import write_bundle
 from optimize.errors import StudyError
+from optimize.exchange.bundle import write_bundle
 from optimize.stored_study import StoredStudy, find_study
 from optimize.trial import Outcome, TrialStatus
 from optimize.verdict import Finalist, Verdict, verdict_attrs
@@ -249,7 +249,7 @@ def test_two_bundles_of_the_default_name_stand_side_by_side(driver: Driver) -> N
 KILLED = """
 import sys, time
 from pathlib import Path
-from optimize.bundle import write_bundle
+from optimize.exchange.bundle import write_bundle
 from optimize.stored_study import find_study
 from storage import open_database
 

@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from optimize.confirming.table import verdict_table
-from optimize.copying import Place, copy_to
 from optimize.errors import (
     NothingToConfirm,
     SettingsError,
@@ -18,6 +17,7 @@ from optimize.errors import (
     StudyMismatchError,
     WorkloadError,
 )
+from optimize.exchange.copying import Place, copy_to
 from optimize.stored_study import find_study, main_studies, overview
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import open_database

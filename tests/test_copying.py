@@ -16,8 +16,8 @@ import sqlalchemy
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from optimize.copying import Place, copy_to
 from optimize.errors import StudyBusyError, StudyError
+from optimize.exchange.copying import Place, copy_to
 from optimize.settings import copy_url
 from storage import Artifacts, Database, StorageError, acquire, copy_study, open_database
 from storage.tables import LEASES, OPTUNAS

@@ -15,8 +15,8 @@ from optimize.executors.inline import InlineExecutor
 from optimize.executors.local import LocalExecutor
 from optimize.interruption import Interruption
 from optimize.loop import Loop
+from optimize.showing.tables import pruning_lines
 from optimize.study import Study
-from optimize.tables import pruning_lines
 from optimize.trial import Job, Metric, Outcome, Progress, Slot, Suggestion, TrialStatus
 from storage import TrialRecord, read_records
 from tests.conftest import Driver, complete, val_bpb

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from optimize.dashboard import check_address
 from optimize.errors import SettingsError
+from optimize.showing.dashboard import check_address
 from optimize.stored_study import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import Driver, complete

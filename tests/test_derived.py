@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from optimize.derived import Derived, same_run, scorer, with_derived
 from optimize.errors import SettingsError
 from optimize.jobs.summary import parse_summary
 from optimize.plan import make_plan
-from optimize.workload import load_workload
+from optimize.script.derived import Derived, same_run, scorer, with_derived
+from optimize.script.workload import load_workload
 from search_spaces import parse_expression
 from tests.conftest import SPACE, Driver
 from tests.gpt import FOLDER, SMALL

@@ -66,7 +66,7 @@ def test_every_profile_and_space_is_in_the_readme() -> None:
 
 
 def test_every_key_of_a_profile_and_of_a_workload_is_documented() -> None:
-    for path in ("optimize/settings.py", "optimize/workload.py", "optimize/script_output.py"):
+    for path in ("optimize/settings.py", "optimize/script/workload.py", "optimize/script/output.py"):
         source = (ROOT / path).read_text()
         for key in re.findall(
             r'(?:table|slots|limits|inner)\.(?:text|flag|number|integer|words|literals|table|paths)\("(\w+)"', source

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from optimize.facts import document
+from optimize.showing.facts import document
 from optimize.stored_study import find_study
 from optimize.trial import Outcome, TrialStatus
 from storage import best_record

@@ -8,7 +8,7 @@ import pytest
 
 from optimize.jobs.hearing import GROUPS, LINE_CHARS, MetricEar, ProgressEar
 from optimize.jobs.summary import Exit, Heard, judge
-from optimize.patterns import mistake
+from optimize.script.patterns import mistake
 from optimize.trial import Metric, Progress, ProgressFormat, TrialStatus
 
 SUCCESS = Exit(0, 1.0)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import SettingsError
-from optimize.importing import is_file, read_table
-from optimize.text_file import MAX_BYTES
+from optimize.exchange.importing import is_file, read_table
+from optimize.exchange.text_file import MAX_BYTES
 from optimize.trial import Metric
 from search_spaces import parse_space
 from storage import TrialRecord, write_results, write_trials

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from optimize.errors import StudyError
-from optimize.migrate import migrate
+from optimize.exchange.migrate import migrate
 from optimize.plan import make_plan
 from optimize.stored_study import find_study
 from optimize.trial import Outcome, TrialStatus

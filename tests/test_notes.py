@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS
-from optimize.notes import LONGEST, Facts, study_note, trial_note
+from optimize.showing.notes import LONGEST, Facts, study_note, trial_note
 from optimize.trial import Metric
 from optimize.verdict import Finalist, Verdict, verdict_attrs
 from storage import TrialRecord

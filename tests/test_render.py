@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import RenderError
-from optimize.render import comment_on, read_constants, render, syntax_fingerprint
+from optimize.script.render import comment_on, read_constants, render, syntax_fingerprint
 
 SCRIPT = '''"""A script."""
 import math

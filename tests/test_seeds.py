@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimize.errors import RenderError
-from optimize.seeds import read_seed_calls, render_seed_calls
+from optimize.script.seeds import read_seed_calls, render_seed_calls
 
 AUTORESEARCH = """\
 t_start = time.time()

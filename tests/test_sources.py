@@ -8,10 +8,10 @@ import pytest
 
 from optimize.budget import counted
 from optimize.errors import OptimizeError, SettingsError, StudyError
-from optimize.sources import BEST, look_up
+from optimize.exchange.sources import BEST, look_up
+from optimize.showing.views import write_tables
 from optimize.stored_study import find_study
 from optimize.trial import Outcome, TrialStatus
-from optimize.views import write_tables
 from storage import Artifacts, StorageError
 from tests.conftest import SPACE, Driver, complete, val_bpb
 from tests.transfers import nothing_changes, records, rewrite, studies

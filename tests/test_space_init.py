@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.plan import Plan, make_plan
+from optimize.script.space_init import draft_for, read_remarks, section_of, workload_of, write_space
 from optimize.settings import load_settings
-from optimize.space_init import draft_for, read_remarks, section_of, workload_of, write_space
 from search_spaces import Value, load_space, parse_space
 from tests.test_choices import LITERALS
 

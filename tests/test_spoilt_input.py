@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from optimize.errors import RenderError
 from optimize.jobs.summary import Exit, judge
-from optimize.render import render
+from optimize.script.render import render
 from optimize.trial import Metric, TrialStatus
 from tests.test_render import SCRIPT
 

@@ -13,8 +13,8 @@ import pytest
 from optuna_dashboard import _custom_plot_data as plots
 from optuna_dashboard import _note as notes
 
+from optimize.showing.story import Story
 from optimize.stored_study import StoredStudy, find_study
-from optimize.story import Story
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import (
     Database,

@@ -7,10 +7,10 @@ import io
 from rich.console import Console
 
 from optimize.budget import Budget
-from optimize.display import Display
 from optimize.doubts import doubts
 from optimize.interruption import Wish
-from optimize.tables import changes, duration, study_table, trial_line, visible
+from optimize.showing.display import Display
+from optimize.showing.tables import changes, duration, study_table, trial_line, visible
 from optimize.trial import Job, Metric, Progress, Slot
 from storage import TrialRecord
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimize.toml_table import Table
+from optimize.script.toml_table import Table
 
 
 def read(tmp_path: Path, text: str | bytes) -> tuple[Table, list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from optimize.jobs.summary import parse_progress, parse_summary
-from optimize.render import read_constants
+from optimize.script.render import read_constants
 from tests.gpt import BUDGET, FOLDER, built, tokens
 
 DEFAULTS = {

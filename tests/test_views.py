@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from optimize.showing.views import EVERY_S, SHARE, Views
 from optimize.trial import Metric
-from optimize.views import EVERY_S, SHARE, Views
 from storage import Artifacts, StudyPaths, TrialRecord, open_database
 from tests.databases import empty_database
 

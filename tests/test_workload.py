@@ -10,9 +10,9 @@ import pytest
 
 from optimize.errors import RenderError, WorkloadError
 from optimize.fingerprint import fingerprint
-from optimize.starting import shell_script
+from optimize.script.starting import shell_script
+from optimize.script.workload import load_workload
 from optimize.trial import Limits, Metric, ProgressFormat, Suggestion
-from optimize.workload import load_workload
 from search_spaces import load_space
 
 TRAIN = "from prepare import MAX_SEQ_LEN\nDEPTH = 8  # layers\nTOTAL_BATCH_SIZE = 2**19\nBETAS = (0.8, 0.95)\nNOW = DEPTH * 2\n"

@@ -42,7 +42,7 @@ def space_names(incomplete: str) -> list[str]:
 
 
 def workload_names(incomplete: str) -> list[str]:
-    from optimize.workload import ours
+    from optimize.script.workload import ours
 
     return _matching(ours(), incomplete)
 

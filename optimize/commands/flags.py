@@ -48,6 +48,9 @@ SpaceFlag = Annotated[
     str | None,
     typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.", autocompletion=space_names),
 ]
+BackupFlag = Annotated[
+    Path | None, typer.Option("--backup", help="Keep a backup in this folder, whole after every trial; on any disk.")
+]
 TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
 
 

@@ -36,13 +36,14 @@ def export(
     _check_export(number, bundle, artifacts, to)
     with opened_study(study, storage, runs) as stored:
         if bundle:
-            from optimize.bundle import write_bundle
+            from optimize.exchange.bundle import write_bundle
+            from optimize.report import write_report
 
-            written: Sequence[Path] = [write_bundle(stored, to, artifacts, say)]
+            written: Sequence[Path] = [write_bundle(stored, to, artifacts, say, (write_report,))]
         else:
             written = stored.write_views() if number is None or to is None else stored.export_trial(number, to)
         say_all([f"written: {path}" for path in written])
-        if number is None and not stored.is_driven():
+        if number is None and not bundle and not stored.is_driven():
             stored.tell_story(say)
 
 
@@ -99,7 +100,7 @@ def backup(
 
     Example: optimize backup /mnt/disk/optimize-today
     """
-    from optimize.care import back_up
+    from optimize.exchange.care import back_up
 
     with opened_database(storage, runs) as database:
         say(back_up(database, runs / "artifacts", to))
@@ -113,7 +114,7 @@ def restore(
 
     Example: optimize restore /mnt/disk/optimize-today
     """
-    from optimize.care import restore as bring_back
+    from optimize.exchange.care import restore as bring_back
 
     bring_back(folder, runs, say)
 
@@ -133,7 +134,7 @@ def copy(
 
     Example: optimize copy --study night --to postgresql://me@host/studies
     """
-    from optimize.copying import Place, copy_to
+    from optimize.exchange.copying import Place, copy_to
     from optimize.settings import copy_url
 
     where = copy_url(to)

@@ -30,8 +30,8 @@ def status(
         return
     from optimize.advice import advice_line, spent_of
     from optimize.confirming.table import verdict_table
+    from optimize.showing.tables import overview_table, pruning_lines, study_table
     from optimize.stored_study import find_study, main_studies, overview
-    from optimize.tables import overview_table, pruning_lines, study_table
 
     with opened_database(storage, runs) as database:
         if study is None and len(main_studies(database)) != 1:
@@ -48,7 +48,7 @@ def status(
 
 
 def _status_json(study: str | None, storage: str | None, runs: Path, last: int) -> None:
-    from optimize.facts import document
+    from optimize.showing.facts import document
     from optimize.stored_study import find_study, main_studies
 
     with opened_database(storage, runs) as database:
@@ -66,7 +66,7 @@ def show(
 
     Example: optimize show 12
     """
-    from optimize.tables import trial_page
+    from optimize.showing.tables import trial_page
 
     with opened_study(study, storage, runs) as stored:
         open_console().print(trial_page(stored.record(number), stored))
@@ -83,7 +83,7 @@ def dashboard(
 
     Example: optimize dashboard --port 8081
     """
-    from optimize.dashboard import check_address, serve_dashboard
+    from optimize.showing.dashboard import check_address, serve_dashboard
 
     say_all(check_address(host, port, expose))
     with opened_database(storage, runs, create=True) as database:

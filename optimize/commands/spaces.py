@@ -26,8 +26,8 @@ def init(
 
     Example: optimize space init ../nanoGPT/train.py --to nanogpt.toml
     """
+    from optimize.script.space_init import write_space
     from optimize.settings import load_settings
-    from optimize.space_init import write_space
 
     constants = load_settings(profile, "flag", {"workload": script}).constants if profile else {}
     say_all(write_space(script, to, constants, f" --profile {profile}" if profile else ""))

@@ -12,6 +12,7 @@ import typer
 from optimize.commands.completion import study_names
 from optimize.commands.flags import (
     RUNS,
+    BackupFlag,
     ProfileFlag,
     RunsFlag,
     SpaceFlag,
@@ -37,9 +38,7 @@ def run(
         int | None,
         typer.Option("--confirm", help="At its end train the baseline and the best 3 with so many other seeds."),
     ] = None,
-    backup: Annotated[
-        Path | None, typer.Option(help="Keep a backup in this folder, whole after every trial; on any disk.")
-    ] = None,
+    backup: BackupFlag = None,
 ) -> None:
     """Run a study, or go on with it where it stopped.
 
@@ -48,7 +47,7 @@ def run(
     plan = _plan(given)
     _accept(plan, trust)
     from optimize.session import run_study
-    from optimize.tables import end_report, plan_lines
+    from optimize.showing.tables import end_report, plan_lines
 
     wanted = _wanted(plan, seeds=confirm) if confirm is not None else None
     found = _slots(plan)
@@ -59,7 +58,7 @@ def run(
         say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
     elif wanted is not None:
         try:
-            _confirm(plan, found, wanted)
+            _confirm(plan, found, wanted, backup)
         except NothingToConfirm as error:  # of a study that went well
             say_all(error.problems)
 
@@ -73,6 +72,7 @@ def confirm(
     scale: Annotated[
         int | None, typer.Option(help="Compare the order of 8 configurations under a budget so many times larger.")
     ] = None,
+    backup: BackupFlag = None,
 ) -> None:
     """Are the winners real? Train the baseline and the best trials again with other seeds, or go on with that.
 
@@ -81,7 +81,7 @@ def confirm(
     plan = _plan(given)
     wanted = _wanted(plan, finalists=finalists, seeds=seeds, scale=scale)
     _accept(plan, trust)
-    _confirm(plan, _slots(plan), wanted)
+    _confirm(plan, _slots(plan), wanted, backup)
 
 
 def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: TrustFlag = False) -> None:
@@ -108,9 +108,9 @@ def check(
     Example: optimize check --profile colab
     """
     plan = _plan(given)
-    from optimize.care import repair as mend
-    from optimize.sources import look_up
-    from optimize.tables import check_report
+    from optimize.exchange.care import repair as mend
+    from optimize.exchange.sources import look_up
+    from optimize.showing.tables import check_report
 
     if repair:
         mend(plan, say)
@@ -145,7 +145,7 @@ def migrate(
     """
     flags = {"study": to, "search_space": search_space, "profile": profile, "workload": workload}
     plan = _plan({**flags, "storage": storage, "runs": runs})
-    from optimize.migrate import migrate as move
+    from optimize.exchange.migrate import migrate as move
     from optimize.stored_study import find_study
 
     with opened_database(storage, runs) as database:
@@ -166,11 +166,11 @@ def _wanted(plan: Plan, **numbers: int | None) -> Wanted:
     return wanted
 
 
-def _confirm(plan: Plan, slots: Sequence[Slot], wanted: Wanted) -> None:
+def _confirm(plan: Plan, slots: Sequence[Slot], wanted: Wanted, backup: Path | None) -> None:
     from optimize.confirming.driving import confirm_study
     from optimize.confirming.table import verdict_table
 
-    ended = confirm_study(plan, slots, open_console(stderr=True), say, wanted)
+    ended = confirm_study(plan, slots, open_console(stderr=True), say, wanted, backup)
     say(f"study {plan.settings.study}, confirmation: {ended.reason}")
     if ended.verdict is not None:
         open_console().print(verdict_table(ended.verdict, plan.workload.metric))
@@ -191,7 +191,7 @@ def _plan(given: dict[str, Any]) -> Plan:
 
 
 def _accept(plan: Plan, trust: bool) -> None:
-    from optimize.trust import accept
+    from optimize.script.trust import accept
 
     accept(plan.workload, lambda commands: trust or _agrees(commands))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from optimize.confirming.watching import ALL_DONE, Parent, QueueOnly, ReplicateD
 from optimize.devices import slots_of_one_model
 from optimize.doubts import baseline_of, doubts
 from optimize.errors import SettingsError, StudyBusyError
+from optimize.exchange.backups import open_backups
 from optimize.executors import Executor, open_executor
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint
 from optimize.interruption import Interruption, Wish
@@ -37,11 +39,11 @@ from optimize.opening import open_study
 from optimize.plan import Plan
 from optimize.session import cluster, prepare_data
 from optimize.settings import script_environment
+from optimize.showing.views import Views
 from optimize.stored_study import find_study
 from optimize.study import Study
 from optimize.trial import Job, Slot, Suggestion
 from optimize.verdict import Verdict
-from optimize.views import Views
 from optimize.watch import Watch
 from storage import (
     Artifacts,
@@ -91,7 +93,7 @@ class Confirmed:
 
 def confirm_study(
     plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None], wanted: Wanted,
-    executor: OpenExecutor | None = None, data: str | None = None,
+    backup: Path | None = None, executor: OpenExecutor | None = None, data: str | None = None,
 ) -> Confirmed:  # fmt: skip
     """Train the plan's baseline and winners again with other seeds. `executor` and `data` are for tests.
 
@@ -105,6 +107,8 @@ def confirm_study(
         where = settings.storage or paths.database
         database = stack.enter_context(closing(open_database(where, create=False)))
         database.patience.say = say
+        # Entered first and left last: what it keeps at the end is a study that nobody drives.
+        backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Watch()
         parent_id = find_study(database, settings.study, settings.runs).study_id
         finalists_of(plan, ranked(plan, read_records(database, parent_id)), 1)  # told before data are prepared
         data = prepare_data(plan, say) if data is None else data
@@ -127,8 +131,11 @@ def confirm_study(
         opened = executor or (
             lambda found: open_executor(settings.executor, found, child_paths.work, cluster(plan, data, say))
         )
-        reason = _train(child, variation, study, opened(tuple(slots)), (replicating, display, views), interruption)
-        find_study(database, settings.study, settings.runs).write_views()
+        watchers = (replicating, display, views, backups)
+        reason = _train(child, variation, study, opened(tuple(slots)), watchers, interruption)
+        confirmed = find_study(database, settings.study, settings.runs)
+        confirmed.write_views()
+        confirmed.tell_story(say)
         return Confirmed(reason, replicating.verdict)
 
 

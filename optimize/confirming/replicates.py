@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimize.derived import same_run
 from optimize.errors import NothingToConfirm, WorkloadError
+from optimize.exchange.starts import Starts
 from optimize.plan import Plan
-from optimize.seeds import SEED_CALLS, read_seed_calls
-from optimize.starts import Starts
+from optimize.script.derived import same_run
+from optimize.script.seeds import SEED_CALLS, read_seed_calls
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace
 from storage import TrialRecord

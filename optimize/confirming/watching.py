@@ -14,13 +14,13 @@ from rich.text import Text
 from optimize.budget import COUNTED, Budget, counted
 from optimize.confirming.course import Course
 from optimize.confirming.replicates import KIND, Key, key_of, key_of_record
-from optimize.display import Display
 from optimize.errors import SpaceExhausted
 from optimize.interruption import Interruption
 from optimize.plan import Plan
 from optimize.search import Sampler
+from optimize.showing.display import Display
+from optimize.showing.tables import duration
 from optimize.study import Study, stop_request
-from optimize.tables import duration
 from optimize.trial import Job, Slot, Value
 from optimize.verdict import Verdict, verdict_attrs
 from optimize.watch import Watch

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from optimize.errors import SettingsError
-from optimize.text_file import number_in
+from optimize.exchange.text_file import number_in
 from storage import Stored, one_line
 
 _NAMES = {

@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from optimize.errors import SettingsError
+from optimize.exchange.text_file import read_text, settings_in
 from optimize.intake.fields import MEANING, PARAMS, metric_among, numbers_from, parameter_of, params_from
 from optimize.intake.past import Row
 from optimize.intake.tables import MOST_ROWS, Told, first_of
-from optimize.text_file import read_text, settings_in
 from storage import one_line
 
 _FIGURES = ("summary", "metrics")

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimize.errors import SettingsError
+from optimize.exchange.text_file import read_text, settings_in, table_rows
 from optimize.intake.fields import MEANING, metric_among, parameter_of, params_from
 from optimize.intake.past import Row
-from optimize.text_file import read_text, settings_in, table_rows
 from storage import one_line
 
 MOST_ROWS, LINES_SHOWN = 100_000, 8

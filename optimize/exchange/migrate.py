@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optimize.errors import StudyError
+from optimize.exchange.taking import Taken, origin_of, take
 from optimize.fingerprint import FINGERPRINT, differences, fingerprint, self_description
 from optimize.plan import Plan
-from optimize.taking import Taken, origin_of, take
 from storage import Database, StudyPaths, add_trials, read_whole_trials
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")

@@ -5,10 +5,10 @@ Read and checked here, before any trial; what the lines of a running trial say i
 
 from __future__ import annotations
 
-from optimize.derived import read_expression
 from optimize.jobs.hearing import GROUPS
-from optimize.patterns import mistake
-from optimize.toml_table import Table
+from optimize.script.derived import read_expression
+from optimize.script.patterns import mistake
+from optimize.script.toml_table import Table
 from optimize.trial import Metric, ProgressFormat
 from search_spaces import Expression
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from optimize.errors import OptimizeError, WorkloadError
-from optimize.render import Constant, read_constants
+from optimize.script.render import Constant, read_constants
+from optimize.script.workload import OURS, Workload, load_workload
 from optimize.trial import Metric, Value
-from optimize.workload import OURS, Workload, load_workload
 from search_spaces import Draft, Found, draft_space, parse_space
 from storage import write_text
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from optimize.budget import COUNTED
 from optimize.errors import StudyError
+from optimize.exchange.importing import is_file, read_table
+from optimize.exchange.starts import Candidate, Starts, fit
+from optimize.exchange.taking import Taken, origin_of, take, value_of
 from optimize.fingerprint import differences
-from optimize.importing import is_file, read_table
 from optimize.plan import Plan
-from optimize.starts import Candidate, Starts, fit
-from optimize.taking import Taken, origin_of, take, value_of
 from optimize.trial import Value
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (

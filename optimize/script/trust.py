@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from optimize.errors import WorkloadError
+from optimize.script.workload import OURS, Workload
 from optimize.settings import config_folder
-from optimize.workload import OURS, Workload
 
 
 def accept(workload: Workload, agrees: Callable[[list[str]], bool]) -> None:

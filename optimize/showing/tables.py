@@ -17,14 +17,14 @@ from rich.text import Text
 from optimize.budget import counted
 from optimize.cuts import count_cuts
 from optimize.doubts import baseline_of, doubts
-from optimize.phrases import changes as changes
-from optimize.phrases import duration as duration
-from optimize.phrases import short
-from optimize.phrases import visible as visible
 from optimize.plan import Plan
+from optimize.script.starting import RUN
 from optimize.settings import Settings
+from optimize.showing.phrases import changes as changes
+from optimize.showing.phrases import duration as duration
+from optimize.showing.phrases import short
+from optimize.showing.phrases import visible as visible
 from optimize.standing import standing
-from optimize.starting import RUN
 from optimize.stored_study import Overview, StoredStudy
 from optimize.trial import Metric, Slot
 from optimize.verdict import Verdict

@@ -11,19 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from optimize import render
-from optimize.derived import Derived, number, read_derived, read_expression
 from optimize.errors import RenderError, WorkloadError
 from optimize.jobs.preparation import Preparation, run_preparation
-from optimize.render import Constant
-from optimize.script_output import read_metric, read_progress
-from optimize.seeds import SEED_CALLS, render_seed_calls
-from optimize.starting import FOLDER, flags_of, unstartable
-from optimize.toml_table import Table
+from optimize.script import render
+from optimize.script.derived import Derived, number, read_derived, read_expression
+from optimize.script.output import read_metric, read_progress
+from optimize.script.render import Constant
+from optimize.script.seeds import SEED_CALLS, render_seed_calls
+from optimize.script.starting import FOLDER, flags_of, unstartable
+from optimize.script.toml_table import Table
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import Expression, SearchSpaceError, parse_expression
 
-OURS = Path(__file__).parent / "workloads"
+OURS = Path(__file__).parents[1] / "workloads"
 BUDGETS = ("FLOP_BUDGET", "TIME_BUDGET")
 
 

@@ -15,8 +15,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from optimize.bundle_text import readme_text
 from optimize.errors import StudyError
+from optimize.exchange.bundle_text import readme_text
 from optimize.stored_study import StoredStudy, find_study
 from optimize.verdict import verdict_of
 from storage import (

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from optimize.doubts import baseline_of
 from optimize.figures.interactive import interactive_figures
-from optimize.notes import Facts, study_note, trial_note
+from optimize.showing.notes import Facts, study_note, trial_note
 from optimize.trial import Metric
 from optimize.verdict import verdict_of
 from optimize.watch import Watch
