@@ -37,6 +37,7 @@ RUNS = Path("runs")
 DRIVE = Path("/content/drive")
 LINES_SHOWN, LAST_BYTES = 14, 20_000
 EVERY_S = 3.0
+PLAIN_TEXT = "white-space: pre; overflow-x: auto; font-family: monospace; font-size: 12px; line-height: 1.35"
 NO_DRIVE = "backups go to {} on this machine, and are gone when it is"
 # The study leads a session of its own, so that an interrupt of the cell reaches it from here only; Linux ends it with us.
 STARTER = (
@@ -242,4 +243,4 @@ def _say(line: str) -> None:
 
 def _as_html(lines: Sequence[str]) -> HTML:
     text = html.escape("\n".join(lines))
-    return HTML(f'<pre style="white-space: pre-wrap; font-size: 12px; line-height: 1.35">{text}</pre>')
+    return HTML(f'<pre style="{PLAIN_TEXT}">{text}</pre>')
