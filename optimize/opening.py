@@ -40,7 +40,7 @@ from storage import (
 @contextmanager
 def open_study(
     database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None],
-    slots: Sequence[Slot] = (), sampler: Sampler | None = None, advisor: Advisor | None = None,
+    slots: Sequence[Slot] = (), *, sampler: Sampler | None = None, advisor: Advisor | None = None,
 ) -> Iterator[Study]:  # fmt: skip
     """The study, created or reopened, with this process as its only driver.
 

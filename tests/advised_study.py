@@ -57,7 +57,7 @@ class Study:
         plan, driver = self.driver.plan, self.driver
         with (
             driver.database() as database,
-            open_study(database, driver.paths, plan, "data", driver.said.append, (), self.advisor) as study,
+            open_study(database, driver.paths, plan, "data", driver.said.append, advisor=self.advisor) as study,
             Interruption() as interruption,
         ):
             loop = Loop(study, InlineExecutor(self._train), driver.job, Budget(trials), (), interruption, tick_s=0)

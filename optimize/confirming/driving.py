@@ -121,7 +121,7 @@ def confirm_study(
         child = child_plan(plan, variation)
         child_paths = StudyPaths(settings.runs, child.settings.study)
         child_paths.create()
-        study = stack.enter_context(open_study(database, child_paths, child, data, say, slots, QueueOnly()))
+        study = stack.enter_context(open_study(database, child_paths, child, data, say, slots, sampler=QueueOnly()))
         course = _course(plan, child, variation, records, study.records(), wanted, say)
         views = Views(child_paths, course.metric, study.records, Artifacts(paths.artifacts, database), say, best=False)
         stack.callback(views.write)
