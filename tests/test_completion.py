@@ -29,7 +29,7 @@ def context(driver: Driver, **params: object) -> Any:
 def completed(folder: Path, line: str, shell: str = "bash") -> list[str]:
     """What the shell is told for this line, by the protocol that `--install-completion` sets up."""
     words = line.split(" ")
-    code = "import sys; sys.argv = ['optimize']; from optimize.cli import main; main()"
+    code = "import sys; sys.argv = ['optimize']; from optimize.__main__ import main; main()"
     environment = {name: value for name, value in os.environ.items() if name != STORAGE_VARIABLE}
     environment |= {"PYTHONPATH": str(ROOT), "_OPTIMIZE_COMPLETE": f"complete_{shell}", "COMP_WORDS": line}
     environment |= {"COMP_CWORD": str(len(words) - 1), "_TYPER_COMPLETE_ARGS": line}

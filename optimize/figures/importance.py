@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 FEWEST = 20  # completed trials, below which the figure would show luck alone
 TOP, TOP_TRIALS = 0.1, 5  # what counts as the best: this share of the trials, and at least so many
@@ -66,7 +66,8 @@ def _study_of(trials: Sequence[FrozenTrial]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-        study.add_trials(trials)
+        for trial in trials:  # as new: of one that was brought in it may not be known when it started
+            study.add_trial(create_trial(values=trial.values, params=trial.params, distributions=trial.distributions))
     finally:
         optuna.logging.set_verbosity(verbosity)
     return study
