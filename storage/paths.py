@@ -22,9 +22,9 @@ _TAKEN = (  # beside the study folders
 
 
 def parent_of(study: str) -> str:
-    """The study that a child belongs to; "" for a study of its own."""
-    name, slash, _ = study.partition("/")
-    return name if slash else ""
+    """The study that a child belongs to; "" for a study of its own, such as another program's with a slash in its name."""
+    name, _, child = study.partition("/")
+    return name if child in _CHILDREN else ""
 
 
 @dataclass(frozen=True, slots=True)

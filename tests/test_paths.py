@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import StorageError, StudyPaths
+from storage import StorageError, StudyPaths, parent_of
 
 ROOT = Path("runs")
 NAMES = ("folder", "work", "results_tsv", "trials_csv", "best", "settings_json", "lock")
@@ -27,6 +27,12 @@ def test_a_child_study_lives_inside_its_parents_folder() -> None:
     paths = StudyPaths(ROOT, "cpu/confirm")
     assert paths.results_tsv == Path("runs/cpu/confirm/results.tsv")
     assert paths.database == Path("runs/optuna.db")
+    assert parent_of("cpu/confirm") == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cpu", "cpu/lr", "cpu/", "cpu/confirm/x"])
+def test_a_study_of_another_program_with_a_slash_in_its_name_is_nobodys_child(name: str) -> None:
+    assert parent_of(name) == ""
 
 
 @pytest.mark.parametrize(
