@@ -65,7 +65,7 @@ def driver(plan: Plan, executor: Executor, watchers: Sequence[Watch] = ()) -> It
         study = stack.enter_context(open_study(database, paths, plan, "", lambda line: None))
         views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), print)
         stack.callback(views.write)
-        story = Story(database, metric, paths, Artifacts(paths.artifacts, database), study.records, print)
+        story = Story(database, paths.study, metric, paths, Artifacts(paths.artifacts, database), study.records, print)
         stack.callback(story.write)
         console = Console(file=io.StringIO())
         display = Display(console, "s", metric, budget, executor.slots, plan.baseline, study.records())

@@ -97,7 +97,7 @@ def _watching(
     with ExitStack() as stack:
         views = Views(paths, metric, study.records, artifacts, say, study.verdict())
         stack.callback(views.write)
-        story = Story(database, metric, paths, artifacts, study.records, say)
+        story = Story(database, settings.study, metric, paths, artifacts, study.records, say)
         stack.callback(story.write)
         for log in logs:
             log.begin(study.records())

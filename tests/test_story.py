@@ -48,7 +48,9 @@ def opened(driver: Driver, run: bool = True) -> Iterator[StoredStudy]:
 
 def story_of(stored: StoredStudy, said: list[str] | None = None) -> Story:
     said = [] if said is None else said
-    return Story(stored.database, stored.metric, stored.paths, stored._artifacts(), stored._finished, said.append)
+    return Story(
+        stored.database, stored.name, stored.metric, stored.paths, stored._artifacts(), stored._finished, said.append
+    )
 
 
 def attrs(database: Database, name: str = "s") -> dict[str, Any]:
@@ -88,6 +90,15 @@ def test_the_dashboard_reads_what_was_told(driver: Driver) -> None:
         }
 
 
+def test_a_study_of_another_program_is_told_whatever_its_name(tmp_path: Path) -> None:
+    said: list[str] = []
+    with closing(open_database(tmp_path / "optuna.db")) as database:
+        database.create_study("my study!", "minimize", "loss", {})
+        find_study(database, "my study!", tmp_path).tell_story(said.append)
+        assert "## Study `my study!`" in notes.get_note_from_system_attrs(attrs(database, "my study!"), None)["body"]
+    assert said == ["written: the notes and plots of study my study! in the dashboard"]
+
+
 def test_the_links_of_a_note_lead_to_what_the_trial_left(driver: Driver) -> None:
     with opened(driver) as stored:
         story_of(stored).write()
@@ -117,7 +128,9 @@ def test_the_study_is_not_told_again_at_every_trial(driver: Driver) -> None:
 def test_the_first_ending_is_told_at_once(driver: Driver) -> None:
     ended: list[TrialRecord] = []
     with opened(driver) as stored:
-        story = Story(stored.database, stored.metric, stored.paths, stored._artifacts(), lambda: ended, print)
+        story = Story(
+            stored.database, stored.name, stored.metric, stored.paths, stored._artifacts(), lambda: ended, print
+        )
         story.on_tick()
         assert "No trial has completed yet" in study_note(stored)
         ended += stored._finished()[:1]
@@ -209,7 +222,9 @@ def test_a_copy_takes_the_notes_along_under_its_own_ids(driver: Driver, tmp_path
 def test_what_cannot_be_told_is_one_line_and_no_end(driver: Driver) -> None:
     said: list[str] = []
     with opened(driver) as stored:
-        story = Story(stored.database, stored.metric, stored.paths, stored._artifacts(), broken_records, said.append)
+        story = Story(
+            stored.database, stored.name, stored.metric, stored.paths, stored._artifacts(), broken_records, said.append
+        )
         story.write()
         story.on_tick()
         story.write()

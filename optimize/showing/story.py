@@ -38,14 +38,14 @@ IN_NOTES = frozenset({"train.patch", "log.txt"})
 
 
 class Story(Watch):
-    """Of one study. `records` are its finished trials, `paths` where its files lie."""
+    """Of one study. `records` are its finished trials, `paths` where its files lie, in a folder that may have another name."""
 
     def __init__(
-        self, database: Database, metric: Metric, paths: StudyPaths, artifacts: Artifacts,
+        self, database: Database, study: str, metric: Metric, paths: StudyPaths, artifacts: Artifacts,
         records: Callable[[], Sequence[TrialRecord]], say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._database, self._metric, self._paths = database, metric, paths
-        self._study_id = database.find_study(paths.study) or 0
+        self._database, self._study, self._metric, self._paths = database, study, metric, paths
+        self._study_id = database.find_study(study) or 0
         self._artifacts, self._records, self._say, self._said = artifacts, records, say, ""
         self._untold: list[TrialRecord] | None = None  # trials without a note, the newest last; None: not looked yet
         self._stale = True
@@ -101,9 +101,7 @@ class Story(Watch):
         best, baseline = best_record(records, self._metric.direction), baseline_of(records)
         newest = self._database.latest_trials(self._study_id, 1)
         choices = {name: getattr(d, "choices", ()) for trial in newest for name, d in trial.distributions.items()}
-        facts = Facts(
-            self._paths.study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder)
-        )
+        facts = Facts(self._study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder))
         figures = interactive_figures(records, self._metric, verdict_of(attrs))
         keep = {each.trial_id for each in (best, baseline) if each is not None}
         write_study_notes(self._database, self._study_id, study_note(facts), figures, keep)
