@@ -14,7 +14,7 @@ from optimize.errors import StudyError
 from optimize.fingerprint import BASELINE
 from optimize.showing.story import Story
 from optimize.showing.views import write_best_folder, write_tables
-from optimize.standing import standing
+from optimize.standing import Standing, standing
 from optimize.study import request_stop
 from optimize.trial import Metric
 from optimize.verdict import Verdict, verdict_of
@@ -77,6 +77,10 @@ class StoredStudy:
         """What the last confirmation came to."""
         return verdict_of(self.database.study_attrs(self.study_id))
 
+    def standing(self, records: Sequence[TrialRecord]) -> Standing | None:
+        """Which of its trials lies in best/: the confirmed winner, or the best value. Replicates have none."""
+        return None if parent_of(self.name) else standing(records, self.metric.direction, self.verdict())
+
     def children(self) -> list[str]:
         """Names of the studies that hold its replicates."""
         return [name for name in self.database.study_names() if parent_of(name) == self.name]
@@ -101,8 +105,7 @@ class StoredStudy:
         """Write the tables and best/ again; returns what was written."""
         self.paths.create()
         records = self.records()
-        best = None if parent_of(self.name) else standing(records, self.metric.direction, self.verdict())
-        tables = write_tables(self.paths, records, self.metric)
+        best, tables = self.standing(records), write_tables(self.paths, records, self.metric)
         return [*tables, *([write_best_folder(self.paths, best, self.metric, self._artifacts())] if best else [])]
 
     def tell_story(self, say: Callable[[str], None]) -> None:

@@ -179,6 +179,25 @@ def test_the_verdict_and_the_settings_are_in_it(driver: Driver, tmp_path: Path) 
         assert database.study_names() == ["s", "s/confirm"]  # its replicates, and no other study
 
 
+def test_the_scripts_of_a_confirmed_winner_are_in_it_though_another_has_a_better_value(
+    driver: Driver, tmp_path: Path
+) -> None:
+    driver.run(trials=4)
+    with driver.database() as database:
+        stored = find_study(database, "s", driver.settings.runs)
+        best = stored.best()
+        assert best is not None
+        winner = next(r for r in stored.records() if r.number not in (0, best.number))
+        told = Finalist(winner.number, 6, 0.02, 0.01, 0.03, True), Finalist(best.number, 6, 0.0, -0.1, 0.1, False)
+        for key, value in verdict_attrs(Verdict(told, 0.95, 0.004, 0.008)).items():
+            database.set_study_attr(stored.study_id, key, value)
+        scripts = stored.texts(winner)["train.py"]
+    root = unpacked(bundled(driver), tmp_path / "there")
+    assert (root / "s" / "best" / "train.py").read_text() == scripts
+    with closing(open_database(root / "optuna.db")) as database:
+        assert find_study(database, "s", root).texts(best)["train.py"] != scripts
+
+
 def test_what_writes_more_views_writes_them_into_the_bundle(driver: Driver, tmp_path: Path) -> None:
     driver.run(trials=2)
 

@@ -92,13 +92,14 @@ def _fill(
 
 
 def _copy_artifacts(stored: StoredStudy, mine: StoredStudy, study: str, everything: bool) -> int:
-    """Those of the best trial, or all; returns how many have no file."""
+    """Those of the best trial and of the one in best/, or all; returns how many have no file."""
     source, target = Artifacts(stored.paths.artifacts, stored.database), Artifacts(mine.paths.artifacts, mine.database)
     if everything:
         ids = target.ids_of_study(study)  # of the snapshot: no trial has ended since
     else:
-        best = mine.best() if study == mine.name else None
-        ids = [*target.ids(best.trial_id).values()] if best else []
+        shown, best = (mine.standing(mine.records()), mine.best()) if study == mine.name else (None, None)
+        trial_ids = {each.trial_id for each in (shown.record if shown else None, best) if each}
+        ids = [artifact for trial_id in sorted(trial_ids) for artifact in target.ids(trial_id).values()]
     return copy_files(source, target, study, lambda: None, ids).missing
 
 
