@@ -22,6 +22,7 @@ from optimize.stored_study import find_study, main_studies, overview
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import open_database
 from tests.conftest import SCRIPT, SPACE, Driver
+from tests.databases import new_trial
 from tests.replicating import SEEDED, Trainings, best, confirm, records
 
 
@@ -142,6 +143,28 @@ def test_a_study_cannot_be_driven_while_its_winners_are_confirmed(night: Driver)
 def test_other_data_or_scripts_are_refused(night: Driver) -> None:
     with pytest.raises(StudyMismatchError, match="data"):
         confirm(night, Trainings(), data="other")
+
+
+def test_a_space_with_another_parameter_and_a_study_from_elsewhere_are_refused_in_one_line(night: Driver) -> None:
+    space = night.folder / "space.toml"
+    space.write_text(space.read_text().replace("[parameters]\n", "[parameters]\nSIZE = [8, 12]\n"))
+    with pytest.raises(StudyMismatchError, match="choices or rules"):
+        confirm(night, Trainings())
+    with night.database() as database:
+        empty = database.create_study("theirs", "minimize", "val_bpb", {})
+        database.finish_trial(new_trial(database, empty), "COMPLETE", 1.0)
+    night.set(study="theirs")
+    with pytest.raises(StudyMismatchError, match="another program"):
+        confirm(night, Trainings())
+
+
+def test_a_trial_of_other_parameters_that_somebody_has_put_in_is_no_finalist(night: Driver) -> None:
+    with night.database() as database:
+        by_hand = new_trial(database, find_study(database, "s", night.settings.runs).study_id)
+        database.finish_trial(by_hand, "COMPLETE", 0.0)
+    found = confirm(night, Trainings()).verdict
+    assert found is not None
+    assert 10 not in {each.number for each in found.finalists}
 
 
 def test_replicates_are_no_study_of_their_own_to_whoever_looks(night: Driver) -> None:

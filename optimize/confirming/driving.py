@@ -21,6 +21,7 @@ from optimize.confirming.replicates import (
     Variation,
     child_plan,
     finalists_of,
+    is_whole,
     key_of_record,
     ranked,
     spread,
@@ -110,6 +111,7 @@ def confirm_study(
         # Entered first and left last: what it keeps at the end is a study that nobody drives.
         backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Watch()
         parent_id = find_study(database, settings.study, settings.runs).study_id
+        _check(plan, database, parent_id)  # before a trial is read: its parameters may be of another space
         finalists_of(plan, ranked(plan, read_records(database, parent_id)), 1)  # told before data are prepared
         data = prepare_data(plan, say) if data is None else data
         interruption = stack.enter_context(Interruption())
@@ -160,9 +162,11 @@ def _train(
     return Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed).run()
 
 
-def _check(plan: Plan, database: Database, study_id: int, data: str) -> None:
-    """As a study is checked that is gone on with."""
-    wanted = fingerprint(plan.workload, plan.space, plan.settings.constants, data)
+def _check(plan: Plan, database: Database, study_id: int, data: str | None = None) -> None:
+    """As a study is checked that is gone on with; None compares all but the data."""
+    wanted = fingerprint(plan.workload, plan.space, plan.settings.constants, data or "")
+    if data is None:
+        del wanted["data"]
     check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), wanted)
 
 
@@ -214,7 +218,7 @@ def _first_doubts(plan: Plan, records: Sequence[TrialRecord]) -> dict[int, list[
     baseline, names = baseline_of(records), ("EVAL_TOKENS", plan.workload.val_split, *plan.workload.budget)
     tuned = [plan.space[name] for name in names if name in plan.space.names]  # a gain by these is none of the model
     found = {}
-    for record in (record for record in records if record.value is not None):
+    for record in (record for record in records if record.value is not None and is_whole(record, plan.space)):
         other = [p.name for p in tuned if record.params[p.name] != p.encode(plan.baseline[p.name])]
         found[record.number] = [
             *doubts(record, baseline, _limits(plan)),

@@ -15,7 +15,7 @@ from optimize.plan import Plan
 from optimize.script.derived import same_run
 from optimize.script.seeds import SEED_CALLS, read_seed_calls
 from optimize.trial import Value
-from search_spaces import Parameter, SearchSpace
+from search_spaces import Parameter, SearchSpace, SearchSpaceError
 from storage import TrialRecord
 
 MOST = 20  # seeds, and finalists
@@ -84,13 +84,22 @@ def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Candidate]:
     """Every distinct configuration that completed, the best first; of equal ones the first trial. The baseline is one."""
     identity = same_run(plan.workload.derived, plan.constants)
     sign = 1 if plan.workload.metric.direction == "minimize" else -1
-    complete = [(sign * record.value, record.number, record) for record in records if record.value is not None]
+    mine = [record for record in records if is_whole(record, plan.space)]
+    complete = [(sign * record.value, record.number, record) for record in mine if record.value is not None]
     found: dict[object, Candidate] = {}
     for _, number, record in sorted(complete, key=lambda entry: entry[:2]):
         params = {p.name: p.decode(record.params[p.name]) for p in plan.space.parameters}
         is_baseline = identity(params) == identity(plan.baseline)
         found.setdefault(identity(params), Candidate(None if is_baseline else number, params, record.value))
     return list(found.values())
+
+
+def is_whole(record: TrialRecord, space: SearchSpace) -> bool:
+    """Whether its parameters are a configuration of this space: what somebody has put into the study by hand may be none."""
+    try:
+        return all(p.decode(record.params[p.name]) in p.choices for p in space.parameters)
+    except (KeyError, SearchSpaceError):
+        return False
 
 
 def finalists_of(plan: Plan, among: Sequence[Candidate], count: int) -> list[Candidate]:
