@@ -45,6 +45,13 @@ def test_a_trial_that_completed_is_measured_by_the_baseline() -> None:
     assert "val_bpb:" not in text  # the figures stand above
 
 
+@pytest.mark.parametrize(
+    ("kind", "says"), [("advisor", "proposed by an advisor `m`"), ("start", "a start from `m`"), ("", "`m`")]
+)
+def test_who_proposed_a_trial_is_said(kind: str, says: str) -> None:
+    assert f"\n\nOn `a GPU`, {says}\n\n" in note(replace(BETTER, kind=kind, source="m", device="a GPU"))
+
+
 def test_higher_may_be_better() -> None:
     text = trial_note(replace(BETTER, value=1.5), Metric("accuracy", "maximize"), BASE, {}, {})
     assert "better than the baseline" in text

@@ -143,7 +143,7 @@ def _ended(row: Row, value: float | None, direction: str, noticed: Counter[str])
 def _kind(row: Row) -> str:
     kind = row.text("kind").lower()
     said = row.text("description").lower() == "baseline" or row.text("status").lower() == "baseline"
-    return "baseline" if said else kind if kind in ("baseline", "sampler", "start", "requeue") else ""
+    return "baseline" if said else kind if kind in ("baseline", "sampler", "advisor", "start", "requeue") else ""
 
 
 def _rest(row: Row, value: float | None) -> dict[str, Any]:

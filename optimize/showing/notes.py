@@ -85,17 +85,23 @@ def _difference(value: float, baseline: float) -> str:
     return f"{abs(value - baseline):.6f}{share}"
 
 
-_KINDS = {"baseline": "the script as it is", "sampler": "proposed by the sampler", "start": "a start"}
+_KINDS = {
+    "baseline": "the script as it is",
+    "sampler": "proposed by the sampler",
+    "advisor": "proposed by an advisor",
+    "start": "a start",
+}
 
 
 def _circumstances(record: TrialRecord) -> str:
     took = f"after {duration(record.seconds)}" if record.seconds is not None else ""
     where = f"on {code(record.device)}" if record.device else ""
     slot = f"(slot {code(record.slot, 40)})" if record.slot else ""
-    what = _KINDS.get(record.kind, "") + (f" from {code(record.source)}" if record.source else "")
+    ran, what = " ".join(filter(None, (took, where, slot))), _KINDS.get(record.kind, "")
+    source = f"{'from ' if record.kind == 'start' else ''}{code(record.source)}" if record.source else ""
     again = f"attempt {record.attempt}" if record.attempt > 1 else ""
     taken = f"taken over from {code(record.taken_from)}" if record.taken_from else ""
-    line = ", ".join(filter(None, (" ".join(filter(None, (took, where, slot))), what, again, taken)))
+    line = ", ".join(filter(None, (ran, f"{what} {source}".strip(), again, taken)))
     return line[:1].upper() + line[1:]
 
 
