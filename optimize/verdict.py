@@ -1,6 +1,6 @@
 """Whether the winners of a study are real: what `confirm` found, as one value that reports, notes and `best/` read.
 
-It computes nothing and shows nothing; `confirm.py` finds it, and it lies in the study's attributes.
+It computes nothing and shows nothing; `confirming/` finds it, and it lies in the study's attributes.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ def verdict_attrs(verdict: Verdict) -> dict[str, Any]:
 
 
 def verdict_of(attrs: Mapping[str, Any]) -> Verdict | None:
-    """From a study's attributes; None if nothing was ever confirmed."""
-    kept = attrs.get(CONFIRMATION)
-    if not isinstance(kept, dict):
+    """From a study's attributes; None if nothing was ever confirmed, or what was found is in words of another release."""
+    try:
+        kept = attrs[CONFIRMATION]
+        finalists = [Finalist(**{**known, "doubts": tuple(known.get("doubts", ()))}) for known in kept["finalists"]]
+        return Verdict(**{**kept, "finalists": tuple(finalists), "lines": tuple(kept.get("lines", ()))})
+    except (TypeError, KeyError, AttributeError):  # of another release: it says nothing that this one understands
         return None
-    finalists = tuple(Finalist(**{**known, "doubts": tuple(known.get("doubts", ()))}) for known in kept["finalists"])
-    return Verdict(**{**kept, "finalists": finalists, "lines": tuple(kept.get("lines", ()))})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from optimize.verdict import Finalist, Verdict, verdict_attrs, verdict_of
+import pytest
+
+from optimize.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
 
 VERDICT = Verdict(
     finalists=(
@@ -29,3 +31,10 @@ def test_the_winner_is_the_best_that_is_confirmed() -> None:
 
 def test_a_study_that_was_never_confirmed_has_none() -> None:
     assert verdict_of({}) is None
+
+
+@pytest.mark.parametrize(
+    "kept", [1, "x", [], {}, {"finalists": 3}, {"finalists": [{"trial": 1}]}, {"finalists": [], "since": 9}]
+)
+def test_a_verdict_of_another_release_is_none_and_breaks_nothing(kept: object) -> None:
+    assert verdict_of({CONFIRMATION: kept}) is None

@@ -71,7 +71,7 @@ def gather(stored: StoredStudy) -> Facts:
         default=stored.baseline or next((r.params for r in records if r.kind == "baseline"), {}),
         choices=choices,
         constants=constants if isinstance(constants, dict) else _mapping(settings.get("constants")),
-        verdict=_verdict(attrs),
+        verdict=verdict_of(attrs),
         stairs=staircase(records, stored.metric),
         curves=curves(records),
         slices=slices(records, choices),
@@ -100,13 +100,6 @@ def _settings(path: Path) -> Mapping[str, Any]:
 
 def _mapping(found: object) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
-
-
-def _verdict(attrs: Mapping[str, Any]) -> Verdict | None:
-    try:
-        return verdict_of(attrs)
-    except (TypeError, KeyError, AttributeError):  # of another release: it says nothing that this one understands
-        return None
 
 
 def _patch(stored: StoredStudy, best: TrialRecord | None) -> str:
