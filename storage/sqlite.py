@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from sqlalchemy.pool import QueuePool
 
 from storage.address import Address
 from storage.errors import StorageError
-from storage.failures import RESTORE, explain
+from storage.failures import FOREIGN, RESTORE, explain, is_locked
 from storage.files import beside, os_errors_at, os_failure, sync_file, sync_folder
 from storage.filesystems import without_wal
+from storage.patience import Patience
 from storage.trials import QuickStorage
 
+OPENING_S = 5.0  # how long a lock is waited for that SQLite itself does not wait for
 BUSY_S = 30.0  # how long SQLite waits for a lock before it says "database is locked"
 MAGIC = b"SQLite format 3\0"
 
@@ -35,9 +38,20 @@ def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickSt
         problems = check_pages(path, "quick_check")
         if problems:
             raise StorageError(f"{path}: damaged ({problems[0]}). {RESTORE}")
-    complete = _tables_are_complete(address)
-    rdb = rdb_storage(path, journal="DELETE" if shared else "WAL", complete=complete)
+    journal = "DELETE" if shared else "WAL"
+    rdb = _once_unlocked(lambda: rdb_storage(path, journal=journal, complete=_tables_are_complete(address)))
     return rdb, (f"{path}: lies on {shared}, where WAL is not safe: journal mode DELETE, slower",) if shared else ()
+
+
+def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
+    # Two that open a new file at once: one makes it a WAL file, and for that SQLite lets the other not even wait.
+    wait = Patience(OPENING_S).begin("")
+    while True:
+        try:
+            return work()
+        except FOREIGN as error:
+            if not is_locked(error) or not wait.goes_on(error):
+                raise
 
 
 def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> QuickStorage:
