@@ -198,6 +198,14 @@ def test_the_scripts_of_a_confirmed_winner_are_in_it_though_another_has_a_better
         assert find_study(database, "s", root).texts(best)["train.py"] != scripts
 
 
+def test_how_the_best_is_trained_again_is_what_it_left(driver: Driver, tmp_path: Path) -> None:
+    (driver.folder / "workload" / "workload.toml").write_text('command = ["{python}", "-u", "train.py"]\n')
+    driver.run(trials=2)
+    root = unpacked(bundled(driver), tmp_path / "there")
+    assert "cd s/best\nsh run.sh\n" in (root / "README.txt").read_text()
+    assert (root / "s" / "best" / "run.sh").is_file()
+
+
 def test_what_writes_more_views_writes_them_into_the_bundle(driver: Driver, tmp_path: Path) -> None:
     driver.run(trials=2)
 

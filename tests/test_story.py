@@ -99,6 +99,14 @@ def test_a_study_of_another_program_is_told_whatever_its_name(tmp_path: Path) ->
     assert said == ["written: the notes and plots of study my study! in the dashboard"]
 
 
+@pytest.mark.parametrize(("words", "again"), [("", "python train.py"), ("'-u', ", "sh run.sh")])
+def test_the_note_trains_the_best_again_as_it_was_trained(driver: Driver, words: str, again: str) -> None:
+    (driver.folder / "workload" / "workload.toml").write_text(f"command = ['{{python}}', {words}'train.py']\n")
+    with opened(driver) as stored:
+        story_of(stored).write()
+        assert f"/best && {again} " in study_note(stored)
+
+
 def test_the_links_of_a_note_lead_to_what_the_trial_left(driver: Driver) -> None:
     with opened(driver) as stored:
         story_of(stored).write()

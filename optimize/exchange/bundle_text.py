@@ -9,7 +9,9 @@ import json
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
+from optimize.script.starting import RUN
 from optimize.stored_study import StoredStudy
 from optimize.verdict import Verdict, verdict_of
 from storage import TrialRecord, one_line
@@ -32,7 +34,7 @@ def readme_text(stored: StoredStudy, counts: Mapping[str, int], now: datetime, a
     blocks = [
         [f"Study {stored.name}, as it was on {now:%Y-%m-%d %H:%M} UTC", *_result(stored, best, counts, verdict)],
         ["What is inside", *_inside(stored, all_artifacts)],
-        *([["Train the best again", *_again(stored)]] if (stored.paths.best / "train.py").exists() else []),
+        *([["Train the best again", *_again(stored)]] if _has_scripts(stored.paths.best) else []),
         ["Open the database", *_database(stored)],
     ]
     return "\n\n".join("\n".join([title, "-" * len(title), *lines]) for title, *lines in blocks) + "\n"
@@ -73,7 +75,11 @@ def _again(stored: StoredStudy) -> list[str]:
     lines = [f"cd {stored.paths.study}/best"]
     if (stored.paths.best / "prepare.py").exists():
         lines.append(f"{shlex.join(['python', 'prepare.py', *_prepare_args(stored)])}    # its data; once")
-    return [*lines, "python train.py"]
+    return [*lines, f"sh {RUN}" if (stored.paths.best / RUN).exists() else "python train.py"]
+
+
+def _has_scripts(best: Path) -> bool:
+    return any((best / name).exists() for name in ("train.py", RUN))
 
 
 def _prepare_args(stored: StoredStudy) -> list[str]:

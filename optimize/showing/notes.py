@@ -134,6 +134,7 @@ class Facts:
     choices: Mapping[str, Sequence[object]] = field(default_factory=dict)
     best_patch: str = ""
     folder: str = ""  # where best/ lies
+    starts: str = "python train.py"  # what trains it again there
 
 
 def study_note(facts: Facts) -> str:
@@ -282,7 +283,7 @@ def _go_on(facts: Facts, best: TrialRecord | None) -> str:
     if best is not None:
         lines.append((f"optimize show {best.number} --study {name}", "everything about the best trial"))
     if best is not None and facts.folder:
-        lines.append((f"cd {facts.folder}/best && python train.py", "train the best again"))
+        lines.append((f"cd {facts.folder}/best && {facts.starts}", "train what lies in best/ again"))
     width = min(max(len(command) for command, _ in lines), COMMAND)
     return "### Go on\n\n" + block("\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash")
 

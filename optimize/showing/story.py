@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from optimize.doubts import baseline_of
 from optimize.figures.interactive import interactive_figures
+from optimize.script.starting import RUN
 from optimize.showing.notes import Facts, study_note, trial_note
 from optimize.trial import Metric
 from optimize.verdict import verdict_of
@@ -101,7 +102,8 @@ class Story(Watch):
         best, baseline = best_record(records, self._metric.direction), baseline_of(records)
         newest = self._database.latest_trials(self._study_id, 1)
         choices = {name: getattr(d, "choices", ()) for trial in newest for name, d in trial.distributions.items()}
-        facts = Facts(self._study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder))
+        facts = Facts(self._study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder),
+                      self._starts(best))  # fmt: skip
         figures = interactive_figures(records, self._metric, verdict_of(attrs))
         keep = {each.trial_id for each in (best, baseline) if each is not None}
         write_study_notes(self._database, self._study_id, study_note(facts), figures, keep)
@@ -113,6 +115,10 @@ class Story(Watch):
         if best is not None and best.number != self._patch[0]:
             self._patch = (best.number, self._texts(self._artifacts.ids(best.trial_id)).get("train.patch", ""))
         return self._patch[1]
+
+    def _starts(self, best: TrialRecord | None) -> str:
+        """What trains it again in a folder of its files."""
+        return f"sh {RUN}" if best is not None and RUN in self._artifacts.ids(best.trial_id) else "python train.py"
 
     def _texts(self, ids: Mapping[str, str]) -> dict[str, str]:
         """Of what a trial left, what a note quotes; a file that is gone is not quoted."""
