@@ -241,6 +241,17 @@ def test_a_verdict_without_a_winner_is_no_success(database: Database, runs: Path
     assert "no finalist was surely better than the baseline" in text_of(study)
 
 
+def test_a_confirmation_in_which_too_little_completed_says_so(database: Database, runs: Path) -> None:
+    study = stored_study(database, runs, many_trials(30))
+    for key, value in verdict_attrs(Verdict((), 0.95, 0.0, 0.0, ("trial 3 failed with every other seed",))).items():
+        database.set_study_attr(study.study_id, key, value)
+    text = text_of(study)
+    assert "too few trainings completed with other seeds" in text
+    assert "trial 3 failed with every other seed" in text
+    assert "0 repetitions" not in text
+    assert "Noise between seeds" not in text
+
+
 def test_the_settings_are_shown_with_their_origins_and_no_address(database: Database, runs: Path) -> None:
     study = stored_study(database, runs, many_trials(3))
     study.paths.create()

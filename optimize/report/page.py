@@ -113,8 +113,10 @@ def _sureness(facts: Facts) -> Markup:
 
 def _judged(verdict: Verdict, best: TrialRecord | None) -> Markup:
     winner = verdict.winner
+    if not verdict.finalists:
+        return _card("how sure", "not confirmed", "too few trainings completed with other seeds")
     if winner is None:
-        pairs = max((finalist.pairs for finalist in verdict.finalists), default=0)
+        pairs = max(finalist.pairs for finalist in verdict.finalists)
         return _card(
             "how sure",
             "no gain shown",

@@ -51,6 +51,9 @@ def confirmation(facts: Facts, pictures: Pictures) -> Markup:
                 f" {noise.trials} trials of equal parameters differ by a standard deviation of {noise.deviation:.3g}."
             )
         return _nothing(title, line)
+    more = [tag("p", each) for each in verdict.lines]
+    if not verdict.finalists:
+        return _section(title, tag("p", "Too few trainings completed with other seeds.", class_="soft"), *more)
     rows = [
         (f.number, f.pairs, signed(f.gain), f"{signed(f.low)} to {signed(f.high)}",
          "confirmed" if f.confirmed else "rejected" if f.rejected else "not confirmed", "; ".join(f.doubts))
@@ -61,7 +64,6 @@ def confirmation(facts: Facts, pictures: Pictures) -> Markup:
         "The mean difference to the baseline with the same seeds, positive is better; the trial that was selected is not among "
         f"the pairs. Noise between seeds: {verdict.noise:.3g}. A gain below {verdict.floor:.3g} could not have been told from it."
     )
-    more = [tag("p", each) for each in verdict.lines]
     return _section(title, table(head, rows, (0, 1, 2, 3)), tag("p", line, class_="soft"), *more)
 
 
