@@ -64,6 +64,9 @@ def test_studies_and_their_newest_trials_come_from_the_database_file(driver: Dri
     assert study_names(context(driver), "x") == []
     assert trial_numbers(context(driver, study="s"), "1") == [("1", "complete")]
     assert trial_numbers(context(driver, study="other"), "") == []
+    with driver.database() as database:
+        database.create_study(driver.paths.children[0], "minimize", "val_bpb", {})
+    assert [number for number, _ in trial_numbers(context(driver), "")] == ["2", "1", "0"]
 
 
 @pytest.mark.parametrize("broken", ["", "this is a letter", None])

@@ -17,6 +17,7 @@ SAMPLERS = ("auto", "tpe", "cmaes", "gp", "random", "qmc", "grid")
 EXECUTORS = ("local", "ray")
 LOGS = ("tensorboard", "mlflow")
 NEWEST = 50  # trials
+REPLICATES = "/confirm"  # a study of them is none that a command means unasked
 BUSY_S = 0.2  # that a database may be busy
 
 
@@ -55,7 +56,7 @@ def study_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The newest trials of the study of the flags, or of the only one, each with its state."""
-    studies = study_names(ctx, "")
+    studies = [name for name in study_names(ctx, "") if not name.endswith(REPLICATES)]
     study = ctx.params.get("study") or (studies[0] if len(studies) == 1 else None)
     query = "SELECT number, state FROM trials JOIN studies USING (study_id) WHERE study_name = ? ORDER BY number DESC LIMIT ?"
     trials = _asked(ctx, query, (study, NEWEST))
