@@ -1,6 +1,6 @@
 """Which trial lies in `best/`, and how sure it is: by value, until a confirmation has found a winner.
 
-It reads a verdict and records; it finds no verdict (`confirming/`) and writes nothing (`views.py`).
+It reads a verdict and records; it finds no verdict (`confirming/`) and writes nothing (`showing/views.py`).
 """
 
 from __future__ import annotations

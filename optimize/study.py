@@ -52,7 +52,7 @@ class Queued:
     kind: str
     attempt: int
     alone: bool = False  # on its device
-    source: str = ""  # of a start: where its parameters come from; of an advisor's: the model
+    source: str = ""  # a start's origin, an advisor's model, what a replicate repeats
 
 
 def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:

@@ -33,12 +33,12 @@ class TrialRecord:
     params: Mapping[str, Stored] = field(default_factory=dict)
     value: float | None = None  # of COMPLETE trials only
     reason: str = ""
-    kind: str = ""  # baseline, sampler, advisor, start or requeue
+    kind: str = ""  # baseline, sampler, advisor, start or replicate
     requeue_of: int | None = None
     attempt: int = 1  # 2: the same parameters once more, after a crash
     alone: bool = False  # it had its device for itself: beside another trial these parameters ran out of memory
     owner: str = ""  # who asked for it
-    source: str = ""  # of a start: where its parameters come from; of an advisor's: the model
+    source: str = ""  # a start's origin, an advisor's model, what a replicate repeats
     taken_from: str = ""  # the study and trial that it was, if it did not run in this study
     started: datetime | None = None  # aware, UTC
     finished: datetime | None = None

@@ -10,7 +10,8 @@ from optimize.budget import Budget
 from optimize.doubts import doubts
 from optimize.interruption import Wish
 from optimize.showing.display import Display
-from optimize.showing.tables import changes, duration, study_table, trial_line, visible
+from optimize.showing.phrases import changes, duration, visible
+from optimize.showing.tables import study_table, trial_line
 from optimize.trial import Job, Metric, Progress, Slot
 from storage import TrialRecord
 

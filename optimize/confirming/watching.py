@@ -19,7 +19,7 @@ from optimize.interruption import Interruption
 from optimize.plan import Plan
 from optimize.search import Sampler
 from optimize.showing.display import Display
-from optimize.showing.tables import duration
+from optimize.showing.phrases import duration
 from optimize.study import Study, stop_request
 from optimize.trial import Job, Slot, Value
 from optimize.verdict import Verdict, verdict_attrs

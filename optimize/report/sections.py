@@ -15,7 +15,8 @@ from optimize.figures.series import Tried, ending_of
 from optimize.report.facts import Facts, here
 from optimize.report.markup import Markup, diff, join, table, tag
 from optimize.report.pictures import MOST_SLICES, Picture
-from optimize.showing.tables import changes, duration, pruning_lines
+from optimize.showing.phrases import changes, duration
+from optimize.showing.tables import pruning_lines
 from storage import TrialRecord
 
 BEST_SHOWN, STEPS_SHOWN, PATCH_LINES = 10, 40, 400

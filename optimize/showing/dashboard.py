@@ -1,6 +1,6 @@
 """optuna-dashboard over our storage and artifacts, in this process: our PRAGMAs hold, and `ps` shows no URL.
 
-It is shown as it is; what it shows of a study is written by `study.py`.
+It is shown as it is; what it shows of a study is written by `study.py` and told by `story.py`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from rich.text import Text
 from optimize.budget import COUNTED, Budget, counted
 from optimize.doubts import baseline_of, doubts
 from optimize.interruption import Wish
-from optimize.showing.tables import changes, duration, trial_line
+from optimize.showing.phrases import changes, duration
+from optimize.showing.tables import trial_line
 from optimize.trial import Job, Metric, Progress, Slot, Value
 from optimize.watch import Watch
 from storage import TrialRecord, best_record

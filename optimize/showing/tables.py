@@ -20,10 +20,7 @@ from optimize.doubts import baseline_of, doubts
 from optimize.plan import Plan
 from optimize.script.starting import RUN
 from optimize.settings import Settings
-from optimize.showing.phrases import changes as changes
-from optimize.showing.phrases import duration as duration
-from optimize.showing.phrases import short
-from optimize.showing.phrases import visible as visible
+from optimize.showing.phrases import changes, duration, short, visible
 from optimize.standing import standing
 from optimize.stored_study import Overview, StoredStudy
 from optimize.trial import Metric, Slot
