@@ -8,6 +8,7 @@ of other programs have none of these, and read as well.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -177,13 +178,13 @@ def _seconds(stored: object, started: datetime | None, finished: datetime | None
 
 
 def _small(summary: Mapping[str, Any]) -> dict[str, float | str]:
-    kept = list(summary.items())[:_MOST_KEYS]
+    kept = [(key, value) for key, value in summary.items() if value is not None][:_MOST_KEYS]
     return {one_line(str(key), _LONGEST_KEY): _storable(value) for key, value in kept}
 
 
 def _storable(value: Any) -> Any:
     """A number that JSON has, or short text: NaN in a database breaks its other readers."""
-    if value is None or (isinstance(value, int | float) and math.isfinite(value)):
+    if isinstance(value, int | float) and abs(value) <= sys.float_info.max:  # of a NaN it is not
         return value
     return one_line(encodable(str(value)), _LONGEST_TEXT)
 

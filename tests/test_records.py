@@ -126,6 +126,12 @@ def test_trials_of_another_program_read_as_well(database: Database) -> None:
     assert record.seconds is not None
 
 
+def test_a_summary_of_another_program_is_numbers_and_short_texts() -> None:
+    told = {"none": None, "list": [1, 2], "huge": 10**400, "nan": float("nan"), "one": 1}
+    kept = ending_attrs("complete", summary=told)["summary"]  # type: ignore[arg-type]
+    assert kept == {"list": "[1, 2]", "huge": str(10**400)[:197] + "...", "nan": "nan", "one": 1}
+
+
 def test_finished_trials_are_turned_into_records_once(database: Database) -> None:
     run_trial(database, "COMPLETE", 1.0, status="complete")
     waiting = database.create_trial(1, state="WAITING", params=PARAMS, choices=CHOICES)
