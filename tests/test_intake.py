@@ -171,6 +171,20 @@ def test_what_optuna_saves_as_a_dataframe_is_understood(tmp_path: Path) -> None:
     assert three.params == {}
 
 
+def test_a_table_may_tell_moments_as_seconds_since_1970(tmp_path: Path) -> None:
+    rows = ("1.0,1751364000,1751364060.5", "1.1,1751364000000,2025-07-01T10:01:00Z", "1.2,20250701,soon")
+    bring(tmp_path, written(tmp_path, "r.csv", "\n".join(["val_bpb,started,finished", *rows, ""])), zone="UTC")
+    with study(tmp_path) as stored:
+        records = stored.records()
+    begun = datetime(2025, 7, 1, 10, 0, tzinfo=UTC)
+    assert [r.started for r in records] == [begun, begun, begun.replace(hour=0)]
+    assert [r.finished for r in records] == [
+        begun.replace(minute=1, microsecond=500_000),
+        begun.replace(minute=1),
+        None,
+    ]
+
+
 def test_json_lines_of_several_manners_are_understood(tmp_path: Path) -> None:
     lines = [
         {"number": 7, "params": {"lr": 0.1, "betas": [0.9, 0.95]}, "val_bpb": 0.98, "status": "keep", "tokens": 5},

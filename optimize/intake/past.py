@@ -5,6 +5,7 @@ It reads no file. A row that tells little becomes a trial that tells little: non
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from storage import Stored, WholeTrial, clean, ending_attrs, naive_utc, one_line
 MOST_TEXTS = 200  # different texts of one parameter; more is prose, not a parameter
 MOST_ATTRIBUTES, LONGEST_NAME = 40, 60
 _GIGABYTE_MB = 1024
+_EPOCH = re.compile(r"1[0-9]{9}([0-9]{3})?(\.[0-9]{1,9})?")  # seconds or milliseconds, from 2001 to 2033
 _FAILED = {"crash", "crashed", "fail", "failed", "failure", "error", "timeout", "killed", "fatal"}
 _COMPLETE = {
     "keep", "kept", "discard", "discarded", "complete", "completed", "ok", "success", "done", "finished", "baseline",
@@ -75,6 +77,8 @@ def number_of(told: object) -> float | None:
 
 def moment_of(told: object, zone: tzinfo | None) -> datetime | None:
     """Naive UTC, of ISO text or of seconds (or milliseconds) since 1970; None for anything else."""
+    if isinstance(told, str) and _EPOCH.fullmatch(told.strip()):
+        told = float(told)
     try:
         if isinstance(told, int | float) and not isinstance(told, bool):
             return datetime.fromtimestamp(told / 1000 if told > 1e11 else told, UTC).replace(tzinfo=None)
