@@ -235,6 +235,7 @@ def test_progress_may_be_said_to_be_none(configured: Path) -> None:
         ("links", '["data/none"]', "there is no folder"),
         ("links", '["../elsewhere"]', "no path inside"),
         ("links", '["data", "data/texts"]', "lies in another link"),
+        ("links", '["data/texts", "data"]', "lies in another link"),
         ("links", '["config"]', "of `files` lies in it"),
         ("links", "[1]", "list of strings"),
     ],

@@ -310,13 +310,17 @@ def _read_links(folder: Path, table: Table) -> dict[str, str]:
         parts, where = Path(name).parts, f"{table.where}: links: {name}"
         if not parts or Path(name).is_absolute() or ".." in parts:
             table.problems.append(f"{where}: is no path inside a trial's folder. Name one.")
-        elif any(other != name and Path(name).is_relative_to(other) for other in links):
+        elif any(other != name and _lie_together(Path(name), Path(other)) for other in links):
             table.problems.append(f"{where}: lies in another link. Leave one of them out.")
         elif not Path(links[name]).is_dir():
             table.problems.append(
                 f"{where}: there is no folder {links[name]}. Correct the path, or put the data there."
             )
     return links
+
+
+def _lie_together(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _expression(table: Table, key: str) -> Expression | None:
