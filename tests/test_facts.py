@@ -12,6 +12,7 @@ from optuna.trial import create_trial
 from optimize.showing.facts import document
 from optimize.stored_study import find_study
 from optimize.trial import Outcome, TrialStatus
+from optimize.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
 from storage import best_record
 from tests.conftest import Driver, complete
 from tests.test_cli import optimize
@@ -58,6 +59,18 @@ def test_a_driver_that_is_alive_is_named(driver: Driver) -> None:
     assert told["driver"].keys() == {"host", "pid", "since"}
     assert told["best"] is told["baseline"] is None
     assert told["latest"][0]["state"] == "RUNNING"
+
+
+def test_what_a_confirmation_found_is_in_it(driver: Driver) -> None:
+    driver.run(trials=2)
+    verdict = Verdict((Finalist(1, 3, 0.02, 0.01, 0.03, True, doubts=("x",)),), 0.95, 0.004, 0.008)
+    assert facts(driver)["studies"][0]["confirmation"] is None  # type: ignore[index]
+    with driver.database() as database:
+        for key, value in verdict_attrs(verdict).items():
+            database.set_study_attr(database.find_study("s") or 0, key, value)
+    told = facts(driver)["studies"][0]["confirmation"]  # type: ignore[index]
+    assert told.pop("winner") == 1
+    assert verdict_of({CONFIRMATION: told}) == verdict
 
 
 def test_what_other_programs_keep_is_json_too(driver: Driver) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from optimize.stored_study import StoredStudy
+from optimize.verdict import Verdict
 from storage import TrialRecord, count_statuses, first_baseline, holder_of
 
 SCHEMA = 1  # goes up when a key changes its meaning or goes; new keys may come
@@ -34,9 +36,14 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
         "statuses": count_statuses(database, study_id),
         "baseline": None if baseline is None else _trial(baseline),
         "best": None if best is None else _trial(best),
+        "confirmation": _confirmation(stored.verdict()),
         "driver": None if holder is None else {"host": holder.host, "pid": holder.pid, "since": _utc(holder.since)},
         "latest": [_trial(record) for record in stored.latest(last)],
     }
+
+
+def _confirmation(verdict: Verdict | None) -> dict[str, Any] | None:
+    return None if verdict is None else {"winner": verdict.winner and verdict.winner.number, **asdict(verdict)}
 
 
 def _trial(record: TrialRecord) -> dict[str, Any]:
