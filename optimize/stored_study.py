@@ -170,10 +170,10 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
             f"There are {', '.join(sorted(names))}" if names else f"{database.where} holds no study yet: make optimize"
         )
         raise StudyError(f"{what}. {there}.")
-    baseline = database.study_attrs(study_id).get(BASELINE, {})
-    return StoredStudy(
-        name, Metric(*database.objective(study_id)), baseline, StudyPaths.of(runs, name), database, study_id
-    )
+    told = database.study_attrs(study_id).get(BASELINE)
+    baseline = told if isinstance(told, dict) else {}  # another program's may be anything
+    metric = Metric(*database.objective(study_id))
+    return StoredStudy(name, metric, baseline, StudyPaths.of(runs, name), database, study_id)
 
 
 def main_studies(database: Database) -> list[str]:

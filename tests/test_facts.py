@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import create_trial
 
 from optimize.showing.facts import document
+from optimize.showing.tables import study_table
 from optimize.stored_study import find_study
 from optimize.trial import Outcome, TrialStatus
 from optimize.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
@@ -87,6 +88,16 @@ def test_what_other_programs_keep_is_json_too(driver: Driver) -> None:
     assert study["latest"][0]["params"] == {"x": None}
     assert study["latest"][0]["value"] is None
     assert study["best"] is None
+
+
+def test_an_attribute_of_another_program_is_no_baseline_of_ours(driver: Driver) -> None:
+    with driver.database() as database:
+        theirs = optuna.create_study(study_name="theirs", storage=database.storage)
+        theirs.set_user_attr("baseline", 0.9)
+        theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        stored = find_study(database, "theirs", driver.settings.runs)
+        assert stored.baseline == {}
+        assert study_table(stored.latest(1), stored.best(), stored.metric, stored.baseline).row_count == 1
 
 
 @pytest.mark.slow
