@@ -44,7 +44,7 @@ def _metric(metric: Metric) -> str:
 
 def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     """Raise StudyMismatchError with a line for each part that differs; one, if it is a study without scripts."""
-    if not stored:
+    if not stored or not isinstance(stored, dict):
         raise StudyMismatchError(
             f"study {study}: it was brought in from elsewhere or made by another program: no script of it is known to go "
             f"on with. Begin a new study with it: --from {study} and another --study."

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import OptimizeError, WorkloadError
+from optimize.exchange.autoresearch import set_up
 from optimize.plan import make_plan
-from optimize.script.autoresearch import set_up
 from optimize.script.workload import load_workload
 from optimize.settings import load_settings
 

@@ -33,8 +33,8 @@ def autoresearch(
     """
     import shutil
 
+    from optimize.exchange.autoresearch import COMMIT, UPSTREAM, set_up
     from optimize.executors.slots import detect_device
-    from optimize.script.autoresearch import COMMIT, UPSTREAM, set_up
     from optimize.settings import load_settings, pick_profile
 
     picked, why = (profile, "flag") if profile is not None else pick_profile(detect_device())

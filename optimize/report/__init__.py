@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from optimize.errors import StudyError
 from optimize.report.facts import gather
 from optimize.report.page import render_page
 from optimize.report.pictures import FILES, draw_all
 from optimize.stored_study import StoredStudy
-from storage import ReportPaths, write_bytes, write_text
+from storage import ReportPaths, parent_of, write_bytes, write_text
 
 
 def write_report(stored: StoredStudy, to: Path | None = None) -> Sequence[Path]:
-    """Write the page and the figures into the study's folder, or into `to`; returns what was written, the page first."""
+    """Write the page and the figures into the study's folder, or into `to`; returns what was written, the page first. StudyError for
+    replicates."""
+    if parent := parent_of(stored.name):
+        raise StudyError(
+            f"study {stored.name}: it holds replicates, which the report of {parent} tells of. Name that one."
+        )
     paths = stored.paths.report if to is None else ReportPaths(to)
     facts = gather(stored)
     pictures = draw_all(facts)

@@ -34,7 +34,8 @@ class Facts:
     ours: bool  # made by this program: curves are over percents of a budget
     driver: str  # who works on it now, "" if nobody
     records: Sequence[TrialRecord]
-    best: TrialRecord | None
+    best: TrialRecord | None  # by its value
+    shown: TrialRecord | None  # what lies in best/: once there is one, the confirmed winner
     baseline: TrialRecord | None  # the completed one
     default: Mapping[str, object]  # the baseline's parameters, as stored
     choices: Mapping[str, Sequence[Stored]]
@@ -58,6 +59,7 @@ def gather(stored: StoredStudy) -> Facts:
     records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
     best, settings = best_record(records, stored.metric.direction), _settings(stored.paths.settings_json)
     holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
+    standing = stored.standing(records)
     choices, unit, devices = stored.choices(), *_devices(settings, records)
     return Facts(
         name=stored.name,
@@ -67,6 +69,7 @@ def gather(stored: StoredStudy) -> Facts:
         driver=f"process {holder.pid} on {holder.host}" if holder else "",
         records=records,
         best=best,
+        shown=standing.record if standing else None,
         baseline=baseline_of(records),
         default=stored.baseline or next((r.params for r in records if r.kind == "baseline"), {}),
         choices=choices,
@@ -79,7 +82,7 @@ def gather(stored: StoredStudy) -> Facts:
         unit=unit,
         noise=noise(records),
         importances=importances(stored.database.trials(stored.study_id), stored.metric.direction),
-        patch=_patch(stored, best),
+        patch=_patch(stored, standing.record if standing else None),
         settings=settings,
         machine={str(key): str(value) for key, value in _mapping(settings.get("machine")).items()},
         devices=Counter(str(r.device or r.summary.get("device") or r.slot) for r in records if r.is_finished),

@@ -141,7 +141,7 @@ def _trial(facts: Facts, record: TrialRecord) -> Sequence[object]:
 
 
 def patch(facts: Facts, pictures: Pictures) -> Markup:
-    title, best = "The best as a patch", facts.best
+    title, best = "The best as a patch", facts.shown
     if best is None:
         return _nothing(title, NO_VALUE)
     if not facts.patch:
@@ -155,7 +155,7 @@ def space(facts: Facts, pictures: Pictures) -> Markup:
     title = "What was tuned"
     if not facts.choices:
         return _nothing(title, "No trial has parameters yet.")
-    best = facts.best.params if facts.best else {}
+    best = facts.shown.params if facts.shown else {}
     rows = [
         (name, ", ".join(map(short, choices)) or "a range", short(facts.default.get(name, "")), short(best.get(name, "")))
         for name, choices in facts.choices.items()

@@ -192,7 +192,7 @@ def end_report(
     if best is not None and best.value is not None:
         gain = (
             f", the baseline {baseline.value:.6f} ({best.value - baseline.value:+.6f})"
-            if baseline and baseline.value
+            if baseline and baseline.value is not None
             else ""
         )
         lines += [
