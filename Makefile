@@ -12,7 +12,7 @@ flag = $(if $($(1)),--$(2) '$($(1))')
 WHICH = $(call flag,STUDY,study) $(call flag,STORAGE,storage)
 FLAGS = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,HOURS,hours) $(call flag,SEED,seed) \
 	$(call flag,SAMPLER,sampler) $(call flag,EXECUTOR,executor) $(call flag,SLOTS,slots) $(call flag,GPUS,gpus) \
-	$(foreach log,$(LOG),--log '$(log)') $(if $(MIXED_DEVICES),--mixed-devices) $(call flag,FROM,from) $(call flag,ADVISOR,advisor) \
+	$(foreach log,$(LOG),--log '$(log)') $(if $(MIXED_DEVICES),--mixed-devices) $(call flag,FROM,from) $(call flag,ADVISOR,advisor) $(call flag,ADVISOR_SHARE,advisor-share) \
 	$(if $(NO_STARTS),--no-starts) $(if $(NO_PRUNING),--no-pruning)
 TRUSTED = $(if $(TRUST),--trust)
 
@@ -52,7 +52,7 @@ check: $(INSTALLED)  ## what a study would do; nothing is started (REPAIR=1 mend
 	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair)
 
 autoresearch: $(INSTALLED)  ## clone karpathy/autoresearch to DIR= (or FROM=) and prepare it for PROFILE=
-	@$(BIN)/optimize autoresearch $(DIR) $(call flag,PROFILE,profile) $(call flag,FROM,from)
+	@$(BIN)/optimize autoresearch $(if $(DIR),'$(DIR)') $(call flag,PROFILE,profile) $(call flag,FROM,from)
 
 stop: $(INSTALLED)  ## ask the study that runs to end after its present trials (NOW=1: at once)
 	@$(BIN)/optimize stop $(WHICH) $(if $(NOW),--now)
