@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -30,4 +31,4 @@ def init(
     from optimize.settings import load_settings
 
     constants = load_settings(profile, "flag", {"workload": script}).constants if profile else {}
-    say_all(write_space(script, to, constants, f" --profile {profile}" if profile else ""))
+    say_all(write_space(script, to, constants, f" --profile {shlex.quote(profile)}" if profile else ""))

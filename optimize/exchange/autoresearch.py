@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -135,9 +136,11 @@ def _listed(values: Mapping[str, Value]) -> str:
 
 def _commands(settings: Settings, folder: Path) -> dict[str, str]:
     path = str(folder) if "/" in str(folder) else f"./{folder}"
+    given = {"workload": path, "space": f"{path}/{SPACE}", "profile": settings.profile}
+    quoted = {name: shlex.quote(value) for name, value in given.items()}
     return {
-        "run": f"optimize run --workload {path} --space {path}/{SPACE} --profile {settings.profile} --trust",
-        "make": f"make optimize WORKLOAD={path} SPACE={path}/{SPACE} PROFILE={settings.profile} TRUST=1",
+        "run": f"optimize run {' '.join(f'--{name} {value}' for name, value in quoted.items())} --trust",
+        "make": f"make optimize {' '.join(f'{name.upper()}={value}' for name, value in quoted.items())} TRUST=1",
     }
 
 

@@ -91,11 +91,12 @@ def _prepare_args(stored: StoredStudy) -> list[str]:
 
 def _database(stored: StoredStudy) -> list[str]:
     artifacts = " --artifact-dir artifacts" if any(stored.paths.artifacts.iterdir()) else ""
+    load = f'optuna.load_study(study_name={json.dumps(stored.name)}, storage="sqlite:///optuna.db")'
     return [
         f"optuna-dashboard sqlite:///optuna.db{artifacts}",
-        f"""python -c 'import optuna; print(optuna.load_study(study_name="{stored.name}", storage="sqlite:///optuna.db").best_trial)'""",
+        f"python -c {shlex.quote(f'import optuna; print({load}.best_trial)')}",
         "",
         "With this project installed, this folder is a folder of runs:",
-        f"optimize status --runs . --study {stored.name}",
+        f"optimize status --runs . --study {shlex.quote(stored.name)}",
         "optimize dashboard --runs .",
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import shlex
 import tokenize
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -45,9 +46,11 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
     if path.exists():
         raise OptimizeError(f"{path}: exists already. Name another file with --to; nothing was written.")
     space = str(path) if "/" in str(path) else f"./{path}"
-    checked = f"optimize check --workload {_flag(workload)} --space {space}{flags}"
+    checked = f"optimize check --workload {shlex.quote(_flag(workload))} --space {shlex.quote(space)}{flags}"
     draft = draft_for(
-        workload, constants, _head(workload, f"optimize space init {script}{flags}", checked if ready else "")
+        workload,
+        constants,
+        _head(workload, f"optimize space init {shlex.quote(script)}{flags}", checked if ready else ""),
     )
     size = parse_space(draft.text, space).size
     write_text(path, draft.text)
