@@ -113,8 +113,9 @@ class StoredStudy:
         somebody has written there stays. A driver does that itself: nobody else may, while there is one."""
         if parent_of(self.name):
             return  # replicates have no best of their own
-        Story(self.database, self.name, self.metric, self.paths, self._artifacts(), self._finished, say).write()
-        say(f"written: the notes and plots of study {self.name} in the dashboard")
+        story = Story(self.database, self.name, self.metric, self.paths, self._artifacts(), self._finished, say)
+        if story.write():
+            say(f"written: the notes and plots of study {self.name} in the dashboard")
 
     def is_driven(self) -> bool:
         return holder_of(self.database, self.study_id) is not None

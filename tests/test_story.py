@@ -265,3 +265,12 @@ def test_a_server_keeps_the_story_as_well(driver: Driver, postgres: Server, monk
             write_study_notes(stored.database, stored.study_id, "another", {"cost": "{}"})
             assert study_note(stored) == "another"
             assert [bool(trial_note(stored, number)) for number in range(5)] == [True, False, False, True, True]
+
+
+def test_nothing_is_said_to_be_written_that_is_not(driver: Driver) -> None:
+    said: list[str] = []
+    with opened(driver) as stored:
+        stored.database.delete_study("s")
+        stored.tell_story(said.append)
+    assert said
+    assert not any(line.startswith("written") for line in said)

@@ -65,12 +65,12 @@ class Story(Watch):
         if self._stale and time.monotonic() >= self._due:
             self._attempt(self._tell_study)
 
-    def write(self) -> None:
-        """All that there is to tell. What cannot be written is said, once."""
-        self._attempt(lambda: self._tell_trials(MOST_NOTES))
-        self._attempt(self._tell_study)
+    def write(self) -> bool:
+        """All that there is to tell. What cannot be written is said, once; was all of it written?"""
+        trials = self._attempt(lambda: self._tell_trials(MOST_NOTES))
+        return self._attempt(self._tell_study) and trials
 
-    def _attempt(self, tell: Callable[[], None]) -> None:
+    def _attempt(self, tell: Callable[[], None]) -> bool:
         try:
             tell()
         except Exception as error:  # whatever it is: trials are worth more than what is told of them
@@ -78,6 +78,8 @@ class Story(Watch):
             if line != self._said:
                 self._said = line
                 self._say(f"the dashboard's notes and plots: {line} (the study goes on)")
+            return False
+        return True
 
     def _tell_trials(self, most: int) -> None:
         if self._untold is None:
