@@ -17,8 +17,10 @@ from storage import ReportPaths, parent_of, write_bytes, write_text
 
 
 def write_report(stored: StoredStudy, to: Path | None = None) -> Sequence[Path]:
-    """Write the page and the figures into the study's folder, or into `to`; returns what was written, the page first. StudyError for
-    replicates."""
+    """Write the page and the figures into the study's folder, or into `to`; returns what was written, the page first.
+
+    StudyError for replicates: their parent's report tells of them.
+    """
     if parent := parent_of(stored.name):
         raise StudyError(
             f"study {stored.name}: it holds replicates, which the report of {parent} tells of. Name that one."
