@@ -129,6 +129,23 @@ def test_a_script_without_a_seed_is_told_before_a_study_that_is_to_be_confirmed_
     assert not (driver.folder / "runs" / "s").exists()
 
 
+def test_too_few_seeds_at_the_end_of_a_study_are_told_by_the_flag_that_was_given(noisy: Driver) -> None:
+    ended = run(noisy, "--confirm", "1")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("--confirm: 1 is not 2 to 20")
+
+
+def test_another_search_space_than_the_studys_is_told_before_anything_is_trained(noisy: Driver) -> None:
+    script, space = noisy.folder / "workload" / "train.py", noisy.folder / "space.toml"
+    script.write_text(NOISY.replace("SEED = 42\n", "SEED = 42\nEXTRA = 1\n"))
+    assert run(noisy, "--trials", "2").returncode == 0
+    space.write_text(space.read_text().replace("[parameters]", "[parameters]\nEXTRA = [1, 2]"))
+    ended = confirm(noisy)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "its values would not be comparable" in ended.stderr
+
+
 def test_make_confirm_is_the_command() -> None:
     words = [
         "make",

@@ -49,7 +49,7 @@ def run(
     from optimize.session import run_study
     from optimize.showing.tables import end_report, plan_lines
 
-    wanted = _wanted(plan, seeds=confirm) if confirm is not None else None
+    wanted = _wanted(plan, "--confirm", seeds=confirm) if confirm is not None else None
     found = _slots(plan)
     say_all(plan_lines(plan, found))
     ended = run_study(plan, found, open_console(stderr=True), say, backup)
@@ -155,13 +155,13 @@ def migrate(
         stored.tell_story(say)
 
 
-def _wanted(plan: Plan, **numbers: int | None) -> Wanted:
+def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Wanted:
     """What is to be confirmed how; a mistake, or a script without a seed, is told before anything is trained."""
     from optimize.confirming.driving import Wanted
     from optimize.confirming.replicates import variation_of
 
     wanted = Wanted(**numbers)  # type: ignore[arg-type]
-    wanted.check()
+    wanted.check(flag)
     variation_of(plan)
     return wanted
 

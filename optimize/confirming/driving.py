@@ -69,15 +69,15 @@ class Wanted:
     seeds: int = 3
     scale: int | None = None  # times the budget, for the order of configurations
 
-    def check(self) -> None:
-        """Raises SettingsError with a line for each flag that makes no sense."""
+    def check(self, flag: str = "--seeds") -> None:
+        """Raises SettingsError with a line for each flag that makes no sense; `flag` is what gave the seeds."""
         lines = []
         if not 1 <= self.finalists <= MOST:
             lines.append(
                 f"--finalists: {self.finalists} is not 1 to {MOST}. Choose how many of the best are trained again."
             )
         if not 2 <= self.seeds <= MOST:
-            lines.append(f"--seeds: {self.seeds} is not 2 to {MOST}. One training alone tells nothing of the noise.")
+            lines.append(f"{flag}: {self.seeds} is not 2 to {MOST}. One training alone tells nothing of the noise.")
         if self.scale is not None and self.scale not in SCALES[1:]:
             lines.append(f"--scale: {self.scale} is not 2 to {SCALES[-1]}. Choose how many times the budget.")
         if lines:
