@@ -52,7 +52,7 @@ check: $(INSTALLED)  ## what a study would do; nothing is started (REPAIR=1 mend
 	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair)
 
 autoresearch: $(INSTALLED)  ## clone karpathy/autoresearch to DIR= (or FROM=) and prepare it for PROFILE=
-	@$(BIN)/optimize autoresearch $(if $(DIR),'$(DIR)') $(call flag,PROFILE,profile) $(call flag,FROM,from)
+	@$(BIN)/optimize autoresearch $(if $(DIR),'$(DIR)') $(call flag,PROFILE,profile) $(call flag,FROM,from) $(call flag,COMMIT,commit)
 
 stop: $(INSTALLED)  ## ask the study that runs to end after its present trials (NOW=1: at once)
 	@$(BIN)/optimize stop $(WHICH) $(if $(NOW),--now)

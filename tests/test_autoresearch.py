@@ -180,6 +180,11 @@ def test_from_nothing_to_a_best_by_the_commands_that_it_prints(mirror: Path, tmp
     ran = optimize(*command.split()[2:], "--trials", "3", "--slots", "1")
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "runs" / "mine-cpu" / "best" / "train.py").exists()
+    newest = optimize("autoresearch", "newest", "--from", str(mirror), "--profile", "cpu")
+    assert newest.returncode == 2
+    assert (
+        "228791" not in newest.stderr
+    )  # the commit of karpathy's repository that was tried is not looked for in another
     again = optimize("autoresearch", "mine", "--from", str(mirror))
     assert again.returncode == 2
     assert again.stderr == "mine: is there already. Name a folder that is not, or remove this one.\n"

@@ -20,7 +20,8 @@ def autoresearch(
         str | None, typer.Option("--from", help="URL or path to clone. Default: karpathy's on GitHub.")
     ] = None,
     commit: Annotated[
-        str | None, typer.Option(help="Commit to take; HEAD is the newest. Default: the one that was tried.")
+        str | None,
+        typer.Option(help="Commit to take; HEAD is the newest. Default: HEAD; of karpathy's the one that was tried."),
     ] = None,
     uv: Annotated[
         bool | None,
@@ -40,4 +41,4 @@ def autoresearch(
     picked, why = (profile, "flag") if profile is not None else pick_profile(detect_device())
     with_uv = shutil.which("uv") is not None if uv is None else uv
     settings = load_settings(picked, why, {"workload": str(folder.absolute())})
-    say_all(set_up(settings, folder, source or UPSTREAM, commit or COMMIT, with_uv))
+    say_all(set_up(settings, folder, source or UPSTREAM, commit or ("HEAD" if source else COMMIT), with_uv))
