@@ -83,6 +83,8 @@ def differences(
     The space may be another. So may constants that are a parameter in one of the two: what a trial had is known.
     """
     stored = attrs.get(FINGERPRINT, {})
+    if not stored:
+        return ["it was brought in from elsewhere or made by another program"]
     wanted = fingerprint(workload, space, constants, data or "")
     parts = ("script", "metric", *(() if data is None else ("data",)))
     lines = [_ADVICE[part] for part in parts if stored.get(part) != wanted[part]]

@@ -231,7 +231,7 @@ def test_an_empty_study_and_another_programs_are_refused(driver: Driver) -> None
     with driver.database() as database:
         database.create_study("theirs", "minimize", "val_bpb")
         database.delete_study("s")
-    refused(driver, "the scripts have changed", old="theirs")
+    refused(driver, "made by another program", old="theirs")
 
 
 def test_a_trial_that_is_running_stays_behind(old: Driver) -> None:

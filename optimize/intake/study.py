@@ -135,7 +135,7 @@ def _twice(names: Sequence[str]) -> list[str]:
 
 def _bad_name(name: str, database: Database, runs: Path) -> list[str]:
     if "/" in name:
-        return [f"study {one_line(name, 60)!r}: a study that is brought in is nobody's child. Leave the / out."]
+        return [f"study {one_line(name, 60)!r}: a name with a slash is for confirmations. Leave the / out."]
     try:
         StudyPaths(runs, name)
     except StorageError as error:
