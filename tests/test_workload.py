@@ -27,6 +27,11 @@ def folder(tmp_path: Path) -> Path:
     return where
 
 
+def test_a_dot_is_the_folder_one_is_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert load_workload(".").name == folder.name
+
+
 def test_a_folder_without_settings_follows_autoresearch(folder: Path) -> None:
     workload = load_workload(f"{folder}/")
     assert workload.command == ("{python}", "train.py")

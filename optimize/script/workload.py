@@ -214,8 +214,9 @@ class Workload:
 
 def load_workload(name_or_path: str) -> Workload:
     """A bare name is one of ours, anything with a slash is a folder. Raises WorkloadError with every problem found."""
-    folder = Path(name_or_path).expanduser() if "/" in name_or_path else OURS / name_or_path
-    if not folder.is_dir() and "/" in name_or_path:
+    is_path = "/" in name_or_path or name_or_path in (".", "..")
+    folder = Path(name_or_path).expanduser() if is_path else OURS / name_or_path
+    if not folder.is_dir() and is_path:
         raise WorkloadError(f"{name_or_path}: there is no such folder. Check the path.")
     if not folder.is_dir():
         raise WorkloadError(
