@@ -166,11 +166,11 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
         name = names[0]
     study_id = database.find_study(name) if name is not None else None
     if name is None or study_id is None:
-        what = f"study {name}: there is none of that name" if name else "--study: which one?"
+        what = f"study {name}: there is none of that name." if name else "--study: which one?"
         there = (
             f"There are {', '.join(sorted(names))}" if names else f"{database.where} holds no study yet: make optimize"
         )
-        raise StudyError(f"{what}. {there}.")
+        raise StudyError(f"{what} {there}.")
     told = database.study_attrs(study_id).get(BASELINE)
     baseline = told if isinstance(told, dict) else {}  # another program's may be anything
     metric = Metric(*database.objective(study_id))

@@ -27,6 +27,12 @@ def record(number: int, value: float | None, **more: object) -> TrialRecord:
 
 def test_durations_read_like_a_person_would_say_them() -> None:
     assert [duration(s) for s in (0.4, 9.96, 42, 200, 7500)] == ["0.4 s", "10.0 s", "42 s", "3 min 20 s", "2 h 05 min"]
+    assert [duration(s) for s in (59.7, 119.6, 3599.7, 7199)] == [
+        "1 min 00 s",
+        "2 min 00 s",
+        "1 h 00 min",
+        "2 h 00 min",
+    ]
 
 
 def test_only_what_differs_from_the_baseline_is_named() -> None:
