@@ -54,7 +54,7 @@ def _why_not(best: TrialRecord, finalist: Finalist | None) -> str:
     if best.kind == "baseline":
         return "the baseline: nothing has a better value"
     if finalist is None:
-        return "never trained with another seed: optimize confirm"
+        return "never trained with another seed"
     return f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: not told from luck"
 
 

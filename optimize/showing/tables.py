@@ -188,6 +188,9 @@ def end_report(
     shown = standing(records, metric.direction, verdict)
     best = shown.record if shown else None
     baseline = baseline_of(records)
+    which = f"STUDY={settings.study}" + (
+        f" STORAGE={settings.storage}" if settings.origins.get("storage") == "flag" else ""
+    )
     lines = [Text(f"study {settings.study}: {reason}", style="bold")]
     if best is not None and best.value is not None:
         gain = (
@@ -200,18 +203,17 @@ def end_report(
             Text(f"  {changes(best.params, baseline.params if baseline else {}, shown=99)}"),
             *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
             *([Text(f"  {shown}")] if shown and best.kind != "baseline" else []),
-            Text(
-                f"  runnable: {settings.runs / settings.study / 'best'}    more: make show N={best.number}",
-                style="dim",
-            ),
+            Text(f"  runnable: {settings.runs / settings.study / 'best'}", style="dim"),
+            Text(f"  more:     make show N={best.number} {which}", style="dim"),
         ]
     lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *notes)]
     done = counted(records)
     goal = settings.trials if settings.trials and done < settings.trials else 2 * done
     more = f" TRIALS={goal}" if settings.trials else ""
     lines.append(Text(f"  go on:    make optimize{_variables(settings)}{more}    look: make dashboard", style="dim"))
-    where = f" STORAGE={settings.storage}" if settings.origins.get("storage") == "flag" else ""
-    lines.append(Text(f"  to send:  make report STUDY={settings.study}{where}", style="dim"))
+    if shown is not None and not shown.confirmed and shown.record.kind != "baseline":
+        lines.append(Text(f"  be sure:  make confirm{_variables(settings)}", style="dim"))
+    lines.append(Text(f"  to send:  make report {which}", style="dim"))
     return Group(*lines)
 
 
@@ -219,13 +221,14 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
     """Everything about one trial."""
     texts, metric = stored.texts(record), stored.metric
     value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
+    took = "" if record.seconds is None else f"   {duration(record.seconds)}"
     facts = "  ".join(f"{key} {short(value)}" for key, value in record.summary.items())
     folder = f"trial-{record.number}"
     how = f"sh {RUN}" if RUN in texts else "python train.py"
     again = f"optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && {how}"
     return Group(
         Text(
-            f"trial {record.number}   {record.status or record.state.lower()}{value}   {duration(record.seconds or 0)}",
+            f"trial {record.number}   {record.status or record.state.lower()}{value}{took}",
             style="bold",
         ),
         *(Text(f"{what}: {where}", style="dim") for what, where in _origins(record) if where),
@@ -237,14 +240,19 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
         ),
         _params_table(record, stored.baseline),
         Text(facts, style="dim"),
-        *_section("patch", Syntax(texts.get("train.patch", ""), "diff", background_color="default", word_wrap=True)),
-        *_section("train loss", Text(_sparkline(record.curve))),
-        *_section(
-            "log, its last lines",
-            Text("\n".join(visible(texts.get("log.txt", "")).splitlines()[-LOG_LINES:]), style="dim"),
-        ),
+        *(_section("patch", _patch(texts)) if texts else ()),
+        *(_section("train loss", Text(_sparkline(record.curve))) if texts or record.curve else ()),
+        *(_section("log, its last lines", _log(texts)) if texts else ()),
         *(_section("train it again", Text(again)) if texts else ()),
     )
+
+
+def _patch(texts: Mapping[str, str]) -> RenderableType:
+    return Syntax(texts.get("train.patch", ""), "diff", background_color="default", word_wrap=True)
+
+
+def _log(texts: Mapping[str, str]) -> RenderableType:
+    return Text("\n".join(visible(texts.get("log.txt", "")).splitlines()[-LOG_LINES:]), style="dim")
 
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
