@@ -77,7 +77,19 @@ def make_plan(settings: Settings) -> Plan:
     if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
         workload = replace(workload, preload=())  # a CUDA context does not survive a fork
     starts = _starts(settings, space, constants, baseline)
+    notes += _too_short(settings, workload.duration_s({**constants, **baseline}))
     return Plan(settings, workload, space, constants, baseline, starts, notes)
+
+
+def _too_short(settings: Settings, duration_s: float | None) -> tuple[str, ...]:
+    """A line if trials would be cut before they can end."""
+    total_s = settings.limits.total_s
+    if duration_s is None or total_s is None or duration_s <= total_s:
+        return ()
+    return (
+        f"profile {settings.profile}: [limits] total_s {total_s:.0f}: a trial takes about {duration_s:.0f} s and would be cut. "
+        "Use a profile of your own with a larger one (--profile ./mine.toml).",
+    )
 
 
 def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[Settings, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import pytest
 from optimize.errors import SettingsError
 from optimize.plan import make_plan
 from optimize.settings import load_settings, profiles
+from optimize.trial import Limits
 from tests.conftest import Driver
 
 
@@ -84,3 +85,17 @@ def test_an_untouched_autoresearch_checkout_fits_the_gpu_profiles(name: str, tmp
     plan = make_plan(load_settings(name, "", {"workload": str(tmp_path)}, {}))
     assert plan.workload.metric.name == "val_bpb"
     assert plan.space.feasible(plan.baseline, plan.constants)
+
+
+def test_a_limit_below_what_a_trial_takes_is_said_before_it(driver: Driver) -> None:
+    (driver.folder / "workload" / "workload.toml").write_text('duration_s = "SIZE * 100"\n')
+    driver.set(limits=Limits(total_s=60.0))
+    (note,) = make_plan(driver.settings).notes
+    assert "a trial takes about 800 s and would be cut" in note
+    driver.set(limits=Limits(total_s=3000.0))
+    assert make_plan(driver.settings).notes == ()
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_every_shipped_profile_lets_its_trials_end(name: str) -> None:
+    assert make_plan(load_settings(name, "", {}, {})).notes == ()

@@ -37,7 +37,7 @@ def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown:
 
 def short(value: object) -> str:
     """A parameter's value in as few characters as tell it from the others."""
-    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
+    return f"{value:g}" if isinstance(value, float) else str(value).replace(", ", ",")
 
 
 def visible(text: str) -> str:
