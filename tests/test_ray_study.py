@@ -84,7 +84,11 @@ def hold():
     while os.path.exists(home / "hold") and not baseline:
         os.close(os.open(home / "held", os.O_CREAT | os.O_WRONLY))
         time.sleep(0.1)
+def leave(code, leave=os._exit):
+    hold()
+    leave(code)
 sys.addaudithook(watch)
+os._exit = leave
 runpy.run_path("train.py", run_name="__main__")
 """
 PROFILE = """
@@ -168,7 +172,9 @@ def test_a_study_of_real_training_on_two_nodes_survives_the_death_of_one(cluster
     assert running.returncode == 0, said
     records = records_of(driver, "real")
     complete = [record for record in records if record.state == "COMPLETE"]
-    (lost,) = (record for record in records if record.state != "COMPLETE")
+    others = [record for record in records if record.state != "COMPLETE"]
+    assert len(others) == 1, (held.exists(), [(record.slot, record.kind) for record in records], said)
+    (lost,) = others
     assert (lost.status, lost.slot) == ("lost", f"{second.name}/gpu:0")
     (again,) = (record for record in complete if record.requeue_of == lost.number)
     assert (again.params, again.slot.partition(":")[0]) == (lost.params, "node-1/gpu")
