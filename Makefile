@@ -61,7 +61,7 @@ test: $(DEV_INSTALLED)  ## every test this machine can do, real training include
 	@echo "make test: running all tests; real training and a browser take a few minutes"
 	@$(BIN)/python -m pytest -q $(ARGS)
 
-test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network, seconds
+test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network; less than a minute
 	@$(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(BIN)/python -m pytest -q -n auto -m "not slow" $(ARGS)
 
 lint: $(DEV_INSTALLED)  ## ruff and mypy
