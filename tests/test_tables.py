@@ -9,8 +9,8 @@ from rich.console import Console
 from optimize.budget import Budget
 from optimize.doubts import doubts
 from optimize.interruption import Wish
+from optimize.phrases import changes, duration, visible
 from optimize.showing.display import Display
-from optimize.showing.phrases import changes, duration, visible
 from optimize.showing.tables import study_table, trial_line
 from optimize.trial import Job, Metric, Progress, Slot
 from storage import TrialRecord

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import WorkloadError
-from optimize.script.trust import accept, is_trusted
 from optimize.script.workload import load_workload
+from optimize.trust import accept, is_trusted
 from tests.conftest import SCRIPT
 
 

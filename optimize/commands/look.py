@@ -41,6 +41,8 @@ def status(
         open_console().print(study_table(stored.latest(last), stored.best(), stored.metric, stored.baseline))
         recent, spent = stored.latest(RECENT), spent_of(database.study_attrs(stored.study_id))
         advice = advice_line(recent, spent, stored.metric)
+        if advice and stored.count() > RECENT:
+            advice += f" (trials: of the last {RECENT:,})"  # requests and tokens are of all of them
         for line in (*pruning_lines(recent, stored.metric), *filter(None, [advice])):
             open_console().print(line, soft_wrap=True)
         if (verdict := stored.verdict()) is not None:
@@ -48,7 +50,7 @@ def status(
 
 
 def _status_json(study: str | None, storage: str | None, runs: Path, last: int) -> None:
-    from optimize.showing.facts import document
+    from optimize.showing.status_json import document
     from optimize.stored_study import find_study, main_studies
 
     with opened_database(storage, runs) as database:

@@ -191,7 +191,7 @@ def _plan(given: dict[str, Any]) -> Plan:
 
 
 def _accept(plan: Plan, trust: bool) -> None:
-    from optimize.script.trust import accept
+    from optimize.trust import accept
 
     accept(plan.workload, lambda commands: trust or _agrees(commands))
 

@@ -16,10 +16,10 @@ from optimize.confirming.course import Course
 from optimize.confirming.replicates import KIND, Key, key_of, key_of_record
 from optimize.errors import SpaceExhausted
 from optimize.interruption import Interruption
+from optimize.phrases import duration
 from optimize.plan import Plan
 from optimize.search import Sampler
 from optimize.showing.display import Display
-from optimize.showing.phrases import duration
 from optimize.study import Study, stop_request
 from optimize.trial import Job, Slot, Value
 from optimize.verdict import Verdict, verdict_attrs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from optimize.figures.looks import ACCENT, GREY, look_of
 from optimize.figures.series import Staircase, Tried, cost, staircase
-from optimize.showing.phrases import duration, short
+from optimize.phrases import duration, short
 from optimize.trial import Metric
 from optimize.verdict import Finalist, Verdict
 from storage import TrialRecord

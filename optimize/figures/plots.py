@@ -20,6 +20,7 @@ from optimize.figures.importance import Importances
 from optimize.figures.labels import Label, line_boxes, place_labels
 from optimize.figures.looks import ACCENT, GREY, in_order, look_of
 from optimize.figures.series import Curve, Dot, Share, Slice, Staircase, Tried
+from optimize.phrases import short
 from optimize.trial import Metric
 from storage import Stored
 
@@ -36,9 +37,9 @@ def better(metric: Metric) -> str:
     return f"{metric.name[:40]}{unit} ({'lower' if metric.direction == 'minimize' else 'higher'} is better)"
 
 
-def short(value: Stored) -> str:
-    """A value as a label."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value).replace(" ", "")
+def label(value: Stored) -> str:
+    """A value beside a mark or an axis."""
+    text = short(value)
     return text if len(text) <= 18 else f"{text[:16]}.."
 
 
@@ -160,7 +161,7 @@ def step_text(step: Tried, names: int, rank: Mapping[str, float]) -> str:
     if not step.changed:
         return "baseline" if step.kind == "baseline" else f"trial {step.number}"
     first = sorted(step.changed, key=lambda name: -rank.get(name, 0.0))[:names]
-    texts = [f"{name[:28]} {short(step.changed[name][0])}→{short(step.changed[name][1])}" for name in first]
+    texts = [f"{name[:28]} {label(step.changed[name][0])}→{label(step.changed[name][1])}" for name in first]
     more = len(step.changed) - len(first)
     return "\n".join(texts) + (f"\nand {more} more" if more else "")
 
@@ -249,7 +250,7 @@ def _choice_axis(axes: Axes, one: Slice, baseline: Stored) -> None:
         axes.xaxis.set_minor_formatter(NullFormatter())
     if not one.choices:
         return
-    texts = [short(choice) for choice in one.choices]
+    texts = [label(choice) for choice in one.choices]
     long = sum(map(len, texts)) > 30
     axes.set_xticks(range(len(texts)), texts, rotation=30 if long else 0, ha="right" if long else "center",
                     rotation_mode="anchor", fontsize="small")  # fmt: skip

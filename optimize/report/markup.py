@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from optimize.showing.phrases import visible
+from optimize.phrases import visible
 
 LONGEST_HEAD = 12  # of a column, to be said again in each row
 

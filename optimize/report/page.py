@@ -13,7 +13,7 @@ from optimize.figures.plots import UNITS
 from optimize.report.facts import Facts
 from optimize.report.markup import Markup, join, tag
 from optimize.report.pictures import Picture
-from optimize.report.sections import SECTIONS, number, short, signed
+from optimize.report.sections import SECTIONS, number, signed, written
 from optimize.verdict import Verdict
 from storage import TrialRecord
 
@@ -53,13 +53,13 @@ def _subject(facts: Facts) -> str:
     """What was tuned, on which device, with which constants."""
     workload = facts.settings.get("workload")
     what = (
-        f"{counted(len(facts.choices), 'parameter')} of {short(workload)}"
+        f"{counted(len(facts.choices), 'parameter')} of {written(workload)}"
         if workload
         else counted(len(facts.choices), "parameter")
     )
     devices = " and ".join(name for name in facts.devices if name)
     constants = ", ".join(
-        f"{name} = {short(value)}" for name, value in facts.constants.items() if name not in facts.choices
+        f"{name} = {written(value)}" for name, value in facts.constants.items() if name not in facts.choices
     )
     return f"Tuned: {what}{f', on {devices}' if devices else ''}{f', with {constants}' if constants else ''}."
 

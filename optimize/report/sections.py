@@ -12,10 +12,10 @@ from optimize.doubts import doubts
 from optimize.figures.looks import look_of
 from optimize.figures.plots import hours_scale
 from optimize.figures.series import Tried, ending_of
+from optimize.phrases import changes, duration
 from optimize.report.facts import Facts, here
 from optimize.report.markup import Markup, diff, join, table, tag
 from optimize.report.pictures import MOST_SLICES, Picture
-from optimize.showing.phrases import changes, duration
 from optimize.showing.tables import pruning_lines
 from storage import TrialRecord
 
@@ -36,7 +36,7 @@ def progress(facts: Facts, pictures: Pictures) -> Markup:
 
 
 def _changed(step: Tried) -> str:
-    pairs = (f"{name} {short(a)} \N{RIGHTWARDS ARROW} {short(b)}" for name, (a, b) in step.changed.items())
+    pairs = (f"{name} {written(a)} \N{RIGHTWARDS ARROW} {written(b)}" for name, (a, b) in step.changed.items())
     return ", ".join(pairs) or step.kind
 
 
@@ -157,7 +157,7 @@ def space(facts: Facts, pictures: Pictures) -> Markup:
         return _nothing(title, "No trial has parameters yet.")
     best = facts.shown.params if facts.shown else {}
     rows = [
-        (name, ", ".join(map(short, choices)) or "a range", short(facts.default.get(name, "")), short(best.get(name, "")))
+        (name, ", ".join(map(written, choices)) or "a range", written(facts.default.get(name, "")), written(best.get(name, "")))
         for name, choices in facts.choices.items()
     ]  # fmt: skip
     return _section(title, table(("parameter", "choices", "baseline", "best"), rows))
@@ -179,10 +179,10 @@ def settings(facts: Facts, pictures: Pictures) -> Markup:
 
 def _setting(name: str, value: object, origin: object) -> Iterable[Sequence[object]]:
     if isinstance(value, dict):
-        return [(f"{name}.{key}", short(each), origin) for key, each in value.items()]
+        return [(f"{name}.{key}", written(each), origin) for key, each in value.items()]
     if name == "storage" and origin != "default":
         return [(name, "a database by URL", origin)]  # it may hold a password, and is not kept
-    return [(name, short(value), origin)]
+    return [(name, written(value), origin)]
 
 
 def machine(facts: Facts, pictures: Pictures) -> Markup:
@@ -211,10 +211,10 @@ def signed(gain: float) -> str:
     return f"{gain:+.4g}".replace("-", "\N{MINUS SIGN}")
 
 
-def short(value: object) -> str:
-    """A value of a parameter or a setting."""
+def written(value: object) -> str:
+    """A value of a parameter or a setting, with all its blanks: a page has room for them."""
     if isinstance(value, list):  # of settings.json; a parameter's tuple is text
-        return ", ".join(map(short, value)) or "none"
+        return ", ".join(map(written, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 

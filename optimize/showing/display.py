@@ -19,7 +19,7 @@ from rich.text import Text
 from optimize.budget import COUNTED, Budget, counted
 from optimize.doubts import baseline_of, doubts
 from optimize.interruption import Wish
-from optimize.showing.phrases import changes, duration
+from optimize.phrases import changes, duration
 from optimize.showing.tables import trial_line
 from optimize.trial import Job, Metric, Progress, Slot, Value
 from optimize.watch import Watch

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from optimize.showing.phrases import visible
+from optimize.phrases import visible
 from storage import one_line
 
 _ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")  # colours and cursor movements

@@ -12,8 +12,8 @@ from optimize.doubts import baseline_of, doubts
 from optimize.figures.looks import look_of
 from optimize.figures.series import ending_of, noise
 from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS
+from optimize.phrases import changes, duration, short
 from optimize.showing.markdown import block, changed_lines, code, table, tail
-from optimize.showing.phrases import changes, duration, short
 from optimize.trial import Metric
 from optimize.verdict import Finalist, Verdict, verdict_of
 from storage import TrialRecord, best_record

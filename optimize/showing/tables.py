@@ -17,10 +17,10 @@ from rich.text import Text
 from optimize.budget import counted
 from optimize.cuts import count_cuts
 from optimize.doubts import baseline_of, doubts
+from optimize.phrases import changes, duration, short, visible
 from optimize.plan import Plan
 from optimize.script.starting import RUN
 from optimize.settings import Settings
-from optimize.showing.phrases import changes, duration, short, visible
 from optimize.standing import standing
 from optimize.stored_study import Overview, StoredStudy
 from optimize.trial import Metric, Slot

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from optimize.showing.facts import document
+from optimize.showing.status_json import document
 from optimize.showing.tables import study_table
 from optimize.stored_study import find_study
 from optimize.trial import Outcome, TrialStatus
