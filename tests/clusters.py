@@ -63,7 +63,8 @@ class LocalCluster:
             *("--node-name", folder.name, f"--node-ip-address=127.0.0.{self.nodes + 1}"),
             *(f"--num-cpus={cpus}", f"--num-gpus={gpus}", "--object-store-memory=80000000"),
         ]
-        env = {**os.environ, **self.environment, **env, **more}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+        env = {**inherited, **self.environment, **env, **more}
         del env["RAY_ADDRESS"]
         started = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
         assert started.returncode == 0, started.stdout + started.stderr
