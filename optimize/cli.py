@@ -8,6 +8,7 @@ import typer
 
 from optimize.commands import begin, bring, keep, look, work
 from optimize.commands.spaces import space
+from optimize.commands.streams import open_streams
 from optimize.commands.terminal import say_all
 from optimize.errors import OptimizeError
 from optimize.executors.slots import keep_to_one_thread
@@ -29,6 +30,7 @@ app.command("import")(bring.bring)  # a word of Python's
 def run(words: Sequence[str]) -> int:
     """The exit code of a command line: what a user can cause is lines on stderr and 2, anything else a traceback."""
     keep_to_one_thread()
+    open_streams()
     try:
         app(list(words), "optimize")
     except SystemExit as ended:
