@@ -1,7 +1,10 @@
-"""What several test files share: a tiny workload, and a study over it that can be driven inline."""
+"""What several test files share: a tiny workload, a study over it that can be driven inline, and surroundings without surprises."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +32,22 @@ pytest_plugins = ["tests.gpt", "tests.postgres", "tests.replicating"]
 # No test depends on speed: a busy machine draws examples slowly, and that is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# What the shell, the scheduler or the git hook that starts the tests may have set, and no test means: a database or a server
+# to use instead, a proxy in front of the tests' own servers, another repository, a narrow or a coloured terminal.
+FOREIGN = re.compile(
+    "OPTIMIZE_.*|OPENAI_.*|PG[A-Z]+|RAY_ADDRESS|MLFLOW_.*|GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX)|(?i:[a-z]+_proxy)"
+    "|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTHONWARNINGS|PYTHONIOENCODING"
+)
+
+
+def pytest_configure() -> None:
+    """Each process of the tests, and so all that they start, finds the same surroundings wherever they were started."""
+    for name in [name for name in os.environ if FOREIGN.fullmatch(name)]:
+        del os.environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # Ten lines that look like a training script from outside: constants, progress, a summary.
 SCRIPT = """\

@@ -19,7 +19,7 @@ def _whole(word: str) -> str:
 
 
 # module -> what of ours it may import; a package name alone stands for its front door
-WALLS = tomllib.loads((Path(__file__).parent / "walls.toml").read_text())
+WALLS = tomllib.loads((Path(__file__).parent / "walls.toml").read_text("utf-8"))
 ALLOWED = {f"optimize.{name}": {_whole(word) for word in words.split()} for name, words in WALLS.items()}
 FRONT = tuple(f"optimize.{name}" for name in ("__main__", "cli", "commands", "session", "confirming.driving"))
 THIRD_PARTY = {"search_spaces": set(), "storage": {"optuna", "sqlalchemy", "pandas"}}
@@ -69,7 +69,7 @@ MODULES = modules()
 
 def imports(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -156,23 +156,23 @@ def test_the_environment_is_read_in_two_files_only() -> None:
             "optimize.executors.slots",
             "optimize.jobs.zygote",
         ):  # it writes the trial's
-            assert "os.environ" not in path.read_text(), module
-            assert "getenv" not in path.read_text(), module
+            assert "os.environ" not in path.read_text("utf-8"), module
+            assert "getenv" not in path.read_text("utf-8"), module
 
 
 def test_only_the_command_line_prints() -> None:
     for module, path in MODULES.items():
-        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
         printed = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
         assert module == "optimize.commands.terminal" or not printed, f"{module}: {printed}"
 
 
 def test_files_stay_small_and_are_called_after_what_is_in_them() -> None:
     for path in [p for package in (*PACKAGES, "tests", "benchmarks") for p in (ROOT / package).rglob("*.py")]:
-        assert len(path.read_text().splitlines()) <= MAX_LINES.get(path.name, 350), path
+        assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES.get(path.name, 350), path
         assert path.stem not in FORBIDDEN_NAMES, path
 
 
 def test_every_module_says_what_it_is_for() -> None:
     for module, path in MODULES.items():
-        assert ast.get_docstring(ast.parse(path.read_text())), module
+        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), module

@@ -178,7 +178,7 @@ def test_what_travels_is_all_that_it_imports_and_nothing_else(tmp_path: Path) ->
 def at_import(module: str) -> set[str]:
     """Modules of ours that are imported on top, not in a function and not for type checkers."""
     names = set[str]()
-    for node in ast.parse(MODULES[module].read_text()).body:
+    for node in ast.parse(MODULES[module].read_text("utf-8")).body:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("optimize"):
             both = {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
             names |= both & MODULES.keys()

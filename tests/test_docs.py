@@ -16,8 +16,8 @@ from search_spaces import load_space, shipped_spaces
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES += [path for pattern in ("*/README.md", "docs/*.md", "examples/*/README.md") for path in ROOT.glob(pattern)]
-README = (ROOT / "README.md").read_text()
-MANUAL = README + "".join(page.read_text() for page in sorted(ROOT.glob("docs/*.md")))  # where details may stand
+README = (ROOT / "README.md").read_text("utf-8")
+MANUAL = README + "".join(page.read_text("utf-8") for page in sorted(ROOT.glob("docs/*.md")))  # where details may stand
 
 
 def commands_of(group: Any, before: str = "") -> dict[str, Any]:
@@ -45,7 +45,7 @@ def test_every_flag_says_what_it_is_for(name: str) -> None:
 
 
 def test_every_make_target_is_explained_and_the_main_ones_are_in_the_readme() -> None:
-    text = (ROOT / "Makefile").read_text()
+    text = (ROOT / "Makefile").read_text("utf-8")
     targets = re.findall(r"^\.PHONY: (.*)$", text, re.M)[0].split()
     for target in targets:
         assert re.search(rf"^{target}:.*## \w", text, re.M), target
@@ -54,7 +54,7 @@ def test_every_make_target_is_explained_and_the_main_ones_are_in_the_readme() ->
 
 
 def test_every_variable_of_make_optimize_is_in_the_readme() -> None:
-    text = (ROOT / "Makefile").read_text()
+    text = (ROOT / "Makefile").read_text("utf-8")
     for variable in re.findall(r"\$\(call flag,([A-Z]+),", text):
         assert f"`{variable}`" in README, variable
 
@@ -67,7 +67,7 @@ def test_every_profile_and_space_is_in_the_readme() -> None:
 
 def test_every_key_of_a_profile_and_of_a_workload_is_documented() -> None:
     for path in ("optimize/settings.py", "optimize/script/workload.py", "optimize/script/output.py"):
-        source = (ROOT / path).read_text()
+        source = (ROOT / path).read_text("utf-8")
         for key in re.findall(
             r'(?:table|slots|limits|inner)\.(?:text|flag|number|integer|words|literals|table|paths)\("(\w+)"', source
         ):
@@ -88,13 +88,15 @@ def test_every_example_loads() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_link_and_picture_exists(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()) + re.findall(r'src="([^"]+)"', page.read_text()):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")) + re.findall(
+        r'src="([^"]+)"', page.read_text("utf-8")
+    ):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
 def test_every_dependency_says_which_file_needs_it() -> None:
-    text = (ROOT / "pyproject.toml").read_text()
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
     for line in re.findall(r'^    "[\w-]+[><=][^"]*".*$', text, re.M):
         files = re.findall(r"# (.*)$", line)
         assert files, line
@@ -103,6 +105,8 @@ def test_every_dependency_says_which_file_needs_it() -> None:
 
 
 def test_constraints_pin_everything_exactly() -> None:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if line and not line.startswith("#")
+    ]
     assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+", line) for line in lines)
     assert "torch==2.13.0" in lines

@@ -127,7 +127,7 @@ def test_the_command_patch_applies_it(tmp_path: Path, case: str) -> None:
     originals, rendered = CASES[case]
     for name, text in originals.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, newline="")
+        (tmp_path / name).write_text(text, "utf-8", newline="")
     answer = subprocess.run(
         ["patch", "-p1", "--binary"],
         cwd=tmp_path,

@@ -107,7 +107,7 @@ def test_toml_values_are_literals() -> None:
 
 
 def test_the_example_in_the_readme_is_a_search_space() -> None:
-    readme = (SPACES / "README.md").read_text()
+    readme = (SPACES / "README.md").read_text("utf-8")
     space = parse_space(readme.split("```toml\n")[1].split("```")[0], "search_spaces/README.md")
     assert space.nearest(space.starts[0].params)[0] == {"DEPTH": 3, "FINAL_LR_FRAC": 0.05}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import keyword
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -212,7 +213,7 @@ def test_a_lone_script_is_read_alone_and_needs_to_be_described(tmp_path: Path) -
     assert "workload.toml" in said[-1]
     (folder / "workload.toml").write_text('script = "mine.py"\n')
     said = write_space(str(folder / "mine.py"), tmp_path / "again.toml", {})
-    assert f"--space {tmp_path}/again.toml" in said[-1]
+    assert f"--space {shlex.quote(str(tmp_path / 'again.toml'))}" in said[-1]
 
 
 def test_a_profile_for_another_script_makes_no_baseline(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_whatever_the_script_its_space_loads_and_holds_the_present_values(
 ) -> None:
     lines = [f"{name} = {value!r}  # {comment}" for name, (value, comment) in constants.items()]
     script = tmp_path / "any.py"
-    script.write_text("\n".join(lines), newline="")
+    script.write_text("\n".join(lines), "utf-8", newline="")
     try:
         workload, _ = workload_of(str(script))
         draft = draft_for(workload, {}, ["a head"])
