@@ -33,7 +33,9 @@ from storage import (
     TrialRecord,
     acquire,
     add_trials,
+    parent_of,
     read_records,
+    refuse_results_of_another,
 )
 
 
@@ -49,7 +51,7 @@ def open_study(
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
     name = plan.settings.study
-    study_id = _find_or_create(database, plan, data, say)
+    study_id = _find_or_create(database, paths, plan, data, say)
     try:
         lease = acquire(database, study_id, lock=paths.lock)
     except LeaseHeldError as error:
@@ -103,7 +105,9 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
     )
 
 
-def _find_or_create(database: Database, plan: Plan, data: str | None, say: Callable[[str], None]) -> int:
+def _find_or_create(
+    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None]
+) -> int:
     settings, metric = plan.settings, plan.workload.metric
     wanted = fingerprint(plan.workload, plan.space, settings.constants, data or "")
     if data is None:
@@ -115,6 +119,8 @@ def _find_or_create(database: Database, plan: Plan, data: str | None, say: Calla
         if settings.start_from is not None:
             say(check_source(settings.study, attrs, settings.start_from))
         return study_id
+    if not parent_of(settings.study):  # a child's may be deleted and made again: its parent is in this database
+        refuse_results_of_another(paths, database.where)
     about = self_description(plan.space, settings.constants, plan.baseline, wanted, plan.about())
     with database.transaction():  # with all that it begins with, or not at all
         beginning = begin(database, plan, data)

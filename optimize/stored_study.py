@@ -146,9 +146,9 @@ class StoredStudy:
             if holder is not None:
                 raise StudyError(f"study {name}: process {holder.pid} on {holder.host} works on it. Stop it first.")
         artifacts = self._artifacts()
+        shutil.rmtree(self.paths.folder, ignore_errors=True)  # first: killed after it, the same call again goes on
         for name in (*children, self.name):
             artifacts.delete_study(name)
-        shutil.rmtree(self.paths.folder, ignore_errors=True)
         others = ", ".join(artifacts.other_users())
         return f", but for the files in {artifacts.folder}, which {others} may need" if others else ""
 

@@ -30,7 +30,15 @@ from storage.records import (
     read_records,
     record_of,
 )
-from storage.results import changes, frame, number_text, write_parquet, write_results, write_trials
+from storage.results import (
+    changes,
+    frame,
+    number_text,
+    refuse_results_of_another,
+    write_parquet,
+    write_results,
+    write_trials,
+)
 from storage.sqlite import settle
 from storage.tables import Created, Stored
 from storage.text import one_line
@@ -90,6 +98,7 @@ __all__ = [
     "read_whole_trials",
     "record_of",
     "refuse_existing",
+    "refuse_results_of_another",
     "remove_files",
     "replace_folder",
     "restore_backup",

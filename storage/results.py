@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.files import write_bytes, write_text
+from storage.errors import StorageError
+from storage.files import os_errors_at, write_bytes, write_text
+from storage.paths import StudyPaths
 from storage.records import TrialRecord
 from storage.text import one_line
 
@@ -36,6 +38,20 @@ _PLAIN = (
     "taken_from",
 )
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
+
+
+def refuse_results_of_another(paths: StudyPaths, where: str) -> None:
+    """StorageError if trials have ended here that the database `where`, which has no such study, knows nothing of.
+
+    It was lost, or is not the one: the views of a new study would take the place of all that is left of them.
+    """
+    with os_errors_at(paths.results_tsv):
+        rows = paths.results_tsv.read_bytes().count(b"\n") if paths.results_tsv.exists() else 0
+    if rows > 1:
+        raise StorageError(
+            f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back (`optimize restore` "
+            "has backups), or name it (--storage); to begin anew, move this folder away"
+        )
 
 
 def write_results(

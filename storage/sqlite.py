@@ -75,6 +75,7 @@ def check_pages(path: Path, pragma: str) -> list[str]:
     """What SQLite finds wrong: `quick_check` reads every page, `integrity_check` compares indexes too. [] is sound."""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+            connection.text_factory = lambda found: found.decode(errors="replace")  # it may name what is damaged
             found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}")]
     except sqlite3.DatabaseError as error:
         raise explain(Address(shown=str(path)), error) from error

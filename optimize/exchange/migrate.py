@@ -11,7 +11,7 @@ from optimize.errors import StudyError
 from optimize.exchange.taking import Taken, origin_of, take
 from optimize.fingerprint import FINGERPRINT, differences, fingerprint, self_description
 from optimize.plan import Plan
-from storage import Database, StudyPaths, add_trials, read_whole_trials
+from storage import Database, StudyPaths, add_trials, read_whole_trials, refuse_results_of_another
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")
 
@@ -22,7 +22,7 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
     All in one transaction. Raises StudyError, and nothing has changed, if that cannot be.
     """
     new, metric = plan.settings.study, plan.workload.metric
-    StudyPaths(plan.settings.runs, new)  # is it a name for a study?
+    paths = StudyPaths(plan.settings.runs, new)  # is it a name for a study?
     with database.transaction():
         study_id = database.find_study(old)
         if study_id is None:
@@ -30,6 +30,7 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
             raise StudyError(f"study {old}: there is none of that name. There are: {names}.")
         if database.find_study(new) is not None:
             raise StudyError(f"study {new}: it is there already. Choose another name with --to.")
+        refuse_results_of_another(paths, database.where)
         attrs = database.study_attrs(study_id)
         _refuse_incomparable(old, differences(attrs, plan.workload, plan.space, plan.settings.constants, None), new)
         taken = take(read_whole_trials(database, study_id), STATES, origin_of(old, attrs, plan), plan)

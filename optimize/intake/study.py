@@ -31,6 +31,7 @@ from storage import (
     one_line,
     origin_attrs,
     read_foreign,
+    refuse_results_of_another,
     shown_address,
 )
 
@@ -136,12 +137,13 @@ def _twice(names: Sequence[str]) -> list[str]:
 def _bad_name(name: str, database: Database, runs: Path) -> list[str]:
     if "/" in name:
         return [f"study {one_line(name, 60)!r}: a name with a slash is for confirmations. Leave the / out."]
+    if database.find_study(name) is not None:
+        return [f"study {name}: {database.where} has one of this name. Choose another --study."]
     try:
-        StudyPaths(runs, name)
+        refuse_results_of_another(StudyPaths(runs, name), database.where)
     except StorageError as error:
         return [str(error)]
-    taken = database.find_study(name) is not None
-    return [f"study {name}: {database.where} has one of this name. Choose another --study."] if taken else []
+    return []
 
 
 def _read(request: Request, zone: tzinfo | None) -> list[_Arrival]:

@@ -1,0 +1,82 @@
+"""A database that is gone, empty, another one or damaged: one line, and never a new study over what is left of the old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from optimize.errors import SettingsError
+from optimize.stored_study import find_study
+from storage import StorageError
+from tests.conftest import Driver
+from tests.databases import empty_database
+from tests.imports import bring, written
+
+
+def _another(path: Path) -> None:
+    path.unlink()
+    empty_database(path.parent)
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "another": _another,
+}
+
+
+@pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
+def test_no_new_study_takes_the_place_of_one_whose_database_is_lost(
+    driver: Driver, lose: Callable[[Path], object]
+) -> None:
+    left = lost(driver, lose)
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"holds results of a study that .* does not have") as caught:
+            driver.run(trials=3)
+        assert str(caught.value).startswith(str(driver.paths.folder))
+    assert files(driver) == left
+    with driver.database() as database:
+        assert database.study_names() == []
+
+
+def test_another_name_or_a_folder_that_was_moved_away_begins_anew(driver: Driver) -> None:
+    lost(driver, Path.unlink)
+    driver.set(study="other")
+    assert len(driver.run(trials=3)[1].ended) == 3
+    driver.set(study="s")
+    driver.paths.folder.rename(driver.folder / "moved away")
+    assert len(driver.run(trials=3)[1].ended) == 3
+
+
+def test_nothing_is_brought_in_over_what_is_left_of_a_study(driver: Driver) -> None:
+    left = lost(driver, Path.unlink)
+    rows = written(
+        driver.folder, "results.tsv", "commit\tval_bpb\tmemory_gb\tstatus\tdescription\na1\t1.0\t1\tkeep\tX\n"
+    )
+    with pytest.raises(SettingsError, match="holds results of a study"):
+        bring(driver.folder, rows, "s")
+    assert files(driver) == left
+
+
+def test_a_study_that_was_killed_before_its_first_trial_ended_is_begun_again(driver: Driver) -> None:
+    driver.run(trials=0)
+    driver.paths.database.unlink()
+    assert len(driver.run(trials=3)[1].ended) == 3
+
+
+def lost(driver: Driver, lose: Callable[[Path], object]) -> dict[str, bytes]:
+    """What is left of a study of three trials when its database is lost."""
+    driver.run(trials=3)
+    with driver.database() as database:
+        find_study(database, "s", driver.paths.root).write_views()
+    lose(driver.paths.database)
+    return files(driver)
+
+
+def files(driver: Driver) -> dict[str, bytes]:
+    """The views: what is worth keeping of a folder that a driver locks."""
+    folder = driver.paths.folder
+    found = [path for path in folder.rglob("*") if path.is_file() and path != driver.paths.lock]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
