@@ -9,7 +9,7 @@ from storage.aggregates import count_statuses, first_baseline
 from storage.archive import pack, refuse_existing, scratch_folder
 from storage.artifacts import Artifacts, Dangling
 from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
-from storage.copying import copy_files, copy_study, remove_files, snapshot
+from storage.copying import Files, copy_files, copy_study, remove_files, snapshot
 from storage.database import Database, check_database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.export import make_patch, params_text, write_best
@@ -52,6 +52,7 @@ __all__ = [
     "Created",
     "Dangling",
     "Database",
+    "Files",
     "ForeignStudy",
     "Holder",
     "Lease",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 from contextlib import closing
 
 import pytest
@@ -22,7 +23,7 @@ from optimize.stored_study import find_study, main_studies, overview
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import open_database
 from tests.conftest import SCRIPT, SPACE, Driver
-from tests.databases import new_trial
+from tests.databases import empty_database, new_trial
 from tests.replicating import SEEDED, Trainings, best, confirm, records
 
 
@@ -192,6 +193,26 @@ def test_a_copy_takes_replicates_and_verdict_along(night: Driver) -> None:
         assert sorted(copy.study_names()) == ["s", "s/confirm"]
         assert find_study(copy, "s", to.parent).verdict() == found
         assert find_study(copy, "s/confirm", to.parent).texts(find_study(copy, "s/confirm", to.parent).record(0))
+
+
+def test_whoever_kills_a_copy_leaves_no_study_without_its_replicates(
+    night: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm(night, Trainings())
+    to = empty_database(night.folder)
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        with closing(sqlite3.connect(to)) as stranger:
+            seen.append([name for (name,) in stranger.execute("SELECT study_name FROM studies ORDER BY 1")])
+
+    monkeypatch.setattr("storage.lease.Lease.renew", lambda lease: look())  # at every step of the way
+    with night.database() as database:
+        copy_to(Place(database, night.settings.runs), "s", str(to), None, night.said.append)
+    assert [] in seen
+    assert all(names == [] for names in seen)
+    look()
+    assert seen[-1] == ["s", "s/confirm"]
 
 
 def test_the_sampler_never_sees_a_replicate(night: Driver) -> None:

@@ -5,8 +5,8 @@ What is copied is `storage`'s business; here is who may, from where, and what is
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from optimize.stored_study import find_study
 from storage import (
     Artifacts,
     Database,
+    Files,
+    Lease,
     LeaseHeldError,
     StorageError,
     StudyPaths,
@@ -38,8 +40,8 @@ class Place:
 
 
 def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: Callable[[str], None]) -> None:
-    """The study with everything it left, or nothing. Raises StudyBusyError while somebody drives it, StudyError if the
-    target has one of this name."""
+    """The study with everything it left, its replicates too, or nothing. Raises StudyBusyError while somebody drives it,
+    StudyError if the target has one of this name."""
     stored = find_study(source.database, study, source.runs)
     with closing(open_database(to)) as database:
         database.patience.say = say
@@ -49,13 +51,8 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
                 f"study {stored.name}: {database.where} has one of this name. Delete that one (`optimize clean`), or copy to "
                 "another database; nothing was copied."
             )
-        say(_copy(source, target, stored.name, stored.paths))
-        for child in stored.children():
-            try:
-                say(_copy(source, target, child, StudyPaths(source.runs, child)))
-            except BaseException:  # all of it or nothing
-                target.artifacts().delete_study(stored.name)
-                raise
+        for line in _copy(source, target, [stored.name, *stored.children()]):
+            say(line)
         if target.runs.resolve() != source.runs.resolve():
             _write_views(target, stored.name, say)
 
@@ -67,22 +64,44 @@ def _write_views(target: Place, name: str, say: Callable[[str], None]) -> None:
         say(f"{error} (the copy is complete; optimize export writes the tables again)")
 
 
-def _copy(source: Place, target: Place, name: str, paths: StudyPaths) -> str:
-    """With the lease of the study, so that nobody drives it meanwhile."""
+def _copy(source: Place, target: Place, names: Sequence[str]) -> list[str]:
+    """All of them in one transaction, with their leases: a kill leaves a whole copy or none, and nobody drives meanwhile."""
+    files: list[Files] = []
+    with ExitStack() as stack:
+        leases = [stack.enter_context(_held(source, name)) for name in names]
+
+        def renew() -> None:
+            for lease in leases:
+                lease.renew()
+
+        def copied() -> list[int]:
+            return [copy_study(source.database, target.database, name, renew) for name in names]
+
+        try:
+            for name in names:
+                files.append(copy_files(source.artifacts(), target.artifacts(), name, renew))
+            counts = target.database.together(copied, lambda _: target.database.find_study(names[0]) is not None)
+        except BaseException:
+            for each in files:
+                remove_files(each.new)
+            raise
+    return [_line(target, *of) for of in zip(names, counts, files, strict=True)]
+
+
+@contextmanager
+def _held(source: Place, name: str) -> Iterator[Lease]:
     study_id = source.database.find_study(name)
     assert study_id is not None
     try:
-        lease = acquire(source.database, study_id, lock=paths.lock)
+        lease = acquire(source.database, study_id, lock=StudyPaths.of(source.runs, name).lock)
     except LeaseHeldError as error:
         raise StudyBusyError(f"study {name}: {error}") from None
     try:
-        files = copy_files(source.artifacts(), target.artifacts(), name, lease.renew)
-        try:
-            trials = copy_study(source.database, target.database, name, lease.renew)
-        except BaseException:
-            remove_files(files.new)
-            raise
+        yield lease
     finally:
         lease.release()
+
+
+def _line(target: Place, name: str, trials: int, files: Files) -> str:
     lacking = f"; {files.missing} had no file any more" if files.missing else ""
     return f"study {name}: {trials} trials copied to {target.database.where}, {len(files.new)} artifacts to {target.runs}{lacking}"
