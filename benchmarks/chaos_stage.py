@@ -148,9 +148,5 @@ def folder_of(name: str) -> Callable[[Stage], Result]:
 
 
 def hidden(folder: Path) -> set[str]:
-    found = (str(path.relative_to(folder)) for path in folder.rglob(".*") if ".git" not in path.parts)
-    return {
-        name
-        for name in found
-        if name.endswith(".tmp") or ("mirror" not in name and re.search(r"/?\.[^/]*\.\w+$", name))
-    }
+    """What was made beside something that was to be replaced, and never came to be it."""
+    return {str(path.relative_to(folder)) for path in folder.rglob(".*") if path.suffix in (".tmp", ".new", ".old")}

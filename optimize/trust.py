@@ -50,7 +50,7 @@ def _key(workload: Workload) -> str:
 
 def _accepted() -> list[str]:
     try:
-        kept = json.loads(_path().read_text())
+        kept = json.loads(_path().read_text("utf-8"))
     except (OSError, ValueError):
         return []
     return [key for key in kept if isinstance(key, str)] if isinstance(kept, list) else []

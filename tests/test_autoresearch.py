@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,15 @@ UPSTREAM = (
     ("DEVICE_BATCH_SIZE = 16", "DEVICE_BATCH_SIZE = 128"),
     ('"L"', '"SSSL"'),
 )
+
+# A call that dies when everything is written, but for its name.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.test_autoresearch import begin
+sys.addaudithook(lambda event, args: event == "os.rename" and args[1] == sys.argv[2] and os.kill(os.getpid(), signal.SIGKILL))
+begin(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 
@@ -113,6 +123,15 @@ def test_uv_runs_in_the_checkouts_environment(mirror: Path, tmp_path: Path) -> N
     workload = load_workload(str(folder))
     assert workload.command == ("uv", "run", "--project", "{folder}", "--no-sync", "train.py")
     assert workload.prepare_command == ("uv", "run", "--project", "{folder}", "prepare.py")
+
+
+def test_what_a_call_that_was_killed_has_left_goes_with_the_next(mirror: Path, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", KILLED, str(mirror), str(tmp_path / "mine")]
+    killed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(left(tmp_path)) == 2  # the mirror, and what was made beside
+    begin(mirror, tmp_path / "mine")
+    assert left(tmp_path) == ["a mirror", "mine"]
 
 
 @pytest.mark.parametrize("there", ["a file", "an empty folder", "a link to nowhere"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from optimize.errors import OptimizeError, WorkloadError
 from optimize.plan import Plan, make_plan
 from optimize.settings import Settings
 from optimize.trial import Value
+from storage import scratch_folder
 
 UPSTREAM = "https://github.com/karpathy/autoresearch"
 COMMIT = "228791fb499afffb54b46200aca536f79142f117"  # of UPSTREAM; what was tried
@@ -36,17 +36,16 @@ def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: 
         raise WorkloadError(f"{folder}: is there already. Name a folder that is not, or remove this one.")
     if not folder.absolute().parent.is_dir():
         raise WorkloadError(f"{folder}: there is no folder {folder.absolute().parent}. Make it, or name another.")
-    beside = folder.absolute().with_name(f".{folder.name}.{os.getpid()}")
     try:
-        taken = f"{source} at {_clone(source, commit, beside)}"
-        plan = _write(settings, beside, folder, taken, with_uv)
-        beside.rename(folder)
+        with scratch_folder(folder.absolute().parent, folder.name) as scratch:
+            beside = scratch / folder.name
+            taken = f"{source} at {_clone(source, commit, beside)}"
+            plan = _write(settings, beside, folder, taken, with_uv)
+            beside.rename(folder)
     except OSError as error:
         raise WorkloadError(
             f"{folder}: cannot be written: {error.strerror}. Mend that, or name another folder."
         ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return [
         f"written: {folder}: {taken}, with {WORKLOAD}, {SPACE} and {GOAL}",
         *plan.notes,
@@ -70,7 +69,8 @@ def _git(*words: str, where: str) -> str:
     try:
         # A session of its own has no terminal: git asks nobody for a password.
         done = subprocess.run(
-            ["git", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GIT_S, start_new_session=True
+            ["git", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=GIT_S,
+            start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError:
         raise WorkloadError("git: is not installed. Install it, or clone the repository elsewhere.") from None
@@ -91,15 +91,15 @@ def _write(settings: Settings, beside: Path, folder: Path, taken: str, with_uv: 
         "command": json.dumps([*uv, "--no-sync", "train.py"] if with_uv else ["{python}", "train.py"]),
         "prepare": json.dumps([*uv, "prepare.py"] if with_uv else ["{python}", "prepare.py"]),
     }
-    (beside / WORKLOAD).write_text(_filled(WORKLOAD, commands))
-    (beside / SPACE).write_text(_space_text(settings.search_space))
-    with (beside / ".git" / "info" / "exclude").open("a") as exclude:  # the checkout stays clean
+    (beside / WORKLOAD).write_text(_filled(WORKLOAD, commands), "utf-8")
+    (beside / SPACE).write_text(_space_text(settings.search_space), "utf-8")
+    with (beside / ".git" / "info" / "exclude").open("a", encoding="utf-8") as exclude:  # the checkout stays clean
         exclude.write("".join(f"/{name}\n" for name in (WORKLOAD, SPACE, GOAL)))
     try:
         plan = make_plan(replace(settings, workload=str(beside), search_space=str(beside / SPACE)))
     except OptimizeError as error:
         raise WorkloadError(*(line.replace(str(beside), str(folder)) for line in error.problems)) from None
-    (beside / GOAL).write_text(_goal(plan, folder, taken))
+    (beside / GOAL).write_text(_goal(plan, folder, taken), "utf-8")
     return plan
 
 
@@ -155,9 +155,9 @@ def _misgivings(plan: Plan) -> list[str]:
 
 def _space_text(space: str) -> str:
     if "/" in space:
-        return Path(space).expanduser().read_text()
-    return (files("search_spaces") / f"{space}.toml").read_text()
+        return Path(space).expanduser().read_text("utf-8")
+    return (files("search_spaces") / f"{space}.toml").read_text("utf-8")
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:
-    return Template((_TEMPLATES / name).read_text()).substitute(values)
+    return Template((_TEMPLATES / name).read_text("utf-8")).substitute(values)

@@ -84,7 +84,7 @@ def _has_scripts(best: Path) -> bool:
 
 def _prepare_args(stored: StoredStudy) -> list[str]:
     try:
-        return list(map(str, json.loads(stored.paths.settings_json.read_text())["prepare_args"]))
+        return list(map(str, json.loads(stored.paths.settings_json.read_text("utf-8"))["prepare_args"]))
     except (OSError, ValueError, KeyError, TypeError):  # made on another machine, or by hand
         return []
 
