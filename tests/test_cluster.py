@@ -57,6 +57,7 @@ def test_no_slot_is_on_offer_before_every_node_of_the_beginning_is_ready(roster:
         roster.told(node, HERE)
         roster.prepared(node, "f5")
     assert names(roster) == ["a/cpu:0", "a/cpu:1", "b/cpu:0", "b/cpu:1"]
+    assert {slot.env["CUDA_VISIBLE_DEVICES"] for slot in roster.slots} == {""}
 
 
 def test_all_that_does_not_fit_in_the_beginning_is_told_at_once(roster: Roster) -> None:

@@ -51,6 +51,7 @@ def test_there_is_a_slot_for_each_core_with_one_thread() -> None:
     assert slots[0].env["MALLOC_MMAP_THRESHOLD_"] == "33554432"
     assert slots[0].device == cpu_name() != ""
     assert slots[0].memory_mb == 0
+    assert slots[0].env["CUDA_VISIBLE_DEVICES"] == ""  # a script takes a GPU where it finds one
 
 
 def test_as_many_slots_as_one_asks_for() -> None:

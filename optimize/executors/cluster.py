@@ -14,6 +14,7 @@ from typing import Any
 
 from optimize.errors import ExecutorError
 from optimize.executors.node import Facts
+from optimize.executors.slots import NO_GPU
 from optimize.jobs.preparation import Preparation
 from optimize.trial import Slot
 
@@ -43,8 +44,8 @@ def places(resources: Mapping[str, float], cluster: Cluster) -> int:
 
 def slots_of(node: str, count: int, cluster: Cluster, model: str) -> list[Slot]:
     """Which of a node's GPUs a trial gets is Ray's choice: the number counts places."""
-    kind = "cpu" if cluster.device == "cpu" else "gpu"
-    return [Slot(f"{node}/{kind}:{place}", {}, model) for place in range(count)]
+    kind, env = ("cpu", NO_GPU) if cluster.device == "cpu" else ("gpu", {})
+    return [Slot(f"{node}/{kind}:{place}", env, model) for place in range(count)]
 
 
 def model_of(resources: Mapping[str, float], cluster: Cluster) -> str:

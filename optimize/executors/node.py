@@ -126,7 +126,7 @@ def run_trial(
     """
     folder = _session_folder(session) / key
     env = own_environment(own) | {name: value for name, value in job.env.items() if name not in own}
-    slot = replace(slot, env={**slot.env, **assigned_environment()})
+    slot = replace(slot, env={**assigned_environment(), **slot.env})
     alive, guard = _hold(folder.parent), _take_guardian()
     try:
         guard.send({"job": job_to_json(replace(job, env=env)), "folder": str(folder), "slot": asdict(slot)})

@@ -29,6 +29,8 @@ _MIB_TO_MB = 1.048576
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "RAYON")} | {
     "VECLIB_MAXIMUM_THREADS": "1"
 }
+# A script takes a GPU where it finds one: a CPU profile is one also on a machine that has GPUs.
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 # glibc gives every freed tensor back to the system and faults it in again: 6 % of a small model's training.
 # 32 MiB is the largest threshold that every glibc accepts; one that is refused would leave it fixed at 128 KiB.
 _KEEP_MEMORY = {
@@ -203,7 +205,7 @@ def device_model(device: str) -> str:
 def _cpu_slots(count: int | None, gpus: Sequence[str] | None) -> tuple[Slot, ...]:
     if gpus is not None:
         raise ExecutorError("--gpus: the profile uses CPU cores. Use --slots, or a profile with a GPU")
-    env, name = _ONE_THREAD | _KEEP_MEMORY | _compile_caches(), cpu_name()
+    env, name = _ONE_THREAD | _KEEP_MEMORY | NO_GPU | _compile_caches(), cpu_name()
     return tuple(Slot(f"cpu:{i}", env, name) for i in range(count or usable_cores()))
 
 
