@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from optimize.jobs.summary import parse_progress, parse_summary
+from optimize.jobs.summary import Exit, judge, parse_progress, parse_summary
 from optimize.script.render import read_constants
+from optimize.trial import Metric, TrialStatus
 from tests.gpt import BUDGET, FOLDER, built, tokens
 
 DEFAULTS = {
@@ -131,8 +132,10 @@ def test_the_loss_is_the_cross_entropy_of_capped_logits(load: Callable[..., Modu
     train = load()
     x, head = torch.randn(50, 64) * 10, torch.randn(320, 64)
     y = torch.randint(320, (50,))
-    expected = F.cross_entropy(15 * torch.tanh(x @ head.T / 15), y, reduction="none")
-    torch.testing.assert_close(train.token_losses(x, head, y), expected)
+    expected = -F.log_softmax(15 * torch.tanh(x @ head.T / 15), 1)[range(50), y]
+    for grad in (True, False):  # two forms
+        with torch.set_grad_enabled(grad):
+            torch.testing.assert_close(train.token_losses(x, head, y), expected)
     torch.testing.assert_close(train.CpuSummedLoss.apply(x, head, y), expected.sum())
 
 
@@ -191,6 +194,45 @@ def test_a_budget_of_seconds_begins_no_step_that_would_not_fit(load: Callable[..
     while budget.allows_a_step():
         budget.charge(3.0)
     assert (budget.spent, budget.steps) == (9.0, 3)
+
+
+# --- devices ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "capability", "dtype", "tables", "peak"),
+    [
+        ("Tesla T4", (7, 5), "float16", "float32", 65e12),
+        ("NVIDIA A100-SXM4-80GB", (8, 0), "bfloat16", "bfloat16", 312e12),
+        ("NVIDIA H100 80GB HBM3", (9, 0), "bfloat16", "bfloat16", 989.5e12),
+        ("NVIDIA H100 NVL", (9, 0), "bfloat16", "bfloat16", 835e12),
+        ("NVIDIA L4", (8, 9), "bfloat16", "bfloat16", 121e12),
+        ("NVIDIA L40", (8, 9), "bfloat16", "bfloat16", None),
+        ("NVIDIA RTX A1000", (8, 6), "bfloat16", "bfloat16", None),
+        ("NVIDIA GeForce RTX 4090", (8, 9), "bfloat16", "bfloat16", None),
+    ],
+)
+def test_each_gpu_gets_the_types_it_computes_in(
+    load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch, name: str, capability: Any, dtype: str,
+    tables: str, peak: float | None,
+) -> None:  # fmt: skip
+    import torch
+
+    train = load()
+    facts = {"is_available": True, "init": None, "get_device_name": name, "get_device_capability": capability}
+    for function, answer in facts.items():
+        assert callable(getattr(torch.cuda, function))
+        monkeypatch.setattr(torch.cuda, function, lambda answer=answer: answer)
+    types = getattr(torch, dtype), getattr(torch, tables)
+    assert train.open_device() == train.Device("cuda", name, *types, peak)
+
+
+@pytest.mark.slow
+def test_a_gpu_that_is_named_and_cannot_be_used_is_not_replaced_by_a_cpu(trial: Callable[..., Any]) -> None:
+    pinned = "import os; os.environ['CUDA_VISIBLE_DEVICES'] = 'GPU-of-another-machine'\n"
+    done = trial(code=pinned + "import train; train.main()")
+    assert judge(done.stdout + done.stderr, Exit(done.returncode, 1.0), Metric()).status is TrialStatus.ENVIRONMENT
 
 
 # --- trials -------------------------------------------------------------------------------------------------------------

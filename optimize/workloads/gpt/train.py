@@ -45,7 +45,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # CUDA only; read when torch is imported
+# CUDA only; read when torch is imported. Under WSL the first allocation may fail with it
+os.environ.setdefault("PYTORCH_ALLOC_CONF", f"expandable_segments:{'microsoft' not in os.uname().release.lower()}")
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -99,19 +100,22 @@ class Device:
         return rows[:, :-1], rows[:, 1:]
 
 
-PEAK_FLOPS = {  # NVIDIA's data sheets, dense bf16 (T4: fp16); the first key that is part of the name counts
-    "H200": 989.5e12, "H100 PCIe": 756e12, "H100": 989.5e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "T4": 65e12,
+PEAK_FLOPS = {  # NVIDIA's data sheets, dense bf16 (T4: fp16); the first that is in the name, as whole words, counts
+    "H200": 989.5e12, "GH200": 989.5e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989.5e12, "A100": 312e12,
+    "L40S": 362e12, "L4": 121e12, "T4": 65e12,
 }  # fmt: skip
 
 
 def open_device() -> Device:
     """CUDA if there is any, else the CPU. An Apple GPU is not used: there a seed would not fix the result."""
-    if not torch.cuda.is_available():
+    named = {os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("HIP_VISIBLE_DEVICES")} - {None, "", "-1"}
+    if not named and not torch.cuda.is_available():
         return open_cpu()
+    torch.cuda.init()  # a GPU that is named and cannot be used is no reason to take a CPU: this raises, and says why
     # Untested on a GPU, for want of one. bfloat16; where the hardware has none (T4) float16 with loss scaling
     name, modern = torch.cuda.get_device_name(), torch.cuda.get_device_capability() >= (8, 0)
     torch.set_float32_matmul_precision("high")
-    peak = next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
+    peak = next((flops for part, flops in PEAK_FLOPS.items() if f" {part} " in f"{name} ".replace("-", " ")), None)
     types = (torch.bfloat16, torch.bfloat16) if modern else (torch.float16, torch.float32)
     return Device("cuda", name, *types, peak)
 
@@ -121,8 +125,7 @@ def open_cpu() -> Device:
     torch.set_num_threads(1)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     for option, value in ((-3, 2**30), (-1, 2**31 - 1), (-2, 2**28)) if mallopt else ():
-        # keep large blocks instead of faulting them in again, a tenth of a step; in the environment these would be
-        # MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_
+        # MALLOC_MMAP_THRESHOLD_ etc.: keep large blocks instead of faulting them in again, a tenth of a step
         mallopt(option, value)
     facts: dict[str, str] = {}
     if os.path.exists("/proc/cpuinfo"):
@@ -134,10 +137,8 @@ def open_cpu() -> Device:
 
 
 class LossScale:
-    """Keeps float16 gradients in range (1710.03740, section 3.2); does nothing for other types.
-
-    Decides on the device, so that the host never waits: a step whose gradient overflows is made with a gradient of zero.
-    """
+    """Keeps float16 gradients in range (1710.03740, section 3.2); does nothing for other types. Decides on the device, so
+    that the host never waits: a step whose gradient overflows is made with a gradient of zero."""
 
     def __init__(self, device: Device) -> None:
         self.active = device.dtype == torch.float16
@@ -238,6 +239,8 @@ def flex_attention(window: int, context: int) -> Attend:
 def token_losses(x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of capped logits in nats, float32: x (N, C), head (vocabulary, C), targets (N,) -> (N,)."""
     logits = SOFTCAP * torch.tanh(F.linear(x, head.to(x.dtype)).float() / SOFTCAP)
+    if torch.is_grad_enabled():  # on a GPU: a gather's gradient would be a second table of logits, filled in disorder
+        return F.cross_entropy(logits, targets, reduction="none")
     # at most e^15 each, so the usual subtraction of the largest is not needed
     return logits.exp().sum(1).log() - logits.gather(1, targets[:, None]).squeeze(1)
 
@@ -472,12 +475,8 @@ class AdamW:
 
     def step(self, step: int, progress: float) -> None:
         (beta1, beta2), now = self.betas, step + 1
-        numbers = (
-            self.rate * rate_multiplier(progress) / (1 - beta1**now),
-            1 - beta1,
-            1 - beta2,
-            (1 - beta2**now) ** 0.5,
-        )
+        rate = self.rate * rate_multiplier(progress) / (1 - beta1**now)
+        numbers = (rate, 1 - beta1, 1 - beta2, (1 - beta2**now) ** 0.5)
         self.update(self.parameter, self.parameter.grad, *self.state, *map(self.device.number, numbers))
 
 
@@ -584,7 +583,7 @@ class Trainer:
 
     def warm_up(self) -> None:
         """Compile all of a step, then undo it: compilation is not charged, and nobody trains for free."""
-        before = [tensor.detach().clone() for tensor in self.optimizer.state()]
+        before = [tensor.detach().to("cpu", copy=True) for tensor in self.optimizer.state()]  # a GPU may be full
         stream = batches(self.rows, DEVICE_BATCH_SIZE)
         for _ in range(2):
             self.backward(stream)
