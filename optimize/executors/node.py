@@ -39,9 +39,9 @@ from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 TRAVELS = (
     "__init__.py", "errors.py", "trial.py",
     "executors/__init__.py", "executors/cores.py", "executors/guardian.py", "executors/node.py", "executors/slots.py",
-    "jobs/__init__.py", "jobs/bounded_log.py", "jobs/data_links.py", "jobs/descendants.py", "jobs/device_memory.py",
-    "jobs/hearing.py", "jobs/preload.py", "jobs/preparation.py", "jobs/process.py", "jobs/summary.py", "jobs/tracebacks.py",
-    "jobs/wishes.py", "jobs/work_folder.py",
+    "jobs/__init__.py", "jobs/bounded_log.py", "jobs/causes.py", "jobs/data_links.py", "jobs/descendants.py",
+    "jobs/device_memory.py", "jobs/hearing.py", "jobs/preload.py", "jobs/preparation.py", "jobs/process.py", "jobs/summary.py",
+    "jobs/tracebacks.py", "jobs/wishes.py", "jobs/work_folder.py",
 )  # fmt: skip
 LOOK_S = 0.2  # how often a trial looks whether it is to stop
 SAID_LINES = 3  # of a preparation that failed

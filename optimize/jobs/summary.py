@@ -1,7 +1,7 @@
 """What a script's output means: its progress lines, its final summary, and how it came to its end.
 
 Text in, values out. It runs nothing, reads no file and gives an ending no consequence (one table in `consequences.py` does).
-A new cause of death is a `TrialStatus`, a row in `CAUSES` and a row in `consequences.py`.
+A new cause of death is a `TrialStatus`, a row in `causes.py` and a row in `consequences.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from optimize.jobs.causes import CAUSES
 from optimize.jobs.tracebacks import Raised, after_last_traceback, exceptions
 from optimize.trial import Metric, Progress, TrialStatus
 
@@ -130,90 +131,7 @@ def parse_value(text: str) -> float | str:
     return float(text) if _FLOAT.match(text) else text[:VALUE_CHARS]
 
 
-# --- causes of death --------------------------------------------------------------------------------------------------
-
-
-class Cause(NamedTuple):
-    status: TrialStatus
-    pattern: re.Pattern[str]
-    advice: str = ""
-
-
-def _cause(status: TrialStatus, pattern: str, advice: str = "") -> Cause:
-    return Cause(status, re.compile(pattern, re.IGNORECASE), advice)
-
-
-# The first that matches wins, so memory before environment: CUDA words both as "CUDA error".
-CAUSES: tuple[Cause, ...] = (
-    _cause(  # CUDA, HIP, MPS, XPU; CPU; torchrun's word for a child that the kernel killed
-        TrialStatus.OUT_OF_MEMORY,
-        r"out of memory|\bOutOfMemoryError\b|\bMemoryError\b|(?:CUBLAS|HIPBLAS|CUDNN|CUSOLVER)_STATUS_ALLOC_FAILED"
-        r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|cannot allocate memory|std::bad_alloc"
-        r"|exitcode\s*:\s*-9\b|\bOOM at\b",
-    ),
-    _cause(
-        TrialStatus.DIVERGED,
-        r"\b(?:is|not )_?nan\b|isnan|isfinite|non-?finite|\bloss\b.{0,40}\b(?:nan|inf)\b|\bdiverged\b"
-        r"|\bloss exploded\b|FloatingPointError",
-    ),
-    _cause(TrialStatus.INFEASIBLE, r"out of resources?: shared memory"),  # Triton: a HEAD_DIM too large for the device
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"no kernel image is available|cannot find a build variant|flash.?attention.{0,40}only supports",
-        "There are no kernels for this GPU: install a PyTorch (or a kernel package) that has",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"driver version is insufficient|driver on your system is too old|driver/library version mismatch"
-        r"|forward compatibility was attempted",
-        "Update the GPU driver (or reboot after an update), or install a PyTorch that fits it",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"no NVIDIA driver|no (?:CUDA|HIP) GPUs are available|no (?:CUDA|ROCm)-capable device|not compiled with CUDA"
-        r"|invalid device ordinal|is/are busy or unavailable|system not yet initialized"
-        r"|lib(?:cuda|nvidia-ml)[\w.]*: cannot open shared object",
-        "Check that nvidia-smi lists the GPU and that no one else holds it, or choose a profile without one",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"uncorrectable ECC|GPU is lost|fallen off the bus",
-        "The GPU itself failed: see dmesg",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"no space left on device|disk quota exceeded|read-only file system|database or disk is full",
-        "Free some space, or point the caches and the runs folder at a disk that can be written",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"(?:LocalEntryNotFound|HfHubHTTP|GatedRepo|RepositoryNotFound|RevisionNotFound)\w*Error|OfflineModeIsEnabled"
-        r"|huggingface\.co|max retries exceeded|name resolution|name or service not known|network is unreachable"
-        r"|certificate verify failed|\bURLError\b",
-        "A download failed: check the network, or fetch what the script needs beforehand",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"ModuleNotFoundError|ImportError",
-        "Install it into the Python that runs the script",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"failed to find C compiler|working triton installation"
-        r"|(?:gcc|cc|g\+\+|ptxas|nvcc)['\"]?: (?:command )?not found"
-        r"|no such file or directory: '[^']*(?:gcc|g\+\+|clang|ptxas|nvcc)'",
-        "torch.compile needs a C compiler and Triton: install them",
-    ),
-    _cause(
-        TrialStatus.ENVIRONMENT,
-        r"^prepare\.py: |PermissionError: |UnpicklingError|ArrowInvalid|BadZipFile|parquet magic bytes"
-        r"|FileNotFoundError: .*(?:data|token|shard|cache|corpus)"
-        r"|FileNotFoundError: .*\.(?:bin|parquet|np[yz]|pkl|pickle|jsonl?|txt|csv|model|arrow)\b"
-        r"|\b(?:shard|tokenizer|parquet|data ?set)\w*\b.{0,60}\b(?:corrupt|truncated|missing|not found)",
-        "Prepare the data (again), and check that it can be read",
-    ),
-    _cause(TrialStatus.ENVIRONMENT, r"command not found$|exec format error", "Check the workload's command"),
-)
+# --- endings ----------------------------------------------------------------------------------------------------------
 
 
 def judge(log: str, end: Exit, metric: Metric, heard: Heard | None = None) -> Verdict:

@@ -1,0 +1,124 @@
+"""What GPUs, drivers, compilers and libraries say when they fail, as they say it, and which ending each means."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from optimize.jobs.causes import CAUSES
+from optimize.jobs.summary import Exit, judge
+from optimize.trial import Metric, TrialStatus
+
+SAID = {
+    TrialStatus.OUT_OF_MEMORY: [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 8.00 GiB. GPU 0 has a total capacity of 23.52 GiB",
+        "torch.AcceleratorError: CUDA error: out of memory",
+        "RuntimeError: CUDA driver error: out of memory",
+        "RuntimeError: Triton Error [CUDA]: out of memory",
+        "torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "RuntimeError: cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        'RuntimeError: NVML_SUCCESS == r INTERNAL ASSERT FAILED at "../c10/cuda/CUDACachingAllocator.cpp":830, please report',
+        "RuntimeError: NVML_SUCCESS == DriverAPI::get()->nvmlInit_v2_() INTERNAL ASSERT FAILED at "
+        '"../c10/cuda/CUDACachingAllocator.cpp":1016, please report a bug to PyTorch.',
+        "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1691, unhandled cuda error\n"
+        "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 2.98 TiB for an array with shape (640000, 640000)",
+        "RuntimeError: DataLoader worker (pid 11123) is killed by signal: Killed. ",
+        "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 3221225472 bytes.",
+        "tensorflow.python.framework.errors_impl.ResourceExhaustedError: OOM when allocating tensor with shape[256,1024]",
+    ],
+    TrialStatus.INFEASIBLE: [  # a kernel that these parameters ask for does not fit the chip: memory is not what lacks
+        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 131074, Hardware limit: 101376. "
+        "Reducing block sizes or `num_stages` may help.",
+        "torch._inductor.exc.InductorError: RuntimeError: No valid triton configs. OutOfMemoryError: out of resource: "
+        "triton_tem_fused_0 Required: 107008 Hardware limit:101376 Reducing block sizes or `num_stages` may help.",
+        "torch._inductor.exc.InductorError: RuntimeError: No valid triton configs.\nOutOfMemoryError: out of resource: "
+        "triton_tem_fused_flex_attention_0\nRequired: 139776  Hardware limit: 101376",
+        "RuntimeError: FlashAttention forward only supports head dimension at most 256",
+        "RuntimeError: This flash attention build does not support headdim 192.",
+    ],
+    TrialStatus.ENVIRONMENT: [
+        # the driver
+        "RuntimeError: The NVIDIA driver on your system is too old (found version 12070). Please update your GPU driver",
+        "RuntimeError: CUDA error: the provided PTX was compiled with an unsupported toolchain.",
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions before calling "
+        "NumCudaDevices() that might have already set an error? Error 803: system has unsupported display driver / cuda "
+        "driver combination",
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized",
+        "RuntimeError: CUDA unknown error - this may be due to an incorrectly set up environment, e.g. changing env "
+        "variable CUDA_VISIBLE_DEVICES after program start. Setting the available devices to be zero.",
+        "RuntimeError: CUDA driver error: operation not supported",
+        "RuntimeError: CUDA driver error: unknown error",
+        "pynvml.NVMLError_LibRmVersionMismatch: Driver/library version mismatch",
+        # the GPU
+        "RuntimeError: CUDA error: all CUDA-capable devices are busy or unavailable",
+        "torch.AcceleratorError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+        "RuntimeError: No CUDA GPUs are available",
+        "RuntimeError: CUDA error: uncorrectable NVLink error detected during the execution",
+        "RuntimeError: CUDA error: uncorrectable ECC error encountered",
+        "RuntimeError: Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False.",
+        # PyTorch and its libraries
+        "AssertionError: Torch not compiled with CUDA enabled",
+        "torch.AcceleratorError: CUDA error: no kernel image is available for execution on the device",
+        "RuntimeError: Triton Error [CUDA]: device kernel image is invalid",
+        "RuntimeError: cuDNN version incompatibility: PyTorch was compiled  against (8, 9, 2) but found runtime version",
+        "OSError: libcublas.so.12: cannot open shared object file: No such file or directory",
+        "ImportError: libcudnn.so.9: cannot open shared object file: No such file or directory",
+        # kernels
+        "RuntimeError: FlashAttention only supports Ampere GPUs or newer.",
+        "RuntimeError: Expected is_sm90 || is_sm8x || is_sm75 to be true, but got false.",
+        "RuntimeError: No available kernel. Aborting execution.",
+        "FileNotFoundError: Kernel at path `/home/me/.cache/huggingface/hub/models--varunneal--flash-attention-3` does not "
+        "have one of build variants: torch29-cxx11-cpu-x86_64-linux, torch-cpu, torch-universal",
+        "FileNotFoundError: Cannot find a build variant for this system in varunneal/flash-attention-3 (revision: main)",
+        # compilers
+        "torch._inductor.exc.InductorError: CalledProcessError: Command '['/usr/bin/gcc', '/tmp/tmpx/cuda_utils.c', '-O3', "
+        "'-shared', '-fPIC', '-o', '/tmp/tmpx/cuda_utils.cpython-312-x86_64-linux-gnu.so']' returned non-zero exit status 1.",
+        "torch._dynamo.exc.BackendCompilerFailed: backend='inductor' raised:\n"
+        "CalledProcessError: Command '['/opt/conda/bin/x86_64-conda-linux-gnu-cc', '/tmp/tmpx/main.c']' returned non-zero",
+        "torch._inductor.exc.InductorError: RuntimeError: Failed to find C compiler. Please specify via CC environment",
+        "torch._inductor.exc.TritonMissing: Cannot find a working triton installation.",
+        "AssertionError: libcuda.so cannot found!",
+        "RuntimeError: Found NVIDIA GeForce GTX 1080 which is too old to be supported by the triton GPU compiler",
+        "torch._inductor.exc.InductorError: PTXASError: PTXAS error: Internal Triton PTX codegen error\n"
+        "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'",
+        # the container, the network
+        "RuntimeError: DataLoader worker (pid 42) is killed by signal: Bus error. It is possible that dataloader's workers "
+        "are out of shared memory. Please try to raise your shared memory limit.",
+        "httpx.ReadTimeout: The read operation timed out",
+        "requests.exceptions.ReadTimeout: HTTPSConnectionPool(host='cdn-lfs.hf.co', port=443): Read timed out.",
+    ],
+    TrialStatus.CRASHED: [  # each may be the script's own fault, or the parameters', or a bad card's: nothing is learned
+        "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+        "RuntimeError: CUDA error: device-side assert triggered",
+        "RuntimeError: CUDA error: unspecified launch failure",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasLtMatmul(...)`",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the",
+        "torch._dynamo.exc.Unsupported: Data-dependent branching",
+        "concurrent.futures.process.BrokenProcessPool: A process in the process pool was terminated abruptly",
+    ],
+    TrialStatus.DIVERGED: ["FloatingPointError: Minimum loss scale reached (0.0001).", "ValueError: loss is nan"],
+}
+
+
+@pytest.mark.parametrize(("status", "said"), [(status, said) for status, all_of in SAID.items() for said in all_of])
+def test_an_ending_is_told_by_its_words(status: TrialStatus, said: str) -> None:
+    place = '  File "/opt/venv/lib/python3.12/site-packages/torch/_inductor/x.py", line 12, in run\n    raise error\n'
+    log = f"Traceback (most recent call last):\n{place}{said}\n"
+    assert judge(log, Exit(1, 1.0), Metric()).status is status
+
+
+def test_without_a_traceback_the_last_lines_are_read() -> None:
+    libraries = (
+        "Unable to load any of {libcudnn_graph.so.9.1.0, libcudnn_graph.so.9, libcudnn_graph.so}\nInvalid handle. "
+    )
+    log = f"step 00001 (0.1%)\n{libraries}Cannot load symbol cudnnCreateTensorDescriptor\n"
+    assert judge(log, Exit(-signal.SIGABRT, 1.0), Metric()).status is TrialStatus.ENVIRONMENT
+
+
+def test_what_the_environment_lacks_comes_with_advice() -> None:
+    assert [cause for cause in CAUSES if (cause.status is TrialStatus.ENVIRONMENT) != bool(cause.advice)] == []
