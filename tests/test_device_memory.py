@@ -38,11 +38,11 @@ class Tool:
         (self.folder / f"{name}.new").chmod(0o755)
         (self.folder / f"{name}.new").rename(self.folder / name)
 
-    def says(self, used_mib: int, apps: dict[str, int]) -> None:
+    def says(self, used_mib: int, apps: dict[str, int], total_mib: int = 81_559) -> None:
         lines = "".join(f"GPU-3a3b-0000, {who}, {mib}\n" for who, mib in apps.items())
         (self.folder / "apps").write_text(f"GPU-2a2b-0000, 1, other, 9\n{lines}")
         (self.folder / "uses.new").write_text(
-            f"2, GPU-2a2b-0000, 70000, 81559\n3, GPU-3a3b-0000, {used_mib}, 81559\n4, MIG-1234, [N/A], [N/A]\n"
+            f"2, GPU-2a2b-0000, 70000, 81559\n3, GPU-3a3b-0000, {used_mib}, {total_mib}\n4, MIG-1234, [N/A], [N/A]\n"
         )
         (self.folder / "uses.new").rename(self.folder / "uses")
 
@@ -136,6 +136,24 @@ def test_what_was_there_before_is_nobodys_business_until_it_has_left(
     tool.says(500, {})
     assert outcome_of(executor, job(3)).status is TrialStatus.COMPLETE
     tool.says(40_000, {"18, somebody": 39_500})
+    assert outcome_of(executor, job(4, HURRIED)).status is TrialStatus.BUSY
+
+
+def test_what_a_desktop_takes_holds_up_one_trial_and_no_other(
+    open_slot: Callable[[Slot], LocalExecutor], tool: Tool
+) -> None:
+    """A browser that is opened and stays; it draws, so it is not among the processes that compute."""
+    tool.says(400, {}, 24_564)
+    executor = open_slot(SLOT)
+    outcome_of(executor, job(1))
+    tool.says(3_400, {"4711, python": 3_000}, 24_564)
+    assert outcome_of(executor, job(2, HURRIED)).status is TrialStatus.BUSY
+    tool.says(3_400, {}, 24_564)
+    assert outcome_of(executor, job(2, HURRIED)).status is TrialStatus.COMPLETE
+    before = tool.asked()
+    assert outcome_of(executor, job(3)).status is TrialStatus.COMPLETE
+    assert tool.asked() == before + 1
+    tool.says(9_000, {}, 24_564)
     assert outcome_of(executor, job(4, HURRIED)).status is TrialStatus.BUSY
 
 

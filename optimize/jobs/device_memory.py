@@ -1,7 +1,8 @@
 """Whether a GPU's memory is free again before the next trial starts on it, as far as the machine tells.
 
 Free means: no more is used than when this guardian first looked, and than ever since, plus a tolerance. What was there
-before (a desktop, somebody else's process) is not ours to judge. Asked are nvidia-smi and rocm-smi, about the GPUs that the
+before (a desktop, somebody else's process) is not ours to judge, nor is what a desktop has taken since: a little more, which
+stays, and belongs to no new process that computes. Asked are nvidia-smi and rocm-smi, about the GPUs that the
 slot's environment names; where they do not answer, as for a slice of a GPU (MIG), or where two trials share a GPU, nothing is
 waited for. It frees nothing and kills nobody.
 """
@@ -20,6 +21,7 @@ from optimize.jobs.wishes import Cancel, Stop, wait_for
 from optimize.trial import Job, Slot, TrialStatus
 
 TOLERANCE_MB, TOLERANCE = 1_000.0, 0.05  # the larger of both counts; the second is a share of the device's memory
+DESKTOP_MB, DESKTOP = 4_000.0, 0.25  # the smaller of both counts: a browser and a film, not a game
 QUERY_TIMEOUT_S = 20.0
 _PAUSE_S = 0.5
 _MIB_TO_MB = 1.048576
@@ -47,13 +49,13 @@ class DeviceMemory:
         deadline = time.monotonic() + job.limits.free_s
         while held := self._held(slot):
             if time.monotonic() >= deadline:
-                return Stop(TrialStatus.BUSY, self._complaint(slot, held))
+                return self._judge(slot, held)
             if stop := wait_for(None, min(_PAUSE_S, deadline - time.monotonic()), cancelled):
                 return stop
         return None
 
-    def _held(self, slot: Slot) -> dict[str, float]:
-        """GPU of the slot -> MB that are too much."""
+    def _held(self, slot: Slot) -> dict[str, Use]:
+        """GPU as the slot names it -> its memory, where too much of that is used."""
         wanted = _named(slot.env)
         if slot.shared or self._silent or not wanted:
             return {}
@@ -63,20 +65,28 @@ class DeviceMemory:
             return {}
         if not self._least:
             self._old = {holder.partition(" ")[0] for holder in _holders({use.uuid for use in found.values()})}
-        held = {}
         for gpu, use in found.items():
-            least = self._least[gpu] = min(self._least.get(gpu, use.used_mb), use.used_mb)
-            if use.used_mb - least > max(TOLERANCE_MB, TOLERANCE * use.total_mb):
-                held[use.uuid] = use.used_mb - least
-        return held
+            self._least[gpu] = min(self._least.get(gpu, use.used_mb), use.used_mb)
+        return {
+            gpu: use for gpu, use in found.items() if self._more(gpu, use) > max(TOLERANCE_MB, TOLERANCE * use.total_mb)
+        }
 
-    def _complaint(self, slot: Slot, held: Mapping[str, float]) -> str:
-        new = [holder for holder in _holders(set(held)) if holder.partition(" ")[0] not in self._old]
-        who = (
-            ", ".join(f"process {holder}" for holder in new)
-            or f"{sum(held.values()) / 1000:.0f} GB that nobody owns to"
-        )
-        return f"{slot.name} is held by {who}. End that, or leave this GPU out with --gpus"
+    def _more(self, gpu: str, use: Use) -> float:
+        return use.used_mb - self._least[gpu]
+
+    def _judge(self, slot: Slot, held: Mapping[str, Use]) -> Stop | None:
+        """What has stayed is a desktop's, and then there is nothing to wait for, or somebody's who is to be named."""
+        new = [
+            holder
+            for holder in _holders({use.uuid for use in held.values()})
+            if holder.partition(" ")[0] not in self._old
+        ]
+        if not new and all(self._more(*each) <= min(DESKTOP_MB, DESKTOP * each[1].total_mb) for each in held.items()):
+            self._least.update({gpu: use.used_mb for gpu, use in held.items()})
+            return None
+        nobodys = f"{sum(self._more(*each) for each in held.items()) / 1000:.0f} GB that nobody owns to"
+        who = ", ".join(f"process {holder}" for holder in new) or nobodys
+        return Stop(TrialStatus.BUSY, f"{slot.name} is held by {who}. End that, or leave this GPU out with --gpus")
 
 
 def _named(env: Mapping[str, str]) -> dict[str, str]:
