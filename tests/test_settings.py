@@ -70,8 +70,12 @@ def test_a_storage_url_comes_from_the_environment() -> None:
 def test_a_script_gets_the_allow_list_and_what_the_profile_adds(tmp_path: Path) -> None:
     settings = load_settings(profile(tmp_path, "env_pass = ['MY_VARIABLE']\n"), "", {}, {})
     environment = script_environment(
-        settings, {"PATH": "/bin", "MY_VARIABLE": "1", "OPENAI_API_KEY": "secret", "OPTIMIZE_STORAGE_URL": "secret"}
+        settings,
+        {"PATH": "/bin", "MY_VARIABLE": "1", "OPENAI_API_KEY": "secret", "OPTIMIZE_STORAGE_URL": "secret"}
+        | {"CC": "/opt/bin/gcc-14", "CUDA_MPS_PIPE_DIRECTORY": "/run/mps"},
     )
+    assert environment["CC"] == "/opt/bin/gcc-14"  # Triton compiles with it
+    assert environment["CUDA_MPS_PIPE_DIRECTORY"] == "/run/mps"
     assert environment["PATH"] == "/bin"
     assert environment["MY_VARIABLE"] == "1"
     assert "secret" not in environment.values()

@@ -178,6 +178,31 @@ def test_a_broken_driver_is_one_line_and_a_note(
     assert answer in device.note
 
 
+@pytest.mark.parametrize(
+    ("table", "slots"),
+    [
+        ("0, GPU-1a2b3c, NVIDIA GeForce RTX 4090, 24564", [("gpu:0", "GPU-1a2b3c", 25757)]),
+        ("0, GPU-1a2b3c, Tesla T4, 15360", [("gpu:0", "GPU-1a2b3c", 16106)]),
+        ("0, [N/A], Orin (nvgpu), [N/A]", [("gpu:0", "0", 0)]),
+        ("0, GPU-1a2b3c, NVIDIA GB10, [Not Supported]", [("gpu:0", "GPU-1a2b3c", 0)]),
+        (
+            "0, [GPU requires reset], [GPU requires reset], [GPU requires reset]\n1, GPU-4d5e6f, NVIDIA L4, 23034",
+            [("gpu:1", "GPU-4d5e6f", 24153)],
+        ),
+        (
+            "Unable to determine the device handle for GPU0: 0000:01:00.0: Unknown Error\n1, GPU-4d5e6f, Tesla T4, 15360",
+            [("gpu:1", "GPU-4d5e6f", 16106)],
+        ),
+    ],
+)
+def test_the_tables_of_several_generations_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: str, slots: list[tuple[str, str, int]]
+) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", table)
+    found = find_slots("cuda")
+    assert [(slot.name, slot.env["CUDA_VISIBLE_DEVICES"], round(slot.memory_mb)) for slot in found] == slots
+
+
 def test_gpus_for_a_cpu_profile_are_refused() -> None:
     with pytest.raises(ExecutorError, match="the profile uses CPU cores"):
         find_slots("cpu", gpus=["0"])

@@ -167,7 +167,7 @@ def _compile_caches() -> dict[str, str]:
 
 
 def _choose(wanted: str, found: Sequence[_Gpu]) -> _Gpu:
-    """By its place among the visible ones, as CUDA counts, or by its UUID or the beginning of it."""
+    """By its place among the visible ones, or by its UUID or the beginning of it."""
     for place, gpu in enumerate(found):
         if wanted == str(place) or (len(wanted) > 4 and gpu.uuid.startswith(wanted)):
             return gpu
@@ -224,7 +224,7 @@ def _visible_nvidia() -> list[_Gpu]:
 
 
 def _visible(found: Sequence[_Gpu], variable: str | None) -> list[_Gpu]:
-    """In the order in which CUDA would count them."""
+    """In the variable's order. Its numbers are nvidia-smi's: CUDA itself may count the fastest first."""
     if variable is None:
         return list(found)
     chosen: list[_Gpu] = []
@@ -242,9 +242,10 @@ def _nvidia() -> list[_Gpu]:
     table = _query("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
     gpus = []
     for row in csv.reader(table.splitlines(), skipinitialspace=True):
-        if len(row) == 4 and row[0].isdigit():
+        if len(row) == 4 and row[0].isdigit() and not row[2].startswith("["):  # [GPU requires reset], [Unknown Error]
+            uuid = row[1] if row[1].startswith("GPU-") else row[0]  # some integrated GPUs have none
             memory_mb = float(row[3]) * _MIB_TO_MB if row[3].isdigit() else 0.0  # [N/A] where it is the machine's
-            gpus.append(_Gpu(int(row[0]), row[1], row[2], memory_mb))
+            gpus.append(_Gpu(int(row[0]), uuid, row[2], memory_mb))
     if not gpus:
         raise ExecutorError(f"nvidia-smi: it lists no GPU: {table.strip().splitlines()[-1:] or 'no output'}")
     return gpus

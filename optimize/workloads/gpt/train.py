@@ -209,7 +209,7 @@ def rotated(x: Tensor, turn: Tensor) -> Tensor:
 def attention(window: int, context: int, device: Device) -> Attend:
     """Causal attention in which a query sees itself and `window` tokens before it."""
     if device.kind == "cuda" and device.dtype == torch.bfloat16:
-        return flex_attention(window, context)
+        return flex_attention(window, context, device)
     position = torch.arange(context, device=device.kind)
     distance = position[:, None] - position
     bias = torch.zeros(context, context, dtype=device.dtype, device=device.kind)
@@ -225,14 +225,14 @@ def attention(window: int, context: int, device: Device) -> Attend:
     return attend
 
 
-def flex_attention(window: int, context: int) -> Attend:
+def flex_attention(window: int, context: int, device: Device) -> Attend:
     """A kernel that skips blocks in which no query sees a key."""
     from torch.nn.attention import flex_attention as flex
 
     def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (query - key <= window)
 
-    mask = flex.create_block_mask(visible, None, None, context, context, device="cuda")
+    mask = flex.create_block_mask(visible, None, None, context, context, device=device.kind)
     return lambda q, k, v: flex.flex_attention(q, k, v, block_mask=mask)
 
 
