@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from optimize.jobs.hearing import GROUPS, LINE_CHARS, MetricEar, ProgressEar
+from optimize.jobs.hearing import GROUPS, LINE_BYTES, LINE_CHARS, Hearing, MetricEar, ProgressEar
 from optimize.jobs.summary import Exit, Heard, judge
 from optimize.script.patterns import mistake
-from optimize.trial import Metric, Progress, ProgressFormat, TrialStatus
+from optimize.trial import Job, Metric, Progress, ProgressFormat, TrialStatus
 
 SUCCESS = Exit(0, 1.0)
 REGEX = r"val loss ([0-9.]+)"
@@ -144,6 +147,86 @@ def test_share_and_loss_may_come_in_several_ways(
 def test_a_script_that_tells_nothing_is_not_listened_to() -> None:
     assert ProgressEar(ProgressFormat(none=True), 0).hear(b"step 1 (50%) | loss: 1") is None
     assert ProgressEar(ProgressFormat(), 0).hear(b"step 1 (50%) | loss: 1.0") == Progress(0, 0.5, 1, 1.0)
+
+
+# --- the stream, in whatever pieces it comes --------------------------------------------------------------------------
+
+AUTORESEARCH = (  # its own words, of which the first step may be the only one for minutes
+    "\rstep {step:05d} ({step}.0%) | lrm: 1.00 | loss: {loss} | dt: 310ms | tok/sec: 1,234,567 | mfu: 40.1% | "
+    "epoch: 1 | remaining: {left}s    "
+)
+TQDM = "\r {step}%|█▉▏       | {step}/100 [00:01<00:09, 10.00it/s, loss={loss}]"
+FORMS = (
+    ProgressFormat(),
+    ProgressFormat(r"iter (?P<step>\d+): loss (?P<loss>[0-9.a-z]+)", total=50),
+    ProgressFormat(r"^ (?P<percent>\d+)%.*loss=(?P<loss>[^\]]+)"),
+    ProgressFormat(r"step (?P<step>\d+).*: (?P<loss>[\d.]+)", total=50),
+)
+METRICS = (Metric("val_loss"), Metric("val_loss", regex=r"^val_loss: (\S+)$"), Metric("v", regex=REGEX, take="min"))
+
+losses = st.sampled_from(["3.456789", "1e-3", "nan", "inf", "12."])
+lines = st.one_of(
+    st.builds(
+        lambda step, loss: AUTORESEARCH.format(step=step, loss=loss, left=300 - step), st.integers(0, 99), losses
+    ),
+    st.builds(lambda step, loss: TQDM.format(step=step, loss=loss), st.integers(0, 99), losses),
+    st.builds("iter {}: loss {}, time 21.33ms\n".format, st.integers(0, 60), losses),
+    st.builds("step {}: train loss 1.8, val loss {}\n".format, st.integers(0, 60), losses),
+    st.builds("{}val_loss: {}\n".format, st.sampled_from(["", "\n", "…", "x" * LINE_BYTES]), losses),
+    st.sampled_from(
+        ["FAIL\n", "---\n", "---\r\n", "\n", "\r", "é€😀", "." * LINE_BYTES, "step 7 (", "(50%)", "remaining: 5s"]
+    ),
+)
+
+
+def told(metric: Metric, form: ProgressFormat, pieces: list[bytes]) -> tuple[object, ...]:
+    progress: list[Progress] = []
+    hearing = Hearing(Job(0, {}, {}, (), metric=metric, progress=form), progress.append)
+    for piece in pieces:
+        hearing.feed(piece)
+    hearing.close()
+    return repr(hearing.metric.heard()), hearing.begun, hearing.curve, repr(progress)
+
+
+@given(
+    said=st.lists(lines, max_size=12).map(lambda found: "".join(found).encode()),
+    cuts=st.lists(st.integers(0, 12_000), max_size=30),
+    metric=st.sampled_from(METRICS),
+    form=st.sampled_from(FORMS),
+)
+@example(b"x" * 3 * LINE_BYTES + b"val_loss: 1.0\n", [3 * LINE_BYTES], METRICS[1], FORMS[0])
+@example(b"step 5/100 | loss: 1.0 | remaining: 5s (80%)\n", [38], METRICS[0], FORMS[0])
+@example(b"step 5 (5%) | remaining: 5s | loss: 2.0\n", [27], METRICS[0], FORMS[0])
+@example(b"\rstep 5 (5%) | loss: nan | remaining: 5s  \r", [42], METRICS[0], FORMS[0])
+@example("\r 5%|█".encode() + b" loss=1.0]", [6, 7], METRICS[0], FORMS[2])
+@example(b"step 5 (5%) | loss: 2.0 | remaining: 5s | norm: 7.0", [39], METRICS[0], FORMS[3])
+def test_however_the_bytes_are_cut_the_same_is_heard(
+    said: bytes, cuts: list[int], metric: Metric, form: ProgressFormat
+) -> None:
+    places = sorted({0, len(said), *(cut for cut in cuts if cut < len(said))})
+    pieces = [said[a:b] for a, b in pairwise(places)]
+    assert told(metric, form, pieces) == told(metric, form, [said])
+
+
+def test_of_a_line_without_an_end_only_the_beginning_is_heard() -> None:
+    metric = Metric("v", regex=r"^val loss ([0-9.]+)")
+    hearing = Hearing(Job(0, {}, {}, (), metric=metric), lambda progress: None)
+    for _ in range(100):
+        hearing.feed(b"val loss 1.0 " * 1_000)
+    hearing.feed(b"\n")
+    assert hearing.metric.heard().value == 1.0
+    hearing.feed(b"x" + b"val loss 2.0 " * 10_000)
+    hearing.feed(b"val loss 3.0\n")
+    assert hearing.metric.heard().value == 1.0
+    hearing.feed(b"val loss 4.0\n")
+    assert hearing.metric.heard().value == 4.0
+
+
+def test_a_line_that_is_rewritten_is_heard_before_the_next_one_comes() -> None:
+    progress: list[Progress] = []
+    hearing = Hearing(Job(0, {}, {}, ()), progress.append)
+    hearing.feed(AUTORESEARCH.format(step=3, loss="2.5", left=290).encode())
+    assert [(each.step, each.fraction, each.loss, each.remaining_s) for each in progress] == [(3, 0.03, 2.5, 290.0)]
 
 
 # --- regexes from outside ---------------------------------------------------------------------------------------------

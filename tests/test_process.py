@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from optimize.jobs.descendants import MARK, end_leftovers, parse_ps
-from optimize.jobs.process import CURVE_POINTS, Stop, run_job
+from optimize.jobs.hearing import CURVE_POINTS
+from optimize.jobs.process import Stop, run_job
 from optimize.jobs.summary import Exit
 from optimize.jobs.work_folder import folder_bytes, read_outcome, remove_folder, write_exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus

@@ -8,14 +8,61 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
-from optimize.jobs.summary import Heard, parse_progress, parse_value
-from optimize.trial import Metric, Progress, ProgressFormat
+from optimize.jobs.summary import Heard, is_whole_progress, parse_progress, parse_value
+from optimize.trial import Job, Metric, Progress, ProgressFormat
 
 LINE_CHARS = 400  # of a line that a regex from outside sees: what it costs grows with a power of them
+LINE_BYTES = 4096  # of a line that anything here sees, and that is kept of one without an end
+CURVE_POINTS = 200
 GROUPS = ("step", "total", "percent", "loss")  # of a progress regex
 _NON_FINITE = re.compile(r"[-+]?\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
 _SOME_NUMBER = "0.0000"
+
+
+class Hearing:
+    """All that is heard of one trial, in whatever pieces its output comes: a `\\r` ends a line as well."""
+
+    def __init__(self, job: Job, on_progress: Callable[[Progress], None]) -> None:
+        self.metric, self._progress = MetricEar(job.metric), ProgressEar(job.progress, job.number)
+        self.begun = False  # has there been a progress line, a summary, or the metric?
+        self.curve: list[tuple[float, float]] = []
+        self._on_progress, self._last = on_progress, ""
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self._hear(line[:LINE_BYTES])
+        self._rest = rest[:LINE_BYTES]  # its beginning: what a regex finds in the middle of a line may stand anywhere
+        if unfinished := self._progress.hear_unfinished(self._rest):
+            self._note(unfinished)
+
+    def close(self) -> None:
+        self._hear(self._rest)
+        self._rest = b""
+
+    def _hear(self, line: bytes) -> None:
+        if self.metric.hear(line) or line == b"---":
+            self.begun = True
+        if progress := self._progress.hear(line):
+            self._note(progress)
+
+    def _note(self, progress: Progress) -> None:
+        words = repr(progress)  # a loss that is nan does not equal itself
+        if words == self._last:
+            return
+        self.begun, self._last = True, words
+        self._extend_curve(progress)
+        self._on_progress(progress)
+
+    def _extend_curve(self, progress: Progress) -> None:
+        reached = self.curve[-1][0] if self.curve else -1.0
+        if progress.loss is None or not math.isfinite(progress.loss):
+            return
+        if progress.fraction - reached >= 1 / CURVE_POINTS or progress.fraction >= 1 > reached:
+            self.curve.append((progress.fraction, progress.loss))
 
 
 class MetricEar:
@@ -83,6 +130,12 @@ class ProgressEar:
         if line[:16].lstrip()[:4].lower() != b"step":
             return None
         return parse_progress(line.decode("utf-8", "replace"), self._number)
+
+    def hear_unfinished(self, line: bytes) -> Progress | None:
+        """A line that is rewritten ends only when the next one comes; autoresearch's is known to be whole by its last word."""
+        if self._regex is not None or not is_whole_progress(line.decode("utf-8", "replace")):
+            return None
+        return self.hear(line)
 
     def _read(self, regex: re.Pattern[str], line: str) -> Progress | None:
         found = regex.search(line)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 from optimize.jobs.bounded_log import BoundedLog
 from optimize.jobs.descendants import MARK, UNKILLABLE_S, Family, dying_with_us
 from optimize.jobs.device_memory import DeviceMemory
-from optimize.jobs.hearing import MetricEar, ProgressEar
+from optimize.jobs.hearing import Hearing
 from optimize.jobs.preload import Forked, Preload
 from optimize.jobs.summary import Exit, judge
 from optimize.jobs.wishes import Cancel as Cancel
@@ -28,10 +27,8 @@ from optimize.jobs.wishes import Stop as Stop
 from optimize.jobs.work_folder import FILES, folder_bytes, prepare_folder, write_exit
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
-CURVE_POINTS = 200
 DISK_CHECK_S = 2.0
 _READ_BYTES = 1 << 16
-_LINE_BYTES = 4096  # of a line without an end; progress lines are shorter
 _POLL_S = 0.02  # where the end of a process cannot be waited for together with its output (macOS)
 
 
@@ -58,73 +55,26 @@ def run_job(
         why = f"{folder}: the work folder cannot be made: {error}"
         return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
     with contextlib.closing(log):
-        output = _Output(job, log, on_progress)
-        end = _Script(job, folder, slot, output, guarded, preload, memory).run(cancelled)
+        hearing = Hearing(job, on_progress)
+        end = _Script(job, folder, slot, log, hearing, guarded, preload, memory).run(cancelled)
         text = log.text()
-        status, reason, summary = judge(text, end, job.metric, output.metric.heard())
-        shared, curve = slot.shared and not job.alone, tuple(output.curve)
+        status, reason, summary = judge(text, end, job.metric, hearing.metric.heard())
+        shared, curve = slot.shared and not job.alone, tuple(hearing.curve)
         outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, curve, slot.device, shared)
         with contextlib.suppress(OSError):  # the outcome is told all the same
             write_exit(folder, outcome, end, log.unwritten())
     return outcome
 
 
-class _Output:
-    """What the script prints: to its log, and its progress to whoever wants to know."""
-
-    def __init__(self, job: Job, log: BoundedLog, on_progress: Callable[[Progress], None]) -> None:
-        self._log, self._on_progress = log, on_progress
-        self.metric, self._progress = MetricEar(job.metric), ProgressEar(job.progress, job.number)
-        self._rest = b""
-        self._last: Progress | None = None
-        self.begun = False  # has there been a progress line, a summary, or the metric?
-        self.curve: list[tuple[float, float]] = []
-
-    def feed(self, data: bytes) -> None:
-        self._log.write(data)
-        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            self._hear(line)
-        self._rest = rest[-_LINE_BYTES:]
-        if _WHOLE_PROGRESS.match(self._rest):  # a line that is rewritten ends only when the next one comes
-            self._hear_progress(self._rest)
-
-    def close(self) -> None:
-        self._hear(self._rest)
-
-    def _hear(self, line: bytes) -> None:
-        if self.metric.hear(line) or line == b"---":
-            self.begun = True
-        self._hear_progress(line)
-
-    def _hear_progress(self, line: bytes) -> None:
-        progress = self._progress.hear(line[:_LINE_BYTES])
-        if progress is None or progress == self._last:
-            return
-        self.begun, self._last = True, progress
-        self._extend_curve(progress)
-        self._on_progress(progress)
-
-    def _extend_curve(self, progress: Progress) -> None:
-        reached = self.curve[-1][0] if self.curve else -1.0
-        if progress.loss is None or not math.isfinite(progress.loss):
-            return
-        if progress.fraction - reached >= 1 / CURVE_POINTS or progress.fraction >= 1 > reached:
-            self.curve.append((progress.fraction, progress.loss))
-
-
-_WHOLE_PROGRESS = re.compile(rb"^\s*step\b.*\bremaining:?\s*[\d.,]+\s*s\s*$", re.IGNORECASE)
-
-
 class _Script:
     """One running script and the reasons to end it. Sleeps until there is output, an end, a wish or a deadline."""
 
     def __init__(
-        self, job: Job, folder: Path, slot: Slot, output: _Output, guarded: bool,
+        self, job: Job, folder: Path, slot: Slot, log: BoundedLog, hearing: Hearing, guarded: bool,
         preload: Preload | None, memory: DeviceMemory | None,
     ) -> None:  # fmt: skip
-        self._job, self._folder, self._slot, self._output, self._guarded = job, folder, slot, output, guarded
-        self._preload, self._memory = preload, memory
+        self._job, self._folder, self._slot, self._log, self._hearing = job, folder, slot, log, hearing
+        self._guarded, self._preload, self._memory = guarded, preload, memory
         self._env = {**job.env, **slot.env}
         self._process: subprocess.Popen[bytes] | Forked
         self._stopped: Stop | None = None
@@ -166,7 +116,7 @@ class _Script:
         if self._preload is None:
             return None
         if self._job.preload and self._preload.unfit:
-            self._output.feed(f"[preload: {self._preload.unfit}. Started without]\n".encode())
+            self._take(f"[preload: {self._preload.unfit}. Started without]\n".encode())
         return self._preload.fork(self._job, self._env, self._folder)
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
@@ -210,7 +160,11 @@ class _Script:
         if data == b"":  # it has closed its output, and may go on
             self._selector.unregister(self._pipe)
         elif data:
-            self._output.feed(data)
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self._log.write(data)
+        self._hearing.feed(data)
 
     def _heed(self, cancelled: Cancel) -> None:
         stop = cancelled.poll()
@@ -233,7 +187,7 @@ class _Script:
     @property
     def _startup_at(self) -> float:
         limit = None if self._job.progress.none else self._job.limits.startup_s
-        return math.inf if limit is None or self._stopped or self._output.begun else self._started + limit
+        return math.inf if limit is None or self._stopped or self._hearing.begun else self._started + limit
 
     def _check_limits(self) -> None:
         now, limits = time.monotonic(), self._job.limits
@@ -281,8 +235,8 @@ class _Script:
         stuck = self._family.end() if self._process.returncode is not None else self._family.members()
         deadline = time.monotonic() + 0.5  # a writer that we cannot see, on macOS
         while (data := _read_some(self._pipe)) and time.monotonic() < deadline:
-            self._output.feed(data)
-        self._output.close()
+            self._take(data)
+        self._hearing.close()
         os.close(self._pipe)
         return stuck
 

@@ -19,6 +19,7 @@ from optimize.trial import Metric, Progress, TrialStatus
 
 REASON_CHARS = 300
 VALUE_CHARS = 200
+LAST_WORD_CHARS = 60  # a number, its name, and the blanks that wipe a longer line
 SUMMARY_KEYS = 64  # a summary is a dozen lines; a log that happens to look like one is not kept whole
 TAIL_CHARS = 1 << 16  # where a cause of death is looked for: the last words, never a banner at the start
 TAIL_LINES = 50  # of them, when there is no traceback
@@ -55,6 +56,7 @@ _PERCENT = re.compile(r"\(\s*(\d+(?:\.\d+)?)\s*%\s*\)", re.ASCII)
 _LOSS = re.compile(r"\b(?:train_)?loss:?\s*" + _NUMBER, re.IGNORECASE | re.ASCII)
 _TOKENS = re.compile(r"\btok(?:ens)?/s(?:ec)?:?\s*" + _NUMBER, re.IGNORECASE | re.ASCII)
 _REMAINING = re.compile(r"\bremaining:?\s*" + _NUMBER + r"\s*s", re.IGNORECASE | re.ASCII)
+_LAST_WORD = re.compile(_REMAINING.pattern + r"\s*$", re.IGNORECASE | re.ASCII)
 
 
 def parse_progress(line: str, number: int = 0) -> Progress | None:
@@ -74,6 +76,14 @@ def parse_progress(line: str, number: int = 0) -> Progress | None:
         tokens_per_s=_number(_TOKENS, line),
         remaining_s=_number(_REMAINING, line),
     )
+
+
+def is_whole_progress(line: str) -> bool:
+    """Whether such a line, though it has not ended, holds all that a curve is made of: more of it could change nothing."""
+    if _LAST_WORD.search(line[-LAST_WORD_CHARS:]) is None:
+        return False
+    said = line[: 4 * VALUE_CHARS]
+    return all(pattern.search(said) for pattern in (_STEP, _PERCENT, _LOSS, _REMAINING))
 
 
 def _fraction(line: str, step: re.Match[str]) -> float:
