@@ -41,7 +41,7 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
 
     `constants` are a profile's, which make the baseline, and `flags` those of the commands that go with the file.
     """
-    workload, ready = workload_of(script)
+    workload, lacks = workload_of(script)
     path = to or Path(f"{workload.name}-space.toml")
     if path.exists():
         raise OptimizeError(f"{path}: exists already. Name another file with --to; nothing was written.")
@@ -50,18 +50,17 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
     draft = draft_for(
         workload,
         constants,
-        _head(workload, f"optimize space init {shlex.quote(script)}{flags}", checked if ready else ""),
+        _head(workload, f"optimize space init {shlex.quote(script)}{flags}", "" if lacks else checked),
     )
     size = parse_space(draft.text, space).size
     write_text(path, draft.text)
     waiting = f", {len(draft.waiting)} more are commented out" if draft.waiting else ""
-    needed = f"say in {workload.folder}/workload.toml how {workload.script} is run (README: Your script)"
     lacking = _lacking(workload, constants)
     ignored = [f"constants: the script's own, not the profile's: it has no {', '.join(lacking[:3])}"] if lacking else []
     return [
         *ignored,
         f"written: {path}: {len(draft.varied)} parameters, {size:,} configurations{waiting}",
-        f"edit it, then {f'check it: {checked}' if ready else needed}",
+        f"edit it, then {lacks or f'check it: {checked}'}",
     ]
 
 
@@ -112,19 +111,24 @@ def read_remarks(text: str) -> Remarks:
     return Remarks(*remarks)
 
 
-def workload_of(script: str) -> tuple[Workload, bool]:
-    """The workload that a script belongs to, and whether a study can run it as it is; a lone file is read alone."""
+def workload_of(script: str) -> tuple[Workload, str]:
+    """The workload that a script belongs to, and what must be done before a study can run it; a lone file is read alone."""
     if not script.endswith(".py"):
-        return load_workload(script), True
+        return load_workload(script), ""
     path = Path(script).expanduser()
     if not path.is_file():
         raise WorkloadError(
             f"{script}: there is no such file. Check the path, or give a workload: gpt, or a folder with a slash."
         )
-    with suppress(WorkloadError):
+    lacks = f"say in {path.parent}/workload.toml how {path.name} is run (README: Your script)"
+    try:
         workload = load_workload(f"{path.parent}/")
         if workload.script == path.name:
-            return workload, True
+            return workload, ""
+    except WorkloadError as error:
+        if (path.parent / "workload.toml").exists():
+            first, *others = error.problems
+            lacks = f"mend {first}" + (f" And {len(others)} more." if others else "")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -134,7 +138,7 @@ def workload_of(script: str) -> tuple[Workload, bool]:
         name=path.stem, folder=path.parent, script=name, files=files, command=(), prepare_command=(), metric=Metric()
     )
     read_constants(text, script)
-    return alone, False
+    return alone, lacks
 
 
 def _head(workload: Workload, made: str, checked: str) -> list[str]:
