@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import WorkloadError
-from optimize.jobs.data_links import fingerprint, link_data
+from optimize.jobs.data_links import LOOKED_AT, fingerprint, link_data
 from optimize.jobs.preparation import Preparation, run_preparation
 from optimize.jobs.process import run_job
 from optimize.jobs.work_folder import FILES, folder_bytes, prepare_folder, remove_folder
@@ -113,6 +114,48 @@ def test_what_is_hidden_and_what_python_caches_is_no_data(data: Path) -> None:
     (data / "nowhere").symlink_to("/not/there")
     (data / "round").symlink_to(data)
     assert fingerprint({"data": str(data)}) == before
+
+
+def test_a_linked_folder_counts_like_a_copy_of_it(data: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "more.bin").write_bytes(b"1234")
+    before = fingerprint({"data": str(data)})
+    (data / "part").symlink_to(elsewhere)
+    linked = fingerprint({"data": str(data)})
+    assert linked != before
+    (elsewhere / "more.bin").write_bytes(b"12345")
+    changed = fingerprint({"data": str(data)})
+    assert changed != linked
+    (data / "part").unlink()
+    shutil.copytree(elsewhere, data / "part")
+    assert fingerprint({"data": str(data)}) == changed
+
+
+def test_links_that_lead_in_circles_are_counted_once_and_come_to_an_end(tmp_path: Path) -> None:
+    folders = [tmp_path / "data" / f"{i:02}" for i in range(12)]  # there are 12! ways through them
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for other in folders:
+            (folder / f"to {other.name}").symlink_to(other)
+    (tmp_path / "data" / "self").symlink_to("self")
+    links = {"data": str(tmp_path / "data")}
+    before = fingerprint(links)
+    (folders[0] / "train.bin").touch()
+    assert fingerprint(links) != before
+
+
+def test_of_a_corpus_in_very_many_pieces_the_first_are_looked_at(data: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for number in range(LOOKED_AT + 10):
+        (corpus / f"{number:06}").touch()
+    (data / "corpus").symlink_to(corpus)
+    before = fingerprint({"data": str(data)})
+    (corpus / f"{LOOKED_AT + 5:06}").write_text("unseen")
+    assert fingerprint({"data": str(data)}) == before
+    (corpus / "000005").write_text("seen")
+    assert fingerprint({"data": str(data)}) != before
 
 
 def test_a_preparation_looks_that_the_data_is_there(data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-FILES_LOOKED_AT = 10_000  # of each folder: a corpus in a million pieces is known by the first of them
+LOOKED_AT = 10_000  # files and folders, of each link: a corpus in a million pieces is known by the first of them
 
 
 def link_data(files: Path, links: Mapping[str, str]) -> None:
@@ -38,14 +38,24 @@ def fingerprint(links: Mapping[str, str]) -> str:
     """Changes when a file of the data is added, removed or of another size; what is hidden does not count."""
     digest = hashlib.sha256()
     for name, target in sorted(links.items()):
-        for path, size in islice(_files(target), FILES_LOOKED_AT):
+        for path, size in filter(None, islice(_walk(target), LOOKED_AT)):
             digest.update(f"{name}\0{path}\0{size}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
 
-def _files(folder: str) -> Iterator[tuple[str, int]]:
-    """Path and size of every file, in an order that is the same everywhere."""
-    for at, folders, names in os.walk(folder):
+def _walk(folder: str) -> Iterator[tuple[str, int] | None]:
+    """Path and size of every file, and None for every folder, in an order that is the same everywhere.
+
+    A linked folder counts like a copy of it, wherever it lies, but each folder once: links may lead in circles.
+    """
+    seen = set()
+    for at, folders, names in os.walk(folder, followlinks=True):
+        yield None
+        found = _identity(at)
+        if found is None or found in seen:
+            folders.clear()
+            continue
+        seen.add(found)
         folders[:] = sorted(name for name in folders if not _is_aside(name))
         for name in sorted(name for name in names if not _is_aside(name)):
             path = os.path.join(at, name)  # noqa: PTH118
@@ -53,6 +63,14 @@ def _files(folder: str) -> Iterator[tuple[str, int]]:
                 yield os.path.relpath(path, folder), os.stat(path).st_size  # noqa: PTH116
             except OSError:  # a link to nowhere, or gone meanwhile
                 continue
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(folder)  # noqa: PTH116
+    except OSError:  # gone meanwhile
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_aside(name: str) -> bool:
