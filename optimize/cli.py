@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import typer
 
@@ -32,16 +34,29 @@ def run(words: Sequence[str]) -> int:
     keep_to_one_thread()
     open_streams()
     try:
-        app(list(words), "optimize")
+        if no_words := [line for place, word in enumerate(words) if (line := _no_word(word, words[:place]))]:
+            raise OptimizeError(*no_words)
+        return app(list(words), "optimize", standalone_mode=False) or 0
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except typer.Abort:
+        say_all(["aborted: nothing was done"])
+        return 1
     except Exception as error:
         problems = _problems(error)
         if problems is None:
             raise
         say_all(problems)
         return 2
-    return 0
+
+
+def _no_word(word: str, before: Sequence[str]) -> str:
+    """Why this can be no value of anything, "" if it can: a path that is empty would be the folder we are in."""
+    if not word or (word.startswith("--") and word.endswith("=")):
+        flag = word.rstrip("=") or next(iter(before[-1:]), "optimize")
+        return f"{flag}: it is empty. Give it a value, or leave it out."
+    unreadable = any("\ud800" <= mark <= "\udfff" for mark in word)
+    return f"{word!a}: holds bytes that are not UTF-8. Rename it." if unreadable else ""
 
 
 def _problems(error: Exception) -> Iterable[str] | None:
@@ -49,6 +64,24 @@ def _problems(error: Exception) -> Iterable[str] | None:
     from search_spaces import SearchSpaceError
     from storage import StorageError
 
+    if hasattr(error, "format_message"):  # typer's own, of which no class is public
+        return _misuse(error)
+    if isinstance(error, OSError) and error.errno in _NOT_OURS and error.filename is not None:
+        return [f"{error.filename}: {error.strerror}. Check the path, and what you may do there."]
     if isinstance(error, OptimizeError | SearchSpaceError):
         return error.problems
     return [str(error)] if isinstance(error, StorageError) else None
+
+
+_NOT_OURS = frozenset(
+    {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
+)
+
+
+def _misuse(error: Any) -> list[str]:
+    """What is wrong with the words themselves, of which typer knows only the first; help, if there were none, is printed."""
+    said, context = error.format_message(), getattr(error, "ctx", None)
+    if not said or type(error).__name__ == "NoArgsIsHelpError":
+        return list(said.splitlines())
+    command = context.command_path if context else "optimize"
+    return [f"{command}: {said.rstrip('.')}. See {command} --help."]

@@ -5,9 +5,13 @@ Values in, text out; it lays nothing out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
 
 PARAMS_SHOWN = 6
+NAMES_SHOWN = 20
 
 
 def duration(seconds: float) -> str:
@@ -38,6 +42,29 @@ def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown:
 def short(value: object) -> str:
     """A parameter's value in as few characters as tell it from the others."""
     return f"{value:g}" if isinstance(value, float) else str(value).replace(", ", ",")
+
+
+def meant(name: str, known: Iterable[str], path: bool = False) -> str:
+    """What somebody may have meant by a name that is unknown, ` Did you mean cpu?`; "" if nothing is near.
+
+    `path`: it may stand for a file or folder, for which a bare name is not enough.
+    """
+    if path and name and len(name) < 256 and Path(name).exists():
+        return f" Did you mean ./{name}?"
+    close = get_close_matches(name[:256], known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`, in order; of very many the first."""
+    ordered = sorted(names)
+    more = len(ordered) - NAMES_SHOWN
+    return ", ".join(ordered[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def study_name(text: str) -> str:
+    """A name for a study, from those of folders and files, which may hold anything."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[-100:].lstrip("._-") or "study"
 
 
 def visible(text: str) -> str:

@@ -5,20 +5,21 @@ Nothing is started or written here: `optimize check` shows a plan, `optimize run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from optimize import hooks
 from optimize.errors import OptimizeError, SettingsError
 from optimize.exchange.starts import Starts, plan_starts
 from optimize.executors import EXECUTORS
+from optimize.phrases import meant
 from optimize.script.derived import mistakes, no_number
 from optimize.script.workload import Workload, load_workload
 from optimize.search import unfit
 from optimize.settings import Settings, script_environment
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
+from storage import StorageError, StudyPaths, parent_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,18 @@ class Plan:
         }
 
 
-def make_plan(settings: Settings) -> Plan:
-    """Load and compare everything. Raises SettingsError with every problem found, before anything is started."""
-    problems: list[str] = []
+def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True) -> Plan:
+    """Load and compare everything. Raises SettingsError with every problem found, before anything is started.
+
+    `also` are problems that are known already. Not `compare`: the settings are not to be relied upon, and there are some.
+    """
+    problems = [*also, *_bad_study(settings)]
     workload, space = _load(settings, problems)
-    if space is not None and (problem := unfit(settings.sampler, space)):
+    if problem := unfit(settings.sampler, space):
         problems.append(problem)
     problems += _bad_executor(settings)
     problems += hooks.unfit(settings.log)
-    if workload is None or space is None:
+    if workload is None or space is None or not compare:
         raise SettingsError(*problems)
     settings, notes = _without_foreign_constants(settings, workload)
     constants = {**workload.constants(), **settings.constants}
@@ -120,9 +124,20 @@ def _starts(
         raise SettingsError(*error.problems) from None
 
 
+def _bad_study(settings: Settings) -> list[str]:
+    try:
+        StudyPaths(settings.runs, settings.study)
+    except StorageError as error:
+        return [f"{error}."]
+    parent = parent_of(settings.study)
+    why = f"it holds the replicates of {parent}, which only `optimize confirm` trains"
+    return [f"study {settings.study}: {why}. Choose a name without a slash."] if parent else []
+
+
 def _bad_executor(settings: Settings) -> list[str]:
     if settings.executor not in EXECUTORS:
-        return [f"--executor: {settings.executor!r} is not on offer. Use {' or '.join(EXECUTORS)}."]
+        known, hint = " or ".join(EXECUTORS), meant(settings.executor, EXECUTORS)
+        return [f"--executor: {settings.executor!r} is not on offer. Use {known}.{hint}"]
     if settings.executor != "ray":
         return []
     lines = []
@@ -140,8 +155,7 @@ def _bad_executor(settings: Settings) -> list[str]:
 
 
 def _meant(name: str, constants: Mapping[str, Value]) -> str:
-    close = get_close_matches(name, constants, n=1)
-    return f" Did you mean {close[0]}?" if close and name not in constants else ""
+    return meant(name, constants) if name not in constants else ""
 
 
 def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, SearchSpace | None]:

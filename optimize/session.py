@@ -56,7 +56,6 @@ def run_study(
     settings, metric = plan.settings, plan.workload.metric
     env, paths = script_environment(settings), StudyPaths(settings.runs, settings.study)
     look_up(plan)  # a wrong --from is told before anything is made
-    paths.create()
     with ExitStack() as stack:
         database = stack.enter_context(closing(open_database(settings.storage or paths.database)))
         database.patience.say = say
@@ -64,6 +63,7 @@ def run_study(
             say(notice)
         # Entered first and left last: what it keeps at the end is a study that nobody drives.
         backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Watch()
+        paths.create()
         logs = open_logs(settings, paths, metric, Artifacts(paths.artifacts, database), say)
         data = prepare_data(plan, say)
         interruption = stack.enter_context(Interruption())

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from optimize.errors import SettingsError
 from optimize.executors.slots import Device
+from optimize.phrases import meant, study_name
 from optimize.script.toml_table import Table
 from optimize.trial import Limits, Value
 
@@ -98,27 +100,41 @@ def load_settings(
 
     Raises SettingsError with every problem of the profile and the flags.
     """
-    problems: list[str] = []
-    path = _profile_path(profile)
-    settings, found = _from_profile(Settings(profile=profile), path, problems)
+    settings, wrong = read_settings(profile, why, flags, environ)
+    if wrong.of_profile or wrong.of_flags:
+        raise SettingsError(*wrong.of_profile, *wrong.of_flags)
+    return settings
+
+
+class Wrong(NamedTuple):
+    """Every problem: those of the profile leave what it says unknown, in place of a bad flag there is at least its value."""
+
+    of_profile: Sequence[str]
+    of_flags: Sequence[str]
+
+
+def read_settings(
+    profile: str, why: str, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> tuple[Settings, Wrong]:
+    """The settings as far as they can be read, and what is wrong with them."""
+    of_profile: list[str] = []
+    settings, found = _from_profile(Settings(profile=profile), profile, of_profile)
     origins = {f.name: f"profile {profile}" if f.name in found else "default" for f in fields(Settings)}
     origins["profile"] = why
     given = {
         name: tuple(value) if isinstance(value, list) else value for name, value in flags.items() if value is not None
     }
-    problems += _bad_flags(given)
+    of_flags = _bad_flags({"advisor_share": settings.advisor_share} | given)
     settings = replace(settings, **given)  # type: ignore[arg-type]
     origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
     environ = environ if environ is not None else os.environ
     settings, origins = _fill(settings, origins, environ)
     if settings.advisor and "advisor" in flags:  # else this command asks no model anything
-        problems += _bad_advisor(settings, environ)
+        of_flags += _bad_advisor(settings, environ)
         settings = replace(settings, advisor_url=environ.get(MODEL_URL_VARIABLE, "").strip().rstrip("/") or OPENAI)
         known = MODEL_URL_VARIABLE if environ.get(MODEL_URL_VARIABLE) else KEY_VARIABLE
         origins["advisor_url"] = f"environment {known}"
-    if problems:
-        raise SettingsError(*problems)
-    return replace(settings, origins=origins)
+    return replace(settings, origins=origins), Wrong(of_profile, of_flags)
 
 
 def script_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -190,20 +206,21 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.toml"))
 
 
-def _profile_path(profile: str) -> Path:
+def _profile_table(profile: str, problems: list[str]) -> Table:
     path = Path(profile).expanduser() if "/" in profile else PROFILES / f"{profile}.toml"
-    if not path.is_file() and "/" in profile:
-        raise SettingsError(f"{profile}: there is no such file. Check the path.")
-    if not path.is_file():
-        raise SettingsError(
-            f"{profile}: no such profile. Use one of ours ({', '.join(profiles())}) or a path with a slash."
+    if "/" in profile and not path.is_file():
+        problems.append(f"{profile}: there is no such file. Check the path.")
+    elif "/" not in profile and profile not in profiles():
+        problems.append(
+            f"{profile or repr(profile)}: no such profile. Use one of ours ({', '.join(profiles())}) or a path with a "
+            f"slash.{meant(profile, profiles(), path=True)}"
         )
-    return path
+    return Table(str(path), {}, problems) if problems else Table.read(path, problems)
 
 
-def _from_profile(settings: Settings, path: Path, problems: list[str]) -> tuple[Settings, set[str]]:
+def _from_profile(settings: Settings, profile: str, problems: list[str]) -> tuple[Settings, set[str]]:
     """The settings, and which of them the profile gives."""
-    table = Table.read(path, problems)
+    table = _profile_table(profile, problems)
     slots, limits, constants = table.table("slots"), table.table("limits"), table.table("constants")
     of_one = {name: each.literals() for name, each in constants.tables().items()}
     settings = replace(
@@ -259,11 +276,14 @@ def _bad_flags(given: Mapping[str, object]) -> list[str]:
     lines = []
     for name in ("trials", "hours", "slots"):
         value = given.get(name)
-        if isinstance(value, int | float) and value <= 0:
+        if isinstance(value, int | float) and not value > 0:  # nan is not
             lines.append(f"--{name}: {value} is not above 0. Give a positive number or leave it out.")
     seed = given.get("seed")
     if isinstance(seed, int) and seed < 0:
         lines.append(f"--seed: {seed} is below 0. Give 0 or more.")
+    share = given.get("advisor_share", 1)
+    if isinstance(share, int | float) and not 0 < share <= 1:
+        lines.append(f"--advisor-share: {share:g} is no share. Give a number above 0, at most 1.")
     storage = given.get("storage")
     if isinstance(storage, str) and _has_password(storage):
         lines.append(_password_line("storage", STORAGE_VARIABLE))
@@ -287,8 +307,6 @@ def _bad_advisor(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         lines.append(f"{KEY_VARIABLE}: it holds characters that no key has. Set it again.")
     if not settings.advisor or not settings.advisor.isprintable() or len(settings.advisor) > 200:
         lines.append("--advisor: this is no model's name. Give the name that its server knows.")
-    if not 0 < settings.advisor_share <= 1:
-        lines.append(f"--advisor-share: {settings.advisor_share:g} is no share. Give a number above 0, at most 1.")
     return lines
 
 
@@ -321,7 +339,7 @@ def _fill(settings: Settings, origins: dict[str, str], environ: Mapping[str, str
         origins["storage"] = f"environment {STORAGE_VARIABLE}"
     if not settings.study:
         profile, workload = Path(settings.profile).stem, Path(settings.workload).resolve().name
-        settings = replace(settings, study=f"{workload}-{profile}")
+        settings = replace(settings, study=study_name(f"{workload}-{profile}"))
         origins["study"] = "workload and profile"
     if settings.advisor == NO_ADVISOR:
         settings = replace(settings, advisor=None)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from optimize.errors import StudyError
 from optimize.fingerprint import BASELINE
+from optimize.phrases import listed, meant
 from optimize.showing.story import Story
 from optimize.showing.views import write_best_folder, write_tables
 from optimize.standing import Standing, standing
@@ -87,7 +88,9 @@ class StoredStudy:
 
     def record(self, number: int) -> TrialRecord:
         """Raises StudyError if there is no such trial."""
-        trial = self.database.find_trial(self.study_id, number)
+        trial = (
+            self.database.find_trial(self.study_id, number) if 0 <= number < 2**31 else None
+        )  # what databases can ask for
         if trial is None:
             raise StudyError(f"study {self.name}: there is no trial {number}. `optimize status` lists those there are.")
         return record_of(trial)
@@ -167,10 +170,8 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
     study_id = database.find_study(name) if name is not None else None
     if name is None or study_id is None:
         what = f"study {name}: there is none of that name." if name else "--study: which one?"
-        there = (
-            f"There are {', '.join(sorted(names))}" if names else f"{database.where} holds no study yet: make optimize"
-        )
-        raise StudyError(f"{what} {there}.")
+        there = f"There are {listed(names)}" if names else f"{database.where} holds no study yet: make optimize"
+        raise StudyError(f"{what} {there}.{meant(name or '', names)}")
     told = database.study_attrs(study_id).get(BASELINE)
     baseline = told if isinstance(told, dict) else {}  # another program's may be anything
     metric = Metric(*database.objective(study_id))

@@ -12,6 +12,7 @@ import reprlib
 import tomllib
 import unicodedata
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from search_spaces.rules import Rule, SearchSpaceError, Value, kind, parse_rule
@@ -50,9 +51,16 @@ def load_space(name_or_path: str) -> SearchSpace:
     if "/" in name_or_path:
         return parse_space(_read(Path(name_or_path), name_or_path), name_or_path)
     if name_or_path not in shipped_spaces():
-        ours = ", ".join(shipped_spaces())
-        raise SearchSpaceError(f"{name_or_path}: no such search space. Use one of ours ({ours}) or ./your/file.toml.")
+        raise SearchSpaceError(_unknown(name_or_path))
     return parse_space(_read(OURS / f"{name_or_path}.toml", name_or_path), f"search_spaces/{name_or_path}.toml")
+
+
+def _unknown(name: str) -> str:
+    near = get_close_matches(name[:256], shipped_spaces(), n=1)
+    if name and len(name) < 256 and Path(name).exists():
+        near = [f"./{name}"]
+    ours, hint = ", ".join(shipped_spaces()), f" Did you mean {near[0]}?" if near else ""
+    return f"{name or repr(name)}: no such search space. Use one of ours ({ours}) or ./your/file.toml.{hint}"
 
 
 def parse_space(text: str, path: str) -> SearchSpace:

@@ -23,6 +23,7 @@ from storage import tables
 from storage.address import Address, parse_address
 from storage.errors import StorageError
 from storage.failures import FOREIGN, explain
+from storage.files import check_place
 from storage.patience import Patience
 from storage.server import check_server, open_server
 from storage.sqlite import check_pages, copy_online, open_sqlite
@@ -63,7 +64,7 @@ def open_database(
 
 
 def check_database(where: Path | str) -> None:
-    """Raises StorageError for what would keep a study from using this database. Makes and changes nothing in it."""
+    """Raises StorageError for what would keep a study from using this database, or making it. Changes nothing."""
     address = parse_address(where)
     try:
         used = check_server(address) if address.path is None else address.path.exists()
@@ -71,6 +72,8 @@ def check_database(where: Path | str) -> None:
         raise explain(address, error) from None
     if used:
         open_database(where, create=False).close()
+    elif address.path is not None:
+        check_place(address.path)
 
 
 class Database:

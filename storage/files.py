@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from storage.errors import StorageError, StorageFullError
 from storage.text import encodable
 
+PATH_SHOWN = 300  # characters: what there is to say of it comes after it
 _LEFTOVER_AFTER_S = 60.0  # a file beside that is younger may belong to a writer that is alive
 
 
@@ -106,11 +107,22 @@ def os_errors_at(path: Path) -> Iterator[None]:
 
 
 def os_failure(path: Path, error: OSError) -> StorageError:
+    where = str(path) if len(str(path)) <= PATH_SHOWN else f"{path!s:.{PATH_SHOWN}}..."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageFullError(f"{path}: no space left. Free some and start again; what was finished is kept")
+        return StorageFullError(f"{where}: no space left. Free some and start again; what was finished is kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageError(f"{path}: not writable. Change its permissions, or choose another folder")
-    return StorageError(f"{path}: {error.strerror or error}. Check that the path is right and its disk is there")
+        return StorageError(f"{where}: not writable. Change its permissions, or choose another folder")
+    return StorageError(f"{where}: {error.strerror or error}. Check that the path is right and its disk is there")
+
+
+def check_place(path: Path) -> None:
+    """Raises StorageError if no file could be made at `path`, folders included; makes nothing."""
+    with os_errors_at(path):
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def inner_name(name: str) -> PurePosixPath:

@@ -58,7 +58,7 @@ class StudyPaths:
         name, _, child = self.study.partition("/")
         if not _NAME.fullmatch(name) or name.lower() in _TAKEN or ("/" in self.study and child not in _CHILDREN):
             raise StorageError(
-                f"study {self.study!r}: not a name for a study. Use letters, digits, '.', '_' and '-', "
+                f"study {self.study!r:.100}: not a name for a study. Use letters, digits, '.', '_' and '-', "
                 f"starting with a letter or a digit, but not {', '.join(_TAKEN[:2])}"
             )
 

@@ -156,17 +156,21 @@ class Driver:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Driver:
-    workload = tmp_path / "workload"
+    return make_driver(tmp_path)
+
+
+def make_driver(folder: Path) -> Driver:
+    workload = folder / "workload"
     workload.mkdir()
     (workload / "train.py").write_text(SCRIPT)
-    (tmp_path / "space.toml").write_text(SPACE)
-    (tmp_path / "profile.toml").write_text("executor = 'local'\n[slots]\ndevice = 'cpu'\n")
+    (folder / "space.toml").write_text(SPACE)
+    (folder / "profile.toml").write_text("executor = 'local'\n[slots]\ndevice = 'cpu'\n")
     flags = {
         "workload": str(workload),
-        "search_space": str(tmp_path / "space.toml"),
-        "runs": tmp_path / "runs",
+        "search_space": str(folder / "space.toml"),
+        "runs": folder / "runs",
         "study": "s",
         "sampler": "random",
         "pruning": False,  # trials end as their test says; test_pruning.py turns it on
     }
-    return Driver(tmp_path, load_settings(str(tmp_path / "profile.toml"), "a test", flags, {}))
+    return Driver(folder, load_settings(str(folder / "profile.toml"), "a test", flags, {}))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from optimize.errors import StudyError
+from optimize.errors import SettingsError, StudyError
 from optimize.exchange.migrate import migrate
 from optimize.plan import make_plan
 from optimize.stored_study import find_study
@@ -221,7 +221,7 @@ def test_a_study_that_is_not_there_or_a_name_that_is_taken_is_refused(old: Drive
 
 
 def test_a_name_that_is_none_is_refused_before_anything_is_made(old: Driver) -> None:
-    with nothing_changes(old), pytest.raises(StorageError, match="not a name for a study"):
+    with nothing_changes(old), pytest.raises(SettingsError, match="not a name for a study"):
         move(old, to="../elsewhere")
 
 

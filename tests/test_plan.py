@@ -68,7 +68,7 @@ def test_a_baseline_that_breaks_a_rule_is_named_with_the_rule(driver: Driver) ->
 def test_mistakes_of_workload_space_and_sampler_come_together(driver: Driver) -> None:
     lines = problems(driver, "[parameters]\nX = [2, 4]\n", sampler="magic", workload=str(driver.folder / "nowhere"))
     assert len(lines) == 2
-    assert len(problems(driver, "[parameters]\nX = []\n")) == 2
+    assert len(problems(driver, "[parameters]\nX = []\n")) == 3
 
 
 @pytest.mark.parametrize("name", ["colab", "gpu", "h100"])

@@ -32,6 +32,10 @@ StudyFlag = Annotated[
         "--study", help="Name of the study. Default: workload and profile, gpt-cpu.", autocompletion=study_names
     ),
 ]
+StoredStudyFlag = Annotated[
+    str | None,
+    typer.Option("--study", help="Name of the study. Default: the only one there is.", autocompletion=study_names),
+]
 ProfileFlag = Annotated[
     str | None,
     typer.Option(

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from optimize.commands.completion import study_names, trial_numbers
-from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
+from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import opened_database, opened_study, say, say_all
 from optimize.errors import OptimizeError
 
 
 def export(
-    study: StudyFlag = None,
+    study: StoredStudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     number: Annotated[
@@ -62,7 +62,7 @@ def _check_export(number: int | None, bundle: bool, artifacts: bool, to: Path | 
 
 
 def report(
-    study: StudyFlag = None,
+    study: StoredStudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     to: Annotated[Path | None, typer.Option(help="Another folder for it. Default: the study's, runs/<study>.")] = None,
@@ -78,7 +78,7 @@ def report(
 
 
 def stop(
-    study: StudyFlag = None,
+    study: StoredStudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     now: Annotated[bool, typer.Option("--now", help="Cancel the running trials; their parameters are queued.")] = False,
@@ -120,7 +120,7 @@ def restore(
 
 
 def copy(
-    study: StudyFlag = None,
+    study: StoredStudyFlag = None,
     to: Annotated[
         str | None, typer.Option(help="A database file, or a URL; one with a password only as OPTIMIZE_COPY_URL.")
     ] = None,

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from optimize.commands.completion import trial_numbers
-from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StudyFlag
+from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all, show_json
 
 RECENT = 1_000  # trials that tell what pruning did: a look at a study does not read all of a large one
 
 
 def status(
-    study: StudyFlag = None,
+    study: StoredStudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
@@ -60,7 +60,7 @@ def _status_json(study: str | None, storage: str | None, runs: Path, last: int) 
 
 def show(
     number: Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers)],
-    study: StudyFlag = None,
+    study: StoredStudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:

@@ -45,6 +45,7 @@ def run(
     Example: optimize run --profile cpu --trials 40
     """
     plan = _plan(given)
+    _check_database(plan)
     _accept(plan, trust)
     from optimize.session import run_study
     from optimize.showing.tables import end_report, plan_lines
@@ -80,6 +81,7 @@ def confirm(
     """
     plan = _plan(given)
     wanted = _wanted(plan, finalists=finalists, seeds=seeds, scale=scale)
+    _check_database(plan)
     _accept(plan, trust)
     _confirm(plan, _slots(plan), wanted, backup)
 
@@ -115,10 +117,8 @@ def check(
     if repair:
         mend(plan, say)
         return
-    from storage import StudyPaths, check_database
-
     plan.workload.render({**plan.settings.constants, **plan.baseline})
-    check_database(plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database)
+    _check_database(plan)
     beginning = look_up(plan)
     try:
         found = _slots(plan)
@@ -180,14 +180,23 @@ def _confirm(plan: Plan, slots: Sequence[Slot], wanted: Wanted, backup: Path | N
 
 def _plan(given: dict[str, Any]) -> Plan:
     """The plan of these flags; the profile is picked by looking at the machine where none was named."""
+    from optimize.exchange.sources import misnamed
     from optimize.executors.slots import detect_device
     from optimize.plan import make_plan
-    from optimize.settings import load_settings, pick_profile
+    from optimize.settings import pick_profile, read_settings
 
     profile, why = given.pop("profile"), "flag"
     if profile is None:
         profile, why = pick_profile(detect_device())
-    return make_plan(load_settings(profile, why, given))
+    settings, wrong = read_settings(profile, why, given)
+    problems = [*wrong.of_profile, *wrong.of_flags, *misnamed(settings)]
+    return make_plan(settings, problems, compare=not wrong.of_profile)
+
+
+def _check_database(plan: Plan) -> None:
+    from storage import StudyPaths, check_database
+
+    check_database(plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database)
 
 
 def _accept(plan: Plan, trust: bool) -> None:

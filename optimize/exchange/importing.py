@@ -38,10 +38,15 @@ def is_file(source: str) -> bool:
     return "/" in source or source.lower().endswith((".csv", ".tsv"))
 
 
+def read_source(source: str) -> str:
+    """The text of such a file. Raises SettingsError."""
+    return read_text(source, f"--from {source}", "; a study is named without a slash")
+
+
 def read_table(source: str, space: SearchSpace, metric: Metric) -> Table:
     """The rows of a table that name parameters of the space. Raises SettingsError, one line, if there is none."""
     what = f"--from {source}"
-    rows = table_rows(read_text(source, what, "; a study is named without a slash"), what)
+    rows = table_rows(read_source(source), what)
     header = [cell.strip() for cell in next(rows, (0, []))[1]]
     columns = _columns(header, source, space, metric)
     found: list[tuple[float, int, dict[str, Value]]] = []

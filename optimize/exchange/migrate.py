@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from optimize.errors import StudyError
 from optimize.exchange.taking import Taken, origin_of, take
 from optimize.fingerprint import FINGERPRINT, differences, fingerprint, self_description
+from optimize.phrases import listed, meant
 from optimize.plan import Plan
 from storage import Database, StudyPaths, add_trials, read_whole_trials, refuse_results_of_another
 
@@ -26,8 +27,10 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
     with database.transaction():
         study_id = database.find_study(old)
         if study_id is None:
-            names = ", ".join(sorted(database.study_names())) or "none yet"
-            raise StudyError(f"study {old}: there is none of that name. There are: {names}.")
+            names = database.study_names()
+            raise StudyError(
+                f"study {old}: there is none of that name. There are: {listed(names) or 'none yet'}.{meant(old, names)}"
+            )
         if database.find_study(new) is not None:
             raise StudyError(f"study {new}: it is there already. Choose another name with --to.")
         refuse_results_of_another(paths, database.where)

@@ -6,22 +6,25 @@ It reads; `opening.py` writes what it finds, in the transaction that creates the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from optimize.budget import COUNTED
-from optimize.errors import StudyError
-from optimize.exchange.importing import is_file, read_table
+from optimize.errors import OptimizeError, StudyError
+from optimize.exchange.importing import is_file, read_source, read_table
 from optimize.exchange.starts import Candidate, Starts, fit
 from optimize.exchange.taking import Taken, origin_of, take, value_of
 from optimize.fingerprint import differences
+from optimize.phrases import listed, meant
 from optimize.plan import Plan
+from optimize.settings import Settings
 from optimize.trial import Value
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (
     Database,
+    StorageError,
     Stored,
     StudyPaths,
     TrialRecord,
@@ -52,21 +55,58 @@ def look_up(plan: Plan) -> Sequence[str]:
 
     Raises SettingsError and StudyError for all that would keep the study from beginning so.
     """
-    settings = plan.settings
-    where = settings.storage or StudyPaths(settings.runs, settings.study).database
-    if settings.start_from is None:
+    source = plan.settings.start_from
+    if source is None:
         return []
-    if not is_there(where):
-        if is_file(settings.start_from):
-            return _from_table(settings.start_from, plan).lines
+    with _opened(plan.settings) as database:
+        if goes_on := _goes_on(plan.settings, source, database):
+            return [goes_on]
+        if is_file(source):
+            return _from_table(source, plan).lines
+        return _from_study(database, source, plan, None).lines if database else []
+
+
+def misnamed(settings: Settings) -> Sequence[str]:
+    """Why there is no such source of `--from`, known without a plan, so that it is told with whatever else is wrong."""
+    source = settings.start_from
+    if source is None:
+        return []
+    try:
+        with _opened(settings) as database:
+            if _goes_on(settings, source, database):
+                return []
+            if is_file(source):
+                read_source(source)
+            elif database is not None:
+                _study_of(database, source)
+    except OptimizeError as error:
+        return error.problems
+    except StorageError as error:
+        return [str(error)]
+    return []
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database | None]:
+    """The database that is there, None if there is none yet, which is an error only for the name of a study."""
+    where = settings.storage or StudyPaths.of(settings.runs, settings.study).database
+    if is_there(where):
+        with closing(open_database(where, create=False)) as database:
+            yield database
+    elif settings.start_from is not None and not is_file(settings.start_from):
         raise StudyError(
             f"--from {settings.start_from}: there is no such study: {where} is not there yet. Check the name."
         )
-    with closing(open_database(where, create=False)) as database:
-        study_id = database.find_study(settings.study)
-        if study_id is not None:
-            return [check_source(settings.study, database.study_attrs(study_id), settings.start_from)]
-        return begin(database, plan, None).lines
+    else:
+        yield None
+
+
+def _goes_on(settings: Settings, source: str, database: Database | None) -> str:
+    """A line if the study is there already, and began so; "" if it is new."""
+    study_id = database.find_study(settings.study) if database else None
+    if database is None or study_id is None:
+        return ""
+    return check_source(settings.study, database.study_attrs(study_id), source)
 
 
 def check_source(study: str, attrs: Mapping[str, Any], source: str) -> str:
@@ -94,12 +134,7 @@ def _from_table(source: str, plan: Plan) -> Beginning:
 
 
 def _from_study(database: Database, source: str, plan: Plan, data: str | None) -> Beginning:
-    study_id = database.find_study(source)
-    if study_id is None:
-        names = ", ".join(sorted(database.study_names())) or "none yet"
-        raise StudyError(
-            f"--from {source}: there is no such study. There are: {names}. A file is named with its .tsv or .csv."
-        )
+    study_id = _study_of(database, source)
     attrs, settings = database.study_attrs(study_id), plan.settings
     differing = differences(attrs, plan.workload, plan.space, settings.constants, data)
     if not differing:
@@ -111,6 +146,17 @@ def _from_study(database: Database, source: str, plan: Plan, data: str | None) -
     candidates = _best(source, records, plan.space, *database.objective(study_id))
     why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
     return _to_try(fit(candidates, plan.space, plan.constants, plan.baseline, BEST), [why], source, plan)
+
+
+def _study_of(database: Database, source: str) -> int:
+    study_id = database.find_study(source)
+    if study_id is None:
+        names = database.study_names()
+        raise StudyError(
+            f"--from {source}: there is no such study. There are: {listed(names) or 'none yet'}. A file is named with its "
+            f".tsv or .csv.{meant(source, names, path=True)}"
+        )
+    return study_id
 
 
 def _taken_line(source: str, taken: Taken) -> str:

@@ -24,6 +24,7 @@ from optimize.trial import Slot
 
 QUERY_TIMEOUT_S = 60.0  # nvidia-smi takes seconds on a machine whose driver is not kept loaded
 _MIB_TO_MB = 1.048576
+MOST_PER_CORE = 32  # slots: scripts that mostly wait may share one, but a process of ours waits for each
 
 # One thread for each trial: two on a contended pair of cores are many times slower than one.
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "RAYON")} | {
@@ -205,8 +206,12 @@ def device_model(device: str) -> str:
 def _cpu_slots(count: int | None, gpus: Sequence[str] | None) -> tuple[Slot, ...]:
     if gpus is not None:
         raise ExecutorError("--gpus: the profile uses CPU cores. Use --slots, or a profile with a GPU")
+    cores = usable_cores()
+    most = MOST_PER_CORE * cores
+    if count is not None and count > most:
+        raise ExecutorError(f"slots: {count} wanted, but there are {cores} cores. Use {most} or less")
     env, name = _ONE_THREAD | _KEEP_MEMORY | NO_GPU | _compile_caches(), cpu_name()
-    return tuple(Slot(f"cpu:{i}", env, name) for i in range(count or usable_cores()))
+    return tuple(Slot(f"cpu:{i}", env, name) for i in range(count or cores))
 
 
 def keep_to_one_thread() -> None:

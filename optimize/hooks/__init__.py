@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from optimize.errors import OptimizeError
+from optimize.phrases import meant
 from optimize.trial import Metric
 from optimize.watch import Watch
 from storage import Artifacts, StorageError, StudyPaths, TrialRecord, one_line
@@ -45,7 +46,7 @@ def unfit(names: Sequence[str]) -> list[str]:
     lines = []
     for name in names:
         if name not in HOOKS:
-            lines.append(f"--log: {name!r:.60} is not on offer. Use {' or '.join(HOOKS)}.")
+            lines.append(f"--log: {name!r:.60} is not on offer. Use {' or '.join(HOOKS)}.{meant(name, HOOKS)}")
         elif find_spec(name) is None:
             install = f".venv/bin/pip install -c constraints.txt -e '.[{name}]'"
             lines.append(f"--log {name}: it is not installed here. Run `{install}`, or leave it out.")

@@ -11,6 +11,7 @@ import os
 import time
 from pathlib import Path
 
+MOST_MB = 1e6  # that inf stands for
 MIN_BYTES = 256_000  # below this a traceback and a summary might not fit
 SPILL_BYTES = 256_000  # kept in memory once the disk takes no more
 LAST_WORDS_BYTES = 8_000  # of those, for the exit record
@@ -23,7 +24,7 @@ class BoundedLog:
     """Bytes in, at most `limit_mb` on disk; while it is open, nobody else gets the file's lock."""
 
     def __init__(self, path: Path, limit_mb: float) -> None:
-        limit = max(int(limit_mb * 1e6), MIN_BYTES)
+        limit = max(int(min(limit_mb, MOST_MB) * 1e6), MIN_BYTES)
         self._head = limit // 4
         self._tail = (limit - self._head - _MARK_BYTES) // 2  # the file holds up to two tails
         self._size = 0

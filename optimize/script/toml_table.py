@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from optimize.phrases import meant
 from optimize.trial import Value
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class Table:
         """Report what is left as unknown."""
         for key in self._data:
             known = ", ".join(sorted(self._known))
-            self.problems.append(f"{self.where}: {key}: unknown key. Known here: {known}.")
+            self.problems.append(f"{self.where}: {key}: unknown key. Known here: {known}.{meant(key, self._known)}")
 
     def _take(self, key: str, default: object) -> object:
         self._known.append(key)

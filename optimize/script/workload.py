@@ -13,6 +13,7 @@ from pathlib import Path
 
 from optimize.errors import RenderError, WorkloadError
 from optimize.jobs.preparation import Preparation, run_preparation
+from optimize.phrases import meant
 from optimize.script import render
 from optimize.script.derived import Derived, number, read_derived, read_expression
 from optimize.script.output import read_metric, read_progress
@@ -216,12 +217,13 @@ def load_workload(name_or_path: str) -> Workload:
     """A bare name is one of ours, anything with a slash is a folder. Raises WorkloadError with every problem found."""
     is_path = "/" in name_or_path or name_or_path in (".", "..")
     folder = Path(name_or_path).expanduser() if is_path else OURS / name_or_path
-    if not folder.is_dir() and is_path:
-        raise WorkloadError(f"{name_or_path}: there is no such folder. Check the path.")
-    if not folder.is_dir():
+    if not is_path and name_or_path not in ours():
         raise WorkloadError(
-            f"{name_or_path}: no such workload. Use one of ours ({', '.join(ours())}) or a path with a slash."
+            f"{name_or_path or repr(name_or_path)}: no such workload. Use one of ours ({', '.join(ours())}) or a path with a "
+            f"slash.{meant(name_or_path, ours(), path=True)}"
         )
+    if not folder.is_dir():
+        raise WorkloadError(f"{name_or_path}: there is no such folder. Check the path.")
     problems: list[str] = []
     path = folder / "workload.toml"
     table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)

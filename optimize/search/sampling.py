@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Protocol
 
 from optimize.errors import SettingsError, StudyError
+from optimize.phrases import meant
 from optimize.search.lattice import Chooser, Failures, Lattice, Point
 from optimize.search.memory import Footprint, Memory
 from optimize.trial import Value
@@ -263,11 +264,11 @@ def open_sampler(
     return Sampler(Lattice(space, constants), SAMPLERS[name], chosen, direction, identity, new_memory)
 
 
-def unfit(name: str, space: SearchSpace) -> str:
-    """Why this sampler cannot serve this space, "" if it can."""
+def unfit(name: str, space: SearchSpace | None) -> str:
+    """Why this sampler cannot serve this space, or any, "" if it can."""
     if name not in SAMPLERS:
-        return f"--sampler: {name!r} is not on offer. Use one of {', '.join(SAMPLERS)}."
-    if name == "cmaes" and not any(parameter.ordered for parameter in space.parameters):
+        return f"--sampler: {name!r} is not on offer. Use one of {', '.join(SAMPLERS)}.{meant(name, SAMPLERS)}"
+    if name == "cmaes" and space and not any(parameter.ordered for parameter in space.parameters):
         return f"--sampler cmaes: no parameter of {space.path} is ordered (three or more rising numbers). Use tpe."
     missing = [package for package in _NEEDS.get(name, ()) if find_spec(package) is None]
     return f"--sampler {name}: needs {' and '.join(missing)}. Install it, or use auto." if missing else ""

@@ -53,7 +53,7 @@ def check_address(host: str, port: int, expose: bool) -> list[str]:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((host, port if port else -1))  # 0 would be any
         except (OSError, OverflowError) as error:
             why = error.strerror if isinstance(error, OSError) else "not a port"
             raise SettingsError(f"{host}:{port}: {why}. Choose another port, such as PORT=8081.") from None
