@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from optimize import hooks
 from optimize.errors import OptimizeError, SettingsError
-from optimize.exchange.starts import Starts, plan_starts
 from optimize.executors import EXECUTORS
 from optimize.phrases import meant
 from optimize.script.derived import mistakes, no_number
 from optimize.script.workload import Workload, load_workload
-from optimize.search import unfit
+from optimize.search import Starts, plan_starts, unfit
 from optimize.settings import Settings, script_environment
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimize.errors import NothingToConfirm, WorkloadError
-from optimize.exchange.starts import Starts
 from optimize.plan import Plan
 from optimize.script.derived import same_run
 from optimize.script.seeds import SEED_CALLS, read_seed_calls
+from optimize.search import Starts
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
 from storage import TrialRecord

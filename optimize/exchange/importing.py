@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import isfinite
 
 from optimize.errors import SettingsError
-from optimize.exchange.starts import Candidate
 from optimize.exchange.taking import value_of
 from optimize.exchange.text_file import read_text, settings_in, table_rows
+from optimize.search import Candidate
 from optimize.trial import Metric, Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, parse_expression
 from storage import one_line

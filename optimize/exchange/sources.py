@@ -14,11 +14,11 @@ from typing import Any
 from optimize.budget import COUNTED
 from optimize.errors import OptimizeError, StudyError
 from optimize.exchange.importing import is_file, read_source, read_table
-from optimize.exchange.starts import Candidate, Starts, fit
 from optimize.exchange.taking import Taken, origin_of, take, value_of
 from optimize.fingerprint import differences
 from optimize.phrases import listed, meant
 from optimize.plan import Plan
+from optimize.search import Candidate, Starts, fit
 from optimize.settings import Settings
 from optimize.trial import Value
 from search_spaces import SearchSpace, SearchSpaceError

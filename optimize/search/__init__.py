@@ -1,9 +1,14 @@
-"""What to try next: samplers behind one decorator, so that nothing infeasible and nothing twice is proposed.
+"""What to try next: starts that did well elsewhere, then samplers behind one decorator, so that nothing
+infeasible and nothing twice is proposed.
 
 Knows search spaces and trials; no study, no database, no script. Outsiders import from here.
 """
 
 from optimize.search.memory import Footprint, Memory, footprint
 from optimize.search.sampling import SAMPLERS, Past, Sampler, open_sampler, unfit
+from optimize.search.starts import Candidate, Starts, fit, plan_starts
 
-__all__ = ["SAMPLERS", "Footprint", "Memory", "Past", "Sampler", "footprint", "open_sampler", "unfit"]
+__all__ = [
+    "SAMPLERS", "Candidate", "Footprint", "Memory", "Past", "Sampler", "Starts", "fit", "footprint", "open_sampler",
+    "plan_starts", "unfit",
+]  # fmt: skip
