@@ -215,7 +215,7 @@ def test_columns_in_small_letters_are_parameters_where_the_user_says_so(tmp_path
     bring(tmp_path, path, params=("lr", "n_layer"))
     with study(tmp_path) as stored:
         assert [dict(r.params) for r in stored.records()] == [{"lr": 0.1, "n_layer": 4}, {"lr": 0.2, "n_layer": 6}]
-    assert "has no column depth (--params)" in problems(tmp_path, path, study="other", params=("lr", "depth"))[0]
+    assert "no row has depth (--params)" in problems(tmp_path, path, study="other", params=("lr", "depth"))[0]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_any_table_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, 
     body = "".join("\t".join(row) + "\n" for row in rows)
     path.write_bytes((HEADER + body).encode("utf-8", errors="replace"))
     try:
-        told = read_table(str(path), None, ())
+        told = read_table(str(path), "any", None, ())
     except SettingsError:
         return
     trials, _ = past_trials(told.rows, Manner("any.tsv", "minimize", None))
@@ -45,7 +45,7 @@ def test_any_json_lines_are_read_or_refused(tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_text("\n".join(map(json.dumps, objects)))
     try:
-        told = read_lines(str(path), None, ())
+        told = read_lines(str(path), "any", None, ())
     except SettingsError:
         return
     trials, _ = past_trials(told.rows, Manner("any.jsonl", "minimize", None))

@@ -1,6 +1,6 @@
-"""Tables of results from elsewhere, read as candidates for starts: our trials.csv, autoresearch's results.tsv, others like them.
+"""Rows of a table from elsewhere as candidates for starts: our trials.csv, autoresearch's results.tsv, others like them.
 
-A file is data and may be anything: each of its troubles is one line, and no value of it is taken for a result of ours.
+No value of theirs is taken for a result of ours. How a table is read is `intake`'s to say.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from math import isfinite
 
 from optimize.errors import SettingsError
 from optimize.exchange.taking import value_of
-from optimize.exchange.text_file import read_text, settings_in, table_rows
+from optimize.intake.past import Row, value_in
+from optimize.intake.tables import LINES_SHOWN, read_table
+from optimize.intake.text_file import read_text
 from optimize.search import Candidate
 from optimize.trial import Metric, Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, parse_expression
 from storage import one_line
 
-LINES_SHOWN = 8
+HINT = "; a study is named without a slash"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Offer:
     """What a file offers: candidates, the best first, and one line about what could be used and why not the rest."""
 
     candidates: Sequence[Candidate]
@@ -40,96 +42,50 @@ def is_file(source: str) -> bool:
 
 def read_source(source: str) -> str:
     """The text of such a file. Raises SettingsError."""
-    return read_text(source, f"--from {source}", "; a study is named without a slash")
+    return read_text(source, _what(source), HINT)
 
 
-def read_table(source: str, space: SearchSpace, metric: Metric) -> Table:
-    """The rows of a table that name parameters of the space. Raises SettingsError, one line, if there is none."""
-    what = f"--from {source}"
-    rows = table_rows(read_source(source), what)
-    header = [cell.strip() for cell in next(rows, (0, []))[1]]
-    columns = _columns(header, source, space, metric)
-    found: list[tuple[float, int, dict[str, Value]]] = []
+def read_offer(source: str, space: SearchSpace, metric: Metric) -> Offer:
+    """The rows of a table that name parameters of the space. Raises SettingsError, with a line for each trouble."""
+    advice = "Give a table of the workload's metric, with a header."
+    table = read_table(source, _what(source), metric.name, space.names, hint=HINT, advice=advice)
+    found: list[tuple[float, int, Candidate]] = []
     unusable: Counter[str] = Counter()
-    for number, cells in rows:
+    for row in table.rows:
         try:
-            row = _row(cells, header)
-            found.append((_value(row, columns.metric), number, columns.params(row, space)))
+            value = _value(row, metric)
+            title = f"{source} line {row.line} ({metric.name} {value:g})"
+            found.append((value, row.line, Candidate(title, title, _params(row, space))))
         except _UnusableError as why:
             unusable[str(why)] += 1
-    note = _note(source, [number for _, number, _ in found], unusable)
+    note = _note(_what(source), [line for _, line, _ in found], unusable)
     if not found:
         raise SettingsError(
             f"{note}. Give a table with a column, or descriptions NAME=value, of the space's parameters."
         )
     found.sort(key=lambda each: (each[0] if metric.direction == "minimize" else -each[0], each[1]))
-    return Table([_candidate(source, metric, *each) for each in found], note)
+    return Offer([candidate for *_, candidate in found], note)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Which columns of the file mean what to us."""
-
-    metric: str
-    parameters: Mapping[str, str]  # parameter -> column
-    description: str | None
-
-    def params(self, row: Mapping[str, str], space: SearchSpace) -> dict[str, Value]:
-        if self.parameters:
-            given = {name: row[column] for name, column in self.parameters.items() if row[column]}
-        else:
-            story = row[self.description or ""]
-            if story.lower() == "baseline":
-                raise _UnusableError("the baseline, which is tried anyway")
-            given = settings_in(story)
-        known = {name: _parsed(given[name], space[name]) for name in given if name in space.names}
-        if not known:
-            raise _UnusableError("name no parameter (NAME=value)")
-        return {**given, **known}
+def _what(source: str) -> str:
+    return f"--from {one_line(source, 200)}"
 
 
-def _columns(header: Sequence[str], source: str, space: SearchSpace, metric: Metric) -> _Columns:
-    if not header:
-        raise SettingsError(f"--from {source}: it is empty. Give a table with a header.")
-    value = next((name for name in (f"metric_{metric.name}", metric.name) if name in header), None)
+def _value(row: Row, metric: Metric) -> float:
+    value = value_in(row, metric.direction)
     if value is None:
-        there = one_line(", ".join(header), 120)
-        raise SettingsError(
-            f"--from {source}: has no column {metric.name}, which is the workload's metric. It has {there}. "
-            "Give a table of the same metric, with a header."
-        )
-    named = {p.name: next((c for c in (f"param_{p.name}", p.name) if c in header), "") for p in space.parameters}
-    parameters = {name: column for name, column in named.items() if column}
-    description = "description" if "description" in header else None
-    if not parameters and description is None:
-        raise SettingsError(
-            f"--from {source}: has no column for any parameter of {space.path}, and no description. "
-            f"Give a column such as {space.names[0]}."
-        )
-    needed = [value, *parameters.values(), *([] if parameters else ["description"])]
-    if twice := [name for name in needed if header.count(name) > 1]:
-        raise SettingsError(f"--from {source}: has the column {twice[0]} twice. Remove one.")
-    return _Columns(value, parameters, description)
-
-
-def _row(cells: Sequence[str], header: Sequence[str]) -> dict[str, str]:
-    if len(cells) > len(header):
-        raise _UnusableError("with more cells than the header")
-    padded = [*cells, *[""] * (len(header) - len(cells))]
-    row = dict(zip(header, (cell.strip() for cell in padded), strict=True))
-    if row.get("state", "COMPLETE") != "COMPLETE" or row.get("status") in ("crash", "crashed", "failed"):
-        raise _UnusableError("not complete")
-    return row
-
-
-def _value(row: Mapping[str, str], column: str) -> float:
-    try:
-        value = float(row[column])
-    except ValueError:
-        raise _UnusableError("without a value") from None
-    if not isfinite(value) or value == 0:  # 0.000000 is how autoresearch writes a crash
-        raise _UnusableError("without a value")
+        raise _UnusableError("not complete with a value")
     return value
+
+
+def _params(row: Row, space: SearchSpace) -> dict[str, Value]:
+    given = {one_line(name, 60): str(text) for name, text in row.params.items()}
+    known = {name: _parsed(given[name], space[name]) for name in given if name in space.names}
+    if known:
+        return {**given, **known}
+    if not given and row.text("description").lower() == "baseline":
+        raise _UnusableError("the baseline, which is tried anyway")
+    raise _UnusableError("name no parameter of the space (NAME=value)")
 
 
 def _parsed(text: str, parameter: Parameter) -> Value:
@@ -160,13 +116,8 @@ def _literal(text: str, parameter: Parameter) -> Value:
     return parse_expression(text).evaluate({})  # 2**17
 
 
-def _candidate(source: str, metric: Metric, value: float, line: int, params: Mapping[str, Value]) -> Candidate:
-    title = f"{source} line {line} ({metric.name} {value:g})"
-    return Candidate(title, title, params)
-
-
-def _note(source: str, lines: Sequence[int], unusable: Mapping[str, int]) -> str:
+def _note(what: str, lines: Sequence[int], unusable: Mapping[str, int]) -> str:
     rows = len(lines) + sum(unusable.values())
     shown = f" (line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))})" if 0 < len(lines) <= LINES_SHOWN else ""
-    why = "; ".join(f"{count} {what}" for what, count in unusable.items())
-    return f"--from {source}: {len(lines)} of {rows} rows can be tried{shown}" + (f"; not: {why}" if why else "")
+    why = "; ".join(f"{count} {reason}" for reason, count in unusable.items())
+    return f"{what}: {len(lines)} of {rows} rows can be tried{shown}" + (f"; not: {why}" if why else "")

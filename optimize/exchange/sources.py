@@ -13,7 +13,7 @@ from typing import Any
 
 from optimize.budget import COUNTED
 from optimize.errors import OptimizeError, StudyError
-from optimize.exchange.importing import is_file, read_source, read_table
+from optimize.exchange.importing import is_file, read_offer, read_source
 from optimize.exchange.taking import Taken, origin_of, take, value_of
 from optimize.fingerprint import differences
 from optimize.phrases import listed, meant
@@ -129,8 +129,8 @@ def begin(database: Database, plan: Plan, data: str | None) -> Beginning:
 
 
 def _from_table(source: str, plan: Plan) -> Beginning:
-    table = read_table(source, plan.space, plan.workload.metric)
-    return _to_try(fit(table.candidates, plan.space, plan.constants, plan.baseline, BEST), [table.note], source, plan)
+    offer = read_offer(source, plan.space, plan.workload.metric)
+    return _to_try(fit(offer.candidates, plan.space, plan.constants, plan.baseline, BEST), [offer.note], source, plan)
 
 
 def _from_study(database: Database, source: str, plan: Plan, data: str | None) -> Beginning:

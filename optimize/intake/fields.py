@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from optimize.errors import SettingsError
-from optimize.exchange.text_file import number_in
+from optimize.intake.text_file import number_in
 from storage import Stored, one_line
 
 _NAMES = {
@@ -34,6 +34,7 @@ PARAMS = ("params", "parameters", "config", "hyperparameters")  # of JSON: an ob
 _PREFIXES = ("params_", "param_")  # of a column, as Optuna's and ours
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")  # how scripts of this kind name what they let vary
 _LONGEST, _EXACT = 200, 2**53
+NAME_IT = "Name its column or key with --metric."
 
 
 def parameter_of(column: str, named: Collection[str]) -> str:
@@ -44,7 +45,15 @@ def parameter_of(column: str, named: Collection[str]) -> str:
     return column if column in named or _CONSTANT.fullmatch(column) else ""
 
 
-def metric_among(names: Sequence[str], metric: str | None, what: str) -> tuple[str, str]:
+def parameters_among(names: Iterable[str], named: Collection[str]) -> dict[str, str]:
+    """Column or key -> the parameter that it holds. One that says so (`params_DEPTH`) goes before one that is only called
+    so (`DEPTH`), which then holds something else."""
+    found = {name: parameter for name in names if (parameter := parameter_of(name, named))}
+    said = {parameter for name, parameter in found.items() if name != parameter}
+    return {name: parameter for name, parameter in found.items() if name != parameter or name not in said}
+
+
+def metric_among(names: Sequence[str], metric: str | None, what: str, advice: str = NAME_IT) -> tuple[str, str]:
     """(metric, the column or key that has it). Raises SettingsError where there is none."""
     for wanted in (metric,) if metric else ("val_bpb",):
         for column in (f"metric_{wanted}", wanted):
@@ -53,11 +62,7 @@ def metric_among(names: Sequence[str], metric: str | None, what: str) -> tuple[s
     if "value" in names:
         return metric or "value", "value"
     there = one_line(", ".join(names), 120) or "nothing"
-    if metric:
-        raise SettingsError(f"{what}: has no {one_line(metric, 60)}. It has {there}. Name one of them with --metric.")
-    raise SettingsError(
-        f"{what}: has neither val_bpb nor value. It has {there}. Name the metric's column with --metric."
-    )
+    raise SettingsError(f"{what}: has neither {one_line(metric or 'val_bpb', 60)} nor value. It has {there}. {advice}")
 
 
 def stored(told: object) -> Stored:

@@ -10,20 +10,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from optimize.errors import SettingsError
-from optimize.exchange.text_file import read_text, settings_in
-from optimize.intake.fields import MEANING, PARAMS, metric_among, numbers_from, parameter_of, params_from
+from optimize.intake.fields import MEANING, PARAMS, metric_among, numbers_from, parameter_of, parameters_among
 from optimize.intake.past import Row
 from optimize.intake.tables import MOST_ROWS, Told, first_of
-from storage import one_line
+from optimize.intake.text_file import read_text, settings_in
 
 _FIGURES = ("summary", "metrics")
 _CURVES = ("curve", "intermediate_values")
 _ATTRIBUTES = ("user_attrs", "attributes")
 
 
-def read_lines(source: str, metric: str | None, named: Collection[str]) -> Told:
-    """Raises SettingsError, with a line for each trouble."""
-    what = f"import {one_line(source, 200)}"
+def read_lines(source: str, what: str, metric: str | None, named: Collection[str]) -> Told:
+    """As `read_table`. Raises SettingsError, with a line for each trouble."""
     found: list[tuple[int, dict[str, Any]]] = []
     problems = []
     for number, line in enumerate(read_text(source, what).split("\n"), 1):
@@ -81,19 +79,18 @@ def _object(line: str) -> dict[str, Any]:
 def _row(number: int, told: Mapping[str, Any], key: str, named: Collection[str]) -> Row:
     objects = {*PARAMS, *_FIGURES, *_CURVES, *_ATTRIBUTES}
     flat = {name: value for name, value in told.items() if name not in objects and name != key}
-    params = {name: value for part in PARAMS for name, value in (told.get(part) or {}).items()}
-    params |= {parameter: value for name, value in flat.items() if (parameter := parameter_of(name, named))}
     known = {MEANING[name]: value for name, value in flat.items() if name in MEANING}
-    if not params:
-        params = dict(settings_in(str(known.get("description", ""))))
-    rest = {name: value for name, value in flat.items() if name not in MEANING and not parameter_of(name, named)}
+    inner = {name: value for part in reversed(PARAMS) for name, value in (told.get(part) or {}).items()}
+    held = {name: each for name, each in parameters_among(flat, named).items() if each not in inner}
+    params = {**{parameter: flat[name] for name, parameter in held.items()}, **inner}
+    rest = {name: value for name, value in flat.items() if name not in MEANING and name not in held}
     figures = _merged(told, _FIGURES)
     value = told.get(key, figures.get(key))
     return Row(
-        where=f"line {number}",
+        line=number,
         told=known,
         value=value[0] if isinstance(value, list) and value else value,
-        params=params_from(params.items()),
+        params=params or settings_in(str(known.get("description", ""))),
         summary=figures,
         curve=numbers_from(_merged(told, _CURVES)),
         rest={**rest, **_merged(told, _ATTRIBUTES)},

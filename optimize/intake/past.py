@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Any
 
 from optimize.consequences import CONSEQUENCES
+from optimize.intake.fields import params_from
 from optimize.trial import TrialStatus
 from storage import Stored, WholeTrial, clean, ending_attrs, naive_utc, one_line, origin_attrs, spanning_rows
 
@@ -33,10 +34,10 @@ _OURS = ("origin", "status", "reason", "summary", "ending", "condemned")  # attr
 class Row:
     """What a file tells of one trial: `told` by what it means to us, values as they stand in the file."""
 
-    where: str  # "line 12"
+    line: int  # of the file
     told: Mapping[str, object] = field(default_factory=dict)
     value: object = None
-    params: Mapping[str, Stored] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)
     rest: Mapping[str, Any] = field(default_factory=dict)
@@ -58,10 +59,21 @@ class Manner:
 def past_trials(rows: Sequence[Row], manner: Manner) -> tuple[list[WholeTrial], Counter[str]]:
     """A trial for every row, in their order; and what was noticed, a few words and how often."""
     noticed: Counter[str] = Counter()
-    rows = _without_prose(rows, noticed)
-    trials = [_trial(row, manner, noticed) for row in rows]
-    stored = spanning_rows([row.params for row in rows])
-    return [replace(trial, rows=each) for trial, each in zip(trials, stored, strict=True)], noticed
+    named = [params_from(row.params.items()) for row in rows]
+    prose = _prose(named, noticed)
+    params = [{name: value for name, value in each.items() if name not in prose} for each in named]
+    texts = [{name: value for name, value in each.items() if name in prose} for each in named]
+    trials = [
+        replace(_trial(row, text, manner, noticed), params=each, rows=stored)
+        for row, text, each, stored in zip(rows, texts, params, spanning_rows(params), strict=True)
+    ]
+    return trials, noticed
+
+
+def value_in(row: Row, direction: str) -> float | None:
+    """What a trial gave that is complete, by the rules for trials that are brought in; None of any other."""
+    value = number_of(row.value)
+    return value if _ended(row, value, direction, Counter())[0] == "COMPLETE" else None
 
 
 def number_of(told: object) -> float | None:
@@ -87,14 +99,15 @@ def moment_of(told: object, zone: tzinfo | None) -> datetime | None:
         return None
 
 
-def _trial(row: Row, manner: Manner, noticed: Counter[str]) -> WholeTrial:
+def _trial(row: Row, texts: Mapping[str, Stored], manner: Manner, noticed: Counter[str]) -> WholeTrial:
+    """Without its parameters; `texts` are those that are none."""
     value = number_of(row.value)
     state, status, why = _ended(row, value, manner.direction, noticed)
     story = row.text("description")
     memory_gb = number_of(row.told.get("memory_gb"))
     peak = {"peak_vram_mb": memory_gb * _GIGABYTE_MB} if memory_gb else {}
     number = row.text("number")
-    ran = f"{manner.source} {row.where}" + (f" (trial {number})" if number else "")
+    ran = f"{manner.source} line {row.line}" + (f" (trial {number})" if number else "")
     ending = ending_attrs(
         status,
         reason=why or row.text("reason") or story,
@@ -106,9 +119,9 @@ def _trial(row: Row, manner: Manner, noticed: Counter[str]) -> WholeTrial:
     )
     return WholeTrial(
         state=state,
-        params=row.params,
+        params={},
         rows=(),
-        attrs={**_rest(row, value if state != "COMPLETE" else None), **origin_attrs(_kind(row), taken_from=ran), **ending},
+        attrs={**_rest(row, texts, value if state != "COMPLETE" else None), **origin_attrs(_kind(row), taken_from=ran), **ending},
         values=(value,) if state == "COMPLETE" and value is not None else (),
         curve=row.curve,
         started=moment_of(row.told.get("started"), manner.zone),
@@ -150,7 +163,7 @@ def _kind(row: Row) -> str:
     return "baseline" if said else kind if kind in ("baseline", "sampler", "advisor", "start", "requeue") else ""
 
 
-def _rest(row: Row, value: float | None) -> dict[str, Any]:
+def _rest(row: Row, texts: Mapping[str, Stored], value: float | None) -> dict[str, Any]:
     """What else the file tells, cleaned; names that mean something to us are given another."""
     told: dict[str, Any] = {
         "description": row.text("description"),
@@ -159,7 +172,7 @@ def _rest(row: Row, value: float | None) -> dict[str, Any]:
     }
     if value:
         told["value_there"] = value  # of a trial that has none here
-    found = {**{key: text for key, text in told.items() if text}, **row.rest}
+    found = {**{key: text for key, text in told.items() if text}, **row.rest, **texts}
     kept = {}
     for key, each in list(found.items())[:MOST_ATTRIBUTES]:
         name = one_line(str(key), LONGEST_NAME) or "unnamed"
@@ -167,27 +180,18 @@ def _rest(row: Row, value: float | None) -> dict[str, Any]:
     return kept
 
 
-def _without_prose(rows: Sequence[Row], noticed: Counter[str]) -> list[Row]:
-    """Rows whose parameters are such: a name with hundreds of different texts is told, but no parameter."""
+def _prose(named: Sequence[Mapping[str, Stored]], noticed: Counter[str]) -> set[str]:
+    """Names that are no parameters: one with hundreds of different texts is told, but tells of no choice."""
     different: dict[str, set[str]] = {}
     wordy = set()
-    for row in rows:
-        for name, value in row.params.items():
+    for params in named:
+        for name, value in params.items():
             different.setdefault(name, set()).add(str(value))
             if isinstance(value, bool) or not isinstance(value, int | float):
                 wordy.add(name)
     prose = {name for name in wordy if len(different[name]) > MOST_TEXTS}
     for name in sorted(prose):
         noticed[f"with {name}, which has more than {MOST_TEXTS} texts and is kept as an attribute"] += sum(
-            name in row.params for row in rows
+            name in params for params in named
         )
-    if not prose:
-        return list(rows)
-    return [
-        replace(
-            row,
-            params={name: value for name, value in row.params.items() if name not in prose},
-            rest={**row.rest, **{name: value for name, value in row.params.items() if name in prose}},
-        )
-        for row in rows
-    ]
+    return prose

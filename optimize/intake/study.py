@@ -151,8 +151,12 @@ def _read(request: Request, zone: tzinfo | None) -> list[_Arrival]:
         found = read_foreign(request.source, request.source_study, zone)
         return [_arrival(each, request, len(found)) for each in found]
     source = Path(request.source).name
+    what = f"import {one_line(request.source, 200)}"
     read = read_lines if _is_lines(request.source) else read_table
-    told = read(request.source, request.metric, request.params)
+    told = read(request.source, what, request.metric, request.params)
+    known = {name for row in told.rows for name in row.params}
+    if missing := [name for name in request.params if name not in known]:
+        raise SettingsError(*(f"{what}: no row has {one_line(name, 60)} (--params). Correct it." for name in missing))
     direction = request.direction or "minimize"
     trials, noticed = past_trials(told.rows, Manner(source, direction, zone))
     about = {"from": one_line(source), "at": _now()}

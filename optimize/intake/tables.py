@@ -1,6 +1,7 @@
 """Tables of trials as rows: autoresearch's results.tsv, our trials.csv, what Optuna's dataframe is saved as, others like them.
 
 Every row that is one becomes a Row; a line with more cells than the header has is refused, with all others like it.
+What becomes of a row, a trial to look at or parameters to try, is not decided here.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimize.errors import SettingsError
-from optimize.exchange.text_file import read_text, settings_in, table_rows
-from optimize.intake.fields import MEANING, metric_among, parameter_of, params_from
+from optimize.intake.fields import MEANING, NAME_IT, metric_among, parameters_among
 from optimize.intake.past import Row
+from optimize.intake.text_file import read_text, settings_in, table_rows
 from storage import one_line
 
 MOST_ROWS, LINES_SHOWN = 100_000, 8
@@ -26,14 +27,17 @@ class Told:
     rows: Sequence[Row]
 
 
-def read_table(source: str, metric: str | None, named: Collection[str]) -> Told:
-    """Raises SettingsError, with a line for each trouble."""
-    what = f"import {one_line(source, 200)}"
-    lines = table_rows(read_text(source, what), what)
+def read_table(
+    source: str, what: str, metric: str | None, named: Collection[str], *, hint: str = "", advice: str = NAME_IT
+) -> Told:
+    """`what` begins every message, such as `--from ./results.tsv`; `hint` is for a path that leads nowhere, `advice` for a
+    table without the metric. `named` are parameters whatever they are called. Raises SettingsError, a line for each trouble.
+    """
+    lines = table_rows(read_text(source, what, hint), what)
     header = [cell.strip() for cell in next(lines, (0, []))[1]]
     if not header:
         raise SettingsError(f"{what}: it is empty. Give a table with a header.")
-    columns = _columns(header, metric, named, what)
+    columns = _columns(header, metric, named, what, advice)
     rows: list[Row] = []
     problems = []
     for number, cells in lines:
@@ -44,11 +48,11 @@ def read_table(source: str, metric: str | None, named: Collection[str]) -> Told:
             raise SettingsError(f"{what}: more than {MOST_ROWS:,} rows. Cut it down.")
         else:
             padded = [*cells, *[""] * (len(header) - len(cells))]
-            rows.append(_row(f"line {number}", dict(zip(header, map(str.strip, padded), strict=True)), columns))
+            rows.append(_row(number, dict(zip(header, map(str.strip, padded), strict=True)), columns))
     if problems:
         raise SettingsError(*first_of(problems, what))
     if not rows:
-        raise SettingsError(f"{what}: has a header and no row. There is nothing to bring in.")
+        raise SettingsError(f"{what}: has a header and no row. Give a table with rows.")
     return Told(columns.name, rows)
 
 
@@ -69,27 +73,30 @@ class _Columns:
     ours: bool  # what else there is are figures that the script printed
 
 
-def _columns(header: Sequence[str], metric: str | None, named: Collection[str], what: str) -> _Columns:
+def _columns(header: Sequence[str], metric: str | None, named: Collection[str], what: str, advice: str) -> _Columns:
     problems = [
         f"{what}: has the column {one_line(name, 60)!r} twice. Remove one."
-        for name in dict.fromkeys(header)
+        for name in dict.fromkeys(filter(None, header))
         if header.count(name) > 1
     ]
-    problems += [
-        f"{what}: has no column {one_line(name, 60)} (--params). Correct it." for name in named if name not in header
-    ]
+    name = column = ""
     if len(header) == 5 and set(_FIVE) < set(header) and metric is None:
         (name,) = set(header) - set(_FIVE)
         column = name
     else:
         try:
-            name, column = metric_among(header, metric, what)
+            name, column = metric_among(header, metric, what, advice)
         except SettingsError as error:
-            name, column = "", ""
             problems += error.problems
+    params = parameters_among([each for each in header if each != column], named)
+    holders = {parameter: [c for c in params if params[c] == parameter] for parameter in params.values()}
+    problems += [
+        f"{what}: has {one_line(parameter, 60)} in the columns {one_line(' and '.join(there), 200)}. Remove one."
+        for parameter, there in holders.items()
+        if len(there) > 1
+    ]
     if problems:
-        raise SettingsError(*problems)
-    params = {each: parameter for each in header if each != column and (parameter := parameter_of(each, named))}
+        raise SettingsError(*first_of(problems, what))
     told = {each: MEANING[each] for each in header if each in MEANING and each not in params and each != column}
     return _Columns(one_line(name, 60), column, params, told, ours={"kind", "requeue_of", "taken_from"} <= set(header))
 
@@ -101,9 +108,9 @@ def _fitted(cells: list[str], header: Sequence[str]) -> list[str]:
     return cells
 
 
-def _row(where: str, cells: Mapping[str, str], columns: _Columns) -> Row:
+def _row(line: int, cells: Mapping[str, str], columns: _Columns) -> Row:
     told = {what: cells[column] for column, what in columns.told.items() if cells[column]}
-    named = {**settings_in(str(told.get("description", ""))), **{p: cells[c] for c, p in columns.params.items()}}
+    params = {parameter: cells[column] for column, parameter in columns.params.items() if cells[column]}
     left = [each for each in cells if each and each not in columns.params and each not in columns.told]
     rest = {
         column.removeprefix("user_attrs_"): cells[column]
@@ -111,7 +118,9 @@ def _row(where: str, cells: Mapping[str, str], columns: _Columns) -> Row:
         if column != columns.metric and cells[column] and not column.startswith("system_attrs_")
     }
     figures, rest = (_figures(rest), {}) if columns.ours else ({}, rest)
-    return Row(where, told, cells[columns.metric], params_from(named.items()), figures, rest=rest)
+    return Row(
+        line, told, cells[columns.metric], params or settings_in(told.get("description", "")), figures, rest=rest
+    )
 
 
 def _figures(cells: Mapping[str, str]) -> dict[str, float | str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from optimize.trial import Value
 from search_spaces import SearchSpace, SearchSpaceError, Start
 
+SHOWN = 8  # of the names that a candidate has and the space has not
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -93,7 +95,8 @@ def _fitted(
     if len(given) < len(space.names):
         notes.append("the rest as in the baseline")
     if strangers := sorted(set(each.params) - set(given)):
-        notes.append(f"without {', '.join(strangers)}, no parameter here")
+        more = f" and {len(strangers) - SHOWN} more" if len(strangers) > SHOWN else ""
+        notes.append(f"without {', '.join(strangers[:SHOWN])}{more}, no parameter here")
     return params, "; ".join(notes)
 
 

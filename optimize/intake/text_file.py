@@ -37,7 +37,7 @@ def read_text(source: str, what: str, hint: str = "") -> str:
         why = getattr(error, "strerror", None) or "not a path"
         raise SettingsError(f"{one_line(what, 200)}: cannot be read: {why}. Check the path.") from None
     if len(raw) > MAX_BYTES:
-        raise SettingsError(f"{what}: larger than {MAX_BYTES // 10**6} MB. Cut it down to its best rows.")
+        raise SettingsError(f"{what}: larger than {MAX_BYTES // 10**6} MB. Cut it down.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -45,9 +45,10 @@ def read_text(source: str, what: str, hint: str = "") -> str:
 
 
 def table_rows(text: str, what: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every line that is not empty; tabs separate where the first line has one."""
-    tabs = "\t" in text.partition("\n")[0]
+    """(line, cells) of every line that is not empty; tabs separate where the first of them has one."""
     lines = io.StringIO(text, newline="")
+    tabs = "\t" in next(filter(str.strip, lines), "")
+    lines.seek(0)
     reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines, strict=True)
     try:
         for cells in reader:
