@@ -180,6 +180,20 @@ def test_a_table_may_tell_moments_as_seconds_since_1970(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_whose_time_cannot_be_read_is_kept_without_it_and_counted(tmp_path: Path) -> None:
+    rows = ("1.0,yesterday,", "1.1,2025-07-01T10:00:00Z,31.12.2025", "1.2,,", "1.3,soon,later", "1.4,1751364000,")
+    path = written(tmp_path, "r.csv", "\n".join(["val_bpb,started,finished", *rows, ""]))
+    assert bring(tmp_path, path)[1:] == [f"import {path}: 3 with a time that cannot be read, kept without it"]
+    with study(tmp_path) as stored:
+        assert [r.value for r in stored.records()] == [1.0, 1.1, 1.2, 1.3, 1.4]
+        assert [(r.started is None, r.finished is None) for r in stored.records()] == [
+            (True, True), (False, True), (True, True), (True, True), (False, True),
+        ]  # fmt: skip
+    lines = '{"val_bpb": 1, "started": null}\n{"val_bpb": 2, "finished": [1]}\n{"val_bpb": 3, "started": 1e300}\n'
+    said = bring(tmp_path, written(tmp_path, "r.jsonl", lines), "lines")
+    assert said[1].endswith("2 with a time that cannot be read, kept without it")
+
+
 def test_json_lines_of_several_manners_are_understood(tmp_path: Path) -> None:
     lines = [
         {"number": 7, "params": {"lr": 0.1, "betas": [0.9, 0.95]}, "val_bpb": 0.98, "status": "keep", "tokens": 5},

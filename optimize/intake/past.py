@@ -106,6 +106,9 @@ def _trial(row: Row, texts: Mapping[str, Stored], manner: Manner, noticed: Count
     story = row.text("description")
     memory_gb = number_of(row.told.get("memory_gb"))
     peak = {"peak_vram_mb": memory_gb * _GIGABYTE_MB} if memory_gb else {}
+    times = {what: moment_of(row.told.get(what), manner.zone) for what in ("started", "finished")}
+    if any(row.text(what) and moment is None for what, moment in times.items()):
+        noticed["with a time that cannot be read, kept without it"] += 1
     number = row.text("number")
     ran = f"{manner.source} line {row.line}" + (f" (trial {number})" if number else "")
     ending = ending_attrs(
@@ -124,8 +127,8 @@ def _trial(row: Row, texts: Mapping[str, Stored], manner: Manner, noticed: Count
         attrs={**_rest(row, texts, value if state != "COMPLETE" else None), **origin_attrs(_kind(row), taken_from=ran), **ending},
         values=(value,) if state == "COMPLETE" and value is not None else (),
         curve=row.curve,
-        started=moment_of(row.told.get("started"), manner.zone),
-        finished=moment_of(row.told.get("finished"), manner.zone),
+        started=times["started"],
+        finished=times["finished"],
     )  # fmt: skip
 
 
