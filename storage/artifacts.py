@@ -25,6 +25,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from storage.database import Database
 from storage.errors import StorageError
 from storage.files import os_errors_at, sync_folder, write_synced
+from storage.notes import drop_links
 from storage.tables import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
 from storage.text import encodable, one_line
 
@@ -122,7 +123,7 @@ class Artifacts:
         return len(dangling.files)
 
     def forget_missing(self) -> int:
-        """Removes metadata without a file, of finished trials too: for a copy that nobody has read yet."""
+        """Removes metadata without a file, of finished trials too, and notes' links to them: for a copy that nobody has read."""
         there = {path.name for path in self.folder.iterdir()}
         count = 0
         for table, owner in ((TRIAL_SYSTEM_ATTRS, "trial_id"), (STUDY_SYSTEM_ATTRS, "study_id")):
@@ -136,6 +137,7 @@ class Artifacts:
             wanted = (table.c[owner] == sqlalchemy.bindparam("of")) & (table.c.key == sqlalchemy.bindparam("named"))
             count += len(lost)
             self._database.write(_execute_many(table.delete().where(wanted), lost))
+        self._database.write(lambda connection: drop_links(connection, there))
         return count
 
     def delete_study(self, name: str) -> None:

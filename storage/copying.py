@@ -21,7 +21,7 @@ from storage.artifacts import Artifacts
 from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, sync_file, sync_folder
-from storage.notes import rows_of_study, rows_of_trials
+from storage.notes import rows_of_notes, rows_of_study
 from storage.tables import TRIALS
 
 OF_STUDY = (tables.DIRECTIONS, tables.STUDY_ATTRS, tables.STUDY_SYSTEM_ATTRS)
@@ -131,8 +131,8 @@ def insert_study(connection: sqlalchemy.Connection, name: str, rows: Rows) -> in
 
 
 def insert_notes(connection: sqlalchemy.Connection, study_id: int, rows: Rows, ids: Mapping[int, int]) -> None:
-    """The notes of trials, which lie among the study's rows under their ids; `ids` has the new one of each."""
-    _insert(connection, tables.STUDY_SYSTEM_ATTRS, rows_of_trials(rows[tables.STUDY_SYSTEM_ATTRS], study_id, ids))
+    """Of the study and of trials, which lie among the study's rows under their ids; `ids` has the new one of each."""
+    _insert(connection, tables.STUDY_SYSTEM_ATTRS, rows_of_notes(rows[tables.STUDY_SYSTEM_ATTRS], study_id, ids))
 
 
 def read_trials(connection: sqlalchemy.Connection, wanted: sqlalchemy.ColumnElement[bool], most: int) -> Rows:

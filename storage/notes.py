@@ -24,11 +24,15 @@ PART = 2045  # characters of an attribute; the dashboard's, from when a column w
 # The dashboard looks through all of a study's attributes once for each trial that it shows. With a note for each of
 # 10,000 trials it takes a minute and a half for a page, with this many a tenth of that.
 MOST_NOTES = 1_000
-_VERSION, _TEXT = "dashboard:note_ver", "dashboard:note_str:"
+_VERSION, _OF_STUDY = "dashboard:note_ver", "dashboard:note_str:"
 _WRITTEN = "optimize:note"  # version and digest of what we wrote into the study's note last
 _UNTOUCHED = 0  # version of a trial's note that is ours: whoever saves another raises it
-_OF_TRIAL = re.compile(r"dashboard:(\d+):(note_(?:ver|str:\d+))")
-_LINK = re.compile(r"/artifacts/\d+/(\d+)/")  # to what a trial left, as the dashboard writes it
+_NOTE = re.compile(r"dashboard:(?:(\d+):)?(note_(?:ver|str:\d+))")  # of a trial, or of the study
+_TEXT = re.compile(r"(dashboard:(?:\d+:)?note_str:)(\d+)")
+_LINK = re.compile(r"/artifacts/(\d+)/(?:(\d+)/)?([0-9a-fA-F-]+)")  # to what a trial left, as the dashboard writes it
+_IN_WORDS = re.compile(
+    rf"(?:!?\[([^\[\]\n]{{1,200}}))?\]\({_LINK.pattern}\)"
+)  # of brackets in words, the last one is enough
 
 
 def put_trial_notes(database: Database, study_id: int, notes: Mapping[int, str]) -> None:
@@ -50,7 +54,7 @@ def put_trial_notes(database: Database, study_id: int, notes: Mapping[int, str])
 def trials_with_notes(database: Database, study_id: int) -> set[int]:
     """Their ids."""
     keys = sqlalchemy.select(STUDY_SYSTEM_ATTRS.c.key).where(STUDY_SYSTEM_ATTRS.c.study_id == study_id)
-    return {int(found[1]) for (key,) in database.rows(keys) if (found := _OF_TRIAL.fullmatch(key))}
+    return {int(found[1]) for (key,) in database.rows(keys) if (found := _NOTE.fullmatch(key)) and found[1]}
 
 
 def write_study_notes(
@@ -70,27 +74,45 @@ def write_study_notes(
 
 
 def rows_of_study(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Those of a study's system attributes that are not notes of trials."""
-    return [dict(row) for row in rows if not _OF_TRIAL.fullmatch(row["key"])]
+    """Those of a study's system attributes that are no parts of notes."""
+    return [dict(row) for row in rows if not _NOTE.fullmatch(row["key"])]
 
 
-def rows_of_trials(rows: Iterable[Mapping[str, Any]], study_id: int, ids: Mapping[int, int]) -> list[dict[str, Any]]:
-    """Notes of trials, for another study in which the trials have new ids; what belongs to no trial is left out."""
+def rows_of_notes(rows: Iterable[Mapping[str, Any]], study_id: int, ids: Mapping[int, int]) -> list[dict[str, Any]]:
+    """The notes among a study's system attributes, for another study in which the trials have new ids; their links lead
+    there. What belongs to no trial is left out."""
+    attrs: dict[str, Any] = {}
+    before = 0
+    for row in rows:
+        found = _NOTE.fullmatch(row["key"])
+        if found and (found[1] is None or int(found[1]) in ids):
+            of = "" if found[1] is None else f"{ids[int(found[1])]}:"
+            attrs[f"dashboard:{of}{found[2]}"] = json.loads(row["value_json"])
+            before = row["study_id"]
 
     def link(found: re.Match[str]) -> str:
-        return f"/artifacts/{study_id}/{ids.get(int(found[1]), found[1])}/"
+        study, trial, artifact = found.groups()
+        if int(study) != before or (trial and int(trial) not in ids):
+            return found[0]
+        return f"/artifacts/{study_id}/{f'{ids[int(trial)]}/' if trial else ''}{artifact}"
 
-    notes = [(row, found) for row in rows if (found := _OF_TRIAL.fullmatch(row["key"]))]
-    return [
-        {
-            **row,
-            "study_id": study_id,
-            "key": f"dashboard:{new}:{found[2]}",
-            "value_json": _LINK.sub(link, row["value_json"]),
-        }
-        for row, found in notes
-        if (new := ids.get(int(found[1]))) is not None
-    ]
+    moved = {key: value for key, value in attrs.items() if not _TEXT.fullmatch(key)}
+    for prefix, text in _texts(attrs).items():
+        moved |= _parts(prefix, _LINK.sub(link, text))
+    return [{"study_id": study_id, "key": key, "value_json": json.dumps(value)} for key, value in moved.items()]
+
+
+def drop_links(connection: sqlalchemy.Connection, there: Collection[str]) -> None:
+    """Of all notes, links to artifacts that are not `there` become their words; for a copy that nobody has read yet."""
+
+    def words(found: re.Match[str]) -> str:
+        return found[0] if found[4] in there else found[1] or "]"
+
+    for study_id in connection.execute(sqlalchemy.select(tables.STUDIES.c.study_id)).scalars().all():
+        attrs = _read(connection, study_id, STUDY_SYSTEM_ATTRS.c.key.like("dashboard:%note/_str:%", escape="/"))
+        for prefix, text in _texts(attrs).items():
+            if (new := _IN_WORDS.sub(words, text)) != text:
+                _put_parts(connection, study_id, prefix, new)
 
 
 def artifact_link(study_id: int, trial_id: int, artifact_id: str) -> str:
@@ -100,15 +122,15 @@ def artifact_link(study_id: int, trial_id: int, artifact_id: str) -> str:
 
 def _put_study_note(connection: sqlalchemy.Connection, study_id: int, text: str) -> None:
     key = STUDY_SYSTEM_ATTRS.c.key
-    attrs = _read(connection, study_id, key.in_([_VERSION, _WRITTEN]) | key.startswith(_TEXT, autoescape=True))
-    version, before = attrs.get(_VERSION), "".join(str(attrs[name]) for name in _sorted(attrs, _TEXT))
+    attrs = _read(connection, study_id, key.in_([_VERSION, _WRITTEN]) | key.startswith(_OF_STUDY, autoescape=True))
+    version, before = attrs.get(_VERSION), _texts(attrs).get(_OF_STUDY, "")
     if version is not None and attrs.get(_WRITTEN) != {"version": version, "digest": _digest(before)}:
         return  # somebody has written it
     if version is not None and before == text:
         return
     # Its version stays: one that grew would tell whoever is editing the note that the edit is out of date.
     version = version or 1
-    _put_parts(connection, study_id, _TEXT, text)
+    _put_parts(connection, study_id, _OF_STUDY, text)
     written = {"version": version, "digest": _digest(text)}
     tables.put_attrs(connection, STUDY_SYSTEM_ATTRS, study_id, {_VERSION: version, _WRITTEN: written})
 
@@ -123,7 +145,9 @@ def _put_parts(connection: sqlalchemy.Connection, study_id: int, prefix: str, te
 def _drop_oldest(connection: sqlalchemy.Connection, study_id: int, keep: Collection[int]) -> None:
     key = STUDY_SYSTEM_ATTRS.c.key
     versions = _read(connection, study_id, key.like("dashboard:%:note/_ver", escape="/"))
-    of_trials = {int(found[1]): version for name, version in versions.items() if (found := _OF_TRIAL.fullmatch(name))}
+    of_trials = {
+        int(found[1]): version for name, version in versions.items() if (found := _NOTE.fullmatch(name)) and found[1]
+    }
     old = [each for each in sorted(of_trials)[:-MOST_NOTES] if of_trials[each] == _UNTOUCHED and each not in keep]
     for trial_id in old:
         mine = (STUDY_SYSTEM_ATTRS.c.study_id == study_id) & key.startswith(
@@ -143,8 +167,13 @@ def _parts(prefix: str, text: str) -> dict[str, str]:
     return {f"{prefix}{i}": text[start : start + PART] for i, start in enumerate(range(0, len(text), PART))}
 
 
-def _sorted(names: Iterable[str], prefix: str) -> list[str]:
-    return sorted((n for n in names if n.startswith(prefix)), key=lambda name: int(name.removeprefix(prefix)))
+def _texts(attrs: Mapping[str, Any]) -> dict[str, str]:
+    """The whole texts of notes by the beginning of their parts' names."""
+    found: dict[str, str] = {}
+    parts = [(match[1], int(match[2]), str(attrs[key])) for key in attrs if (match := _TEXT.fullmatch(key))]
+    for prefix, _, part in sorted(parts):
+        found[prefix] = found.get(prefix, "") + part
+    return found
 
 
 def _digest(text: str) -> str:
