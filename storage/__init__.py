@@ -13,7 +13,7 @@ from storage.copying import Files, copy_files, copy_study, remove_files, snapsho
 from storage.database import Database, check_database, open_database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.export import make_patch, params_text, write_best
-from storage.files import replace_folder, write_bytes, write_text
+from storage.files import os_errors_at, replace_folder, write_bytes, write_text
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
 from storage.lease import Lease, acquire, holder_of
 from storage.notes import MOST_NOTES, artifact_link, put_trial_notes, trials_with_notes, write_study_notes
@@ -89,6 +89,7 @@ __all__ = [
     "one_line",
     "open_database",
     "origin_attrs",
+    "os_errors_at",
     "pack",
     "params_text",
     "parent_of",

@@ -10,10 +10,10 @@ import contextlib
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from storage.errors import LeaseHeldError, StorageError
+from storage.errors import LeaseHeldError, StorageError, StorageFullError
 from storage.files import os_errors_at, sync_file, sync_folder
 from storage.locks import FileLock
 
@@ -23,21 +23,30 @@ _STORED = (".png", ".parquet", ".gz", ".zip")  # compressed already
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
-    """An empty folder in `parent` that goes when this is done; those of earlier calls of this `name` that died go first."""
-    remove_scratch(parent, name)
+    """An empty folder in `parent` that goes when this is done; those of earlier calls of this `name` that died go first.
+
+    A disk that is full, or refuses, meanwhile is one line about `parent`.
+    """
     token = secrets.token_hex(4)
     folder, hidden = parent / f".{name}.{token}.tmp", parent / f".{name}.{token}"
-    with os_errors_at(parent):
-        hidden.mkdir()
-    lock = FileLock.acquire(hidden / _LOCK)  # before it has the name by which others look for what is left
+    lock = None
     try:
         with os_errors_at(parent):
+            remove_scratch(parent, name)
+            hidden.mkdir()
+            lock = FileLock.acquire(hidden / _LOCK)  # before it has the name by which others look for what is left
             hidden.rename(folder)
             (folder / "files").mkdir()
-        yield folder / "files"
+            yield folder / "files"
+    except StorageFullError:  # of whichever file was just written
+        raise StorageFullError(
+            f"{parent}: no space left. Free some, or name another disk; nothing was written"
+        ) from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
+        for each in (hidden, folder):
+            shutil.rmtree(each, ignore_errors=True)
+        if lock is not None:
+            lock.release()
 
 
 def remove_scratch(parent: Path, name: str) -> None:
@@ -48,32 +57,46 @@ def remove_scratch(parent: Path, name: str) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def pack(folder: Path, to: Path) -> None:
-    """`folder` as a zip at `to`, all of it under the folder's own name. StorageError if `to` exists; nothing changes."""
+def pack(folder: Path, names: Iterable[Path]) -> Path:
+    """`folder` as a zip under the first of these names that is free, all of it under the folder's own name; returns where
+    it is. StorageError if none is free; then nothing changes."""
     new = folder.with_name(f"{folder.name}.zip")
-    with os_errors_at(to):
+    with os_errors_at(new):
         with zipfile.ZipFile(new, "w", compression=zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 kind = zipfile.ZIP_STORED if path.suffix in _STORED else zipfile.ZIP_DEFLATED
                 archive.write(path, path.relative_to(folder.parent), compress_type=kind)
         sync_file(new)
-        _publish(new, to)
-        sync_folder(to.parent)
+    to = new
+    for to in names:
+        with os_errors_at(to):
+            if _publish(new, to):
+                sync_folder(to.parent)
+                return to
+    raise _exists(to)
 
 
 def refuse_existing(to: Path) -> None:
-    if to.exists() or to.is_symlink():
-        raise StorageError(f"{to}: exists already. Name another file, or move it away; nothing was written")
+    with os_errors_at(to):
+        if to.exists() or to.is_symlink():
+            raise _exists(to)
 
 
-def _publish(new: Path, to: Path) -> None:
+def _exists(to: Path) -> StorageError:
+    return StorageError(f"{to}: exists already. Name another, or move it away; nothing was written")
+
+
+def _publish(new: Path, to: Path) -> bool:
+    """False if `to` is there."""
     try:
         to.hardlink_to(new)  # unlike a rename it replaces nothing, whoever was faster
     except FileExistsError:
-        refuse_existing(to)
+        return False
     except OSError:  # a file system without hard links
-        refuse_existing(to)
+        if to.exists() or to.is_symlink():
+            return False
         new.rename(to)
+    return True
 
 
 def _in_use(folder: Path) -> bool:

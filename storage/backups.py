@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateTable
 from storage.address import Address
 from storage.artifacts import Artifacts
 from storage.database import Database, open_database
-from storage.errors import LeaseHeldError, StorageError
+from storage.errors import LeaseHeldError, StorageError, StorageFullError
 from storage.failures import explain
 from storage.files import beside, os_errors_at, sweep, sync_file, sync_folder
 from storage.locks import FileLock
@@ -174,10 +174,11 @@ def begin_line(database: Database, anew: bool = False) -> None:
 
 def restore_backup(folder: Path, runs: Path) -> Restored:
     """The newest whole backup of a folder as a new runs folder; StorageError, and nothing is written, if there is one already."""
-    runs = runs.resolve()
-    if not any(_databases(folder)):
-        raise StorageError(f"{folder}: no backup here. Name what was given to --backup, or to `optimize backup`")
+    with os_errors_at(folder):
+        if not any(_databases(folder)):
+            raise StorageError(f"{folder}: no backup here. Name what was given to --backup, or to `optimize backup`")
     with os_errors_at(runs):
+        runs = runs.resolve()
         if (runs / DATABASE).exists():
             raise StorageError(f"{runs}: holds studies already. Go on with them, or restore to another folder (--runs)")
         if runs.exists() and any(runs.iterdir()):
@@ -192,6 +193,10 @@ def restore_backup(folder: Path, runs: Path) -> Restored:
             sync_folder(new)
             new.rename(runs)
             sync_folder(runs.parent)
+        except StorageFullError:  # of whichever file was just copied
+            raise StorageFullError(
+                f"{runs}: no space left. Free some, or restore to another disk (--runs); nothing was written"
+            ) from None
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return restored

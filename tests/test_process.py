@@ -20,6 +20,7 @@ from optimize.jobs.process import Stop, run_job
 from optimize.jobs.summary import Exit
 from optimize.jobs.work_folder import folder_bytes, read_outcome, remove_folder, write_exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
+from tests.disks import mounting, small_disk
 from tests.zoo import PATIENT, eventually, living, zoo_job
 
 pytestmark = pytest.mark.slow  # real processes
@@ -196,13 +197,8 @@ def test_an_error_of_ours_on_the_way_leaves_no_process(folder: Path, tmp_path: P
     assert living(tmp_path) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
-@pytest.mark.skipif(sys.platform != "linux", reason="a tmpfs")
+@mounting
 def test_on_a_full_disk_the_result_is_judged_and_kept(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=False).returncode:
-        pytest.skip("mounting is not allowed here")
     text = (
         "print('before', flush=True)\n"
         "try: open('fill', 'wb').write(b'x' * 1_000_000)\n"
@@ -210,7 +206,7 @@ def test_on_a_full_disk_the_result_is_judged_and_kept(tmp_path: Path) -> None:
         "print('x' * 300_000)\n"
         "print('---\\nval_bpb: 1.5')\n"
     )
-    try:
+    with small_disk(tmp_path / "disk", "256k") as disk:
         outcome = run_job(script_job(text), disk / "7", SLOT)
         assert outcome.status is TrialStatus.COMPLETE
         assert "not all of the rest could be written" in outcome.log
@@ -219,8 +215,6 @@ def test_on_a_full_disk_the_result_is_judged_and_kept(tmp_path: Path) -> None:
         assert (later.status, later.summary) == (TrialStatus.COMPLETE, {"val_bpb": 1.5})
         assert "not all of the rest could be written" in later.log
         assert later.log.endswith("x\n---\nval_bpb: 1.5\n")
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 # --- what a later driver reads ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -47,22 +47,23 @@ def write_bundle(
     name = stored.paths.study.replace("/", "-")
     if to is None:
         stored.paths.create()
-    to = to or _free_name(stored.paths.folder, f"{name}-bundle-{datetime.now():%Y%m%d-%H%M%S}")
-    if to.suffix.lower() != ".zip":
+    elif to.suffix.lower() != ".zip":
         raise StudyError(f"{to}: not the name of a zip. Name a file that ends in .zip; nothing was written.")
-    refuse_existing(to)
-    with scratch_folder(to.parent, f"{name}-bundle") as scratch:
+    else:
+        refuse_existing(to)
+    with scratch_folder(to.parent if to else stored.paths.folder, f"{name}-bundle") as scratch:
         root = scratch / f"{name}-bundle"
         root.mkdir()
         _fill(root, stored, all_artifacts, say, additions)
-        pack(root, to)
-    return to
+        return pack(root, [to] if to else _names(stored.paths.folder / f"{root.name}-{datetime.now():%Y%m%d-%H%M%S}"))
 
 
-def _free_name(folder: Path, name: str) -> Path:
+def _names(path: Path) -> Iterator[Path]:
     """Two may be made within a second."""
-    names = itertools.chain([f"{name}.zip"], (f"{name}-{n}.zip" for n in itertools.count(2)))
-    return next(path for each in names if not (path := folder / each).exists())
+    return (
+        path.with_name(f"{path.name}{more}.zip")
+        for more in itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    )
 
 
 def _fill(

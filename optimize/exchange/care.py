@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from optimize.errors import OptimizeError, StudyError
+from optimize.errors import StudyError
 from optimize.opening import open_study
 from optimize.plan import Plan
 from optimize.stored_study import find_study
@@ -21,7 +20,10 @@ from storage import (
     StudyPaths,
     begin_line,
     open_database,
+    os_errors_at,
+    refuse_existing,
     restore_backup,
+    scratch_folder,
 )
 
 
@@ -61,22 +63,18 @@ def repair(plan: Plan, say: Callable[[str], None]) -> None:
 
 
 def back_up(database: Database, artifacts: Path, to: Path) -> str:
-    """Database and artifacts into a new folder; the studies may run. Raises OptimizeError if the folder exists."""
-    if to.exists():
-        raise OptimizeError(f"{to}: exists already. Name a folder that does not; nothing was written.")
-    beside = to.with_name(f".{to.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
+    """Database and artifacts into a new folder; the studies may run. StorageError, and nothing is written, if it exists."""
+    refuse_existing(to)
+    with os_errors_at(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(to.parent, to.name) as scratch:
         if database.path is not None:
             with contextlib.suppress(StorageError):  # on a full disk too
                 begin_line(database)
-        database.backup(beside / "optuna.db")  # first: every artifact that it names is on the disk by then
-        Copies(artifacts, beside / "artifacts").make()
+        database.backup(scratch / "optuna.db")  # first: every artifact that it names is on the disk by then
+        Copies(artifacts, scratch / "artifacts").make()
         os.sync()
-        beside.rename(to)
-    except (OSError, shutil.Error) as error:
-        raise OptimizeError(f"{to}: the backup cannot be written: {error}. Choose another place.") from None
+        scratch.rename(to)
     return f"backup: {to}"
 
 
