@@ -154,8 +154,10 @@ def test_what_is_there_is_left_alone(there: str, mirror: Path, tmp_path: Path) -
     [
         ("no mirror", "HEAD", "mine", "no mirror"),
         ("a mirror", "0" * 40, "mine", "Check the address"),
-        ("a mirror", "--upload-pack=x", "mine", "Check the address"),
+        ("a mirror", "--upload-pack=x", "mine", "is no commit"),
+        ("a mirror", "-f", "mine", "is no commit"),
         ("--upload-pack=touch x", "HEAD", "mine", "Check the address"),
+        ("ext::sh -c touch% x", "HEAD", "mine", "Check the address"),
         ("a mirror", "HEAD", "mine", "has no train.py"),
         ("a mirror", "HEAD~1", "no folder/mine", "there is no folder"),
     ],
@@ -164,7 +166,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing(
     source: str, commit: str, folder: str, says: str, mirror: Path, tmp_path: Path
 ) -> None:
     before = left(tmp_path)
-    where = source if source.startswith("--") else str(tmp_path / source)
+    where = source if source.startswith(("--", "ext")) else str(tmp_path / source)
     with pytest.raises(WorkloadError) as caught:
         begin(Path(where), tmp_path / folder, commit=commit)
     (line,) = caught.value.problems

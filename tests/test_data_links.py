@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,10 +63,26 @@ def test_what_is_left_by_force_is_removed_without_following_a_link(data: Path, t
     work.mkdir()
     (work / "data").symlink_to(data)
     mode = (data / "train.bin").stat().st_mode
-    subprocess.run(["chmod", "-R", "u+rwx", work], check=False)
-    subprocess.run(["rm", "-rf", work], check=True)
+    subprocess.run(["chmod", "-R", "u+rwx", "--", work], check=False)
+    subprocess.run(["rm", "-rf", "--", work], check=True)
     assert contents(data) == before
     assert (data / "train.bin").stat().st_mode == mode
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="paths are shorter elsewhere")
+def test_a_deep_folder_whose_name_begins_with_a_dash_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deep = "-runs"
+    for _ in range(1_500):  # deeper than Python's own removal goes
+        os.mkdir(deep)  # noqa: PTH102  (Path folds no names, but takes its time)
+        deep += "/d"
+    try:
+        assert remove_folder(Path("-runs"))
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["rm", "-rf", "./-runs"], check=True)  # pytest could not
 
 
 def test_a_link_that_leads_nowhere_ends_the_trial_as_a_matter_of_the_machine(tmp_path: Path) -> None:

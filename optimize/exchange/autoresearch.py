@@ -32,6 +32,8 @@ _CUDA_ONLY = 'torch.device("cuda")'
 
 def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: bool) -> list[str]:
     """Make the folder; returns what to say, the next command last. Raises WorkloadError, and leaves nothing then."""
+    if commit.startswith("-"):  # git would take it for an option, and the newest commit with it
+        raise WorkloadError(f"--commit {commit}: is no commit. Name a hash, a branch or a tag.")
     if os.path.lexists(folder):
         raise WorkloadError(f"{folder}: is there already. Name a folder that is not, or remove this one.")
     if not folder.absolute().parent.is_dir():

@@ -135,8 +135,8 @@ def remove_folder(folder: Path) -> bool:
     with contextlib.suppress(OSError, RecursionError):
         shutil.rmtree(folder)
         return True
-    subprocess.run(["chmod", "-R", "u+rwx", folder], stderr=subprocess.DEVNULL, check=False)
-    subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["chmod", "-R", "u+rwx", "--", folder], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
     return not os.path.lexists(folder)
 
 
