@@ -7,6 +7,7 @@ orphan file, which a repair removes. Names and texts come from scripts: they are
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import mimetypes
 import os
@@ -24,7 +25,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from storage.database import Database
 from storage.errors import StorageError
-from storage.files import os_errors_at, sync_folder, write_synced
+from storage.files import os_errors_at, sync_file, sync_folder
 from storage.notes import drop_links
 from storage.tables import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
 from storage.text import encodable, one_line
@@ -37,6 +38,7 @@ _TYPES = {
     ".log": "text/plain",
     ".csv": "text/csv",
 }
+_AT_ONCE = 8  # a trial's files, and their folder
 _YOUNG_S = 3600.0  # a file without metadata may be just being saved
 _USERS = ".{}.databases"  # beside the folder: a line for each database that names files in it
 
@@ -62,6 +64,7 @@ class Artifacts:
             folder.mkdir(parents=True, exist_ok=True)
         self.store = FileSystemArtifactStore(folder)
         self._noted = False
+        self._syncing = ThreadPoolExecutor(_AT_ONCE)
 
     def write(self, files: Mapping[str, str | bytes]) -> dict[str, str]:
         """Puts the files on the disk and returns their metadata, for `finish_trial(artifacts=...)`."""
@@ -70,9 +73,8 @@ class Artifacts:
         self.note_user()
         ids = [str(uuid.uuid4()) for _ in files]
         try:
-            with os_errors_at(self.folder), ThreadPoolExecutor(len(ids)) as together:  # one wait for the disk, not four
-                list(together.map(self._write, ids, files.values()))
-                sync_folder(self.folder)
+            with os_errors_at(self.folder):
+                self._put({self.folder / each: content for each, content in zip(ids, files.values(), strict=True)})
         except BaseException:  # what fitted on a full disk is of no use, and would be left there by each attempt
             for each in ids:
                 (self.folder / each).unlink(missing_ok=True)
@@ -187,9 +189,13 @@ class Artifacts:
         inside = artifact_id not in ("", ".", "..") and not set(artifact_id) & set("/\\\0")
         return self.folder / artifact_id if inside else None
 
-    def _write(self, artifact_id: str, content: str | bytes) -> None:
-        data = encodable(content).encode("utf-8") if isinstance(content, str) else content
-        write_synced(self.folder / artifact_id, data)
+    def _put(self, files: Mapping[Path, str | bytes]) -> None:
+        """One wait for the disk instead of six: all are there before the first is synced, by threads that stay."""
+        for path, content in files.items():
+            with path.open("xb") as file:
+                file.write(encodable(content).encode("utf-8") if isinstance(content, str) else content)
+        syncs = [functools.partial(sync_file, path) for path in files]
+        list(self._syncing.map(lambda sync: sync(), [*syncs, functools.partial(sync_folder, self.folder)]))
 
     def _content(self, artifact_id: str) -> bytes:
         try:
