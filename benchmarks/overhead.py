@@ -103,7 +103,7 @@ class Turns(Watch):
     """Times our trials from one ending to the next, and lets the others have their turn in between, off the clock."""
 
     def __init__(self, others: Callable[[], None]) -> None:
-        self._others, self._since, self._due = others, 0.0, False
+        self._others, self._since = others, 0.0
         self.seconds: list[float] = []
 
     def on_start(self, job: Job, slot: Slot) -> None:
@@ -111,15 +111,10 @@ class Turns(Watch):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         assert record.state == "COMPLETE", record.reason
-        now = time.perf_counter()
-        self.seconds.append(now - self._since)
-        self._since, self._due = now, len(self.seconds) % TURN == 0
-
-    def on_tick(self) -> None:
-        if self._due:
-            paused = time.perf_counter()
+        self.seconds.append(time.perf_counter() - self._since)
+        if len(self.seconds) % TURN == 0:  # now, since nothing of ours runs: a tick comes when the next trial does
             self._others()
-            self._since, self._due = self._since + time.perf_counter() - paused, False
+        self._since = time.perf_counter()
 
 
 class Clock(Watch):

@@ -48,12 +48,12 @@ class Loop:
                 self._heed_wishes()
                 while self._may_start():
                     self._start_next()
+                self._tell_watchers(lambda watch: watch.on_tick())  # no slot waits for those who look on
                 if not self._executor.running and self._reason:
                     break
                 for event in self._executor.wait(self._tick_s):
                     self._on_event(event)
                 self._study.renew()
-                self._tell_watchers(lambda watch: watch.on_tick())
         if self._broken:
             raise StudyAborted(*self._broken)
         return self._reason

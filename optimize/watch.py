@@ -19,4 +19,4 @@ class Watch:
     def on_wish(self, wish: Wish, why: str) -> None: ...
 
     def on_tick(self) -> None:
-        """About once a second, and after every event."""
+        """About once a second, and after every event; slots that were free are busy again by then."""

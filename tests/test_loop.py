@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 
 import pytest
 from sqlalchemy import event
@@ -12,8 +13,9 @@ from optimize.errors import StudyAborted
 from optimize.executors.inline import InlineExecutor
 from optimize.interruption import Interruption
 from optimize.loop import Loop
-from optimize.trial import Job, Outcome, TrialStatus
-from storage import read_records
+from optimize.trial import Job, Outcome, Slot, TrialStatus
+from optimize.watch import Watch
+from storage import TrialRecord, read_records
 from tests.conftest import Driver, complete
 
 pytestmark = pytest.mark.slow  # a whole study each
@@ -43,6 +45,33 @@ def test_a_budget_of_trials_counts_the_baseline_and_is_met_exactly(driver: Drive
 @pytest.mark.parametrize("slots", [2, 3, 8])
 def test_many_slots_do_not_overshoot_the_budget(driver: Driver, slots: int) -> None:
     assert len(driver.run(slots=slots, trials=6)[1].ended) == 6
+
+
+class Listening(Watch):
+    """Notes what it is told of, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def on_start(self, job: Job, slot: Slot) -> None:
+        self.heard.append("start")
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self.heard.append("end")
+
+    def on_tick(self) -> None:
+        self.heard.append("tick")
+
+
+def test_the_next_trial_starts_before_anybody_writes_about_the_last_one(driver: Driver) -> None:
+    listening = Listening()
+    with driver.open() as study, Interruption() as interruption:
+        executor = InlineExecutor(complete)
+        Loop(study, executor, driver.job, Budget(4), [listening], interruption, tick_s=0).run()
+    told = [what for what in listening.heard if what != "tick"]
+    assert told == ["start", "end"] * 4
+    after_endings = [then for what, then in itertools.pairwise(listening.heard) if what == "end"]
+    assert after_endings == ["start", "start", "start", "tick"]  # the last one is told of as well
 
 
 def looks(driver: Driver, trials: int) -> tuple[int, int]:
