@@ -16,7 +16,7 @@ from storage.export import make_patch, params_text, write_best
 from storage.files import os_errors_at, replace_folder, write_bytes, write_text
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
 from storage.lease import Lease, acquire, holder_of
-from storage.notes import MOST_NOTES, artifact_link, put_trial_notes, trials_with_notes, write_study_notes
+from storage.notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
 from storage.paths import ReportPaths, StudyPaths, parent_of
 from storage.processes import Holder
 from storage.ranges import spanning_rows
@@ -45,7 +45,6 @@ from storage.text import one_line
 from storage.transfer import WholeTrial, add_trials, read_whole_trials, waiting_trial
 
 __all__ = [
-    "MOST_NOTES",
     "Artifacts",
     "BackupFolder",
     "Copies",
@@ -84,6 +83,7 @@ __all__ = [
     "holder_of",
     "is_there",
     "make_patch",
+    "most_notes",
     "naive_utc",
     "number_text",
     "one_line",

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from storage.database import Database
 
 PART = 2045  # characters of an attribute; the dashboard's, from when a column was that short
-# The dashboard looks through all of a study's attributes once for each trial that it shows. With a note for each of
-# 10,000 trials it takes a minute and a half for a page, with this many a tenth of that.
-MOST_NOTES = 1_000
+# The dashboard looks through all of a study's attributes once for each trial that it shows: notes cost its page their
+# number times that of the trials. This product adds less than a second to it; a note for each of 10,000 trials, over a minute.
+MOST_NOTES, _MOST_LOOKS = 1_000, 2_000_000
 _VERSION, _OF_STUDY = "dashboard:note_ver", "dashboard:note_str:"
 _WRITTEN = "optimize:note"  # version and digest of what we wrote into the study's note last
 _UNTOUCHED = 0  # version of a trial's note that is ours: whoever saves another raises it
@@ -33,6 +33,11 @@ _LINK = re.compile(r"/artifacts/(\d+)/(?:(\d+)/)?([0-9a-fA-F-]+)")  # to what a 
 _IN_WORDS = re.compile(
     rf"(?:!?\[([^\[\]\n]{{1,200}}))?\]\({_LINK.pattern}\)"
 )  # of brackets in words, the last one is enough
+
+
+def most_notes(trials: int) -> int:
+    """How many trials may have a note in a study of so many: 1,000 of 2,000, 200 of 10,000."""
+    return min(MOST_NOTES, _MOST_LOOKS // max(trials, 1))
 
 
 def put_trial_notes(database: Database, study_id: int, notes: Mapping[int, str]) -> None:
@@ -148,7 +153,9 @@ def _drop_oldest(connection: sqlalchemy.Connection, study_id: int, keep: Collect
     of_trials = {
         int(found[1]): version for name, version in versions.items() if (found := _NOTE.fullmatch(name)) and found[1]
     }
-    old = [each for each in sorted(of_trials)[:-MOST_NOTES] if of_trials[each] == _UNTOUCHED and each not in keep]
+    newest = tables.newest_trial(connection, study_id)
+    most = most_notes(newest.number + 1 if newest else 0)
+    old = [each for each in sorted(of_trials)[:-most] if of_trials[each] == _UNTOUCHED and each not in keep]
     for trial_id in old:
         mine = (STUDY_SYSTEM_ATTRS.c.study_id == study_id) & key.startswith(
             f"dashboard:{trial_id}:note_", autoescape=True

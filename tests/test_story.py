@@ -22,6 +22,7 @@ from storage import (
     StudyPaths,
     TrialRecord,
     copy_study,
+    most_notes,
     open_database,
     put_trial_notes,
     write_study_notes,
@@ -208,6 +209,17 @@ def test_there_are_never_too_many_notes_and_none_of_a_person_is_dropped(
         write_study_notes(stored.database, stored.study_id, "note", {}, keep={ids[0]})
         assert [bool(trial_note(stored, number)) for number in range(5)] == [True, True, False, True, True]
         assert trial_note(stored, 1) == "mine"
+
+
+def test_the_more_trials_the_fewer_notes(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [most_notes(trials) for trials in (0, 5, 2_000, 10_000, 100_000)] == [1_000, 1_000, 1_000, 200, 20]
+    monkeypatch.setattr(stored_notes, "_MOST_LOOKS", 10)  # the five trials of this study may have two
+    with opened(driver) as stored:
+        story_of(stored).write()
+        assert [bool(trial_note(stored, number)) for number in range(5)] == [False, False, False, True, True]
+        put_trial_notes(stored.database, stored.study_id, {stored.record(2).trial_id: "an older one"})
+        write_study_notes(stored.database, stored.study_id, "note", {})
+        assert [bool(trial_note(stored, number)) for number in range(5)] == [False, False, False, True, True]
 
 
 def test_a_copy_takes_the_notes_along_under_its_own_ids(driver: Driver, tmp_path: Path) -> None:

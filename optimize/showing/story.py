@@ -17,7 +17,6 @@ from optimize.trial import Metric
 from optimize.verdict import verdict_of
 from optimize.watch import Watch
 from storage import (
-    MOST_NOTES,
     Artifacts,
     Database,
     StorageError,
@@ -25,6 +24,7 @@ from storage import (
     TrialRecord,
     artifact_link,
     best_record,
+    most_notes,
     put_trial_notes,
     trials_with_notes,
     write_study_notes,
@@ -67,7 +67,7 @@ class Story(Watch):
 
     def write(self) -> bool:
         """All that there is to tell. What cannot be written is said, once; was all of it written?"""
-        trials = self._attempt(lambda: self._tell_trials(MOST_NOTES))
+        trials = self._attempt(lambda: self._tell_trials(most_notes(len(self._records()))))
         return self._attempt(self._tell_study) and trials
 
     def _attempt(self, tell: Callable[[], None]) -> bool:
@@ -83,8 +83,9 @@ class Story(Watch):
 
     def _tell_trials(self, most: int) -> None:
         if self._untold is None:
-            told = trials_with_notes(self._database, self._study_id)
-            self._untold = [r for r in self._records()[-MOST_NOTES:] if r.is_finished and r.trial_id not in told]
+            told, records = trials_with_notes(self._database, self._study_id), self._records()
+            newest = records[-most_notes(len(records)) :]
+            self._untold = [r for r in newest if r.is_finished and r.trial_id not in told]
         if not self._untold:
             return
         baseline = baseline_of(self._records())
