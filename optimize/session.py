@@ -95,14 +95,15 @@ def _watching(
     """Everything that shows or writes what trials come to; each is brought up to date at the end, whatever that is."""
     settings, metric, artifacts = plan.settings, plan.workload.metric, Artifacts(paths.artifacts, database)
     with ExitStack() as stack:
-        views = Views(paths, metric, study.records, artifacts, say, study.verdict())
+        earlier, verdict = study.records(), study.verdict()
+        views = Views(paths, metric, study.records, artifacts, say, verdict)
         stack.callback(views.write)
         story = Story(database, settings.study, metric, paths, artifacts, study.records, say)
         stack.callback(story.write)
         for log in logs:
-            log.begin(study.records())
+            log.begin(earlier)
             stack.callback(log.close)
-        display = Display(console, settings.study, metric, _budget(settings), slots, plan.baseline, study.records())
+        display = Display(console, settings.study, metric, _budget(settings), slots, plan.baseline, earlier, verdict)
         yield (stack.enter_context(display), views, story, *logs)
 
 

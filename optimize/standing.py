@@ -1,11 +1,11 @@
-"""Which trial lies in `best/`, and how sure it is: by value, until a confirmation has found a winner.
+"""Which trial is the best one, and how sure that is: by value, until a confirmation has found a winner.
 
-It reads a verdict and records; it finds no verdict (`confirming/`) and writes nothing (`showing/views.py`).
+Everybody who shows a best trial asks here. It reads a verdict and records; it finds no verdict (`confirming/`) and shows nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from optimize.verdict import Finalist, Verdict
@@ -14,11 +14,15 @@ from storage import TrialRecord, best_record
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A trial that is shown as the best one."""
+    """The best trial of a study."""
 
     record: TrialRecord
     confirmed: bool
     why: str  # in a line
+    luckiest: TrialRecord  # the best single value: once there is a winner, it may be another trial's
+    finalist: Finalist | None = None  # what repetitions have told of its parameters
+    open: bool = False  # whether a confirmation would tell more of it
+    aside: str = ""  # about the best single value, where that is another trial's
 
     def __str__(self) -> str:
         return f"{'confirmed' if self.confirmed else 'unconfirmed'}: {self.why}"
@@ -29,33 +33,84 @@ class Standing:
 
 
 def standing(records: Sequence[TrialRecord], direction: str, verdict: Verdict | None) -> Standing | None:
-    """The confirmed winner; a trial with a better value that came later and was not looked at yet; else the best value."""
-    best = best_record(records, direction)
-    if best is None:
+    """The confirmed winner; a trial with a better value that came later and was not looked at yet; else the best value.
+
+    What was found of a trial holds for every other one of the same parameters. Some of the records will do: those that
+    were repeated, the baseline, and the best by value up to the first that is none of these.
+    """
+    luckiest, repeated = best_record(records, direction), Repeated(records, verdict)
+    if luckiest is None:
         return None
-    looked_at = {} if verdict is None else {finalist.number: finalist for finalist in verdict.finalists}
     winner = None if verdict is None else verdict.winner
     of_winner = next((r for r in records if winner is not None and r.number == winner.number), None)
     if winner is None or of_winner is None:
-        tried = verdict is not None and not verdict.finalists
-        return Standing(best, False, _TOO_FEW if tried else _why_not(best, looked_at.get(best.number)))
-    others = [record for record in records if record.number not in looked_at]
-    later = best_record([of_winner, *others], direction)
-    if later is not None and later.number != winner.number:
+        return _by_value(luckiest, repeated)
+    new = best_record([of_winner, *(r for r in records if not repeated.has(r))], direction) or of_winner
+    aside = _aside(luckiest, new, repeated)
+    if new.number != winner.number:
         why = f"came after trial {winner.number}, which is confirmed, with a better value: optimize confirm tells whether it is"
-        return Standing(later, False, why)
-    return Standing(of_winner, True, f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds")
+        return Standing(new, False, why, luckiest, open=True, aside=aside)
+    why = f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds"
+    return Standing(of_winner, True, why, luckiest, winner, aside=aside)
 
 
-_TOO_FEW = "too few trainings completed with other seeds"
+class Repeated:
+    """The configurations that were trained with other seeds, as far as they are among the records; the baseline's is one."""
+
+    def __init__(self, records: Iterable[TrialRecord], verdict: Verdict | None) -> None:
+        self._verdict = verdict
+        numbers = numbers_repeated(verdict)
+        self._records = [r for r in records if r.number in numbers or r.kind == "baseline"]
+        self._finalists = {} if verdict is None else {each.number: each for each in verdict.finalists}
+
+    def has(self, record: TrialRecord) -> bool:
+        return any(_same(record, other) for other in self._records)
+
+    def is_baseline(self, record: TrialRecord) -> bool:
+        return any(_same(record, other) for other in self._records if other.kind == "baseline")
+
+    def finalist(self, record: TrialRecord) -> Finalist | None:
+        """What was found of these parameters; None also where too little completed to tell."""
+        same = (other.number for other in self._records if _same(record, other))
+        return next((self._finalists[number] for number in same if number in self._finalists), None)
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing at all could be told."""
+        return self._verdict is not None and not self._verdict.finalists
 
 
-def _why_not(best: TrialRecord, finalist: Finalist | None) -> str:
-    if best.kind == "baseline":
-        return "the baseline: nothing has a better value"
-    if finalist is None:
-        return "never trained with another seed"
-    return f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: not told from luck"
+def numbers_repeated(verdict: Verdict | None) -> set[int]:
+    """The trials that were, by number."""
+    return set() if verdict is None else {*verdict.repeated, *(each.number for each in verdict.finalists)}
+
+
+def _by_value(best: TrialRecord, repeated: Repeated) -> Standing:
+    finalist = repeated.finalist(best)
+    if repeated.is_baseline(best):
+        return Standing(best, False, "the baseline: nothing has a better value", best)
+    if finalist is not None:
+        why = f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: not told from luck"
+        return Standing(best, False, why, best, finalist)
+    if repeated.in_vain or repeated.has(best):
+        return Standing(best, False, "too few trainings completed with other seeds", best, open=True)
+    return Standing(best, False, "never trained with another seed", best, open=True)
+
+
+def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:
+    if luckiest.number == best.number:
+        return ""
+    finalist, which = repeated.finalist(luckiest), f"that of trial {luckiest.number}"
+    if _same(luckiest, best):
+        which += ", of the same parameters"
+    elif finalist is not None:
+        which += f": with other seeds its gain is {finalist.gain:+.6f}"
+    return f"the best single value, {luckiest.value or 0.0:.6f}, is {which}"
+
+
+def _same(one: TrialRecord, other: TrialRecord) -> bool:
+    """Of a table that was brought in nobody may know the parameters."""
+    return one.number == other.number or (bool(one.params) and one.params == other.params)
 
 
 def _interval(finalist: Finalist) -> str:

@@ -6,7 +6,7 @@ It changes no trial; `study.py` does.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from optimize.fingerprint import BASELINE
 from optimize.phrases import listed, meant
 from optimize.showing.story import Story
 from optimize.showing.views import write_best_folder, write_tables
-from optimize.standing import Standing, standing
+from optimize.standing import Repeated, Standing, numbers_repeated, standing
 from optimize.study import request_stop
 from optimize.trial import Metric
 from optimize.verdict import Verdict, verdict_of
@@ -25,8 +25,10 @@ from storage import (
     Stored,
     StudyPaths,
     TrialRecord,
+    first_baseline,
     holder_of,
     parent_of,
+    ranked_records,
     read_choices,
     read_records,
     record_of,
@@ -36,11 +38,11 @@ from storage import (
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One line about a study; counted in the database, no trial is loaded."""
+    """One line about a study; its trials are counted in the database."""
 
     name: str
     counts: Mapping[str, int]
-    best: float | None
+    best: Standing | None
     driver: str  # who works on it now, "" if nobody
 
 
@@ -67,20 +69,17 @@ class StoredStudy:
         """The newest trials, by number; no other is read."""
         return [record_of(trial) for trial in self.database.latest_trials(self.study_id, count)]
 
-    def best(self) -> TrialRecord | None:
-        """The trial with the best value; no other is read. Replicates have no best one."""
-        if parent_of(self.name):
-            return None
-        best = self.database.best_trial(self.study_id)
-        return record_of(best) if best else None
-
     def verdict(self) -> Verdict | None:
         """What the last confirmation came to."""
         return verdict_of(self.database.study_attrs(self.study_id))
 
-    def standing(self, records: Sequence[TrialRecord]) -> Standing | None:
-        """Which of its trials lies in best/: the confirmed winner, or the best value. Replicates have none."""
-        return None if parent_of(self.name) else standing(records, self.metric.direction, self.verdict())
+    def standing(self, records: Sequence[TrialRecord] | None = None) -> Standing | None:
+        """Its best trial and how sure that is, of these records; without them, no more are read than it takes.
+        Replicates have no best one."""
+        if parent_of(self.name):
+            return None
+        verdict = self.verdict()
+        return standing(list(self._leaders(verdict)) if records is None else records, self.metric.direction, verdict)
 
     def children(self) -> list[str]:
         """Names of the studies that hold its replicates."""
@@ -155,6 +154,18 @@ class StoredStudy:
         others = ", ".join(artifacts.other_users())
         return f", but for the files in {artifacts.folder}, which {others} may need" if others else ""
 
+    def _leaders(self, verdict: Verdict | None) -> Iterator[TrialRecord]:
+        """What was repeated, the baseline, and the best by value up to the first that is none of these."""
+        found = (self.database.find_trial(self.study_id, number) for number in sorted(numbers_repeated(verdict)))
+        known = [record_of(trial) for trial in found if trial is not None]
+        known += filter(None, [first_baseline(self.database, self.study_id)])
+        repeated = Repeated(known, verdict)
+        yield from known
+        for record in ranked_records(self.database, self.study_id):
+            yield record
+            if not repeated.has(record):
+                return
+
     def _finished(self) -> list[TrialRecord]:
         return [record for record in self.records() if record.is_finished]
 
@@ -183,13 +194,12 @@ def main_studies(database: Database) -> list[str]:
     return [name for name in database.study_names() if not parent_of(name)]
 
 
-def overview(database: Database) -> list[Overview]:
+def overview(database: Database, runs: Path) -> list[Overview]:
     """All studies, a line each; replicates are not among them."""
     lines = []
     for name in sorted(main_studies(database)):
-        study_id = database.find_study(name)
-        assert study_id is not None
-        best, holder = database.best_trial(study_id), holder_of(database, study_id)
+        stored = find_study(database, name, runs)
+        holder = holder_of(database, stored.study_id)
         driver = f"{holder.host}, process {holder.pid}" if holder else ""
-        lines.append(Overview(name, database.counts(study_id), best.value if best else None, driver))
+        lines.append(Overview(name, database.counts(stored.study_id), stored.standing(), driver))
     return lines

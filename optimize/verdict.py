@@ -37,6 +37,7 @@ class Verdict:
     noise: float  # standard deviation of the metric between seeds, pooled over finalists
     floor: float  # the smallest gain that this many pairs could have told from noise
     lines: tuple[str, ...] = ()  # what else was looked at: another split, a larger budget
+    repeated: tuple[int, ...] = ()  # every trial that was, those too of which too few repetitions completed
 
     @property
     def winner(self) -> Finalist | None:
@@ -54,6 +55,7 @@ def verdict_of(attrs: Mapping[str, Any]) -> Verdict | None:
     try:
         kept = attrs[CONFIRMATION]
         finalists = [Finalist(**{**known, "doubts": tuple(known.get("doubts", ()))}) for known in kept["finalists"]]
-        return Verdict(**{**kept, "finalists": tuple(finalists), "lines": tuple(kept.get("lines", ()))})
+        tuples = {name: tuple(kept.get(name, ())) for name in ("lines", "repeated")}
+        return Verdict(**{**kept, "finalists": tuple(finalists), **tuples})
     except (TypeError, KeyError, AttributeError):  # of another release: it says nothing that this one understands
         return None

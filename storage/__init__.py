@@ -5,7 +5,7 @@ Outsiders import from here; the files below are for those who change it.
 """
 
 from storage.address import is_there, shown_address
-from storage.aggregates import count_statuses, first_baseline
+from storage.aggregates import count_statuses, first_baseline, ranked_records
 from storage.archive import pack, refuse_existing, scratch_folder
 from storage.artifacts import Artifacts, Dangling
 from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
@@ -94,6 +94,7 @@ __all__ = [
     "params_text",
     "parent_of",
     "put_trial_notes",
+    "ranked_records",
     "read_choices",
     "read_foreign",
     "read_records",

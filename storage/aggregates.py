@@ -6,6 +6,7 @@ What a status means is not known here.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import sqlalchemy
 from optuna.trial import TrialState
@@ -14,6 +15,8 @@ from storage.database import Database
 from storage.records import TrialRecord, record_of
 from storage.tables import TRIAL_ATTRS, TRIALS
 from storage.text import one_line
+
+_PAGE = 64
 
 
 def count_statuses(database: Database, study_id: int) -> dict[str, int]:
@@ -41,3 +44,11 @@ def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
         if record is not None and record.kind == "baseline" and record.value is not None:
             return record
     return None
+
+
+def ranked_records(database: Database, study_id: int) -> Iterator[TrialRecord]:
+    """The complete trials, the best value first and the earliest of equals; no more are read than are asked for."""
+    read, page = 0, 1
+    while trials := database.best_trials(study_id, page, skip=read):
+        yield from map(record_of, trials)
+        read, page = read + len(trials), min(2 * page, _PAGE)

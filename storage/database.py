@@ -273,13 +273,17 @@ class Database:
 
     def best_trial(self, study_id: int) -> FrozenTrial | None:
         """The best COMPLETE trial, the earliest of equals, without loading the others."""
+        return next(iter(self.best_trials(study_id, 1)), None)
+
+    def best_trials(self, study_id: int, count: int, skip: int = 0) -> list[FrozenTrial]:
+        """The best COMPLETE ones in order, but for the first to `skip`, without loading the others."""
         _, direction = self.objective(study_id)
         trials, values = tables.TRIALS.c, tables.VALUES.c
         query = sqlalchemy.select(trials.trial_id).join(tables.VALUES, values.trial_id == trials.trial_id)
         complete = (trials.state == TrialState.COMPLETE) & (values.value_type == "FINITE")
         order = values.value if direction == "minimize" else values.value.desc()
-        found = self.rows(query.where(trials.study_id == study_id, complete).order_by(order, trials.number).limit(1))
-        return self.trial(found[0][0]) if found else None
+        ordered = query.where(trials.study_id == study_id, complete).order_by(order, trials.number)
+        return [self.trial(trial_id) for (trial_id,) in self.rows(ordered.limit(count).offset(skip))]
 
     def latest_trials(self, study_id: int, count: int) -> list[FrozenTrial]:
         """The newest ones by number, without loading the others."""

@@ -72,9 +72,9 @@ def test_a_bundle_has_everything_and_its_database_opens_with_plain_optuna(driver
         assert [(t.number, t.state.name, t.params) for t in study.trials] == [
             (r.number, r.state, r.params) for r in there.records()
         ]
-        best = there.best()
+        best = there.standing()
         assert best is not None
-        assert study.best_trial.number == best.number
+        assert study.best_trial.number == best.record.number
         there.write_views()
     assert (root / "s" / "results.tsv").read_text() == (driver.paths.results_tsv).read_text()
     assert (root / "s" / "best" / "train.py").read_text() == (driver.paths.best / "train.py").read_text()
@@ -87,9 +87,9 @@ def test_a_bundle_is_a_folder_of_runs_where_nothing_is_missing(driver: Driver, t
     for place, artifacts in ((root, 1), (whole, 5)):
         with closing(open_database(place / "optuna.db")) as database:
             stored = find_study(database, None, place)
-            best = stored.best()
+            best = stored.standing()
             assert best is not None
-            assert stored.texts(best)["log.txt"] == "a log\n"
+            assert stored.texts(best.record)["log.txt"] == "a log\n"
             assert sum(bool(stored.texts(record)) for record in stored.records()) == artifacts
             assert not Artifacts(place / "artifacts", database).dangling()
 
@@ -185,8 +185,9 @@ def test_the_scripts_of_a_confirmed_winner_are_in_it_though_another_has_a_better
     driver.run(trials=4)
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
-        best = stored.best()
-        assert best is not None
+        shown = stored.standing()
+        assert shown is not None
+        best = shown.record
         winner = next(r for r in stored.records() if r.number not in (0, best.number))
         told = Finalist(winner.number, 6, 0.02, 0.01, 0.03, True), Finalist(best.number, 6, 0.0, -0.1, 0.1, False)
         for key, value in verdict_attrs(Verdict(told, 0.95, 0.004, 0.008)).items():

@@ -173,10 +173,10 @@ def test_replicates_are_no_study_of_their_own_to_whoever_looks(night: Driver) ->
     with night.database() as database:
         assert sorted(database.study_names()) == ["s", "s/confirm"]
         assert main_studies(database) == ["s"]
-        assert [line.name for line in overview(database)] == ["s"]
+        assert [line.name for line in overview(database, night.settings.runs)] == ["s"]
         assert find_study(database, None, night.settings.runs).name == "s"
         child = find_study(database, "s/confirm", night.settings.runs)
-        assert child.best() is None
+        assert child.standing() is None
         written = child.write_views()
         assert {path.name for path in written} == {"results.tsv", "trials.csv"}
         assert not child.paths.best.exists()

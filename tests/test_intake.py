@@ -116,9 +116,9 @@ def test_another_metric_of_the_five_columns_is_the_metric(tmp_path: Path) -> Non
     with study(tmp_path) as stored:
         assert (stored.metric.name, stored.metric.direction) == ("accuracy", "maximize")
         assert [record.value for record in stored.records()] == [0.5, 0.9, 0.0]
-        best = stored.best()
+        best = stored.standing()
     assert best is not None
-    assert best.number == 1
+    assert best.record.number == 1
 
 
 def test_our_own_tables_come_back_as_they_were(driver: Driver, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_verdict_is_told_with_its_interval_and_its_doubts() -> None:
     text = study_note(facts(BASE, BETTER, **verdict_attrs(verdict)))
     assert "trial 3: **confirmed**, gain +0.250000 (95 % between +0.200000 and +0.300000)" in text
     assert "`it saw <b>more</b>`" in text
-    later = replace(BETTER, number=9, value=0.9)
+    later = replace(BETTER, number=9, params={"X": 1}, value=0.9)
     text = study_note(facts(BASE, BETTER, later, **verdict_attrs(verdict)))
     assert "trial 9, the best by now, is **not confirmed**" in text
     assert "| confirmed winner" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from optimize.doubts import doubts
@@ -51,6 +53,52 @@ def test_a_later_trial_that_is_worse_than_the_winner_changes_nothing() -> None:
     shown = standing([*RECORDS, trial(4, 1.8)], "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert shown.record.number == 2
+
+
+def test_a_trial_of_the_same_parameters_as_a_finalist_is_judged_with_it() -> None:
+    x = {n: {"X": n} for n in range(3)}
+    base, lucky, real = (replace(r, params=x[r.number]) for r in RECORDS[:3])
+    again = [
+        replace(trial(4, 1.6), params=x[1]),
+        replace(trial(5, 1.4), params=x[2]),
+        replace(trial(6, 1.3), params=x[0]),
+    ]
+    shown = standing([base, lucky, real, *again], "minimize", verdict(REAL, LUCKY))
+    assert shown is not None
+    assert (shown.record.number, shown.confirmed, shown.open) == (2, True, False)
+    shown = standing([base, lucky, again[0], replace(again[1], params=x[1])], "minimize", verdict(LUCKY))
+    assert shown is not None
+    assert (shown.record.number, shown.finalist, shown.open) == (5, LUCKY, False)
+    assert "not told from luck" in shown.why
+    shown = standing([base, again[2]], "minimize", None)
+    assert shown is not None
+    assert (shown.why, shown.open) == ("the baseline: nothing has a better value", False)
+
+
+def test_trials_whose_parameters_nobody_knows_are_not_the_same() -> None:
+    shown = standing([BASELINE, trial(1, 1.5), trial(2, 1.7), trial(4, 1.4)], "minimize", verdict(REAL, LUCKY))
+    assert shown is not None
+    assert shown.record.number == 4
+
+
+def test_a_finalist_that_completed_with_no_other_seed_is_not_taken_for_one_that_came_later() -> None:
+    found = replace(verdict(REAL), repeated=(1, 2))
+    shown = standing(RECORDS, "minimize", found)
+    assert shown is not None
+    assert (shown.record.number, shown.confirmed) == (2, True)
+    shown = standing(RECORDS, "minimize", replace(verdict(replace(REAL, confirmed=False)), repeated=(1, 2)))
+    assert shown is not None
+    assert (shown.record.number, shown.why) == (1, "too few trainings completed with other seeds")
+
+
+def test_the_best_single_value_is_named_where_it_is_another_trials() -> None:
+    shown = standing(RECORDS, "minimize", verdict(REAL, LUCKY))
+    assert shown is not None
+    assert shown.luckiest.number == 1
+    assert shown.aside == "the best single value, 1.500000, is that of trial 1: with other seeds its gain is +0.010000"
+    alone = standing(RECORDS, "minimize", None)
+    assert alone is not None
+    assert (alone.luckiest, alone.aside) == (alone.record, "")
 
 
 def test_without_a_winner_the_best_value_is_shown_with_what_is_known_of_it() -> None:

@@ -12,6 +12,7 @@ from optimize.interruption import Wish
 from optimize.phrases import changes, duration, visible
 from optimize.showing.display import Display
 from optimize.showing.tables import study_table, trial_line
+from optimize.standing import standing
 from optimize.trial import Job, Metric, Progress, Slot
 from storage import TrialRecord
 
@@ -56,7 +57,7 @@ def test_a_failed_trial_says_why_and_shows_no_value() -> None:
 def test_the_best_of_a_table_is_marked_and_failures_never_are() -> None:
     console = Console(file=io.StringIO(), width=160)
     records = [record(0, 2.2), record(1, None), record(2, 2.1)]
-    console.print(study_table(records, records[2], Metric(), BASELINE))
+    console.print(study_table(records, standing(records, "minimize", None), Metric(), BASELINE))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.split()[0] for line in lines if "best" in line] == ["2"]
 

@@ -30,15 +30,16 @@ def status(
         return
     from optimize.advice import advice_line, spent_of
     from optimize.confirming.table import verdict_table
-    from optimize.showing.tables import overview_table, pruning_lines, study_table
+    from optimize.showing.tables import best_lines, overview_table, pruning_lines, study_table
     from optimize.stored_study import find_study, main_studies, overview
 
     with opened_database(storage, runs) as database:
         if study is None and len(main_studies(database)) != 1:
-            open_console().print(overview_table(overview(database)))
+            open_console().print(overview_table(overview(database, runs)))
             return
         stored = find_study(database, study, runs)
-        open_console().print(study_table(stored.latest(last), stored.best(), stored.metric, stored.baseline))
+        best = stored.standing()
+        open_console().print(study_table(stored.latest(last), best, stored.metric, stored.baseline))
         recent, spent = stored.latest(RECENT), spent_of(database.study_attrs(stored.study_id))
         advice = advice_line(recent, spent, stored.metric)
         if advice and stored.count() > RECENT:
@@ -47,6 +48,8 @@ def status(
             open_console().print(line, soft_wrap=True)
         if (verdict := stored.verdict()) is not None:
             open_console().print(verdict_table(verdict, stored.metric))
+        for line in best_lines(best, stored.metric):
+            open_console().print(line, soft_wrap=True)
 
 
 def _status_json(study: str | None, storage: str | None, runs: Path, last: int) -> None:

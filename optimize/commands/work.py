@@ -22,7 +22,7 @@ from optimize.commands.flags import (
     takes_plan_flags,
 )
 from optimize.commands.terminal import open_console, opened_database, say, say_all
-from optimize.errors import ExecutorError, NothingToConfirm
+from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.confirming.driving import Wanted
@@ -54,7 +54,8 @@ def run(
     found = _slots(plan)
     say_all(plan_lines(plan, found))
     ended = run_study(plan, found, open_console(stderr=True), say, backup)
-    open_console().print(end_report(plan, ended.reason, ended.records, ended.verdict, ended.notes))
+    confirmable = wanted is None and _can_be_confirmed(plan)
+    open_console().print(end_report(plan, ended.reason, ended.records, ended.verdict, ended.notes, confirmable))
     if wanted is not None and ended.stopped:
         say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
     elif wanted is not None:
@@ -164,6 +165,17 @@ def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Wanted:
     wanted.check(flag)
     variation_of(plan)
     return wanted
+
+
+def _can_be_confirmed(plan: Plan) -> bool:
+    """Whether the script has a seed that could be another."""
+    from optimize.confirming.replicates import variation_of
+
+    try:
+        variation_of(plan)
+    except WorkloadError:
+        return False
+    return True
 
 
 def _confirm(plan: Plan, slots: Sequence[Slot], wanted: Wanted, backup: Path | None) -> None:

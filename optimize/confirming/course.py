@@ -44,6 +44,7 @@ class Course:
     scale: int = 1
     ranks: Sequence[Candidate] = ()  # what is trained under the larger budget; () if nothing is
     compared: int = 0  # how many finalists this study has had in all its confirmations
+    earlier: Sequence[int] = ()  # the trials that were finalists before
     first_doubts: Mapping[int, Sequence[str]] = field(default_factory=dict)  # about the trials that made finalists
     limits: Mapping[str, float] = field(default_factory=dict)  # summary key -> the budget of a training
 
@@ -89,10 +90,15 @@ class Course:
             return None
         findings = self._findings(self.seeds, trained)
         if findings is None:
-            return Verdict((), LEVEL, 0.0, 0.0, tuple(self._too_few(each, trained) for each in self.finalists))
+            lines = tuple(self._too_few(each, trained) for each in self.finalists)
+            return Verdict((), LEVEL, 0.0, 0.0, lines, self._numbers())
         told = sorted(findings.intervals.items(), key=lambda entry: -entry[1].gain)
         finalists = tuple(self._finalist(self._candidate(k), found, findings, trained) for k, found in told)
-        return Verdict(finalists, LEVEL, findings.noise, findings.floor, tuple(self._lines(findings, trained)))
+        lines = tuple(self._lines(findings, trained))
+        return Verdict(finalists, LEVEL, findings.noise, findings.floor, lines, self._numbers())
+
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple(sorted({*self.earlier, *(each.number or 0 for each in self.finalists)}))
 
     # Rounds
 

@@ -26,6 +26,7 @@ from optimize.confirming.replicates import (
     ranked,
     spread,
     variation_of,
+    with_winner,
 )
 from optimize.confirming.watching import ALL_DONE, Parent, QueueOnly, ReplicateDisplay, Replicating
 from optimize.devices import slots_of_one_model
@@ -41,10 +42,11 @@ from optimize.plan import Plan
 from optimize.session import cluster, prepare_data
 from optimize.settings import script_environment
 from optimize.showing.views import Views
+from optimize.standing import numbers_repeated
 from optimize.stored_study import find_study
 from optimize.study import Study
 from optimize.trial import Job, Slot, Suggestion
-from optimize.verdict import Verdict
+from optimize.verdict import Verdict, verdict_of
 from optimize.watch import Watch
 from storage import (
     Artifacts,
@@ -124,7 +126,8 @@ def confirm_study(
         child_paths = StudyPaths(settings.runs, child.settings.study)
         child_paths.create()
         study = stack.enter_context(open_study(database, child_paths, child, data, say, slots, sampler=QueueOnly()))
-        course = _course(plan, child, variation, records, study.records(), wanted, say)
+        before = verdict_of(database.study_attrs(parent_id))
+        course = _course(plan, child, variation, records, study.records(), wanted, before, say)
         views = Views(child_paths, course.metric, study.records, Artifacts(paths.artifacts, database), say, best=False)
         stack.callback(views.write)
         parent = Parent(database, parent_id, lease)
@@ -186,14 +189,16 @@ def _held(study: str, database: Database, study_id: int, paths: StudyPaths) -> I
 
 def _course(
     plan: Plan, child: Plan, variation: Variation, records: Sequence[TrialRecord], replicates: Sequence[TrialRecord],
-    wanted: Wanted, say: Callable[[str], None],
+    wanted: Wanted, before: Verdict | None, say: Callable[[str], None],
 ) -> Course:  # fmt: skip
     among = ranked(plan, records)
     finalists = finalists_of(plan, among, wanted.finalists)
+    if before is not None and before.winner is not None:
+        finalists = with_winner(plan, finalists, among, records, before.winner.number)
     baseline = next(each for each in among if each.number is None)
     course = Course(
         plan.settings.study, plan.workload.metric, child.space, variation, baseline, finalists, wanted.seeds,
-        first_doubts=_first_doubts(plan, records), limits=_limits(plan),
+        earlier=sorted(numbers_repeated(before)), first_doubts=_first_doubts(plan, records), limits=_limits(plan),
     )  # fmt: skip
     once = {course.replicate(each, 1).key for each in among if each.number is not None}
     ever = {key_of_record(record, child.space) for record in replicates} & once

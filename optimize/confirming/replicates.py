@@ -88,10 +88,14 @@ def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Candidate]:
     complete = [(sign * record.value, record.number, record) for record in mine if record.value is not None]
     found: dict[object, Candidate] = {}
     for _, number, record in sorted(complete, key=lambda entry: entry[:2]):
-        params = {p.name: p.decode(record.params[p.name]) for p in plan.space.parameters}
+        params = _decoded(plan, record)
         is_baseline = identity(params) == identity(plan.baseline)
         found.setdefault(identity(params), Candidate(None if is_baseline else number, params, record.value))
     return list(found.values())
+
+
+def _decoded(plan: Plan, record: TrialRecord) -> dict[str, Value]:
+    return {p.name: p.decode(record.params[p.name]) for p in plan.space.parameters}
 
 
 def is_whole(record: TrialRecord, space: SearchSpace) -> bool:
@@ -115,6 +119,16 @@ def finalists_of(plan: Plan, among: Sequence[Candidate], count: int) -> list[Can
             "confirm. Give it more trials."
         )
     return list(ahead[:count])
+
+
+def with_winner(
+    plan: Plan, finalists: Sequence[Candidate], among: Sequence[Candidate], records: Iterable[TrialRecord], winner: int
+) -> list[Candidate]:
+    """The finalists, and the winner of an earlier confirmation: else it would be forgotten for a few luckier values."""
+    identity = same_run(plan.workload.derived, plan.constants)
+    params = [_decoded(plan, r) for r in records if r.number == winner and is_whole(r, plan.space)]
+    mine = [e for e in among if e.number is not None and any(identity(e.params) == identity(each) for each in params)]
+    return [*finalists, *(each for each in mine if each not in finalists)]
 
 
 def spread(among: Sequence[Candidate], finalists: Sequence[Candidate], least: int) -> list[Candidate]:

@@ -93,13 +93,13 @@ def _fill(
 
 
 def _copy_artifacts(stored: StoredStudy, mine: StoredStudy, study: str, everything: bool) -> int:
-    """Those of the best trial and of the one in best/, or all; returns how many have no file."""
+    """Those of the best trial and of the best single value, or all; returns how many have no file."""
     source, target = Artifacts(stored.paths.artifacts, stored.database), Artifacts(mine.paths.artifacts, mine.database)
     if everything:
         ids = target.ids_of_study(study)  # of the snapshot: no trial has ended since
     else:
-        shown, best = (mine.standing(mine.records()), mine.best()) if study == mine.name else (None, None)
-        trial_ids = {each.trial_id for each in (shown.record if shown else None, best) if each}
+        best = mine.standing() if study == mine.name else None
+        trial_ids = {best.record.trial_id, best.luckiest.trial_id} if best else set()
         ids = [artifact for trial_id in sorted(trial_ids) for artifact in target.ids(trial_id).values()]
     return copy_files(source, target, study, lambda: None, ids).missing
 

@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from optimize.script.starting import RUN
+from optimize.standing import Standing
 from optimize.stored_study import StoredStudy
-from optimize.verdict import Verdict, verdict_of
-from storage import TrialRecord, one_line
+from optimize.verdict import Verdict
+from storage import one_line
 
 _WHAT = {
     "best/": "the best trial: what it gave, and where it ran here its scripts and their patch",
@@ -29,34 +30,36 @@ _WHAT = {
 
 def readme_text(stored: StoredStudy, counts: Mapping[str, int], now: datetime, all_artifacts: bool) -> str:
     """Of an unpacked bundle whose database and views `stored` are."""
-    best = stored.best()
-    verdict = verdict_of(stored.database.study_attrs(stored.study_id))
+    best, verdict = stored.standing(), stored.verdict()
     blocks = [
         [f"Study {stored.name}, as it was on {now:%Y-%m-%d %H:%M} UTC", *_result(stored, best, counts, verdict)],
         ["What is inside", *_inside(stored, all_artifacts)],
         *([["Train the best again", *_again(stored)]] if _has_scripts(stored.paths.best) else []),
-        ["Open the database", *_database(stored)],
+        ["Open the database", *_database(stored, best)],
     ]
     return "\n\n".join("\n".join([title, "-" * len(title), *lines]) for title, *lines in blocks) + "\n"
 
 
 def _result(
-    stored: StoredStudy, best: TrialRecord | None, counts: Mapping[str, int], verdict: Verdict | None
+    stored: StoredStudy, best: Standing | None, counts: Mapping[str, int], verdict: Verdict | None
 ) -> list[str]:
     metric = stored.metric
     known = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
     lines = [f"{metric.name}, {metric.direction}d; trials: {known or 'none'}"]
     if best is None:
         return [*lines, "No trial is complete yet."]
-    lines.append(f"best: {best.value:.6f} in trial {best.number}")
-    lines += [f"    {name} = {value}" for name, value in best.params.items()] or [f"    {best.reason}"]
+    record = best.record
+    lines.append(f"best: {record.value:.6f} in trial {record.number}")
+    lines += [f"    {name} = {value}" for name, value in record.params.items()] or [f"    {record.reason}"]
     if verdict is None:
         return [*lines, "Not confirmed: nobody has repeated it with other seeds."]
     if verdict.winner is None:
         return [*lines, "Repeated with other seeds, and no gain over the baseline was confirmed."]
     w = verdict.winner
     gain = f"{w.gain:.6f} better than the baseline ({verdict.level:.0%} interval {w.low:.6f} to {w.high:.6f})"
-    return [*lines, f"Confirmed with other seeds: trial {w.number}, {gain}."]
+    unsure = [] if best.confirmed else [f"Trial {record.number} is not confirmed: {best.why}."]
+    aside = [f"{best.aside.capitalize()}."] if best.aside else []
+    return [*lines, *unsure, f"Confirmed with other seeds: trial {w.number}, {gain}.", *aside]
 
 
 def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:
@@ -89,12 +92,15 @@ def _prepare_args(stored: StoredStudy) -> list[str]:
         return []
 
 
-def _database(stored: StoredStudy) -> list[str]:
+def _database(stored: StoredStudy, best: Standing | None) -> list[str]:
     artifacts = " --artifact-dir artifacts" if any(stored.paths.artifacts.iterdir()) else ""
+    which = (
+        f"trials[{best.record.number}]" if best and best.aside else "best_trial"
+    )  # Optuna's is the best single value
     load = f'optuna.load_study(study_name={json.dumps(stored.name)}, storage="sqlite:///optuna.db")'
     return [
         f"optuna-dashboard sqlite:///optuna.db{artifacts}",
-        f"python -c {shlex.quote(f'import optuna; print({load}.best_trial)')}",
+        f"python -c {shlex.quote(f'import optuna; print({load}.{which})')}",
         "",
         "With this project installed, this folder is a folder of runs:",
         f"optimize status --runs . --study {shlex.quote(stored.name)}",

@@ -20,7 +20,9 @@ from optimize.phrases import listed, meant
 from optimize.plan import Plan
 from optimize.search import Candidate, Starts, fit
 from optimize.settings import Settings
+from optimize.standing import standing
 from optimize.trial import Value
+from optimize.verdict import Verdict, verdict_of
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (
     Database,
@@ -143,7 +145,7 @@ def _from_study(database: Database, source: str, plan: Plan, data: str | None) -
             return Beginning(taken.trials, [_taken_line(source, taken)])
         differing = ["none of its complete trials fits the search space"]
     records = read_records(database, study_id)
-    candidates = _best(source, records, plan.space, *database.objective(study_id))
+    candidates = _best(source, records, plan.space, *database.objective(study_id), verdict_of(attrs))
     why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
     return _to_try(fit(candidates, plan.space, plan.constants, plan.baseline, BEST), [why], source, plan)
 
@@ -165,13 +167,19 @@ def _taken_line(source: str, taken: Taken) -> str:
 
 
 def _best(
-    source: str, records: Sequence[TrialRecord], space: SearchSpace, metric: str, direction: str
+    source: str,
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    metric: str,
+    direction: str,
+    verdict: Verdict | None,
 ) -> list[Candidate]:
-    """The complete trials as candidates, the best first."""
-    sign = 1 if direction == "minimize" else -1
-    complete = sorted((sign * r.value, r.number, r) for r in records if r.value is not None)
+    """The complete trials as candidates, the best first, which may be confirmed; the others by value."""
+    sign, best = 1 if direction == "minimize" else -1, standing(records, direction, verdict)
+    first = best.record.number if best else None
+    complete = sorted((r.number != first, sign * r.value, r.number, r) for r in records if r.value is not None)
     found = []
-    for _, number, record in complete:
+    for _, _, number, record in complete:
         title = f"study {source}, trial {number} ({metric} {number_text(record.value)})"
         found.append(
             Candidate(title, title, {name: _value(name, stored, space) for name, stored in record.params.items()})

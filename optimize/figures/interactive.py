@@ -123,7 +123,7 @@ def _frame(stairs: Staircase, metric: Metric) -> Frame:
 def _summary(tried: Sequence[Tried], best: Tried | None) -> str:
     complete = sum(each.value is not None for each in tried)
     counts = f"{len(tried)} trials have ended, {complete} of them complete"
-    return counts + (f"; the best is trial {best.number} with {best.best:.6f}" if best else "")
+    return counts + (f"; the best single value is {best.best:.6f}, of trial {best.number}" if best else "")
 
 
 def _add_failures(figure: go.Figure, failed: Sequence[Tried]) -> None:

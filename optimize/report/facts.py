@@ -18,10 +18,11 @@ from optimize.figures.importance import Importances, importances
 from optimize.figures.series import Curve, Noise, Share, Slice, Staircase, cost, curves, noise, slices, staircase
 from optimize.fingerprint import CONSTANTS, FINGERPRINT
 from optimize.machine import machine
+from optimize.standing import Standing
 from optimize.stored_study import StoredStudy
 from optimize.trial import Metric
 from optimize.verdict import Verdict, verdict_of
-from storage import StorageError, Stored, TrialRecord, best_record, holder_of
+from storage import StorageError, Stored, TrialRecord, holder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,7 @@ class Facts:
     ours: bool  # made by this program: curves are over percents of a budget
     driver: str  # who works on it now, "" if nobody
     records: Sequence[TrialRecord]
-    best: TrialRecord | None  # by its value
-    shown: TrialRecord | None  # what lies in best/: once there is one, the confirmed winner
+    standing: Standing | None  # the best trial, and how sure that is
     baseline: TrialRecord | None  # the completed one
     default: Mapping[str, object]  # the baseline's parameters, as stored
     choices: Mapping[str, Sequence[Stored]]
@@ -53,13 +53,16 @@ class Facts:
     machine: Mapping[str, str]  # that drove it last, as far as settings.json says
     devices: Mapping[str, int]  # model -> trials
 
+    @property
+    def best(self) -> TrialRecord | None:
+        return self.standing.record if self.standing else None
+
 
 def gather(stored: StoredStudy) -> Facts:
     """Reads the whole study."""
     records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
-    best, settings = best_record(records, stored.metric.direction), _settings(stored.paths.settings_json)
+    standing, settings = stored.standing(records), _settings(stored.paths.settings_json)
     holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
-    standing = stored.standing(records)
     choices, unit, devices = stored.choices(), *_devices(settings, records)
     return Facts(
         name=stored.name,
@@ -68,8 +71,7 @@ def gather(stored: StoredStudy) -> Facts:
         ours=FINGERPRINT in attrs,
         driver=f"process {holder.pid} on {holder.host}" if holder else "",
         records=records,
-        best=best,
-        shown=standing.record if standing else None,
+        standing=standing,
         baseline=baseline_of(records),
         default=stored.baseline or next((r.params for r in records if r.kind == "baseline"), {}),
         choices=choices,

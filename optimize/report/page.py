@@ -14,6 +14,7 @@ from optimize.report.facts import Facts
 from optimize.report.markup import Markup, join, tag
 from optimize.report.pictures import Picture
 from optimize.report.sections import SECTIONS, number, signed, written
+from optimize.standing import Standing
 from optimize.verdict import Verdict
 from storage import TrialRecord
 
@@ -74,16 +75,22 @@ def counted(count: int, what: str) -> str:
 
 def _cards(facts: Facts) -> Markup:
     best, baseline = facts.best, facts.baseline
-    side = "lower" if facts.metric.direction == "minimize" else "higher"
-    unit = f"{UNITS[facts.metric.name]}; " if facts.metric.name in UNITS else ""
-    of_best = f"trial {best.number}; {unit}{side} is better" if best else "no trial has completed"
     cards = [
-        _card(f"best {facts.metric.name}", _value(best), of_best),
+        _card(f"best {facts.metric.name}", _value(best), _about_best(facts)),
         _card("baseline", _value(baseline), _about_baseline(facts)),
     ]
     if best is not None and baseline is not None:
         cards.append(_gain(facts, best.value or 0.0, baseline.value or 0.0))
     return tag("div", *cards, _sureness(facts), class_="cards")
+
+
+def _about_best(facts: Facts) -> str:
+    if facts.standing is None:
+        return "no trial has completed"
+    side = "lower" if facts.metric.direction == "minimize" else "higher"
+    unit = f"{UNITS[facts.metric.name]}; " if facts.metric.name in UNITS else ""
+    aside = f"; {facts.standing.aside}" if facts.standing.aside else ""
+    return f"trial {facts.standing.record.number}; {unit}{side} is better{aside}"
 
 
 def _about_baseline(facts: Facts) -> str:
@@ -93,6 +100,10 @@ def _about_baseline(facts: Facts) -> str:
 
 
 def _gain(facts: Facts, best: float, baseline: float) -> Markup:
+    shown = facts.standing
+    if shown is not None and shown.confirmed and shown.finalist is not None:
+        mean = f"the mean over {counted(shown.finalist.pairs, 'pair')} with other seeds"
+        return _card("gain", f"{shown.finalist.gain:.6g}", f"better than the baseline, {mean}")
     gain = abs(baseline - best)  # the baseline is among the trials: the best is no worse
     if not gain:
         return _card("gain", "none", "nothing was better than the baseline")
@@ -108,25 +119,22 @@ def _sureness(facts: Facts) -> Markup:
             else "there is nothing to confirm"
         )
         return _card("how sure", "not confirmed", note)
-    return _judged(facts.verdict, facts.best)
+    return _judged(facts.verdict, facts.standing)
 
 
-def _judged(verdict: Verdict, best: TrialRecord | None) -> Markup:
+def _judged(verdict: Verdict, shown: Standing | None) -> Markup:
     winner = verdict.winner
     if not verdict.finalists:
         return _card("how sure", "not confirmed", "too few trainings completed with other seeds")
     if winner is None:
         pairs = max(finalist.pairs for finalist in verdict.finalists)
-        return _card(
-            "how sure",
-            "no gain shown",
-            f"in {counted(pairs, 'repetition')} no finalist was surely better than the baseline",
-        )
-    other = "" if best and winner.number == best.number else ", not the best single value"
+        line = f"in {counted(pairs, 'repetition')} no finalist was surely better than the baseline"
+        return _card("how sure", "no gain shown", line)
     span = f"{signed(winner.gain)}, {verdict.level:.0%} interval {signed(winner.low)} to {signed(winner.high)}"
-    return _card(
-        "how sure", "confirmed", f"trial {winner.number}{other}: {span}, {counted(winner.pairs, 'pair')}", "card good"
-    )
+    told = f"trial {winner.number}: {span}, {counted(winner.pairs, 'pair')}"
+    if shown is not None and not shown.confirmed:
+        return _card("how sure", "not confirmed", f"trial {shown.record.number} {shown.why}; {told}")
+    return _card("how sure", "confirmed", told, "card good")
 
 
 def _card(title: str, figure: str, note: str, kind: str = "card") -> Markup:

@@ -28,7 +28,9 @@ def progress(facts: Facts, pictures: Pictures) -> Markup:
     title, steps = "Best so far", facts.stairs.steps
     if "progress" not in pictures:
         return _nothing(title, NO_VALUE if facts.records else "The study has no trial yet.")
-    caption = "A dot is a trial, the line the best value so far; marks at the lower edge are trials that ended without a value."
+    caption = (
+        "A dot is a trial, the line the best single value so far; marks at the lower edge are trials without a value."
+    )
     gains = ["", *(signed(abs((b.value or 0.0) - (a.value or 0.0))) for a, b in pairwise(steps))]
     rows = [(step.number, number(step.value), gain, _changed(step)) for step, gain in zip(steps, gains, strict=True)]
     head = ("trial", facts.metric.name, "gain", "what differs from the best before it")
@@ -130,18 +132,24 @@ def best_trials(facts: Facts, pictures: Pictures) -> Markup:
     ranked = sorted((sign * r.value, r.number, r) for r in facts.records if r.value is not None)
     if not ranked:
         return _nothing(title, NO_VALUE)
-    head = ("trial", facts.metric.name, "took", "differs from the baseline in", "but")
-    return _section(title, table(head, [_trial(facts, record) for *_, record in ranked[:BEST_SHOWN]], (0, 1, 2)))
+    shown = [record for *_, record in ranked[:BEST_SHOWN]]
+    shown += [facts.best] if facts.best and facts.best not in shown else []  # a winner that many single values outdo
+    head = ("trial", facts.metric.name, "took", "differs from the baseline in", "")
+    line = "By their single values, each one training with one seed."
+    rows = [_trial(facts, record) for record in shown]
+    return _section(title, table(head, rows, (0, 1, 2)), tag("p", line, class_="soft"))
 
 
 def _trial(facts: Facts, record: TrialRecord) -> Sequence[object]:
     took = "" if record.seconds is None else duration(record.seconds)
     differs = changes(record.params, facts.default, shown=99)
-    return record.number, number(record.value), took, differs, "; ".join(doubts(record, facts.baseline))
+    confirmed = ["confirmed: the best"] if facts.standing and facts.standing.confirmed and record is facts.best else []
+    but = [f"but: {doubt}" for doubt in doubts(record, facts.baseline)]
+    return record.number, number(record.value), took, differs, "; ".join([*confirmed, *but])
 
 
 def patch(facts: Facts, pictures: Pictures) -> Markup:
-    title, best = "The best as a patch", facts.shown
+    title, best = "The best as a patch", facts.best
     if best is None:
         return _nothing(title, NO_VALUE)
     if not facts.patch:
@@ -155,7 +163,7 @@ def space(facts: Facts, pictures: Pictures) -> Markup:
     title = "What was tuned"
     if not facts.choices:
         return _nothing(title, "No trial has parameters yet.")
-    best = facts.shown.params if facts.shown else {}
+    best = facts.best.params if facts.best else {}
     rows = [
         (name, ", ".join(map(written, choices)) or "a range", written(facts.default.get(name, "")), written(best.get(name, "")))
         for name, choices in facts.choices.items()

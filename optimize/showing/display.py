@@ -21,9 +21,11 @@ from optimize.doubts import baseline_of, doubts
 from optimize.interruption import Wish
 from optimize.phrases import changes, duration
 from optimize.showing.tables import trial_line
+from optimize.standing import standing
 from optimize.trial import Job, Metric, Progress, Slot, Value
+from optimize.verdict import Verdict
 from optimize.watch import Watch
-from storage import TrialRecord, best_record
+from storage import TrialRecord
 
 FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave free
 
@@ -35,12 +37,13 @@ class Display(Watch):
 
     def __init__(
         self, console: Console, study: str, metric: Metric, budget: Budget, slots: Sequence[Slot], baseline: Mapping[str, Value],
-        earlier: Sequence[TrialRecord],
+        earlier: Sequence[TrialRecord], verdict: Verdict | None = None,
     ) -> None:  # fmt: skip
         self._console, self._study, self._metric, self._budget = console, study, metric, budget
         self._slots, self._baseline = slots, baseline
         self._done, self._proof = counted(earlier), baseline_of(earlier)
-        self._best = best_record(earlier, metric.direction) if self.ranks else None
+        best = standing(earlier, metric.direction, verdict) if self.ranks else None
+        self._best = best.record if best else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
         self._jobs: dict[int, tuple[Job, Slot, float]] = {}

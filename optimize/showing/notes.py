@@ -14,9 +14,10 @@ from optimize.figures.series import ending_of, noise
 from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS
 from optimize.phrases import changes, duration, short
 from optimize.showing.markdown import block, changed_lines, code, table, tail
+from optimize.standing import Standing, standing
 from optimize.trial import Metric
 from optimize.verdict import Finalist, Verdict, verdict_of
-from storage import TrialRecord, best_record
+from storage import TrialRecord
 
 LONGEST = 2_000  # characters of a trial's note: the dashboard sends all of them along with the trials
 ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first that fit
@@ -140,12 +141,14 @@ class Facts:
 def study_note(facts: Facts) -> str:
     """What is tuned, on what, how far it has come, how sure that is, and how to go on. It changes with the best trial, not
     with each: a person who is editing it is not to be disturbed."""
-    best, baseline = best_record(facts.records, facts.metric.direction), baseline_of(facts.records)
+    verdict, baseline = verdict_of(facts.attrs), baseline_of(facts.records)
+    shown = standing(facts.records, facts.metric.direction, verdict)
+    best = shown.record if shown else None
     parts = [
         f"## Study {code(facts.name)}",
         _what(facts),
-        _standing(facts, best, baseline),
-        _how_sure(facts, best, baseline),
+        _standing(facts, shown, baseline, verdict),
+        _how_sure(facts, shown, baseline, verdict),
         f"### What the best changes\n\n{block(patch, 'diff')}" if (patch := changed_lines(facts.best_patch, 1500, WIDTH)) else "",
         _varies(facts, best),
         _stays(facts),
@@ -171,41 +174,42 @@ def _what(facts: Facts) -> str:
 _ABOUT = {"workload": "workload", "search_space": "search space", "profile": "profile"}
 
 
-def _standing(facts: Facts, best: TrialRecord | None, baseline: TrialRecord | None) -> str:
-    if best is None or best.value is None:
+def _standing(facts: Facts, shown: Standing | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+    if shown is None:
         return "**No trial has completed yet.**"
-    against = baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
+    best, against = shown.record, baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
+
+    def row(what: str, record: TrialRecord, mark: str = "") -> list[str]:
+        value = f"{mark}{record.value or 0.0:.6f}{mark}"
+        return [f"{mark}{what}{mark}", value, str(record.number), code(changes(record.params, against))]
+
     rows = []
     if baseline is not None and baseline.value is not None:
-        rows.append(["baseline", f"{baseline.value:.6f}", str(baseline.number), "the script as it is"])
+        rows.append([*row("baseline", baseline)[:3], "the script as it is"])
     if best is not baseline:
-        rows.append(["**best**", f"**{best.value:.6f}**", str(best.number), code(changes(best.params, against))])
-    if best is not baseline and baseline is not None and baseline.value is not None:
-        rows.append(["gain", _difference(best.value, baseline.value), "", ""])
-    winner = _winner(facts)
+        rows.append(row("best, confirmed" if shown.confirmed else "best", best, "**"))
+    if shown.confirmed and shown.finalist is not None:
+        rows.append(["gain", f"{shown.finalist.gain:+.6f}", "", f"the mean over {shown.finalist.pairs} other seeds"])
+    elif best is not baseline and baseline is not None and baseline.value is not None:
+        rows.append(["gain", _difference(best.value or 0.0, baseline.value), "", ""])
+    winner = next((r for r in facts.records if verdict and verdict.winner and r.number == verdict.winner.number), None)
     if winner is not None and winner.number != best.number:
-        changed = code(changes(winner.params, against))
-        rows.append(["confirmed winner", f"{winner.value or 0.0:.6f}", str(winner.number), changed])
+        rows.append(row("confirmed winner", winner))
+    if shown.aside:
+        rows.append(row("best single value", shown.luckiest))
     return table(["", code(facts.metric.name), "trial", "what it changes"], rows, right=(1, 2))
 
 
-def _winner(facts: Facts) -> TrialRecord | None:
-    verdict = verdict_of(facts.attrs)
-    number = verdict.winner.number if verdict and verdict.winner else None
-    return next((record for record in facts.records if record.number == number), None)
-
-
-def _how_sure(facts: Facts, best: TrialRecord | None, baseline: TrialRecord | None) -> str:
-    if best is None:
+def _how_sure(facts: Facts, shown: Standing | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+    if shown is None:
         return ""
-    verdict = verdict_of(facts.attrs)
-    lines = _confirmed(verdict, facts, best) if verdict else _unconfirmed(facts, best, baseline)
-    lines += [f"- but: {code(doubt)}" for doubt in doubts(best, baseline)]
+    lines = _confirmed(verdict, shown) if verdict else _unconfirmed(facts, shown, baseline)
+    lines += [f"- but: {code(doubt)}" for doubt in doubts(shown.record, baseline)]
     return "### How sure is that?\n\n" + "\n".join(lines)
 
 
-def _unconfirmed(facts: Facts, best: TrialRecord, baseline: TrialRecord | None) -> list[str]:
-    if best is baseline:
+def _unconfirmed(facts: Facts, shown: Standing, baseline: TrialRecord | None) -> list[str]:
+    if not shown.open:
         return ["- nothing was better than the baseline so far"]
     lines = [
         "- **not confirmed**: each value is one training with one seed, and the best of many is the luckiest as well",
@@ -217,12 +221,15 @@ def _unconfirmed(facts: Facts, best: TrialRecord, baseline: TrialRecord | None) 
     return lines
 
 
-def _confirmed(verdict: Verdict, facts: Facts, best: TrialRecord) -> list[str]:
+def _confirmed(verdict: Verdict, shown: Standing) -> list[str]:
+    best = shown.record
     if not verdict.finalists:
         return ["- **not confirmed**: too few trainings completed with other seeds", *_lines(verdict)]
     lines = [f"- {_finalist(each, verdict)}" for each in verdict.finalists]
-    if best.kind != "baseline" and best.number not in {each.number for each in verdict.finalists}:
-        lines.insert(0, f"- trial {best.number}, the best by now, is **not confirmed**: it was found since")
+    if shown.open:
+        lines.insert(0, f"- trial {best.number}, the best by now, is **not confirmed**: {shown.why}")
+    if shown.aside:
+        lines.append(f"- {shown.aside}; where the dashboard names a best trial by itself, it is that one")
     noise = f"- values of two seeds differ by {verdict.noise:.6f} (standard deviation)"
     lines.append(f"{noise}; a gain below {verdict.floor:.6f} could not have been told from that")
     return lines + _lines(verdict)

@@ -1,6 +1,6 @@
 """Where studies stand, as one JSON document for programs: `optimize status --json`.
 
-Counted in the database; of the trials only the latest, the best and the baseline are read. `docs/take-away.md` lists the
+Counted in the database; of the trials only the latest, those at the top and the baseline are read. `docs/take-away.md` lists the
 keys: programs rely on them. It has no words for people.
 """
 
@@ -27,7 +27,7 @@ def document(where: str, studies: Sequence[StoredStudy], last: int) -> dict[str,
 def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
     database, study_id = stored.database, stored.study_id
     holder = holder_of(database, study_id)
-    best, baseline = stored.best(), first_baseline(database, study_id)
+    best, baseline = stored.standing(), first_baseline(database, study_id)
     return {
         "name": stored.name,
         "metric": stored.metric.name,
@@ -35,7 +35,10 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
         "states": database.counts(study_id),
         "statuses": count_statuses(database, study_id),
         "baseline": None if baseline is None else _trial(baseline),
-        "best": None if best is None else _trial(best),
+        "best": None if best is None else _trial(best.record),
+        "best_confirmed": None if best is None else best.confirmed,
+        "best_why": None if best is None else best.why,
+        "best_single_value": None if best is None else _trial(best.luckiest),
         "confirmation": _confirmation(stored.verdict()),
         "driver": None if holder is None else {"host": holder.host, "pid": holder.pid, "since": _utc(holder.since)},
         "latest": [_trial(record) for record in stored.latest(last)],

@@ -13,6 +13,7 @@ from optimize.doubts import baseline_of
 from optimize.figures.interactive import interactive_figures
 from optimize.script.starting import RUN
 from optimize.showing.notes import Facts, study_note, trial_note
+from optimize.standing import standing
 from optimize.trial import Metric
 from optimize.verdict import verdict_of
 from optimize.watch import Watch
@@ -23,7 +24,6 @@ from storage import (
     StudyPaths,
     TrialRecord,
     artifact_link,
-    best_record,
     most_notes,
     put_trial_notes,
     trials_with_notes,
@@ -102,13 +102,15 @@ class Story(Watch):
         started, records = time.monotonic(), self._records()
         self._stale, self._due = False, started + (EVERY_S if records else 0.0)
         attrs = self._database.study_attrs(self._study_id)
-        best, baseline = best_record(records, self._metric.direction), baseline_of(records)
+        verdict, baseline = verdict_of(attrs), baseline_of(records)
+        shown = standing(records, self._metric.direction, verdict)
+        best = shown.record if shown else None
         newest = self._database.latest_trials(self._study_id, 1)
         choices = {name: getattr(d, "choices", ()) for trial in newest for name, d in trial.distributions.items()}
         facts = Facts(self._study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder),
                       self._starts(best))  # fmt: skip
-        figures = interactive_figures(records, self._metric, verdict_of(attrs))
-        keep = {each.trial_id for each in (best, baseline) if each is not None}
+        figures = interactive_figures(records, self._metric, verdict)
+        keep = {each.trial_id for each in (best, shown.luckiest if shown else None, baseline) if each}
         write_study_notes(self._database, self._study_id, study_note(facts), figures, keep)
         now = time.monotonic()
         if records:  # of a study in which nothing has ended, the first ending is told at once

@@ -21,7 +21,7 @@ from optimize.phrases import changes, duration, short, visible
 from optimize.plan import Plan
 from optimize.script.starting import RUN
 from optimize.settings import Settings
-from optimize.standing import standing
+from optimize.standing import Standing, standing
 from optimize.stored_study import Overview, StoredStudy
 from optimize.trial import Metric, Slot
 from optimize.verdict import Verdict
@@ -56,20 +56,20 @@ def trial_line(
 
 
 def study_table(
-    records: Sequence[TrialRecord], best: TrialRecord | None, metric: Metric, baseline: Mapping[str, object]
+    records: Sequence[TrialRecord], best: Standing | None, metric: Metric, baseline: Mapping[str, object]
 ) -> Table:
     """A line for each of these trials, the best one of the study marked if it is among them."""
-    number_of_best = best.number if best else None
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (("trial", "right"), (metric.name, "right"), ("ending", "left"), ("took", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     table.add_column("parameters", overflow="fold")
     for record in records:
-        is_best = record.number == number_of_best
+        is_best = best is not None and record.number == best.record.number
         style = "bold green" if is_best else _COLOURS[record.state]
         value = "" if record.value is None else f"{record.value:.6f}"
         ending = "best" if is_best else record.status or record.state.lower()
         ending += " (taken over)" if record.taken_from else ""
+        ending += " (best single value)" if best and not is_best and record.number == best.luckiest.number else ""
         table.add_row(
             str(record.number),
             value,
@@ -79,6 +79,14 @@ def study_table(
             style=style,
         )
     return table
+
+
+def best_lines(best: Standing | None, metric: Metric) -> list[str]:
+    """Which trial is the best, how sure that is, and whose the best single value is where that is another's."""
+    if best is None:
+        return []
+    value = f"{best.record.value or 0.0:.6f}"
+    return [f"best {metric.name} {value} in trial {best.record.number}, {best}", *filter(None, [best.aside])]
 
 
 def pruning_lines(records: Sequence[TrialRecord], metric: Metric) -> list[str]:
@@ -176,14 +184,20 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
     table.add_column("driven by")
     for study in studies:
         counts = (str(study.counts[state]) for state in ("COMPLETE", "PRUNED", "FAIL"))
-        table.add_row(study.name, *counts, "" if study.best is None else f"{study.best:.6f}", study.driver or "nobody")
+        table.add_row(
+            study.name,
+            *counts,
+            "" if study.best is None else f"{study.best.record.value:.6f}",
+            study.driver or "nobody",
+        )
     return table
 
 
 def end_report(
-    plan: Plan, reason: str, records: Sequence[TrialRecord], verdict: Verdict | None = None, notes: Sequence[str] = ()
-) -> RenderableType:
-    """Why it ended, what was found and how sure that is, and how to go on."""
+    plan: Plan, reason: str, records: Sequence[TrialRecord], verdict: Verdict | None = None, notes: Sequence[str] = (),
+    confirmable: bool = True,
+) -> RenderableType:  # fmt: skip
+    """Why it ended, what was found and how sure that is, and how to go on; `confirmable`: with `make confirm` as well."""
     metric, settings = plan.workload.metric, plan.settings
     shown = standing(records, metric.direction, verdict)
     best = shown.record if shown else None
@@ -202,7 +216,11 @@ def end_report(
             Text(f"best {metric.name} {best.value:.6f} in trial {best.number}{gain}", style="green"),
             Text(f"  {changes(best.params, baseline.params if baseline else {}, shown=99)}"),
             *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
-            *([Text(f"  {shown}")] if shown and best.kind != "baseline" else []),
+            *(
+                Text(f"  {line}")
+                for line in ([str(shown), shown.aside] if shown and best.kind != "baseline" else [])
+                if line
+            ),
             Text(f"  runnable: {settings.runs / settings.study / 'best'}", style="dim"),
             Text(f"  more:     make show N={best.number} {which}", style="dim"),
         ]
@@ -211,7 +229,7 @@ def end_report(
     goal = settings.trials if settings.trials and done < settings.trials else 2 * done
     more = f" TRIALS={goal}" if settings.trials else ""
     lines.append(Text(f"  go on:    make optimize{_variables(settings)}{more}    look: make dashboard", style="dim"))
-    if shown is not None and not shown.confirmed and shown.record.kind != "baseline":
+    if confirmable and shown is not None and shown.open:
         lines.append(Text(f"  be sure:  make confirm{_variables(settings)}", style="dim"))
     lines.append(Text(f"  to send:  make report {which}", style="dim"))
     return Group(*lines)
