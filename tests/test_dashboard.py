@@ -239,6 +239,19 @@ def test_ctrl_c_ends_it_also_while_it_answers(driver: Driver) -> None:
 
 
 @pytest.mark.slow
+def test_ctrl_c_is_its_end_and_no_error_and_requests_are_not_told(driver: Driver) -> None:
+    port = free_port()
+    argv = [sys.executable, "-m", "optimize", "dashboard", "--port", str(port)]
+    with subprocess.Popen(
+        argv, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE, text=True
+    ) as process:
+        fetch(f"http://127.0.0.1:{port}/api/studies")
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=120)[1]
+    assert (process.returncode, told.count("\n")) == (0, 1), told
+
+
+@pytest.mark.slow
 def test_the_objective_has_its_name_and_no_failed_trial_is_best(driver: Driver) -> None:
     train = driver.folder / "workload" / "train.py"
     train.write_text(train.read_text().replace("value = 1.0", "assert X != 2, 'no'\nvalue = 1.0"))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna_dashboard
 from optuna.artifacts import FileSystemArtifactStore
@@ -19,14 +20,15 @@ from storage import Database
 
 
 def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -> None:
-    """Serve until interrupted; the studies may be running, or not there yet."""
+    """Serve until Ctrl-C; the studies may be running, or not there yet."""
     app = dashboard_app(database, artifacts)
-    with make_server(host, port, app, _ServerV6 if ":" in host else WSGIServer) as server:
+    with make_server(host, port, app, _ServerV6 if ":" in host else WSGIServer, _Quiet) as server:
         # Not in this thread: while a request is answered, wsgiref would swallow a Ctrl-C and go on.
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
         try:
-            serving.join()
+            with suppress(KeyboardInterrupt):  # the end that is meant
+                serving.join()
         finally:
             server.shutdown()
 
@@ -38,6 +40,11 @@ def dashboard_app(database: Database, artifacts: Path) -> Callable[..., Iterable
         database.storage, artifact_store=FileSystemArtifactStore(str(artifacts))
     )
     return app
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """An open page asks every few seconds; errors are told as before."""
 
 
 class _ServerV6(WSGIServer):
