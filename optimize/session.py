@@ -15,7 +15,7 @@ from rich.console import Console
 
 from optimize.advice import Advisor, advice_line
 from optimize.advice.opening import open_advisor
-from optimize.budget import Budget
+from optimize.budget import Budget, counted
 from optimize.devices import slots_of_one_model
 from optimize.exchange.backups import open_backups
 from optimize.exchange.sources import look_up
@@ -35,7 +35,7 @@ from optimize.study import Study
 from optimize.trial import Job, Metric, Slot, Suggestion
 from optimize.verdict import Verdict
 from optimize.watch import Watch
-from storage import Artifacts, Database, StudyPaths, TrialRecord, open_database, write_text
+from storage import Artifacts, Database, StudyPaths, TrialRecord, best_record, open_database, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ def run_study(
         advisor = open_advisor(plan, say)
         study = stack.enter_context(open_study(database, paths, plan, data, say, slots, advisor=advisor))
         slots = slots_of_one_model(plan, slots, study.records(), say)
-        if known := study.known_of_memory():
-            say(known)
+        for line in filter(None, (_so_far(plan, study.records()), study.known_of_memory())):
+            say(line)
         write_text(paths.settings_json, as_json(settings))
         watchers = stack.enter_context(_watching(plan, paths, database, study, slots, logs, console, say))
 
@@ -105,6 +105,13 @@ def _watching(
             stack.callback(log.close)
         display = Display(console, settings.study, metric, _budget(settings), slots, plan.baseline, earlier, verdict)
         yield (stack.enter_context(display), views, story, *logs)
+
+
+def _so_far(plan: Plan, records: Sequence[TrialRecord]) -> str:
+    """Where a study goes on; "" if it begins."""
+    best = best_record(records, plan.workload.metric.direction)
+    found = f", best {plan.workload.metric.name} {best.value:.6f} in trial {best.number}" if best else ""
+    return f"goes on after {done} trials{found}" if (done := counted(records)) else ""
 
 
 def _budget(settings: Settings) -> Budget:

@@ -61,6 +61,7 @@ def test_a_study_runs_resumes_and_leaves_a_best_that_runs_alone(driver: Driver) 
     assert first.returncode == 0, first.stderr
     assert "5 trials are done" in first.stdout
     again = run(driver, "--trials", "8")
+    assert "goes on after 5 trials, best val_bpb" in again.stderr
     assert "8 trials are done" in again.stdout
     best = driver.folder / "runs" / "s" / "best"
     alone = subprocess.run([sys.executable, "train.py"], cwd=best, capture_output=True, text=True, timeout=60)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from optimize.budget import Budget
 from optimize.doubts import doubts
 from optimize.interruption import Wish
 from optimize.phrases import changes, duration, visible
 from optimize.showing.display import Display
-from optimize.showing.tables import study_table, trial_line
+from optimize.showing.tables import end_report, study_table, trial_line
+from optimize.showing.trial_page import trial_page
 from optimize.standing import standing
+from optimize.stored_study import find_study
 from optimize.trial import Job, Metric, Progress, Slot
 from storage import TrialRecord
+from tests.conftest import Driver
 
 BASELINE = {"DEPTH": 2, "BETAS": "(0.8, 0.95)", "LR": 0.04}
 
@@ -45,6 +49,38 @@ def test_a_better_trial_says_by_how_much() -> None:
     line = trial_line(record(3, 2.10), record(0, 2.15), Metric(), BASELINE).plain
     assert "2.100000" in line
     assert "best -0.050000" in line
+
+
+def printed(shown: RenderableType, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(shown, crop=False)
+    return str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
+
+
+def test_commands_at_the_end_are_whole_lines_however_narrow_the_terminal_is(driver: Driver) -> None:
+    plan = driver.plan
+    flags = {"workload": "flag", "study": "flag"}
+    plan = replace(
+        plan, settings=replace(plan.settings, workload="./a-folder-with-a-long-name", trials=4, origins=flags)
+    )
+    records = [record(0, 2.2, kind="baseline"), record(1, 2.1, params={**BASELINE, "DEPTH": 4, "LR": 0.02})]
+    lines = printed(end_report(plan, "done", records), width=30)
+    hints = {line.split(":")[0].strip(): line for line in lines if ": " in line}
+    assert hints["go on"].endswith("make optimize STUDY=s WORKLOAD=./a-folder-with-a-long-name TRIALS=4")
+    assert hints["be sure"].endswith("make confirm STUDY=s WORKLOAD=./a-folder-with-a-long-name")
+
+
+def test_a_patch_is_shown_as_it_is_however_narrow_the_terminal_is(driver: Driver) -> None:
+    driver.run(trials=2)
+    with driver.database() as database:
+        stored = find_study(database, "s", driver.settings.runs)
+        trial = stored.record(1)
+        lines = printed(trial_page(trial, stored, "source .venv/bin/activate && "), width=20)
+        patch = stored.texts(trial)["train.patch"]
+    changed = [f"  {line}" for line in patch.splitlines() if line[0] in "+-" and line[:3] not in ("---", "+++")]
+    assert changed
+    assert set(changed) <= set(lines)
+    assert lines[-1].startswith("  source .venv/bin/activate && optimize export --study s --trial 1 --to trial-1 && cd")
 
 
 def test_a_failed_trial_says_why_and_shows_no_value() -> None:
@@ -97,7 +133,8 @@ def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) < 20
     assert sum("starting" in line for line in lines) + 85 == 100
-    assert "and 85 more" in lines[-1]
+    assert "and 85 more" in lines[-2]
+    assert lines[-1] == ""  # where a terminal writes its ^C
 
 
 def test_the_live_view_counts_what_ended_and_what_earlier_calls_did() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from optimize.commands.completion import trial_numbers
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
-from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all, show_json
+from optimize.commands.terminal import activation, open_console, opened_database, opened_study, say, say_all, show_json
 
 RECENT = 1_000  # trials that tell what pruning did: a look at a study does not read all of a large one
 
@@ -71,10 +71,10 @@ def show(
 
     Example: optimize show 12
     """
-    from optimize.showing.tables import trial_page
+    from optimize.showing.trial_page import trial_page
 
     with opened_study(study, storage, runs) as stored:
-        open_console().print(trial_page(stored.record(number), stored))
+        open_console().print(trial_page(stored.record(number), stored, activation()), crop=False)
 
 
 def dashboard(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +16,8 @@ if TYPE_CHECKING:  # each command imports what it needs: `optimize --help` answe
 
     from optimize.stored_study import StoredStudy
     from storage import Database
+
+WIDE = 200  # columns of what goes into a file or another program: a line for each trial, whatever terminal there is
 
 
 def say(line: str) -> None:
@@ -34,7 +38,17 @@ def show_json(document: object) -> None:
 def open_console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
+
+
+def activation() -> str:
+    """What makes `optimize` and this Python's `python` commands of the user's shell, where they are none: a make user's."""
+    script = Path(sys.prefix, "bin", "activate")
+    if shutil.which("optimize") or not script.is_file():
+        return ""
+    near = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    return f"source {shlex.quote(str(near))} && "
 
 
 @contextmanager

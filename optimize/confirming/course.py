@@ -70,6 +70,13 @@ class Course:
         split = 2 if self.variation.split is not None else 0
         return (1 + len(self.finalists)) * self.seeds + split + len(self.ranks)
 
+    def announcement(self) -> str:
+        """What is about to be trained."""
+        names = " and ".join(each.name for each in (self.baseline, *self.finalists))
+        return (
+            f"trained again, each with the same {self.seeds} other seeds: {names}; {self.at_most()} trainings at most"
+        )
+
     def name_of(self, stored: Mapping[str, object]) -> str:
         """A replicate by its parameters as they are stored: `trial 7, seed 43`, and what else differs from the trial's."""
         params = {p.name: p.decode(stored[p.name]) for p in self.space.parameters}  # type: ignore[arg-type]

@@ -128,6 +128,7 @@ def confirm_study(
         study = stack.enter_context(open_study(database, child_paths, child, data, say, slots, sampler=QueueOnly()))
         before = verdict_of(database.study_attrs(parent_id))
         course = _course(plan, child, variation, records, study.records(), wanted, before, say)
+        say(course.announcement())
         views = Views(child_paths, course.metric, study.records, Artifacts(paths.artifacts, database), say, best=False)
         stack.callback(views.write)
         parent = Parent(database, parent_id, lease)

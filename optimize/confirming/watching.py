@@ -86,6 +86,10 @@ class Replicating(Watch):
         """`trial 7, seed 43`, and what else a replicate has that the trial had not."""
         return self._course.name_of(record.params)
 
+    def name_of_job(self, job: Job) -> str:
+        space = self._course.space
+        return self._course.name_of(dict(zip(space.names, key_of(job.params, space), strict=True)))
+
     def on_start(self, job: Job, slot: Slot) -> None:
         self._running[job.number] = key_of(job.params, self._course.space)
 
@@ -135,6 +139,9 @@ class ReplicateDisplay(Display):
         budget = Budget(max(course.at_most(), counted(earlier)))
         super().__init__(console, plan.settings.study, course.metric, budget, slots, plan.baseline, earlier)
         self._replicating = replicating
+
+    def what(self, job: Job) -> str:
+        return self._replicating.name_of_job(job)
 
     def line(self, record: TrialRecord) -> Text:
         value = f"{record.value:.6f}" if record.value is not None else record.status or record.state.lower()

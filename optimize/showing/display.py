@@ -1,6 +1,6 @@
 """The live view of a study in a terminal: a line for every ended trial, and the slots below them.
 
-It is told what happens and draws it; without a terminal only the lines remain. Tables and single trials are in `tables.py`.
+It is told what happens and draws it; without a terminal only the lines remain. Tables are in `tables.py`.
 """
 
 from __future__ import annotations
@@ -88,6 +88,10 @@ class Display(Watch):
         """An ended trial."""
         return trial_line(record, self._best, self._metric, self._baseline, doubts(record, self._proof))
 
+    def what(self, job: Job) -> str:
+        """What a running trial tries."""
+        return changes(job.params, self._baseline)
+
     def on_wish(self, wish: Wish, why: str) -> None:
         running = f"trials that run ({len(self._jobs)})"
         finishing = (
@@ -104,7 +108,8 @@ class Display(Watch):
         for number, (job, slot, since) in islice(jobs, room):
             rows.add_row(Text(slot.name, style="dim"), *self._row(number, job, time.monotonic() - since))
         more = [Text(f"{'':>5} and {len(jobs) - room} more", style="dim")] if len(jobs) > room else []
-        return Group(Rule(style="dim"), self._headline(), rows, *more)
+        # A terminal writes its ^C where the cursor is: at the end of a full line it would push the view up by one.
+        return Group(Rule(style="dim"), self._headline(), rows, *more, Text(""))
 
     def _headline(self) -> Text:
         done, limit = self._done, self._budget.trials
@@ -123,7 +128,7 @@ class Display(Watch):
 
     def _row(self, number: int, job: Job, elapsed: float) -> tuple[RenderableType, ...]:
         progress = self._progress.get(number)
-        params = Text(changes(job.params, self._baseline), style="dim", overflow="ellipsis", no_wrap=True)
+        params = Text(self.what(job), style="dim", overflow="ellipsis", no_wrap=True)
         label = Text(f"{number:>5}", style="cyan")
         if progress is None:
             return label, ProgressBar(width=20, pulse=True), Text("starting"), Text(""), Text(duration(elapsed)), params

@@ -1,6 +1,6 @@
 """Studies, trials and plans as text for a terminal.
 
-Values in, renderables out: it opens nothing and prints nothing.
+Values in, renderables out: it opens nothing and prints nothing. Everything about one trial is in `trial_page.py`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,22 @@ from dataclasses import asdict
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from optimize.budget import counted
 from optimize.cuts import count_cuts
 from optimize.doubts import baseline_of, doubts
-from optimize.phrases import changes, duration, short, visible
+from optimize.phrases import changes, duration, short
 from optimize.plan import Plan
-from optimize.script.starting import RUN
 from optimize.settings import Settings
 from optimize.standing import Standing, standing
-from optimize.stored_study import Overview, StoredStudy
+from optimize.stored_study import Overview
 from optimize.trial import Metric, Slot
 from optimize.verdict import Verdict
 from storage import TrialRecord
 
-_COLOURS = {"COMPLETE": "default", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan", "WAITING": "dim"}
-LOG_LINES = 15
+COLOURS = {"COMPLETE": "default", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan", "WAITING": "dim"}
 LONG_S = 900.0  # a laptop's owner would rather be told
 
 
@@ -50,9 +47,9 @@ def trial_line(
         line.append(f"  {_versus(record.value, best_before, is_best):<15}", style="green" if is_best else "dim")
         line.append(f"{took:>10}  {params}", style="" if is_best else "dim")
         return line.append("".join(f"  (but: {doubt})" for doubt in but), style="yellow")
-    line.append(f"{record.status or record.state.lower():<25}", style=_COLOURS[record.state])
+    line.append(f"{record.status or record.state.lower():<25}", style=COLOURS[record.state])
     line.append(f"{took:>10}  {params}", style="dim")
-    return line.append(f"\n{'':>7}{record.reason}", style=_COLOURS[record.state])
+    return line.append(f"\n{'':>7}{record.reason}", style=COLOURS[record.state])
 
 
 def study_table(
@@ -65,7 +62,7 @@ def study_table(
     table.add_column("parameters", overflow="fold")
     for record in records:
         is_best = best is not None and record.number == best.record.number
-        style = "bold green" if is_best else _COLOURS[record.state]
+        style = "bold green" if is_best else COLOURS[record.state]
         value = "" if record.value is None else f"{record.value:.6f}"
         ending = "best" if is_best else record.status or record.state.lower()
         ending += " (taken over)" if record.taken_from else ""
@@ -109,7 +106,7 @@ def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
     limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C or `make stop` ends it"
     return [
         f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}",
-        f"space {space.name}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
+        f"search space {settings.search_space}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
         + (f", {_count(feasible)} feasible" if feasible is not None else ""),
         f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
         *plan.notes,
@@ -123,7 +120,7 @@ def _duration_lines(plan: Plan, slots: int) -> list[str]:
     if one is None or settings.trials is None:
         return []
     seconds = one * -(-settings.trials // slots)
-    lines = [f"about {duration(seconds)} for {settings.trials} trials of {duration(one)}"]
+    lines = [f"about {duration(seconds)} in all: {settings.trials} trials of {duration(one)}, {slots} at a time"]
     if settings.device == "cpu" and seconds > LONG_S:
         fewer = max(2, int(settings.trials * LONG_S / seconds))
         lines.append(
@@ -205,7 +202,7 @@ def end_report(
     which = f"STUDY={settings.study}" + (
         f" STORAGE={settings.storage}" if settings.origins.get("storage") == "flag" else ""
     )
-    lines = [Text(f"study {settings.study}: {reason}", style="bold")]
+    lines: list[RenderableType] = [Text(f"study {settings.study}: {reason}", style="bold")]
     if best is not None and best.value is not None:
         gain = (
             f", the baseline {baseline.value:.6f} ({best.value - baseline.value:+.6f})"
@@ -214,87 +211,36 @@ def end_report(
         )
         lines += [
             Text(f"best {metric.name} {best.value:.6f} in trial {best.number}{gain}", style="green"),
-            Text(f"  {changes(best.params, baseline.params if baseline else {}, shown=99)}"),
+            Padding(Text(changes(best.params, baseline.params if baseline else {}, shown=99)), (0, 0, 0, 2)),
             *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
             *(
-                Text(f"  {line}")
+                Padding(Text(line), (0, 0, 0, 2))
                 for line in ([str(shown), shown.aside] if shown and best.kind != "baseline" else [])
                 if line
             ),
-            Text(f"  runnable: {settings.runs / settings.study / 'best'}", style="dim"),
-            Text(f"  more:     make show N={best.number} {which}", style="dim"),
+            _hint("runnable", f"{settings.runs / settings.study / 'best'}"),
+            _hint("more", f"make show N={best.number} {which}"),
         ]
     lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *notes)]
     done = counted(records)
     goal = settings.trials if settings.trials and done < settings.trials else 2 * done
     more = f" TRIALS={goal}" if settings.trials else ""
-    lines.append(Text(f"  go on:    make optimize{_variables(settings)}{more}    look: make dashboard", style="dim"))
     if confirmable and shown is not None and shown.open:
-        lines.append(Text(f"  be sure:  make confirm{_variables(settings)}", style="dim"))
-    lines.append(Text(f"  to send:  make report {which}", style="dim"))
+        lines.append(_hint("be sure", f"make confirm{_variables(settings)}"))
+    lines.append(_hint("to send", f"make report {which}"))
+    lines.append(_hint("look", "make dashboard"))
+    lines.append(_hint("go on", f"make optimize{_variables(settings)}{more}"))
     return Group(*lines)
 
 
-def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
-    """Everything about one trial."""
-    texts, metric = stored.texts(record), stored.metric
-    value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
-    took = "" if record.seconds is None else f"   {duration(record.seconds)}"
-    facts = "  ".join(f"{key} {short(value)}" for key, value in record.summary.items())
-    folder = f"trial-{record.number}"
-    how = f"sh {RUN}" if RUN in texts else "python train.py"
-    again = f"optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && {how}"
-    return Group(
-        Text(
-            f"trial {record.number}   {record.status or record.state.lower()}{value}{took}",
-            style="bold",
-        ),
-        *(Text(f"{what}: {where}", style="dim") for what, where in _origins(record) if where),
-        Text(record.reason, style=_COLOURS[record.state]),
-        *(
-            [Text(f"ran on, though condemned: {record.condemned}")]
-            if record.condemned and record.value is not None
-            else []
-        ),
-        _params_table(record, stored.baseline),
-        Text(facts, style="dim"),
-        *(_section("patch", _patch(texts)) if texts else ()),
-        *(_section("train loss", Text(_sparkline(record.curve))) if texts or record.curve else ()),
-        *(_section("log, its last lines", _log(texts)) if texts else ()),
-        *(_section("train it again", Text(again)) if texts else ()),
-    )
+def _hint(what: str, command: str) -> Text:
+    return whole(Text(f"  {what + ':':<9} {command}", style="dim"))
 
 
-def _patch(texts: Mapping[str, str]) -> RenderableType:
-    return Syntax(texts.get("train.patch", ""), "diff", background_color="default", word_wrap=True)
-
-
-def _log(texts: Mapping[str, str]) -> RenderableType:
-    return Text("\n".join(visible(texts.get("log.txt", "")).splitlines()[-LOG_LINES:]), style="dim")
-
-
-def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
-    what = {"replicate": "a replicate of", "advisor": "advised by"}.get(record.kind, "a start")
-    return (what, record.source), ("taken over from", record.taken_from)
-
-
-def _section(title: str, content: RenderableType) -> tuple[RenderableType, ...]:
-    return Text(f"\n{title}", style="bold"), Padding(content, (0, 2))
-
-
-def _params_table(record: TrialRecord, baseline: Mapping[str, object]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in record.params.items():
-        before = short(baseline.get(name))
-        changed = short(value) != before
-        note = f"baseline {before}" if changed and name in baseline else ""
-        table.add_row(f"  {name}", short(value), note, style="bold" if changed else "dim")
-    return table
-
-
-def _sparkline(curve: Mapping[int, float]) -> str:
-    """`5% 6.81  10% 5.92 ...`: the train loss at percents of the budget."""
-    return "  ".join(f"{percent}% {loss:.3f}" for percent, loss in curve.items()) or "none was printed"
+def whole(text: Text) -> Text:
+    """Text whose lines are to be copied: a terminal may break them, we do not. To be printed with `crop=False`."""
+    text.no_wrap, text.overflow = True, "ignore"
+    return text
 
 
 def _variables(settings: Settings) -> str:
@@ -324,7 +270,8 @@ def _settings_table(plan: Plan) -> Table:
             for key, each in value.items() if isinstance(value, Mapping) else asdict(value).items():
                 table.add_row(f"  {name}.{key}", "none" if each is None else str(each), Text(origin, style="dim"))
         elif name != "origins":
-            table.add_row(f"  {name}", "none" if value is None else str(value), Text(origin, style="dim"))
+            shown = "none" if value is None or value in ("", (), {}) else str(value)
+            table.add_row(f"  {name}", shown, Text(origin, style="dim"))
     return table
 
 
