@@ -5,9 +5,10 @@ After `open_study` a Study is ready to be asked; what happens then is `study.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from optimize.advice import Advisor, spent_of
 from optimize.budget import COUNTED
@@ -16,6 +17,7 @@ from optimize.exchange.sources import FROM, begin, check_source
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, self_description
 from optimize.jobs.descendants import end_leftovers
 from optimize.jobs.work_folder import read_outcome, remove_folder
+from optimize.phrases import changes
 from optimize.plan import Plan
 from optimize.pruning import Pruner
 from optimize.script.derived import same_run, scorer
@@ -33,6 +35,7 @@ from storage import (
     TrialRecord,
     acquire,
     add_trials,
+    enqueued_params,
     parent_of,
     read_records,
     refuse_results_of_another,
@@ -71,6 +74,9 @@ def open_study(
         if advisor is not None:
             advisor.resume(records, spent_of(database.study_attrs(study_id)))
         _remember(study, records, plan.space)
+        for record in records:
+            if record.state == "WAITING" and not record.params and (wish := enqueued_params(database, record.trial_id)):
+                say(_take_in(study, record, wish, plan))
         sampler.replay(_history(records, plan.space))
         for record in records:
             if record.state == "RUNNING":
@@ -157,6 +163,22 @@ def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) 
             study.adopt_finished(record)
         elif record.state == "WAITING" and (queued := _queued(record, space)):
             study.adopt_queued(queued)
+
+
+def _take_in(study: Study, record: TrialRecord, wish: Mapping[str, Any], plan: Plan) -> str:
+    """A trial of `enqueue_trial` joins the queue as it is, what it does not name being the baseline's; or it is closed."""
+    try:
+        params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in wish.items()}}
+        broken = plan.space.broken_rules(params, plan.constants)
+        why = f"breaks the rule {broken[0].text} ({broken[0].why})" if broken else ""
+    except SearchSpaceError as error:
+        why = error.problems[0]
+    if why:
+        study.discard(record, f"enqueue_trial: {why}", TrialStatus.CANCELLED)
+        return f"trial {record.number} of enqueue_trial is not tried: {why}"
+    study.adopt_enqueued(record, params)
+    rest = ", the rest as in the baseline" if len(wish) < len(params) else ""
+    return f"trial {record.number} of enqueue_trial is tried: {changes(params, plan.baseline)}{rest}"
 
 
 def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:

@@ -30,6 +30,7 @@ from storage import (
     TrialRecord,
     condemned_attrs,
     ending_attrs,
+    fill_waiting,
     make_patch,
     origin_attrs,
     params_text,
@@ -193,6 +194,13 @@ class Study:
         else:
             self._queue.append(trial)
 
+    def adopt_enqueued(self, record: TrialRecord, params: Mapping[str, Value]) -> None:
+        """A WAITING trial that another program made becomes one of the queue, under its own number."""
+        source = "enqueue_trial"
+        choices, attrs = self._choices(), origin_attrs("start", source=source)
+        if fill_waiting(self._database, record.trial_id, self._stored(params), choices, attrs):
+            self.adopt_queued(Queued(record.trial_id, record.number, params, "start", 1, source=source))
+
     def adopt_running(self, trial: Queued) -> None:
         """A RUNNING trial that an earlier driver left: to be told like any other."""
         self._running[trial.number] = trial
@@ -204,9 +212,9 @@ class Study:
         elif self._pruner is not None and record.status == TrialStatus.HOPELESS:
             self._pruner.cut()
 
-    def discard(self, record: TrialRecord, why: str) -> None:
+    def discard(self, record: TrialRecord, why: str, status: TrialStatus = TrialStatus.LOST) -> None:
         """Close a trial that cannot be told: another program's, or one without its parameters."""
-        self._database.finish_trial(record.trial_id, "FAIL", attrs=ending_attrs(TrialStatus.LOST, reason=why))
+        self._database.finish_trial(record.trial_id, "FAIL", attrs=ending_attrs(status, reason=why))
         self._remember(record.trial_id)
 
     def adopt_requeue(self, number: int) -> None:
@@ -271,10 +279,13 @@ class Study:
             self._study_id,
             state=state,
             params=self._stored(params),
-            choices={p.name: p.stored_choices for p in self._space.parameters},
+            choices=self._choices(),
             attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of, alone=alone, source=source),
         )
         return Queued(created.trial_id, created.number, params, kind, attempt, alone, source)
+
+    def _choices(self) -> dict[str, tuple[Stored, ...]]:
+        return {p.name: p.stored_choices for p in self._space.parameters}
 
     def _stands(self, told: Queued, queued: Queued | None) -> bool:
         found = self._database.find_trial(self._study_id, told.number)

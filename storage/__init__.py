@@ -11,6 +11,7 @@ from storage.artifacts import Artifacts, Dangling
 from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
 from storage.copying import Files, copy_files, copy_study, remove_files, snapshot
 from storage.database import Database, check_database, open_database
+from storage.enqueued import enqueued_params, fill_waiting
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.export import make_patch, params_text, write_best
 from storage.files import os_errors_at, replace_folder, write_bytes, write_text
@@ -78,6 +79,8 @@ __all__ = [
     "copy_study",
     "count_statuses",
     "ending_attrs",
+    "enqueued_params",
+    "fill_waiting",
     "first_baseline",
     "frame",
     "holder_of",

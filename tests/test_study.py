@@ -228,6 +228,49 @@ def test_another_programs_trials_are_left_alone(driver: Driver) -> None:
         assert study.ask().number == 2
 
 
+def enqueue(driver: Driver, *wishes: dict[str, object]) -> None:
+    """As somebody does in Python who knows Optuna and not us."""
+    import optuna
+
+    with driver.database() as database:
+        foreign = optuna.load_study(study_name="s", storage=database.storage)
+        for wish in wishes:
+            foreign.enqueue_trial(wish, user_attrs={"memo": "a guess"})
+
+
+def test_what_enqueue_trial_wants_is_tried_next_under_its_own_number(driver: Driver) -> None:
+    with driver.open() as study:
+        end(driver, study, TrialStatus.COMPLETE)
+    enqueue(driver, {"X": 2, "Y": 1, "PAIR": "(0.9, 0.95)"}, {"Y": 0.125})
+    with driver.open() as study:
+        whole, partly = study.ask(), study.ask()
+        study.tell(driver.job(whole), complete(driver.job(whole)))
+    assert (whole.number, whole.params) == (1, {"X": 2, "Y": 1.0, "PAIR": (0.9, 0.95)})
+    assert (partly.number, partly.params) == (2, {**driver.plan.baseline, "Y": 0.125})
+    assert driver.said[-2:] == [
+        "trial 1 of enqueue_trial is tried: X=2 Y=1 PAIR=(0.9,0.95)",
+        "trial 2 of enqueue_trial is tried: Y=0.125, the rest as in the baseline",
+    ]
+    with driver.open(), driver.database() as database:  # the driver died: what waits no longer is not taken in again
+        told = database.find_trial(database.find_study("s") or 0, 1)
+        assert told is not None
+        assert (told.user_attrs["memo"], told.params["Y"]) == ("a guess", 1.0)
+
+
+def test_what_enqueue_trial_wants_and_cannot_have_is_closed_with_a_line(driver: Driver) -> None:
+    with driver.open() as study:
+        end(driver, study, TrialStatus.COMPLETE)
+    enqueue(driver, {"X": 99}, {"X": 3}, {"Z": 1})
+    with driver.open() as study:
+        assert study.ask().number == 4
+        assert [record.state for record in study.records()[1:]] == ["FAIL"] * 3
+    assert driver.said[-3].startswith(
+        "trial 1 of enqueue_trial is not tried: X: 99 is none of its choices: 1, 2, 3, 4."
+    )
+    assert driver.said[-2].startswith("trial 2 of enqueue_trial is not tried: breaks the rule SIZE % X == 0")
+    assert "Z: no such parameter" in driver.said[-1]
+
+
 def test_settings_and_messages_hold_no_secret(driver: Driver, tmp_path: Path) -> None:
     from optimize.session import as_json
 
