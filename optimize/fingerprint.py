@@ -59,6 +59,22 @@ def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str
         raise StudyMismatchError(*lines)
 
 
+def changed_before_any_value(
+    attrs: Mapping[str, Any], wanted: Mapping[str, str], baseline: Mapping[str, object], direction: str
+) -> str:
+    """What has changed of a study in which nothing has a value yet, if it may go on all the same; "" if not, or nothing.
+
+    The search space, the baseline's parameters and the direction are in its trials already.
+    """
+    stored = attrs.get(FINGERPRINT)
+    if not stored or not isinstance(stored, dict) or attrs.get(BASELINE) != baseline:
+        return ""
+    changed = [part for part in wanted if stored.get(part) != wanted[part]]
+    if "search space" in changed or not str(stored.get("metric")).startswith(f"{direction} "):
+        return ""
+    return ", ".join(_ADVICE[part] for part in changed)
+
+
 def self_description(
     space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value], parts: Mapping[str, str],
     about: Mapping[str, str],

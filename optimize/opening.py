@@ -14,7 +14,14 @@ from optimize.advice import Advisor, spent_of
 from optimize.budget import COUNTED
 from optimize.errors import StudyBusyError
 from optimize.exchange.sources import FROM, begin, check_source
-from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint, self_description
+from optimize.fingerprint import (
+    BASELINE,
+    FINGERPRINT,
+    changed_before_any_value,
+    check_fingerprint,
+    fingerprint,
+    self_description,
+)
 from optimize.jobs.descendants import end_leftovers
 from optimize.jobs.work_folder import read_outcome, remove_folder
 from optimize.phrases import changes
@@ -64,6 +71,7 @@ def open_study(
             say(
                 f"study {name}: taken over from process {lease.taken_from.pid} on {lease.taken_from.host}, which has died"
             )
+        _check(database, study_id, plan, data, say)
         sampler = sampler or _sampler(plan, slots)
         artifacts = Artifacts(paths.artifacts, database)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
@@ -115,19 +123,17 @@ def _find_or_create(
     database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None]
 ) -> int:
     settings, metric = plan.settings, plan.workload.metric
-    wanted = fingerprint(plan.workload, plan.space, settings.constants, data or "")
-    if data is None:
-        del wanted["data"]
     study_id = database.find_study(settings.study)
     if study_id is not None:
         attrs = database.study_attrs(study_id)
-        check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), wanted)
+        if not _changed(database, study_id, plan, data):
+            check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), _parts(plan, data))
         if settings.start_from is not None:
             say(check_source(settings.study, attrs, settings.start_from))
         return study_id
     if not parent_of(settings.study):  # a child's may be deleted and made again: its parent is in this database
         refuse_results_of_another(paths, database.where)
-    about = self_description(plan.space, settings.constants, plan.baseline, wanted, plan.about())
+    about = _description(plan, data)
     with database.transaction():  # with all that it begins with, or not at all
         beginning = begin(database, plan, data)
         about |= {} if settings.start_from is None else {FROM: settings.start_from}
@@ -136,6 +142,34 @@ def _find_or_create(
     for line in beginning.lines:
         say(line)
     return study_id
+
+
+def _parts(plan: Plan, data: str | None) -> dict[str, str]:
+    parts = fingerprint(plan.workload, plan.space, plan.settings.constants, data or "")
+    return parts if data is not None else {name: part for name, part in parts.items() if name != "data"}
+
+
+def _description(plan: Plan, data: str | None) -> dict[str, Any]:
+    return self_description(plan.space, plan.settings.constants, plan.baseline, _parts(plan, data), plan.about())
+
+
+def _changed(database: Database, study_id: int, plan: Plan, data: str | None) -> str:
+    """What somebody has mended of a study in which nothing has come to anything yet, in words; "" if nothing."""
+    counts = database.counts(study_id)
+    if data is None or any(counts[state] for state in ("COMPLETE", "PRUNED", "RUNNING")):
+        return ""
+    baseline, direction = _description(plan, data)[BASELINE], plan.workload.metric.direction
+    return changed_before_any_value(database.study_attrs(study_id), _parts(plan, data), baseline, direction)
+
+
+def _check(database: Database, study_id: int, plan: Plan, data: str | None, say: Callable[[str], None]) -> None:
+    """Once more, now that nobody else drives it: what a first trial showed to be missing may be mended."""
+    if what := _changed(database, study_id, plan, data):
+        for name, value in _description(plan, data).items():
+            database.set_study_attr(study_id, name, value)
+        database.name_objective(study_id, plan.workload.metric.name)
+        say(f"study {plan.settings.study}: {what}; nothing has a value yet, so it goes on as it is now")
+    check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), _parts(plan, data))
 
 
 def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, say: Callable[[str], None]) -> None:

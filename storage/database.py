@@ -180,6 +180,10 @@ class Database:
     def set_study_attr(self, study_id: int, key: str, value: object) -> None:
         self.write(lambda connection: tables.put_attrs(connection, tables.STUDY_ATTRS, study_id, {key: value}))
 
+    def name_objective(self, study_id: int, metric_name: str) -> None:
+        names, table = {_METRIC_NAMES: [metric_name]}, tables.STUDY_SYSTEM_ATTRS
+        self.write(lambda connection: tables.put_attrs(connection, table, study_id, names))
+
     # Trials
 
     def create_trial(

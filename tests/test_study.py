@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,25 @@ def test_a_study_with_another_script_space_data_or_metric_is_refused_before_anyt
     assert len(caught.value.problems) == 3
     with driver.database() as database:
         assert database.counts(database.find_study("s") or 0)["RUNNING"] == 0
+
+
+def test_what_a_first_failure_showed_to_be_missing_may_be_mended_but_nothing_once_there_is_a_value(
+    driver: Driver,
+) -> None:
+    with driver.open() as study:
+        end(driver, study, TrialStatus.CRASHED)
+    train, toml = driver.folder / "workload" / "train.py", driver.folder / "workload" / "workload.toml"
+    train.write_text(train.read_text().replace("val_bpb:", "val_loss:"))
+    toml.write_text((toml.read_text() if toml.exists() else "") + 'metric = "val_loss"\n')
+    with driver.open() as study:
+        job = driver.job(study.ask())
+        assert "; nothing has a value yet, so it goes on as it is now" in driver.said[-1]
+        study.tell(job, replace(complete(job), summary={"val_loss": 1.5}))
+    with driver.database() as database:
+        assert database.objective(database.find_study("s") or 0) == ("val_loss", "minimize")
+    train.write_text(train.read_text().replace("abs(X - 2)", "abs(X - 3)"))
+    with pytest.raises(StudyMismatchError, match="the scripts have changed"), driver.open():
+        pass
 
 
 def test_a_comment_in_the_script_changes_nothing(driver: Driver) -> None:
