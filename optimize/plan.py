@@ -13,6 +13,7 @@ from optimize.errors import OptimizeError, SettingsError
 from optimize.executors import EXECUTORS
 from optimize.phrases import meant
 from optimize.script.derived import mistakes, no_number
+from optimize.script.needs import lacking
 from optimize.script.workload import Workload, load_workload
 from optimize.search import Starts, plan_starts, unfit
 from optimize.settings import Settings, script_environment
@@ -80,7 +81,7 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
     if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
         workload = replace(workload, preload=())  # a CUDA context does not survive a fork
     starts = _starts(settings, space, constants, baseline)
-    notes += _too_short(settings, workload.duration_s({**constants, **baseline}))
+    notes += lacking(workload) + _too_short(settings, workload.duration_s({**constants, **baseline}))
     return Plan(settings, workload, space, constants, baseline, starts, notes)
 
 

@@ -68,6 +68,19 @@ def test_a_script_that_is_not_autoresearchs_keeps_its_own_constants() -> None:
     assert "the script has no VOCAB_SIZE" in plan.notes[0]
 
 
+def test_what_a_script_names_and_a_trial_would_not_find_is_said_before_any_trial(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("LR = 1.0\nopen('input.txt'), open('no.txt')\nprint(f'val loss {LR:.4f}')\n")
+    (tmp_path / "input.txt").write_text("text")
+    (tmp_path / "space.toml").write_text("[parameters]\nLR = [1.0, 2.0]\n")
+    files, metric = plan_of(tmp_path, tmp_path / "space.toml").notes[-2:]
+    assert files.startswith("files: the scripts name input.txt, which a trial would not find")
+    assert metric.startswith("metric: no val_bpb in the scripts")
+    (tmp_path / "workload.toml").write_text(
+        "files = ['*.py', 'input.txt']\nmetric = { name = 'val_loss', regex = 'val loss ([0-9.]+)' }\n"
+    )
+    assert not any(line.startswith(("files", "metric")) for line in plan_of(tmp_path, tmp_path / "space.toml").notes)
+
+
 def test_a_script_that_shares_one_name_with_a_profile_is_not_changed_by_it(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("DEPTH = 7\nprint('val_bpb:', DEPTH)\n")
     (tmp_path / "space.toml").write_text("[parameters]\nDEPTH = [7, 8]\n")
