@@ -61,13 +61,13 @@ def test_commands_at_the_end_are_whole_lines_however_narrow_the_terminal_is(driv
     plan = driver.plan
     flags = {"workload": "flag", "study": "flag"}
     plan = replace(
-        plan, settings=replace(plan.settings, workload="./a-folder-with-a-long-name", trials=4, origins=flags)
+        plan, settings=replace(plan.settings, workload="./a folder with a long name", trials=4, origins=flags)
     )
     records = [record(0, 2.2, kind="baseline"), record(1, 2.1, params={**BASELINE, "DEPTH": 4, "LR": 0.02})]
     lines = printed(end_report(plan, "done", records), width=30)
     hints = {line.split(":")[0].strip(): line for line in lines if ": " in line}
-    assert hints["go on"].endswith("make optimize STUDY=s WORKLOAD=./a-folder-with-a-long-name TRIALS=4")
-    assert hints["be sure"].endswith("make confirm STUDY=s WORKLOAD=./a-folder-with-a-long-name")
+    assert hints["go on"].endswith("make optimize STUDY=s WORKLOAD='./a folder with a long name' TRIALS=4")
+    assert hints["be sure"].endswith("make confirm STUDY=s WORKLOAD='./a folder with a long name'")
 
 
 def test_a_patch_is_shown_as_it_is_however_narrow_the_terminal_is(driver: Driver) -> None:

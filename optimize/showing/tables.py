@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from shlex import quote
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -211,7 +212,9 @@ def end_report(
         )
         lines += [
             Text(f"best {metric.name} {best.value:.6f} in trial {best.number}{gain}", style="green"),
-            Padding(Text(changes(best.params, baseline.params if baseline else {}, shown=99)), (0, 0, 0, 2)),
+            Padding(
+                Text(changes(best.params, baseline.params if baseline else {}, shown=99)), (0, 0, 0, 2), expand=False
+            ),
             *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
             *(
                 Padding(Text(line), (0, 0, 0, 2))
@@ -254,7 +257,7 @@ def _variables(settings: Settings) -> str:
         "ADVISOR": "advisor",
     }
     return "".join(
-        f" {name}={getattr(settings, field) or 'none'}"
+        f" {name}={quote(getattr(settings, field) or 'none')}"
         for name, field in given.items()
         if settings.origins.get(field) == "flag"
     )
