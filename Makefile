@@ -27,10 +27,10 @@ setup: $(INSTALLED)  ## create .venv and install what a study needs
 prepare: $(INSTALLED)  ## prepare the profile's data and stop there
 	@$(BIN)/optimize prepare $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(TRUSTED)
 
-optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= ... (README)
+optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= ...
 	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(call flag,CONFIRM,confirm) $(call flag,BACKUP,backup)
 
-confirm: $(INSTALLED)  ## are the winners real? Trains them again with other seeds: STUDY= FINALISTS= SEEDS= SCALE=
+confirm: $(INSTALLED)  ## are the winners real? STUDY= FINALISTS= SEEDS= SCALE=
 	@$(BIN)/optimize confirm $(FLAGS) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale) $(call flag,BACKUP,backup)
 
 dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
@@ -42,19 +42,19 @@ status: $(INSTALLED)  ## the studies, or the trials of STUDY=
 show: $(INSTALLED)  ## everything about trial N=
 	@$(if $(N),$(BIN)/optimize show $(N) $(WHICH),echo "make show: which trial? make show N=12"; exit 2)
 
-export: $(INSTALLED)  ## write results.tsv, trials.csv and best/ again; BUNDLE=1 or BUNDLE=file.zip: all of a study in one archive
+export: $(INSTALLED)  ## write tables and best/ again; BUNDLE=1: all of it in one zip
 	@$(BIN)/optimize export $(WHICH) $(if $(BUNDLE),--bundle $(if $(filter-out 1,$(BUNDLE)),--to '$(BUNDLE)')) $(if $(ARTIFACTS),--artifacts)
 
-report: $(INSTALLED)  ## one page about a study, to read, print and send: runs/<study>/report.html
+report: $(INSTALLED)  ## a study on one page: runs/<study>/report.html
 	@$(BIN)/optimize report $(WHICH)
 
-check: $(INSTALLED)  ## what a study would do; nothing is started (REPAIR=1 mends what a crash left)
+check: $(INSTALLED)  ## what a study would do; REPAIR=1 mends what a crash left
 	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair)
 
-autoresearch: $(INSTALLED)  ## clone karpathy/autoresearch to DIR= (or FROM=) and prepare it for PROFILE=
+autoresearch: $(INSTALLED)  ## clone karpathy/autoresearch to DIR=, for PROFILE=
 	@$(BIN)/optimize autoresearch $(if $(DIR),'$(DIR)') $(call flag,PROFILE,profile) $(call flag,FROM,from) $(call flag,COMMIT,commit)
 
-stop: $(INSTALLED)  ## ask the study that runs to end after its present trials (NOW=1: at once)
+stop: $(INSTALLED)  ## end a running study after its present trials; NOW=1: at once
 	@$(BIN)/optimize stop $(WHICH) $(if $(NOW),--now)
 
 test: $(DEV_INSTALLED)  ## every test this machine can do, real training included

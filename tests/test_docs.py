@@ -48,7 +48,9 @@ def test_every_make_target_is_explained_and_the_main_ones_are_in_the_readme() ->
     text = (ROOT / "Makefile").read_text("utf-8")
     targets = re.findall(r"^\.PHONY: (.*)$", text, re.M)[0].split()
     for target in targets:
-        assert re.search(rf"^{target}:.*## \w", text, re.M), target
+        explained = re.search(rf"^{target}:.*## (\w.*)$", text, re.M)
+        assert explained, target
+        assert len(f"  make {target:<12} {explained[1]}") <= 80, target
     for target in ("optimize", "dashboard", "test", "status", "check", "export", "stop"):
         assert f"make {target}" in README
 
