@@ -83,9 +83,8 @@ class Database:
     """
 
     def __init__(self, rdb: RDBStorage, address: Address, notices: Sequence[str], patience: Patience) -> None:
-        self.storage: BaseStorage = optuna.storages.get_storage(
-            rdb
-        )  # for Optuna's own readers: the dashboard, load_study
+        # for Optuna's own readers: the dashboard, load_study
+        self.storage: BaseStorage = optuna.storages.get_storage(rdb)
         self.where, self.path, self.notices = address.shown, address.path, tuple(notices)
         self._rdb = rdb
         self._known: dict[int, KnownTrials] = {}

@@ -170,7 +170,7 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
         (f"space init workload/train.py --to {LONG}", "File name too long"),
         ("autoresearch workload", "workload"),
         ("autoresearch new --from ./nothing", "nothing"),
-        (f"autoresearch {LONG} --from ./workload", "workload"),
+        (f"autoresearch {LONG} --from ./workload", "File name too long"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_changes_nothing(capsys: pytest.CaptureFixture[str], words: str, says: str) -> None:

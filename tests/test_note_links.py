@@ -68,8 +68,9 @@ def test_notes_in_a_bundle_lead_only_to_what_is_in_it(driver: Driver, tmp_path: 
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
         story_of(stored).write()
-        best = stored.best()
-        assert best is not None
+        standing = stored.standing()
+        assert standing is not None
+        best = standing.record
         artifacts = Artifacts(stored.paths.artifacts, database)
         left = {record.number: artifacts.ids(record.trial_id)["log.txt"] for record in stored.records()}
         links = [artifact_link(stored.study_id, r.trial_id, left[r.number]) for r in stored.records()]
