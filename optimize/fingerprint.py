@@ -16,6 +16,7 @@ from search_spaces import SearchSpace
 
 FINGERPRINT, BASELINE, CONSTANTS = "fingerprint", "baseline", "constants"  # attributes of a study
 ABOUT = "about"  # and what it is called: workload, script, search space, profile, the command that goes on with it
+SEED = "seed"  # in ABOUT: what the script's is called, "" if it has none that could be another
 
 _ADVICE = {
     "script": "the scripts have changed (comments and layout do not count)",
@@ -82,6 +83,12 @@ def self_description(
     """The attributes of a new study; `parts` is its fingerprint, `constants` are the profile's, `about` is for people."""
     stored = {p.name: p.encode(baseline[p.name]) for p in space.parameters}
     return {FINGERPRINT: dict(parts), BASELINE: stored, CONSTANTS: dict(constants), ABOUT: dict(about)}
+
+
+def is_confirmable(attrs: Mapping[str, Any]) -> bool:
+    """Whether `optimize confirm` can work on a study with these attributes: its scripts are known, and they have a seed."""
+    about = attrs.get(ABOUT)
+    return bool(attrs.get(FINGERPRINT)) and not (isinstance(about, dict) and about.get(SEED) == "")
 
 
 def constants_of(attrs: Mapping[str, Any], workload: Workload, otherwise: Mapping[str, Value]) -> dict[str, Value]:

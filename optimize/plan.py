@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from optimize import hooks
-from optimize.errors import OptimizeError, SettingsError
+from optimize.errors import OptimizeError, SettingsError, WorkloadError
 from optimize.executors import EXECUTORS
+from optimize.fingerprint import SEED
 from optimize.phrases import meant
 from optimize.script.derived import mistakes, no_number
 from optimize.script.needs import lacking
+from optimize.script.seeds import SEED_CALLS, read_seed_calls
 from optimize.script.workload import Workload, load_workload
 from optimize.search import Starts, plan_starts, unfit
 from optimize.settings import Settings, script_environment
@@ -42,7 +44,36 @@ class Plan:
             "search_space": self.settings.search_space,
             "profile": self.settings.profile,
             "command": self.settings.command(),
+            SEED: self._seed_if_any(),
         }
+
+    def seed(self) -> tuple[str, int]:
+        """What the script's seed is called, and which it is. Raises WorkloadError, one line, where there is none to vary."""
+        workload, where = self.workload, str(self.workload.folder / self.workload.script)
+        name = workload.seed or ("SEED" if "SEED" in self.constants else "")
+        if name:
+            problems = workload.problems([name])
+            own = self.constants.get(name)
+        else:
+            problems, name, own = [], SEED_CALLS, read_seed_calls(workload.files[workload.script], where)
+        if problems:
+            raise WorkloadError(*problems)
+        if name in self.space.names:
+            raise WorkloadError(
+                f"{self.space.path}: {name}: the seed is a parameter of the study. Nothing is left to confirm with."
+            )
+        if type(own) is not int or own < 0:
+            raise WorkloadError(
+                f"{where}: no seed: it has no constant SEED and no manual_seed(42). What always gives the same cannot be "
+                "confirmed by repetition; name another constant in workload.toml (seed = ...)."
+            )
+        return name, own
+
+    def _seed_if_any(self) -> str:
+        try:
+            return self.seed()[0]
+        except WorkloadError:
+            return ""
 
 
 def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True) -> Plan:

@@ -6,7 +6,7 @@ It knows how the rooms fit together and nothing of what happens inside them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,9 +96,9 @@ def _watching(
     settings, metric, artifacts = plan.settings, plan.workload.metric, Artifacts(paths.artifacts, database)
     with ExitStack() as stack:
         earlier, verdict = study.records(), study.verdict()
-        views = Views(paths, metric, study.records, artifacts, say, verdict)
+        views = Views(paths, metric, study.records, artifacts, say, verdict, ours=study.is_ours)
         stack.callback(views.write)
-        story = Story(database, settings.study, metric, paths, artifacts, study.records, say)
+        story = Story(database, settings.study, metric, paths, artifacts, study.records, say, study.is_ours)
         stack.callback(story.write)
         for log in logs:
             log.begin(earlier)
@@ -155,6 +155,6 @@ def cluster(plan: Plan, data: str = "", say: Callable[[str], None] = lambda line
     )
 
 
-def as_json(settings: Settings) -> str:
-    kept = asdict(settings) | {"storage": None, "machine": machine()}  # a URL may hold a password
+def as_json(settings: Settings, more: Mapping[str, object] | None = None) -> str:
+    kept = asdict(settings) | {"storage": None, "machine": machine(), **(more or {})}  # a URL may hold a password
     return json.dumps(kept, indent=2, default=str) + "\n"

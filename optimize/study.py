@@ -183,6 +183,10 @@ class Study:
         """Say that this driver is alive. Raises LeaseLostError if another one has taken the study over."""
         self._lease.renew()
 
+    def is_ours(self) -> bool:
+        """Whether no other driver has taken the study over: its views are then the other's to write."""
+        return self._lease.is_held()
+
     def enqueue(self, params: Mapping[str, Value], kind: str, source: str = "") -> None:
         """Put parameters at the end of the queue."""
         self.adopt_queued(self._create("WAITING", params, kind, source=source))

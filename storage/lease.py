@@ -68,6 +68,11 @@ class Lease:
 
         return self._database.together(guarded, held)
 
+    def is_held(self) -> bool:
+        """Whether no other driver has taken the study over. Only `write` keeps it so."""
+        token = sqlalchemy.select(LEASES.c.token).where(LEASES.c.study_id == self.study_id)
+        return self._database.rows(token) == [(self._token,)]
+
     def release(self) -> None:
         """Lets the next driver in at once; a lease that was lost stays with its new holder."""
         mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS
+from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS, FINGERPRINT
 from optimize.showing.notes import LONGEST, Facts, study_note, trial_note
 from optimize.trial import Metric
 from optimize.verdict import Finalist, Verdict, verdict_attrs
@@ -21,6 +21,7 @@ BROKEN = TrialRecord(5, 6, "PRUNED", "infeasible", {"X": 9}, None, "AssertionErr
 PATCH = "--- a/train.py\t\n+++ b/train.py\t\n@@ -1 +1 @@\n-X = 4\n+X = 2\n"
 LOG = "step 1\n---\nval_bpb: 1.0\n"
 ATTRS = {
+    FINGERPRINT: {"script": "0"},
     BASELINE: {"X": 4},
     CONSTANTS: {"TIME_BUDGET": 300},
     ABOUT: {"workload": "gpt", "script": "train.py", "profile": "cpu", "command": "optimize run --study s"},
@@ -98,6 +99,15 @@ def test_a_study_whose_best_is_not_confirmed_says_so() -> None:
     assert "**not confirmed**" in study_note(facts(BASE, BETTER))
     assert "nothing was better" in study_note(facts(BASE))
     assert "No trial has completed" in study_note(facts(BROKEN))
+
+
+def test_confirming_is_hinted_where_it_can_work_alone() -> None:
+    hint = "optimize confirm --study s"
+    assert study_note(facts(BASE, BETTER)).count(hint) == 2
+    for attrs in ({FINGERPRINT: {}}, {ABOUT: {"seed": ""}}):  # of other programs; of a script without a seed
+        text = study_note(facts(BASE, BETTER, **attrs))
+        assert "**not confirmed**" in text
+        assert hint not in text
 
 
 def test_a_verdict_is_told_with_its_interval_and_its_doubts() -> None:

@@ -27,6 +27,7 @@ from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 if TYPE_CHECKING:
     from optimize.confirming.driving import Wanted
     from optimize.plan import Plan
+    from optimize.search import Sampler
     from optimize.trial import Slot
 
 
@@ -117,7 +118,7 @@ def check(
     from optimize.showing.tables import check_report
 
     if repair:
-        mend(plan, say)
+        mend(plan, say, _children(plan))
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
     _check_database(plan)
@@ -168,12 +169,18 @@ def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Wanted:
     return wanted
 
 
+def _children(plan: Plan) -> Sequence[tuple[Plan, Sampler]]:
+    """The study of its replicates, if it can have one."""
+    from optimize.confirming.replicates import child_plan, variation_of
+    from optimize.confirming.watching import QueueOnly
+
+    return [(child_plan(plan, variation_of(plan)), QueueOnly())] if _can_be_confirmed(plan) else []
+
+
 def _can_be_confirmed(plan: Plan) -> bool:
     """Whether the script has a seed that could be another."""
-    from optimize.confirming.replicates import variation_of
-
     try:
-        variation_of(plan)
+        plan.seed()
     except WorkloadError:
         return False
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +31,7 @@ from optimize.confirming.replicates import (
 from optimize.confirming.watching import ALL_DONE, Parent, QueueOnly, ReplicateDisplay, Replicating
 from optimize.devices import slots_of_one_model
 from optimize.doubts import baseline_of, doubts
-from optimize.errors import SettingsError, StudyBusyError
+from optimize.errors import OptimizeError, SettingsError, StudyBusyError
 from optimize.exchange.backups import open_backups
 from optimize.executors import Executor, open_executor
 from optimize.fingerprint import FINGERPRINT, check_fingerprint, fingerprint
@@ -39,7 +39,7 @@ from optimize.interruption import Interruption, Wish
 from optimize.loop import Loop
 from optimize.opening import open_study
 from optimize.plan import Plan
-from optimize.session import cluster, prepare_data
+from optimize.session import as_json, cluster, open_logs, prepare_data
 from optimize.settings import script_environment
 from optimize.showing.views import Views
 from optimize.standing import numbers_repeated
@@ -53,11 +53,13 @@ from storage import (
     Database,
     Lease,
     LeaseHeldError,
+    StorageError,
     StudyPaths,
     TrialRecord,
     acquire,
     open_database,
     read_records,
+    write_text,
 )
 
 OpenExecutor = Callable[[Sequence[Slot]], Executor]
@@ -105,7 +107,8 @@ def confirm_study(
     """
     wanted.check()
     variation, settings = variation_of(plan), plan.settings
-    paths = StudyPaths(settings.runs, settings.study)
+    child = child_plan(plan, variation)
+    paths, child_paths = (StudyPaths(settings.runs, each.settings.study) for each in (plan, child))
     with ExitStack() as stack:
         where = settings.storage or paths.database
         database = stack.enter_context(closing(open_database(where, create=False)))
@@ -115,33 +118,35 @@ def confirm_study(
         parent_id = find_study(database, settings.study, settings.runs).study_id
         _check(plan, database, parent_id)  # before a trial is read: its parameters may be of another space
         finalists_of(plan, ranked(plan, read_records(database, parent_id)), 1)  # told before data are prepared
+        artifacts, metric = Artifacts(paths.artifacts, database), plan.workload.metric
+        logs = open_logs(child.settings, child_paths, metric, artifacts, say)
         data = prepare_data(plan, say) if data is None else data
         interruption = stack.enter_context(Interruption())
         database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
         _check(plan, database, parent_id, data)
         lease = stack.enter_context(_held(settings.study, database, parent_id, paths))
+        stack.callback(_write_views, plan, database, lease, say)  # of the verdict, however this ends
         records = read_records(database, parent_id)
         slots = slots_of_one_model(plan, slots, records, say)
-        child = child_plan(plan, variation)
-        child_paths = StudyPaths(settings.runs, child.settings.study)
         child_paths.create()
+        write_text(child_paths.settings_json, as_json(child.settings, asdict(wanted)))
         study = stack.enter_context(open_study(database, child_paths, child, data, say, slots, sampler=QueueOnly()))
         before = verdict_of(database.study_attrs(parent_id))
         course = _course(plan, child, variation, records, study.records(), wanted, before, say)
         say(course.announcement())
-        views = Views(child_paths, course.metric, study.records, Artifacts(paths.artifacts, database), say, best=False)
+        views = Views(child_paths, metric, study.records, artifacts, say, best=False, ours=study.is_ours)
         stack.callback(views.write)
+        for log in logs:
+            log.begin(study.records())
+            stack.callback(log.close)
         parent = Parent(database, parent_id, lease)
         replicating = Replicating(study, course, parent, interruption)
         display = stack.enter_context(ReplicateDisplay(console, child, course, study.records(), slots, replicating))
         opened = executor or (
             lambda found: open_executor(settings.executor, found, child_paths.work, cluster(plan, data, say))
         )
-        watchers = (replicating, display, views, backups)
+        watchers = (replicating, display, views, *logs, backups)
         reason = _train(child, variation, study, opened(tuple(slots)), watchers, interruption)
-        confirmed = find_study(database, settings.study, settings.runs)
-        confirmed.write_views()
-        confirmed.tell_story(say)
         return Confirmed(reason, replicating.verdict)
 
 
@@ -164,6 +169,17 @@ def _train(
         return child.workload.prepare(suggestion, settings.constants, env, replace(settings.limits, total_s=longer))
 
     return Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed).run()
+
+
+def _write_views(plan: Plan, database: Database, lease: Lease, say: Callable[[str], None]) -> None:
+    """The study's own: its tables, best/ and what the dashboard tells. What cannot be written hides no other error."""
+    try:
+        if lease.is_held():
+            stored = find_study(database, plan.settings.study, plan.settings.runs)
+            stored.write_views()
+            stored.tell_story(say)
+    except (OptimizeError, StorageError) as error:
+        say(f"{error} (the verdict is kept; optimize export writes the tables again)")
 
 
 def _check(plan: Plan, database: Database, study_id: int, data: str | None = None) -> None:

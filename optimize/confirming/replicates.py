@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimize.errors import NothingToConfirm, WorkloadError
+from optimize.errors import NothingToConfirm
 from optimize.plan import Plan
 from optimize.script.derived import same_run
-from optimize.script.seeds import SEED_CALLS, read_seed_calls
 from optimize.search import Starts
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
@@ -66,16 +65,22 @@ class Variation:
 
 def variation_of(plan: Plan) -> Variation:
     """Raises WorkloadError, one line, where there is no seed to vary: what is deterministic cannot be confirmed by repetition."""
-    name, own = _seed(plan)
+    name, own = plan.seed()
     seeds = tuple(own + step for step in range(MOST + 1))
     return Variation(Parameter(name, seeds), _split(plan), _budget(plan))
 
 
 def child_plan(plan: Plan, variation: Variation) -> Plan:
     """The plan of the child study: the same scripts and constants, the space with what varies."""
-    settings = replace(
-        plan.settings, study=f"{plan.settings.study}/confirm", trials=None, pruning=False, starts=False, start_from=None
-    )
+    mine = {
+        "study": f"{plan.settings.study}/confirm",
+        "trials": None,
+        "pruning": False,
+        "starts": False,
+        "start_from": None,
+    }
+    origins = {**plan.settings.origins, **dict.fromkeys(mine, "optimize confirm")}
+    settings = replace(plan.settings, **mine, origins=origins)  # type: ignore[arg-type]
     space = SearchSpace(plan.space.name, plan.space.path, (*plan.space.parameters, *variation.parameters))
     return replace(plan, settings=settings, space=space, baseline=variation.of(plan.baseline, 1), starts=Starts())
 
@@ -147,29 +152,6 @@ def key_of(params: Mapping[str, object], space: SearchSpace) -> Key:
 
 def key_of_record(record: TrialRecord, space: SearchSpace) -> Key:
     return tuple(record.params.get(name) for name in space.names)
-
-
-def _seed(plan: Plan) -> tuple[str, int]:
-    workload = plan.workload
-    where = str(workload.folder / workload.script)
-    name = workload.seed or ("SEED" if "SEED" in plan.constants else "")
-    if name:
-        problems = workload.problems([name])
-        own = plan.constants.get(name)
-    else:
-        problems, name, own = [], SEED_CALLS, read_seed_calls(workload.files[workload.script], where)
-    if problems:
-        raise WorkloadError(*problems)
-    if name in plan.space.names:
-        raise WorkloadError(
-            f"{plan.space.path}: {name}: the seed is a parameter of the study. Nothing is left to confirm with."
-        )
-    if type(own) is not int or own < 0:
-        raise WorkloadError(
-            f"{where}: no seed: it has no constant SEED and no manual_seed(42). What always gives the same cannot be confirmed "
-            "by repetition; name another constant in workload.toml (seed = ...)."
-        )
-    return name, own
 
 
 def _split(plan: Plan) -> Parameter | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from optimize.errors import StudyError
 from optimize.opening import open_study
 from optimize.plan import Plan
+from optimize.search import Sampler
 from optimize.stored_study import find_study
 from storage import (
     Artifacts,
@@ -27,10 +28,11 @@ from storage import (
 )
 
 
-def repair(plan: Plan, say: Callable[[str], None]) -> None:
+def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan, Sampler]] = ()) -> None:
     """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; says what it finds.
 
-    Runs nothing of the workload. Raises StudyBusyError while somebody drives the study: a running trial is not a stuck one.
+    `children` are the studies that may hold the study's replicates, each with its sampler. Runs nothing of the workload.
+    Raises StudyBusyError while somebody drives the study: a running trial is not a stuck one.
     """
     settings = plan.settings
     paths = StudyPaths(settings.runs, settings.study)
@@ -54,12 +56,28 @@ def repair(plan: Plan, say: Callable[[str], None]) -> None:
                 note(f"trial id {trial_id}: its {name} is missing; its result is kept")
             if removed := artifacts.remove_orphans(dangling):
                 note(f"{removed} orphaned artifacts removed")
+            for child, sampler in children:
+                _mend_child(database, child, sampler, note, say)
             stored = find_study(database, settings.study, settings.runs)
             for path in stored.write_views():
                 say(f"written: {path}")
             stored.tell_story(say)
     if not found:
         say("nothing was broken")
+
+
+def _mend_child(
+    database: Database, plan: Plan, sampler: Sampler, note: Callable[[str], None], say: Callable[[str], None]
+) -> None:
+    """Its stuck trials and its tables, if there is such a study; artifacts are those of the whole database."""
+    name, runs = plan.settings.study, plan.settings.runs
+    if database.find_study(name) is None:
+        return
+    paths = StudyPaths(runs, name)
+    paths.create()
+    with open_study(database, paths, plan, None, lambda line: note(f"{name}: {line}"), sampler=sampler):
+        for path in find_study(database, name, runs).write_views():
+            say(f"written: {path}")
 
 
 def back_up(database: Database, artifacts: Path, to: Path) -> str:

@@ -100,6 +100,7 @@ def _tags(record: TrialRecord, study: str) -> dict[str, str]:
         "optimize.status": record.status,
         "optimize.reason": record.reason,
         "optimize.kind": record.kind,
+        "optimize.source": record.source,
         "optimize.device": record.device,
         "optimize.taken_from": record.taken_from,
     }

@@ -16,7 +16,7 @@ from typing import Any
 from optimize.doubts import baseline_of
 from optimize.figures.importance import Importances, importances
 from optimize.figures.series import Curve, Noise, Share, Slice, Staircase, cost, curves, noise, slices, staircase
-from optimize.fingerprint import CONSTANTS, FINGERPRINT
+from optimize.fingerprint import CONSTANTS, FINGERPRINT, is_confirmable
 from optimize.machine import machine
 from optimize.standing import Standing
 from optimize.stored_study import StoredStudy
@@ -33,6 +33,7 @@ class Facts:
     metric: Metric
     now: datetime
     ours: bool  # made by this program: curves are over percents of a budget
+    confirmable: bool  # by optimize confirm
     driver: str  # who works on it now, "" if nobody
     records: Sequence[TrialRecord]
     standing: Standing | None  # the best trial, and how sure that is
@@ -69,6 +70,7 @@ def gather(stored: StoredStudy) -> Facts:
         metric=stored.metric,
         now=datetime.now(UTC),
         ours=FINGERPRINT in attrs,
+        confirmable=is_confirmable(attrs),
         driver=f"process {holder.pid} on {holder.host}" if holder else "",
         records=records,
         standing=standing,

@@ -113,11 +113,8 @@ def _gain(facts: Facts, best: float, baseline: float) -> Markup:
 
 def _sureness(facts: Facts) -> Markup:
     if facts.verdict is None:
-        note = (
-            "the best single value; optimize confirm repeats it with other seeds"
-            if facts.best
-            else "there is nothing to confirm"
-        )
+        how = "; optimize confirm repeats it with other seeds" if facts.confirmable else ""
+        note = f"the best single value{how}" if facts.best else "there is nothing to confirm"
         return _card("how sure", "not confirmed", note)
     return _judged(facts.verdict, facts.standing)
 

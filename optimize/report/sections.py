@@ -45,10 +45,9 @@ def _changed(step: Tried) -> str:
 def confirmation(facts: Facts, pictures: Pictures) -> Markup:
     title, verdict, noise = "Is it real?", facts.verdict, facts.noise
     if verdict is None:
-        line = (
-            "Nothing was confirmed, and the best of many trials is partly luck. optimize confirm repeats the best trials and the "
-            "baseline with the same other seeds."
-        )
+        line = "Nothing was confirmed, and the best of many trials is partly luck."
+        if facts.confirmable:
+            line += " optimize confirm repeats the best trials and the baseline with the same other seeds."
         if noise is not None:
             line += (
                 f" {noise.trials} trials of equal parameters differ by a standard deviation of {noise.deviation:.3g}."

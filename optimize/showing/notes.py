@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from optimize.doubts import baseline_of, doubts
 from optimize.figures.looks import look_of
 from optimize.figures.series import ending_of, noise
-from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS
+from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS, is_confirmable
 from optimize.phrases import changes, duration, short
 from optimize.showing.markdown import block, changed_lines, code, table, tail
 from optimize.standing import Standing, standing
@@ -213,8 +213,10 @@ def _unconfirmed(facts: Facts, shown: Standing, baseline: TrialRecord | None) ->
         return ["- nothing was better than the baseline so far"]
     lines = [
         "- **not confirmed**: each value is one training with one seed, and the best of many is the luckiest as well",
-        f"- {code(f'optimize confirm --study {facts.name}')} repeats the winners and the baseline with other seeds",
     ]
+    if is_confirmable(facts.attrs):
+        command = code(f"optimize confirm --study {facts.name}")
+        lines.append(f"- {command} repeats the winners and the baseline with other seeds")
     if repeated := noise(facts.records):
         apart = f"{repeated.deviation:.6f} (standard deviation, {repeated.trials} trials)"
         lines.append(f"- values of equal parameters differ by {apart}")
@@ -285,8 +287,9 @@ def _go_on(facts: Facts, best: TrialRecord | None) -> str:
     lines = [
         (command, "go on where it stopped"),
         (f"optimize stop --study {name}", "end it after the trials that run"),
-        (f"optimize confirm --study {name}", "repeat the winners with other seeds"),
     ]
+    if is_confirmable(facts.attrs):
+        lines.append((f"optimize confirm --study {name}", "repeat the winners with other seeds"))
     if best is not None:
         lines.append((f"optimize show {best.number} --study {name}", "everything about the best trial"))
     if best is not None and facts.folder:

@@ -43,11 +43,12 @@ class Story(Watch):
 
     def __init__(
         self, database: Database, study: str, metric: Metric, paths: StudyPaths, artifacts: Artifacts,
-        records: Callable[[], Sequence[TrialRecord]], say: Callable[[str], None],
+        records: Callable[[], Sequence[TrialRecord]], say: Callable[[str], None], ours: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self._database, self._study, self._metric, self._paths = database, study, metric, paths
         self._study_id = database.find_study(study) or 0
         self._artifacts, self._records, self._say, self._said = artifacts, records, say, ""
+        self._ours = ours  # False once another driver has the study: it tells of more
         self._untold: list[TrialRecord] | None = None  # trials without a note, the newest last; None: not looked yet
         self._stale = True
         self._due, self._notes_due = 0.0, 0.0
@@ -86,7 +87,7 @@ class Story(Watch):
             told, records = trials_with_notes(self._database, self._study_id), self._records()
             newest = records[-most_notes(len(records)) :]
             self._untold = [r for r in newest if r.is_finished and r.trial_id not in told]
-        if not self._untold:
+        if not self._untold or not self._ours():
             return
         baseline = baseline_of(self._records())
         notes = {each.trial_id: self._note(each, baseline) for each in self._untold[-most:]}
@@ -101,6 +102,8 @@ class Story(Watch):
     def _tell_study(self) -> None:
         started, records = time.monotonic(), self._records()
         self._stale, self._due = False, started + (EVERY_S if records else 0.0)
+        if not self._ours():
+            return
         attrs = self._database.study_attrs(self._study_id)
         verdict, baseline = verdict_of(attrs), baseline_of(records)
         shown = standing(records, self._metric.direction, verdict)

@@ -65,9 +65,9 @@ def study_table(
         is_best = best is not None and record.number == best.record.number
         style = "bold green" if is_best else COLOURS[record.state]
         value = "" if record.value is None else f"{record.value:.6f}"
-        ending = "best" if is_best else record.status or record.state.lower()
-        ending += " (taken over)" if record.taken_from else ""
-        ending += " (best single value)" if best and not is_best and record.number == best.luckiest.number else ""
+        is_luckiest = best is not None and record.number == best.luckiest.number
+        words = "best" if is_best else "best single value" if is_luckiest else record.status or record.state.lower()
+        ending = words + (" (taken over)" if record.taken_from else "")
         table.add_row(
             str(record.number),
             value,

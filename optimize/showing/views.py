@@ -41,10 +41,12 @@ class Views(Watch):
         say: Callable[[str], None],
         verdict: Verdict | None = None,
         best: bool = True,
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._paths, self._metric, self._records, self._artifacts = paths, metric, records, artifacts
         self._say, self._said = say, ""
         self._verdict, self._best = verdict, best  # replicates have no best one
+        self._ours = ours  # False once another driver has the study: its files are the newer ones
         self._stale = True
         self._due = 0.0
         self._exported: Standing | None = None  # what lies in best/
@@ -62,6 +64,8 @@ class Views(Watch):
         started, records = time.monotonic(), self._records()
         best = standing(records, self._metric.direction, self._verdict) if self._best else None
         try:
+            if not self._ours():
+                return
             write_tables(self._paths, records, self._metric)
             if best is not None and best != self._exported:
                 write_best_folder(self._paths, best, self._metric, self._artifacts)
