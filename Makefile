@@ -10,10 +10,10 @@ DEV_INSTALLED := $(VENV)/.dev-installed
 
 flag = $(if $($(1)),--$(2) '$($(1))')
 WHICH = $(call flag,STUDY,study) $(call flag,STORAGE,storage)
-FLAGS = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,HOURS,hours) $(call flag,SEED,seed) \
-	$(call flag,SAMPLER,sampler) $(call flag,EXECUTOR,executor) $(call flag,SLOTS,slots) $(call flag,GPUS,gpus) \
-	$(foreach log,$(LOG),--log '$(log)') $(if $(MIXED_DEVICES),--mixed-devices) $(call flag,FROM,from) $(call flag,ADVISOR,advisor) $(call flag,ADVISOR_SHARE,advisor-share) \
-	$(if $(NO_STARTS),--no-starts) $(if $(NO_PRUNING),--no-pruning)
+TRAINING = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(call flag,SPACE,space) $(call flag,HOURS,hours) \
+	$(call flag,EXECUTOR,executor) $(call flag,SLOTS,slots) $(call flag,GPUS,gpus) $(foreach log,$(LOG),--log '$(log)') $(if $(MIXED_DEVICES),--mixed-devices)
+FLAGS = $(TRAINING) $(call flag,TRIALS,trials) $(call flag,SEED,seed) $(call flag,SAMPLER,sampler) $(call flag,FROM,from) \
+	$(call flag,ADVISOR,advisor) $(call flag,ADVISOR_SHARE,advisor-share) $(if $(NO_STARTS),--no-starts) $(if $(NO_PRUNING),--no-pruning)
 TRUSTED = $(if $(TRUST),--trust)
 
 .DEFAULT_GOAL := help
@@ -31,7 +31,7 @@ optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS
 	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(call flag,CONFIRM,confirm) $(call flag,BACKUP,backup)
 
 confirm: $(INSTALLED)  ## are the winners real? STUDY= FINALISTS= SEEDS= SCALE=
-	@$(BIN)/optimize confirm $(FLAGS) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale) $(call flag,BACKUP,backup)
+	@$(BIN)/optimize confirm $(TRAINING) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale) $(call flag,BACKUP,backup)
 
 dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
 	@$(BIN)/optimize dashboard --port $(PORT) $(call flag,STORAGE,storage)

@@ -43,7 +43,14 @@ def complete(driver: Driver) -> list[TrialRecord]:
 
 
 def confirm(driver: Driver, *words: str) -> subprocess.CompletedProcess[str]:
-    return optimize(driver, "confirm", *flags(driver), *words)
+    return optimize(driver, "confirm", *which(driver), *words)
+
+
+def which(driver: Driver) -> list[str]:
+    """The flags that say which study it is: a sampler is none of them."""
+    words = flags(driver)
+    at = words.index("--sampler")
+    return words[:at] + words[at + 2 :]
 
 
 def test_a_study_that_reaches_its_end_is_confirmed_by_itself(noisy: Driver) -> None:
@@ -52,6 +59,7 @@ def test_a_study_that_reaches_its_end_is_confirmed_by_itself(noisy: Driver) -> N
     assert "the baseline, seed 43" in ended.stderr
     assert "confirmed: trial" in ended.stdout
     assert "noise floor" in ended.stdout
+    assert "make confirm" not in ended.stdout
     summary = tomllib.loads((noisy.paths.best / "summary.toml").read_text())
     assert summary["confirmed"] is True
     alone = subprocess.run(
@@ -69,7 +77,7 @@ def test_a_study_that_reaches_its_end_is_confirmed_by_itself(noisy: Driver) -> N
 def test_a_driver_killed_in_the_middle_loses_no_replicate_and_repeats_none(noisy: Driver) -> None:
     slow_down(noisy, 0.1)
     assert run(noisy, "--trials", "6", "--no-pruning").returncode == 0
-    argv = [sys.executable, "-m", "optimize", "confirm", *flags(noisy), "--seeds", "4"]
+    argv = [sys.executable, "-m", "optimize", "confirm", *which(noisy), "--seeds", "4"]
     process = subprocess.Popen(
         argv, cwd=noisy.folder, env=environment(noisy), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
@@ -109,7 +117,7 @@ def _stops(driver: Driver) -> bool:
         (["--seeds", "1"], "--seeds: 1 is not 2 to 20"),
         (["--finalists", "0"], "--finalists: 0 is not 1 to 20"),
         (["--scale", "1"], "--scale: 1 is not 2 to 10"),
-        (["--trials", "-1"], "--trials"),
+        (["--slots", "-1"], "--slots"),
         ([], "there is none"),
     ],
 )
@@ -119,6 +127,16 @@ def test_mistakes_are_one_line_and_exit_code_2(noisy: Driver, words: list[str], 
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert says in ended.stderr
+
+
+def test_confirming_is_hinted_where_it_can_work_alone(noisy: Driver) -> None:
+    ended = run(noisy, "--trials", "4")
+    assert "unconfirmed: never trained with another seed" in ended.stdout
+    assert "be sure:  make confirm STUDY=s" in ended.stdout
+    (noisy.folder / "workload" / "train.py").write_text(SCRIPT)
+    ended = run(noisy, "--trials", "4", "--study", "t")
+    assert "unconfirmed: never trained with another seed" in ended.stdout
+    assert "make confirm" not in ended.stdout
 
 
 def test_a_script_without_a_seed_is_told_before_a_study_that_is_to_be_confirmed_begins(driver: Driver) -> None:
@@ -157,6 +175,8 @@ def test_make_confirm_is_the_command() -> None:
         "SEEDS=5",
         "FINALISTS=2",
         "SCALE=2",
+        *("TRIALS=9", "SEED=1", "SAMPLER=tpe", "FROM=x", "ADVISOR=m", "ADVISOR_SHARE=1", "NO_STARTS=1", "NO_PRUNING=1"),
     ]
     shown = subprocess.run(words, capture_output=True, text=True, timeout=60, env=os.environ).stdout
+    # Variables that mean nothing there, such as those of `make optimize` a line above, are left aside.
     assert "optimize confirm --study 's' --finalists '2' --seeds '5' --scale '2'" in " ".join(shown.split())

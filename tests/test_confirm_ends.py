@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from optimize.cli import run
 from optimize.commands.work import _can_be_confirmed, _children
 from optimize.exchange.care import repair
 from optimize.session import _watching
@@ -201,3 +202,15 @@ def test_a_finalist_that_fails_with_every_other_seed_is_not_the_best(night: Driv
     assert first not in {each.number for each in found.finalists}
     assert first in found.repeated
     assert (best(night)["trial"], best(night)["confirmed"]) == (found.winner.number, True)
+
+
+NOTHING_TO_SEARCH = [
+    ["--trials", "3"], ["--seed", "3"], ["--sampler", "tpe"], ["--from", "t"], ["--no-starts"], ["--no-pruning"],
+    ["--advisor", "m"], ["--advisor-share", "0.5"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NOTHING_TO_SEARCH, ids=lambda words: words[0])
+def test_confirm_refuses_flags_of_a_search(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["confirm", *words]) == 2
+    assert f"No such option: {words[0]}" in capsys.readouterr().err

@@ -58,13 +58,41 @@ BackupFlag = Annotated[
 TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
 
 
-def _plan_flags(
+def _study_flags(
     study: StudyFlag = None,
     profile: ProfileFlag = None,
     workload: WorkloadFlag = None,
     search_space: SpaceFlag = None,
-    trials: Annotated[int | None, typer.Option(help="End at this many finished trials, the baseline included.")] = None,
+) -> None:
+    """Which study."""
+
+
+def _training_flags(
     hours: Annotated[float | None, typer.Option(help="Start no trial after this many hours of this call.")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="Where trials run: local, or ray, a cluster.", autocompletion=one_of(*EXECUTORS)),
+    ] = None,
+    slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,
+    mixed_devices: Annotated[
+        bool | None, typer.Option("--mixed-devices", help="Use GPUs of several models; values are marked.")
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Write finished trials for tensorboard or mlflow as well; may be repeated.",
+            autocompletion=one_of(*LOGS),
+        ),
+    ] = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """The flags of whatever trains: where, and how long."""
+
+
+def _search_flags(
+    trials: Annotated[int | None, typer.Option(help="End at this many finished trials, the baseline included.")] = None,
     seed: Annotated[int | None, typer.Option(help="The sampler's seed; the script's SEED stays as it is.")] = None,
     sampler: Annotated[
         str | None, typer.Option(help="auto, tpe, cmaes, gp, random, qmc or grid.", autocompletion=one_of(*SAMPLERS))
@@ -85,31 +113,23 @@ def _plan_flags(
         str | None, typer.Option(help="A language model that proposes a share of the trials; none: no model.")
     ] = None,
     advisor_share: Annotated[float | None, typer.Option(help="Its share of the proposals. Default: 0.2.")] = None,
-    executor: Annotated[
-        str | None,
-        typer.Option(help="Where trials run: local, or ray, a cluster.", autocompletion=one_of(*EXECUTORS)),
-    ] = None,
-    slots: Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core or GPU.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="Which GPUs, such as 0,2,3. Default: all that are visible.")] = None,
-    mixed_devices: Annotated[
-        bool | None, typer.Option("--mixed-devices", help="Use GPUs of several models; values are marked.")
-    ] = None,
-    log: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Write finished trials for tensorboard or mlflow as well; may be repeated.",
-            autocompletion=one_of(*LOGS),
-        ),
-    ] = None,
-    storage: StorageFlag = None,
-    runs: RunsFlag = RUNS,
 ) -> None:
-    """The flags of whatever makes a plan."""
+    """The flags of whatever searches: what is tried."""
 
 
 def takes_plan_flags(command: Callable[..., None]) -> Callable[..., None]:
     """`command(given, ...)` with every flag that a plan is made of: `given` maps settings to the values of the flags."""
-    shared, own = _parameters(_plan_flags), _parameters(command)
+    return _taking(command, _study_flags, _search_flags, _training_flags)
+
+
+def takes_training_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """The same, for a command that searches nothing."""
+    return _taking(command, _study_flags, _training_flags)
+
+
+def _taking(command: Callable[..., None], *groups: Callable[..., None]) -> Callable[..., None]:
+    shared = {name: parameter for group in groups for name, parameter in _parameters(group).items()}
+    own = _parameters(command)
     del own["given"]
 
     @functools.wraps(command)

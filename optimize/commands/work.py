@@ -20,6 +20,7 @@ from optimize.commands.flags import (
     TrustFlag,
     WorkloadFlag,
     takes_plan_flags,
+    takes_training_flags,
 )
 from optimize.commands.terminal import open_console, opened_database, say, say_all
 from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
@@ -67,7 +68,7 @@ def run(
             say_all(error.problems)
 
 
-@takes_plan_flags
+@takes_training_flags
 def confirm(
     given: dict[str, Any],
     trust: TrustFlag = False,
