@@ -5,13 +5,13 @@ What a status means is not known here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import sqlalchemy
 from optuna.trial import TrialState
 
 from storage.database import Database
+from storage.failures import stored_json
 from storage.records import TrialRecord, record_of
 from storage.tables import TRIAL_ATTRS, TRIALS
 from storage.text import one_line
@@ -26,7 +26,7 @@ def count_statuses(database: Database, study_id: int) -> dict[str, int]:
     wanted = (TRIALS.c.study_id == study_id) & (TRIAL_ATTRS.c.key == "status")
     found: dict[str, int] = {}
     for value, count in database.rows(query.where(wanted).group_by(text)):
-        status = json.loads(value)
+        status = stored_json(value, database.where)
         if isinstance(status, str) and status:
             name = one_line(status, 60)
             found[name] = found.get(name, 0) + count

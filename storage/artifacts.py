@@ -25,6 +25,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from storage.database import Database
 from storage.errors import StorageError
+from storage.failures import stored_json
 from storage.files import os_errors_at, sync_file, sync_folder
 from storage.notes import drop_links
 from storage.tables import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
@@ -134,7 +135,7 @@ class Artifacts:
             lost = [
                 {"of": owner_id, "named": key}
                 for owner_id, key, text in rows
-                if _parse(json.loads(text)).get("artifact_id") not in there
+                if _parse(stored_json(text, self._database.where)).get("artifact_id") not in there
             ]
             wanted = (table.c[owner] == sqlalchemy.bindparam("of")) & (table.c.key == sqlalchemy.bindparam("named"))
             count += len(lost)
@@ -166,11 +167,11 @@ class Artifacts:
     def _users(self) -> list[str]:
         path = self._note
         with os_errors_at(path):
-            return path.read_text(errors="replace").splitlines() if path.exists() else []
+            return path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
 
     def note_user(self) -> None:
         if not self._noted and self._user not in self._users():
-            with os_errors_at(self._note), self._note.open("a") as file:
+            with os_errors_at(self._note), self._note.open("a", encoding="utf-8") as file:
                 file.write(f"{self._user}\n")
         self._noted = True
 
@@ -182,7 +183,7 @@ class Artifacts:
         of_study = "SELECT value_json FROM study_system_attributes WHERE study_id = :study AND key LIKE :keys"
         values = {"study": self._database.find_study(name), "keys": f"{PREFIX}%"}
         rows = [row for query in (of_trials, of_study) for row in self._database.rows(sqlalchemy.text(query), **values)]
-        return [meta["artifact_id"] for (text,) in rows if (meta := _parse(json.loads(text)))]
+        return [meta["artifact_id"] for (text,) in rows if (meta := _parse(stored_json(text, self._database.where)))]
 
     def path_of(self, artifact_id: str) -> Path | None:
         """None for an id that would leave the folder: metadata may come from a stranger."""
@@ -212,7 +213,7 @@ class Artifacts:
         for table, owner in (("trial_system_attributes", "trial_id"), ("study_system_attributes", "study_id")):
             query = sqlalchemy.text(f"SELECT {owner}, value_json FROM {table} WHERE key LIKE :keys")
             for owner_id, value in self._database.rows(query, keys=f"{PREFIX}%"):
-                meta = _parse(json.loads(value))
+                meta = _parse(stored_json(value, self._database.where))
                 if meta:
                     yield owner_id, meta["filename"], meta["artifact_id"]
 

@@ -6,7 +6,6 @@ status or a sampler is: `records.py` writes and reads the meaning. One process w
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from storage import tables
 from storage.address import Address, parse_address
 from storage.errors import StorageError
-from storage.failures import FOREIGN, explain
+from storage.failures import FOREIGN, explain, stored_json
 from storage.files import check_place
 from storage.patience import Patience
 from storage.server import check_server, open_server
@@ -170,7 +169,7 @@ class Database:
         direction = self._run(lambda: self.storage.get_study_directions(study_id))[0]
         table = tables.STUDY_SYSTEM_ATTRS.c  # one row of many: the notes of trials are among them
         query = sqlalchemy.select(table.value_json).where(table.study_id == study_id, table.key == _METRIC_NAMES)
-        names = [name for (text,) in self.rows(query) for name in json.loads(text)] or ["value"]
+        names = [name for (text,) in self.rows(query) for name in stored_json(text, self.where)] or ["value"]
         return str(names[0]), direction.name.lower()
 
     def study_attrs(self, study_id: int) -> dict[str, Any]:
@@ -306,7 +305,7 @@ class Database:
         """What Optuna and its friends keep of a trial, artifacts' metadata among it, in the order of writing."""
         table = tables.TRIAL_SYSTEM_ATTRS
         query = sqlalchemy.select(table.c.key, table.c.value_json).where(table.c.trial_id == trial_id)
-        return {key: json.loads(text) for key, text in self.rows(query.order_by(*table.primary_key))}
+        return {key: stored_json(text, self.where) for key, text in self.rows(query.order_by(*table.primary_key))}
 
     # Care
 

@@ -5,8 +5,10 @@ It knows which failures pass by themselves (a lock, a lost connection); `transac
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 import optuna
 import sqlalchemy.exc
@@ -52,6 +54,21 @@ def is_gone(error: BaseException) -> bool:
     return isinstance(error, KeyError) and error.args[:1] == (GONE,)
 
 
+def is_damage(error: BaseException) -> bool:
+    """What stands in a row is nothing that was ever written there: a damage inside a page, which no check of pages sees."""
+    if isinstance(error, LookupError | sqlite3.OperationalError):  # SQLAlchemy's words, and Python's
+        return "among the defined enum values" in str(error) or "Could not decode to UTF-8" in str(error)
+    return isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+
+
+def stored_json(text: str, where: str) -> Any:
+    """What was kept as JSON in the database `where`."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise StorageError(f"{where}: damaged. {RESTORE}") from None
+
+
 def explain(address: Address, error: BaseException) -> StorageError:
     """One line about `error`, by its most telling cause."""
     codes = {_sqlite_code(each) for each in _chain(error)}
@@ -64,7 +81,7 @@ def explain(address: Address, error: BaseException) -> StorageError:
         return StorageFullError(f"{where}: no space left. Free some and start again; what was finished is kept")
     if address.url is not None and (said := _by_server(address, address.url, error, states)):
         return StorageError(f"{where}: {said}")
-    if codes & {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+    if codes & {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT} or any(is_damage(each) for each in _chain(error)):
         return StorageError(f"{where}: damaged. {RESTORE}")
     if codes & {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
         return StorageError(f"{where}: not writable. Change the permissions of the database and of its folder")

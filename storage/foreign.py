@@ -136,7 +136,7 @@ def _copy(source: Path, to: Path) -> None:
         with closing(_reading(source)) as old, closing(sqlite3.connect(to)) as new:
             old.backup(new)
             _look_at(source, new)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise explain(Address(shown=str(source)), error) from error
 
 

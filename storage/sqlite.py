@@ -75,9 +75,8 @@ def check_pages(path: Path, pragma: str) -> list[str]:
     """What SQLite finds wrong: `quick_check` reads every page, `integrity_check` compares indexes too. [] is sound."""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
-            connection.text_factory = lambda found: found.decode(errors="replace")  # it may name what is damaged
             found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}")]
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # its words may quote what is damaged
         raise explain(Address(shown=str(path)), error) from error
     return [] if found == ["ok"] else found
 
@@ -174,7 +173,7 @@ def _tables_are_complete(address: Address) -> bool:
         with closing(sqlite3.connect(address.path, timeout=BUSY_S)) as connection:
             names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             stamped = "alembic_version" in names and connection.execute("SELECT 1 FROM alembic_version").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise explain(address, error) from error
     if names and "studies" not in names:
         raise StorageError(f"{address.shown}: a database, but not Optuna's. Name another file")

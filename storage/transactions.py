@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from storage.address import Address
 from storage.errors import StorageError
-from storage.failures import FOREIGN, explain, is_disconnected, is_gone, is_harmless
+from storage.failures import FOREIGN, explain, is_damage, is_disconnected, is_gone, is_harmless
 from storage.patience import Patience
 
 T = TypeVar("T")
@@ -120,6 +120,10 @@ class Transactions:
                 explained = explain(self._address, foreign)
                 if self._current is not None or not passing or not wait.goes_on(explained):
                     raise explained from foreign
+            except (LookupError, ValueError) as error:
+                if not is_damage(error):
+                    raise
+                raise explain(self._address, error) from error
 
     @property
     def _current(self) -> sqlalchemy.Connection | None:

@@ -66,6 +66,27 @@ def test_a_study_that_was_killed_before_its_first_trial_ended_is_begun_again(dri
     assert len(driver.run(trials=3)[1].ended) == 3
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b"COMPLETE", b"COMPLETF"),  # no state
+        (b'{"kind": "sampler"', b'{"kind": "sampl"r"'),  # no JSON
+        (b'{"kind": "sampler"', b'{"kind": "samp\xffer"'),  # no UTF-8
+        (b"CREATE TABLE trials", b"CREATE TABLE \xc5rials"),  # no schema
+    ],
+)
+def test_what_was_damaged_inside_a_page_is_one_line_too(driver: Driver, was: bytes, becomes: bytes) -> None:
+    driver.run(trials=3)
+    path = driver.paths.database
+    damaged = path.read_bytes().replace(was, becomes)
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(StorageError, match=r"damaged\. Restore a backup"):
+        driver.run(trials=5)
+    with pytest.raises(StorageError, match=r"damaged\. Restore a backup"), driver.database() as database:
+        find_study(database, "s", driver.paths.root).records()
+
+
 def lost(driver: Driver, lose: Callable[[Path], object]) -> dict[str, bytes]:
     """What is left of a study of three trials when its database is lost."""
     driver.run(trials=3)
