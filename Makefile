@@ -78,7 +78,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "setup: installing the packages of constraints.txt (a few minutes the first time)"
+	@echo "setup: installing the packages of constraints.txt (some minutes the first time: PyTorch with CUDA is 3 GB)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@touch $@
 

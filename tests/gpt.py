@@ -33,14 +33,15 @@ numbers = count()
 # --- a small text, prepared once, and scripts rendered as the service renders them --------------------------------------
 
 
-def rendered(folder: Path, **constants: object) -> Path:
-    """Both scripts in a folder of their own, small, with these constants."""
+def rendered(folder: Path, *, as_on_a_gpu: bool = False, **constants: object) -> Path:
+    """Both scripts in a folder of their own, small, with these constants; or in the form that a GPU compiles."""
     folder.mkdir(parents=True)
     for name in ("train.py", "prepare.py"):
         text = (FOLDER / name).read_text()
         known = read_constants(text, name)
         values = {key: value for key, value in {**DATA, **SMALL, **constants}.items() if key in known}
-        (folder / name).write_text(render(text, values, name))  # type: ignore[arg-type]
+        text = render(text, values, name)  # type: ignore[arg-type]
+        (folder / name).write_text(text.replace(".is_cpu", ".is_meta") if as_on_a_gpu else text)
     return folder
 
 
@@ -68,9 +69,10 @@ def load(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     torch.set_num_threads(1)  # as in a trial: two threads on cores that others use are far slower than one
 
-    def loaded(**constants: object) -> ModuleType:
+    def loaded(*, as_on_a_gpu: bool = False, **constants: object) -> ModuleType:
         name = f"train_{next(numbers)}"
-        folder = rendered(tmp_path / name, DATA_SOURCE=str(text), FLOP_BUDGET=BUDGET, **constants)
+        constants = {"DATA_SOURCE": str(text), "FLOP_BUDGET": BUDGET, **constants}
+        folder = rendered(tmp_path / name, as_on_a_gpu=as_on_a_gpu, **constants)
         spec = importlib.util.spec_from_file_location(name, folder / "train.py")
         assert spec is not None
         assert spec.loader is not None
