@@ -18,6 +18,13 @@ def model_of(records: Sequence[TrialRecord]) -> str:
     return next((record.device for record in records if record.value is not None and record.device), "")
 
 
+def other_model(plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord]) -> str:
+    """The model that values come from, where no slot is one and they could not stand beside what these give; else ""."""
+    known = model_of(records)
+    here = known in ("", *(slot.device for slot in slots)) or not slots
+    return "" if here or plan.settings.mixed_devices or plan.workload.budget_is_work(plan.constants) else known
+
+
 def slots_of_one_model(
     plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord], say: Callable[[str], None]
 ) -> tuple[Slot, ...]:

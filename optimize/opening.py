@@ -56,12 +56,12 @@ def open_study(
 ) -> Iterator[Study]:  # fmt: skip
     """The study, created or reopened, with this process as its only driver.
 
-    `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell how much memory a trial has.
+    `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell a trial's device.
     `sampler` is the plan's if none is given. An `advisor` proposes its share.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
     name = plan.settings.study
-    study_id = _find_or_create(database, paths, plan, data, say)
+    study_id = _find_or_create(database, paths, plan, data, slots, say)
     try:
         lease = acquire(database, study_id, lock=paths.lock)
     except LeaseHeldError as error:
@@ -120,8 +120,9 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
 
 
 def _find_or_create(
-    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None]
-) -> int:
+    database: Database, paths: StudyPaths, plan: Plan, data: str | None, slots: Sequence[Slot],
+    say: Callable[[str], None],
+) -> int:  # fmt: skip
     settings, metric = plan.settings, plan.workload.metric
     study_id = database.find_study(settings.study)
     if study_id is not None:
@@ -135,7 +136,7 @@ def _find_or_create(
         refuse_results_of_another(paths, database.where)
     about = _description(plan, data)
     with database.transaction():  # with all that it begins with, or not at all
-        beginning = begin(database, plan, data)
+        beginning = begin(database, plan, data, slots)
         about |= {} if settings.start_from is None else {FROM: settings.start_from}
         study_id = database.create_study(settings.study, metric.direction, metric.name, about)
         add_trials(database, study_id, beginning.trials)

@@ -55,7 +55,7 @@ def run_study(
     """Work on the plan's study until its budget is spent. Raises StudyAborted and what `open_study` raises."""
     settings, metric = plan.settings, plan.workload.metric
     env, paths = script_environment(settings), StudyPaths(settings.runs, settings.study)
-    look_up(plan)  # a wrong --from is told before anything is made
+    look_up(plan, slots)  # a wrong --from is told before anything is made
     with ExitStack() as stack:
         database = stack.enter_context(closing(open_database(settings.storage or paths.database)))
         database.patience.say = say

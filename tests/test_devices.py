@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from optimize.devices import model_of, slots_of_one_model
 from optimize.doubts import doubts
-from optimize.errors import SettingsError, StudyMismatchError
+from optimize.errors import SettingsError, SpaceExhausted, StudyMismatchError
+from optimize.exchange.sources import look_up
+from optimize.opening import open_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import TrialRecord
 from tests.conftest import Driver, complete
+from tests.transfers import records
 
 H100, T4 = Slot("gpu:0", device="H100"), Slot("gpu:1", device="T4")
 BY_H100 = [TrialRecord(0, 0, "FAIL", device="T4"), TrialRecord(1, 1, "COMPLETE", value=1.0, device="H100")]
@@ -129,3 +133,62 @@ def test_a_busy_gpu_ends_no_study_and_blames_no_parameters(driver: Driver) -> No
     assert [record.state for record in records].count("FAIL") == 8
     assert {str(record.params) for record in records[:9]} == {str(records[0].params)}
     assert records[8].attempt == 1
+
+
+def study_on(driver: Driver, model: str) -> None:
+    """A study `s` on a device of this model: one trial did not fit it, one took too long, one diverged."""
+
+    def ends(job: Job) -> Outcome:
+        bad = {2: TrialStatus.OUT_OF_MEMORY, 3: TrialStatus.TIMED_OUT, 4: TrialStatus.DIVERGED}.get(job.number)
+        return replace(Outcome(bad, 1.0, "too much") if bad else complete(job), device=model)
+
+    driver.run(ends, trials=8)
+    driver.set(study="new", start_from="s")
+
+
+def begun(driver: Driver, *slots: Slot) -> list[TrialRecord]:
+    with (
+        driver.database() as database,
+        open_study(database, driver.paths, driver.plan, driver.data, driver.said.append, slots) as study,
+    ):
+        return study.records()
+
+
+def test_what_did_not_fit_another_device_is_not_held_against_this_one(driver: Driver) -> None:
+    count_work(driver)
+    study_on(driver, "T4")
+    taken = begun(driver, H100)
+    assert [r.status for r in taken] == ["complete", "complete", "diverged", "complete", "complete", "complete"]
+    assert driver.said == [
+        "--from s: 6 trials are taken over; they do not count against TRIALS; left out: 1 that ran out of memory on T4; "
+        "1 that ran out of time on T4"
+    ]
+    assert look_up(replace(driver.plan, settings=replace(driver.settings, study="newer")), [H100]) == driver.said
+    left = [r.params for r in records(driver, "s") if r.number in (2, 3)]
+    with driver.open() as study:
+        asked = []
+        with suppress(SpaceExhausted):
+            while True:
+                asked.append(study.ask().params)
+    assert all(any({**p, "PAIR": str(p["PAIR"])} == params for p in asked) for params in left)  # they are tried again
+
+
+@pytest.mark.parametrize("slots", [[T4], [H100, T4], []], ids=["the same", "both", "not known"])
+def test_what_did_not_fit_the_same_device_is_not_tried_again(driver: Driver, slots: list[Slot]) -> None:
+    count_work(driver)
+    study_on(driver, "T4")
+    assert len(begun(driver, *slots)) == 8
+
+
+def test_under_a_time_budget_the_best_of_another_model_are_tried_again_and_none_is_taken_over(driver: Driver) -> None:
+    study_on(driver, "T4")
+    assert begun(driver, H100) == []
+    assert "its trials ran on T4, here is H100: its trials are not taken over" in driver.said[0]
+    driver.set(study="newer")
+    assert len(begun(driver, T4)) == 8
+
+
+def test_values_of_another_model_are_taken_over_where_mixed_ones_are_wanted(driver: Driver) -> None:
+    study_on(driver, "T4")
+    driver.set(mixed_devices=True)
+    assert len(begun(driver, H100)) == 6

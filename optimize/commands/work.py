@@ -123,13 +123,12 @@ def check(
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
     _check_database(plan)
-    beginning = look_up(plan)
     try:
         found = _slots(plan)
     except ExecutorError:  # a profile may be looked at on another machine than it is for; a study would not run here
-        open_console().print(check_report(plan, (), beginning))
+        open_console().print(check_report(plan, (), look_up(plan)))
         raise
-    open_console().print(check_report(plan, found, beginning))
+    open_console().print(check_report(plan, found, look_up(plan, found)))
 
 
 def migrate(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimize.budget import COUNTED
+from optimize.devices import other_model
 from optimize.errors import OptimizeError, StudyError
 from optimize.exchange.importing import is_file, read_offer, read_source
 from optimize.exchange.taking import Taken, origin_of, take, value_of
@@ -21,7 +22,7 @@ from optimize.plan import Plan
 from optimize.search import Candidate, Starts, fit
 from optimize.settings import Settings
 from optimize.standing import standing
-from optimize.trial import Value
+from optimize.trial import Slot, Value
 from optimize.verdict import Verdict, verdict_of
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (
@@ -52,7 +53,7 @@ class Beginning:
     lines: Sequence[str]
 
 
-def look_up(plan: Plan) -> Sequence[str]:
+def look_up(plan: Plan, slots: Sequence[Slot] = ()) -> Sequence[str]:
     """What `--from` would bring, as far as is known before the data is prepared; nothing is created.
 
     Raises SettingsError and StudyError for all that would keep the study from beginning so.
@@ -65,7 +66,7 @@ def look_up(plan: Plan) -> Sequence[str]:
             return [goes_on]
         if is_file(source):
             return _from_table(source, plan).lines
-        return _from_study(database, source, plan, None).lines if database else []
+        return _from_study(database, source, plan, None, slots).lines if database else []
 
 
 def misnamed(settings: Settings) -> Sequence[str]:
@@ -122,12 +123,13 @@ def check_source(study: str, attrs: Mapping[str, Any], source: str) -> str:
     )
 
 
-def begin(database: Database, plan: Plan, data: str | None) -> Beginning:
-    """What the plan's new study begins with. `data` is the fingerprint of its data, None while that is not known."""
+def begin(database: Database, plan: Plan, data: str | None, slots: Sequence[Slot] = ()) -> Beginning:
+    """What the plan's new study begins with. `data` is the fingerprint of its data, None while that is not known; so are
+    `slots`, which say on which devices it will run."""
     source = plan.settings.start_from
     if source is None:
         return Beginning((), ())
-    return _from_table(source, plan) if is_file(source) else _from_study(database, source, plan, data)
+    return _from_table(source, plan) if is_file(source) else _from_study(database, source, plan, data, slots)
 
 
 def _from_table(source: str, plan: Plan) -> Beginning:
@@ -135,16 +137,19 @@ def _from_table(source: str, plan: Plan) -> Beginning:
     return _to_try(fit(offer.candidates, plan.space, plan.constants, plan.baseline, BEST), [offer.note], source, plan)
 
 
-def _from_study(database: Database, source: str, plan: Plan, data: str | None) -> Beginning:
+def _from_study(database: Database, source: str, plan: Plan, data: str | None, slots: Sequence[Slot]) -> Beginning:
     study_id = _study_of(database, source)
     attrs, settings = database.study_attrs(study_id), plan.settings
+    records = read_records(database, study_id)
     differing = differences(attrs, plan.workload, plan.space, settings.constants, data)
+    if model := other_model(plan, slots, records):
+        differing.append(f"its trials ran on {model}, here is {slots[0].device}")
     if not differing:
-        taken = take(read_whole_trials(database, study_id), COUNTED, origin_of(source, attrs, plan), plan)
+        devices = {slot.device for slot in slots}
+        taken = take(read_whole_trials(database, study_id), COUNTED, origin_of(source, attrs, plan), plan, devices)
         if any(trial.state == "COMPLETE" for trial in taken.trials):
             return Beginning(taken.trials, [_taken_line(source, taken)])
         differing = ["none of its complete trials fits the search space"]
-    records = read_records(database, study_id)
     candidates = _best(source, records, plan.space, *database.objective(study_id), verdict_of(attrs))
     why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
     return _to_try(fit(candidates, plan.space, plan.constants, plan.baseline, BEST), [why], source, plan)

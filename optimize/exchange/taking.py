@@ -12,7 +12,7 @@ from typing import Any
 
 from optimize.fingerprint import BASELINE, constants_of
 from optimize.plan import Plan
-from optimize.trial import Value
+from optimize.trial import TrialStatus, Value
 from search_spaces import Parameter, SearchSpaceError, parse_expression
 from storage import Stored, WholeTrial, origin_attrs
 
@@ -53,8 +53,11 @@ def origin_of(study: str, attrs: Mapping[str, Any], plan: Plan) -> Origin:
     return Origin(study, frozenset(attrs.get(BASELINE, {})), constants)
 
 
-def take(trials: Sequence[WholeTrial], states: Collection[str], origin: Origin, plan: Plan) -> Taken:
-    """The trials of `origin` in these states that are configurations of the plan's space."""
+def take(
+    trials: Sequence[WholeTrial], states: Collection[str], origin: Origin, plan: Plan, devices: Collection[str] = ()
+) -> Taken:
+    """The trials of `origin` in these states that are configurations of the plan's space. Of what was too much for
+    another device than `devices`, nothing is known here; none of these: no matter."""
     space = plan.space
     fitting: list[tuple[WholeTrial, dict[str, Value]]] = []
     left_out: Counter[str] = Counter()
@@ -62,6 +65,8 @@ def take(trials: Sequence[WholeTrial], states: Collection[str], origin: Origin, 
         try:
             if trial.state not in states:
                 raise _Misfit(_UNTAKEN.get(trial.state, "that failed"))
+            if devices:
+                _refuse_limits_of_others(trial, devices)
             fitting.append((trial, _refit(trial.params, origin, plan)))
         except _Misfit as why:
             left_out[str(why)] += 1
@@ -85,7 +90,15 @@ def value_of(stored: Stored, parameter: Parameter) -> Value:
     return stored
 
 
+_LIMITS: Mapping[str, str] = {TrialStatus.OUT_OF_MEMORY: "memory", TrialStatus.TIMED_OUT: "time"}
 _UNTAKEN = {"RUNNING": "still running", "WAITING": "waiting to be run"}
+
+
+def _refuse_limits_of_others(trial: WholeTrial, devices: Collection[str]) -> None:
+    what, ending = _LIMITS.get(str(trial.attrs.get("status", ""))), trial.attrs.get("ending")
+    device = ending.get("device") if isinstance(ending, dict) else None
+    if what and device and device not in devices:
+        raise _Misfit(f"that ran out of {what} on {device}")
 
 
 def _refit(params: Mapping[str, Stored], origin: Origin, plan: Plan) -> dict[str, Value]:
