@@ -144,10 +144,10 @@ def _objection_to_all(choices: tuple[Value, ...]) -> str:
     if len(kinds) > 1:
         return f"mixes {' and '.join(kinds)}. Give every choice the type that the script has."
     seen: dict[Value, Value] = {}
-    for choice in _same_numbers(choices):
+    for choice, written in zip(_same_numbers(choices), choices, strict=True):
         if choice in seen:
-            return f"{_show(seen[choice])} and {_show(choice)} are the same choice. Remove one."
-        seen[choice] = choice
+            return f"{_show(seen[choice])} and {_show(written)} are the same choice. Remove one."
+        seen[choice] = written
     if not choices:
         return "has no choices. List some, or remove it."
     return "has a single choice. Put it under [constants] in the profile, or remove it." if len(choices) == 1 else ""

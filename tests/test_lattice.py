@@ -92,6 +92,30 @@ def test_the_few_feasible_configurations_of_a_large_space_are_all_found_and_then
         chooser.choose(lambda: (0, 0, 0, 0, 0), 10)
 
 
+def test_where_a_rule_cannot_be_computed_nothing_is_proposed() -> None:
+    space = parse_space(
+        '[parameters]\nA = [4, 6]\nB = [0, 2, 3]\n[[rules]]\nrule = "A % B == 0"\nwhy = "w"', "space.toml"
+    )
+    lattice, chooser = choosing(space)
+    found = set()
+    for _ in range(3):
+        point = chooser.choose(lambda: (0, 0), 10)
+        chooser.saw(lattice.params(point))
+        found.add(tuple(lattice.params(point).values()))
+    assert found == {(4, 2), (6, 2), (6, 3)}
+    with pytest.raises(SpaceExhausted):
+        chooser.any_left()
+
+
+def test_a_space_with_one_feasible_configuration_says_so() -> None:
+    lattice, chooser = choosing(
+        parse_space("[parameters]\nA = [1, 2]\n[[rules]]\nrule = 'A == 2'\nwhy = 'w'", "s.toml")
+    )
+    chooser.saw(lattice.params(chooser.any_left()))
+    with pytest.raises(SpaceExhausted, match="the one feasible configuration has been tried"):
+        chooser.any_left()
+
+
 def test_a_space_without_feasible_configurations_is_an_error_and_not_an_end() -> None:
     _, chooser = choosing(limit=0)
     with pytest.raises(StudyError, match=r"space\.toml: none of its 180 configurations is feasible") as caught:

@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         ("[parameters]\nA = 4", "A: 4 is not a list of choices"),
         ("[parameters]\nA = []", "A: has no choices"),
         ("[parameters]\nA = [4]", "A: has a single choice. Put it under [constants] in the profile"),
-        ("[parameters]\nA = [1, 2, 1.0]", "A: 1.0 and 1.0 are the same choice"),
+        ("[parameters]\nA = [1, 2, 1.0]", "A: 1 and 1.0 are the same choice"),
         ("[parameters]\nA = [[1, 2], [1.0, 2.0]]", "A: (1, 2) and (1.0, 2.0) are the same choice"),
         ("[parameters]\nA = [true, 1]", "A: mixes number and true/false"),
         ("[parameters]\nA = ['L', 1]", "A: mixes number and text"),

@@ -45,7 +45,11 @@ class Lattice:
         return tuple(indices[params[name]] for indices, name in zip(self._indices, self.space.names, strict=True))
 
     def feasible(self, params: Mapping[str, Value]) -> bool:
-        return self.space.feasible(params, self._constants)
+        """Where a rule cannot be computed, as in a division by zero, nothing is: a plan cannot look at all of a large space."""
+        try:
+            return self.space.feasible(params, self._constants)
+        except SearchSpaceError:
+            return False
 
     def broken_rules(self, params: Mapping[str, Value]) -> tuple[Rule, ...]:
         return self.space.broken_rules(params, self._constants)
@@ -181,7 +185,11 @@ class Chooser:
             return StudyError(
                 f"{where}: none of its {self._lattice.size} configurations is feasible. Loosen the rules."
             )
-        return SpaceExhausted(f"{where}: all {seen} feasible configurations have been tried. Add choices for more.")
+        return SpaceExhausted(f"{where}: {_all(seen)} been tried. Add choices for more.")
+
+
+def _all(seen: int) -> str:
+    return "the one feasible configuration has" if seen == 1 else f"all {seen} feasible configurations have"
 
 
 def _itself(params: Mapping[str, Value]) -> Hashable:
