@@ -29,6 +29,11 @@ GONE = "Record does not exist."
 _LOCKED = {"40001", "40P01", "55P03"}  # PostgreSQL: serialization failure, deadlock, lock not available
 _FULL = {"53100"}
 _NO_ROOM = getattr(sqlite3, "SQLITE_IOERR_SHMSIZE", 4874)  # how a full disk shows when WAL is opened
+# How file systems show that have no shared memory, or no locks: SQLITE_IOERR_SHMOPEN, _SHMLOCK, _SHMMAP, _LOCK, _RDLOCK.
+_NO_WAL = {4618, 5130, 5386, 3850, 2314}
+_NO_SUCH_DISK = "its disk refuses what a database needs, as many of a network do. Name a folder on a local one (--runs)"
+# SQLAlchemy's and Python's words for a state, a time or a text that is none.
+_DAMAGED = ("among the defined enum values", "Invalid isoformat string", "Could not decode to UTF-8")
 _DENIED, _READ_ONLY = "42501", "25006"
 _DRIVERS = ("sqlite3", "psycopg")
 
@@ -56,9 +61,9 @@ def is_gone(error: BaseException) -> bool:
 
 def is_damage(error: BaseException) -> bool:
     """What stands in a row is nothing that was ever written there: a damage inside a page, which no check of pages sees."""
-    if isinstance(error, LookupError | sqlite3.OperationalError):  # SQLAlchemy's words, and Python's
-        return "among the defined enum values" in str(error) or "Could not decode to UTF-8" in str(error)
-    return isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return True
+    return isinstance(error, LookupError | ValueError | sqlite3.Error) and any(word in str(error) for word in _DAMAGED)
 
 
 def stored_json(text: str, where: str) -> Any:
@@ -73,11 +78,9 @@ def explain(address: Address, error: BaseException) -> StorageError:
     """One line about `error`, by its most telling cause."""
     codes = {_sqlite_code(each) for each in _chain(error)}
     states = {_sqlstate(each) for each in _chain(error)}
+    extended = {getattr(each, "sqlite_errorcode", 0) for each in _chain(error)}
     where = address.shown
-    full = sqlite3.SQLITE_FULL in codes or any(
-        getattr(each, "sqlite_errorcode", 0) == _NO_ROOM for each in _chain(error)
-    )
-    if full or states & _FULL:
+    if sqlite3.SQLITE_FULL in codes or _NO_ROOM in extended or states & _FULL:
         return StorageFullError(f"{where}: no space left. Free some and start again; what was finished is kept")
     if address.url is not None and (said := _by_server(address, address.url, error, states)):
         return StorageError(f"{where}: {said}")
@@ -85,8 +88,12 @@ def explain(address: Address, error: BaseException) -> StorageError:
         return StorageError(f"{where}: damaged. {RESTORE}")
     if codes & {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
         return StorageError(f"{where}: not writable. Change the permissions of the database and of its folder")
+    if sqlite3.SQLITE_PROTOCOL in codes or extended & _NO_WAL:
+        return StorageError(f"{where}: {_NO_SUCH_DISK}, and this one as --backup")
     if is_locked(error):
-        return StorageError(f"{where}: locked by another program. Close what holds it open, then start again")
+        return StorageError(
+            f"{where}: locked by another program. Close what holds it open, then start again; if nothing does, {_NO_SUCH_DISK}"
+        )
     if is_gone(error):
         return StorageError(f"{where}: this study or trial is gone. Was it deleted in the dashboard? Start it anew")
     return StorageError(f"{where}: {address.scrub(_innermost(error))}. Check that the database is there and yours")

@@ -113,7 +113,7 @@ def test_a_driver_killed_at_any_moment_leaves_every_trial_whole(tmp_path: Path) 
     with closing(open_database(path)) as database:
         database.create_study("cpu", "minimize", "val_bpb")
     for seed in range(12):
-        told = _killed(WRITER, path, after_s=0.8 + random.Random(seed).random())
+        told = _killed(WRITER, path, after_s=random.Random(seed).random() / 2, wait_for_line=True)
         with closing(open_database(path)) as database:
             trials = database.trials(1)
             assert database.integrity_check() == []
@@ -122,7 +122,7 @@ def test_a_driver_killed_at_any_moment_leaves_every_trial_whole(tmp_path: Path) 
         assert all(len(trial.user_attrs) == 5 and trial.system_attrs and trial.value == 1.0 for trial in complete)
         assert sorted(t.user_attrs["of"] for t in trials if "of" in t.user_attrs) == [t.number for t in complete]
         assert {int(number) for number in told} <= {trial.number for trial in complete}
-    assert len(complete) > 12
+    assert len(complete) >= 12
 
 
 @pytest.mark.slow

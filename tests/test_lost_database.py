@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from optimize.errors import SettingsError
 from optimize.stored_study import find_study
 from storage import StorageError
+from storage.address import Address
+from storage.failures import explain
 from tests.conftest import Driver
 from tests.databases import empty_database
 from tests.imports import bring, written
@@ -81,6 +85,28 @@ def test_what_was_damaged_inside_a_page_is_one_line_too(driver: Driver, was: byt
     damaged = path.read_bytes().replace(was, becomes)
     assert damaged != path.read_bytes()
     path.write_bytes(damaged)
+    it_is_damaged(driver)
+
+
+def test_a_time_that_is_none_is_one_line_too(driver: Driver) -> None:
+    driver.run(trials=3)
+    with closing(sqlite3.connect(driver.paths.database)) as connection, connection:
+        connection.execute("UPDATE trials SET datetime_start = 'x' || substr(datetime_start, 2) WHERE number = 1")
+    it_is_damaged(driver)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_PROTOCOL, 5386])
+def test_a_disk_without_locks_or_shared_memory_is_named_as_such(tmp_path: Path, code: int) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    path = tmp_path / "optuna.db"
+    said = str(explain(Address(shown=str(path), path=path), error))
+    assert said.startswith(f"{path}: its disk refuses what a database needs")
+    assert "--runs" in said
+
+
+def it_is_damaged(driver: Driver) -> None:
+    """For who goes on with the study, and for who looks at it."""
     with pytest.raises(StorageError, match=r"damaged\. Restore a backup"):
         driver.run(trials=5)
     with pytest.raises(StorageError, match=r"damaged\. Restore a backup"), driver.database() as database:
