@@ -63,12 +63,13 @@ def night(driver: Driver) -> Driver:
 
 
 def confirm(
-    driver: Driver, run: Callable[[Job], Outcome], slots: int = 1, data: str = "data", **wanted: int
-) -> Confirmed:
+    driver: Driver, run: Callable[[Job], Outcome], slots: int = 1, data: str = "data", console: Console | None = None,
+    **wanted: int,
+) -> Confirmed:  # fmt: skip
     where = tuple(Slot(f"inline:{i}") for i in range(slots))
     return confirm_study(
-        driver.plan, where, Console(file=io.StringIO()), driver.said.append, Wanted(**wanted),  # type: ignore[arg-type]
-        executor=lambda found: InlineExecutor(run, slots), data=data,
+        driver.plan, where, console or Console(file=io.StringIO()), driver.said.append,
+        Wanted(**wanted), executor=lambda found: InlineExecutor(run, slots), data=data,
     )  # fmt: skip
 
 

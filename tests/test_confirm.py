@@ -28,6 +28,17 @@ def test_the_baseline_and_the_best_three_are_trained_with_the_same_other_seeds(n
     assert records(night, "s") == before  # the study itself has nothing new
     assert {record.kind for record in records(night, "s/confirm")} == {"baseline", "replicate"}
     assert verdict(night) == ended.verdict
+    names = " and ".join(f"trial {number}" for number in ranked(night)[:3])
+    told = f"trained again, each with the same 3 other seeds: the baseline and {names}; 14 trainings at most"
+    assert told in night.said
+
+
+def test_what_is_being_trained_is_shown_by_the_name_of_what_it_repeats(night: Driver) -> None:
+    screen = io.StringIO()
+    confirm(night, Trainings(), slots=2, console=Console(file=screen, force_terminal=True, width=160))
+    running = [line for line in screen.getvalue().splitlines() if "starting" in line]
+    assert running
+    assert all(", seed 4" in line for line in running)
 
 
 def test_a_real_gain_is_confirmed_and_lies_in_best(night: Driver) -> None:
