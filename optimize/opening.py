@@ -67,10 +67,8 @@ def open_study(
     except LeaseHeldError as error:
         raise StudyBusyError(f"study {name}: {error}") from None
     try:
-        if lease.taken_from:
-            say(
-                f"study {name}: taken over from process {lease.taken_from.pid} on {lease.taken_from.host}, which has died"
-            )
+        if dead := lease.taken_from:
+            say(f"study {name}: taken over from process {dead.pid} on {dead.host}, which has died")
         _check(database, study_id, plan, data, say)
         sampler = sampler or _sampler(plan, slots)
         artifacts = Artifacts(paths.artifacts, database)
@@ -86,11 +84,7 @@ def open_study(
             if record.state == "WAITING" and not record.params and (wish := enqueued_params(database, record.trial_id)):
                 say(_take_in(study, record, wish, plan))
         sampler.replay(_history(records, plan.space))
-        for record in records:
-            if record.state == "RUNNING":
-                say(_close_orphan(study, record, plan, paths))
-        if not plan.settings.keep_failed:
-            _sweep(paths.work)
+        _close_orphans(study, records, plan, paths, say)
         if not _has_baseline(study):
             study.enqueue(plan.baseline, "baseline")
         _enqueue_starts(study, records, plan, say)
@@ -230,6 +224,16 @@ def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
     return past
 
 
+def _close_orphans(
+    study: Study, records: Sequence[TrialRecord], plan: Plan, paths: StudyPaths, say: Callable[[str], None]
+) -> None:
+    for record in records:
+        if record.state == "RUNNING":
+            say(_close_orphan(study, record, plan, paths))
+    if not plan.settings.keep_failed:
+        _sweep(paths.work)
+
+
 def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
     """A trial that a dead driver left RUNNING: told if it had come to its end, else lost and queued again."""
     queued = _queued(record, plan.space)
@@ -259,11 +263,9 @@ def _sweep(work: Path) -> None:
 
 def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
     params = _decoded(record, space)
-    return (
-        None
-        if params is None
-        else Queued(record.trial_id, record.number, params, record.kind, record.attempt, record.alone, record.source)
-    )
+    if params is None:
+        return None
+    return Queued(params, record.kind, record.attempt, record.alone, record.source, record.trial_id, record.number)
 
 
 def _decoded(record: TrialRecord, space: SearchSpace) -> dict[str, Value] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
 
@@ -45,15 +45,15 @@ CURVE_PERCENTS = (10, 15, 20, 30, 40, 50, 65, 85)
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A WAITING trial of the database."""
+    """Parameters on their way through the study: to be created, then a WAITING or RUNNING trial of the database."""
 
-    trial_id: int
-    number: int
     params: Mapping[str, Value]
     kind: str
-    attempt: int
+    attempt: int = 1
     alone: bool = False  # on its device
     source: str = ""  # a start's origin, an advisor's model, what a replicate repeats
+    trial_id: int = -1  # until it is created
+    number: int = -1
 
 
 def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
@@ -162,10 +162,9 @@ class Study:
             told = self._database.finish_trial(trial.trial_id, consequence.state, value, attrs=attrs, artifacts=kept)
             if not told or not self._again(trial, consequence):
                 return None  # also if a person has told it otherwise, in the dashboard
-            return self._create(
-                "WAITING", trial.params, trial.kind, trial.attempt + (consequence.again is not Again.ALWAYS),
-                requeue_of=trial.number, alone=trial.alone or consequence is CROWDED, source=trial.source,
-            )  # fmt: skip
+            attempt = trial.attempt + (consequence.again is not Again.ALWAYS)
+            again = replace(trial, attempt=attempt, alone=trial.alone or consequence is CROWDED)
+            return self._create("WAITING", again, requeue_of=trial.number)
 
         queued = self._lease.write(close, stands=lambda queued: self._stands(trial, queued))
         del self._running[job.number]
@@ -189,7 +188,7 @@ class Study:
 
     def enqueue(self, params: Mapping[str, Value], kind: str, source: str = "") -> None:
         """Put parameters at the end of the queue."""
-        self.adopt_queued(self._create("WAITING", params, kind, source=source))
+        self.adopt_queued(self._create("WAITING", Queued(params, kind, source=source)))
 
     def adopt_queued(self, trial: Queued) -> None:
         """A WAITING trial of the database joins the queue; the baseline goes first, since all else is measured by it."""
@@ -203,7 +202,7 @@ class Study:
         source = "enqueue_trial"
         choices, attrs = self._choices(), origin_attrs("start", source=source)
         if fill_waiting(self._database, record.trial_id, self._stored(params), choices, attrs):
-            self.adopt_queued(Queued(record.trial_id, record.number, params, "start", 1, source=source))
+            self.adopt_queued(Queued(params, "start", source=source, trial_id=record.trial_id, number=record.number))
 
     def adopt_running(self, trial: Queued) -> None:
         """A RUNNING trial that an earlier driver left: to be told like any other."""
@@ -259,34 +258,33 @@ class Study:
             self._noted, note = spent, self._database.set_study_attr
             # a note that is lost with the answer to its commit comes with the next one
             self._lease.write(lambda: note(self._study_id, ADVICE, spent.attrs()), stands=lambda _: True)
-        return None if params is None else self._start_new(params, "advisor", self._advisor.model)
+        return None if params is None else self._start_new(Queued(params, "advisor", source=self._advisor.model))
 
     def _start_proposed(self) -> Queued:
-        return self._start_new(self._sampler.propose(), "sampler")
+        return self._start_new(Queued(self._sampler.propose(), "sampler"))
 
-    def _start_new(self, params: Mapping[str, Value], kind: str, source: str = "") -> Queued:
-        trial = self._lease.write(lambda: self._create("RUNNING", params, kind, source=source), stands=self._exists)
+    def _start_new(self, proposal: Queued) -> Queued:
+        trial = self._lease.write(lambda: self._create("RUNNING", proposal), stands=self._exists)
         self._sampler.started(trial.number, trial.params)
         if self._advisor is not None:
-            self._advisor.proposed(kind)
+            self._advisor.proposed(trial.kind)
         return trial
 
     def _sight(self) -> Sight:
         running = [trial.params for trial in self._running.values()]
         return Sight(self.records(), running, self._sampler.preview())
 
-    def _create(
-        self, state: Literal["RUNNING", "WAITING"], params: Mapping[str, Value], kind: str, attempt: int = 1,
-        requeue_of: int | None = None, alone: bool = False, source: str = "",
-    ) -> Queued:  # fmt: skip
+    def _create(self, state: Literal["RUNNING", "WAITING"], new: Queued, requeue_of: int | None = None) -> Queued:
         created = self._database.create_trial(
             self._study_id,
             state=state,
-            params=self._stored(params),
+            params=self._stored(new.params),
             choices=self._choices(),
-            attrs=origin_attrs(kind, attempt=attempt, requeue_of=requeue_of, alone=alone, source=source),
+            attrs=origin_attrs(
+                new.kind, attempt=new.attempt, requeue_of=requeue_of, alone=new.alone, source=new.source
+            ),
         )
-        return Queued(created.trial_id, created.number, params, kind, attempt, alone, source)
+        return replace(new, trial_id=created.trial_id, number=created.number)
 
     def _choices(self) -> dict[str, tuple[Stored, ...]]:
         return {p.name: p.stored_choices for p in self._space.parameters}
