@@ -155,6 +155,7 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
         ("copy", "--to: where to?"),
         ("copy --to workload", "a folder, not a database"),
         (f"copy --to {LONG}", "File name too long"),
+        ("copy --to new.db --to-runs ./space.toml", "Not a directory"),
         ("import results.tsv --study i", "does not exist"),
         ("import workload --study i", "workload"),
         (f"import {LONG} --study i", "nnn"),

@@ -21,6 +21,7 @@ from storage import (
     StorageError,
     StudyPaths,
     acquire,
+    check_place,
     copy_files,
     copy_study,
     open_database,
@@ -43,6 +44,8 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
     """The study with everything it left, its replicates too, or nothing. Raises StudyBusyError while somebody drives it,
     StudyError if the target has one of this name."""
     stored = find_study(source.database, study, source.runs)
+    if runs is not None:
+        check_place(runs / "artifacts")  # before a database is made
     with closing(open_database(to)) as database:
         database.patience.say = say
         target = Place(database, runs or (source.runs if database.path is None else database.path.parent))
