@@ -173,7 +173,7 @@ class Database:
         return str(names[0]), direction.name.lower()
 
     def study_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._run(lambda: self.storage.get_study_user_attrs(study_id))
+        return self.write(lambda connection: tables.study_attrs(connection, study_id), kind="read")
 
     def set_study_attr(self, study_id: int, key: str, value: object) -> None:
         self.write(lambda connection: tables.put_attrs(connection, tables.STUDY_ATTRS, study_id, {key: value}))
