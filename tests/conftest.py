@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -102,6 +104,7 @@ class Driver:
 
     folder: Path
     settings: Settings
+    kept: Path  # what `once` has made, for all tests of this process
     said: list[str] = field(default_factory=list)
     data: str = "data"
 
@@ -133,6 +136,22 @@ class Driver:
         ):
             yield study
 
+    def once(self, what: str, make: Callable[[], object]) -> None:
+        """A `runs/` that many tests begin with: the first of them makes it, the others copy it, if script, space and settings
+        are the same."""
+        kept = self.kept / f"{what}-{self._digest()}"
+        if not kept.exists():
+            make()
+            shutil.copytree(self.settings.runs, kept)
+        else:
+            shutil.copytree(kept, self.settings.runs)
+
+    def _digest(self) -> str:
+        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        texts = [f"{path.relative_to(self.folder)} {path.read_bytes()!r}" for path in files]
+        same = [*texts, repr(self.settings).replace(str(self.folder), "")]
+        return hashlib.sha256("\n".join(same).encode()).hexdigest()[:16]
+
     def job(self, suggestion: Suggestion) -> Job:
         return self.plan.workload.prepare(suggestion, self.settings.constants, {}, self.settings.limits)
 
@@ -155,11 +174,11 @@ class Driver:
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Driver:
-    return make_driver(tmp_path)
+def driver(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    return make_driver(tmp_path, tmp_path_factory.getbasetemp() / "once")
 
 
-def make_driver(folder: Path) -> Driver:
+def make_driver(folder: Path, kept: Path) -> Driver:
     workload = folder / "workload"
     workload.mkdir()
     (workload / "train.py").write_text(SCRIPT)
@@ -173,4 +192,5 @@ def make_driver(folder: Path) -> Driver:
         "sampler": "random",
         "pruning": False,  # trials end as their test says; test_pruning.py turns it on
     }
-    return Driver(folder, load_settings(str(folder / "profile.toml"), "a test", flags, {}))
+    settings = load_settings(str(folder / "profile.toml"), "a test", flags, {})
+    return Driver(folder, settings, kept)

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from optimize.errors import StudyError
 from optimize.exchange.bundle import write_bundle
 from optimize.stored_study import StoredStudy, find_study
-from optimize.trial import Outcome, TrialStatus
+from optimize.trial import Job, Outcome, TrialStatus
 from optimize.verdict import Finalist, Verdict, verdict_attrs
 from storage import Artifacts, StorageError, open_database, read_records, snapshot
 from tests.conftest import Driver, complete
@@ -56,8 +56,12 @@ def some_fail(job) -> Outcome:  # type: ignore[no-untyped-def]
     return Outcome(TrialStatus.CRASHED, 1.0, "it broke") if job.number == 2 else complete(job)
 
 
+def ran(driver: Driver, ends: Callable[[Job], Outcome] = complete, trials: int = 2) -> None:
+    driver.once(f"{trials}-{ends.__name__}", lambda: driver.run(ends, trials=trials))
+
+
 def test_a_bundle_has_everything_and_its_database_opens_with_plain_optuna(driver: Driver, tmp_path: Path) -> None:
-    driver.run(some_fail, trials=6)
+    ran(driver, some_fail, trials=6)
     root = unpacked(bundled(driver), tmp_path / "there")
     assert root.name == "s-bundle"
     kept = {path.relative_to(root / "s").as_posix() for path in (root / "s").rglob("*") if path.is_file()}
@@ -81,7 +85,7 @@ def test_a_bundle_has_everything_and_its_database_opens_with_plain_optuna(driver
 
 
 def test_a_bundle_is_a_folder_of_runs_where_nothing_is_missing(driver: Driver, tmp_path: Path) -> None:
-    driver.run(trials=5)
+    ran(driver, trials=5)
     root = unpacked(bundled(driver), tmp_path / "best")
     whole = unpacked(bundled(driver, tmp_path / "whole.zip", everything=True), tmp_path / "whole")
     for place, artifacts in ((root, 1), (whole, 5)):
@@ -95,7 +99,7 @@ def test_a_bundle_is_a_folder_of_runs_where_nothing_is_missing(driver: Driver, t
 
 
 def test_the_parquet_is_the_csv_with_types(driver: Driver, tmp_path: Path) -> None:
-    driver.run(some_fail, trials=6)
+    ran(driver, some_fail, trials=6)
     root = unpacked(bundled(driver), tmp_path / "there") / "s"
     typed = pandas.read_parquet(root / "trials.parquet")
     text = pandas.read_csv(root / "trials.csv", parse_dates=["started", "finished"])
@@ -111,7 +115,7 @@ def test_the_parquet_is_the_csv_with_types(driver: Driver, tmp_path: Path) -> No
 
 
 def test_all_of_a_bundle_is_of_one_moment(driver: Driver, tmp_path: Path) -> None:
-    driver.run(trials=4)
+    ran(driver, trials=4)
 
     def goes_on(_: StoredStudy) -> None:
         driver.run(trials=7)
@@ -159,7 +163,7 @@ def test_a_study_without_a_trial_can_be_bundled(driver: Driver, tmp_path: Path) 
 
 
 def test_the_verdict_and_the_settings_are_in_it(driver: Driver, tmp_path: Path) -> None:
-    driver.run(trials=3)
+    ran(driver, trials=3)
     verdict = Verdict((Finalist(1, 6, 0.02, 0.01, 0.03, True),), 0.95, 0.004, 0.008)
     with driver.database() as database:
         study_id = database.find_study("s") or 0
@@ -182,7 +186,7 @@ def test_the_verdict_and_the_settings_are_in_it(driver: Driver, tmp_path: Path) 
 def test_the_scripts_of_a_confirmed_winner_are_in_it_though_another_has_a_better_value(
     driver: Driver, tmp_path: Path
 ) -> None:
-    driver.run(trials=4)
+    ran(driver, trials=4)
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
         shown = stored.standing()
@@ -201,14 +205,14 @@ def test_the_scripts_of_a_confirmed_winner_are_in_it_though_another_has_a_better
 
 def test_how_the_best_is_trained_again_is_what_it_left(driver: Driver, tmp_path: Path) -> None:
     (driver.folder / "workload" / "workload.toml").write_text('command = ["{python}", "-u", "train.py"]\n')
-    driver.run(trials=2)
+    ran(driver, trials=2)
     root = unpacked(bundled(driver), tmp_path / "there")
     assert "cd s/best\nsh run.sh\n" in (root / "README.txt").read_text()
     assert (root / "s" / "best" / "run.sh").is_file()
 
 
 def test_what_writes_more_views_writes_them_into_the_bundle(driver: Driver, tmp_path: Path) -> None:
-    driver.run(trials=2)
+    ran(driver, trials=2)
 
     def report(stored: StoredStudy) -> None:
         (stored.paths.folder / "report.html").write_text(f"{len(stored.records())} trials")
@@ -219,7 +223,7 @@ def test_what_writes_more_views_writes_them_into_the_bundle(driver: Driver, tmp_
 
 
 def test_a_lost_artifact_of_the_best_is_said_and_the_rest_is_taken(driver: Driver, tmp_path: Path) -> None:
-    driver.run(trials=2)
+    ran(driver, trials=2)
     for path in driver.paths.artifacts.iterdir():
         path.unlink()
     root = unpacked(bundled(driver), tmp_path / "there")
@@ -229,7 +233,7 @@ def test_a_lost_artifact_of_the_best_is_said_and_the_rest_is_taken(driver: Drive
 
 @pytest.mark.parametrize("what", ["a file", "a folder", "a link to nothing"])
 def test_what_is_there_is_not_overwritten(driver: Driver, tmp_path: Path, what: str) -> None:
-    driver.run(trials=2)
+    ran(driver, trials=2)
     to = tmp_path / "mine.zip"
     if what == "a file":
         to.write_text("mine")
@@ -245,7 +249,7 @@ def test_what_is_there_is_not_overwritten(driver: Driver, tmp_path: Path, what: 
 
 
 def test_an_archive_that_appears_meanwhile_is_not_overwritten(driver: Driver, tmp_path: Path) -> None:
-    driver.run(trials=2)
+    ran(driver, trials=2)
     to = tmp_path / "mine.zip"
     with pytest.raises(StorageError, match="exists already"):
         bundled(driver, to, False, lambda _: to.write_text("another's"))
@@ -256,7 +260,7 @@ def test_an_archive_that_appears_meanwhile_is_not_overwritten(driver: Driver, tm
 def test_a_name_that_is_none_of_a_zip_and_a_folder_that_is_not_there_are_one_line(
     driver: Driver, tmp_path: Path
 ) -> None:
-    driver.run(trials=2)
+    ran(driver, trials=2)
     with pytest.raises(StudyError, match=r"ends in \.zip"):
         bundled(driver, tmp_path / "mine.rar")
     with pytest.raises(StorageError, match="No such file"):
@@ -265,7 +269,7 @@ def test_a_name_that_is_none_of_a_zip_and_a_folder_that_is_not_there_are_one_lin
 
 
 def test_two_bundles_of_the_default_name_stand_side_by_side(driver: Driver) -> None:
-    driver.run(trials=2)
+    ran(driver, trials=2)
     first = bundled(driver)
     assert first.parent == driver.paths.folder
     assert first.name.startswith("s-bundle-20")
@@ -291,7 +295,7 @@ write_bundle(find_study(open_database(runs / "optuna.db"), "s", runs), Path(sys.
 
 
 def test_a_kill_leaves_only_what_the_next_call_removes(driver: Driver, tmp_path: Path) -> None:
-    driver.run(trials=2)
+    ran(driver, trials=2)
     folder = tmp_path / "bundles"
     folder.mkdir()
     argv = [sys.executable, "-c", KILLED, str(driver.settings.runs), str(folder / "killed.zip")]
@@ -332,7 +336,7 @@ def test_a_bundle_as_a_user_makes_it(driver: Driver, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bundle_from_a_server_has_no_password_in_it(driver: Driver, tmp_path: Path, postgres: Server) -> None:
-    driver.run(trials=3)
+    ran(driver, trials=3)
     with postgres.database() as url:
         environ = {**environment(driver), "OPTIMIZE_COPY_URL": url, "OPTIMIZE_STORAGE_URL": url}
         copied = {**environ}

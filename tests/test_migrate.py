@@ -27,11 +27,15 @@ TRIALS = 10
 @pytest.fixture
 def old(driver: Driver) -> Driver:
     """A driver whose study `s` has trials of every ending, and one that waits."""
-    with driver.open() as study:
-        for number in range(TRIALS):
-            job = driver.job(study.ask())
-            status = ENDINGS.get(number, TrialStatus.COMPLETE)
-            study.tell(job, complete(job) if status is TrialStatus.COMPLETE else Outcome(status, 1.0, "because"))
+
+    def make() -> None:
+        with driver.open() as study:
+            for number in range(TRIALS):
+                job = driver.job(study.ask())
+                status = ENDINGS.get(number, TrialStatus.COMPLETE)
+                study.tell(job, complete(job) if status is TrialStatus.COMPLETE else Outcome(status, 1.0, "because"))
+
+    driver.once("migrate", make)
     return driver
 
 

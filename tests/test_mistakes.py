@@ -23,7 +23,7 @@ PLAN = "--profile ./profile.toml --workload ./workload --space ./space.toml"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     """A folder with a study of two trials; no test changes it."""
-    driver = make_driver(tmp_path_factory.mktemp("place"))
+    driver = make_driver(tmp_path_factory.mktemp("place"), tmp_path_factory.getbasetemp() / "once")
     driver.data = ""  # the workload prepares none
     driver.run(trials=2)
     with closing(open_database(driver.paths.database)) as database:

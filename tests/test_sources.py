@@ -22,11 +22,15 @@ TRIALS = 12
 @pytest.fixture
 def old(driver: Driver) -> Driver:
     """A driver whose study `s` has been run: 10 complete trials, one diverged, one cancelled that is still queued."""
-    with driver.open() as study:
-        for number in range(TRIALS):
-            job = driver.job(study.ask())
-            ending = {5: TrialStatus.DIVERGED, TRIALS - 1: TrialStatus.CANCELLED}.get(number, TrialStatus.COMPLETE)
-            study.tell(job, complete(job) if ending is TrialStatus.COMPLETE else Outcome(ending, 1.0, "because"))
+
+    def make() -> None:
+        with driver.open() as study:
+            for number in range(TRIALS):
+                job = driver.job(study.ask())
+                ending = {5: TrialStatus.DIVERGED, TRIALS - 1: TrialStatus.CANCELLED}.get(number, TrialStatus.COMPLETE)
+                study.tell(job, complete(job) if ending is TrialStatus.COMPLETE else Outcome(ending, 1.0, "because"))
+
+    driver.once("sources", make)
     driver.set(study="new", start_from="s")
     return driver
 

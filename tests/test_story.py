@@ -42,7 +42,7 @@ def some_fail(job: Job) -> Outcome:
 @contextmanager
 def opened(driver: Driver, run: bool = True) -> Iterator[StoredStudy]:
     if run:
-        driver.run(some_fail, trials=5)
+        driver.once("story", lambda: driver.run(some_fail, trials=5))
     with driver.database() as database:
         yield find_study(database, "s", driver.settings.runs)
 
