@@ -50,11 +50,11 @@ def dashboard(driver: Driver) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait(120)
 
 
 def fetch(url: str) -> str:
-    for _ in range(100):
+    for _ in range(900):  # it imports for a minute where many share a core
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return str(answer.read().decode())

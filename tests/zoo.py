@@ -93,7 +93,7 @@ def as_preloaded(job: Job, *modules: str) -> Job:
 def events_until_endings(executor: Executor, count: int = 1) -> list[Progress | Ending]:
     events: list[Progress | Ending] = []
     while sum(isinstance(event, Ending) for event in events) < count:
-        new = executor.wait(120.0)
+        new = executor.wait(600.0)  # one that has to be silent for so long is stuck, on whatever machine
         assert new, f"nothing happened any more after {events}"
         events += new
     return events
