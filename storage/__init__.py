@@ -14,8 +14,7 @@ from storage.database import Database, check_database, open_database
 from storage.enqueued import enqueued_params, fill_waiting
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.export import make_patch, params_text, write_best
-from storage.files import os_errors_at, replace_folder, write_bytes, write_text
-from storage.files import check_place, replace_folder, write_bytes, write_text
+from storage.files import check_place, os_errors_at, replace_folder, write_bytes, write_text
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
 from storage.lease import Lease, acquire, holder_of
 from storage.notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
