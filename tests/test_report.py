@@ -222,7 +222,9 @@ def test_spoilt_attributes_and_settings_are_no_reason_to_fail(database: Database
 
 def test_what_was_confirmed_is_told(database: Database, runs: Path) -> None:
     study = stored_study(database, runs, many_trials(30))
-    first = Finalist(3, 4, 0.031, 0.012, 0.05, True, doubts=("saw its data 2 times",))
+    best = study.standing()
+    assert best is not None
+    first = Finalist(best.record.number, 4, 0.031, 0.012, 0.05, True, doubts=("saw its data 2 times",))
     other = Finalist(5, 2, -0.004, -0.03, 0.02, False, rejected=True)
     verdict = Verdict((first, other), 0.95, 0.0071, 0.0093, ("rank agreement at twice the budget: 0.8",))
     for key, value in verdict_attrs(verdict).items():
