@@ -70,8 +70,8 @@ def stored_json(text: str, where: str) -> Any:
     """What was kept as JSON in the database `where`."""
     try:
         return json.loads(text)
-    except ValueError:
-        raise StorageError(f"{where}: damaged. {RESTORE}") from None
+    except ValueError as error:
+        raise StorageError(f"{where}: damaged. {RESTORE}") from error
 
 
 def explain(address: Address, error: BaseException) -> StorageError:

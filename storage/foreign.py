@@ -67,8 +67,11 @@ def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[For
             with warnings.catch_warnings():  # Optuna 5's, about choices that Optuna 4 took
                 warnings.simplefilter("ignore")
                 return [_read(database, name, made_by, local) for name in names if study in (None, name)]
-        except _STRANGE as error:
-            raise StorageError(f"{shown}: holds what Optuna never writes: {one_line(str(error), 120)}") from error
+        except (StorageError, *_STRANGE) as error:
+            strange = error.__cause__ if isinstance(error, StorageError) else error
+            if not isinstance(strange, _STRANGE):
+                raise
+            raise StorageError(f"{shown}: holds what Optuna never writes: {one_line(str(strange), 120)}") from error
 
 
 def naive_utc(moment: datetime, zone: tzinfo | None) -> datetime:
