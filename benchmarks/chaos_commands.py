@@ -14,8 +14,8 @@ strikes at each command:
     tracebacks    in what the second calls printed
     strays        for information: hidden files and folders that lie about in the end; the next write removes old ones
 
-All but struck and strays must be 0, or the exit code is 1. The folder is kept, and named, if something was found. `copy`
-is tried to a file and to a PostgreSQL (that of `tests/postgres.py`; skipped where there is none), `autoresearch` needs git.
+All but struck and strays must be 0, or the exit code is 1, and a line names the step: the same `--seed` strikes there again.
+`copy` is tried to a file and to a PostgreSQL (that of `tests/postgres.py`; skipped where there is none), `autoresearch` needs git.
 """
 
 from __future__ import annotations
