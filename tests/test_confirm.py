@@ -14,6 +14,7 @@ from optimize.trial import Job, Outcome, TrialStatus
 from storage import Artifacts
 from tests.conftest import Driver, val_bpb
 from tests.replicating import LUCK, Killed, Trainings, best, confirm, jobs_of, ranked, records, verdict
+from tests.zoo import eventually
 
 
 def test_the_baseline_and_the_best_three_are_trained_with_the_same_other_seeds(night: Driver) -> None:
@@ -35,10 +36,15 @@ def test_the_baseline_and_the_best_three_are_trained_with_the_same_other_seeds(n
 
 def test_what_is_being_trained_is_shown_by_the_name_of_what_it_repeats(night: Driver) -> None:
     screen = io.StringIO()
-    confirm(night, Trainings(), slots=2, console=Console(file=screen, force_terminal=True, width=160))
-    running = [line for line in screen.getvalue().splitlines() if "starting" in line]
-    assert running
-    assert all(", seed 4" in line for line in running)
+
+    def drawn(job: Job) -> None:  # the picture is renewed four times a second, and a training here takes no time
+        assert eventually(lambda: any(f", seed {job.params['SEED']}" in line for line in starting()), 120.0)
+
+    def starting() -> list[str]:
+        return [line for line in screen.getvalue().splitlines() if "starting" in line]
+
+    confirm(night, Trainings(drawn), slots=2, console=Console(file=screen, force_terminal=True, width=160))
+    assert all(", seed 4" in line for line in starting())
 
 
 def test_a_real_gain_is_confirmed_and_lies_in_best(night: Driver) -> None:
