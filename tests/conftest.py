@@ -36,10 +36,10 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 # What the shell, the scheduler or the git hook that starts the tests may have set, and no test means: a database or a server
-# to use instead, a proxy in front of the tests' own servers, another repository, a narrow or a coloured terminal.
+# to use instead, a proxy in front of the tests' own servers, another repository, a narrow, a coloured or a dumb terminal.
 FOREIGN = re.compile(
     "OPTIMIZE_.*|OPENAI_.*|PG[A-Z]+|RAY_ADDRESS|MLFLOW_.*|GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX)|(?i:[a-z]+_proxy)"
-    "|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTHONWARNINGS|PYTHONIOENCODING"
+    "|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTHONWARNINGS|PYTHONIOENCODING"
 )
 
 

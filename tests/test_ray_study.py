@@ -89,6 +89,7 @@ def leave(code, leave=os._exit):
     leave(code)
 sys.addaudithook(watch)
 os._exit = leave
+os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # the cluster's GPUs are none, and train.py would insist on one
 runpy.run_path("train.py", run_name="__main__")
 """
 PROFILE = """
