@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 from optimize.errors import SettingsError
 from optimize.exchange.taking import value_of
 from optimize.intake.past import Row, value_in
 from optimize.intake.tables import LINES_SHOWN, read_table
-from optimize.intake.text_file import read_text
+from optimize.intake.text_file import number_in, read_text
 from optimize.search import Candidate
 from optimize.trial import Metric, Value
-from search_spaces import Parameter, SearchSpace, SearchSpaceError, parse_expression
+from search_spaces import Parameter, SearchSpace, SearchSpaceError
 from storage import one_line
 
 HINT = "; a study is named without a slash"
@@ -107,13 +106,8 @@ def _literal(text: str, parameter: Parameter) -> Value:
         return {"true": True, "false": False}.get(text.lower(), text)
     if isinstance(sort, tuple):
         return value_of(text, parameter)
-    for number in (int, float):
-        try:
-            value: int | float = number(text)
-            return value if isfinite(value) else text
-        except (ValueError, OverflowError):
-            continue
-    return parse_expression(text).evaluate({})  # 2**17
+    number = number_in(text)  # 2**17 as well
+    return text if number is None or isinstance(number, tuple) else number
 
 
 def _note(what: str, lines: Sequence[int], unusable: Mapping[str, int]) -> str:
