@@ -323,9 +323,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="a kill in each of three modes: does it still work?")
     given = parser.parse_args()
-    if (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):  # as in a shell's background job: the dashboard would inherit it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in a shell's background job: the dashboard would inherit it, and not end.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.smoke:
         given.modes, given.kills, given.trials = "term,dashboard,disk", 1, 3
