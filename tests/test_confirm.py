@@ -29,8 +29,10 @@ def test_the_baseline_and_the_best_three_are_trained_with_the_same_other_seeds(n
     assert records(night, "s") == before  # the study itself has nothing new
     assert {record.kind for record in records(night, "s/confirm")} == {"baseline", "replicate"}
     assert verdict(night) == ended.verdict
-    names = " and ".join(f"trial {number}" for number in ranked(night)[:3])
-    told = f"trained again, each with the same 3 other seeds: the baseline and {names}; 14 trainings at most"
+    one, two, three = (f"trial {number}" for number in ranked(night)[:3])
+    told = (
+        f"trained again, each with the same 3 other seeds: the baseline, {one}, {two} and {three}; 14 trainings at most"
+    )
     assert told in night.said
 
 

@@ -72,7 +72,8 @@ class Course:
 
     def announcement(self) -> str:
         """What is about to be trained."""
-        names = " and ".join(each.name for each in (self.baseline, *self.finalists))
+        *first, last = (each.name for each in (self.baseline, *self.finalists))
+        names = f"{', '.join(first)} and {last}"
         return (
             f"trained again, each with the same {self.seeds} other seeds: {names}; {self.at_most()} trainings at most"
         )
