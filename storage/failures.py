@@ -40,6 +40,8 @@ _DRIVERS = ("sqlite3", "psycopg")
 
 def is_harmless(error: BaseException) -> bool:
     """Nothing was changed, so that trying again is safe: another program holds the lock, or no server answered."""
+    if any(is_damage(each) for each in _chain(error)):  # which looks like a connection that never was
+        return False
     return is_locked(error) or any(_never_connected(each) for each in _chain(error))
 
 
