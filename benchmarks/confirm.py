@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from optimize.confirming.course import Course
-from optimize.confirming.replicates import Candidate, Key, Variation
+from optimize.confirm.replicates import Candidate, Key, Variation
+from optimize.confirm.rounds import Course
+from optimize.confirm.verdict import Verdict
 from optimize.trial import Metric
-from optimize.verdict import Verdict
 from search_spaces import Parameter, SearchSpace
 from storage import TrialRecord
 

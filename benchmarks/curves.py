@@ -20,17 +20,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from optimize.budget import Budget
+from optimize.config.plan import make_plan
+from optimize.config.settings import load_settings
 from optimize.errors import SpaceExhausted
-from optimize.executors.inline import InlineExecutor
-from optimize.interruption import Interruption
-from optimize.loop import Loop
-from optimize.opening import open_study
-from optimize.plan import make_plan
-from optimize.search import sampling
-from optimize.search.lattice import Chooser, Lattice, Point
-from optimize.settings import load_settings
-from optimize.stored_study import StoredStudy, find_study
+from optimize.executors.simulated import InlineExecutor
+from optimize.search import samplers
+from optimize.search.candidates import Chooser, Lattice, Point
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, Interruption
+from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
 from storage import StudyPaths, TrialRecord, open_database
 
@@ -160,7 +159,7 @@ def _write_workload(trials: Sequence[Recorded], folder: Path) -> None:
 def _sampler_that_proposes(trials: Sequence[Recorded]) -> Iterator[str]:
     """Its name among the samplers on offer, for as long as it is."""
 
-    class InOrder(sampling._Unteachable):
+    class InOrder(samplers._Unteachable):
         def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
             super().__init__(lattice, chooser, seed, stream)
             self._left = iter(trials)
@@ -173,7 +172,7 @@ def _sampler_that_proposes(trials: Sequence[Recorded]) -> Iterator[str]:
             assert point is not None, trial
             return point
 
-    offered: dict[str, Any] = sampling.SAMPLERS  # type: ignore[assignment]
+    offered: dict[str, Any] = samplers.SAMPLERS  # type: ignore[assignment]
     offered["recorded"] = InOrder
     try:
         yield "recorded"

@@ -18,19 +18,18 @@ keep_to_one_thread()  # as `optimize run` does, before anything imports numpy; s
 
 from rich.console import Console
 
-from optimize.budget import Budget
+from optimize.config.plan import Plan, make_plan
+from optimize.config.settings import load_settings, script_environment
 from optimize.executors import Executor
-from optimize.interruption import Interruption
-from optimize.loop import Loop
-from optimize.opening import open_study
-from optimize.plan import Plan, make_plan
-from optimize.settings import load_settings, script_environment
-from optimize.showing.display import Display
-from optimize.showing.story import Story
-from optimize.showing.views import Views
-from optimize.study import Study
+from optimize.reporting.dashboard import Story
+from optimize.reporting.files import Views
+from optimize.reporting.terminal import Display
+from optimize.study.callback import Watch
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, Interruption
+from optimize.study.study import Study
 from optimize.trial import Job, Suggestion
-from optimize.watch import Watch
 from storage import Artifacts, Database, StudyPaths, open_database
 
 

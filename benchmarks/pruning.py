@@ -38,8 +38,8 @@ from statistics import mean
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.curves import Recorded, read, record, replay
-from optimize import pruning
-from optimize.cuts import count_cuts
+from optimize.search import pruner
+from optimize.search.pruner import count_cuts
 from optimize.trial import Metric, TrialStatus
 from storage import TrialRecord
 
@@ -200,11 +200,11 @@ def measure(trials: Sequence[Recorded], orders: int, smoke: bool) -> int:
 
 def show_variants(trials: Sequence[Recorded], orders: int) -> None:
     for name, values in VARIANTS.items():
-        usual = getattr(pruning, name)
+        usual = getattr(pruner, name)
         for value in values:
-            setattr(pruning, name, value)
+            setattr(pruner, name, value)
             show(f"{name} = {value} instead of {usual}", [play(shuffled(trials, seed), seed) for seed in range(orders)])
-        setattr(pruning, name, usual)
+        setattr(pruner, name, usual)
     for name, sign in (("the best first", 1), ("the worst first", -1)):
         ordered = [sorted(shuffled(trials, seed), key=lambda trial: sign * trial.value) for seed in range(2)]
         show(name, [play(each, seed) for seed, each in enumerate(ordered)])

@@ -22,9 +22,9 @@ import numpy as np
 import optuna
 from surrogates import open_campaigns
 
-from optimize.plan import Plan, make_plan
+from optimize.config.plan import Plan, make_plan
+from optimize.config.settings import load_settings
 from optimize.search import open_sampler
-from optimize.settings import load_settings
 
 HOURS = (1, 3, 6, 12, 24)
 GOAL = 0.9768  # what TPE reached in 24 hours in arXiv 2603.24647, 3 seeds

@@ -28,14 +28,13 @@ from strategies import STRATEGIES, Evaluated, Params, after  # isort: skip  (set
 import numpy as np
 import optuna
 
-from optimize.executors.cores import cpu_name
-from optimize.executors.slots import find_slots
-from optimize.jobs.preparation import write_files
-from optimize.jobs.process import run_job
-from optimize.jobs.summary import parse_summary
-from optimize.plan import Plan, make_plan
-from optimize.session import prepare_data
-from optimize.settings import load_settings, script_environment
+from optimize.config.plan import Plan, make_plan
+from optimize.config.settings import load_settings, script_environment
+from optimize.executors.slots import cpu_name, find_slots
+from optimize.runner.diagnosis import parse_summary
+from optimize.runner.prepare import write_files
+from optimize.runner.process import run_job
+from optimize.session.run import prepare_data
 from optimize.trial import Suggestion, TrialStatus
 
 TABLE = Path(__file__).parent / "data" / "cpu_evaluations.csv"

@@ -23,12 +23,11 @@ keep_to_one_thread()  # as the product does, before numpy is imported
 
 import optuna  # noqa: E402
 
-from optimize.budget import Budget  # noqa: E402
-from optimize.executors.inline import InlineExecutor  # noqa: E402
-from optimize.interruption import Interruption  # noqa: E402
-from optimize.loop import Loop  # noqa: E402
-from optimize.opening import open_study  # noqa: E402
-from optimize.plan import Plan  # noqa: E402
+from optimize.config.plan import Plan  # noqa: E402
+from optimize.executors.simulated import InlineExecutor  # noqa: E402
+from optimize.study.loop import Loop  # noqa: E402
+from optimize.study.resume import open_study  # noqa: E402
+from optimize.study.stopping import Budget, Interruption  # noqa: E402
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus, Value  # noqa: E402
 from storage import StudyPaths, open_database  # noqa: E402
 

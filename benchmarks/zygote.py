@@ -30,14 +30,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from optimize.budget import Budget
+from optimize.config.plan import make_plan
+from optimize.config.settings import load_settings, script_environment
 from optimize.executors.local import LocalExecutor
 from optimize.executors.slots import find_slots
-from optimize.interruption import Interruption
-from optimize.loop import Loop
-from optimize.opening import open_study
-from optimize.plan import make_plan
-from optimize.settings import load_settings, script_environment
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, Interruption
 from optimize.trial import Ending, Job, Outcome, Suggestion, TrialStatus
 from storage import StudyPaths, open_database
 

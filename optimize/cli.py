@@ -8,10 +8,10 @@ from typing import Any
 
 import typer
 
-from optimize.commands import begin, bring, keep, look, work
-from optimize.commands.spaces import space
-from optimize.commands.streams import open_streams
-from optimize.commands.terminal import say_all
+from optimize.commands import manage, status
+from optimize.commands import run as studies
+from optimize.commands.manage import space
+from optimize.commands.terminal import open_streams, say_all
 from optimize.errors import OptimizeError
 from optimize.executors.slots import keep_to_one_thread
 
@@ -21,12 +21,12 @@ app = typer.Typer(
     help="Tune the constants of a training script: try, keep what helps, lose nothing.",
 )
 for command in (
-    work.run, work.confirm, work.prepare, work.check, look.status, look.show, keep.export, keep.report, look.dashboard, keep.stop,
-    work.migrate, keep.backup, keep.restore, keep.copy, keep.clean, begin.autoresearch,
+    studies.run, studies.confirm, studies.prepare, studies.check, status.status, status.show, manage.export, manage.report,
+    status.dashboard, manage.stop, studies.migrate, manage.backup, manage.restore, manage.copy, manage.clean, manage.autoresearch,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(space, name="space")
-app.command("import")(bring.bring)  # a word of Python's
+app.command("import")(manage.bring)  # a word of Python's
 
 
 def run(words: Sequence[str]) -> int:

@@ -24,13 +24,13 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from IPython.display import HTML, Image, display
 
+from optimize.config.settings import load_settings, pick_profile
 from optimize.errors import OptimizeError
 from optimize.executors.slots import detect_device
-from optimize.figures.canvas import draw, png_of
-from optimize.figures.plots import progress
-from optimize.figures.series import staircase
-from optimize.settings import load_settings, pick_profile
-from optimize.stored_study import find_study
+from optimize.reporting.figures.data import staircase
+from optimize.reporting.figures.static import progress
+from optimize.reporting.figures.style import draw, png_of
+from optimize.study.stored import find_study
 from storage import StorageError, open_database
 
 RUNS = Path("runs")
@@ -101,7 +101,7 @@ def restore(backup: Path, runs: Path = RUNS) -> None:
 @_in_one_line
 def dashboard(runs: Path = RUNS, port: int = 0, height: int = 700) -> str:
     """optuna-dashboard below the cell, before, while and after a study runs; returns its address on this machine."""
-    from optimize.showing.dashboard import dashboard_app
+    from optimize.reporting.dashboard import dashboard_app
 
     database = open_database(runs / "optuna.db")
     server = make_server("127.0.0.1", port, dashboard_app(database, runs / "artifacts"), handler_class=_Silent)

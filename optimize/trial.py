@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+from typing import Literal
+
+BASELINE = "baseline"  # attribute of a study: the parameters of the script as it is
 
 Value = bool | int | float | str | None | tuple["Value", ...]
 """A literal that a parameter or a constant of a script can hold."""
@@ -135,3 +138,44 @@ class Ending:
 
     job: Job
     outcome: Outcome
+
+
+class Again(IntEnum):
+    """How often parameters are tried before an ending stands; below that they go back into the queue."""
+
+    NEVER = 1
+    ONCE = 2  # a second such ending stands
+    OFTEN = 10  # not for ever: these parameters may be what kills the driver
+    ALWAYS = 1_000_000  # nothing that they did
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What an ending is told as (Optuna's state) and whether its parameters are tried again."""
+
+    state: Literal["COMPLETE", "PRUNED", "FAIL"]
+    again: Again = Again.NEVER
+
+
+# PRUNED teaches the sampler that the *parameters* are bad; FAIL teaches nothing, because the *world* may be.
+CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
+    TrialStatus.COMPLETE: Consequence("COMPLETE"),
+    TrialStatus.OUT_OF_MEMORY: Consequence("PRUNED"),
+    TrialStatus.DIVERGED: Consequence("PRUNED"),
+    TrialStatus.INFEASIBLE: Consequence("PRUNED"),
+    TrialStatus.TIMED_OUT: Consequence("PRUNED"),
+    TrialStatus.HOPELESS: Consequence("PRUNED"),
+    TrialStatus.SILENT: Consequence("FAIL", Again.ONCE),
+    TrialStatus.CRASHED: Consequence("FAIL", Again.ONCE),
+    TrialStatus.ENVIRONMENT: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.BUSY: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.CANCELLED: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.LOST: Consequence("FAIL", Again.OFTEN),
+}
+CROWDED = Consequence("FAIL", Again.ALWAYS)  # out of memory beside another trial: tried again alone
+
+
+def consequence_of(outcome: Outcome) -> Consequence:
+    """Of an ending, for the sampler and the parameters."""
+    crowded = outcome.status is TrialStatus.OUT_OF_MEMORY and outcome.shared
+    return CROWDED if crowded else CONSEQUENCES[outcome.status]

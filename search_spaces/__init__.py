@@ -4,8 +4,8 @@ Standard library only. It does not know the training script, `optimize`, `storag
 """
 
 from search_spaces.draft import Draft, Found, draft_space
+from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression, parse_rule
 from search_spaces.loader import load_space, parse_space, shipped_spaces
-from search_spaces.rules import Expression, Rule, SearchSpaceError, Value, parse_expression, parse_rule
 from search_spaces.space import Parameter, SearchSpace, Snap, Start, Stored
 
 __all__ = [

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from search_spaces.rules import Value
+from search_spaces.expressions import Value
 
 WIDTHS = ("n_embd", "d_model", "model_dim", "hidden_size", "hidden_dim", "embed_dim", "embedding_dim", "dim", "width")
 

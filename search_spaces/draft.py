@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces.choices import WIDTHS, Choices, choices_for
-from search_spaces.rules import SearchSpaceError, Value, parse_rule
+from search_spaces.expressions import SearchSpaceError, Value, parse_rule
 
 MOST = 60  # parameters; nobody edits more, and a file has a limit
 LONGEST = 60  # of a name

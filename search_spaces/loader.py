@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from search_spaces.rules import Rule, SearchSpaceError, Value, kind, parse_rule
+from search_spaces.expressions import Rule, SearchSpaceError, Value, kind, parse_rule
 from search_spaces.space import Parameter, SearchSpace, Start
 
 OURS = Path(__file__).parent

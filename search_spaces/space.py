@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
 
-from search_spaces.rules import Rule, SearchSpaceError, Value, kind
+from search_spaces.expressions import Rule, SearchSpaceError, Value, kind
 
 Stored = bool | int | float | str | None
 """What Optuna can hold as a categorical choice."""

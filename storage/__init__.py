@@ -4,23 +4,29 @@ Built on Optuna's storage, SQLAlchemy and pandas; knows neither the service (`op
 Outsiders import from here; the files below are for those who change it.
 """
 
-from storage.address import is_there, shown_address
-from storage.aggregates import count_statuses, first_baseline, ranked_records
-from storage.archive import pack, refuse_existing, scratch_folder
 from storage.artifacts import Artifacts, Dangling
 from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
-from storage.copying import Files, copy_files, copy_study, remove_files, snapshot
+from storage.dashboard_notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
 from storage.database import Database, check_database, open_database
-from storage.enqueued import enqueued_params, fill_waiting
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
-from storage.export import make_patch, params_text, write_best
-from storage.files import check_place, os_errors_at, replace_folder, write_bytes, write_text
-from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign
+from storage.exports import (
+    changes,
+    frame,
+    make_patch,
+    number_text,
+    params_text,
+    refuse_results_of_another,
+    write_best,
+    write_parquet,
+    write_results,
+    write_trials,
+)
+from storage.files import check_place, os_errors_at, replace_folder, sync_file, sync_folder, write_bytes, write_text
+from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanning_rows
 from storage.lease import Lease, acquire, holder_of
-from storage.notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
+from storage.locks import FileLock, Holder
 from storage.paths import ReportPaths, StudyPaths, parent_of
-from storage.processes import Holder
-from storage.ranges import spanning_rows
+from storage.queries import count_statuses, enqueued_params, fill_waiting, first_baseline, ranked_records
 from storage.records import (
     TrialRecord,
     best_record,
@@ -31,19 +37,21 @@ from storage.records import (
     read_records,
     record_of,
 )
-from storage.results import (
-    changes,
-    frame,
-    number_text,
-    refuse_results_of_another,
-    write_parquet,
-    write_results,
-    write_trials,
-)
+from storage.sql import Created, Stored
 from storage.sqlite import settle
-from storage.tables import Created, Stored
+from storage.study_copy import (
+    Files,
+    WholeTrial,
+    add_trials,
+    copy_files,
+    copy_study,
+    read_whole_trials,
+    remove_files,
+    snapshot,
+    waiting_trial,
+)
 from storage.text import one_line
-from storage.transfer import WholeTrial, add_trials, read_whole_trials, waiting_trial
+from storage.url import is_there, shown_address
 
 __all__ = [
     "Artifacts",
@@ -52,6 +60,7 @@ __all__ = [
     "Created",
     "Dangling",
     "Database",
+    "FileLock",
     "Files",
     "ForeignStudy",
     "Holder",
@@ -94,7 +103,6 @@ __all__ = [
     "open_database",
     "origin_attrs",
     "os_errors_at",
-    "pack",
     "params_text",
     "parent_of",
     "put_trial_notes",
@@ -104,16 +112,16 @@ __all__ = [
     "read_records",
     "read_whole_trials",
     "record_of",
-    "refuse_existing",
     "refuse_results_of_another",
     "remove_files",
     "replace_folder",
     "restore_backup",
-    "scratch_folder",
     "settle",
     "shown_address",
     "snapshot",
     "spanning_rows",
+    "sync_file",
+    "sync_folder",
     "trials_with_notes",
     "waiting_trial",
     "write_best",

@@ -23,12 +23,12 @@ import sqlalchemy
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
+from storage.dashboard_notes import drop_links
 from storage.database import Database
+from storage.driver_errors import stored_json
 from storage.errors import StorageError
-from storage.failures import stored_json
 from storage.files import os_errors_at, sync_file, sync_folder
-from storage.notes import drop_links
-from storage.tables import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
+from storage.sql import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
 from storage.text import encodable, one_line
 
 PREFIX = "artifacts:"  # Optuna's: upload_artifact and the dashboard keep metadata in system attributes under it

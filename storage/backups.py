@@ -21,15 +21,15 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.schema import CreateTable
 
-from storage.address import Address
 from storage.artifacts import Artifacts
 from storage.database import Database, open_database
+from storage.driver_errors import explain
 from storage.errors import LeaseHeldError, StorageError, StorageFullError
-from storage.failures import explain
 from storage.files import beside, os_errors_at, sweep, sync_file, sync_folder
 from storage.locks import FileLock
+from storage.sql import BACKUPS, LEASES
 from storage.sqlite import check_pages, copy_online, in_use
-from storage.tables import BACKUPS, LEASES
+from storage.url import Address
 
 DATABASE, PREVIOUS, ARTIFACTS = "optuna.db", "optuna.previous.db", "artifacts"
 _SETTLED_S = 60.0  # a younger file may still be being written

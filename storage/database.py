@@ -18,17 +18,16 @@ import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from storage import tables
-from storage.address import Address, parse_address
+from storage import sql
+from storage.driver_errors import FOREIGN, explain, stored_json
 from storage.errors import StorageError
-from storage.failures import FOREIGN, explain, stored_json
 from storage.files import check_place
-from storage.patience import Patience
-from storage.server import check_server, open_server
+from storage.postgres import check_server, open_server
+from storage.reader import KnownTrials, read_trials
+from storage.sql import Created, OtherChoicesError, Stored
 from storage.sqlite import check_pages, copy_online, open_sqlite
-from storage.tables import Created, OtherChoicesError, Stored
-from storage.transactions import PATIENCE_S, SERVER_PATIENCE_S, Transactions
-from storage.trials import KnownTrials, read_trials
+from storage.transactions import PATIENCE_S, SERVER_PATIENCE_S, Patience, Transactions
+from storage.url import Address, parse_address
 
 T = TypeVar("T")
 
@@ -134,24 +133,24 @@ class Database:
     # Studies
 
     def study_names(self) -> list[str]:
-        names = sqlalchemy.select(tables.STUDIES.c.study_name).order_by(tables.STUDIES.c.study_id)
+        names = sqlalchemy.select(sql.STUDIES.c.study_name).order_by(sql.STUDIES.c.study_id)
         return [name for (name,) in self.rows(names)]
 
     def find_study(self, name: str) -> int | None:
-        found = self.rows(sqlalchemy.select(tables.STUDIES.c.study_id).where(tables.STUDIES.c.study_name == name))
+        found = self.rows(sqlalchemy.select(sql.STUDIES.c.study_id).where(sql.STUDIES.c.study_name == name))
         return found[0][0] if found else None
 
     def create_study(self, name: str, direction: str, metric_name: str, attrs: Json | None = None) -> int:
         """A new study, complete with its attributes; the dashboard shows the metric by its name."""
 
         def create(connection: sqlalchemy.Connection) -> int:
-            study_id = tables.insert_study(connection, name, direction)
-            tables.put_attrs(connection, tables.STUDY_SYSTEM_ATTRS, study_id, {_METRIC_NAMES: [metric_name]})
-            tables.put_attrs(connection, tables.STUDY_ATTRS, study_id, attrs or {})
+            study_id = sql.insert_study(connection, name, direction)
+            sql.put_attrs(connection, sql.STUDY_SYSTEM_ATTRS, study_id, {_METRIC_NAMES: [metric_name]})
+            sql.put_attrs(connection, sql.STUDY_ATTRS, study_id, attrs or {})
             return study_id
 
         try:
-            return self.write(create, stands=lambda connection, made: tables.has_study(connection, made, name))
+            return self.write(create, stands=lambda connection, made: sql.has_study(connection, made, name))
         except StorageError as error:
             if isinstance(error.__cause__, sqlalchemy.exc.IntegrityError):
                 raise StorageError(f"{self.where}: study {name!r} exists. Resume it, or choose another name") from None
@@ -162,25 +161,25 @@ class Database:
         study_id = self.find_study(name)
         if study_id is not None:
             self._known.pop(study_id, None)
-            self.write(lambda connection: tables.delete_study(connection, study_id))
+            self.write(lambda connection: sql.delete_study(connection, study_id))
 
     def objective(self, study_id: int) -> tuple[str, str]:
         """The metric's name and its direction, "minimize" or "maximize"."""
         direction = self._run(lambda: self.storage.get_study_directions(study_id))[0]
-        table = tables.STUDY_SYSTEM_ATTRS.c  # one row of many: the notes of trials are among them
+        table = sql.STUDY_SYSTEM_ATTRS.c  # one row of many: the notes of trials are among them
         query = sqlalchemy.select(table.value_json).where(table.study_id == study_id, table.key == _METRIC_NAMES)
         names = [name for (text,) in self.rows(query) for name in stored_json(text, self.where)] or ["value"]
         return str(names[0]), direction.name.lower()
 
     def study_attrs(self, study_id: int) -> dict[str, Any]:
-        return self.write(lambda connection: tables.study_attrs(connection, study_id), kind="read")
+        return self.write(lambda connection: sql.study_attrs(connection, study_id), kind="read")
 
     def set_study_attr(self, study_id: int, key: str, value: object) -> None:
-        self.write(lambda connection: tables.put_attrs(connection, tables.STUDY_ATTRS, study_id, {key: value}))
+        self.write(lambda connection: sql.put_attrs(connection, sql.STUDY_ATTRS, study_id, {key: value}))
 
     def name_objective(self, study_id: int, metric_name: str) -> None:
-        names, table = {_METRIC_NAMES: [metric_name]}, tables.STUDY_SYSTEM_ATTRS
-        self.write(lambda connection: tables.put_attrs(connection, table, study_id, names))
+        names, table = {_METRIC_NAMES: [metric_name]}, sql.STUDY_SYSTEM_ATTRS
+        self.write(lambda connection: sql.put_attrs(connection, table, study_id, names))
 
     # Trials
 
@@ -196,12 +195,12 @@ class Database:
         """A trial with all its parameters and attributes, or none: nobody ever sees a part of it."""
 
         def create(connection: sqlalchemy.Connection) -> Created:
-            created = tables.insert_trial(connection, study_id, TrialState[state], params, choices)
-            tables.put_attrs(connection, tables.TRIAL_ATTRS, created.trial_id, attrs or {})
+            created = sql.insert_trial(connection, study_id, TrialState[state], params, choices)
+            sql.put_attrs(connection, sql.TRIAL_ATTRS, created.trial_id, attrs or {})
             return created
 
         try:
-            return self.write(create, stands=lambda connection, made: tables.has_trial(connection, study_id, made))
+            return self.write(create, stands=lambda connection, made: sql.has_trial(connection, study_id, made))
         except OtherChoicesError as error:
             raise StorageError(f"{self.where}: {error}: the study has other choices. Start a new study") from None
 
@@ -209,22 +208,22 @@ class Database:
         """WAITING becomes RUNNING; False if it was not waiting any more."""
         waiting, running = [TrialState.WAITING], TrialState.RUNNING
         return self.write(
-            lambda connection: tables.change_state(connection, trial_id, waiting, running),
-            stands=lambda connection, started: started and tables.state_of(connection, trial_id) is running,
+            lambda connection: sql.change_state(connection, trial_id, waiting, running),
+            stands=lambda connection, started: started and sql.state_of(connection, trial_id) is running,
         )
 
     def set_trial_attrs(self, trial_id: int, attrs: Json) -> None:
-        self._change(trial_id, lambda connection: tables.put_attrs(connection, tables.TRIAL_ATTRS, trial_id, attrs))
+        self._change(trial_id, lambda connection: sql.put_attrs(connection, sql.TRIAL_ATTRS, trial_id, attrs))
 
     def add_artifacts(self, trial_id: int, metadata: Mapping[str, str]) -> None:
         """Metadata as `Artifacts.write` returned it, for a trial that goes on."""
-        system = tables.TRIAL_SYSTEM_ATTRS
-        self._change(trial_id, lambda connection: tables.put_attrs(connection, system, trial_id, metadata))
+        system = sql.TRIAL_SYSTEM_ATTRS
+        self._change(trial_id, lambda connection: sql.put_attrs(connection, system, trial_id, metadata))
 
     def report(self, trial_id: int, step: int, value: float) -> None:
         """A point of the learning curve; only a power cut can lose it, together with the trial that drew it."""
         point = (trial_id, step, value)
-        self._change(trial_id, lambda connection: tables.put_curve_point(connection, *point), kind="light")
+        self._change(trial_id, lambda connection: sql.put_curve_point(connection, *point), kind="light")
 
     def finish_trial(
         self,
@@ -243,12 +242,12 @@ class Database:
             raise ValueError(f"{state} with value {value}: a finite value belongs to COMPLETE, and only to it")
 
         def finish(connection: sqlalchemy.Connection) -> bool:
-            if not tables.change_state(connection, trial_id, _OPEN, TrialState[state]):
+            if not sql.change_state(connection, trial_id, _OPEN, TrialState[state]):
                 return False
-            tables.put_attrs(connection, tables.TRIAL_ATTRS, trial_id, attrs or {})
-            tables.put_attrs(connection, tables.TRIAL_SYSTEM_ATTRS, trial_id, artifacts or {})
+            sql.put_attrs(connection, sql.TRIAL_ATTRS, trial_id, attrs or {})
+            sql.put_attrs(connection, sql.TRIAL_SYSTEM_ATTRS, trial_id, artifacts or {})
             if value is not None:
-                tables.put_value(connection, trial_id, value)
+                sql.put_value(connection, trial_id, value)
             return True
 
         return self.write(finish) or self._is_finished_so(trial_id, state, value, attrs or {})
@@ -260,15 +259,13 @@ class Database:
         return trials if states is None else [trial for trial in trials if trial.state.name in states]
 
     def find_trial(self, study_id: int, number: int) -> FrozenTrial | None:
-        where = (tables.TRIALS.c.study_id == study_id) & (tables.TRIALS.c.number == number)
+        where = (sql.TRIALS.c.study_id == study_id) & (sql.TRIALS.c.number == number)
         found = self.write(lambda connection: read_trials(connection, where), kind="read")
         return found[0] if found else None
 
     def trial(self, trial_id: int) -> FrozenTrial:
         """By the database's id: as quick in a study of any size."""
-        found = self.write(
-            lambda connection: read_trials(connection, tables.TRIALS.c.trial_id == trial_id), kind="read"
-        )
+        found = self.write(lambda connection: read_trials(connection, sql.TRIALS.c.trial_id == trial_id), kind="read")
         if not found:
             raise StorageError(f"{self.where}: trial id {trial_id} is deleted. Was it the dashboard?")
         return found[0]
@@ -280,8 +277,8 @@ class Database:
     def best_trials(self, study_id: int, count: int, skip: int = 0) -> list[FrozenTrial]:
         """The best COMPLETE ones in order, but for the first to `skip`, without loading the others."""
         _, direction = self.objective(study_id)
-        trials, values = tables.TRIALS.c, tables.VALUES.c
-        query = sqlalchemy.select(trials.trial_id).join(tables.VALUES, values.trial_id == trials.trial_id)
+        trials, values = sql.TRIALS.c, sql.VALUES.c
+        query = sqlalchemy.select(trials.trial_id).join(sql.VALUES, values.trial_id == trials.trial_id)
         complete = (trials.state == TrialState.COMPLETE) & (values.value_type == "FINITE")
         order = values.value if direction == "minimize" else values.value.desc()
         ordered = query.where(trials.study_id == study_id, complete).order_by(order, trials.number)
@@ -289,21 +286,21 @@ class Database:
 
     def latest_trials(self, study_id: int, count: int) -> list[FrozenTrial]:
         """The newest ones by number, without loading the others."""
-        trial_id = tables.TRIALS.c.trial_id
-        newest = sqlalchemy.select(trial_id).where(tables.TRIALS.c.study_id == study_id)
+        trial_id = sql.TRIALS.c.trial_id
+        newest = sqlalchemy.select(trial_id).where(sql.TRIALS.c.study_id == study_id)
         wanted = trial_id.in_(newest.order_by(trial_id.desc()).limit(count))
         return self.write(lambda connection: read_trials(connection, wanted), kind="read")
 
     def counts(self, study_id: int) -> dict[str, int]:
         """How many trials are in each state, without loading any."""
-        state = tables.TRIALS.c.state
-        query = sqlalchemy.select(state, sqlalchemy.func.count()).where(tables.TRIALS.c.study_id == study_id)
+        state = sql.TRIALS.c.state
+        query = sqlalchemy.select(state, sqlalchemy.func.count()).where(sql.TRIALS.c.study_id == study_id)
         found = {each.name: count for each, count in self.rows(query.group_by(state))}
         return {each.name: found.get(each.name, 0) for each in TrialState}
 
     def system_attrs(self, trial_id: int) -> dict[str, Any]:
         """What Optuna and its friends keep of a trial, artifacts' metadata among it, in the order of writing."""
-        table = tables.TRIAL_SYSTEM_ATTRS
+        table = sql.TRIAL_SYSTEM_ATTRS
         query = sqlalchemy.select(table.c.key, table.c.value_json).where(table.c.trial_id == trial_id)
         return {key: stored_json(text, self.where) for key, text in self.rows(query.order_by(*table.primary_key))}
 
@@ -326,7 +323,7 @@ class Database:
         """A finished trial does not change: readers keep it."""
 
         def change(connection: sqlalchemy.Connection) -> None:
-            if tables.state_of(connection, trial_id) not in _OPEN:
+            if sql.state_of(connection, trial_id) not in _OPEN:
                 raise StorageError(f"{self.where}: trial id {trial_id} is finished or deleted. Was it the dashboard?")
             work(connection)
 
@@ -339,7 +336,7 @@ class Database:
 
 def _refuse_other_versions(rdb: RDBStorage, address: Address) -> None:
     version = rdb.get_current_version()
-    if version == tables.REVISION:
+    if version == sql.REVISION:
         return
     rdb.engine.dispose()
     if version in rdb.get_all_versions():

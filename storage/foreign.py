@@ -11,7 +11,7 @@ import math
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
@@ -20,17 +20,24 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy
-from optuna.distributions import CategoricalDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 
-from storage.address import Address, parse_address
 from storage.database import Database, open_database
+from storage.driver_errors import explain
 from storage.errors import StorageError
-from storage.failures import explain
 from storage.files import os_errors_at
+from storage.sql import DIRECTIONS, Stored
 from storage.sqlite import MAGIC
-from storage.tables import DIRECTIONS
+from storage.study_copy import WholeTrial, read_whole_trials
 from storage.text import one_line
-from storage.transfer import WholeTrial, read_whole_trials
+from storage.url import Address, parse_address
 
 _LONGEST_TEXT, _LONGEST_VALUE, _MOST, _DEEPEST = 2_000, 20_000, 1_000, 8
 _LONGEST_NAME, _LONGEST_CHOICE = 100, 200
@@ -211,3 +218,49 @@ def _choice(choice: Any) -> Any:
     if choice is None or isinstance(choice, bool | int | float):
         return choice
     return one_line(choice if isinstance(choice, str) else json.dumps(choice), _LONGEST_CHOICE)
+
+
+_WIDE = 100  # largest over smallest: from here on a plot of the numbers is logarithmic
+_EXACT = 2**53  # larger whole numbers are not stored exactly
+
+
+def spanning_rows(trials: Sequence[Mapping[str, Stored]]) -> list[list[dict[str, Any]]]:
+    """For each trial the rows of its parameters, as `WholeTrial` has them."""
+    seen: dict[str, dict[tuple[type, Stored], None]] = {}
+    for params in trials:
+        for name, value in params.items():
+            seen.setdefault(name, {})[type(value), value] = None
+    ranges = {name: _range(value for _, value in values) for name, values in seen.items()}
+    texts = {name: distribution_to_json(each) for name, each in ranges.items()}
+    return [[_row(name, value, ranges[name], texts[name]) for name, value in params.items()] for params in trials]
+
+
+def _row(name: str, value: Stored, within: BaseDistribution, text: str) -> dict[str, Any]:
+    stored = within.to_internal_repr(_nearest_choice(value, within))
+    return {"param_name": name, "param_value": float(stored), "distribution_json": text}
+
+
+def _range(values: Iterable[Stored]) -> BaseDistribution:
+    known = list(values)
+    numbers = [value for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < len(known) or any(abs(number) > _EXACT for number in numbers if isinstance(number, int)):
+        return CategoricalDistribution(_choices(known))
+    low, high = min(numbers), max(numbers)
+    log = low > 0 and high / low >= _WIDE
+    if all(isinstance(number, int) for number in numbers):
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(float(low), float(high), log=log)
+
+
+def _choices(known: Sequence[Stored]) -> tuple[Stored, ...]:
+    """As they are where all are of one kind, else as texts: to Optuna 1, 1.0 and True are the same choice."""
+    kinds = {type(value) for value in known if value is not None}
+    if len(kinds) == 1:
+        return tuple(sorted(known, key=lambda value: (value is None, "" if value is None else value)))
+    return tuple(sorted({str(value) for value in known}))
+
+
+def _nearest_choice(value: Stored, within: BaseDistribution) -> Stored:
+    if not isinstance(within, CategoricalDistribution):
+        return value
+    return value if any(type(each) is type(value) and each == value for each in within.choices) else str(value)

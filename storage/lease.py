@@ -20,9 +20,8 @@ from sqlalchemy.schema import CreateTable
 
 from storage.database import Database
 from storage.errors import LeaseHeldError, LeaseLostError, StorageError
-from storage.locks import FileLock
-from storage.processes import Holder, this_process
-from storage.tables import LEASES
+from storage.locks import FileLock, Holder, this_process
+from storage.sql import LEASES
 
 RENEW_EVERY_S = 10.0
 DEAD_AFTER_S = 60.0

@@ -17,7 +17,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.database import Database
-from storage.tables import Stored
+from storage.sql import Stored
 from storage.text import encodable, one_line
 
 _MOST_KEYS, _LONGEST_KEY, _LONGEST_TEXT, _LONGEST_REASON = 40, 60, 200, 300

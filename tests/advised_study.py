@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
-from optimize.advice import Advisor, advice_line
-from optimize.advice.endpoint import Endpoint
-from optimize.advice.opening import brief_of
-from optimize.budget import Budget
-from optimize.executors.inline import InlineExecutor
-from optimize.interruption import Interruption
-from optimize.loop import Loop
-from optimize.opening import open_study
+from optimize.advisor import Advisor, advice_line
+from optimize.advisor.advisor import brief_of
+from optimize.advisor.client import Endpoint
+from optimize.executors.simulated import InlineExecutor
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, Interruption
 from optimize.trial import Job, Outcome
 from storage import TrialRecord
 from tests.conftest import Driver, complete

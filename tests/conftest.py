@@ -15,17 +15,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from optimize.budget import Budget
-from optimize.executors.inline import InlineExecutor
-from optimize.interruption import Interruption
-from optimize.loop import Loop
-from optimize.opening import open_study
-from optimize.plan import Plan, make_plan
-from optimize.settings import Settings, load_settings
-from optimize.stored_study import find_study
-from optimize.study import Study
+from optimize.config.plan import Plan, make_plan
+from optimize.config.settings import Settings, load_settings
+from optimize.executors.simulated import InlineExecutor
+from optimize.study.callback import Watch
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, Interruption
+from optimize.study.stored import find_study
+from optimize.study.study import Study
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
-from optimize.watch import Watch
 from storage import Database, StudyPaths, open_database
 from tests.databases import empty_database
 
@@ -190,7 +189,7 @@ def make_driver(folder: Path, kept: Path) -> Driver:
         "runs": folder / "runs",
         "study": "s",
         "sampler": "random",
-        "pruning": False,  # trials end as their test says; test_pruning.py turns it on
+        "pruning": False,  # trials end as their test says; test_pruner.py turns it on
     }
     settings = load_settings(str(folder / "profile.toml"), "a test", flags, {})
     return Driver(folder, settings, kept)

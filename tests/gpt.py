@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from optimize.script.render import read_constants, render
+from optimize.script.constants import read_constants, render
 
 FOLDER = Path(__file__).parents[1] / "optimize" / "workloads" / "gpt"
 DATA = {"VOCAB_SIZE": 320, "MAX_SEQ_LEN": 32, "EVAL_TOKENS": 1990}

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from optimize.intake import Request, bring_in, read
-from optimize.stored_study import StoredStudy, find_study
+from optimize.importing import Request, bring_in, read
+from optimize.study.stored import StoredStudy, find_study
 from storage import Database, open_database
 from tests.databases import empty_database
 

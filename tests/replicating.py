@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 from rich.console import Console
 
-from optimize.confirming.driving import Confirmed, Wanted, confirm_study
-from optimize.executors.inline import InlineExecutor
-from optimize.stored_study import find_study
+from optimize.confirm.verdict import Verdict
+from optimize.executors.simulated import InlineExecutor
+from optimize.session.confirm import Confirmed, Wanted, confirm_study
+from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus
-from optimize.verdict import Verdict
 from storage import TrialRecord
 from tests.conftest import SCRIPT, Driver, val_bpb
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from optimize.fingerprint import BASELINE, CONSTANTS, FINGERPRINT
-from optimize.stored_study import StoredStudy, find_study
+from optimize.study.comparable import CONSTANTS, FINGERPRINT
+from optimize.study.stored import StoredStudy, find_study
+from optimize.trial import BASELINE
 from storage import Database, Stored, WholeTrial, add_trials, condemned_attrs, ending_attrs, origin_attrs
-from storage.tables import param_row
+from storage.sql import param_row
 
 CHOICES: dict[str, list[Stored]] = {
     "DEPTH": [2, 4, 8, 16],

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from optimize.advice import spent_of, tally
+from optimize.advisor import spent_of, tally
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.advised_study import BEST, GOOD, KEY, advised, enlarge, studied, warnings
 from tests.conftest import Driver, complete

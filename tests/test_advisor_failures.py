@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from optimize.advice import Sight
-from optimize.advice.advisor import MOST_FAILURES
-from optimize.advice.endpoint import MAX_BYTES
+from optimize.advisor import Sight
+from optimize.advisor.advisor import MOST_FAILURES
+from optimize.advisor.client import MAX_BYTES
 from tests.advised_study import BEST, GOOD, KEY, PATIENCE_S, Study, advised, enlarge, studied, warnings
 from tests.conftest import Driver
 from tests.model_server import Asked, Reply, model_server, proposals, says, says_in_turn, send

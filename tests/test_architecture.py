@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import tomllib
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -11,46 +11,35 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("optimize", "search_spaces", "storage")
 MAX_LINES = {"train.py": 700, "prepare.py": 700}
-FORBIDDEN_NAMES = {"utils", "core", "common", "helpers", "manager", "manage", "misc"}
+FORBIDDEN_NAMES = {"utils", "core", "common", "helpers", "manager", "misc"}
 
-
-def _whole(word: str) -> str:
-    return word if word in PACKAGES else f"optimize.{word}"
-
-
-# module -> what of ours it may import; a package name alone stands for its front door
-WALLS = tomllib.loads((Path(__file__).parent / "walls.toml").read_text("utf-8"))
-ALLOWED = {f"optimize.{name}": {_whole(word) for word in words.split()} for name, words in WALLS.items()}
-FRONT = tuple(f"optimize.{name}" for name in ("__main__", "cli", "commands", "session", "confirming.driving"))
-THIRD_PARTY = {"search_spaces": set(), "storage": {"optuna", "sqlalchemy", "pandas"}}
-JOBS = (
-    "process",
-    "summary",
-    "work_folder",
-    "bounded_log",
-    "data_links",
-    "descendants",
-    "device_memory",
-    "hearing",
-    "preload",
-    "preparation",
-    "tracebacks",
-    "wishes",
-    "zygote",
-)
-STANDARD_LIBRARY_ONLY = {f"optimize.jobs.{name}" for name in JOBS} | {
-    "optimize.errors",
-    "optimize.executors.cluster",
-    "optimize.executors.cores",
-    "optimize.executors.guardian",
-    "optimize.executors.node",
-    "optimize.executors.slots",
-    "optimize.script.patterns",
-    "optimize.script.render",
-    "optimize.script.seeds",
-    "optimize.script.starting",
-    "optimize.trial",
+# From the top down: a room imports only rooms that stand below it. A room is a folder or a module of `optimize/`.
+ROOMS = (
+    "__main__", "cli", "commands", "session", "notebook", "transfer", "reporting", "study", "confirm", "advisor", "config",
+    "executors", "script", "importing", "search", "runner", "toml", "trial", "text", "errors",
+)  # fmt: skip
+# (module, what it may import all the same): why
+EXCEPTIONS: dict[tuple[str, str], str] = {}
+BESIDE_THE_GROUND = {"search_spaces": set(), "storage": {"optuna", "sqlalchemy", "pandas"}}  # and their third parties
+# A package that not everybody has, or that is slow to import, and the modules that may import it.
+ONLY_IN = {
+    "ray": ("optimize.executors.ray",),
+    "tensorboard": ("optimize.reporting.trackers.tensorboard",),
+    "mlflow": ("optimize.reporting.trackers.mlflow",),
+    "requests": ("optimize.advisor.client",),
+    "matplotlib": ("optimize.reporting.figures.static", "optimize.reporting.figures.style"),
+    "plotly": ("optimize.reporting.figures.interactive",),
+    "optuna_dashboard": ("optimize.reporting.dashboard",),
+    "torch": (),
+    "tiktoken": (),
+    "rustbpe": (),
 }
+OPTUNA = ("optimize.search.", "storage.", "optimize.reporting.figures.importance", "optimize.reporting.dashboard")
+# Sent to any node, or run by a guardian there.
+STANDARD_LIBRARY_ONLY = ("optimize.runner.", "optimize.trial", "optimize.errors", "optimize.text", "optimize.toml",
+                         "optimize.executors.guardian", "optimize.executors.ray_node", "optimize.executors.ray_cluster",
+                         "optimize.executors.slots", "optimize.script.constants", "optimize.script.command")  # fmt: skip
+READS_THE_ENVIRONMENT = ("optimize.config.settings", "optimize.executors.slots", "optimize.runner.zygote")
 
 
 def modules() -> dict[str, Path]:
@@ -91,22 +80,42 @@ def ours(path: Path) -> set[str]:
     return {name for name in imports(path) if name.split(".")[0] in PACKAGES}
 
 
-def test_every_module_has_a_line_but_for_the_front_of_the_house() -> None:
-    inside = {m for m in MODULES if m.startswith("optimize.") and not m.startswith(FRONT)}
-    assert set(ALLOWED) == inside
+def room(module: str) -> str:
+    """The room of `optimize/` that a module stands in, or the package beside it."""
+    top, _, rest = module.partition(".")
+    return rest.partition(".")[0] if top == "optimize" else top
 
 
-@pytest.mark.parametrize("module", sorted(ALLOWED))
-def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
-    assert ours(MODULES[module]) <= ALLOWED[module]
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert {room(module) for module in MODULES if module.startswith("optimize.")} == set(ROOMS)
 
 
-@pytest.mark.parametrize("package", sorted(THIRD_PARTY))
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_imports_only_rooms_below_it(name: str) -> None:
+    allowed = {name, "search_spaces", "storage", *ROOMS[ROOMS.index(name) + 1 :]}
+    for module, path in MODULES.items():
+        if module.startswith("optimize.") and room(module) == name:
+            wrong = {each for each in ours(path) if room(each) not in allowed and (module, each) not in EXCEPTIONS}
+            assert not wrong, f"{module} imports {wrong}, which stand above it"
+
+
+def test_an_exception_is_still_needed_and_has_a_reason() -> None:
+    for (module, imported), why in EXCEPTIONS.items():
+        assert imported in ours(MODULES[module]), (module, imported)
+        assert why
+
+
+def test_modules_do_not_import_one_another_in_a_circle() -> None:
+    graph = {module: ours(path) & set(MODULES) - {module} for module, path in MODULES.items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("package", sorted(BESIDE_THE_GROUND))
 def test_search_spaces_and_storage_know_nothing_above_them(package: str) -> None:
     for module, path in MODULES.items():
         if module.split(".")[0] == package:
             assert {name.split(".")[0] for name in ours(path)} <= {package}, module
-            assert third_party(path) <= THIRD_PARTY[package], module
+            assert third_party(path) <= BESIDE_THE_GROUND[package], module
 
 
 def test_outsiders_enter_storage_and_search_spaces_by_the_front_door() -> None:
@@ -116,46 +125,31 @@ def test_outsiders_enter_storage_and_search_spaces_by_the_front_door() -> None:
             assert not inside, f"{module} reaches into {inside}"
 
 
-@pytest.mark.parametrize("module", sorted(STANDARD_LIBRARY_ONLY))
-def test_what_runs_on_any_node_needs_the_standard_library_only(module: str) -> None:
-    assert third_party(MODULES[module]) == set()
-
-
-def test_the_driver_never_imports_torch() -> None:
+def test_what_runs_on_any_node_needs_the_standard_library_only() -> None:
     for module, path in MODULES.items():
-        assert "torch" not in third_party(path), module
+        if module.startswith(STANDARD_LIBRARY_ONLY):
+            assert third_party(path) == set(), module
 
 
-@pytest.mark.parametrize(
-    ("package", "file"),
-    [
-        ("ray", "optimize.executors.ray"),
-        ("tensorboard", "optimize.hooks.tensorboard"),
-        ("mlflow", "optimize.hooks.mlflow"),
-    ],
-)
-def test_one_file_alone_imports_what_not_everybody_has(package: str, file: str) -> None:
-    assert [module for module, path in MODULES.items() if package in third_party(path)] == [file]
-
-
-def test_one_room_alone_imports_matplotlib() -> None:
-    rooms = ["optimize.figures.canvas", "optimize.figures.labels", "optimize.figures.plots"]
-    assert [module for module, path in MODULES.items() if "matplotlib" in third_party(path)] == rooms
-
-
-def test_one_file_alone_talks_to_a_language_model() -> None:
-    assert [module for module, path in MODULES.items() if "requests" in third_party(path)] == [
-        "optimize.advice.endpoint"
-    ]
-
-
-def test_the_environment_is_read_in_two_files_only() -> None:
+def test_what_is_sent_to_a_node_knows_no_database_and_no_search_space() -> None:
     for module, path in MODULES.items():
-        if module not in (
-            "optimize.settings",
-            "optimize.executors.slots",
-            "optimize.jobs.zygote",
-        ):  # it writes the trial's
+        if module.startswith(("optimize.runner.", "optimize.executors.")):
+            assert not {name for name in ours(path) if name.split(".")[0] != "optimize"}, module
+
+
+@pytest.mark.parametrize("package", sorted(ONLY_IN))
+def test_a_package_is_imported_only_where_it_is_expected(package: str) -> None:
+    assert tuple(sorted(m for m, path in MODULES.items() if package in third_party(path))) == ONLY_IN[package]
+
+
+def test_optuna_is_known_to_search_and_storage_and_what_draws_from_it() -> None:
+    for module, path in MODULES.items():
+        assert "optuna" not in third_party(path) or module.startswith(OPTUNA), module
+
+
+def test_the_environment_is_read_where_a_reader_expects_it() -> None:
+    for module, path in MODULES.items():
+        if module not in READS_THE_ENVIRONMENT:
             assert "os.environ" not in path.read_text("utf-8"), module
             assert "getenv" not in path.read_text("utf-8"), module
 

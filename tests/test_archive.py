@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from optimize.exchange.bundle import write_bundle
-from optimize.exchange.care import back_up
-from optimize.stored_study import find_study
+from optimize.study.stored import find_study
+from optimize.transfer.bundle import write_bundle
+from optimize.transfer.repair import back_up
 from storage import StorageError, StorageFullError, open_database, restore_backup
 from tests.conftest import Driver
 from tests.disks import as_nobody, mounting, read_only, small_disk

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.plan import make_plan
+from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
-from optimize.exchange.autoresearch import set_up
-from optimize.plan import make_plan
 from optimize.script.workload import load_workload
-from optimize.settings import load_settings
+from optimize.transfer.autoresearch import set_up
 
 ROOT = Path(__file__).parent.parent
 REPLICA = Path(__file__).parent / "replicas" / "macos"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize.exchange.backups import Backups
+from optimize.transfer.backup import Backups
 from storage import Artifacts, BackupFolder, Database, StorageError, TrialRecord, open_database, restore_backup
 from tests.databases import new_trial, small_database
 

@@ -19,11 +19,12 @@ import pandas
 import pytest
 from optuna.trial import TrialState
 
+from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
 from optimize.errors import StudyError
-from optimize.exchange.bundle import write_bundle
-from optimize.stored_study import StoredStudy, find_study
+from optimize.reporting.files import write_views
+from optimize.study.stored import StoredStudy, find_study
+from optimize.transfer.bundle import write_bundle
 from optimize.trial import Job, Outcome, TrialStatus
-from optimize.verdict import Finalist, Verdict, verdict_attrs
 from storage import Artifacts, StorageError, open_database, read_records, snapshot
 from tests.conftest import Driver, complete
 from tests.databases import empty_database, new_trial
@@ -67,9 +68,8 @@ def test_a_bundle_has_everything_and_its_database_opens_with_plain_optuna(driver
     kept = {path.relative_to(root / "s").as_posix() for path in (root / "s").rglob("*") if path.is_file()}
     scripts = {f"best/{name}" for name in ("train.py", "train.patch", "params.toml", "summary.toml")}
     assert kept == scripts | {"results.tsv", "trials.csv", "trials.parquet"}
-    assert sorted(path.name for path in root.iterdir() if not path.name.startswith(".")) == [
-        "README.txt", "artifacts", "optuna.db", "s",
-    ]  # fmt: skip
+    shown = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+    assert shown == ["README.txt", "artifacts", "optuna.db", "s"]
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{root / 'optuna.db'}")
     with driver.database() as database:
         there = find_study(database, "s", driver.settings.runs)
@@ -78,7 +78,7 @@ def test_a_bundle_has_everything_and_its_database_opens_with_plain_optuna(driver
         ]
         assert (best := there.standing()) is not None
         assert study.best_trial.number == best.record.number
-        there.write_views()
+        write_views(there)
     assert (root / "s" / "results.tsv").read_text() == (driver.paths.results_tsv).read_text()
     assert (root / "s" / "best" / "train.py").read_text() == (driver.paths.best / "train.py").read_text()
 
@@ -279,8 +279,8 @@ def test_two_bundles_of_the_default_name_stand_side_by_side(driver: Driver) -> N
 KILLED = """
 import sys, time
 from pathlib import Path
-from optimize.exchange.bundle import write_bundle
-from optimize.stored_study import find_study
+from optimize.transfer.bundle import write_bundle
+from optimize.study.stored import find_study
 from storage import open_database
 
 def hang(stored):

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from optimize.jobs.causes import CAUSES
-from optimize.jobs.summary import Exit, judge
+from optimize.runner.causes import CAUSES
+from optimize.runner.diagnosis import Exit, judge
 from optimize.trial import Metric, TrialStatus
 
 SAID = {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.settings import advisor_key, load_settings, script_environment
 from optimize.errors import SettingsError
-from optimize.settings import advisor_key, load_settings, script_environment
 from tests.advised_study import GOOD, KEY, enlarge
 from tests.conftest import Driver
 from tests.model_server import Asked, model_server, proposals, says

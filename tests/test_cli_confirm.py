@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize.stored_study import find_study
+from optimize.study.stored import find_study
 from storage import TrialRecord
 from tests.conftest import SCRIPT, Driver
 from tests.test_cli import environment, flags, optimize, run, slow_down

@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from optimize.stored_study import find_study
+from optimize.reporting.files import write_views
+from optimize.study.stored import find_study
 from tests.conftest import SPACE, Driver
 from tests.test_cli import environment, flags, optimize, run, slow_down
 from tests.transfers import nothing_changes, records, rewrite
@@ -30,7 +31,7 @@ def has_run(driver: Driver, trials: int) -> None:
     driver.data = ""  # the workload prepares none
     driver.run(trials=trials)
     with driver.database() as database:
-        find_study(database, "s", driver.settings.runs).write_views()
+        write_views(find_study(database, "s", driver.settings.runs))
 
 
 def test_starts_are_said_run_in_order_and_shown(driver: Driver) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from optimize.commands.completion import EXECUTORS, LOGS, SAMPLERS, study_names, trial_numbers
+from optimize.config.plan import TRACKERS
+from optimize.config.settings import STORAGE_VARIABLE, profiles
 from optimize.executors import EXECUTORS as THERE_ARE_EXECUTORS
-from optimize.hooks import HOOKS
 from optimize.search import SAMPLERS as THERE_ARE_SAMPLERS
-from optimize.settings import STORAGE_VARIABLE, profiles
 from search_spaces import shipped_spaces
 from tests.conftest import Driver
 
@@ -87,4 +87,4 @@ def test_another_database_is_not_asked(driver: Driver) -> None:
 def test_the_names_that_are_spelt_out_are_those_there_are() -> None:
     assert tuple(THERE_ARE_SAMPLERS) == SAMPLERS
     assert tuple(THERE_ARE_EXECUTORS) == EXECUTORS
-    assert HOOKS == LOGS
+    assert TRACKERS == LOGS

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from optimize.confirming.table import verdict_line, verdict_table
-from optimize.stored_study import find_study
+from optimize.confirm.table import verdict_line, verdict_table
+from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import Artifacts
 from tests.conftest import Driver, val_bpb

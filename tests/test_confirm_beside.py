@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from rich.console import Console
 
-from optimize.confirming.table import verdict_table
+from optimize.confirm.table import verdict_table
 from optimize.errors import (
     NothingToConfirm,
     SettingsError,
@@ -18,8 +18,9 @@ from optimize.errors import (
     StudyMismatchError,
     WorkloadError,
 )
-from optimize.exchange.copying import Place, copy_to
-from optimize.stored_study import find_study, main_studies, overview
+from optimize.reporting.files import write_views
+from optimize.study.stored import find_study, main_studies, overview
+from optimize.transfer.copy import Place, copy_to
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import open_database
 from tests.conftest import SCRIPT, SPACE, Driver
@@ -177,7 +178,7 @@ def test_replicates_are_no_study_of_their_own_to_whoever_looks(night: Driver) ->
         assert find_study(database, None, night.settings.runs).name == "s"
         child = find_study(database, "s/confirm", night.settings.runs)
         assert child.standing() is None
-        written = child.write_views()
+        written = write_views(child)
         assert {path.name for path in written} == {"results.tsv", "trials.csv"}
         assert not child.paths.best.exists()
         find_study(database, "s", night.settings.runs).delete()
@@ -237,7 +238,7 @@ def test_a_later_and_better_trial_takes_the_place_of_the_winner_unconfirmed(nigh
 
     night.run(better, trials=11)
     with night.database() as database:
-        find_study(database, "s", night.settings.runs).write_views()
+        write_views(find_study(database, "s", night.settings.runs))
     assert best(night)["trial"] == 10
     assert best(night)["confirmed"] is False
     assert "came after trial" in str(best(night)["confirmation"])

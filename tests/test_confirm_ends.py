@@ -12,15 +12,15 @@ import pytest
 from rich.console import Console
 
 from optimize.cli import run
-from optimize.commands.work import _can_be_confirmed, _children
-from optimize.exchange.care import repair
-from optimize.session import _watching
-from optimize.stored_study import StoredStudy, find_study
-from optimize.study import Study
+from optimize.commands.run import _can_be_confirmed, _children
+from optimize.session.run import _watching
+from optimize.study.stored import StoredStudy, find_study
+from optimize.study.study import Study
+from optimize.transfer.repair import repair
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import LeaseLostError, StudyPaths, write_text
-from storage.processes import this_process
-from storage.tables import LEASES
+from storage.locks import this_process
+from storage.sql import LEASES
 from tests.conftest import Driver
 from tests.finished import scalars
 from tests.replicating import Killed, Trainings, best, confirm, jobs_of, ranked, records, verdict

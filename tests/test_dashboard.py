@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import SettingsError
-from optimize.showing.dashboard import check_address
-from optimize.stored_study import find_study
+from optimize.reporting.dashboard import check_address, tell_story
+from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import Driver, complete
 from tests.test_cli import environment, optimize, run, slow_down, start
@@ -168,7 +168,7 @@ def test_a_thousand_trials_are_shown(driver: Driver, tmp_path: Path) -> None:
     driver.run(some_diverge, slots=8, trials=1_000)
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
-        stored.tell_story(driver.said.append)
+        tell_story(stored, driver.said.append)
         shown = stored.standing()
     assert shown is not None
     best = shown.record

@@ -13,10 +13,17 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import WorkloadError
-from optimize.jobs.data_links import LOOKED_AT, fingerprint, link_data
-from optimize.jobs.preparation import Preparation, run_preparation
-from optimize.jobs.process import run_job
-from optimize.jobs.work_folder import FILES, folder_bytes, prepare_folder, remove_folder
+from optimize.runner.prepare import Preparation, run_preparation
+from optimize.runner.process import run_job
+from optimize.runner.workdir import (
+    FILES,
+    LOOKED_AT,
+    fingerprint,
+    folder_bytes,
+    link_data,
+    prepare_folder,
+    remove_folder,
+)
 from optimize.trial import Limits, Slot, TrialStatus
 from tests.zoo import zoo_job
 

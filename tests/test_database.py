@@ -17,7 +17,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from storage import StorageError, open_database
-from storage.address import parse_address
+from storage.url import parse_address
 from tests.databases import PARAMS, new_trial, small_database
 
 ROOT = Path(__file__).parent.parent

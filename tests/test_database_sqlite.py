@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy
 
 from storage import StorageError, open_database
-from storage.filesystems import without_wal
-from storage.tables import REVISION
+from storage.sql import REVISION
+from storage.sqlite import without_wal
 from tests.databases import PARAMS, new_trial, small_database
 
 MOUNTS = """\

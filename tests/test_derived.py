@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.plan import make_plan
 from optimize.errors import SettingsError
-from optimize.jobs.summary import parse_summary
-from optimize.plan import make_plan
+from optimize.runner.diagnosis import parse_summary
 from optimize.script.derived import Derived, same_run, scorer, with_derived
 from optimize.script.workload import load_workload
 from search_spaces import parse_expression

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from optimize.cli import app
-from optimize.settings import load_settings, profiles
+from optimize.config.settings import load_settings, profiles
 from search_spaces import load_space, shipped_spaces
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +68,7 @@ def test_every_profile_and_space_is_in_the_readme() -> None:
 
 
 def test_every_key_of_a_profile_and_of_a_workload_is_documented() -> None:
-    for path in ("optimize/settings.py", "optimize/script/workload.py", "optimize/script/output.py"):
+    for path in ("optimize/config/settings.py", "optimize/script/workload.py", "optimize/script/output.py"):
         source = (ROOT / path).read_text("utf-8")
         for key in re.findall(
             r'(?:table|slots|limits|inner)\.(?:text|flag|number|integer|words|literals|table|paths)\("(\w+)"', source

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize.settings import PROFILES
+from optimize.config.settings import PROFILES
 from storage import TrialRecord, open_database, read_records
 
 pytestmark = pytest.mark.slow

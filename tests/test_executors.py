@@ -15,9 +15,9 @@ import pytest
 
 from optimize.errors import ExecutorError
 from optimize.executors import Executor, open_executor
-from optimize.executors.inline import InlineExecutor
 from optimize.executors.local import LocalExecutor
-from optimize.jobs.process import run_job
+from optimize.executors.simulated import InlineExecutor
+from optimize.runner.process import run_job
 from optimize.trial import Ending, Job, Limits, Metric, Outcome, Progress, Slot, TrialStatus
 from tests import zoo
 from tests.zoo import CUT, ENDINGS, PATIENT, endings, events_until_endings, eventually, guardians_of, living, zoo_job

@@ -11,7 +11,7 @@ import pytest
 
 from optimize.executors import Executor
 from optimize.executors.local import LocalExecutor
-from optimize.jobs.descendants import can_spare_children
+from optimize.runner.process_tree import can_spare_children
 from optimize.trial import Ending, Job, Progress, Slot
 from tests import test_executors as contract
 from tests.zoo import as_preloaded, children_of, endings, eventually, guardians_of, zoo_job

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.plan import make_plan
+from optimize.config.settings import load_settings
 from optimize.errors import SettingsError
-from optimize.jobs.process import run_job
-from optimize.plan import make_plan
-from optimize.settings import load_settings
+from optimize.runner.process import run_job
 from optimize.trial import Job, Limits, Metric, Progress, ProgressFormat, Slot, Suggestion, TrialStatus
 from storage import TrialRecord, open_database, read_records
 from tests.zoo import PATIENT, zoo_job

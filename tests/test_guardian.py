@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from optimize.executors.guardian import decode, encode, job_from_json, job_to_json
-from optimize.jobs.work_folder import read_outcome
+from optimize.runner.workdir import read_outcome
 from optimize.trial import Job, Limits, Metric, TrialStatus
 from tests.zoo import eventually, living, zoo_job
 

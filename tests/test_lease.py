@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 
 from storage import Database, LeaseHeldError, LeaseLostError, acquire, holder_of, open_database
-from storage.locks import FileLock
-from storage.processes import Holder, parse_holder, process_start, this_process
-from storage.tables import LEASES
+from storage.locks import FileLock, Holder, parse_holder, process_start, this_process
+from storage.sql import LEASES
 from tests.databases import empty_database, new_trial
 
 ROOT = Path(__file__).parent.parent

@@ -8,13 +8,12 @@ import itertools
 import pytest
 from sqlalchemy import event
 
-from optimize.budget import Budget
 from optimize.errors import StudyAborted
-from optimize.executors.inline import InlineExecutor
-from optimize.interruption import Interruption
-from optimize.loop import Loop
+from optimize.executors.simulated import InlineExecutor
+from optimize.study.callback import Watch
+from optimize.study.loop import Loop
+from optimize.study.stopping import Budget, Interruption
 from optimize.trial import Job, Outcome, Slot, TrialStatus
-from optimize.watch import Watch
 from storage import TrialRecord, read_records
 from tests.conftest import Driver, complete
 

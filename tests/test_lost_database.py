@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import SettingsError
-from optimize.stored_study import find_study
+from optimize.reporting.files import write_views
+from optimize.study.stored import find_study
 from storage import StorageError
-from storage.address import Address
-from storage.failures import explain
+from storage.driver_errors import explain
+from storage.url import Address
 from tests.conftest import Driver
 from tests.databases import empty_database
 from tests.imports import bring, written
@@ -117,7 +118,7 @@ def lost(driver: Driver, lose: Callable[[Path], object]) -> dict[str, bytes]:
     """What is left of a study of three trials when its database is lost."""
     driver.run(trials=3)
     with driver.database() as database:
-        find_study(database, "s", driver.paths.root).write_views()
+        write_views(find_study(database, "s", driver.paths.root))
     lose(driver.paths.database)
     return files(driver)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimize.showing.markdown import block, changed_lines, code, table, tail
+from optimize.reporting.markdown import block, changed_lines, code, table, tail
 
 NASTY = st.text(alphabet="`~|<>*_[](){}\\#&\n\r\t\x1b\x00é a", max_size=200)
 

@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from optimize.opening import open_study
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
-from optimize.search.lattice import DARING
+from optimize.search.candidates import DARING
+from optimize.study.resume import open_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus, Value
 from search_spaces import parse_space
 from storage import open_database

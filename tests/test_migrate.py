@@ -7,10 +7,11 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from optimize.config.plan import make_plan
 from optimize.errors import SettingsError, StudyError
-from optimize.exchange.migrate import migrate
-from optimize.plan import make_plan
-from optimize.stored_study import find_study
+from optimize.reporting.files import write_views
+from optimize.study.stored import find_study
+from optimize.transfer.copy import migrate
 from optimize.trial import Outcome, TrialStatus
 from storage import Artifacts, StorageError, StudyPaths, TrialRecord
 from tests.conftest import Driver, complete
@@ -263,7 +264,7 @@ def test_the_views_of_the_moved_study_are_whole(old: Driver) -> None:
     wide(old)
     move(old)
     with old.database() as database:
-        find_study(database, "new", old.settings.runs).write_views()
+        write_views(find_study(database, "new", old.settings.runs))
     folder = StudyPaths(old.settings.runs, "new").folder
     assert len((folder / "trials.csv").read_text().splitlines()) == TRIALS + 1
     assert (folder / "best" / "train.py").exists()

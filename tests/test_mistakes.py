@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from optimize.cli import run
-from optimize.settings import load_settings
-from optimize.stored_study import find_study
+from optimize.config.settings import load_settings
+from optimize.reporting.files import write_views
+from optimize.study.stored import find_study
 from storage import StudyPaths, open_database
 from tests.conftest import SPACE, Driver, make_driver
 
@@ -27,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     driver.data = ""  # the workload prepares none
     driver.run(trials=2)
     with closing(open_database(driver.paths.database)) as database:
-        find_study(database, "s", driver.settings.runs).write_views()
+        write_views(find_study(database, "s", driver.settings.runs))
     return driver
 
 

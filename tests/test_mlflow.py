@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from optimize.config.settings import tracking_uri
 from optimize.errors import OptimizeError
-from optimize.hooks import open_hook
-from optimize.settings import tracking_uri
+from optimize.reporting.trackers import open_hook
 from optimize.trial import Metric
 from storage import StudyPaths
 from tests.finished import BEGUN, CURVE, record, runs_of, study_paths
@@ -86,7 +86,7 @@ def test_a_server_that_is_not_there_is_one_line_before_any_trial(paths: StudyPat
 def test_a_server_that_never_answers_costs_seconds_not_minutes(
     paths: StudyPaths, manners: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import optimize.hooks.mlflow  # noqa: F401  which takes a while, and is not what is measured
+    import optimize.reporting.trackers.mlflow  # noqa: F401  which takes a while, and is not what is measured
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:

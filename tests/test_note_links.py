@@ -11,13 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from optuna_dashboard import _note as notes
 
-from optimize.exchange.bundle import write_bundle
-from optimize.stored_study import find_study
+from optimize.study.stored import find_study
+from optimize.transfer.bundle import write_bundle
 from storage import Artifacts, artifact_link, open_database
-from storage.notes import PART, rows_of_notes
+from storage.dashboard_notes import PART, rows_of_notes
 from tests.conftest import Driver
 from tests.test_bundle import unpacked
-from tests.test_story import attrs, edit, story_of, study_note, trial_note
+from tests.test_dashboard_story import attrs, edit, story_of, study_note, trial_note
 
 ID = str(uuid.UUID(int=7))
 OLD, NEW, IDS = 3, 14, {5: 50, 60: 6, 777777: 1}

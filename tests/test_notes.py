@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimize.fingerprint import ABOUT, BASELINE, CONSTANTS, FINGERPRINT
-from optimize.showing.notes import LONGEST, Facts, study_note, trial_note
-from optimize.trial import Metric
-from optimize.verdict import Finalist, Verdict, verdict_attrs
+from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
+from optimize.reporting.notes import LONGEST, Facts, study_note, trial_note
+from optimize.study.comparable import ABOUT, CONSTANTS, FINGERPRINT
+from optimize.trial import BASELINE, Metric
 from storage import TrialRecord
 
 METRIC = Metric()

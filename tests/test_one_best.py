@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from optimize.budget import Budget
-from optimize.exchange.bundle_text import readme_text
-from optimize.exchange.sources import look_up
-from optimize.report.facts import gather
-from optimize.report.page import render_page
-from optimize.showing.display import Display
-from optimize.showing.notes import Facts, study_note
-from optimize.showing.status_json import document
-from optimize.showing.tables import best_lines, end_report, overview_table, study_table
-from optimize.stored_study import StoredStudy, find_study, overview
+from optimize.reporting.html.facts import gather
+from optimize.reporting.html.page import render_page
+from optimize.reporting.notes import Facts, study_note
+from optimize.reporting.status_json import document
+from optimize.reporting.tables import best_lines, end_report, overview_table, study_table
+from optimize.reporting.terminal import Display
+from optimize.study.start_from import look_up
+from optimize.study.stopping import Budget
+from optimize.study.stored import StoredStudy, find_study, overview
+from optimize.transfer.bundle import readme_text
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from tests.conftest import Driver
 from tests.replicating import Trainings, best, confirm, jobs_of, ranked

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.plan import make_plan
+from optimize.config.settings import load_settings, profiles
 from optimize.errors import SettingsError
-from optimize.plan import make_plan
-from optimize.settings import load_settings, profiles
 from optimize.trial import Limits
 from tests.conftest import Driver
 

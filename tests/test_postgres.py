@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from optimize.cli import app
 from optimize.errors import StudyError
-from optimize.report import write_report
+from optimize.reporting.html import write_report
 from storage import Database, StorageError, check_database, open_database
 from tests.conftest import Driver
 from tests.databases import new_trial

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import pytest
 
-from optimize.interruption import Wish
+from optimize.study.stopping import Wish
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import Database, LeaseLostError, StorageError, acquire, open_database
-from storage.processes import this_process
+from storage.locks import this_process
 from tests.conftest import Driver, complete
 from tests.databases import new_trial
 from tests.postgres import Server

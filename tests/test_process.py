@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from optimize.jobs.descendants import MARK, end_leftovers, parse_ps
-from optimize.jobs.hearing import CURVE_POINTS
-from optimize.jobs.process import Stop, run_job
-from optimize.jobs.summary import Exit
-from optimize.jobs.work_folder import folder_bytes, read_outcome, remove_folder, write_exit
+from optimize.runner.diagnosis import Exit
+from optimize.runner.process import Stop, run_job
+from optimize.runner.process_tree import MARK, end_leftovers, parse_ps
+from optimize.runner.progress import CURVE_POINTS
+from optimize.runner.workdir import folder_bytes, read_outcome, remove_folder, write_exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
 from tests.disks import mounting, small_disk
 from tests.zoo import PATIENT, eventually, living, zoo_job

@@ -15,7 +15,7 @@ import pytest
 
 from optimize.errors import ExecutorError
 from optimize.executors import Executor, open_executor
-from optimize.executors.cluster import Cluster
+from optimize.executors.ray_cluster import Cluster
 from optimize.trial import Ending, TrialStatus
 from tests.clusters import LocalCluster, local_cluster
 from tests.test_executors import ExecutorContract, outcome_of
@@ -186,9 +186,9 @@ def guardians_in(place: Path) -> list[int]:
     return [
         int(process.name)
         for process in Path("/proc").iterdir()
-        if b"optimize.executors.node" in command_of(process)
+        if b"optimize.executors.ray_node" in command_of(process)
         and f"TMPDIR={place}".encode() in content(process / "environ")
-        and b"optimize.executors.node" in command_of(Path(f"/proc/{parent_of(int(process.name))}"))
+        and b"optimize.executors.ray_node" in command_of(Path(f"/proc/{parent_of(int(process.name))}"))
     ]
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from optimize.report import write_report
-from optimize.report.facts import gather
-from optimize.report.page import render_page
-from optimize.stored_study import StoredStudy, find_study
-from optimize.verdict import Finalist, Verdict, verdict_attrs
+from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
+from optimize.reporting.html import write_report
+from optimize.reporting.html.facts import gather
+from optimize.reporting.html.page import render_page
+from optimize.study.stored import StoredStudy, find_study
 from storage import Database, StorageError, open_database
 from tests.databases import empty_database
 from tests.studies import CHOICES, DEFAULT, many_trials, stored_study, whole_trial

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize.report import write_report
+from optimize.reporting.html import write_report
 from storage import open_database
 from tests.databases import empty_database
 from tests.studies import CHOICES, many_trials, stored_study

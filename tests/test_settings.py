@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.settings import load_settings, profiles, script_environment
 from optimize.errors import SettingsError
-from optimize.settings import load_settings, profiles, script_environment
 
 
 def profile(tmp_path: Path, text: str) -> str:

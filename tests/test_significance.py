@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from optimize.confirming.significance import LEVEL, LOOKS_SHARE, critical_value, judge
+from optimize.confirm.significance import LEVEL, LOOKS_SHARE, critical_value, judge
 
 
 def plain(freedom: float) -> tuple[tuple[float, float], ...]:

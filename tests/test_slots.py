@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import ExecutorError
-from optimize.executors.cores import cpu_name, usable_cores
-from optimize.executors.slots import detect_device, find_slots
+from optimize.executors.slots import cpu_name, detect_device, find_slots, usable_cores
 from optimize.trial import Slot
 
 ROOT = Path(__file__).parent.parent

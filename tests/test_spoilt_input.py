@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import RenderError
-from optimize.jobs.summary import Exit, judge
-from optimize.script.render import render
+from optimize.runner.diagnosis import Exit, judge
+from optimize.script.constants import render
 from optimize.trial import Metric, TrialStatus
-from tests.test_render import SCRIPT
+from tests.test_constants import SCRIPT
 
 pytestmark = pytest.mark.slow
 SPOILERS = "=()[]{}'\"\\\n\r\t #:,.0aX\x00\u2028é"

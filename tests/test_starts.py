@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.plan import make_plan
+from optimize.config.settings import load_settings
 from optimize.errors import SettingsError
-from optimize.plan import make_plan
-from optimize.settings import load_settings
-from optimize.study import Study
+from optimize.study.study import Study
 from optimize.trial import Outcome, TrialStatus
 from storage import TrialRecord
 from tests.conftest import SPACE, Driver, complete

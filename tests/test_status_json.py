@@ -9,11 +9,11 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from optimize.showing.status_json import document
-from optimize.showing.tables import study_table
-from optimize.stored_study import find_study
+from optimize.confirm.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
+from optimize.reporting.status_json import document
+from optimize.reporting.tables import study_table
+from optimize.study.stored import find_study
 from optimize.trial import Outcome, TrialStatus
-from optimize.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
 from storage import best_record
 from tests.conftest import Driver, complete
 from tests.test_cli import optimize

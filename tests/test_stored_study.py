@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimize.errors import StudyError
-from optimize.stored_study import StoredStudy, find_study
+from optimize.study.stored import StoredStudy, find_study
 from storage import Database
 from tests.conftest import Driver
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from optimize.consequences import CONSEQUENCES, Again
 from optimize.errors import StudyBusyError, StudyMismatchError
-from optimize.study import CURVE_PERCENTS, Study
-from optimize.trial import Outcome, Progress, TrialStatus
+from optimize.study.study import CURVE_PERCENTS, Study
+from optimize.trial import CONSEQUENCES, Again, Outcome, Progress, TrialStatus
 from storage import Artifacts, read_records, record_of
 from tests.conftest import Driver, complete
 
@@ -176,7 +175,7 @@ def test_a_trial_that_a_dead_driver_left_running_is_lost_and_queued_once(driver:
 
 
 def test_a_trial_that_finished_when_its_driver_died_is_told_with_its_result(driver: Driver) -> None:
-    from optimize.jobs.process import run_job
+    from optimize.runner.process import run_job
     from optimize.trial import Slot
 
     with driver.open() as study:
@@ -190,7 +189,7 @@ def test_a_trial_that_finished_when_its_driver_died_is_told_with_its_result(driv
 
 @pytest.mark.slow
 def test_a_result_that_is_kept_after_its_driver_died_is_not_proposed_again(driver: Driver) -> None:
-    from optimize.jobs.process import run_job
+    from optimize.runner.process import run_job
     from optimize.trial import Slot
 
     with driver.open() as study:
@@ -208,7 +207,7 @@ def test_a_result_that_is_kept_after_its_driver_died_is_not_proposed_again(drive
 def test_a_guardian_that_is_still_busy_is_waited_for_and_its_script_not_taken_for_killed_by_the_kernel(
     driver: Driver,
 ) -> None:
-    from optimize.jobs.process import run_job
+    from optimize.runner.process import run_job
     from optimize.trial import Slot
 
     train = driver.folder / "workload" / "train.py"
@@ -292,7 +291,7 @@ def test_what_enqueue_trial_wants_and_cannot_have_is_closed_with_a_line(driver: 
 
 
 def test_settings_and_messages_hold_no_secret(driver: Driver, tmp_path: Path) -> None:
-    from optimize.session import as_json
+    from optimize.session.run import as_json
 
     driver.set(storage="postgresql://me:secret@localhost/db")
     assert "secret" not in json.dumps(as_json(driver.settings))

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 TOUCHY = (
     "test_completion.py::test_studies_and_their_newest_trials_come_from_the_database_file",  # OPTIMIZE_STORAGE_URL
     "test_prepare_download.py::test_partial_download_is_resumed",  # http_proxy
-    "test_interruption.py::test_one_ctrl_c_finishes_and_the_second_cancels",  # SIGINT ignored
+    "test_stopping.py::test_one_ctrl_c_finishes_and_the_second_cancels",  # SIGINT ignored
 )
 NONSENSE = {
     "OPTIMIZE_STORAGE_URL": "postgresql://x:y@nonsense.invalid/z",

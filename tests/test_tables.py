@@ -7,15 +7,13 @@ from dataclasses import replace
 
 from rich.console import Console, RenderableType
 
-from optimize.budget import Budget
-from optimize.doubts import doubts
-from optimize.interruption import Wish
-from optimize.phrases import changes, duration, visible
-from optimize.showing.display import Display
-from optimize.showing.tables import end_report, study_table, trial_line
-from optimize.showing.trial_page import trial_page
-from optimize.standing import standing
-from optimize.stored_study import find_study
+from optimize.confirm.caveats import doubts
+from optimize.reporting.tables import end_report, study_table, trial_line
+from optimize.reporting.terminal import Display, trial_page
+from optimize.study.best import standing
+from optimize.study.stopping import Budget, Wish
+from optimize.study.stored import find_study
+from optimize.text import changes, duration, visible
 from optimize.trial import Job, Metric, Progress, Slot
 from storage import TrialRecord
 from tests.conftest import Driver

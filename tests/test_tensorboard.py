@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimize.hooks import open_hook
+from optimize.reporting.trackers import open_hook
 from optimize.trial import Metric
 from storage import StudyPaths
 from tests.finished import BEGUN, CURVE, record, scalars, study_paths

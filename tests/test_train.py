@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from optimize.jobs.summary import Exit, judge, parse_progress, parse_summary
-from optimize.script.render import read_constants
+from optimize.runner.diagnosis import Exit, judge, parse_progress, parse_summary
+from optimize.script.constants import read_constants
 from optimize.trial import Metric, TrialStatus
 from tests.gpt import BUDGET, FOLDER, built, tokens
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config.trust import accept, is_trusted
 from optimize.errors import WorkloadError
 from optimize.script.workload import load_workload
-from optimize.trust import accept, is_trusted
 from tests.conftest import SCRIPT
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from optimize.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
+from optimize.confirm.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
 
 VERDICT = Verdict(
     finalists=(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import RenderError, WorkloadError
-from optimize.fingerprint import fingerprint
-from optimize.script.starting import shell_script
+from optimize.script.command import shell_script
 from optimize.script.workload import load_workload
+from optimize.study.comparable import fingerprint
 from optimize.trial import Limits, Metric, ProgressFormat, Suggestion
 from search_spaces import load_space
 

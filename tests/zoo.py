@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimize.executors import Executor
-from optimize.jobs.descendants import MARK
+from optimize.runner.process_tree import MARK
 from optimize.trial import Ending, Job, Limits, Metric, Progress, ProgressFormat, TrialStatus
 
 SCRIPTS = Path(__file__).parent / "scripts"

@@ -1,4 +1,4 @@
-"""A script that trains nothing, for `benchmarks/overhead.py`: the parameters of the space `h100`, a nap, a summary."""
+"""A script that trains nothing, for `benchmarks/driver_cost.py`: the parameters of the space `h100`, a nap, a summary."""
 
 import time
 

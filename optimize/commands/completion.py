@@ -31,7 +31,7 @@ def one_of(*names: str) -> Callable[[str], list[str]]:
 
 
 def profile_names(incomplete: str) -> list[str]:
-    from optimize.settings import profiles
+    from optimize.config.settings import profiles
 
     return _matching(profiles(), incomplete)
 
@@ -71,7 +71,7 @@ def _asked(ctx: typer.Context, query: str, values: Sequence[object] = ()) -> lis
     """What the database file of --runs answers; [] whatever is wrong, and where another database was named."""
     import sqlite3
 
-    from optimize.settings import storage_url
+    from optimize.config.settings import storage_url
 
     path = Path(ctx.params.get("runs") or "runs") / "optuna.db"
     if ctx.params.get("storage") or storage_url(None) or not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import shutil
@@ -9,13 +10,17 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-if TYPE_CHECKING:  # each command imports what it needs: `optimize --help` answers at once
+from optimize.errors import OptimizeError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from rich.console import Console
 
-    from optimize.stored_study import StoredStudy
+    from optimize.study.stored import StoredStudy
     from storage import Database
+
 
 WIDE = 200  # columns of what goes into a file or another program: a line for each trial, whatever terminal there is
 
@@ -54,7 +59,7 @@ def activation() -> str:
 @contextmanager
 def opened_database(storage: str | None, runs: Path, create: bool = False) -> Iterator[Database]:
     """The database of the flags, or of the environment."""
-    from optimize.settings import storage_url
+    from optimize.config.settings import storage_url
     from storage import open_database
 
     with closing(open_database(storage_url(storage) or runs / "optuna.db", create=create)) as database:
@@ -66,7 +71,52 @@ def opened_database(storage: str | None, runs: Path, create: bool = False) -> It
 @contextmanager
 def opened_study(study: str | None, storage: str | None, runs: Path) -> Iterator[StoredStudy]:
     """The study of the flags as it lies in the database."""
-    from optimize.stored_study import find_study
+    from optimize.study.stored import find_study
 
     with opened_database(storage, runs) as database:
         yield find_study(database, study, runs)
+
+
+def open_streams() -> None:
+    """This process's own two, unless somebody has replaced or closed them."""
+    out, err = sys.__stdout__, sys.__stderr__
+    if out is not None and sys.stdout is out:
+        sys.stdout = _reopened(out, _Results)
+    if err is not None and sys.stderr is err:
+        sys.stderr = _reopened(err, _Progress)
+
+
+class _Results(io.FileIO):
+    """What does not arrive is an error of one line, once; a reader that wants no more is none."""
+
+    _failed = False
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return _size(data) if self._failed else super().write(data)
+        except OSError as error:
+            self._failed = True  # Python tries again when it ends, and would say so in its own way
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise OptimizeError(f"stdout: cannot be written: {error.strerror}. Mend that, then say it again.") from None
+
+
+class _Progress(io.FileIO):
+    """No study ends because nobody listens any more, or because its log's disk is full."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return _size(data)
+
+
+def _size(data: ReadableBuffer) -> int:
+    return memoryview(data).nbytes
+
+
+def _reopened(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
+    """A character that a terminal has not, such as of a script's log, is shown as its number."""
+    stream.flush()
+    raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)

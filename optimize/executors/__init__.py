@@ -15,7 +15,7 @@ from optimize.errors import ExecutorError
 from optimize.trial import Ending, Job, Progress, Slot, TrialStatus
 
 if TYPE_CHECKING:
-    from optimize.executors.cluster import Cluster
+    from optimize.executors.ray_cluster import Cluster
 
 EXECUTORS = ("local", "ray")  # by name
 

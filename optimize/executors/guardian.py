@@ -24,12 +24,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optimize.jobs.descendants import adopt_orphans
-from optimize.jobs.device_memory import DeviceMemory
-from optimize.jobs.preload import Preload
-from optimize.jobs.process import run_job
-from optimize.jobs.wishes import Stop
-from optimize.jobs.work_folder import outcome_to_json, sync_exit
+from optimize.runner.gpu_memory import DeviceMemory
+from optimize.runner.process import run_job
+from optimize.runner.process_tree import adopt_orphans
+from optimize.runner.stop import Stop
+from optimize.runner.warm_start import Preload
+from optimize.runner.workdir import outcome_to_json, sync_exit
 from optimize.trial import Job, Limits, Metric, Progress, ProgressFormat, Slot, TrialStatus
 
 PROGRESS_EVERY_S = 1.0  # beside whole percents; each costs the driver as much as a hundredth of a trial

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from optimize.errors import ExecutorError
-from optimize.executors.guarded_slot import CLOSE_S, GuardedSlot
-from optimize.jobs.work_folder import folder_bytes, remove_folder
+from optimize.executors.guardian_client import CLOSE_S, GuardedSlot
+from optimize.runner.workdir import folder_bytes, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them

@@ -26,8 +26,8 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
 from optimize.errors import ExecutorError
-from optimize.executors.cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots, unreachable
-from optimize.executors.node import Facts, Steward, copy_travellers, facts, run_trial
+from optimize.executors.ray_cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots, unreachable
+from optimize.executors.ray_node import Facts, Steward, copy_travellers, facts, run_trial
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # how often the cluster is looked at: nodes come and go

@@ -1,17 +1,14 @@
 """What this machine offers: its device, and the slots in which trials run, found by looking.
 
-Besides `settings.py` the only file that reads the environment. It starts nothing but the vendors' query tools, and it
+Besides `settings.py` the only file that reads the environment. It starts nothing itself but `sysctl` on a Mac, and it
 does not know how long a slot is busy or whether its memory is free.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -19,11 +16,75 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import ExecutorError
-from optimize.executors.cores import cpu_name, memory_mb, usable_cores
+from optimize.runner.gpus import Gpu, ToolMissing, amd_gpus, nvidia_gpus
 from optimize.trial import Slot
 
-QUERY_TIMEOUT_S = 60.0  # nvidia-smi takes seconds on a machine whose driver is not kept loaded
-_MIB_TO_MB = 1.048576
+ROOT = Path("/")
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """Cores that this process may use: its affinity, cut by the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quotas = [quota for quota in _quotas(root) if quota is not None]
+    return max(1, min([cores, *(int(quota) for quota in quotas)]))
+
+
+def _quotas(root: Path) -> list[float | None]:
+    """In cores, of this process's control group and all above it; a container sees its own as the root."""
+    found = []
+    for folder in _group_folders(root):
+        found.append(_ratio(_read(folder / "cpu.max")))
+        found.append(_ratio(f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"))
+    return found
+
+
+def _group_folders(root: Path) -> list[Path]:
+    mounts = [root / "sys/fs/cgroup" / controller for controller in ("", "cpu", "memory")]
+    folders = list(mounts)
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        group = Path(line.rpartition(":")[2].lstrip("/"))
+        folders += [mount / above for mount in mounts for above in (group, *group.parents)]
+    return folders
+
+
+def _ratio(text: str) -> float | None:
+    """`200000 100000` is two cores; `max 100000` and `-1 100000` are no limit."""
+    match text.split():
+        case [quota, period] if quota.isdigit() and period.isdigit() and int(period) > 0:
+            return int(quota) / int(period)
+    return None
+
+
+def cpu_name(root: Path = ROOT) -> str:
+    """The model of the processor, as far as the system tells it."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    if found:
+        return found[1].strip()
+    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def memory_mb(root: Path = ROOT) -> float:
+    """What this process may use: the machine's memory, cut by the limit of its control group."""
+    limits = [
+        _read(folder / name) for folder in _group_folders(root) for name in ("memory.max", "memory.limit_in_bytes")
+    ]
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([total, *(int(limit) for limit in limits if limit.strip().isdigit())]) / 1e6
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _sysctl(name: str) -> str:
+    if sys.platform != "darwin":
+        return ""
+    return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
+
+
 MOST_PER_CORE = 32  # slots: scripts that mostly wait may share one, but a process of ours waits for each
 
 # One thread for each trial: two on a contended pair of cores are many times slower than one.
@@ -51,25 +112,13 @@ class Device:
     note: str = ""  # why it is not a GPU although there is a tool that should list one
 
 
-@dataclass(frozen=True, slots=True)
-class _Gpu:
-    index: int
-    uuid: str
-    name: str
-    memory_mb: float  # 0 where it is not told
-
-
-class _NoTool(ExecutorError):
-    """The usual sign of a machine without such GPUs."""
-
-
 def detect_device() -> Device:
     """The best device of this machine; of several models of GPU the one with most memory in all."""
     notes = []
-    for kind, find in (("cuda", _visible_nvidia), ("rocm", _amd), ("mps", _apple)):
+    for kind, find in (("cuda", _visible_nvidia), ("rocm", _visible_amd), ("mps", _apple)):
         try:
             gpus = find()
-        except _NoTool:
+        except ToolMissing:
             continue
         except ExecutorError as error:
             notes.append(str(error))
@@ -96,7 +145,7 @@ def find_slots(
         if gpus_per_trial > 1 or trials_per_gpu > 1:
             raise ExecutorError("[slots]: the profile uses CPU cores. Leave gpus_per_trial and trials_per_gpu out")
         return _cpu_slots(count, gpus)
-    finders = {"cuda": _visible_nvidia, "rocm": _amd, "mps": _apple}
+    finders = {"cuda": _visible_nvidia, "rocm": _visible_amd, "mps": _apple}
     if device not in finders:
         raise ExecutorError(f"slots: there is no device {device!r}. Use cpu, {', '.join(finders)}")
     found = finders[device]()
@@ -117,7 +166,7 @@ def find_slots(
     return tuple(slots[:count])
 
 
-def _by_model(gpus: Sequence[_Gpu]) -> list[_Gpu]:
+def _by_model(gpus: Sequence[Gpu]) -> list[Gpu]:
     """In their order, but the model with most memory in all first: what a study begins with, it stays with."""
     memory: dict[str, float] = {}
     for gpu in gpus:
@@ -126,7 +175,7 @@ def _by_model(gpus: Sequence[_Gpu]) -> list[_Gpu]:
     return sorted(gpus, key=lambda gpu: models.index(gpu.name))
 
 
-def _groups(gpus: Sequence[_Gpu], size: int, say: Callable[[str], None]) -> list[list[_Gpu]]:
+def _groups(gpus: Sequence[Gpu], size: int, say: Callable[[str], None]) -> list[list[Gpu]]:
     """As many GPUs of one model each as a trial uses."""
     groups = []
     for model in dict.fromkeys(gpu.name for gpu in gpus):
@@ -146,7 +195,7 @@ def _gpus(count: int) -> str:
     return "1 GPU" if count == 1 else f"{count} GPUs"
 
 
-def _gpu_slots(kind: str, group: Sequence[_Gpu], shares: int) -> list[Slot]:
+def _gpu_slots(kind: str, group: Sequence[Gpu], shares: int) -> list[Slot]:
     uuids, indices = ",".join(gpu.uuid for gpu in group), ",".join(str(gpu.index) for gpu in group)
     pins = {"cuda": {"CUDA_VISIBLE_DEVICES": uuids}, "rocm": {"HIP_VISIBLE_DEVICES": indices}, "mps": {}}[kind]
     name, env = f"gpu:{indices.replace(',', '+')}", pins | _compile_caches()
@@ -167,7 +216,7 @@ def _compile_caches() -> dict[str, str]:
     return {name: path for name, path in found.items() if name not in os.environ}
 
 
-def _choose(wanted: str, found: Sequence[_Gpu]) -> _Gpu:
+def _choose(wanted: str, found: Sequence[Gpu]) -> Gpu:
     """By its place among the visible ones, or by its UUID or the beginning of it."""
     for place, gpu in enumerate(found):
         if wanted == str(place) or (len(wanted) > 4 and gpu.uuid.startswith(wanted)):
@@ -194,7 +243,7 @@ def assigned_environment() -> dict[str, str]:
 def device_model(device: str) -> str:
     """The model of this machine's devices of that kind, whether or not they are visible to this process; "" if unknown."""
     try:
-        gpus = {"cuda": _nvidia, "rocm": _amd}[device]() if device != "cpu" else []
+        gpus = {"cuda": nvidia_gpus, "rocm": amd_gpus}[device]() if device != "cpu" else []
     except ExecutorError:
         return ""
     return cpu_name() if device == "cpu" else gpus[0].name
@@ -224,74 +273,31 @@ def keep_to_one_thread() -> None:
 # --- GPUs -------------------------------------------------------------------------------------------------------------
 
 
-def _visible_nvidia() -> list[_Gpu]:
-    return _visible(_nvidia(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+def _visible_nvidia() -> list[Gpu]:
+    return _visible(nvidia_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def _visible(found: Sequence[_Gpu], variable: str | None) -> list[_Gpu]:
+def _visible(found: Sequence[Gpu], variable: str | None) -> list[Gpu]:
     """In the variable's order. Its numbers are nvidia-smi's: CUDA itself may count the fastest first."""
     if variable is None:
         return list(found)
-    chosen: list[_Gpu] = []
+    chosen: list[Gpu] = []
     for wanted in filter(None, (part.strip() for part in variable.split(","))):
         match = [gpu for gpu in found if wanted == str(gpu.index) or (len(wanted) > 4 and gpu.uuid.startswith(wanted))]
         if not match and wanted.startswith("MIG-"):  # a slice of a GPU, with a UUID of its own
-            match = [_Gpu(len(chosen), wanted, f"{found[0].name} MIG", 0.0)]
+            match = [Gpu(len(chosen), wanted, f"{found[0].name} MIG", 0.0)]
         if not match:
             break  # CUDA ignores what follows one that does not exist
         chosen.append(match[0])
     return chosen
 
 
-def _nvidia() -> list[_Gpu]:
-    table = _query("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
-    gpus = []
-    for row in csv.reader(table.splitlines(), skipinitialspace=True):
-        if len(row) == 4 and row[0].isdigit() and not row[2].startswith("["):  # [GPU requires reset], [Unknown Error]
-            uuid = row[1] if row[1].startswith("GPU-") else row[0]  # some integrated GPUs have none
-            memory_mb = float(row[3]) * _MIB_TO_MB if row[3].isdigit() else 0.0  # [N/A] where it is the machine's
-            gpus.append(_Gpu(int(row[0]), uuid, row[2], memory_mb))
-    if not gpus:
-        raise ExecutorError(f"nvidia-smi: it lists no GPU: {table.strip().splitlines()[-1:] or 'no output'}")
-    return gpus
+def _visible_amd() -> list[Gpu]:
+    return _visible(amd_gpus(), os.environ.get("HIP_VISIBLE_DEVICES"))
 
 
-def _amd() -> list[_Gpu]:
-    """By rocm-smi; untested on a real one."""
-    table = _query("rocm-smi", "--showuniqueid", "--showproductname", "--showmeminfo", "vram", "--json")
-    try:
-        cards = {key: card for key, card in json.loads(table).items() if key.startswith("card")}
-    except ValueError:
-        raise ExecutorError(f"rocm-smi: its answer is no JSON: {table[:80]!r}") from None
-    found = [
-        _Gpu(
-            index=int(key.removeprefix("card")),
-            uuid=str(card.get("Unique ID", key)),
-            name=str(card.get("Card Series") or card.get("Card series") or "AMD GPU"),
-            memory_mb=float(card.get("VRAM Total Memory (B)", 0)) / 1e6,
-        )
-        for key, card in sorted(cards.items())
-    ]
-    return _visible(found, os.environ.get("HIP_VISIBLE_DEVICES"))
-
-
-def _apple() -> list[_Gpu]:
+def _apple() -> list[Gpu]:
     """Apple's GPU shares the machine's memory, so there is one slot; untested on a real one."""
     if sys.platform != "darwin" or platform.machine() != "arm64":
         return []
-    return [_Gpu(0, "mps", cpu_name(), memory_mb())]
-
-
-def _query(tool: str, *arguments: str) -> str:
-    if shutil.which(tool) is None:
-        raise _NoTool(f"{tool}: not found, so there is no such GPU here. Install its driver, or use another profile")
-    try:
-        answer = subprocess.run(
-            [tool, *arguments], capture_output=True, text=True, errors="replace", timeout=QUERY_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ExecutorError(f"{tool}: {error}. Does it work by hand?") from None
-    if answer.returncode:
-        said = " ".join((answer.stdout + answer.stderr).split())[:200]
-        raise ExecutorError(f"{tool}: exit code {answer.returncode}: {said}. Does it work by hand?")
-    return answer.stdout
+    return [Gpu(0, "mps", cpu_name(), memory_mb())]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from optimize.script.toml_table import Table
+from optimize.toml import Table
 from optimize.trial import Value
 from search_spaces import Expression, SearchSpaceError, parse_expression
 

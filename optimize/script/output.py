@@ -1,16 +1,76 @@
 """What a script prints, as workload.toml describes it: where its metric stands, and what its progress lines look like.
 
-Read and checked here, before any trial; what the lines of a running trial say is heard in `jobs/hearing.py`.
+Read and checked here, before any trial; what the lines of a running trial say is heard in `runner/progress.py`.
 """
 
 from __future__ import annotations
 
-from optimize.jobs.hearing import GROUPS
+import re
+import time
+from collections.abc import Collection, Iterator
+
+from optimize.runner.progress import GROUPS, LINE_CHARS
 from optimize.script.derived import read_expression
-from optimize.script.patterns import mistake
-from optimize.script.toml_table import Table
+from optimize.toml import Table
 from optimize.trial import Metric, ProgressFormat
 from search_spaces import Expression
+
+MAX_CHARS = 200
+MAX_S = 0.05  # of processor time on one line; a sound one takes some millionths
+
+
+def mistake(text: str, groups: Collection[str] | None) -> str:
+    """What is wrong with the regex, with advice; empty if nothing is. `groups`: the names it may use; None: one, without name."""
+    if not text or len(text) > MAX_CHARS or "\n" in text:
+        return f"is not one line of 1 to {MAX_CHARS} characters. Shorten it."
+    try:
+        regex = re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        return f"is no regular expression: {error}. Correct it."
+    if problem := _bad_groups(regex, groups):
+        return problem
+    if is_slow(regex):
+        return "takes too long on a line that it does not match. Repeat nothing that repeats itself, as in (a+)+."
+    return ""
+
+
+def _bad_groups(regex: re.Pattern[str], groups: Collection[str] | None) -> str:
+    named = sorted(regex.groupindex)
+    if groups is None:
+        if regex.groups == 1:
+            return ""
+        return f"has {regex.groups or 'no'} groups. Put the value, and nothing else, in one: val loss ([0-9.]+)."
+    if foreign := [name for name in named if name not in groups]:
+        return f"has the group {', '.join(foreign)}. Known are {', '.join(groups)}."
+    return "" if named else f"has no named group. Use some of {', '.join(f'(?P<{name}>...)' for name in groups)}."
+
+
+def is_slow(regex: re.Pattern[str]) -> bool:
+    for probe in _probes(regex.pattern):
+        length = 8.0
+        while length <= LINE_CHARS:
+            line = (probe * (int(length) // len(probe) + 1))[: int(length) - 1] + "\0"
+            if all(
+                _cost_s(regex, line) > MAX_S for _ in range(2)
+            ):  # what passes, such as a collection of garbage, is not its
+                return True
+            length = length + 1 if length < 32 else length * 1.2
+    return False
+
+
+def _cost_s(regex: re.Pattern[str], line: str) -> float:
+    began = time.thread_time()  # others of this process may be at work
+    regex.search(line)
+    return time.thread_time() - began
+
+
+def _probes(pattern: str) -> Iterator[str]:
+    """What a regex may stumble over when it comes again and again: its own characters and words, and those of numbers."""
+    words = re.findall(r"[A-Za-z0-9_:=,.%/ -]+", pattern) + re.findall(r"[A-Za-z0-9]+", pattern)
+    yield from sorted(
+        {*"a0 .-", *(c for c in pattern if c.isprintable()), *words, *(f"{w} " for w in words), "0.", "a "}
+    )
+
 
 TAKES = ("last", "min", "max")
 

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from optimize.errors import RenderError, WorkloadError
-from optimize.jobs.preparation import Preparation, run_preparation
-from optimize.phrases import meant
-from optimize.script import render
+from optimize.runner.prepare import Preparation, run_preparation
+from optimize.script import constants as source
+from optimize.script.command import FOLDER, flags_of, unstartable
+from optimize.script.constants import SEED_CALLS, Constant, render_seed_calls
 from optimize.script.derived import Derived, number, read_derived, read_expression
 from optimize.script.output import read_metric, read_progress
-from optimize.script.render import Constant
-from optimize.script.seeds import SEED_CALLS, render_seed_calls
-from optimize.script.starting import FOLDER, flags_of, unstartable
-from optimize.script.toml_table import Table
+from optimize.text import meant
+from optimize.toml import Table
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import Expression, SearchSpaceError, parse_expression
 
@@ -66,7 +65,7 @@ class Workload:
     def comments(self, names: Iterable[str]) -> dict[str, str]:
         """What the scripts say of these constants, on the lines that assign them."""
         owners = self._owners()
-        found = {name: render.comment_on(self.files[file], c) for name in names for file, c in [owners[name]]}
+        found = {name: source.comment_on(self.files[file], c) for name in names for file, c in [owners[name]]}
         return {name: comment for name, comment in found.items() if comment}
 
     def duration_s(self, constants: Mapping[str, Value]) -> float | None:
@@ -97,7 +96,7 @@ class Workload:
 
     def binds(self, name: str) -> bool:
         """Whether one of the scripts gives this name a value at module level, in whatever way."""
-        return any(name in render.bound_names(self.files[f], str(self.folder / f)) for f in self._python_files())
+        return any(name in source.bound_names(self.files[f], str(self.folder / f)) for f in self._python_files())
 
     def render(self, values: Mapping[str, Value]) -> dict[str, str]:
         """Every file with `values` written over its constants. Raises RenderError naming all that cannot be.
@@ -113,7 +112,7 @@ class Workload:
         rendered = {}
         for file, text in self.files.items():
             mine = {name: value for name, value in values.items() if owners[name][0] == file}
-            rendered[file] = render.render(text, mine, str(self.folder / file)) if mine else text
+            rendered[file] = source.render(text, mine, str(self.folder / file)) if mine else text
         if isinstance(seed, int):
             where = str(self.folder / self.script)
             rendered[self.script] = render_seed_calls(rendered[self.script], seed, where)
@@ -160,7 +159,7 @@ class Workload:
         """Hash of the scripts' syntax trees, of the files that are not Python, and of the command."""
         digest = hashlib.sha256(repr((self.command, self.prepare_command)).encode() + self.overrides.encode())
         for file, text in sorted(self.files.items()):
-            tree = render.syntax_fingerprint(text, str(self.folder / file)) if file.endswith(".py") else text
+            tree = source.syntax_fingerprint(text, str(self.folder / file)) if file.endswith(".py") else text
             digest.update(f"{file}\0{tree}\0".encode())
         return digest.hexdigest()[:16]
 
@@ -168,10 +167,10 @@ class Workload:
         """Constant name -> (file, constant in force): the overrides' before the script's, and the script's before others'."""
         owners: dict[str, tuple[str, Constant]] = {}
         for file in self._python_files():
-            for name, constant in render.read_constants(self.files[file], str(self.folder / file)).items():
+            for name, constant in source.read_constants(self.files[file], str(self.folder / file)).items():
                 owners.setdefault(name, (file, constant))
         if self.overrides in self.files:  # what it assigns in another way wins as well, and cannot be written
-            for name in render.bound_names(self.files[self.overrides], str(self.folder / self.overrides)):
+            for name in source.bound_names(self.files[self.overrides], str(self.folder / self.overrides)):
                 if name in owners and owners[name][0] != self.overrides:
                     del owners[name]
         return owners
@@ -203,7 +202,7 @@ class Workload:
         return lines
 
     def _why_not(self, name: str) -> str:
-        reasons = [render.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
+        reasons = [source.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
         none = f"{self.folder}: {name}: there is no Python file. Name those that a trial needs in `files`."
         return next((line for line in reasons if "has no such constant" not in line), reasons[0] if reasons else none)
 

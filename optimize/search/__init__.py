@@ -5,7 +5,7 @@ Knows search spaces and trials; no study, no database, no script. Outsiders impo
 """
 
 from optimize.search.memory import Footprint, Memory, footprint
-from optimize.search.sampling import SAMPLERS, Past, Sampler, open_sampler, unfit
+from optimize.search.samplers import SAMPLERS, Past, Sampler, open_sampler, unfit
 from optimize.search.starts import Candidate, Starts, fit, plan_starts
 
 __all__ = [

@@ -1,0 +1,267 @@
+"""Commands that look after what studies left: export, report, stop, backup, restore, copy, clean."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimize.commands.completion import study_names, trial_numbers
+from optimize.commands.flags import RUNS, ProfileFlag, RunsFlag, StorageFlag, StoredStudyFlag
+from optimize.commands.terminal import opened_database, opened_study, say, say_all
+from optimize.errors import OptimizeError
+
+
+def export(
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    number: Annotated[
+        int | None, typer.Option("--trial", help="Write this trial's scripts to --to.", autocompletion=trial_numbers)
+    ] = None,
+    bundle: Annotated[bool, typer.Option("--bundle", help="Write one archive with everything, to --to.")] = False,
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts", help="In the archive: what every trial left, not only the best.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option(help="A folder for --trial, a .zip for --bundle; that does not exist yet.")
+    ] = None,
+) -> None:
+    """Write tables, best/ and the dashboard's notes again; or one trial's scripts to a folder; or all of a study as an archive.
+
+    Example: optimize export --study gpt-cpu --bundle --to gpt-cpu.zip
+    """
+    from optimize.reporting.dashboard import tell_story
+    from optimize.reporting.files import write_views
+
+    _check_export(number, bundle, artifacts, to)
+    with opened_study(study, storage, runs) as stored:
+        if bundle:
+            from optimize.reporting.html import write_report
+            from optimize.transfer.bundle import write_bundle
+
+            written: Sequence[Path] = [write_bundle(stored, to, artifacts, say, (write_report,))]
+        else:
+            written = write_views(stored) if number is None or to is None else stored.export_trial(number, to)
+        say_all([f"written: {path}" for path in written])
+        if number is None and not bundle and not stored.is_driven():
+            tell_story(stored, say)
+
+
+def _check_export(number: int | None, bundle: bool, artifacts: bool, to: Path | None) -> None:
+    problems = []
+    if number is not None and bundle:
+        problems.append("optimize export: --trial or --bundle, not both. A bundle has the best trial's scripts.")
+    elif not bundle and (number is None) != (to is None):
+        problems.append(
+            "optimize export: --to needs --trial or --bundle, and --trial needs --to. Give both, or neither."
+        )
+    if artifacts and not bundle:
+        problems.append("optimize export: --artifacts is for --bundle. Add --bundle, or leave it out.")
+    if problems:
+        raise OptimizeError(*problems)
+
+
+def report(
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    to: Annotated[Path | None, typer.Option(help="Another folder for it. Default: the study's, runs/<study>.")] = None,
+) -> None:
+    """Write report.html, one page that works offline, and its figures as PNG files under plots/.
+
+    Example: optimize report --study gpt-cpu
+    """
+    from optimize.reporting.html import write_report
+
+    with opened_study(study, storage, runs) as stored:
+        say_all([f"written: {path}" for path in write_report(stored, to)])
+
+
+def stop(
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    now: Annotated[bool, typer.Option("--now", help="Cancel the running trials; their parameters are queued.")] = False,
+) -> None:
+    """Ask a running study to end after its present trials.
+
+    Example: optimize stop --now
+    """
+    with opened_study(study, storage, runs) as stored:
+        say(stored.request_stop(now))
+
+
+def backup(
+    to: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Copy the database, consistent also while studies run, and every artifact to a new folder.
+
+    Example: optimize backup /mnt/disk/optimize-today
+    """
+    from optimize.transfer.repair import back_up
+
+    with opened_database(storage, runs) as database:
+        say(back_up(database, runs / "artifacts", to))
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What was given to --backup, or to optimize backup.")],
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Bring all studies of a backup into a runs folder that has none; optimize run goes on with them.
+
+    Example: optimize restore /mnt/disk/optimize-today
+    """
+    from optimize.transfer.repair import restore as bring_back
+
+    bring_back(folder, runs, say)
+
+
+def copy(
+    study: StoredStudyFlag = None,
+    to: Annotated[
+        str | None, typer.Option(help="A database file, or a URL; one with a password only as OPTIMIZE_COPY_URL.")
+    ] = None,
+    to_runs: Annotated[
+        Path | None, typer.Option(help="Folder for the copy's files. Default: the database file's; for a URL, --runs.")
+    ] = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Copy a study with everything it left to another database; all of it or nothing. The original stays.
+
+    Example: optimize copy --study night --to postgresql://me@host/studies
+    """
+    from optimize.config.settings import copy_url
+    from optimize.transfer.copy import Place, copy_to
+
+    where = copy_url(to)
+    with opened_database(storage, runs) as database:
+        copy_to(Place(database, runs), study, where, to_runs, say)
+
+
+def clean(
+    study: Annotated[str, typer.Option("--study", help="Name of the study to delete.", autocompletion=study_names)],
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a study with everything it left: its trials, their artifacts, its files. Asks first.
+
+    Example: optimize clean --study night --yes
+    """
+    with opened_study(study, storage, runs) as stored:
+        if not yes:
+            typer.confirm(f"Delete study {study}, {stored.count()} trials and all they left?", abort=True)
+        kept = stored.delete()
+        say(f"study {study}: deleted{kept}")
+
+
+def autoresearch(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder that is not there yet.")] = Path(
+        "autoresearch"
+    ),
+    profile: ProfileFlag = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="URL or path to clone. Default: karpathy's on GitHub.")
+    ] = None,
+    commit: Annotated[
+        str | None,
+        typer.Option(help="Commit to take; HEAD is the newest. Default: HEAD; of karpathy's the one that was tried."),
+    ] = None,
+    uv: Annotated[
+        bool | None,
+        typer.Option("--uv/--no-uv", help="Run its scripts by uv, or in this Python. Default: uv where there is one."),
+    ] = None,
+) -> None:
+    """Clone karpathy/autoresearch, or a fork, and write what a study of it needs: workload.toml, space.toml, GOAL.md.
+
+    Example: optimize autoresearch ../autoresearch --profile h100
+    """
+    import shutil
+
+    from optimize.config.settings import load_settings, pick_profile
+    from optimize.executors.slots import detect_device
+    from optimize.transfer.autoresearch import COMMIT, UPSTREAM, set_up
+
+    picked, why = (profile, "flag") if profile is not None else pick_profile(detect_device())
+    with_uv = shutil.which("uv") is not None if uv is None else uv
+    settings = load_settings(picked, why, {"workload": str(folder.absolute())})
+    say_all(set_up(settings, folder, source or UPSTREAM, commit or ("HEAD" if source else COMMIT), with_uv))
+
+
+def bring(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A .tsv, .csv, .jsonl or Optuna database file, or a URL; one with a password only as OPTIMIZE_IMPORT_URL."
+        ),
+    ] = None,
+    study: Annotated[str, typer.Option("--study", help="Name of the new study.")] = "",
+    source_study: Annotated[
+        str | None, typer.Option("--source-study", help="Which study of a database. Default: all of them.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The metric's column or key. Default: val_bpb, else value.")
+    ] = None,
+    direction: Annotated[str | None, typer.Option(help="minimize or maximize. Default: minimize.")] = None,
+    params: Annotated[
+        str | None, typer.Option(help="Columns that are parameters though not in capitals, such as lr,depth.")
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="Time zone of times that name none, such as Europe/Berlin. Default: this machine's."),
+    ] = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Bring in trials that ran elsewhere as a new study to look at: a results.tsv, trials as JSON lines, an Optuna database.
+
+    Example: optimize import ../autoresearch/results.tsv --study by-hand
+    """
+    from optimize.config.settings import import_source, storage_url
+    from optimize.errors import SettingsError
+    from optimize.importing import Request, bring_in, read
+    from optimize.reporting.files import write_views
+    from optimize.study.stored import find_study
+    from storage import is_there
+
+    where = import_source(source)
+    if not study:
+        raise SettingsError("import: --study: which name shall it have? Give one that no study has.")
+    named = tuple(name.strip() for name in (params or "").split(",") if name.strip())
+    reading = read(Request(where, study, source_study, metric, direction, named, zone))
+    if reading.problems and not is_there(storage_url(storage) or runs / "optuna.db"):
+        raise SettingsError(*reading.problems)  # before a database is made
+    with opened_database(storage, runs, create=True) as database:
+        for name in bring_in(database, runs, reading, say):
+            say_all([f"written: {path}" for path in write_views(find_study(database, name, runs))])
+
+
+space = typer.Typer(no_args_is_help=True, help="Search spaces: init writes a first one for any script.")
+
+
+@space.command()
+def init(
+    script: Annotated[str, typer.Argument(help="A training script, or a workload: gpt, or a folder with a slash.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File to write. Default: NAME-space.toml, of the workload's or the script's name."),
+    ] = None,
+    profile: ProfileFlag = None,
+) -> None:
+    """Write a first search space for a script: choices around each of its constants, with its comments, to be edited.
+
+    Example: optimize space init ../nanoGPT/train.py --to nanogpt.toml
+    """
+    from optimize.config.settings import load_settings
+    from optimize.script.draft_space import write_space
+
+    constants = load_settings(profile, "flag", {"workload": script}).constants if profile else {}
+    say_all(write_space(script, to, constants, f" --profile {shlex.quote(profile)}" if profile else ""))

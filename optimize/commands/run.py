@@ -1,0 +1,252 @@
+"""Commands that work on a study: run, confirm, prepare, check, migrate. All of them begin with a plan."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimize.commands.completion import study_names
+from optimize.commands.flags import (
+    RUNS,
+    BackupFlag,
+    ProfileFlag,
+    RunsFlag,
+    SpaceFlag,
+    StorageFlag,
+    TrustFlag,
+    WorkloadFlag,
+    takes_plan_flags,
+    takes_training_flags,
+)
+from optimize.commands.terminal import open_console, opened_database, say, say_all
+from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
+
+if TYPE_CHECKING:
+    from optimize.config.plan import Plan
+    from optimize.search import Sampler
+    from optimize.session.confirm import Wanted
+    from optimize.trial import Slot
+
+
+@takes_plan_flags
+def run(
+    given: dict[str, Any],
+    trust: TrustFlag = False,
+    confirm: Annotated[
+        int | None,
+        typer.Option("--confirm", help="At its end train the baseline and the best 3 with so many other seeds."),
+    ] = None,
+    backup: BackupFlag = None,
+) -> None:
+    """Run a study, or go on with it where it stopped.
+
+    Example: optimize run --profile cpu --trials 40
+    """
+    plan = _plan(given)
+    _check_database(plan)
+    _accept(plan, trust)
+    from optimize.reporting.tables import end_report, plan_lines
+    from optimize.session.run import run_study
+
+    wanted = _wanted(plan, "--confirm", seeds=confirm) if confirm is not None else None
+    found = _slots(plan)
+    say_all(plan_lines(plan, found))
+    ended = run_study(plan, found, open_console(stderr=True), say, backup)
+    confirmable = wanted is None and _can_be_confirmed(plan)
+    report = end_report(plan, ended.reason, ended.records, ended.verdict, ended.notes, confirmable)
+    open_console().print(report, crop=False)
+    if wanted is not None and ended.stopped:
+        say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
+    elif wanted is not None:
+        try:
+            _confirm(plan, found, wanted, backup)
+        except NothingToConfirm as error:  # of a study that went well
+            say_all(error.problems)
+
+
+@takes_training_flags
+def confirm(
+    given: dict[str, Any],
+    trust: TrustFlag = False,
+    finalists: Annotated[int, typer.Option(help="How many of the best trials are trained again.")] = 3,
+    seeds: Annotated[int, typer.Option(help="With how many other seeds, the same for all and for the baseline.")] = 3,
+    scale: Annotated[
+        int | None, typer.Option(help="Compare the order of 8 configurations under a budget so many times larger.")
+    ] = None,
+    backup: BackupFlag = None,
+) -> None:
+    """Are the winners real? Train the baseline and the best trials again with other seeds, or go on with that.
+
+    Example: optimize confirm --study gpt-cpu --seeds 5 --scale 2
+    """
+    plan = _plan(given)
+    wanted = _wanted(plan, finalists=finalists, seeds=seeds, scale=scale)
+    _check_database(plan)
+    _accept(plan, trust)
+    _confirm(plan, _slots(plan), wanted, backup)
+
+
+def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: TrustFlag = False) -> None:
+    """Prepare the data of a profile's workload and stop there.
+
+    Example: optimize prepare --profile h100
+    """
+    plan = _plan({"profile": profile, "workload": workload})
+    _accept(plan, trust)
+    from optimize.session.run import prepare_data
+
+    prepare_data(plan, say)
+
+
+@takes_plan_flags
+def check(
+    given: dict[str, Any],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend stuck trials, artifacts, views; keeps results.")
+    ] = False,
+) -> None:
+    """Show what a study would do: every setting with its origin, the space, the baseline, the slots. Starts nothing.
+
+    Example: optimize check --profile colab
+    """
+    plan = _plan(given)
+    from optimize.reporting.tables import check_report
+    from optimize.study.start_from import look_up
+    from optimize.transfer.repair import repair as mend
+
+    if repair:
+        mend(plan, say, _children(plan))
+        return
+    plan.workload.render({**plan.settings.constants, **plan.baseline})
+    _check_database(plan)
+    try:
+        found = _slots(plan)
+    except ExecutorError:  # a profile may be looked at on another machine than it is for; a study would not run here
+        open_console().print(check_report(plan, (), look_up(plan)))
+        raise
+    open_console().print(check_report(plan, found, look_up(plan, found)))
+
+
+def migrate(
+    study: Annotated[
+        str, typer.Argument(help="Name of the study to move; it stays as it is.", autocompletion=study_names)
+    ],
+    to: Annotated[str, typer.Option("--to", help="Name of the new study.")],
+    search_space: SpaceFlag = None,
+    profile: ProfileFlag = None,
+    workload: WorkloadFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Move a study to a changed search space: a new study with its trials, values, artifacts and times.
+
+    Example: optimize migrate night --to night-2 --space ./wider.toml --profile h100
+    """
+    flags = {"study": to, "search_space": search_space, "profile": profile, "workload": workload}
+    plan = _plan({**flags, "storage": storage, "runs": runs})
+    from optimize.reporting.dashboard import tell_story
+    from optimize.reporting.files import write_views
+    from optimize.study.stored import find_study
+    from optimize.transfer.copy import migrate as move
+
+    with opened_database(storage, runs) as database:
+        say_all(move(study, plan, database))
+        stored = find_study(database, to, runs)
+        say_all([f"written: {path}" for path in write_views(stored)])
+        tell_story(stored, say)
+
+
+def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Wanted:
+    """What is to be confirmed how; a mistake, or a script without a seed, is told before anything is trained."""
+    from optimize.confirm.replicates import variation_of
+    from optimize.session.confirm import Wanted
+
+    wanted = Wanted(**numbers)  # type: ignore[arg-type]
+    wanted.check(flag)
+    variation_of(plan)
+    return wanted
+
+
+def _children(plan: Plan) -> Sequence[tuple[Plan, Sampler]]:
+    """The study of its replicates, if it can have one."""
+    from optimize.confirm.replicates import child_plan, variation_of
+    from optimize.session.replicating import QueueOnly
+
+    return [(child_plan(plan, variation_of(plan)), QueueOnly())] if _can_be_confirmed(plan) else []
+
+
+def _can_be_confirmed(plan: Plan) -> bool:
+    """Whether the script has a seed that could be another."""
+    try:
+        plan.seed()
+    except WorkloadError:
+        return False
+    return True
+
+
+def _confirm(plan: Plan, slots: Sequence[Slot], wanted: Wanted, backup: Path | None) -> None:
+    from optimize.confirm.table import verdict_table
+    from optimize.session.confirm import confirm_study
+
+    ended = confirm_study(plan, slots, open_console(stderr=True), say, wanted, backup)
+    say(f"study {plan.settings.study}, confirmation: {ended.reason}")
+    if ended.verdict is not None:
+        open_console().print(verdict_table(ended.verdict, plan.workload.metric))
+    else:
+        say("no verdict yet; what was trained is kept. Go on with: optimize confirm")
+
+
+def _plan(given: dict[str, Any]) -> Plan:
+    """The plan of these flags; the profile is picked by looking at the machine where none was named."""
+    from optimize.config.plan import make_plan
+    from optimize.config.settings import pick_profile, read_settings
+    from optimize.executors.slots import detect_device
+    from optimize.study.start_from import misnamed
+
+    profile, why = given.pop("profile"), "flag"
+    if profile is None:
+        profile, why = pick_profile(detect_device())
+    settings, wrong = read_settings(profile, why, given)
+    problems = [*wrong.of_profile, *wrong.of_flags, *misnamed(settings)]
+    return make_plan(settings, problems, compare=not wrong.of_profile)
+
+
+def _check_database(plan: Plan) -> None:
+    from storage import StudyPaths, check_database
+
+    check_database(plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database)
+
+
+def _accept(plan: Plan, trust: bool) -> None:
+    from optimize.config.trust import accept
+
+    accept(plan.workload, lambda commands: trust or _agrees(commands))
+
+
+def _agrees(commands: Iterable[str]) -> bool:
+    """Show a folder's commands and ask, where there is somebody to ask."""
+    say_all(commands)
+    return sys.stdin.isatty() and typer.confirm("They run with your rights. Accept them?", err=True)
+
+
+def _slots(plan: Plan) -> Sequence[Slot]:
+    from optimize.executors.slots import find_slots
+
+    settings = plan.settings
+    if settings.executor == "ray":
+        from optimize.executors import find_cluster_slots
+        from optimize.session.run import cluster
+
+        return find_cluster_slots(cluster(plan))
+    return find_slots(
+        settings.device,
+        settings.slots,
+        settings.gpus.split(",") if settings.gpus else None,
+        gpus_per_trial=settings.gpus_per_trial,
+        trials_per_gpu=settings.trials_per_gpu,
+        say=say,
+    )

@@ -1,0 +1,96 @@
+"""Commands that look at studies and change nothing: status, show, dashboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimize.commands.completion import trial_numbers
+from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
+from optimize.commands.terminal import activation, open_console, opened_database, opened_study, say, say_all, show_json
+
+RECENT = 1_000  # trials that tell what pruning did: a look at a study does not read all of a large one
+
+
+def status(
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document for programs, on stdout.")] = False,
+) -> None:
+    """The studies, or the latest trials of one of them.
+
+    Example: optimize status --study gpt-cpu --last 50
+    """
+    if as_json:
+        _status_json(study, storage, runs, last)
+        return
+    from optimize.advisor import advice_line, spent_of
+    from optimize.confirm.table import verdict_table
+    from optimize.reporting.tables import best_lines, overview_table, pruning_lines, study_table
+    from optimize.study.stored import find_study, main_studies, overview
+
+    with opened_database(storage, runs) as database:
+        if study is None and len(main_studies(database)) != 1:
+            open_console().print(overview_table(overview(database, runs)))
+            return
+        stored = find_study(database, study, runs)
+        best = stored.standing()
+        open_console().print(study_table(stored.latest(last), best, stored.metric, stored.baseline))
+        recent, spent = stored.latest(RECENT), spent_of(database.study_attrs(stored.study_id))
+        advice = advice_line(recent, spent, stored.metric)
+        if advice and stored.count() > RECENT:
+            advice += f" (trials: of the last {RECENT:,})"  # requests and tokens are of all of them
+        for line in (*pruning_lines(recent, stored.metric), *filter(None, [advice])):
+            open_console().print(line, soft_wrap=True)
+        if (verdict := stored.verdict()) is not None:
+            open_console().print(verdict_table(verdict, stored.metric))
+        for line in best_lines(best, stored.metric):
+            open_console().print(line, soft_wrap=True)
+
+
+def _status_json(study: str | None, storage: str | None, runs: Path, last: int) -> None:
+    from optimize.reporting.status_json import document
+    from optimize.study.stored import find_study, main_studies
+
+    with opened_database(storage, runs) as database:
+        names = sorted(main_studies(database)) if study is None else [study]
+        show_json(document(database.where, [find_study(database, name, runs) for name in names], last))
+
+
+def show(
+    number: Annotated[int, typer.Argument(help="The trial's number.", autocompletion=trial_numbers)],
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Everything about one trial: parameters, patch, ending, curve, log tail, and how to train it again.
+
+    Example: optimize show 12
+    """
+    from optimize.reporting.terminal import trial_page
+
+    with opened_study(study, storage, runs) as stored:
+        open_console().print(trial_page(stored.record(number), stored, activation()), crop=False)
+
+
+def dashboard(
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to bind. Only loopback is safe: there is no login.")] = "127.0.0.1",
+    expose: Annotated[bool, typer.Option("--expose", help="Allow an address that others can reach.")] = False,
+) -> None:
+    """Serve optuna-dashboard for all studies, also while they run or before there is one.
+
+    Example: optimize dashboard --port 8081
+    """
+    from optimize.reporting.dashboard import check_address, serve_dashboard
+
+    say_all(check_address(host, port, expose))
+    with opened_database(storage, runs, create=True) as database:
+        say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on without it)")
+        serve_dashboard(database, runs / "artifacts", host, port)

@@ -1,0 +1,314 @@
+"""From settings to everything that can be known before a trial: workload, space, constants, baseline; all mistakes at once.
+
+Nothing is started or written here: `optimize check` shows a plan, `optimize run` carries it out.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import PurePosixPath
+
+from optimize.config.settings import Settings, script_environment
+from optimize.errors import OptimizeError, SettingsError, WorkloadError
+from optimize.executors import EXECUTORS
+from optimize.script.constants import SEED_CALLS, read_seed_calls
+from optimize.script.derived import mistakes, no_number
+from optimize.script.workload import Workload, load_workload
+from optimize.search import Starts, plan_starts, unfit
+from optimize.text import meant
+from optimize.trial import Value
+from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
+from storage import StorageError, StudyPaths, parent_of
+
+
+def lacking(workload: Workload) -> tuple[str, ...]:
+    """A line for the files that a trial would not find, and one if nothing looks like the metric."""
+    return (*_files(workload), *_metric(workload))
+
+
+def _files(workload: Workload) -> Iterator[str]:
+    named = {text for source in workload.files.values() for text in _texts(source)}
+    left = sorted(text for text in named if _is_left(workload, text))
+    if left:
+        yield (
+            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py goes along unless `files` in "
+            f"{workload.folder / 'workload.toml'} says more (`links` for folders of data)"
+        )
+
+
+def _metric(workload: Workload) -> Iterator[str]:
+    name, metric = workload.metric.name, workload.metric
+    if not metric.regex and not any(name in source for source in workload.files.values()):
+        yield (
+            f"metric: no {name} in the scripts. If they print it under another name, say so by `metric` in "
+            f"{workload.folder / 'workload.toml'} (docs/your-script.md)"
+        )
+
+
+def _texts(source: str) -> Iterator[str]:
+    """The literal texts of a Python file; of anything else none."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable():
+            yield node.value
+
+
+def _is_left(workload: Workload, text: str) -> bool:
+    """Whether it is a file of the workload's folder that does not go along."""
+    path = PurePosixPath(text)
+    if not text or len(text) > 200 or path.is_absolute() or ".." in path.parts or str(path) in workload.files:
+        return False
+    linked = any(PurePosixPath(link) in (path, *path.parents) for link in workload.links)
+    return not linked and (workload.folder / path).is_file()
+
+
+SEED = "seed"  # in what `about` tells: what the script's is called, "" if it has none that could be another
+
+TRACKERS = ("tensorboard", "mlflow")  # each is the name of its package and of its extra as well
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a study will do. `constants` are all the scripts' known values, the profile's over the scripts'."""
+
+    settings: Settings
+    workload: Workload
+    space: SearchSpace
+    constants: Mapping[str, Value]
+    baseline: Mapping[str, Value]
+    starts: Starts = field(default_factory=Starts)  # the space's own
+    notes: tuple[str, ...] = ()  # what a user had better know before it begins
+
+    def about(self) -> dict[str, str]:
+        """What a person wants to know of a study that follows it; paths as they were given."""
+        return {
+            "workload": self.settings.workload,
+            "script": self.workload.script,
+            "search_space": self.settings.search_space,
+            "profile": self.settings.profile,
+            "command": self.settings.command(),
+            SEED: self._seed_if_any(),
+        }
+
+    def seed(self) -> tuple[str, int]:
+        """What the script's seed is called, and which it is. Raises WorkloadError, one line, where there is none to vary."""
+        workload, where = self.workload, str(self.workload.folder / self.workload.script)
+        name = workload.seed or ("SEED" if "SEED" in self.constants else "")
+        if name:
+            problems = workload.problems([name])
+            own = self.constants.get(name)
+        else:
+            problems, name, own = [], SEED_CALLS, read_seed_calls(workload.files[workload.script], where)
+        if problems:
+            raise WorkloadError(*problems)
+        if name in self.space.names:
+            raise WorkloadError(
+                f"{self.space.path}: {name}: the seed is a parameter of the study. Nothing is left to confirm with."
+            )
+        if type(own) is not int or own < 0:
+            raise WorkloadError(
+                f"{where}: no seed: it has no constant SEED and no manual_seed(42). What always gives the same cannot be "
+                "confirmed by repetition; name another constant in workload.toml (seed = ...)."
+            )
+        return name, own
+
+    def _seed_if_any(self) -> str:
+        try:
+            return self.seed()[0]
+        except WorkloadError:
+            return ""
+
+
+def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True) -> Plan:
+    """Load and compare everything. Raises SettingsError with every problem found, before anything is started.
+
+    `also` are problems that are known already. Not `compare`: the settings are not to be relied upon, and there are some.
+    """
+    problems = [*also, *_bad_study(settings)]
+    workload, space = _load(settings, problems)
+    if problem := unfit(settings.sampler, space):
+        problems.append(problem)
+    problems += _bad_executor(settings)
+    problems += unfit_trackers(settings.log)
+    if workload is None or space is None or not compare:
+        raise SettingsError(*problems)
+    settings, notes = _without_foreign_constants(settings, workload)
+    constants = {**workload.constants(), **settings.constants}
+    problems += workload.problems(settings.constants)
+    if settings.trials_per_gpu > 1 and not workload.budget_is_work(constants):
+        problems.append(
+            f"profile {settings.profile}: [slots] trials_per_gpu: under a time budget a neighbour on the GPU changes "
+            f"{workload.metric.name}. Use a budget of work (work_budget in workload.toml says which), or leave it out."
+        )
+    problems += mistakes(workload.derived, workload.memory, constants)
+    problems += no_number(workload.total, constants) if workload.total else []
+    problems += workload.unstartable(_programs(settings))
+    for name in (n for n in space.names if n not in settings.constants):
+        problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
+    known = [p for p in space.parameters if p.name in constants]
+    for parameter in known:
+        problems += _misfits(parameter, constants[parameter.name], settings, space)
+    problems += _bad_rules(space, constants, settings) if len(known) == len(space.parameters) else []
+    if problems:
+        raise SettingsError(*problems)
+    baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
+    if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
+        workload = replace(workload, preload=())  # a CUDA context does not survive a fork
+    starts = _starts(settings, space, constants, baseline)
+    notes += lacking(workload) + _too_short(settings, workload.duration_s({**constants, **baseline}))
+    return Plan(settings, workload, space, constants, baseline, starts, notes)
+
+
+def _too_short(settings: Settings, duration_s: float | None) -> tuple[str, ...]:
+    """A line if trials would be cut before they can end."""
+    total_s = settings.limits.total_s
+    if duration_s is None or total_s is None or duration_s <= total_s:
+        return ()
+    return (
+        f"profile {settings.profile}: [limits] total_s {total_s:.0f}: a trial takes about {duration_s:.0f} s and would be cut. "
+        "Use a profile of your own with a larger one (--profile ./mine.toml).",
+    )
+
+
+def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[Settings, tuple[str, ...]]:
+    """Our profiles hold constants, and what to prepare, of scripts like autoresearch's: one that lacks one of them is none.
+
+    Written into it as far as they go, they would change a script of a stranger that happens to share a name.
+    """
+    lacking = [name for name in settings.constants if not workload.binds(name)]
+    if "/" in settings.profile or not lacking:
+        return settings, ()
+    why = f"not those of profile {settings.profile}: the script has no {', '.join(lacking[:3])}"
+    origins = {**settings.origins, "constants": why}
+    kept = replace(settings, constants={}, prepare_args=(), origins=origins)
+    return kept, (f"constants: the script's own, {why}",)
+
+
+def _programs(settings: Settings) -> str | None:
+    """Where scripts' programs are looked for; each node of a cluster has a PATH of its own."""
+    return None if settings.executor == "ray" else script_environment(settings).get("PATH", "")
+
+
+def _starts(
+    settings: Settings, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
+) -> Starts:
+    try:
+        return plan_starts(space, constants, baseline) if settings.starts else Starts()
+    except SearchSpaceError as error:
+        raise SettingsError(*error.problems) from None
+
+
+def _bad_study(settings: Settings) -> list[str]:
+    try:
+        StudyPaths(settings.runs, settings.study)
+    except StorageError as error:
+        return [f"{error}."]
+    parent = parent_of(settings.study)
+    why = f"it holds the replicates of {parent}, which only `optimize confirm` trains"
+    return [f"study {settings.study}: {why}. Choose a name without a slash."] if parent else []
+
+
+def _bad_executor(settings: Settings) -> list[str]:
+    if settings.executor not in EXECUTORS:
+        known, hint = " or ".join(EXECUTORS), meant(settings.executor, EXECUTORS)
+        return [f"--executor: {settings.executor!r} is not on offer. Use {known}.{hint}"]
+    if settings.executor != "ray":
+        return []
+    lines = []
+    if settings.gpus is not None:
+        lines.append("--gpus: on a cluster Ray says which GPU a trial gets. Use --slots to limit how many trials run.")
+    if settings.keep_failed:
+        lines.append(
+            "keep_failed: on a cluster work folders do not come back. Leave it out; `optimize show` has the log."
+        )
+    if settings.trials_per_gpu > 1:
+        lines.append("[slots] trials_per_gpu: on a cluster a trial has its GPU for itself. Leave it out.")
+    if settings.device == "mps":
+        lines.append("[slots] device: Ray knows no mps. Use cpu, cuda or rocm.")
+    return lines
+
+
+def _meant(name: str, constants: Mapping[str, Value]) -> str:
+    return meant(name, constants) if name not in constants else ""
+
+
+def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, SearchSpace | None]:
+    workload, space = None, None
+    try:
+        workload = load_workload(settings.workload)
+    except OptimizeError as error:
+        problems += error.problems
+    try:
+        space = load_space(settings.search_space)
+    except SearchSpaceError as error:
+        problems += error.problems
+    return workload, space
+
+
+def _misfits(parameter: Parameter, now: Value, settings: Settings, space: SearchSpace) -> list[str]:
+    where = f"{space.path}: {parameter.name}"
+    lines = [
+        f"{where}: choice {choice!r} is not {_kind(now)}, the script has {parameter.name} = {now!r}. Use the script's type."
+        for choice in parameter.choices
+        if not _fits(choice, now)
+    ]
+    if not lines and now not in parameter.choices:
+        lines.append(
+            f"{where}: the baseline {now!r} is not among the choices. Add it, or set another baseline under "
+            f"[constants] in profile {settings.profile}."
+        )
+    return lines
+
+
+def _fits(choice: Value, now: Value) -> bool:
+    if isinstance(now, bool) or isinstance(choice, bool):
+        return type(choice) is type(now)
+    if isinstance(now, float):
+        return isinstance(choice, int | float)
+    if isinstance(now, tuple):
+        return isinstance(choice, tuple)
+    return now is None or type(choice) is type(now)
+
+
+def _kind(value: Value) -> str:
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string", tuple: "an array"}
+    return names.get(type(value), "of the script's type")
+
+
+def _bad_rules(space: SearchSpace, constants: Mapping[str, Value], settings: Settings) -> list[str]:
+    unknown = space.unknown_names(constants)
+    if unknown:
+        return [
+            f"{space.path}: rules: {name} is neither a parameter nor a constant of the script. Correct the rule."
+            for name in unknown
+        ]
+    try:
+        broken = space.broken_rules({name: constants[name] for name in space.names}, constants)
+        if broken:
+            return [
+                f"{space.path}: the baseline breaks the rule {rule.text} ({rule.why}). Change profile {settings.profile}."
+                for rule in broken
+            ]
+        if space.count_feasible(constants) == 0:
+            return [f"{space.path}: no configuration keeps every rule. Add choices or drop a rule."]
+    except SearchSpaceError as error:
+        return list(error.problems)
+    return []
+
+
+def unfit_trackers(names: Sequence[str]) -> list[str]:
+    """A line for each name that cannot be used here."""
+    lines = []
+    for name in names:
+        if name not in TRACKERS:
+            lines.append(f"--log: {name!r:.60} is not on offer. Use {' or '.join(TRACKERS)}.{meant(name, TRACKERS)}")
+        elif find_spec(name) is None:
+            install = f".venv/bin/pip install -c constraints.txt -e '.[{name}]'"
+            lines.append(f"--log {name}: it is not installed here. Run `{install}`, or leave it out.")
+    return lines

@@ -1,0 +1,347 @@
+"""From profile, flags and environment to one frozen `Settings`, each value with its origin.
+
+The only file besides `executors/slots.py` that reads the environment. It opens nothing and starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from optimize.errors import SettingsError
+from optimize.executors.slots import Device
+from optimize.text import meant, study_name
+from optimize.toml import Table
+from optimize.trial import Limits, Value
+
+PROFILES = Path(__file__).parents[1] / "profiles"
+STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
+COPY_VARIABLE = "OPTIMIZE_COPY_URL"
+IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
+KEY_VARIABLE, MODEL_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"  # as every client of this protocol calls them
+OPENAI = "https://api.openai.com/v1"
+NO_ADVISOR = "none"  # --advisor none: whatever the profile says
+# MLflow's client is told by the environment only: report nothing to its makers, and do not hold a study up for minutes.
+MLFLOW_MANNERS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+# What a training script needs of the machine; API keys and the storage URL are not among it.
+ENV_PASS = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "SHELL",
+    "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "CUDA_HOME", "CUDA_PATH", "CUDA_DEVICE_ORDER", "ROCM_PATH", "NCCL_DEBUG", "UV_CACHE_DIR", "UV_PYTHON",
+    "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_LIBCUDA_PATH", "CC", "CXX", "OPENBLAS_CORETYPE",
+    "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one call of `optimize run` is told. `origins` says for each field where its value comes from."""
+
+    profile: str = "cpu"
+    study: str = ""
+    workload: str = "gpt"
+    search_space: str = "cpu"
+    sampler: str = "auto"
+    seed: int = 0
+    starts: bool = True  # try the search space's own starts
+    start_from: str | None = None  # a study, or a file of results, that a new study begins with
+    pruning: bool = True
+    advisor: str | None = None  # a language model's name; None: only the sampler proposes
+    advisor_share: float = 0.2  # of the proposals
+    advisor_url: str = ""  # of the model's server; its key is in no field of ours
+    trials: int | None = None  # COMPLETE and PRUNED, the baseline included; None: no limit
+    hours: float | None = None
+    max_consecutive_failures: int = 5
+    executor: str = "local"
+    device: str = "cpu"
+    slots: int | None = None  # None: as many as the machine has
+    gpus: str | None = None
+    gpus_per_trial: int = 1
+    trials_per_gpu: int = 1
+    mixed_devices: bool = False
+    constants: Mapping[str, Value] = field(default_factory=dict)
+    constants_of: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # [constants.NAME]: of one workload
+    prepare_args: tuple[str, ...] = ()
+    env_pass: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    keep_failed: bool = False
+    log: tuple[str, ...] = ()  # hooks: where finished trials are written to as well
+    preload: bool = True  # where the workload names modules, and the device is a CPU
+    runs: Path = Path("runs")
+    storage: str | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self) -> str:
+        """What leads back to the same study; not where its database is, since a URL may hold a password."""
+        flags = {"--study": "study", "--profile": "profile", "--workload": "workload", "--space": "search_space"}
+        given = [f"{flag} {shlex.quote(getattr(self, name))}" for flag, name in flags.items() if self._was_named(name)]
+        return " ".join(["optimize run", *given])
+
+    def _was_named(self, name: str) -> bool:
+        return name == "study" or self.origins.get(name) == "flag"
+
+
+def load_settings(
+    profile: str, why: str, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings of this call; flags that are None were not given. Precedence: flag, environment, profile, default.
+
+    Raises SettingsError with every problem of the profile and the flags.
+    """
+    settings, wrong = read_settings(profile, why, flags, environ)
+    if wrong.of_profile or wrong.of_flags:
+        raise SettingsError(*wrong.of_profile, *wrong.of_flags)
+    return settings
+
+
+class Wrong(NamedTuple):
+    """Every problem: those of the profile leave what it says unknown, in place of a bad flag there is at least its value."""
+
+    of_profile: Sequence[str]
+    of_flags: Sequence[str]
+
+
+def read_settings(
+    profile: str, why: str, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> tuple[Settings, Wrong]:
+    """The settings as far as they can be read, and what is wrong with them."""
+    of_profile: list[str] = []
+    settings, found = _from_profile(Settings(profile=profile), profile, of_profile)
+    origins = {f.name: f"profile {profile}" if f.name in found else "default" for f in fields(Settings)}
+    origins["profile"] = why
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in flags.items() if value is not None
+    }
+    of_flags = _bad_flags({"advisor_share": settings.advisor_share} | given)
+    settings = replace(settings, **given)  # type: ignore[arg-type]
+    origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
+    environ = environ if environ is not None else os.environ
+    settings, origins = _fill(settings, origins, environ)
+    if settings.advisor and "advisor" in flags:  # else this command asks no model anything
+        of_flags += _bad_advisor(settings, environ)
+        settings = replace(settings, advisor_url=environ.get(MODEL_URL_VARIABLE, "").strip().rstrip("/") or OPENAI)
+        known = MODEL_URL_VARIABLE if environ.get(MODEL_URL_VARIABLE) else KEY_VARIABLE
+        origins["advisor_url"] = f"environment {known}"
+    return replace(settings, origins=origins), Wrong(of_profile, of_flags)
+
+
+def script_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a script gets of our environment: the allow-list above and the profile's `env_pass`."""
+    environ = environ if environ is not None else os.environ
+    return {name: environ[name] for name in (*ENV_PASS, *settings.env_pass) if name in environ} | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def pick_profile(device: Device) -> tuple[str, str]:
+    """The profile for the machine we are on, and why."""
+    for profile, least_gb in (("h100", 70), ("gpu", 20), ("colab", 0)):
+        if device.kind == "cuda" and device.memory_mb >= least_gb * 1000:
+            return profile, f"this machine has {device.name}, {device.memory_mb / 1000:.0f} GB"
+    return "cpu", device.note or "this machine has no NVIDIA GPU"
+
+
+def storage_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The database that was named by flag or environment. Raises SettingsError for a password in a flag."""
+    problems = _bad_flags({"storage": flag})
+    if problems:
+        raise SettingsError(*problems)
+    return flag or environ.get(STORAGE_VARIABLE)
+
+
+def copy_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The database to copy to, by flag or environment. Raises SettingsError for a password in a flag, or for neither."""
+    if flag is not None and _has_password(flag):
+        raise SettingsError(_password_line("to", COPY_VARIABLE))
+    to = flag or environ.get(COPY_VARIABLE)
+    if not to:
+        raise SettingsError(f"--to: where to? Give a file or a database URL; one with a password as {COPY_VARIABLE}.")
+    return to
+
+
+def tracking_uri(environ: MutableMapping[str, str] = os.environ) -> str | None:
+    """MLflow's server, if the environment names one; its client is taught manners, where nobody has told it otherwise."""
+    for name, value in MLFLOW_MANNERS.items():
+        environ.setdefault(name, value)
+    return environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def import_source(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The file or database to bring in, by argument or environment. Raises SettingsError for a password in the argument."""
+    if argument is not None and "://" in argument and _has_password(argument):
+        raise SettingsError(_password_line("import SOURCE", IMPORT_VARIABLE, ""))
+    source = argument or environ.get(IMPORT_VARIABLE)
+    if not source:
+        raise SettingsError(
+            f"import: what? Name a .tsv, .csv, .jsonl or database file, or a URL; one with a password as {IMPORT_VARIABLE}."
+        )
+    return source
+
+
+def advisor_key(environ: Mapping[str, str] = os.environ) -> str:
+    """The key of the advisor's server, "" where it needs none. Only what talks to that server may hold it."""
+    return environ.get(KEY_VARIABLE, "").strip()
+
+
+def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's own choices are remembered."""
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that ship with this package."""
+    return sorted(path.stem for path in PROFILES.glob("*.toml"))
+
+
+def _profile_table(profile: str, problems: list[str]) -> Table:
+    path = Path(profile).expanduser() if "/" in profile else PROFILES / f"{profile}.toml"
+    if "/" in profile and not path.is_file():
+        problems.append(f"{profile}: there is no such file. Check the path.")
+    elif "/" not in profile and profile not in profiles():
+        problems.append(
+            f"{profile or repr(profile)}: no such profile. Use one of ours ({', '.join(profiles())}) or a path with a "
+            f"slash.{meant(profile, profiles(), path=True)}"
+        )
+    return Table(str(path), {}, problems) if problems else Table.read(path, problems)
+
+
+def _from_profile(settings: Settings, profile: str, problems: list[str]) -> tuple[Settings, set[str]]:
+    """The settings, and which of them the profile gives."""
+    table = _profile_table(profile, problems)
+    slots, limits, constants = table.table("slots"), table.table("limits"), table.table("constants")
+    of_one = {name: each.literals() for name, each in constants.tables().items()}
+    settings = replace(
+        settings,
+        workload=table.text("workload", settings.workload),
+        search_space=table.text("search_space", settings.search_space),
+        sampler=table.text("sampler", settings.sampler),
+        starts=table.flag("starts", settings.starts),
+        executor=table.text("executor", settings.executor),
+        pruning=table.flag("pruning", settings.pruning),
+        advisor=table.text("advisor", "") or None,
+        advisor_share=table.number("advisor_share", settings.advisor_share) or settings.advisor_share,
+        trials=table.integer("trials", settings.trials),
+        hours=table.number("hours", settings.hours),
+        max_consecutive_failures=table.integer("max_consecutive_failures", settings.max_consecutive_failures)
+        or settings.max_consecutive_failures,
+        prepare_args=table.words("prepare_args", ()),
+        env_pass=table.words("env_pass", ()),
+        constants=constants.literals(),
+        constants_of=of_one,
+        keep_failed=table.flag("keep_failed", False),
+        log=table.words("log", ()),
+        preload=table.flag("preload", True),
+        device=slots.text("device", settings.device),
+        slots=slots.integer("count", None),
+        gpus_per_trial=slots.integer("gpus_per_trial", settings.gpus_per_trial) or 1,
+        trials_per_gpu=slots.integer("trials_per_gpu", settings.trials_per_gpu) or 1,
+        limits=_limits(limits),
+    )
+    for each in (table, slots, limits):
+        each.finish()
+    found = (
+        table.found
+        | ({"device", "gpus_per_trial", "trials_per_gpu"} & slots.found)
+        | ({"slots"} if "count" in slots.found else set())
+    )
+    return settings, found - ({"slots"} if "count" not in slots.found else set())
+
+
+def _limits(table: Table) -> Limits:
+    defaults = Limits()
+    return Limits(
+        total_s=table.number("total_s", defaults.total_s),
+        startup_s=table.number("startup_s", defaults.startup_s),
+        grace_s=table.number("grace_s", defaults.grace_s) or defaults.grace_s,
+        free_s=table.number("free_s", defaults.free_s) or defaults.free_s,
+        disk_mb=table.number("disk_mb", defaults.disk_mb),
+        log_mb=table.number("log_mb", defaults.log_mb) or defaults.log_mb,
+    )
+
+
+def _bad_flags(given: Mapping[str, object]) -> list[str]:
+    lines = []
+    for name in ("trials", "hours", "slots"):
+        value = given.get(name)
+        if isinstance(value, int | float) and not value > 0:  # nan is not
+            lines.append(f"--{name}: {value} is not above 0. Give a positive number or leave it out.")
+    seed = given.get("seed")
+    if isinstance(seed, int) and seed < 0:
+        lines.append(f"--seed: {seed} is below 0. Give 0 or more.")
+    share = given.get("advisor_share", 1)
+    if isinstance(share, int | float) and not 0 < share <= 1:
+        lines.append(f"--advisor-share: {share:g} is no share. Give a number above 0, at most 1.")
+    storage = given.get("storage")
+    if isinstance(storage, str) and _has_password(storage):
+        lines.append(_password_line("storage", STORAGE_VARIABLE))
+    return lines
+
+
+def _bad_advisor(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """What keeps a model from being asked. Nothing here repeats a key, nor a URL that may hold one."""
+    url, key = environ.get(MODEL_URL_VARIABLE, "").strip(), advisor_key(environ)
+    lines = []
+    if not url and not key:
+        lines.append(
+            f"--advisor: neither {KEY_VARIABLE} nor {MODEL_URL_VARIABLE} is set. Set one of them (docs/advisor.md), or use "
+            f"--advisor {NO_ADVISOR}."
+        )
+    if url and (why := _bad_model_url(url)):
+        lines.append(
+            f"{MODEL_URL_VARIABLE}: {why}. Give it as http://localhost:8000/v1; a key belongs into {KEY_VARIABLE}."
+        )
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        lines.append(f"{KEY_VARIABLE}: it holds characters that no key has. Set it again.")
+    if not settings.advisor or not settings.advisor.isprintable() or len(settings.advisor) > 200:
+        lines.append("--advisor: this is no model's name. Give the name that its server knows.")
+    return lines
+
+
+def _bad_model_url(url: str) -> str:
+    """Why requests cannot be sent there, "" if they can."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises ValueError where it is no number
+    except ValueError:
+        return "it is not a URL"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "it is not the URL of an HTTP server"
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        return "it holds a name, a password or a query"
+    return "" if url.isascii() and url.isprintable() and " " not in url else "it holds characters that no URL has"
+
+
+def _password_line(flag: str, variable: str, dashes: str = "--") -> str:
+    return f"{dashes}{flag}: a URL with a password would show in the process list. Set {variable} instead."
+
+
+def _has_password(url: str) -> bool:
+    authority = url.partition("://")[2].partition("/")[0]
+    return ":" in authority.rpartition("@")[0] or "password=" in url
+
+
+def _fill(settings: Settings, origins: dict[str, str], environ: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    if settings.storage is None and environ.get(STORAGE_VARIABLE):
+        settings = replace(settings, storage=environ[STORAGE_VARIABLE])
+        origins["storage"] = f"environment {STORAGE_VARIABLE}"
+    if not settings.study:
+        profile, workload = Path(settings.profile).stem, Path(settings.workload).resolve().name
+        settings = replace(settings, study=study_name(f"{workload}-{profile}"))
+        origins["study"] = "workload and profile"
+    if settings.advisor == NO_ADVISOR:
+        settings = replace(settings, advisor=None)
+    mine = settings.constants_of.get(settings.workload, {})
+    return replace(settings, constants={**settings.constants, **mine}, constants_of={}), origins

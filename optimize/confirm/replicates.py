@@ -1,0 +1,170 @@
+"""What is to be trained again, and what has been: finalists, seeds, the child study's space. It trains nothing.
+
+A replicate is known by its parameters: those of a trial, and the seed, the validation split and the training budget. Nothing
+that is there already is trained again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from optimize.config.plan import Plan
+from optimize.errors import NothingToConfirm
+from optimize.script.derived import same_run
+from optimize.search import Starts
+from optimize.trial import Value
+from search_spaces import Parameter, SearchSpace, SearchSpaceError
+from storage import TrialRecord
+
+MOST = 20  # seeds, and finalists
+SCALES = range(1, 11)
+KIND = "replicate"  # of a trial
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A trial of the study that is trained again; `number` None: the baseline's parameters, whether or not it is a trial."""
+
+    number: int | None
+    params: Mapping[str, Value]
+    value: float | None
+
+    @property
+    def name(self) -> str:
+        return "the baseline" if self.number is None else f"trial {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """What a replicate has beside a trial's parameters; the first choice of each is what the trials had."""
+
+    seed: Parameter
+    split: Parameter | None  # None: the workload has no such constant
+    budget: Parameter | None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(each for each in (self.seed, self.split, self.budget) if each is not None)
+
+    def of(self, params: Mapping[str, Value], seed: int, other_split: bool = False, scale: int = 1) -> dict[str, Value]:
+        """A replicate's parameters; `seed` counts the other seeds from 1."""
+        mine: dict[str, Value] = {self.seed.name: self.seed.choices[seed]}
+        if self.split is not None:
+            mine[self.split.name] = self.split.choices[other_split]
+        if self.budget is not None:
+            mine[self.budget.name] = self.budget.choices[scale - 1]
+        return {**params, **mine}
+
+    def scale(self, params: Mapping[str, Value]) -> int:
+        """How many times the budget a replicate has."""
+        return 1 if self.budget is None else self.budget.choices.index(params[self.budget.name]) + 1
+
+
+def variation_of(plan: Plan) -> Variation:
+    """Raises WorkloadError, one line, where there is no seed to vary: what is deterministic cannot be confirmed by repetition."""
+    name, own = plan.seed()
+    seeds = tuple(own + step for step in range(MOST + 1))
+    return Variation(Parameter(name, seeds), _split(plan), _budget(plan))
+
+
+def child_plan(plan: Plan, variation: Variation) -> Plan:
+    """The plan of the child study: the same scripts and constants, the space with what varies."""
+    mine = {
+        "study": f"{plan.settings.study}/confirm",
+        "trials": None,
+        "pruning": False,
+        "starts": False,
+        "start_from": None,
+    }
+    origins = {**plan.settings.origins, **dict.fromkeys(mine, "optimize confirm")}
+    settings = replace(plan.settings, **mine, origins=origins)  # type: ignore[arg-type]
+    space = SearchSpace(plan.space.name, plan.space.path, (*plan.space.parameters, *variation.parameters))
+    return replace(plan, settings=settings, space=space, baseline=variation.of(plan.baseline, 1), starts=Starts())
+
+
+def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Candidate]:
+    """Every distinct configuration that completed, the best first; of equal ones the first trial. The baseline is one."""
+    identity = same_run(plan.workload.derived, plan.constants)
+    sign = 1 if plan.workload.metric.direction == "minimize" else -1
+    mine = [record for record in records if is_whole(record, plan.space)]
+    complete = [(sign * record.value, record.number, record) for record in mine if record.value is not None]
+    found: dict[object, Candidate] = {}
+    for _, number, record in sorted(complete, key=lambda entry: entry[:2]):
+        params = _decoded(plan, record)
+        is_baseline = identity(params) == identity(plan.baseline)
+        found.setdefault(identity(params), Candidate(None if is_baseline else number, params, record.value))
+    return list(found.values())
+
+
+def _decoded(plan: Plan, record: TrialRecord) -> dict[str, Value]:
+    return {p.name: p.decode(record.params[p.name]) for p in plan.space.parameters}
+
+
+def is_whole(record: TrialRecord, space: SearchSpace) -> bool:
+    """Whether its parameters are a configuration of this space: what somebody has put into the study by hand may be none."""
+    try:
+        return all(p.decode(record.params[p.name]) in p.choices for p in space.parameters)
+    except (KeyError, SearchSpaceError):
+        return False
+
+
+def finalists_of(plan: Plan, among: Sequence[Candidate], count: int) -> list[Candidate]:
+    """The best that are ahead of the baseline. Raises NothingToConfirm if there is none."""
+    study, metric = plan.settings.study, plan.workload.metric
+    baseline = next((each for each in among if each.number is None), None)
+    if baseline is None:
+        raise NothingToConfirm(f"study {study}: the baseline has not completed. Run the study first: optimize run.")
+    ahead = among[: among.index(baseline)]
+    if not ahead:
+        raise NothingToConfirm(
+            f"study {study}: no trial has a better {metric.name} than the baseline ({baseline.value:.6f}): there is nothing to "
+            "confirm. Give it more trials."
+        )
+    return list(ahead[:count])
+
+
+def with_winner(
+    plan: Plan, finalists: Sequence[Candidate], among: Sequence[Candidate], records: Iterable[TrialRecord], winner: int
+) -> list[Candidate]:
+    """The finalists, and the winner of an earlier confirmation: else it would be forgotten for a few luckier values."""
+    identity = same_run(plan.workload.derived, plan.constants)
+    params = [_decoded(plan, r) for r in records if r.number == winner and is_whole(r, plan.space)]
+    mine = [e for e in among if e.number is not None and any(identity(e.params) == identity(each) for each in params)]
+    return [*finalists, *(each for each in mine if each not in finalists)]
+
+
+def spread(among: Sequence[Candidate], finalists: Sequence[Candidate], least: int) -> list[Candidate]:
+    """The baseline, the finalists, and others at even distances over the ranks, at least so many in all, if there are."""
+    picked = [each for each in among if each.number is None or each in finalists]
+    rest = [each for each in among if each not in picked]
+    wanted = min(max(least - len(picked), 0), len(rest))
+    picked += [rest[round((i + 1) * len(rest) / wanted) - 1] for i in range(wanted)]
+    return sorted(picked, key=among.index)
+
+
+def key_of(params: Mapping[str, object], space: SearchSpace) -> Key:
+    """What a replicate is known by, of parameters as the script has them."""
+    return tuple(space[name].encode(params[name]) for name in space.names)  # type: ignore[arg-type]
+
+
+def key_of_record(record: TrialRecord, space: SearchSpace) -> Key:
+    return tuple(record.params.get(name) for name in space.names)
+
+
+def _split(plan: Plan) -> Parameter | None:
+    name = plan.workload.val_split
+    own = plan.constants.get(name)
+    if name in plan.space.names or type(own) is not int or own not in (0, 1):
+        return None
+    return Parameter(name, (own, 1 - own))
+
+
+def _budget(plan: Plan) -> Parameter | None:
+    for name in plan.workload.budget:
+        own = plan.constants.get(name)
+        if isinstance(own, int | float) and not isinstance(own, bool) and own > 0:
+            return None if name in plan.space.names else Parameter(name, tuple(own * scale for scale in SCALES))
+    return None

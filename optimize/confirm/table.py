@@ -1,0 +1,73 @@
+"""A verdict as text for a terminal: values in, renderables out."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optimize.confirm.verdict import FAILED, Finalist, Verdict
+from optimize.trial import Metric
+
+
+def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
+    """Every finalist on a line, what noise there is, and the answer last."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title, justify in (
+        ("finalist", "right"),
+        ("seeds", "right"),
+        ("gain", "right"),
+        (f"{verdict.level:.0%} interval", "left"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    table.add_column("", overflow="fold")
+    for each in verdict.finalists:
+        interval = f"{each.low:+.6f} to {each.high:+.6f}"
+        table.add_row(str(each.number), str(each.pairs), f"{each.gain:+.6f}", interval, _word(each), style=_style(each))
+    if not verdict.finalists:
+        return Group(*map(Text, verdict.lines), Text(verdict_line(verdict, metric), style="bold yellow"))
+    doubts = [f"  trial {each.number}, but: {doubt}" for each in verdict.finalists for doubt in each.doubts]
+    noise = f"noise: another seed moves {metric.name} by {verdict.noise:.6f} (standard deviation); a gain below {verdict.floor:.6f}"
+    return Group(
+        Text(f"finalists against the baseline, both with the same other seeds; gain in {metric.name}", style="bold"),
+        table,
+        *(Text(line, style="yellow") for line in doubts),
+        Text(f"{noise} could not have been told from it", style="dim"),
+        *(Text(line) for line in verdict.lines),
+        Text(verdict_line(verdict, metric), style="bold green" if verdict.winner else "bold yellow"),
+    )
+
+
+def verdict_line(verdict: Verdict, metric: Metric) -> str:
+    """The answer in a line: whether there is a real gain, its mean, interval, and the noise floor."""
+    winner, floor = verdict.winner, f"noise floor {verdict.floor:.6f}"
+    if winner is not None:
+        return (
+            f"confirmed: trial {winner.number} is better than the baseline by {winner.gain:.6f} {metric.name} "
+            f"({_interval(winner, verdict)}; {floor}), {winner.pairs} other seeds"
+        )
+    if not verdict.finalists:
+        return "unconfirmed: too few trainings completed with other seeds"
+    best = verdict.finalists[0]
+    return (
+        f"unconfirmed: the best gain, {best.gain:+.6f} {metric.name} of trial {best.number} ({_interval(best, verdict)}; {floor}), "
+        "is not told from luck"
+    )
+
+
+def _interval(finalist: Finalist, verdict: Verdict) -> str:
+    return f"{verdict.level:.0%}: {finalist.low:+.6f} to {finalist.high:+.6f}"
+
+
+def _word(finalist: Finalist) -> str:
+    if finalist.confirmed:
+        return "real"
+    if not finalist.rejected:
+        return "not told from luck"
+    if any(doubt.startswith(FAILED) for doubt in finalist.doubts):
+        return "left out: it failed"
+    return "left out: no better than the baseline" if finalist.high <= 0 else "left out: worse than the best"
+
+
+def _style(finalist: Finalist) -> str:
+    return "green" if finalist.confirmed else "dim" if finalist.rejected else ""

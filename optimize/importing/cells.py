@@ -1,0 +1,174 @@
+"""What the columns of a table and the keys of JSON mean, whoever named them; and their values as parameters.
+
+It reads no file, and knows no trial.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from optimize.errors import SettingsError
+from search_spaces import SearchSpaceError, parse_expression
+from storage import Stored, one_line
+
+MAX_BYTES = 50_000_000  # about 100,000 trials of 20 parameters
+LONGEST = 2_000  # characters of a description
+_VALUE = r"""\([^()]*\)|"[^"]*"|'[^']*'|[^\s,;()]+"""
+# `DEPTH=6`, `DEPTH: 6`, and what our own results.tsv says: `DEPTH 4 -> 6`
+_SETTING = re.compile(rf"\b([A-Z][A-Z0-9_]*)\s*(?:[=:]\s*({_VALUE})|\s(?:{_VALUE})\s*(?:->|→)\s*({_VALUE}))")
+
+
+def read_text(source: str, what: str, hint: str = "") -> str:
+    """The whole file. `what` begins every message, such as `--from ./results.tsv`. Raises SettingsError."""
+    path = Path(source)
+    try:
+        path = path.expanduser()
+        if not path.is_file():  # a pipe would block for ever
+            how = "is not a file" if path.exists() else "does not exist"
+            raise SettingsError(f"{what}: {how}. Check the path{hint}.")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a path"
+        raise SettingsError(f"{one_line(what, 200)}: cannot be read: {why}. Check the path.") from None
+    if len(raw) > MAX_BYTES:
+        raise SettingsError(f"{what}: larger than {MAX_BYTES // 10**6} MB. Cut it down.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{what}: byte {error.start} is not UTF-8. Save it as UTF-8 text.") from None
+
+
+def table_rows(text: str, what: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every line that is not empty; tabs separate where the first of them has one."""
+    lines = io.StringIO(text, newline="")
+    tabs = "\t" in next(filter(str.strip, lines), "")
+    lines.seek(0)
+    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines, strict=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise SettingsError(
+            f"{what}: line {reader.line_num} is no line of a table: {error}. Save it as CSV or TSV."
+        ) from None
+
+
+def settings_in(story: str) -> dict[str, str]:
+    """What a sentence sets: `DEPTH=6`, `DEPTH: 6`, `DEPTH 4 -> 6`; the values as they stand there."""
+    found = _SETTING.findall(story[:LONGEST])
+    return {name: (one or other).rstrip(".") for name, one, other in found}
+
+
+def number_in(text: str) -> int | float | tuple[object, ...] | None:
+    """A finite number, a product or power of numbers such as `2**17`, or a tuple of them; None for anything else."""
+    for kind in (int, float):
+        try:
+            value: int | float = kind(text)
+            return value if isfinite(value) else None
+        except (ValueError, OverflowError):
+            continue
+    try:
+        found = parse_expression(text).evaluate({})
+    except SearchSpaceError:
+        return None
+    return found if isinstance(found, int | float | tuple) and not isinstance(found, bool) else None
+
+
+_NAMES = {
+    "number": ("number", "trial", "trial_number", "run", "iteration"),
+    "state": ("state",),
+    "status": ("status", "outcome"),
+    "description": ("description", "desc", "change"),
+    "commit": ("commit", "script"),
+    "memory_gb": ("memory_gb", "peak_memory_gb"),
+    "started": ("started", "datetime_start", "started_at", "start_time"),
+    "finished": ("finished", "datetime_complete", "finished_at", "end_time", "timestamp"),
+    "seconds": ("seconds", "duration_s", "elapsed_s"),
+    "reason": ("reason", "error"),
+    "kind": ("kind",),
+    "slot": ("slot",),
+    "device": ("device",),
+}
+MEANING = {name: what for what, names in _NAMES.items() for name in names}
+PARAMS = ("params", "parameters", "config", "hyperparameters")  # of JSON: an object of them
+_PREFIXES = ("params_", "param_")  # of a column, as Optuna's and ours
+_CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*")  # how scripts of this kind name what they let vary
+_LONGEST, _EXACT = 200, 2**53
+NAME_IT = "Name its column or key with --metric."
+
+
+def parameter_of(column: str, named: Collection[str]) -> str:
+    """The parameter that a column or key holds, "" if it holds something else. `named` is what the user said."""
+    for prefix in _PREFIXES:
+        if column.startswith(prefix) and len(column) > len(prefix):
+            return column[len(prefix) :]
+    return column if column in named or _CONSTANT.fullmatch(column) else ""
+
+
+def parameters_among(names: Iterable[str], named: Collection[str]) -> dict[str, str]:
+    """Column or key -> the parameter that it holds. One that says so (`params_DEPTH`) goes before one that is only called
+    so (`DEPTH`), which then holds something else."""
+    found = {name: parameter for name in names if (parameter := parameter_of(name, named))}
+    said = {parameter for name, parameter in found.items() if name != parameter}
+    return {name: parameter for name, parameter in found.items() if name != parameter or name not in said}
+
+
+def metric_among(names: Sequence[str], metric: str | None, what: str, advice: str = NAME_IT) -> tuple[str, str]:
+    """(metric, the column or key that has it). Raises SettingsError where there is none."""
+    for wanted in (metric,) if metric else ("val_bpb",):
+        for column in (f"metric_{wanted}", wanted):
+            if column in names:
+                return wanted, column
+    if "value" in names:
+        return metric or "value", "value"
+    there = one_line(", ".join(names), 120) or "nothing"
+    raise SettingsError(f"{what}: has neither {one_line(metric or 'val_bpb', 60)} nor value. It has {there}. {advice}")
+
+
+def stored(told: object) -> Stored:
+    """A value of JSON or a cell as a parameter's: numbers as numbers, a tuple as text, as we keep them."""
+    if isinstance(told, bool) or told is None:
+        return told
+    if isinstance(told, int | float):
+        return told if abs(told) <= _EXACT or (isinstance(told, float) and isfinite(told)) else str(told)[:_LONGEST]
+    if isinstance(told, list | tuple):
+        return one_line(str(tuple(told)), _LONGEST)
+    return _of_text(str(told))
+
+
+def params_from(given: Iterable[tuple[str, object]]) -> dict[str, Stored]:
+    """By cleaned name; what is empty is not told."""
+    return {
+        one_line(name, 100): stored(value) for name, value in given if value not in ("", None) and one_line(name, 100)
+    }
+
+
+def numbers_from(given: Mapping[str, Any]) -> dict[int, float]:
+    """A curve, of JSON: step -> value."""
+    found = {}
+    for step, value in given.items():
+        try:
+            found[int(step)] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    return {step: value for step, value in found.items() if abs(step) < 2**31}
+
+
+def _of_text(text: str) -> Stored:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return one_line(text[1:-1], _LONGEST)
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    number = number_in(text)
+    if number is None or isinstance(number, tuple):
+        return one_line(text if number is None else str(number), _LONGEST)
+    return number if isinstance(number, float) or abs(number) <= _EXACT else one_line(text, _LONGEST)

@@ -1,0 +1,140 @@
+"""Tables of trials as rows: autoresearch's results.tsv, our trials.csv, what Optuna's dataframe is saved as, others like them.
+
+Every row that is one becomes a Row; a line with more cells than the header has is refused, with all others like it.
+What becomes of a row, a trial to look at or parameters to try, is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from optimize.errors import SettingsError
+from optimize.importing.cells import (
+    MEANING,
+    NAME_IT,
+    metric_among,
+    parameters_among,
+    read_text,
+    settings_in,
+    table_rows,
+)
+from optimize.importing.rows import Row
+from storage import one_line
+
+MOST_ROWS, LINES_SHOWN = 100_000, 8
+_FIVE = ("commit", "memory_gb", "status", "description")  # of autoresearch's columns; the other one is the metric
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a file tells: its rows, in their order, and of which metric."""
+
+    metric: str
+    rows: Sequence[Row]
+
+
+def read_table(
+    source: str, what: str, metric: str | None, named: Collection[str], *, hint: str = "", advice: str = NAME_IT
+) -> Told:
+    """`what` begins every message, such as `--from ./results.tsv`; `hint` is for a path that leads nowhere, `advice` for a
+    table without the metric. `named` are parameters whatever they are called. Raises SettingsError, a line for each trouble.
+    """
+    lines = table_rows(read_text(source, what, hint), what)
+    header = [cell.strip() for cell in next(lines, (0, []))[1]]
+    if not header:
+        raise SettingsError(f"{what}: it is empty. Give a table with a header.")
+    columns = _columns(header, metric, named, what, advice)
+    rows: list[Row] = []
+    problems = []
+    for number, cells in lines:
+        cells = _fitted(cells, header)
+        if len(cells) > len(header):
+            problems.append(f"{what}: line {number} has {len(cells)} cells, the header {len(header)}. Correct it.")
+        elif len(rows) == MOST_ROWS:
+            raise SettingsError(f"{what}: more than {MOST_ROWS:,} rows. Cut it down.")
+        else:
+            padded = [*cells, *[""] * (len(header) - len(cells))]
+            rows.append(_row(number, dict(zip(header, map(str.strip, padded), strict=True)), columns))
+    if problems:
+        raise SettingsError(*first_of(problems, what))
+    if not rows:
+        raise SettingsError(f"{what}: has a header and no row. Give a table with rows.")
+    return Told(columns.name, rows)
+
+
+def first_of(problems: Sequence[str], what: str) -> list[str]:
+    """A file may have any number of bad lines; a terminal has few."""
+    more = len(problems) - LINES_SHOWN
+    return [*problems[:LINES_SHOWN], *([f"{what}: and {more} more such lines. Correct them."] if more > 0 else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which columns of the file mean what to us."""
+
+    name: str  # of the metric
+    metric: str  # its column
+    params: Mapping[str, str]  # column -> parameter
+    told: Mapping[str, str]  # column -> what it means
+    ours: bool  # what else there is are figures that the script printed
+
+
+def _columns(header: Sequence[str], metric: str | None, named: Collection[str], what: str, advice: str) -> _Columns:
+    problems = [
+        f"{what}: has the column {one_line(name, 60)!r} twice. Remove one."
+        for name in dict.fromkeys(filter(None, header))
+        if header.count(name) > 1
+    ]
+    name = column = ""
+    if len(header) == 5 and set(_FIVE) < set(header) and metric is None:
+        (name,) = set(header) - set(_FIVE)
+        column = name
+    else:
+        try:
+            name, column = metric_among(header, metric, what, advice)
+        except SettingsError as error:
+            problems += error.problems
+    params = parameters_among([each for each in header if each != column], named)
+    holders = {parameter: [c for c in params if params[c] == parameter] for parameter in params.values()}
+    problems += [
+        f"{what}: has {one_line(parameter, 60)} in the columns {one_line(' and '.join(there), 200)}. Remove one."
+        for parameter, there in holders.items()
+        if len(there) > 1
+    ]
+    if problems:
+        raise SettingsError(*first_of(problems, what))
+    told = {each: MEANING[each] for each in header if each in MEANING and each not in params and each != column}
+    return _Columns(one_line(name, 60), column, params, told, ours={"kind", "requeue_of", "taken_from"} <= set(header))
+
+
+def _fitted(cells: list[str], header: Sequence[str]) -> list[str]:
+    """A tab in a description, which stands last in a results.tsv, is part of it."""
+    if header[-1] == "description" and len(cells) > len(header):
+        return [*cells[: len(header) - 1], " ".join(cells[len(header) - 1 :])]
+    return cells
+
+
+def _row(line: int, cells: Mapping[str, str], columns: _Columns) -> Row:
+    told = {what: cells[column] for column, what in columns.told.items() if cells[column]}
+    params = {parameter: cells[column] for column, parameter in columns.params.items() if cells[column]}
+    left = [each for each in cells if each and each not in columns.params and each not in columns.told]
+    rest = {
+        column.removeprefix("user_attrs_"): cells[column]
+        for column in left
+        if column != columns.metric and cells[column] and not column.startswith("system_attrs_")
+    }
+    figures, rest = (_figures(rest), {}) if columns.ours else ({}, rest)
+    return Row(
+        line, told, cells[columns.metric], params or settings_in(told.get("description", "")), figures, rest=rest
+    )
+
+
+def _figures(cells: Mapping[str, str]) -> dict[str, float | str]:
+    found: dict[str, float | str] = {}
+    for name, text in cells.items():
+        try:
+            found[name.removeprefix("summary_")] = float(text)
+        except ValueError:
+            found[name] = text
+    return found

@@ -1,0 +1,109 @@
+"""Trials as JSON lines, an object each, as many programs write them: flat, or with the parameters in an object of their own.
+
+What is known by name is understood, the rest is kept. A line that is no object, or tells of no trial, is refused with its number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from optimize.errors import SettingsError
+from optimize.importing.cells import (
+    MEANING,
+    PARAMS,
+    metric_among,
+    numbers_from,
+    parameter_of,
+    parameters_among,
+    read_text,
+    settings_in,
+)
+from optimize.importing.csv_table import MOST_ROWS, Told, first_of
+from optimize.importing.rows import Row
+
+_FIGURES = ("summary", "metrics")
+_CURVES = ("curve", "intermediate_values")
+_ATTRIBUTES = ("user_attrs", "attributes")
+
+
+def read_lines(source: str, what: str, metric: str | None, named: Collection[str]) -> Told:
+    """As `read_table`. Raises SettingsError, with a line for each trouble."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    problems = []
+    for number, line in enumerate(read_text(source, what).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append((number, _object(line)))
+        except ValueError as error:
+            problems.append(f"{what}: line {number} {error}. Correct it.")
+        if len(found) > MOST_ROWS:
+            raise SettingsError(f"{what}: more than {MOST_ROWS:,} lines. Cut it down.")
+    if problems:
+        raise SettingsError(*first_of(problems, what))
+    if not found:
+        raise SettingsError(f"{what}: it is empty. Give a file with a JSON object a line.")
+    keys = list(dict.fromkeys(key for _, told in found for key in (*told, *_merged(told, _FIGURES))))
+    name, key = _metric(keys, metric, what)
+    strange = [number for number, told in found if not _tells(told, key, named)]
+    if strange:
+        problems = [
+            f"{what}: line {number} tells of no trial: no {key}, no parameters, no status. Remove it."
+            for number in strange
+        ]
+        raise SettingsError(*first_of(problems, what))
+    return Told(name, [_row(number, told, key, named) for number, told in found])
+
+
+def _metric(keys: Sequence[str], metric: str | None, what: str) -> tuple[str, str]:
+    as_optuna = metric is None and "values" in keys and not {"value", "val_bpb"} & set(keys)
+    return ("value", "values") if as_optuna else metric_among(keys, metric, what)
+
+
+def _tells(told: Mapping[str, Any], key: str, named: Collection[str]) -> bool:
+    known = {key, "state", "status", "description", *PARAMS}
+    return bool(known & {*told, *_merged(told, _FIGURES)}) or any(parameter_of(name, named) for name in told)
+
+
+def _object(line: str) -> dict[str, Any]:
+    """Raises ValueError, in a few words."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("is no JSON") from None
+    if not isinstance(told, dict):
+        raise ValueError("is no JSON object")
+    for name in (*PARAMS, *_FIGURES, *_CURVES, *_ATTRIBUTES):
+        if name in told and told[name] is not None and not isinstance(told[name], dict):
+            raise ValueError(f"has {name} that is no object")
+    objectives = told.get("values")
+    if objectives is not None and (not isinstance(objectives, list) or len(objectives) > 1):
+        raise ValueError("has values that are not a list of one, and studies here have one objective")
+    return told
+
+
+def _row(number: int, told: Mapping[str, Any], key: str, named: Collection[str]) -> Row:
+    objects = {*PARAMS, *_FIGURES, *_CURVES, *_ATTRIBUTES}
+    flat = {name: value for name, value in told.items() if name not in objects and name != key}
+    known = {MEANING[name]: value for name, value in flat.items() if name in MEANING}
+    inner = {name: value for part in reversed(PARAMS) for name, value in (told.get(part) or {}).items()}
+    held = {name: each for name, each in parameters_among(flat, named).items() if each not in inner}
+    params = {**{parameter: flat[name] for name, parameter in held.items()}, **inner}
+    rest = {name: value for name, value in flat.items() if name not in MEANING and name not in held}
+    figures = _merged(told, _FIGURES)
+    value = told.get(key, figures.get(key))
+    return Row(
+        line=number,
+        told=known,
+        value=value[0] if isinstance(value, list) and value else value,
+        params=params or settings_in(str(known.get("description", ""))),
+        summary=figures,
+        curve=numbers_from(_merged(told, _CURVES)),
+        rest={**rest, **_merged(told, _ATTRIBUTES)},
+    )
+
+
+def _merged(told: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {key: value for name in names for key, value in (told.get(name) or {}).items()}

@@ -1,0 +1,270 @@
+"""Turns drawings into figures of one style: an SVG element for a page, the bytes of a PNG file.
+
+It opens no window, leaves matplotlib's settings as they are, writes no file, and does not know what is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+INK, LINE, PAPER = "#1f2328", "#d6dade", "#ffffff"  # text and axes, grids, background: a page replaces them by its own
+MOST_DOTS = 500  # above, the dots and lines of a figure are pixels in its SVG: a thousand would be half a megabyte
+PNG_DPI, RASTER_DPI = 150, 200
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 10,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": "medium",
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.unicode_minus": False,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-4, 6),
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "legend.handletextpad": 0.3,
+    "legend.columnspacing": 1.2,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "text.parse_math": False,  # names come from scripts: a dollar sign is one
+    "svg.fonttype": "path",
+    "svg.hashsalt": "optimize",
+}
+Finish = Callable[[], object] | None
+Draw = Callable[[Axes], Finish]
+"""Draws into axes; what it returns is called when the layout is settled, to place what depends on it."""
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Whatever is drawn inside looks like a figure of ours."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in letters that the font lacks
+        yield
+
+
+def draw(what: Draw, width: float, height: float, title: str = "") -> Figure:
+    """A figure of one drawing, in inches. A page has its own headings, a file beside it needs a title."""
+    return draw_grid([what], 1, width, height, title)
+
+
+def draw_grid(
+    what: Sequence[Draw], columns: int, width: float, height: float, title: str = "", y_label: str = ""
+) -> Figure:
+    """Several drawings side by side; the size is that of all of them."""
+    with styled():
+        figure = Figure((width, height), layout="constrained", dpi=100)
+        FigureCanvasAgg(figure)
+        rows = -(-len(what) // columns)
+        finishes = [each(figure.add_subplot(rows, columns, place)) for place, each in enumerate(what, 1)]
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+        if y_label:
+            figure.supylabel(y_label, fontsize="medium")
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.execute(figure)  # now, so that labels find their places; drawing it would cost as much again
+        figure.set_layout_engine("none")
+        for finish in finishes:
+            if finish is not None:
+                finish()
+    return figure
+
+
+def svg_of(figure: Figure, name: str, colours: Mapping[str, str]) -> str:
+    """The figure as an element for a page: it scales with the page and has its `colours` (ours -> the page's).
+
+    `name` is unique on the page: of two elements with the same id it would know the first one only.
+    """
+    buffer = io.StringIO()
+    with styled():
+        figure.set_facecolor("none")
+        figure.set_dpi(RASTER_DPI)
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata=nothing)  # savefig would draw twice
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1)
+    text = re.sub(r'\bid="', f'id="{name}-', text).replace("url(#", f"url(#{name}-")
+    text = re.sub(r'\b(?:xlink:)?href="#', f'href="#{name}-', text).replace("xlink:href=", "href=")
+    for colour, ours in colours.items():
+        text = text.replace(colour, ours)
+    return re.sub(r">\s+<", "><", text)
+
+
+def png_of(figure: Figure) -> bytes:
+    """The figure as a file."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.set_facecolor(PAPER)
+        figure.set_dpi(PNG_DPI)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+GAP_PT = 3.0  # between a label and whatever is beside it
+FAR_PT = 12.0  # from its step: then a thin line leads there
+# Where a label may stand, seen from its step, in points: (to the right, away from the stairs), the nearest first.
+PLACES = [(x, away) for away in (6, 19, 32, 45, 60, 80, 100) for x in (5, -5, 24, -24, 48)]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text for the point at (x, y), in the axes' own numbers."""
+
+    x: float
+    y: float
+    text: str
+
+
+def place_labels(axes: Axes, labels: Sequence[Label], stairs: Sequence[Bbox], downwards: bool, colour: str) -> int:
+    """How many found a place, the first ones first. `stairs` are in pixels; beyond them is down, or up."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    renderer: RendererBase = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    room, full = axes.get_window_extent(renderer), list[Bbox]()
+    pixels, placed = figure.dpi / 72, 0  # of a point
+    for label in labels:
+        width, height = _size(axes, label, renderer)
+        at = tuple(map(float, axes.transData.transform((label.x, label.y))))
+        for right, away in PLACES:
+            up = -away if downwards else away
+            corner = Bbox([at, (at[0] + right * pixels, at[1] + up * pixels)])
+            x, y = corner.x1 if right > 0 else corner.x1 - width, corner.y1 if up > 0 else corner.y1 - height
+            box = Bbox.from_bounds(x, y, width, height).padded(GAP_PT * pixels)
+            line = Bbox([corner.min, corner.max])
+            free = not any(box.overlaps(other) or line.overlaps(other) for other in full)
+            if free and _inside(box, room) and _beyond(box, stairs, downwards):
+                full += [box, line]
+                placed += 1
+                _write(axes, label, right, up, colour)
+                break
+    return placed
+
+
+def line_boxes(axes: Axes, corners: Sequence[tuple[float, float]], padding_px: float = 3.0) -> list[Bbox]:
+    """The lines between corners, in pixels."""
+    points = [axes.transData.transform(corner) for corner in corners]
+    return [
+        Bbox([[min(a[0], b[0]), min(a[1], b[1])], [max(a[0], b[0]), max(a[1], b[1])]]).padded(padding_px)
+        for a, b in pairwise(points)
+    ]
+
+
+def _size(axes: Axes, label: Label, renderer: RendererBase) -> tuple[float, float]:
+    text = axes.annotate(label.text, (label.x, label.y), fontsize="small")
+    extent = text.get_window_extent(renderer)
+    text.remove()
+    return extent.width, extent.height
+
+
+def _write(axes: Axes, label: Label, right: float, up: float, colour: str) -> None:
+    far = max(abs(right), abs(up)) > FAR_PT
+    line = {
+        "arrowstyle": "-",
+        "color": colour,
+        "linewidth": 0.5,
+        "shrinkA": 0,
+        "shrinkB": 4,
+        "relpos": _corner(right, up),
+    }
+    axes.annotate(
+        label.text,
+        (label.x, label.y),
+        (right, up),
+        textcoords="offset points",
+        ha="left" if right > 0 else "right",
+        va="top" if up < 0 else "bottom",
+        fontsize="small",
+        color=colour,
+        arrowprops=line if far else None,
+    )
+
+
+def _corner(right: float, up: float) -> tuple[float, float]:
+    """Of the text, that is nearest to its step."""
+    return (0.0 if right > 0 else 1.0), (1.0 if up < 0 else 0.0)
+
+
+def _beyond(box: Bbox, stairs: Sequence[Bbox], downwards: bool) -> bool:
+    here = [step for step in stairs if step.x0 < box.x1 and step.x1 > box.x0]
+    return all(box.y1 <= step.y0 if downwards else box.y0 >= step.y1 for step in here)
+
+
+def _inside(box: Bbox, room: Bbox) -> bool:
+    return bool(box.x0 >= room.x0 and box.x1 <= room.x1 and box.y0 >= room.y0 and box.y1 <= room.y1)
+
+
+ACCENT = "#007a5e"  # improvements, the best, the confirmed: nothing else has this colour
+GREY = "#9a9a9a"  # trials that changed nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Of one ending; `label` is its word for people."""
+
+    label: str
+    colour: str
+    marker: str
+    symbol: str
+
+
+# In the order of legends and tables: what was of use, what was bad, what was the world's fault, what is not over.
+LOOKS = {
+    "complete": Look("complete", "#0072b2", "o", "circle"),
+    "hopeless": Look("hopeless, cut", "#e69f00", "v", "triangle-down"),
+    "out_of_memory": Look("out of memory", "#d55e00", "s", "square"),
+    "diverged": Look("diverged", "#cc79a7", "^", "triangle-up"),
+    "infeasible": Look("infeasible", "#8f7700", "D", "diamond"),
+    "timed_out": Look("timed out", "#7f6bb5", "P", "cross"),
+    "silent": Look("silent", "#56b4e9", "<", "triangle-left"),
+    "crashed": Look("crashed", "#b8423c", "X", "x"),
+    "environment": Look("environment", "#94694a", ">", "triangle-right"),
+    "busy": Look("busy device", "#8a8a8a", "h", "hexagon"),
+    "cancelled": Look("cancelled", "#6c7f92", "d", "diamond-tall"),
+    "lost": Look("lost", "#7d7d5a", "*", "star"),
+    "pruned": Look("pruned", "#e69f00", "v", "triangle-down"),  # these two of other programs, which say no more
+    "fail": Look("failed", "#b8423c", "X", "x"),
+    "running": Look("running", "#0b6e99", ".", "circle-open"),
+    "waiting": Look("waiting", "#9a9a9a", ".", "circle-open"),
+}
+
+
+def look_of(ending: str) -> Look:
+    """That of an ending as `series.ending_of` names it; one that is unknown looks like a failure and keeps its name."""
+    return LOOKS.get(ending) or Look(ending.replace("_", " ")[:40], "#b8423c", "X", "x")
+
+
+def in_order(endings: Iterable[str]) -> list[str]:
+    """Each once, in the order of legends; those of no known look last."""
+    known = list(LOOKS)
+    return sorted(set(endings), key=lambda ending: (known.index(ending) if ending in known else len(known), ending))

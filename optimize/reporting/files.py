@@ -1,0 +1,104 @@
+"""What a study leaves on disk for people: results.tsv, trials.csv and best/, rewritten whole from the database.
+
+Every one of them can be made again at any time; nothing is read back from them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from optimize.confirm.verdict import Verdict
+from optimize.study.best import Standing, standing
+from optimize.study.callback import Watch
+from optimize.study.stored import StoredStudy
+from optimize.trial import Metric
+from storage import (
+    Artifacts,
+    StorageError,
+    StudyPaths,
+    TrialRecord,
+    write_best,
+    write_results,
+    write_trials,
+)
+
+EVERY_S = 5.0
+SHARE = 20  # of its time, that the loop spends on the views at most: one part in so many
+NOT_IN_BEST = ("log.txt", "curve.csv")
+
+
+class Views(Watch):
+    """Keeps the files of one study up to date: every five seconds, less often where writing them takes long, and when
+    `write` is called."""
+
+    def __init__(
+        self,
+        paths: StudyPaths,
+        metric: Metric,
+        records: Callable[[], Sequence[TrialRecord]],
+        artifacts: Artifacts,
+        say: Callable[[str], None],
+        verdict: Verdict | None = None,
+        best: bool = True,
+        ours: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._paths, self._metric, self._records, self._artifacts = paths, metric, records, artifacts
+        self._say, self._said = say, ""
+        self._verdict, self._best = verdict, best  # replicates have no best one
+        self._ours = ours  # False once another driver has the study: its files are the newer ones
+        self._stale = True
+        self._due = 0.0
+        self._exported: Standing | None = None  # what lies in best/
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._stale = True
+
+    def on_tick(self) -> None:
+        if self._stale and time.monotonic() >= self._due:
+            self.write()
+
+    def write(self) -> None:
+        """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
+        database has it all, and a study does not end for a view."""
+        started, records = time.monotonic(), self._records()
+        best = standing(records, self._metric.direction, self._verdict) if self._best else None
+        try:
+            if not self._ours():
+                return
+            write_tables(self._paths, records, self._metric)
+            if best is not None and best != self._exported:
+                write_best_folder(self._paths, best, self._metric, self._artifacts)
+            self._exported, self._stale = best, False
+        except StorageError as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                self._say(f"{error} (the study goes on)")
+        now = time.monotonic()
+        self._due = now + max(EVERY_S, SHARE * (now - started))
+
+
+def write_views(stored: StoredStudy) -> Sequence[Path]:
+    """Write the tables and best/ of a study again; return what was written."""
+    stored.paths.create()
+    records = stored.records()
+    best, tables = stored.standing(records), write_tables(stored.paths, records, stored.metric)
+    folder = [write_best_folder(stored.paths, best, stored.metric, stored.artifacts())] if best else []
+    return [*tables, *folder]
+
+
+def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric) -> Sequence[Path]:
+    """results.tsv and trials.csv of the finished trials."""
+    finished = [record for record in records if record.is_finished]
+    write_results(paths.results_tsv, finished, metric=metric.name, direction=metric.direction)
+    write_trials(paths.trials_csv, finished, metric=metric.name)
+    return [paths.results_tsv, paths.trials_csv]
+
+
+def write_best_folder(paths: StudyPaths, best: Standing, metric: Metric, artifacts: Artifacts) -> Path:
+    """best/ from what the trial left, and how sure it is."""
+    trial_id = best.record.trial_id
+    texts = {name: artifacts.read(trial_id, name) for name in artifacts.names(trial_id) if name not in NOT_IN_BEST}
+    write_best(paths.best, texts, best.record, metric=metric.name, more=best.attrs())
+    return paths.best

@@ -1,0 +1,136 @@
+"""Everything a report tells of a study, gathered once: from the database, its artifacts and its settings.json.
+
+What is not there is empty, never a reason to fail: a report is made of any study at any moment. It draws and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from optimize.config.versions import machine
+from optimize.confirm.verdict import Verdict, verdict_of
+from optimize.reporting.figures.data import (
+    Curve,
+    Noise,
+    Share,
+    Slice,
+    Staircase,
+    cost,
+    curves,
+    noise,
+    slices,
+    staircase,
+)
+from optimize.reporting.figures.importance import Importances, importances
+from optimize.study.best import Standing, baseline_of
+from optimize.study.comparable import CONSTANTS, FINGERPRINT, is_confirmable
+from optimize.study.stored import StoredStudy
+from optimize.trial import Metric
+from storage import StorageError, Stored, TrialRecord, holder_of
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Of one study at one moment."""
+
+    name: str
+    metric: Metric
+    now: datetime
+    ours: bool  # made by this program: curves are over percents of a budget
+    confirmable: bool  # by optimize confirm
+    driver: str  # who works on it now, "" if nobody
+    records: Sequence[TrialRecord]
+    standing: Standing | None  # the best trial, and how sure that is
+    baseline: TrialRecord | None  # the completed one
+    default: Mapping[str, object]  # the baseline's parameters, as stored
+    choices: Mapping[str, Sequence[Stored]]
+    constants: Mapping[str, object]
+    verdict: Verdict | None
+    stairs: Staircase
+    curves: Sequence[Curve]
+    slices: Sequence[Slice]
+    shares: Sequence[Share]
+    unit: str  # of the cost: GPU, core or device
+    noise: Noise | None
+    importances: Importances
+    patch: str
+    settings: Mapping[str, Any]  # as settings.json has them
+    machine: Mapping[str, str]  # that drove it last, as far as settings.json says
+    devices: Mapping[str, int]  # model -> trials
+
+    @property
+    def best(self) -> TrialRecord | None:
+        return self.standing.record if self.standing else None
+
+
+def gather(stored: StoredStudy) -> Facts:
+    """Reads the whole study."""
+    records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
+    standing, settings = stored.standing(records), _settings(stored.paths.settings_json)
+    holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
+    choices, unit, devices = stored.choices(), *_devices(settings, records)
+    return Facts(
+        name=stored.name,
+        metric=stored.metric,
+        now=datetime.now(UTC),
+        ours=FINGERPRINT in attrs,
+        confirmable=is_confirmable(attrs),
+        driver=f"process {holder.pid} on {holder.host}" if holder else "",
+        records=records,
+        standing=standing,
+        baseline=baseline_of(records),
+        default=stored.baseline or next((r.params for r in records if r.kind == "baseline"), {}),
+        choices=choices,
+        constants=constants if isinstance(constants, dict) else _mapping(settings.get("constants")),
+        verdict=verdict_of(attrs),
+        stairs=staircase(records, stored.metric),
+        curves=curves(records),
+        slices=slices(records, choices),
+        shares=cost(records, devices),
+        unit=unit,
+        noise=noise(records),
+        importances=importances(stored.database.trials(stored.study_id), stored.metric.direction),
+        patch=_patch(stored, standing.record if standing else None),
+        settings=settings,
+        machine={str(key): str(value) for key, value in _mapping(settings.get("machine")).items()},
+        devices=Counter(str(r.device or r.summary.get("device") or r.slot) for r in records if r.is_finished),
+    )
+
+
+def here() -> Mapping[str, str]:
+    """The machine that makes the report."""
+    return machine()
+
+
+def _settings(path: Path) -> Mapping[str, Any]:
+    try:
+        return _mapping(json.loads(path.read_text(errors="replace")))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def _mapping(found: object) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _patch(stored: StoredStudy, best: TrialRecord | None) -> str:
+    try:
+        return stored.texts(best).get("train.patch", "") if best else ""
+    except StorageError:  # a study that was copied without its artifacts
+        return ""
+
+
+def _devices(settings: Mapping[str, Any], records: Sequence[TrialRecord]) -> tuple[str, float]:
+    """What a trial's time is of, and how many of them it occupies."""
+    of, one = settings.get("gpus_per_trial"), settings.get("trials_per_gpu")
+    kind = settings.get("device") or next((r.slot.split(":")[0] for r in records if r.slot), "")
+    if kind == "cpu":
+        return "core", 1.0
+    share = of / one if isinstance(of, int | float) and isinstance(one, int | float) and one > 0 else 1.0
+    return ("GPU" if kind else "device"), float(share)

@@ -1,0 +1,143 @@
+"""The report as one HTML page that needs nothing else: no script, no font, no picture from anywhere.
+
+Facts and pictures in, text out: what a reader sees first is here, all that follows in `sections.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from optimize.confirm.verdict import Verdict
+from optimize.reporting.figures.static import UNITS
+from optimize.reporting.html.facts import Facts
+from optimize.reporting.html.figures import Picture
+from optimize.reporting.html.markup import Markup, join, tag
+from optimize.reporting.html.sections import SECTIONS, number, signed, written
+from optimize.study.best import Standing
+from storage import TrialRecord
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def render_page(facts: Facts, pictures: Mapping[str, Picture]) -> str:
+    """The whole page."""
+    body = join([_header(facts), _cards(facts), *(section(facts, pictures) for section in SECTIONS)], "\n")
+    title = join([facts.name, " \N{EM DASH} report"])
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(title=title, body=body)
+
+
+def _header(facts: Facts) -> Markup:
+    lines = [tag("p", _story(facts), class_="soft"), tag("p", _subject(facts), class_="soft")]
+    if facts.driver:
+        moment = f"{facts.now:%Y-%m-%d %H:%M:%S} UTC"
+        lines.append(tag("p", f"{facts.driver} works on it: this is how it stood {moment}.", class_="warn"))
+    return tag("header", tag("h1", facts.name), *lines)
+
+
+def _story(facts: Facts) -> str:
+    """`131 trials, 120 completed; 2026-11-22 13:53 to 14:43 UTC`."""
+    records = facts.records
+    states = {"completed": "COMPLETE", "running": "RUNNING", "waiting": "WAITING"}
+    counts = {word: sum(record.state == state for record in records) for word, state in states.items()}
+    told = [f"{counted(len(records), 'trial')}", *(f"{count} {word}" for word, count in counts.items() if count)]
+    times = [moment for record in records for moment in (record.started, record.finished) if moment]
+    if not times:
+        return ", ".join(told)
+    first, last = min(times), max(times)
+    until = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
+    return f"{', '.join(told)}; {first:%Y-%m-%d %H:%M} to {until} UTC"
+
+
+def _subject(facts: Facts) -> str:
+    """What was tuned, on which device, with which constants."""
+    workload = facts.settings.get("workload")
+    what = (
+        f"{counted(len(facts.choices), 'parameter')} of {written(workload)}"
+        if workload
+        else counted(len(facts.choices), "parameter")
+    )
+    devices = " and ".join(name for name in facts.devices if name)
+    constants = ", ".join(
+        f"{name} = {written(value)}" for name, value in facts.constants.items() if name not in facts.choices
+    )
+    return f"Tuned: {what}{f', on {devices}' if devices else ''}{f', with {constants}' if constants else ''}."
+
+
+def counted(count: int, what: str) -> str:
+    """`1 trial`, `3 trials`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+# --- cards ------------------------------------------------------------------------------------------------------------
+
+
+def _cards(facts: Facts) -> Markup:
+    best, baseline = facts.best, facts.baseline
+    cards = [
+        _card(f"best {facts.metric.name}", _value(best), _about_best(facts)),
+        _card("baseline", _value(baseline), _about_baseline(facts)),
+    ]
+    if best is not None and baseline is not None:
+        cards.append(_gain(facts, best.value or 0.0, baseline.value or 0.0))
+    return tag("div", *cards, _sureness(facts), class_="cards")
+
+
+def _about_best(facts: Facts) -> str:
+    if facts.standing is None:
+        return "no trial has completed"
+    side = "lower" if facts.metric.direction == "minimize" else "higher"
+    unit = f"{UNITS[facts.metric.name]}; " if facts.metric.name in UNITS else ""
+    aside = f"; {facts.standing.aside}" if facts.standing.aside else ""
+    return f"trial {facts.standing.record.number}; {unit}{side} is better{aside}"
+
+
+def _about_baseline(facts: Facts) -> str:
+    if facts.baseline is not None:
+        return "the script as it is"
+    return "it has not completed" if facts.ours else "this study names none"
+
+
+def _gain(facts: Facts, best: float, baseline: float) -> Markup:
+    shown = facts.standing
+    if shown is not None and shown.confirmed and shown.finalist is not None:
+        mean = f"the mean over {counted(shown.finalist.pairs, 'pair')} with other seeds"
+        return _card("gain", f"{shown.finalist.gain:.6g}", f"better than the baseline, {mean}")
+    gain = abs(baseline - best)  # the baseline is among the trials: the best is no worse
+    if not gain:
+        return _card("gain", "none", "nothing was better than the baseline")
+    share = f" by {gain / abs(baseline):.2%}" if baseline else ""
+    return _card("gain", f"{gain:.6g}", f"better than the baseline{share}")
+
+
+def _sureness(facts: Facts) -> Markup:
+    if facts.verdict is None:
+        how = "; optimize confirm repeats it with other seeds" if facts.confirmable else ""
+        note = f"the best single value{how}" if facts.best else "there is nothing to confirm"
+        return _card("how sure", "not confirmed", note)
+    return _judged(facts.verdict, facts.standing)
+
+
+def _judged(verdict: Verdict, shown: Standing | None) -> Markup:
+    winner = verdict.winner
+    if not verdict.finalists:
+        return _card("how sure", "not confirmed", "too few trainings completed with other seeds")
+    if winner is None:
+        pairs = max(finalist.pairs for finalist in verdict.finalists)
+        line = f"in {counted(pairs, 'repetition')} no finalist was surely better than the baseline"
+        return _card("how sure", "no gain shown", line)
+    span = f"{signed(winner.gain)}, {verdict.level:.0%} interval {signed(winner.low)} to {signed(winner.high)}"
+    told = f"trial {winner.number}: {span}, {counted(winner.pairs, 'pair')}"
+    if shown is not None and not shown.confirmed:
+        return _card("how sure", "not confirmed", f"trial {shown.record.number} {shown.why}; {told}")
+    return _card("how sure", "confirmed", told, "card good")
+
+
+def _card(title: str, figure: str, note: str, kind: str = "card") -> Markup:
+    small = [tag("span", text, class_="soft") for text in (title, note)]
+    return tag("div", small[0], tag("b", figure or "\N{EN DASH}"), small[1], class_=kind)
+
+
+def _value(record: TrialRecord | None) -> str:
+    return number(record.value) if record else ""

@@ -1,0 +1,243 @@
+"""The sections of a report, one function each, in the order of SECTIONS: a figure or a table, and what it says in words.
+
+A section without anything to show is one line that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from optimize.confirm.caveats import doubts
+from optimize.reporting.figures.data import Tried, ending_of
+from optimize.reporting.figures.static import hours_scale
+from optimize.reporting.figures.style import look_of
+from optimize.reporting.html.facts import Facts, here
+from optimize.reporting.html.figures import MOST_SLICES, Picture
+from optimize.reporting.html.markup import Markup, diff, join, table, tag
+from optimize.reporting.tables import pruning_lines
+from optimize.text import changes, duration
+from storage import TrialRecord
+
+BEST_SHOWN, STEPS_SHOWN, PATCH_LINES = 10, 40, 400
+NO_VALUE = "No trial has completed yet."
+Pictures = Mapping[str, Picture]
+
+
+def progress(facts: Facts, pictures: Pictures) -> Markup:
+    title, steps = "Best so far", facts.stairs.steps
+    if "progress" not in pictures:
+        return _nothing(title, NO_VALUE if facts.records else "The study has no trial yet.")
+    caption = (
+        "A dot is a trial, the line the best single value so far; marks at the lower edge are trials without a value."
+    )
+    gains = ["", *(signed(abs((b.value or 0.0) - (a.value or 0.0))) for a, b in pairwise(steps))]
+    rows = [(step.number, number(step.value), gain, _changed(step)) for step, gain in zip(steps, gains, strict=True)]
+    head = ("trial", facts.metric.name, "gain", "what differs from the best before it")
+    return _section(title, _figure(pictures["progress"], title, caption), table(head, rows[-STEPS_SHOWN:], (0, 1, 2)))
+
+
+def _changed(step: Tried) -> str:
+    pairs = (f"{name} {written(a)} \N{RIGHTWARDS ARROW} {written(b)}" for name, (a, b) in step.changed.items())
+    return ", ".join(pairs) or step.kind
+
+
+def confirmation(facts: Facts, pictures: Pictures) -> Markup:
+    title, verdict, noise = "Is it real?", facts.verdict, facts.noise
+    if verdict is None:
+        line = "Nothing was confirmed, and the best of many trials is partly luck."
+        if facts.confirmable:
+            line += " optimize confirm repeats the best trials and the baseline with the same other seeds."
+        if noise is not None:
+            line += (
+                f" {noise.trials} trials of equal parameters differ by a standard deviation of {noise.deviation:.3g}."
+            )
+        return _nothing(title, line)
+    more = [tag("p", each) for each in verdict.lines]
+    if not verdict.finalists:
+        return _section(title, tag("p", "Too few trainings completed with other seeds.", class_="soft"), *more)
+    rows = [
+        (f.number, f.pairs, signed(f.gain), f"{signed(f.low)} to {signed(f.high)}",
+         "confirmed" if f.confirmed else "rejected" if f.rejected else "not confirmed", "; ".join(f.doubts))
+        for f in verdict.finalists
+    ]  # fmt: skip
+    head = ("trial", "pairs", "mean gain", f"{verdict.level:.0%} interval", "verdict", "but")
+    line = (
+        "The mean difference to the baseline with the same seeds, positive is better; the trial that was selected is not among "
+        f"the pairs. Noise between seeds: {verdict.noise:.3g}. A gain below {verdict.floor:.3g} could not have been told from it."
+    )
+    return _section(title, table(head, rows, (0, 1, 2, 3)), tag("p", line, class_="soft"), *more)
+
+
+def importance(facts: Facts, pictures: Pictures) -> Markup:
+    title, found = "Which parameters mattered", facts.importances
+    if "importance" not in pictures:
+        return _nothing(title, f"Not told: {found.why_not}.")
+    caption = (
+        f"PED-ANOVA: how much the values among the best {found.top} of {found.trials} completed trials differ from those of all. "
+        "Marks: what values shuffled among the trials stay below, 19 times of 20. A bar that does not pass its mark is grey, and "
+        "says nothing. Importance is that for these choices and these trials: a parameter that was set well from the start, or "
+        "whose choices are close together, looks unimportant."
+    )
+    return _section(title, _figure(pictures["importance"], title, caption, "side"))
+
+
+def slices(facts: Facts, pictures: Pictures) -> Markup:
+    title = "One parameter at a time"
+    if "slices" not in pictures:
+        return _nothing(title, NO_VALUE)
+    caption = (
+        f"{facts.metric.name} of completed trials over each choice, in the search space's order: a dot a trial, a bar the median, "
+        "a star the best; the baseline's choice is shaded. Dots differ in their other parameters as well."
+    )
+    if len(facts.slices) > MOST_SLICES:
+        caption += f" The first {MOST_SLICES} of {len(facts.slices)} parameters."
+    return _section(title, _figure(pictures["slices"], title, caption))
+
+
+def curves(facts: Facts, pictures: Pictures) -> Markup:
+    title = "Learning curves"
+    if "curves" not in pictures:
+        return _nothing(title, "No trial has reported its progress.")
+    caption = "Every trial that reported its progress; the mark at its end tells by colour and shape how it ended."
+    return _section(title, _figure(pictures["curves"], title, caption))
+
+
+def cost(facts: Facts, pictures: Pictures) -> Markup:
+    title = "What it cost"
+    if not facts.shares:
+        return _nothing(title, "No trial has ended here yet.")
+    scale, unit = hours_scale(facts.shares)
+    total = sum(share.hours for share in facts.shares)
+    words = f"{scale * total:.3g} {facts.unit}-{'hours' if unit == 'h' else 'minutes'} in all"
+    taken = sum(bool(record.taken_from) for record in facts.records)
+    words += f"; {taken} trials that were taken over from another study are not counted." if taken else "."
+    lines = [tag("p", line, class_="soft") for line in pruning_lines(facts.records, facts.metric)]
+    rows = [
+        (look_of(s.ending).label, s.trials, f"{scale * s.hours:.3g} {unit}", f"{s.hours / (total or 1):.0%}", _why(facts, s.ending))
+        for s in facts.shares
+    ]  # fmt: skip
+    head = ("ending", "trials", "time", "share", "the latest reason")
+    shown = _figure(pictures["cost"], title, words, "side") if "cost" in pictures else tag("p", words)
+    return _section(title, shown, table(head, rows, (1, 2, 3)), *lines)
+
+
+def _why(facts: Facts, ending: str) -> str:
+    return next((r.reason for r in reversed(facts.records) if r.reason and ending_of(r) == ending), "")
+
+
+def best_trials(facts: Facts, pictures: Pictures) -> Markup:
+    title, sign = "The best trials", 1 if facts.metric.direction == "minimize" else -1
+    ranked = sorted((sign * r.value, r.number, r) for r in facts.records if r.value is not None)
+    if not ranked:
+        return _nothing(title, NO_VALUE)
+    shown = [record for *_, record in ranked[:BEST_SHOWN]]
+    shown += [facts.best] if facts.best and facts.best not in shown else []  # a winner that many single values outdo
+    head = ("trial", facts.metric.name, "took", "differs from the baseline in", "")
+    line = "By their single values, each one training with one seed."
+    rows = [_trial(facts, record) for record in shown]
+    return _section(title, table(head, rows, (0, 1, 2)), tag("p", line, class_="soft"))
+
+
+def _trial(facts: Facts, record: TrialRecord) -> Sequence[object]:
+    took = "" if record.seconds is None else duration(record.seconds)
+    differs = changes(record.params, facts.default, shown=99)
+    confirmed = ["confirmed: the best"] if facts.standing and facts.standing.confirmed and record is facts.best else []
+    but = [f"but: {doubt}" for doubt in doubts(record, facts.baseline)]
+    return record.number, number(record.value), took, differs, "; ".join([*confirmed, *but])
+
+
+def patch(facts: Facts, pictures: Pictures) -> Markup:
+    title, best = "The best as a patch", facts.best
+    if best is None:
+        return _nothing(title, NO_VALUE)
+    if not facts.patch:
+        return _nothing(title, f"Trial {best.number} has left no patch: it is the script as it is, or ran elsewhere.")
+    note = f"Trial {best.number} against the original script. A copy that runs alone: "
+    command = tag("code", f"optimize export --study {facts.name} --trial {best.number} --to trial-{best.number}")
+    return _section(title, tag("p", note, command, class_="soft"), diff(facts.patch, PATCH_LINES))
+
+
+def space(facts: Facts, pictures: Pictures) -> Markup:
+    title = "What was tuned"
+    if not facts.choices:
+        return _nothing(title, "No trial has parameters yet.")
+    best = facts.best.params if facts.best else {}
+    rows = [
+        (name, ", ".join(map(written, choices)) or "a range", written(facts.default.get(name, "")), written(best.get(name, "")))
+        for name, choices in facts.choices.items()
+    ]  # fmt: skip
+    return _section(title, table(("parameter", "choices", "baseline", "best"), rows))
+
+
+def settings(facts: Facts, pictures: Pictures) -> Markup:
+    title, kept, origins = "Settings", facts.settings, facts.settings.get("origins")
+    if not isinstance(origins, dict):
+        return _nothing(title, "There is no settings.json of this study here.")
+    rows = [
+        row
+        for name, origin in origins.items()
+        if name in kept and name != "origins"
+        for row in _setting(name, kept[name], origin)
+    ]
+    note = "Of the last call of optimize run."
+    return _section(title, tag("p", note, class_="soft"), table(("setting", "value", "from"), rows))
+
+
+def _setting(name: str, value: object, origin: object) -> Iterable[Sequence[object]]:
+    if isinstance(value, dict):
+        return [(f"{name}.{key}", written(each), origin) for key, each in value.items()]
+    if name == "storage" and origin != "default":
+        return [(name, "a database by URL", origin)]  # it may hold a password, and is not kept
+    return [(name, written(value), origin)]
+
+
+def machine(facts: Facts, pictures: Pictures) -> Markup:
+    devices = {"devices": ", ".join(f"{name or 'not told'} ({count} trials)" for name, count in facts.devices.items())}
+    driven = {**facts.machine, **(devices if facts.devices else {})}
+    of = "Of the last call of optimize run:" if facts.machine else "Of the trials:"
+    parts = [tag("p", of, class_="soft"), _pairs(driven)] if driven else []
+    made = f"This report was made {facts.now:%Y-%m-%d %H:%M} UTC with:"
+    return _section("Machine and versions", *parts, tag("p", made, class_="soft"), _pairs(here()))
+
+
+SECTIONS: Sequence[Callable[[Facts, Pictures], Markup]] = (
+    progress, confirmation, importance, slices, curves, cost, best_trials, patch, space, settings, machine,
+)  # fmt: skip
+
+
+def number(value: float | None) -> str:
+    """A value of the metric: six decimals, as everywhere; `trials.csv` has all that there are."""
+    if value is None:
+        return ""
+    return f"{value:.6f}" if 1e-3 <= abs(value) < 1e9 or not value else f"{value:.6g}"
+
+
+def signed(gain: float) -> str:
+    """A gain, with its sign."""
+    return f"{gain:+.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def written(value: object) -> str:
+    """A value of a parameter or a setting, with all its blanks: a page has room for them."""
+    if isinstance(value, list):  # of settings.json; a parameter's tuple is text
+        return ", ".join(map(written, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _section(title: str, *content: object) -> Markup:
+    return tag("section", tag("h2", title), *content)
+
+
+def _nothing(title: str, line: str) -> Markup:
+    return _section(title, tag("p", line, class_="soft"))
+
+
+def _figure(picture: Picture, title: str, caption: str, kind: str = "figure") -> Markup:
+    return tag(
+        "figure", tag("div", picture.element, role="img", aria_label=title), tag("figcaption", caption), class_=kind
+    )
+
+
+def _pairs(known: Mapping[str, object]) -> Markup:
+    return tag("dl", *(join([tag("dt", key), tag("dd", value)]) for key, value in known.items()))

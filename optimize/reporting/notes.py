@@ -1,0 +1,306 @@
+"""What stands beside a study and beside each trial in the dashboard, as Markdown: what was tried, how it ended, how sure.
+
+Values in, text out. Nothing in it can be more than text, whatever a script printed; `markdown.py` sees to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from optimize.confirm.caveats import doubts
+from optimize.confirm.verdict import Finalist, Verdict, verdict_of
+from optimize.reporting.figures.data import ending_of, noise
+from optimize.reporting.figures.style import look_of
+from optimize.reporting.markdown import block, changed_lines, code, table, tail
+from optimize.study.best import Standing, baseline_of, standing
+from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
+from optimize.text import changes, duration, short
+from optimize.trial import BASELINE, Metric
+from storage import TrialRecord
+
+LONGEST = 2_000  # characters of a trial's note: the dashboard sends all of them along with the trials
+ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first that fit
+WIDTH = 100
+FIGURES = 10  # of those that a script printed
+FILES = 8
+NAMES = 40  # parameters and constants that a study's note lists
+CHOICES = 12
+DEVICES = 4
+COMMAND = 40  # characters up to which the words behind commands stand in a column
+
+
+def trial_note(
+    record: TrialRecord,
+    metric: Metric,
+    baseline: TrialRecord | None,
+    texts: Mapping[str, str],
+    links: Mapping[str, str],
+) -> str:
+    """`texts` is what the trial left, by file name: its patch and its log; `links` lead to all that it left."""
+    patch, log = texts.get("train.patch"), texts.get("log.txt", "")
+    head = [_ending(record, metric, baseline), _circumstances(record)]
+    head += [f"But: {code(doubt)}" for doubt in doubts(record, baseline)]
+    head += [_figures(record, metric)]
+    for characters, lines in ROOM:
+        said = tail(log if record.value is None else _before_summary(log), lines, WIDTH) if lines else ""
+        changed = changed_lines(patch or "", characters, WIDTH)
+        parts = [
+            *head,
+            block(changed, "diff") if changed else "" if patch is None else "The script ran as it is.",
+            f"The log's last lines:\n{block(said, 'text')}" if said else "",
+            _links(links),
+        ]
+        note = "\n\n".join(filter(None, parts))
+        if len(note) <= LONGEST:
+            return note
+    return head[0][:LONGEST]
+
+
+def _links(links: Mapping[str, str]) -> str:
+    shown = [f"[{code(name, 60)}]({link})" for name, link in links.items() if link][:FILES]
+    return f"All of it: {' · '.join(shown)}" if shown else ""
+
+
+def _ending(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -> str:
+    if record.value is None:
+        reason = f": {code(record.reason, 300)}" if record.reason else ""
+        return f"**{look_of(ending_of(record)).label}**{reason}\n\nIt has no value, and is never the best."
+    return f"**{code(metric.name, 40)} {record.value:.6f}**{_versus(record, metric, baseline)}"
+
+
+def _versus(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -> str:
+    if record.kind == "baseline":
+        return ", the baseline: all else is measured by it"
+    if record.value is None or baseline is None or baseline.value is None:
+        return ""
+    if record.value == baseline.value:
+        return ", as good as the baseline"
+    word = "better" if metric.better(record.value, than=baseline.value) else "worse"
+    return f", {_difference(record.value, baseline.value)} {word} than the baseline"
+
+
+def _difference(value: float, baseline: float) -> str:
+    """`0.012345 (1.2 %)`, without a sign."""
+    share = f"\u00a0({abs(value - baseline) / abs(baseline):.1%})".replace("%", "\u00a0%") if baseline else ""
+    return f"{abs(value - baseline):.6f}{share}"
+
+
+_KINDS = {
+    "baseline": "the script as it is",
+    "sampler": "proposed by the sampler",
+    "advisor": "proposed by an advisor",
+    "start": "a start",
+}
+
+
+def _circumstances(record: TrialRecord) -> str:
+    took = f"after {duration(record.seconds)}" if record.seconds is not None else ""
+    where = f"on {code(record.device)}" if record.device else ""
+    slot = f"(slot {code(record.slot, 40)})" if record.slot else ""
+    ran, what = " ".join(filter(None, (took, where, slot))), _KINDS.get(record.kind, "")
+    source = f"{'from ' if record.kind == 'start' else ''}{code(record.source)}" if record.source else ""
+    again = f"attempt {record.attempt}" if record.attempt > 1 else ""
+    taken = f"taken over from {code(record.taken_from)}" if record.taken_from else ""
+    line = ", ".join(filter(None, (ran, f"{what} {source}".strip(), again, taken)))
+    return line[:1].upper() + line[1:]
+
+
+def _figures(record: TrialRecord, metric: Metric) -> str:
+    """The key figures that the script printed, on one line."""
+    shown = [(name, value) for name, value in record.summary.items() if name != metric.name][:FIGURES]
+    return " · ".join(f"{code(name, 30)} {_figure(value)}" for name, value in shown)
+
+
+def _figure(value: object) -> str:
+    return code(str(value), 40) if isinstance(value, str) else f"{value:.6g}"
+
+
+def _before_summary(log: str) -> str:
+    """Without its last block of figures, which stand above it."""
+    return log.rpartition("\n---")[0] or log
+
+
+# --- a study ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a study's note tells of; `attrs` are the study's attributes, `best_patch` what its best trial changed."""
+
+    name: str
+    metric: Metric
+    attrs: Mapping[str, object]
+    records: Sequence[TrialRecord]
+    choices: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    best_patch: str = ""
+    folder: str = ""  # where best/ lies
+    starts: str = "python train.py"  # what trains it again there
+
+
+def study_note(facts: Facts) -> str:
+    """What is tuned, on what, how far it has come, how sure that is, and how to go on. It changes with the best trial, not
+    with each: a person who is editing it is not to be disturbed."""
+    verdict, baseline = verdict_of(facts.attrs), baseline_of(facts.records)
+    shown = standing(facts.records, facts.metric.direction, verdict)
+    best = shown.record if shown else None
+    parts = [
+        f"## Study {code(facts.name)}",
+        _what(facts),
+        _standing(facts, shown, baseline, verdict),
+        _how_sure(facts, shown, baseline, verdict),
+        f"### What the best changes\n\n{block(patch, 'diff')}" if (patch := changed_lines(facts.best_patch, 1500, WIDTH)) else "",
+        _varies(facts, best),
+        _stays(facts),
+        _go_on(facts, best),
+        "Each trial has a note of its own: ending, figures, patch, log. This note is rewritten when there is a new best, "
+        "until somebody edits it: then it is theirs.",
+    ]  # fmt: skip
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _what(facts: Facts) -> str:
+    about = _texts(facts.attrs.get(ABOUT))
+    count = len(facts.choices) or len(_mapping(facts.attrs.get(BASELINE)))
+    script = f" of {code(about['script'])}" if "script" in about else ""
+    devices = sorted({record.device for record in facts.records if record.device})
+    on = f" on {', '.join(map(code, devices[:DEVICES]))}" if devices else ""
+    aim = "lower" if facts.metric.direction == "minimize" else "higher"
+    named = [f"{word} {code(about[key])}" for key, word in _ABOUT.items() if key in about]
+    where = f" ({', '.join(named)})" if named else ""
+    return f"{count} constants{script} are tuned{on}{where}. The {aim} {code(facts.metric.name)}, the better."
+
+
+_ABOUT = {"workload": "workload", "search_space": "search space", "profile": "profile"}
+
+
+def _standing(facts: Facts, shown: Standing | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+    if shown is None:
+        return "**No trial has completed yet.**"
+    best, against = shown.record, baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
+
+    def row(what: str, record: TrialRecord, mark: str = "") -> list[str]:
+        value = f"{mark}{record.value or 0.0:.6f}{mark}"
+        return [f"{mark}{what}{mark}", value, str(record.number), code(changes(record.params, against))]
+
+    rows = []
+    if baseline is not None and baseline.value is not None:
+        rows.append([*row("baseline", baseline)[:3], "the script as it is"])
+    if best is not baseline:
+        rows.append(row("best, confirmed" if shown.confirmed else "best", best, "**"))
+    if shown.confirmed and shown.finalist is not None:
+        rows.append(["gain", f"{shown.finalist.gain:+.6f}", "", f"the mean over {shown.finalist.pairs} other seeds"])
+    elif best is not baseline and baseline is not None and baseline.value is not None:
+        rows.append(["gain", _difference(best.value or 0.0, baseline.value), "", ""])
+    winner = next((r for r in facts.records if verdict and verdict.winner and r.number == verdict.winner.number), None)
+    if winner is not None and winner.number != best.number:
+        rows.append(row("confirmed winner", winner))
+    if shown.aside:
+        rows.append(row("best single value", shown.luckiest))
+    return table(["", code(facts.metric.name), "trial", "what it changes"], rows, right=(1, 2))
+
+
+def _how_sure(facts: Facts, shown: Standing | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+    if shown is None:
+        return ""
+    lines = _confirmed(verdict, shown) if verdict else _unconfirmed(facts, shown, baseline)
+    lines += [f"- but: {code(doubt)}" for doubt in doubts(shown.record, baseline)]
+    return "### How sure is that?\n\n" + "\n".join(lines)
+
+
+def _unconfirmed(facts: Facts, shown: Standing, baseline: TrialRecord | None) -> list[str]:
+    if not shown.open:
+        return ["- nothing was better than the baseline so far"]
+    lines = [
+        "- **not confirmed**: each value is one training with one seed, and the best of many is the luckiest as well",
+    ]
+    if is_confirmable(facts.attrs):
+        command = code(f"optimize confirm --study {facts.name}")
+        lines.append(f"- {command} repeats the winners and the baseline with other seeds")
+    if repeated := noise(facts.records):
+        apart = f"{repeated.deviation:.6f} (standard deviation, {repeated.trials} trials)"
+        lines.append(f"- values of equal parameters differ by {apart}")
+    return lines
+
+
+def _confirmed(verdict: Verdict, shown: Standing) -> list[str]:
+    best = shown.record
+    if not verdict.finalists:
+        return ["- **not confirmed**: too few trainings completed with other seeds", *_lines(verdict)]
+    lines = [f"- {_finalist(each, verdict)}" for each in verdict.finalists]
+    if shown.open:
+        lines.insert(0, f"- trial {best.number}, the best by now, is **not confirmed**: {shown.why}")
+    if shown.aside:
+        lines.append(f"- {shown.aside}; where the dashboard names a best trial by itself, it is that one")
+    noise = f"- values of two seeds differ by {verdict.noise:.6f} (standard deviation)"
+    lines.append(f"{noise}; a gain below {verdict.floor:.6f} could not have been told from that")
+    return lines + _lines(verdict)
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    return [f"- {code(line)}" for line in verdict.lines]
+
+
+def _finalist(each: Finalist, verdict: Verdict) -> str:
+    said = "**confirmed**" if each.confirmed else "not confirmed"
+    between = f"{verdict.level:.0%}".replace("%", " %") + f" between {each.low:+.6f} and {each.high:+.6f}"
+    line = f"trial {each.number}: {said}, gain {each.gain:+.6f} ({between}) over {each.pairs} other seeds"
+    return line + "".join(f"; but: {code(doubt)}" for doubt in each.doubts)
+
+
+def _varies(facts: Facts, best: TrialRecord | None) -> str:
+    baseline = _mapping(facts.attrs.get(BASELINE))
+    names = list(dict.fromkeys([*facts.choices, *baseline]))
+    if not names:
+        return ""
+    chosen = best.params if best else {}
+    rows = [[code(name), _value(baseline, name), _new(baseline, chosen, name), _choices(facts, name)] for name in names]
+    more = f"\n\nand {len(rows) - NAMES} more" if len(rows) > NAMES else ""
+    return "### What varies\n\n" + table(["parameter", "baseline", "best", "choices"], rows[:NAMES]) + more
+
+
+def _value(values: Mapping[str, object], name: str) -> str:
+    return code(short(values[name]), 60) if name in values else ""
+
+
+def _new(baseline: Mapping[str, object], chosen: Mapping[str, object], name: str) -> str:
+    value = _value(chosen, name)
+    return f"**{value}**" if value and value != _value(baseline, name) else value
+
+
+def _choices(facts: Facts, name: str) -> str:
+    choices = facts.choices.get(name, ())
+    more = f" and {len(choices) - CHOICES} more" if len(choices) > CHOICES else ""
+    return code(" ".join(short(choice) for choice in choices[:CHOICES])) + more
+
+
+def _stays(facts: Facts) -> str:
+    varying = _mapping(facts.attrs.get(BASELINE))
+    fixed = {name: value for name, value in _mapping(facts.attrs.get(CONSTANTS)).items() if name not in varying}
+    shown = ", ".join(code(f"{name} = {short(value)}", 80) for name, value in list(fixed.items())[:NAMES])
+    return f"### What the profile sets\n\n{shown}" if shown else ""
+
+
+def _go_on(facts: Facts, best: TrialRecord | None) -> str:
+    name = facts.name
+    command = _texts(facts.attrs.get(ABOUT)).get("command", f"optimize run --study {name}")
+    lines = [
+        (command, "go on where it stopped"),
+        (f"optimize stop --study {name}", "end it after the trials that run"),
+    ]
+    if is_confirmable(facts.attrs):
+        lines.append((f"optimize confirm --study {name}", "repeat the winners with other seeds"))
+    if best is not None:
+        lines.append((f"optimize show {best.number} --study {name}", "everything about the best trial"))
+    if best is not None and facts.folder:
+        lines.append((f"cd {facts.folder}/best && {facts.starts}", "train what lies in best/ again"))
+    width = min(max(len(command) for command, _ in lines), COMMAND)
+    return "### Go on\n\n" + block("\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash")
+
+
+def _mapping(found: object) -> Mapping[str, object]:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _texts(found: object) -> Mapping[str, str]:
+    return {key: value for key, value in _mapping(found).items() if isinstance(value, str) and value}

@@ -1,0 +1,79 @@
+"""Where studies stand, as one JSON document for programs: `optimize status --json`.
+
+Counted in the database; of the trials only the latest, those at the top and the baseline are read. `docs/take-away.md` lists the
+keys: programs rely on them. It has no words for people.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from optimize.confirm.verdict import Verdict
+from optimize.study.stored import StoredStudy
+from storage import TrialRecord, count_statuses, first_baseline, holder_of
+
+SCHEMA = 1  # goes up when a key changes its meaning or goes; new keys may come
+
+
+def document(where: str, studies: Sequence[StoredStudy], last: int) -> dict[str, Any]:
+    """Of these studies, with the `last` trials of each."""
+    return {"schema": SCHEMA, "database": where, "studies": [_study(study, last) for study in studies]}
+
+
+def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
+    database, study_id = stored.database, stored.study_id
+    holder = holder_of(database, study_id)
+    best, baseline = stored.standing(), first_baseline(database, study_id)
+    return {
+        "name": stored.name,
+        "metric": stored.metric.name,
+        "direction": stored.metric.direction,
+        "states": database.counts(study_id),
+        "statuses": count_statuses(database, study_id),
+        "baseline": None if baseline is None else _trial(baseline),
+        "best": None if best is None else _trial(best.record),
+        "best_confirmed": None if best is None else best.confirmed,
+        "best_why": None if best is None else best.why,
+        "best_single_value": None if best is None else _trial(best.luckiest),
+        "confirmation": _confirmation(stored.verdict()),
+        "driver": None if holder is None else {"host": holder.host, "pid": holder.pid, "since": _utc(holder.since)},
+        "latest": [_trial(record) for record in stored.latest(last)],
+    }
+
+
+def _confirmation(verdict: Verdict | None) -> dict[str, Any] | None:
+    return None if verdict is None else {"winner": verdict.winner and verdict.winner.number, **asdict(verdict)}
+
+
+def _trial(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "state": record.state,
+        "status": record.status or None,
+        "value": _json(record.value),
+        "params": {name: _json(value) for name, value in record.params.items()},
+        "kind": record.kind or None,
+        "reason": record.reason or None,
+        "seconds": _json(record.seconds),
+        "started": _moment(record.started),
+        "finished": _moment(record.finished),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _json(value: object) -> object:
+    """JSON has no NaN and no infinity; what another program kept as a parameter may be anything."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -1,0 +1,214 @@
+"""The live view of a study in a terminal: a line for every ended trial, and the slots below them.
+
+It is told what happens and draws it; without a terminal only the lines remain. Tables are in `tables.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from optimize.confirm.caveats import doubts
+from optimize.confirm.verdict import Verdict
+from optimize.reporting.tables import COLOURS, trial_line, whole
+from optimize.script.command import RUN
+from optimize.study.best import baseline_of, standing
+from optimize.study.callback import Watch
+from optimize.study.stopping import COUNTED, Budget, Wish, counted
+from optimize.study.stored import StoredStudy
+from optimize.text import changes, duration, short, visible
+from optimize.trial import Job, Metric, Progress, Slot, Value
+from storage import TrialRecord
+
+FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave free
+
+
+class Display(Watch):
+    """Lines for ended trials and, on a terminal, a live view of the slots below them."""
+
+    ranks = True  # whether one of the trials is the best
+
+    def __init__(
+        self, console: Console, study: str, metric: Metric, budget: Budget, slots: Sequence[Slot], baseline: Mapping[str, Value],
+        earlier: Sequence[TrialRecord], verdict: Verdict | None = None,
+    ) -> None:  # fmt: skip
+        self._console, self._study, self._metric, self._budget = console, study, metric, budget
+        self._slots, self._baseline = slots, baseline
+        self._done, self._proof = counted(earlier), baseline_of(earlier)
+        best = standing(earlier, metric.direction, verdict) if self.ranks else None
+        self._best = best.record if best else None
+        took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
+        self._took, self._took_s = len(took), sum(took)
+        self._jobs: dict[int, tuple[Job, Slot, float]] = {}
+        self._progress: dict[int, Progress] = {}
+        self._started, self._ending = time.monotonic(), False
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def on_start(self, job: Job, slot: Slot) -> None:
+        self._jobs[job.number] = (job, slot, time.monotonic())
+
+    def on_progress(self, progress: Progress) -> None:
+        self._progress[progress.number] = progress
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._jobs.pop(record.number, None)
+        self._progress.pop(record.number, None)
+        self._done += counted([record])
+        self._proof = self._proof or baseline_of([record])
+        line = self.line(record)
+        if self._console.is_terminal:
+            self._console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
+        else:
+            self._console.print(line, soft_wrap=True, highlight=False)
+        if (
+            self.ranks
+            and record.value is not None
+            and (self._best is None or self._metric.better(record.value, self._best.value or 0.0))
+        ):
+            self._best = record
+        if record.state in COUNTED and record.seconds:
+            self._took, self._took_s = self._took + 1, self._took_s + record.seconds
+
+    def line(self, record: TrialRecord) -> Text:
+        """An ended trial."""
+        return trial_line(record, self._best, self._metric, self._baseline, doubts(record, self._proof))
+
+    def what(self, job: Job) -> str:
+        """What a running trial tries."""
+        return changes(job.params, self._baseline)
+
+    def on_wish(self, wish: Wish, why: str) -> None:
+        running = f"trials that run ({len(self._jobs)})"
+        finishing = (
+            f"{why}: no new trial starts, the {running} finish first. Again (or `make stop NOW=1`) cancels them."
+        )
+        cancelling = f"{why}: the {running} are cancelled; their parameters are queued."
+        self._console.print(finishing if wish is Wish.FINISH else cancelling, style="yellow", highlight=False)
+        self._ending = True
+
+    def _view(self) -> RenderableType:
+        rows = Table.grid(padding=(0, 1))
+        jobs = list(self._jobs.items())  # the loop's thread changes it
+        room = max(self._console.height - FRAME_LINES, 1)
+        for number, (job, slot, since) in islice(jobs, room):
+            rows.add_row(Text(slot.name, style="dim"), *self._row(number, job, time.monotonic() - since))
+        more = [Text(f"{'':>5} and {len(jobs) - room} more", style="dim")] if len(jobs) > room else []
+        # A terminal writes its ^C where the cursor is: at the end of a full line it would push the view up by one.
+        return Group(Rule(style="dim"), self._headline(), rows, *more, Text(""))
+
+    def _headline(self) -> Text:
+        done, limit = self._done, self._budget.trials
+        parts = [f"{done} of {limit} trials" if limit else f"{done} trials", duration(time.monotonic() - self._started)]
+        if self._best is not None:
+            parts.append(f"best {self._metric.name} {self._best.value:.6f} (trial {self._best.number})")
+        if limit and not self._ending and (left := self._seconds_left(limit - done)):
+            parts.append(f"about {duration(left)} left")
+        return Text(f"{self._study}   ", style="bold", no_wrap=True, overflow="ellipsis").append(
+            "   ".join(parts), style="default"
+        )
+
+    def _seconds_left(self, trials: int) -> float | None:
+        took = self._took_s / self._took if self._took else None  # the mean, since those that are cut are shorter
+        return trials * took / len(self._slots) if took else None
+
+    def _row(self, number: int, job: Job, elapsed: float) -> tuple[RenderableType, ...]:
+        progress = self._progress.get(number)
+        params = Text(self.what(job), style="dim", overflow="ellipsis", no_wrap=True)
+        label = Text(f"{number:>5}", style="cyan")
+        if progress is None:
+            return label, ProgressBar(width=20, pulse=True), Text("starting"), Text(""), Text(duration(elapsed)), params
+        loss = Text("" if progress.loss is None else f"loss {progress.loss:.3f}")
+        speed = Text("" if progress.tokens_per_s is None else f"{progress.tokens_per_s:,.0f} tok/s")
+        left = Text("" if progress.remaining_s is None else f"{duration(progress.remaining_s)} left")
+        return label, ProgressBar(total=1.0, completed=progress.fraction, width=20), loss, speed, left, params
+
+
+LOG_LINES = 15
+
+
+def trial_page(record: TrialRecord, stored: StoredStudy, activate: str = "") -> RenderableType:
+    """Everything about one trial, to be printed with `crop=False`; `activate` makes `optimize` a command of the shell."""
+    texts, metric = stored.texts(record), stored.metric
+    value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
+    took = "" if record.seconds is None else f"   {duration(record.seconds)}"
+    facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items()]
+    folder = f"trial-{record.number}"
+    how = f"sh {RUN}" if RUN in texts else "python train.py"
+    again = (
+        f"{activate}optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && {how}"
+    )
+    return Group(
+        Text(
+            f"trial {record.number}   {record.status or record.state.lower()}{value}{took}",
+            style="bold",
+        ),
+        *(Text(f"{what}: {where}", style="dim") for what, where in _origins(record) if where),
+        Text(record.reason, style=COLOURS[record.state]),
+        *(
+            [Text(f"ran on, though condemned: {record.condemned}")]
+            if record.condemned and record.value is not None
+            else []
+        ),
+        _params_table(record, stored.baseline),
+        Columns(facts, padding=(0, 2)),
+        *(_section("patch", _indented(_patch(texts))) if texts else ()),
+        *(_section("train loss", _sparkline(record.curve)) if texts or record.curve else ()),
+        *(_section("log, its last lines", _indented(_log(texts))) if texts else ()),
+        *(_section("train it again", _indented(Text(again))) if texts else ()),
+    )
+
+
+def _patch(texts: Mapping[str, str]) -> Text:
+    return Syntax("", "diff", background_color="default").highlight(texts.get("train.patch", "").rstrip("\n"))
+
+
+def _log(texts: Mapping[str, str]) -> Text:
+    return Text("\n".join(visible(texts.get("log.txt", "")).splitlines()[-LOG_LINES:]), style="dim")
+
+
+def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
+    what = {"replicate": "a replicate of", "advisor": "advised by"}.get(record.kind, "a start")
+    return (what, record.source), ("taken over from", record.taken_from)
+
+
+def _section(title: str, content: RenderableType) -> tuple[RenderableType, ...]:
+    return Text(f"\n{title}", style="bold"), content
+
+
+def _indented(text: Text) -> Text:
+    return whole(Text("\n").join(Text("  ") + line for line in text.split("\n")))
+
+
+def _params_table(record: TrialRecord, baseline: Mapping[str, object]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in record.params.items():
+        before = short(baseline.get(name))
+        changed = short(value) != before
+        note = f"baseline {before}" if changed and name in baseline else ""
+        table.add_row(f"  {name}", short(value), note, style="bold" if changed else "dim")
+    return table
+
+
+def _sparkline(curve: Mapping[int, float]) -> RenderableType:
+    """`5% 6.81  10% 5.92 ...`: the train loss at percents of the budget."""
+    points = [f"{percent}% {loss:.3f}" for percent, loss in curve.items()] or ["none was printed"]
+    return Padding(Columns(points, padding=(0, 2)), (0, 2))

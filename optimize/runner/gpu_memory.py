@@ -1,0 +1,105 @@
+"""Whether a GPU's memory is free again before the next trial starts on it, as far as the machine tells.
+
+Free means: no more is used than when this guardian first looked, and than ever since, plus a tolerance. What was there
+before (a desktop, somebody else's process) is not ours to judge, nor is what a desktop has taken since: a little more, which
+stays, and belongs to no new process that computes. Asked, by `gpus.py`, are the GPUs that the
+slot's environment names; where they do not answer, as for a slice of a GPU (MIG), or where two trials share a GPU, nothing is
+waited for. It frees nothing and kills nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from optimize.errors import ExecutorError
+from optimize.runner.gpus import GpuMemory, amd_memory, nvidia_memory, nvidia_processes
+from optimize.runner.stop import Cancel, Stop, wait_for
+from optimize.trial import Job, Slot, TrialStatus
+
+TOLERANCE_MB, TOLERANCE = 1_000.0, 0.05  # the larger of both counts; the second is a share of the device's memory
+DESKTOP_MB, DESKTOP = 4_000.0, 0.25  # the smaller of both counts: a browser and a film, not a game
+QUERY_TIMEOUT_S = 20.0
+_PAUSE_S = 0.5
+
+
+class DeviceMemory:
+    """What one guardian has seen of its slot's GPUs."""
+
+    def __init__(self) -> None:
+        self._least: dict[str, float] = {}  # GPU as the slot names it -> MB
+        self._old: set[str] = set()  # processes that were there at the first look
+        self._silent = False  # the tool did not answer at the first look: not asked again, since that may take long
+
+    def wait_until_free(self, job: Job, slot: Slot, cancelled: Cancel | None) -> Stop | None:
+        """Up to `limits.free_s`; then a wish that the trial end before it has begun, saying who holds what."""
+        deadline = time.monotonic() + job.limits.free_s
+        while held := self._held(slot):
+            if time.monotonic() >= deadline:
+                return self._judge(slot, held)
+            if stop := wait_for(None, min(_PAUSE_S, deadline - time.monotonic()), cancelled):
+                return stop
+        return None
+
+    def _held(self, slot: Slot) -> dict[str, GpuMemory]:
+        """GPU as the slot names it -> its memory, where too much of that is used."""
+        wanted = _named(slot.env)
+        if slot.shared or self._silent or not wanted:
+            return {}
+        found = _uses(wanted)
+        if not found:
+            self._silent = not self._least
+            return {}
+        if not self._least:
+            self._old = {holder.partition(" ")[0] for holder in _holders({use.uuid for use in found.values()})}
+        for gpu, use in found.items():
+            self._least[gpu] = min(self._least.get(gpu, use.used_mb), use.used_mb)
+        return {
+            gpu: use for gpu, use in found.items() if self._more(gpu, use) > max(TOLERANCE_MB, TOLERANCE * use.total_mb)
+        }
+
+    def _more(self, gpu: str, use: GpuMemory) -> float:
+        return use.used_mb - self._least[gpu]
+
+    def _judge(self, slot: Slot, held: Mapping[str, GpuMemory]) -> Stop | None:
+        """What has stayed is a desktop's, and then there is nothing to wait for, or somebody's who is to be named."""
+        new = [
+            holder
+            for holder in _holders({use.uuid for use in held.values()})
+            if holder.partition(" ")[0] not in self._old
+        ]
+        if not new and all(self._more(*each) <= min(DESKTOP_MB, DESKTOP * each[1].total_mb) for each in held.items()):
+            self._least.update({gpu: use.used_mb for gpu, use in held.items()})
+            return None
+        nobodys = f"{sum(self._more(*each) for each in held.items()) / 1000:.0f} GB that nobody owns to"
+        who = ", ".join(f"process {holder}" for holder in new) or nobodys
+        return Stop(TrialStatus.BUSY, f"{slot.name} is held by {who}. End that, or leave this GPU out with --gpus")
+
+
+def _named(env: Mapping[str, str]) -> dict[str, str]:
+    """GPU as the environment names it -> the kind."""
+    for variable, kind in (("CUDA_VISIBLE_DEVICES", "cuda"), ("HIP_VISIBLE_DEVICES", "rocm")):
+        if env.get(variable):
+            return {gpu.strip(): kind for gpu in env[variable].split(",")}
+    return {}
+
+
+def _uses(wanted: Mapping[str, str]) -> dict[str, GpuMemory]:
+    try:
+        found = nvidia_memory(QUERY_TIMEOUT_S) if "cuda" in wanted.values() else amd_memory(QUERY_TIMEOUT_S)
+    except ExecutorError:
+        return {}
+    return {
+        gpu: use
+        for gpu in wanted
+        for name, use in found.items()
+        if gpu == name or (len(gpu) > 4 and use.uuid.startswith(gpu))
+    }
+
+
+def _holders(uuids: set[str]) -> list[str]:
+    """As far as NVIDIA's tool tells."""
+    try:
+        return nvidia_processes(uuids, QUERY_TIMEOUT_S)
+    except ExecutorError:
+        return []

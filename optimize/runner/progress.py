@@ -1,0 +1,154 @@
+"""What is heard of a script while it prints: its metric, and its progress in whatever words it has.
+
+Line by line from the stream, because a log keeps its head and its tail only: the lowest of a thousand values may stand
+in what was cut. It keeps no text, and what a value or its absence means is `summary.py`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from optimize.runner.diagnosis import Heard, is_whole_progress, parse_progress, parse_value
+from optimize.trial import Job, Metric, Progress, ProgressFormat
+
+LINE_CHARS = 400  # of a line that a regex from outside sees: what it costs grows with a power of them
+LINE_BYTES = 4096  # of a line that anything here sees, and that is kept of one without an end
+CURVE_POINTS = 200
+GROUPS = ("step", "total", "percent", "loss")  # of a progress regex
+_NON_FINITE = re.compile(r"[-+]?\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+_SOME_NUMBER = "0.0000"
+
+
+class Hearing:
+    """All that is heard of one trial, in whatever pieces its output comes: a `\\r` ends a line as well."""
+
+    def __init__(self, job: Job, on_progress: Callable[[Progress], None]) -> None:
+        self.metric, self._progress = MetricEar(job.metric), ProgressEar(job.progress, job.number)
+        self.begun = False  # has there been a progress line, a summary, or the metric?
+        self.curve: list[tuple[float, float]] = []
+        self._on_progress, self._last = on_progress, ""
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self._hear(line[:LINE_BYTES])
+        self._rest = rest[:LINE_BYTES]  # its beginning: what a regex finds in the middle of a line may stand anywhere
+        if unfinished := self._progress.hear_unfinished(self._rest):
+            self._note(unfinished)
+
+    def close(self) -> None:
+        self._hear(self._rest)
+        self._rest = b""
+
+    def _hear(self, line: bytes) -> None:
+        if self.metric.hear(line) or line == b"---":
+            self.begun = True
+        if progress := self._progress.hear(line):
+            self._note(progress)
+
+    def _note(self, progress: Progress) -> None:
+        words = repr(progress)  # a loss that is nan does not equal itself
+        if words == self._last:
+            return
+        self.begun, self._last = True, words
+        self._extend_curve(progress)
+        self._on_progress(progress)
+
+    def _extend_curve(self, progress: Progress) -> None:
+        reached = self.curve[-1][0] if self.curve else -1.0
+        if progress.loss is None or not math.isfinite(progress.loss):
+            return
+        if progress.fraction - reached >= 1 / CURVE_POINTS or progress.fraction >= 1 > reached:
+            self.curve.append((progress.fraction, progress.loss))
+
+
+class MetricEar:
+    """Hears the metric in the lines of one trial."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._regex, self._take = re.compile(metric.regex) if metric.regex else None, metric.take
+        self._start = f"{metric.name}:".encode()
+        self._value: float | str | None = None
+        self._has_block = False
+
+    def hear(self, line: bytes) -> bool:
+        """Take note of one line; does it hold the metric?"""
+        if line == b"---":
+            self._has_block = True
+        if self._regex is None and not line.startswith(self._start):
+            return False
+        text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")[:LINE_CHARS]
+        found = text[len(self._start) :].strip() if self._regex is None else _find(self._regex, text)
+        if not found:
+            return False
+        self._keep(parse_value(found))
+        return True
+
+    def heard(self) -> Heard:
+        return Heard(self._value, self._has_block)
+
+    def _keep(self, value: float | str) -> None:
+        """The one to take; one that is not finite is not forgotten for the sake of a lower one before or after it."""
+        before = self._value
+        if self._take == "last" or not isinstance(before, float):
+            self._value = value
+        elif isinstance(value, float) and math.isfinite(before):
+            self._value = value if not math.isfinite(value) else (min if self._take == "min" else max)(before, value)
+
+
+def _find(regex: re.Pattern[str], line: str) -> str | None:
+    """What its group is in this line; `nan` and `inf` count as the numbers that they stand for, whatever the regex says."""
+    small = line.lower()
+    words = list(_NON_FINITE.finditer(line)) if "nan" in small or "inf" in small else []
+    if words:
+        found = regex.search(_NON_FINITE.sub(_SOME_NUMBER, line))
+        shift = 0
+        for word in words if found else ():
+            start = word.start() + shift
+            if found and found.start(1) < start + len(_SOME_NUMBER) and start < found.end(1):
+                return word[0]
+            shift += len(_SOME_NUMBER) - len(word[0])
+    found = regex.search(line)
+    return found[1] if found else None
+
+
+class ProgressEar:
+    """Understands the progress lines of one trial."""
+
+    def __init__(self, form: ProgressFormat, number: int) -> None:
+        self._form, self._number = form, number
+        self._regex = re.compile(form.regex) if form.regex else None
+
+    def hear(self, line: bytes) -> Progress | None:
+        if self._form.none:
+            return None
+        if self._regex is not None:
+            return self._read(self._regex, line[: 4 * LINE_CHARS].decode("utf-8", "replace")[:LINE_CHARS])
+        if line[:16].lstrip()[:4].lower() != b"step":
+            return None
+        return parse_progress(line.decode("utf-8", "replace"), self._number)
+
+    def hear_unfinished(self, line: bytes) -> Progress | None:
+        """A line that is rewritten ends only when the next one comes; autoresearch's is known to be whole by its last word."""
+        if self._regex is not None or not is_whole_progress(line.decode("utf-8", "replace")):
+            return None
+        return self.hear(line)
+
+    def _read(self, regex: re.Pattern[str], line: str) -> Progress | None:
+        found = regex.search(line)
+        if found is None:
+            return None
+        groups = found.groupdict()
+        step, total, percent, loss = (_number(groups.get(name)) for name in GROUPS)
+        total = total or self._form.total
+        share = percent / 100 if percent is not None else step / total if step is not None and total else 0.0
+        fraction = min(max(share, 0.0), 1.0)
+        return Progress(self._number, round(fraction, 9), int(step) if step is not None else None, loss)
+
+
+def _number(text: str | None) -> float | None:
+    value = parse_value(text.replace(",", "")) if text else None
+    return value if isinstance(value, float) and math.isfinite(value) else None

@@ -1,0 +1,176 @@
+"""Trials as forks of a Python that has imported what they need: a second and a half less for each where that is torch.
+
+Results are the same to the last bit, and a forked trial is watched, limited and killed like any other: `zygote.py` makes it
+a child of this process. Only for scripts on the CPU (a CUDA context does not survive a fork), on Linux, in a guardian, and
+for jobs of one environment and one `python train.py ...`; anything else is started the ordinary way, without a word, and
+with one in the trial's log if the modules cannot be preloaded. It reads no output and ends no trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from optimize.runner.process_tree import MARK, Family, can_spare_children, dying_with_us
+from optimize.runner.stop import Cancel, Stop, wait_for
+from optimize.runner.workdir import FILES
+from optimize.trial import Job
+
+ORDER_BYTES = 1 << 16  # as in zygote.py
+READY_S = 120.0  # for the imports; a cold disk is slow
+ANSWER_S = 30.0  # for a fork
+FALSE_STARTS = 3  # in a row; then it is left alone
+_PROGRAM = str(Path(__file__).with_name("zygote.py"))
+_ROOM = 4096  # for the path of a work folder in the process table
+
+
+class Forked:
+    """A forked trial, with as much of `Popen` as `process.py` uses."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout_s: float) -> int:
+        deadline = time.monotonic() + timeout_s
+        while (code := self.poll()) is None:
+            if time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout_s)
+            time.sleep(0.001)
+        return code
+
+
+class Preload:
+    """The guardian's zygote, if it has one. It is started by the first job that wants one."""
+
+    def __init__(self) -> None:
+        self._zygote: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._kind: tuple[Mapping[str, str], tuple[str, ...]] | None = None
+        self._ready = False
+        self._failures = 0  # in a row
+        self._unfit = ""
+
+    @property
+    def unfit(self) -> str:
+        """Why nothing is preloaded although a job wanted it, "" if it is."""
+        return self._unfit
+
+    @property
+    def pid(self) -> int | None:
+        """Of the zygote: the one child of this process that is no trial's."""
+        return self._zygote.pid if self._zygote is not None else None
+
+    def wait_until_ready(self, job: Job, env: Mapping[str, str], cancelled: Cancel | None) -> Stop | None:
+        """See that there is a zygote for this job if it may have one; a wish that comes meanwhile goes first."""
+        if not self._wanted(job, env):
+            return None
+        if self._zygote is None or self._zygote.poll() is not None:
+            self._start(job, env)
+        deadline = time.monotonic() + READY_S
+        while self._control is not None and not self._ready and not self._unfit:
+            if stop := wait_for(self._control.fileno(), deadline - time.monotonic(), cancelled):
+                return stop
+            self._hear_ready(time.monotonic() >= deadline)
+        return None
+
+    def fork(self, job: Job, env: Mapping[str, str], folder: Path) -> tuple[Forked, int] | None:
+        """The running trial and the end of the pipe that it writes to; None if it is to be started the ordinary way."""
+        if not self._ready or not self._wanted(job, env) or len(os.fsencode(folder)) > _ROOM:
+            return None
+        order = {"argv": job.command[1:], "folder": str(folder / FILES), "mark": str(folder)}
+        ear, mouth = os.pipe()
+        try:
+            pid = self._ask(json.dumps(order).encode(), mouth)
+        except (OSError, ValueError):
+            os.close(ear)
+            self._has_failed("the process that had preloaded it died or could not fork")
+            Family(None, folder, adopted=True).end()  # should there be a trial that we were not told of
+            return None
+        finally:
+            os.close(mouth)
+        self._failures = 0
+        return Forked(pid), ear
+
+    def close(self) -> None:
+        """End the zygote; the trials that it has forked are not its children."""
+        if self._zygote is None or self._control is None:
+            return
+        self._control.close()
+        self._zygote.kill()
+        self._zygote.wait()
+        self._zygote, self._control, self._ready = None, None, False
+
+    def _wanted(self, job: Job, env: Mapping[str, str]) -> bool:
+        script = job.command[1] if len(job.command) > 1 and job.command[0] == "{python}" else ""
+        same = self._kind in (None, (env, job.preload))
+        return bool(job.preload) and script in job.files and same and not self._unfit and can_spare_children()
+
+    def _start(self, job: Job, env: Mapping[str, str]) -> None:
+        self.close()
+        self._kind = (env, job.preload)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._zygote = subprocess.Popen(
+                [sys.executable, _PROGRAM, str(theirs.fileno()), MARK, *job.preload],
+                env={**env, MARK: "-" * _ROOM},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                preexec_fn=dying_with_us(),
+            )
+
+    def _hear_ready(self, is_late: bool) -> None:
+        try:
+            answer = self._answer(0.0)
+        except BlockingIOError:
+            if is_late:
+                self._unfit = f"importing takes more than {READY_S:g} s"
+        except (OSError, ValueError):
+            self._has_failed("importing ends the process")
+        else:
+            self._ready, self._unfit = "ready" in answer, str(answer.get("unfit", ""))
+        if self._unfit:
+            self.close()
+
+    def _ask(self, order: bytes, pipe: int) -> int:
+        """Have a trial forked that writes to `pipe`; returns its number. Raises OSError."""
+        if self._control is None or len(order) > ORDER_BYTES:
+            raise OSError("no such order can be given")
+        socket.send_fds(self._control, [order], [pipe])
+        answer = self._answer(ANSWER_S)
+        if "pid" not in answer:
+            raise OSError(answer.get("error"))
+        return int(str(answer["pid"]))
+
+    def _answer(self, timeout_s: float) -> dict[str, object]:
+        """Raises OSError if there is none, ValueError if it is none of ours."""
+        assert self._control is not None
+        self._control.settimeout(timeout_s)
+        data = self._control.recv(ORDER_BYTES)
+        if not data:
+            raise ConnectionError("it has ended")
+        answer: dict[str, object] = json.loads(data)
+        return answer
+
+    def _has_failed(self, why: str) -> None:
+        self.close()
+        self._failures += 1
+        if self._failures == FALSE_STARTS:
+            self._unfit = why

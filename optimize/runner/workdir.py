@@ -1,0 +1,220 @@
+"""The folder that a trial runs in: made from a job, read again after a crash, removed.
+
+    folder/files/      where the script runs: the rendered files, and whatever it writes
+    folder/log         its output, head and tail
+    folder/exit.json   how it ended; there once it is over, whoever has died meanwhile
+
+It runs nothing; `process.py` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from optimize.runner.diagnosis import Exit
+from optimize.runner.log import BoundedLog, wait_until_closed
+from optimize.trial import Job, Outcome, TrialStatus
+
+LOOKED_AT = 10_000  # files and folders, of each link: a corpus in a million pieces is known by the first of them
+
+
+def link_data(files: Path, links: Mapping[str, str]) -> None:
+    """Make the links, after all files are written. Raises OSError for a folder that is not on this machine."""
+    if problem := missing(links):
+        raise OSError(problem)
+    for name, target in links.items():
+        inner, path = PurePosixPath(name), files / name
+        if inner.is_absolute() or ".." in inner.parts:
+            raise ValueError(f"{name} would lie outside")
+        if any((files / parent).is_symlink() for parent in inner.parents):
+            raise ValueError(f"{name} would lie in the folder of another link")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target, target_is_directory=True)
+
+
+def missing(links: Mapping[str, str]) -> str:
+    """What is not there, in one line; empty if all is."""
+    gone = [target for target in links.values() if not Path(target).is_dir()]
+    return f"links: {', '.join(gone)}: no such folder on this machine. Put the data there" if gone else ""
+
+
+def fingerprint(links: Mapping[str, str]) -> str:
+    """Changes when a file of the data is added, removed or of another size; what is hidden does not count."""
+    digest = hashlib.sha256()
+    for name, target in sorted(links.items()):
+        for path, size in filter(None, islice(_walk(target), LOOKED_AT)):
+            digest.update(f"{name}\0{path}\0{size}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _walk(folder: str) -> Iterator[tuple[str, int] | None]:
+    """Path and size of every file, and None for every folder, in an order that is the same everywhere.
+
+    A linked folder counts like a copy of it, wherever it lies, but each folder once: links may lead in circles.
+    """
+    seen = set()
+    for at, folders, names in os.walk(folder, followlinks=True):
+        yield None
+        found = _identity(at)
+        if found is None or found in seen:
+            folders.clear()
+            continue
+        seen.add(found)
+        folders[:] = sorted(name for name in folders if not _is_aside(name))
+        for name in sorted(name for name in names if not _is_aside(name)):
+            path = os.path.join(at, name)  # noqa: PTH118
+            try:
+                yield os.path.relpath(path, folder), os.stat(path).st_size  # noqa: PTH116
+            except OSError:  # a link to nowhere, or gone meanwhile
+                continue
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(folder)  # noqa: PTH116
+    except OSError:  # gone meanwhile
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_aside(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"
+
+
+FILES, LOG, EXIT = "files", "log", "exit.json"
+_EXIT_BYTES = 32_768  # reserved for the exit record, so that a full disk cannot take the result
+
+
+def prepare_folder(job: Job, folder: Path) -> BoundedLog:
+    if not remove_folder(folder):
+        raise OSError("an earlier one cannot be removed")
+    files = folder / FILES
+    files.mkdir(parents=True)
+    for name, text in job.files.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{name} would lie outside")
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
+        (files / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    link_data(files, job.links)  # after the files: none is written through a link
+    _reserved(folder).write_bytes(b" " * _EXIT_BYTES)
+    return BoundedLog(folder / LOG, job.limits.log_mb)
+
+
+def _reserved(folder: Path) -> Path:
+    return folder / f"{EXIT}.partial"
+
+
+def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "") -> None:
+    """Over the reserved bytes, then under its name: it is whole or it is not there.
+
+    `unwritten` is the end of the log where the disk did not take it; the result goes before it.
+    """
+    code = end.code
+    facts = {
+        "code": code,
+        "signal": signal.strsignal(-code) if code is not None and code < 0 else None,
+        "stopped": end.stopped,
+        "why": end.why,
+    }
+    folder.mkdir(parents=True, exist_ok=True)  # the script may have removed it
+    record = {**outcome_to_json(outcome), "exit": facts}
+    data = json.dumps({**record, "unwritten": unwritten}).encode()
+    if len(data) > _EXIT_BYTES:
+        data = json.dumps(record).encode()
+    file = os.open(_reserved(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.pwrite(file, data, 0)
+        os.ftruncate(file, len(data))
+    finally:
+        os.close(file)
+    _reserved(folder).replace(folder / EXIT)
+
+
+def sync_exit(folder: Path) -> None:
+    """Have it outlive a power cut. Milliseconds, so not before the driver is told: it may keep the outcome faster."""
+    for path in (folder / LOG, folder / EXIT, folder):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """All but the log, which has a file."""
+    return {key: value for key, value in asdict(outcome).items() if key != "log"}
+
+
+def outcome_from_json(record: Mapping[str, Any], log: str) -> Outcome:
+    return Outcome(
+        status=TrialStatus(record["status"]),
+        seconds=float(record["seconds"]),
+        reason=str(record["reason"]),
+        summary={str(k): v if isinstance(v, float) else str(v) for k, v in record["summary"].items()},
+        log=log,
+        slot=str(record["slot"]),
+        curve=tuple((float(fraction), float(loss)) for fraction, loss in record["curve"]),
+        device=str(record["device"]),
+        shared=bool(record["shared"]),
+    )
+
+
+def read_outcome(folder: Path, wait_s: float = 10.0) -> Outcome | None:
+    """How a job ended whose driver has died; None if it did not come to an end.
+
+    Waits for a guardian that is still busy ending it: what the script has said until then counts.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(FileNotFoundError):
+            wait_until_closed(folder / LOG, wait_s)
+        record = json.loads((folder / EXIT).read_bytes())
+        return outcome_from_json(record, read_log(folder) + str(record.get("unwritten", "")))
+    return None
+
+
+def read_log(folder: Path) -> str:
+    """What there is of the log, also while the script runs; empty if there is none."""
+    try:
+        return (folder / LOG).read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def remove_folder(folder: Path) -> bool:
+    """Remove it, whatever a script did to its permissions; is it gone?"""
+    if not os.path.lexists(folder):
+        return True
+    if folder.is_symlink():
+        folder.unlink()
+        return True
+    with contextlib.suppress(OSError, RecursionError):
+        shutil.rmtree(folder)
+        return True
+    subprocess.run(["chmod", "-R", "u+rwx", "--", folder], stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
+    return not os.path.lexists(folder)
+
+
+def folder_bytes(folder: Path) -> int:
+    """What it takes on disk; files that come and go meanwhile are counted or not."""
+    total, folders = 0, [str(folder)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+    return total

@@ -1,0 +1,270 @@
+"""Exact, checked edits of a script's module constants: `read_constants` finds them, `render` writes values over them.
+
+A constant is a name with exactly one assignment at module level. Only the bytes of its value change, so comments and layout stay.
+Nothing is executed, and no expression ever reaches a script: values are written as literals and read back before they are accepted.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, chain, zip_longest
+from types import MappingProxyType
+
+from optimize.errors import RenderError
+from optimize.trial import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One module-level assignment `name = expression`; `start` and `end` are byte offsets of the expression."""
+
+    name: str
+    expression: str
+    line: int
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=64)  # the same scripts are read for every trial
+def read_constants(text: str, where: str) -> Mapping[str, Constant]:
+    """Every name of `text` that has exactly one assignment at module level. Raises RenderError if it is not Python."""
+    tree = _parse(text, where)
+    bound = list(_module_bindings(tree.body))
+    return MappingProxyType({c.name: c for c in _assignments(tree, text.encode()) if bound.count(c.name) == 1})
+
+
+def render(text: str, values: Mapping[str, Value], where: str) -> str:
+    """`text` with each named constant set to its value. Raises RenderError naming every value that cannot be written exactly."""
+    constants = read_constants(text, where)
+    problems = [why_not(text, name, where) for name in values if name not in constants]
+    problems += [f"{where}: {name}: {value!r} is not a literal. Use numbers, strings, booleans or tuples of them."
+                 for name, value in values.items() if not is_literal(value)]  # fmt: skip
+    if problems:
+        raise RenderError(*problems)
+    return _rendered(text, tuple((name, repr(value)) for name, value in values.items()), where)
+
+
+def comment_on(text: str, constant: Constant) -> str:
+    """What stands behind a constant's value as a comment on the same line, "" if nothing does."""
+    rest = text.encode()[constant.end :].splitlines()
+    return rest[0].decode().strip().lstrip("#").strip() if rest and rest[0].strip().startswith(b"#") else ""
+
+
+def why_not(text: str, name: str, where: str) -> str:
+    """The line that tells a user why `name` is not a constant of this script."""
+    tree = _parse(text, where)
+    count = list(_module_bindings(tree.body)).count(name)
+    inside = sorted({n.lineno for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name and _stores(n)})
+    lines = ", ".join(map(str, inside))
+    if count > 1:
+        return f"{where}: {name}: assigned {count} times at module level (lines {lines}). Leave exactly one assignment."
+    if count == 1:
+        return f"{where}: {name}: line {lines} is not a plain `{name} = value` at module level. Make it one."
+    if inside:
+        return f"{where}: {name}: assigned only inside a function (line {lines}). Make it a module constant."
+    return (
+        f"{where}: {name}: the script has no such constant. Add `{name} = ...` at module level or drop the parameter."
+    )
+
+
+def bound_names(text: str, where: str) -> frozenset[str]:
+    """Every name that the script binds at module level, in whatever way."""
+    return frozenset(_module_bindings(_parse(text, where).body))
+
+
+def syntax_fingerprint(text: str, where: str) -> str:
+    """The script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only."""
+    tree = _parse(text, where)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            body = [s for s in node.body if not _is_docstring(s)]
+            node.body = body or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def is_literal(value: object) -> bool:
+    """Whether `repr(value)` reads back as the same value: not so for nan, inf, or anything that is not data."""
+    if isinstance(value, tuple):
+        return all(map(is_literal, value))
+    if isinstance(value, float):
+        return value == value and abs(value) != float("inf")
+    return value is None or type(value) in (bool, int, str)
+
+
+def _parse(text: str, where: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise RenderError(f"{where}{line}: not Python that can be read: {reason}. Fix the script.") from None
+
+
+def _line_offsets(source: bytes) -> list[int]:
+    # bytes.splitlines cuts at \n, \r and \r\n only, as Python's own tokenizer does; str.splitlines cuts at more
+    return [0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
+
+
+def _assignments(tree: ast.Module, source: bytes) -> Iterator[Constant]:
+    """Every plain assignment at module level, also of names that have several."""
+    offsets = _line_offsets(source)
+    for name, value in map(_simple_assignment, tree.body):
+        if name is not None and value is not None:
+            start = offsets[value.lineno - 1] + value.col_offset
+            end = offsets[(value.end_lineno or value.lineno) - 1] + (value.end_col_offset or 0)
+            yield Constant(name, source[start:end].decode(), value.lineno, start, end)
+
+
+def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None]:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, value
+        case ast.AnnAssign(target=ast.Name(id=name), value=value):
+            return name, value
+    return None, None
+
+
+def _module_bindings(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """Names bound at module level, once per binding, those under `if`, `for`, `with` and `try` included."""
+    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, scopes):
+            yield node.name
+        elif isinstance(node, ast.Name) and _stores(node):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).split(".")[0]
+        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _stores(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store | ast.Del)
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+@lru_cache(maxsize=64)  # a file that holds no parameter, but constants of the study, is the same in every trial
+def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str) -> str:
+    constants = [read_constants(text, where)[name] for name, _ in literals]
+    rest, wanted = _around(text.encode(), constants), dict(literals)
+    values = [wanted[constant.name].encode() for constant in sorted(constants, key=lambda c: c.start)]
+    rendered = b"".join(chain.from_iterable(zip_longest(rest, values, fillvalue=b""))).decode()
+    _check(rendered, wanted, rest, where)
+    return rendered
+
+
+def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where: str) -> None:
+    """Read the rendered script back: the values must be there exactly, and the rest as it was."""
+    tree, source = _parse(rendered, where), rendered.encode()
+    found = [constant for constant in _assignments(tree, source) if constant.name in literals]
+    if {c.name: repr(ast.literal_eval(c.expression)) for c in found} != literals:
+        raise RenderError(f"{where}: {', '.join(literals)}: a value did not survive rendering. Report this as a bug.")
+    if _around(source, found) != rest:
+        raise RenderError(f"{where}: rendering changed more than the parameters. Report this as a bug.")
+
+
+def _around(source: bytes, constants: Iterable[Constant]) -> list[bytes]:
+    """What stands before, between and after the values of these constants."""
+    spans = sorted((c.start, c.end) for c in constants)
+    starts, ends = [*(start for start, _ in spans), len(source)], [0, *(end for _, end in spans)]
+    return [source[end:start] for end, start in zip(ends, starts, strict=True)]
+
+
+SEED_CALLS = "manual_seed"  # how a seed is called among parameters that is no constant
+_SEEDING = frozenset(
+    f"{module}{name}"
+    for module in ("", "torch.", "torch.cuda.", "torch.mps.", "torch.xpu.")
+    for name in ("manual_seed", "manual_seed_all")
+) | {"random.seed", "np.random.seed", "numpy.random.seed", "mx.random.seed"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Literal:
+    """A whole number inside the first argument of a call that seeds; `start` and `end` are byte offsets."""
+
+    value: int
+    call: str
+    line: int
+    start: int
+    end: int
+
+
+def read_seed_calls(text: str, where: str) -> int | None:
+    """The seed in the script's calls; None if it has none with a literal.
+
+    Raises RenderError if they disagree: then nobody can say which one is the script's seed.
+    """
+    found = _literals(text, where)
+    if len({literal.value for literal in found}) > 1:
+        calls = ", ".join(f"{literal.call}({literal.value}) in line {literal.line}" for literal in found)
+        raise RenderError(
+            f"{where}: several seeds: {calls}. Give the script one constant SEED, or name it: seed in workload.toml."
+        )
+    return found[0].value if found else None
+
+
+def render_seed_calls(text: str, seed: int, where: str) -> str:
+    """`text` with `seed` in every call that seeds. Raises RenderError if there is none."""
+    found = _literals(text, where)
+    if not found or type(seed) is not int or seed < 0:
+        raise RenderError(
+            f"{where}: {SEED_CALLS}: {seed!r} cannot be written: there is no call to seed, or no such seed."
+        )
+    rest = _around_literals(text.encode(), found)
+    rendered = str(seed).encode().join(rest).decode()
+    again = _literals(rendered, where)
+    if [(a.value, a.call) for a in again] != [(seed, f.call) for f in found] or _around_literals(
+        rendered.encode(), again
+    ) != rest:
+        raise RenderError(f"{where}: {SEED_CALLS}: the seed did not survive rendering. Report this as a bug.")
+    return rendered
+
+
+def _literals(text: str, where: str) -> list[_Literal]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise RenderError(f"{where}: not Python that can be read: {error}. Fix the script.") from None
+    source = text.encode()
+    offsets = [0]
+    for line in source.splitlines(keepends=True):  # of bytes: cuts where Python's tokenizer does
+        offsets.append(offsets[-1] + len(line))
+    found = []
+    for call, number in _seeded(tree):
+        start = offsets[number.lineno - 1] + number.col_offset
+        end = offsets[(number.end_lineno or number.lineno) - 1] + (number.end_col_offset or 0)
+        assert isinstance(number.value, int)
+        found.append(_Literal(number.value, call, number.lineno, start, end))
+    return sorted(found, key=lambda literal: literal.start)
+
+
+def _seeded(tree: ast.Module) -> Iterator[tuple[str, ast.Constant]]:
+    """Calls whose argument holds exactly one whole number: `42`, or `1337 + rank`, which keeps what is added."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in _SEEDING and len(node.args) == 1:
+            inside = [n for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant) and type(n.value) is int]
+            if len(inside) == 1 and _is_sum(node.args[0]):
+                yield ast.unparse(node.func), inside[0]
+
+
+def _is_sum(argument: ast.expr) -> bool:
+    return isinstance(argument, ast.Constant) or (
+        isinstance(argument, ast.BinOp)
+        and isinstance(argument.op, ast.Add)
+        and all(isinstance(side, ast.Constant | ast.Name) for side in (argument.left, argument.right))
+    )
+
+
+def _around_literals(source: bytes, literals: list[_Literal]) -> list[bytes]:
+    """What stands before, between and after the literals."""
+    starts = [*(literal.start for literal in literals), len(source)]
+    ends = [0, *(literal.end for literal in literals)]
+    return [source[end:start] for end, start in zip(ends, starts, strict=True)]

@@ -1,0 +1,274 @@
+"""The samplers on offer, all behind one decorator: whole configurations, feasible, unseen, and aware of order.
+
+It stores nothing and knows no study: `study.py` asks for parameters, and tells what became of them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import isfinite
+from typing import Protocol
+
+from optimize.errors import SettingsError, StudyError
+from optimize.search.candidates import Chooser, Failures, Lattice, Point
+from optimize.search.memory import Footprint, Memory
+from optimize.text import meant
+from optimize.trial import Value
+from search_spaces import SearchSpace
+
+Identity = Callable[[Mapping[str, Value]], Hashable]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A trial of the study before it was reopened, for `Sampler.replay`: COMPLETE, PRUNED, FAIL or RUNNING."""
+
+    number: int
+    params: Mapping[str, Value]
+    state: str
+    value: float | None = None
+    footprint: Footprint | None = None
+
+
+class Learner(Protocol):
+    """What the decorator wraps: draws points, through a Chooser, and learns how they ended. It minimises."""
+
+    def draw(self) -> Point: ...
+    def running(self, number: int, point: Point) -> None: ...
+    def learned(self, number: int, point: Point, value: float | None) -> None:
+        """`value` None means that the parameters are bad."""
+
+    def forgotten(self, number: int) -> None:
+        """The trial says nothing about its parameters."""
+
+
+Make = Callable[[Lattice, Chooser, int, int], Learner]
+"""Of the study's seed, the same for ever, and of a stream, another one each time the study is opened."""
+
+
+class Sampler:
+    """The decorator: what it proposes breaks no rule, was never started before, and probably fits the device."""
+
+    def __init__(
+        self, lattice: Lattice, make: Make, seed: int, direction: str, identity: Identity | None,
+        new_memory: Callable[[], Memory] | None,
+    ) -> None:  # fmt: skip
+        self._lattice, self._make, self._seed, self._identity = lattice, make, seed, identity
+        self._new_memory = new_memory
+        self._sign = 1 if direction == "minimize" else -1
+        self._running: dict[int, Point] = {}
+        self._begin(trials=0)
+
+    def propose(self) -> dict[str, Value]:
+        """A whole configuration. Raises SpaceExhausted when none is left.
+
+        Until it is started it may be proposed again; a proposal that is never started is forgotten by the next one.
+        """
+        return self._lattice.params(self._learner.draw())
+
+    def why_not(self, params: Mapping[str, Value]) -> str:
+        """Why what somebody else proposes is not to be tried, "" if it may be; nothing is drawn for that."""
+        point = self._lattice.point(params)
+        return "it is not in the search space" if point is None else self._chooser.why_not(point)
+
+    def preview(self) -> dict[str, Value] | None:
+        """What it would propose now; None if it learns nothing, so that its proposals tell nothing, or none is left."""
+        if isinstance(self._learner, _Unteachable):
+            return None
+        try:
+            return self.propose()
+        except StudyError:
+            return None
+
+    def started(self, number: int, params: Mapping[str, Value]) -> None:
+        """From now on these parameters count as seen, however the trial ends."""
+        self._chooser.saw(params)
+        point = self._lattice.point(params)
+        if point is not None:  # else of an older space: seen, but nothing to learn from
+            self._running[number] = point
+            self._learner.running(number, point)
+
+    def finished(self, number: int, state: str, value: float | None, footprint: Footprint | None = None) -> None:
+        """COMPLETE teaches `value`, PRUNED that the parameters are bad, FAIL nothing. A stranger's end is ignored.
+
+        Parameters of a FAIL are not proposed again: the study itself puts back into its queue what deserves it.
+        """
+        point = self._running.pop(number, None)
+        if point is not None:
+            self._teach(number, point, state, value, footprint)
+
+    def replay(self, trials: Iterable[Past]) -> None:
+        """Take over what earlier drivers did, before anything else. Trials still RUNNING may be `finished` later.
+
+        The random stream goes on from another seed, made of the study's and the number of trials: it repeats nothing.
+        """
+        past = sorted(trials, key=lambda trial: trial.number)
+        self._begin(len(past))
+        for trial in past:
+            point = self._lattice.point(trial.params)
+            if trial.state == "RUNNING" or point is None:
+                self.started(trial.number, trial.params)
+            else:
+                self._chooser.saw(trial.params)
+                self._teach(trial.number, point, trial.state, trial.value, trial.footprint)
+
+    def known_of_memory(self) -> str:
+        """What the trials have shown of it, in a line; "" if nothing."""
+        return str(self._memory or "")
+
+    def _begin(self, trials: int) -> None:
+        stream = random.Random(f"{self._seed} after {trials}").getrandbits(31)
+        self._failures = Failures(self._lattice)
+        self._memory = self._new_memory() if self._new_memory else None
+        self._chooser = Chooser(
+            self._lattice, random.Random(stream), self._identity, self._failures.doubt,
+            self._memory.doubts if self._memory else None,
+        )  # fmt: skip
+        self._learner = self._make(self._lattice, self._chooser, self._seed, stream)
+
+    def _teach(self, number: int, point: Point, state: str, value: float | None, seen: Footprint | None) -> None:
+        if self._memory and seen:
+            self._memory.learned(self._lattice.params(point), seen)
+        if state == "FAIL":
+            self._learner.forgotten(number)
+            return
+        good = state == "COMPLETE" and value is not None and isfinite(value)
+        self._failures.learned(point, bad=not good)
+        self._learner.learned(number, point, self._sign * value if good and value is not None else None)
+
+
+class _Unteachable:
+    """What the samplers have in common that learn nothing."""
+
+    def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
+        self._lattice, self._chooser, self._rng = lattice, chooser, random.Random(stream)
+
+    def running(self, number: int, point: Point) -> None: ...
+    def learned(self, number: int, point: Point, value: float | None) -> None: ...
+    def forgotten(self, number: int) -> None: ...
+
+
+class _Random(_Unteachable):
+    """Every feasible configuration is as likely as any other."""
+
+    def draw(self) -> Point:
+        return self._chooser.choose(lambda: self._lattice.uniform(self._rng), redraws=1_000, trusting=True)
+
+
+class _Grid(_Unteachable):
+    """Every configuration once, in an order that scatters: a grid that is stopped early has covered the whole space."""
+
+    def draw(self) -> Point:
+        return self._chooser.any_left()
+
+
+class _Qmc(_Unteachable):
+    """Sobol' points, scrambled by the study's seed: a low-discrepancy sequence, I. M. Sobol', 1967; A. B. Owen, 1998.
+
+    When a study goes on, the same sequence is walked again, past what was seen.
+    """
+
+    def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
+        super().__init__(lattice, chooser, seed, stream)
+        self._points = self._sequence(seed)
+
+    def draw(self) -> Point:
+        return self._chooser.choose(lambda: next(self._points), redraws=10_000, trusting=True)
+
+    def _sequence(self, seed: int) -> Iterator[Point]:
+        from scipy.stats import qmc  # a second to import, and only this sampler needs it
+
+        engine = qmc.Sobol(len(self._lattice.sizes), rng=seed)
+        while True:
+            for row in engine.random(64):
+                yield tuple(int(x * size) for x, size in zip(row, self._lattice.sizes, strict=True))
+
+
+def _tpe(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
+    """S. Watanabe, Tree-Structured Parzen Estimator, arXiv:2304.11127; Optuna's defaults: multivariate, constant liar."""
+    from optuna.samplers import TPESampler
+
+    from optimize.search.optuna_study import Mirror
+
+    return Mirror(lattice, chooser, stream, TPESampler(seed=stream), redraws=4, reads_pruned=True)
+
+
+def _gp(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
+    """Expected improvement on a Gaussian process, arXiv:2310.20708. Half a second a draw.
+
+    A redraw takes the refused configuration for a running one and looks elsewhere.
+    """
+    from optuna.samplers import GPSampler
+
+    from optimize.search.optuna_study import Mirror
+
+    return Mirror(lattice, chooser, stream, GPSampler(seed=stream), redraws=2, reads_pruned=False)
+
+
+def _cmaes(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
+    """CMA-ES on the ordered parameters (see evolution.py). Optuna's own draws unordered ones at random."""
+    from optimize.search.cmaes import Evolution
+
+    return Evolution(lattice, chooser, stream, preselect=False)
+
+
+def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
+    """CMA-ES with a preselecting model (evolution.py): the best at every hour of what was measured, on both judges.
+
+    benchmarks/search.py, a surrogate of 10,199 published trials (arXiv 2603.24647), seeds 100-131 (it was tuned on 0-31):
+    differences to plain Optuna 5 TPE in 0.0001 val_bpb with their standard errors after 1, 3, 6, 24 simulated hours,
+    then the median hours to 0.9768, and the share of failed trials:
+        auto    -71+-9    -78+-9    -54+-5    -27+-4     2.6     1 %
+        cmaes   -68+-10   -57+-11   -30+-7    -12+-5     6.4     1 %
+        random   +8+-9    +30+-11   +51+-9    +61+-6     > 24    2 %   (plain TPE: 13.9, 23 %)
+    By a second judge, gradient-boosted trees, it has the same sign at every hour. benchmarks/search_cpu.py, real training
+    on a CPU core, 8 seeds: plain TPE is behind by 0.089+-0.035 after 20 trials and by 0.007+-0.005 after 60, the
+    tutorial's loop by 0.177+-0.027 and 0.127+-0.023.
+    With four trials running it is as good. On random functions of 5 to 15 parameters, ordered, mixed or all unordered,
+    smooth or rugged, nothing was ahead of it by more than a standard error after 10, 20, 40 or 60 trials.
+    """
+    from optimize.search.cmaes import Evolution
+
+    return Evolution(lattice, chooser, stream, preselect=True)
+
+
+SAMPLERS: Mapping[str, Make] = {
+    "auto": _auto, "tpe": _tpe, "cmaes": _cmaes, "gp": _gp, "random": _Random, "qmc": _Qmc, "grid": _Grid,
+}  # fmt: skip
+_NEEDS = {"gp": ("scipy", "torch"), "qmc": ("scipy",)}
+
+
+def open_sampler(
+    name: str,
+    space: SearchSpace,
+    constants: Mapping[str, Value],
+    *,
+    seed: int | None,
+    direction: str = "minimize",
+    identity: Identity | None = None,
+    new_memory: Callable[[], Memory] | None = None,
+) -> Sampler:
+    """The sampler of that name. `identity`: parameters with equal ones are the same run; by default their own values.
+    `new_memory` makes what learns which parameters fit the device; without it none is passed over for that.
+
+    The same seed, space and history give the same proposals; without a seed each opening gives others.
+    Raises SettingsError if it cannot serve this space.
+    """
+    problem = unfit(name, space)
+    if problem:
+        raise SettingsError(problem)
+    chosen = random.SystemRandom().getrandbits(31) if seed is None else seed
+    return Sampler(Lattice(space, constants), SAMPLERS[name], chosen, direction, identity, new_memory)
+
+
+def unfit(name: str, space: SearchSpace | None) -> str:
+    """Why this sampler cannot serve this space, or any, "" if it can."""
+    if name not in SAMPLERS:
+        return f"--sampler: {name!r} is not on offer. Use one of {', '.join(SAMPLERS)}.{meant(name, SAMPLERS)}"
+    if name == "cmaes" and space and not any(parameter.ordered for parameter in space.parameters):
+        return f"--sampler cmaes: no parameter of {space.path} is ordered (three or more rising numbers). Use tpe."
+    missing = [package for package in _NEEDS.get(name, ()) if find_spec(package) is None]
+    return f"--sampler {name}: needs {' and '.join(missing)}. Install it, or use auto." if missing else ""

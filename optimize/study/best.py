@@ -1,0 +1,122 @@
+"""Which trial is the best one, and how sure that is: by value, until a confirmation has found a winner.
+
+Everybody who shows a best trial asks here. It reads a verdict and records; it finds no verdict (`confirming/`) and shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from optimize.confirm.verdict import Finalist, Verdict
+from storage import TrialRecord, best_record
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The best trial of a study."""
+
+    record: TrialRecord
+    confirmed: bool
+    why: str  # in a line
+    luckiest: TrialRecord  # the best single value: once there is a winner, it may be another trial's
+    finalist: Finalist | None = None  # what repetitions have told of its parameters
+    open: bool = False  # whether a confirmation would tell more of it
+    aside: str = ""  # about the best single value, where that is another trial's
+
+    def __str__(self) -> str:
+        return f"{'confirmed' if self.confirmed else 'unconfirmed'}: {self.why}"
+
+    def attrs(self) -> dict[str, object]:
+        """For summary.toml."""
+        return {"confirmed": self.confirmed, "confirmation": self.why}
+
+
+def standing(records: Sequence[TrialRecord], direction: str, verdict: Verdict | None) -> Standing | None:
+    """The confirmed winner; a trial with a better value that came later and was not looked at yet; else the best value.
+
+    What was found of a trial holds for every other one of the same parameters. Some of the records will do: those that
+    were repeated, the baseline, and the best by value up to the first that is none of these.
+    """
+    luckiest, repeated = best_record(records, direction), Repeated(records, verdict)
+    if luckiest is None:
+        return None
+    winner = None if verdict is None else verdict.winner
+    of_winner = next((r for r in records if winner is not None and r.number == winner.number), None)
+    if winner is None or of_winner is None:
+        return _by_value(luckiest, repeated)
+    new = best_record([of_winner, *(r for r in records if not repeated.has(r))], direction) or of_winner
+    aside = _aside(luckiest, new, repeated)
+    if new.number != winner.number:
+        why = f"came after trial {winner.number}, which is confirmed, with a better value: optimize confirm tells whether it is"
+        return Standing(new, False, why, luckiest, open=True, aside=aside)
+    why = f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds"
+    return Standing(of_winner, True, why, luckiest, winner, aside=aside)
+
+
+class Repeated:
+    """The configurations that were trained with other seeds, as far as they are among the records; the baseline's is one."""
+
+    def __init__(self, records: Iterable[TrialRecord], verdict: Verdict | None) -> None:
+        self._verdict = verdict
+        numbers = numbers_repeated(verdict)
+        self._records = [r for r in records if r.number in numbers or r.kind == "baseline"]
+        self._finalists = {} if verdict is None else {each.number: each for each in verdict.finalists}
+
+    def has(self, record: TrialRecord) -> bool:
+        return any(_same(record, other) for other in self._records)
+
+    def is_baseline(self, record: TrialRecord) -> bool:
+        return any(_same(record, other) for other in self._records if other.kind == "baseline")
+
+    def finalist(self, record: TrialRecord) -> Finalist | None:
+        """What was found of these parameters; None also where too little completed to tell."""
+        same = (other.number for other in self._records if _same(record, other))
+        return next((self._finalists[number] for number in same if number in self._finalists), None)
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing at all could be told."""
+        return self._verdict is not None and not self._verdict.finalists
+
+
+def numbers_repeated(verdict: Verdict | None) -> set[int]:
+    """The trials that were, by number."""
+    return set() if verdict is None else {*verdict.repeated, *(each.number for each in verdict.finalists)}
+
+
+def _by_value(best: TrialRecord, repeated: Repeated) -> Standing:
+    finalist = repeated.finalist(best)
+    if repeated.is_baseline(best):
+        return Standing(best, False, "the baseline: nothing has a better value", best)
+    if finalist is not None:
+        why = f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: not told from luck"
+        return Standing(best, False, why, best, finalist)
+    if repeated.in_vain or repeated.has(best):
+        return Standing(best, False, "too few trainings completed with other seeds", best, open=True)
+    return Standing(best, False, "never trained with another seed", best, open=True)
+
+
+def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:
+    if luckiest.number == best.number:
+        return ""
+    finalist, which = repeated.finalist(luckiest), f"that of trial {luckiest.number}"
+    if _same(luckiest, best):
+        which += ", of the same parameters"
+    elif finalist is not None:
+        which += f": with other seeds its gain is {finalist.gain:+.6f}"
+    return f"the best single value, {luckiest.value or 0.0:.6f}, is {which}"
+
+
+def _same(one: TrialRecord, other: TrialRecord) -> bool:
+    """Of a table that was brought in nobody may know the parameters."""
+    return one.number == other.number or (bool(one.params) and one.params == other.params)
+
+
+def _interval(finalist: Finalist) -> str:
+    return f"{finalist.gain:+.6f} ({finalist.low:+.6f} to {finalist.high:+.6f})"
+
+
+def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The completed trial of the script as it is."""
+    return next((r for r in records if r.kind == "baseline" and r.value is not None), None)

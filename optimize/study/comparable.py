@@ -1,0 +1,169 @@
+"""What makes the values of a study comparable: scripts, search space, constants, data and metric, each hashed on its own.
+
+Compared when a study is reopened, before anything is asked, and when its trials are to go into another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optimize.config.plan import SEED, Plan
+from optimize.errors import StudyMismatchError
+from optimize.script.workload import Workload
+from optimize.trial import BASELINE, Metric, Slot, Value
+from search_spaces import SearchSpace
+from storage import TrialRecord
+
+FINGERPRINT, CONSTANTS = "fingerprint", "constants"  # attributes of a study
+ABOUT = "about"  # and what it is called: workload, script, search space, profile, the command that goes on with it
+
+_ADVICE = {
+    "script": "the scripts have changed (comments and layout do not count)",
+    "search space": "the choices or rules have changed",
+    "constants": "the profile's constants have changed",
+    "data": "the prepared data or the tokenizer is another",
+    "metric": "the metric or its direction is another",
+}
+
+
+def fingerprint(workload: Workload, space: SearchSpace, constants: Mapping[str, Value], data: str) -> dict[str, str]:
+    """One short text per part; equal parts mean comparable values."""
+    return {
+        "script": workload.fingerprint(),
+        "search space": space.fingerprint(),
+        "constants": hashlib.sha256(repr(sorted(constants.items())).encode()).hexdigest()[:16],
+        "data": data,
+        "metric": _metric(workload.metric),
+    }
+
+
+def _metric(metric: Metric) -> str:
+    lines = f", the {metric.take} of {metric.regex}" if metric.regex else ""
+    return f"{metric.direction} {metric.name}{lines}"
+
+
+def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Raise StudyMismatchError with a line for each part that differs; one, if it is a study without scripts."""
+    if not stored or not isinstance(stored, dict):
+        raise StudyMismatchError(
+            f"study {study}: it was brought in from elsewhere or made by another program: no script of it is known to go "
+            f"on with. Begin a new study with it: --from {study} and another --study."
+        )
+    lines = [
+        f"study {study}: {_ADVICE[part]}: its values would not be comparable. "
+        "Go back to what it was, or start a new study with STUDY=another-name."
+        for part in wanted
+        if stored.get(part) != wanted[part]
+    ]
+    if lines:
+        raise StudyMismatchError(*lines)
+
+
+def changed_before_any_value(
+    attrs: Mapping[str, Any], wanted: Mapping[str, str], baseline: Mapping[str, object], direction: str
+) -> str:
+    """What has changed of a study in which nothing has a value yet, if it may go on all the same; "" if not, or nothing.
+
+    The search space, the baseline's parameters and the direction are in its trials already.
+    """
+    stored = attrs.get(FINGERPRINT)
+    if not stored or not isinstance(stored, dict) or attrs.get(BASELINE) != baseline:
+        return ""
+    changed = [part for part in wanted if stored.get(part) != wanted[part]]
+    if "search space" in changed or not str(stored.get("metric")).startswith(f"{direction} "):
+        return ""
+    return ", ".join(_ADVICE[part] for part in changed)
+
+
+def self_description(
+    space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value], parts: Mapping[str, str],
+    about: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """The attributes of a new study; `parts` is its fingerprint, `constants` are the profile's, `about` is for people."""
+    stored = {p.name: p.encode(baseline[p.name]) for p in space.parameters}
+    return {FINGERPRINT: dict(parts), BASELINE: stored, CONSTANTS: dict(constants), ABOUT: dict(about)}
+
+
+def is_confirmable(attrs: Mapping[str, Any]) -> bool:
+    """Whether `optimize confirm` can work on a study with these attributes: its scripts are known, and they have a seed."""
+    about = attrs.get(ABOUT)
+    return bool(attrs.get(FINGERPRINT)) and not (isinstance(about, dict) and about.get(SEED) == "")
+
+
+def constants_of(attrs: Mapping[str, Any], workload: Workload, otherwise: Mapping[str, Value]) -> dict[str, Value]:
+    """All constants that the scripts had in a study with these attributes; its scripts are `workload`'s."""
+    profile = attrs.get(CONSTANTS)
+    mine = {name: _tuples(value) for name, value in profile.items()} if isinstance(profile, dict) else dict(otherwise)
+    return {**workload.constants(), **mine}
+
+
+def differences(
+    attrs: Mapping[str, Any], workload: Workload, space: SearchSpace, constants: Mapping[str, Value], data: str | None
+) -> list[str]:
+    """Why values of a study with these attributes cannot stand beside those of a new one; [] if they can.
+
+    The space may be another. So may constants that are a parameter in one of the two: what a trial had is known.
+    """
+    stored = attrs.get(FINGERPRINT, {})
+    if not stored:
+        return ["it was brought in from elsewhere or made by another program"]
+    wanted = fingerprint(workload, space, constants, data or "")
+    parts = ("script", "metric", *(() if data is None else ("data",)))
+    lines = [_ADVICE[part] for part in parts if stored.get(part) != wanted[part]]
+    if not isinstance(attrs.get(CONSTANTS), dict):  # then only their hash is known
+        return lines + ([_ADVICE["constants"]] if stored.get("constants") != wanted["constants"] else [])
+    if _ADVICE["script"] in lines:  # what its constants were cannot be told
+        return lines
+    before, now = constants_of(attrs, workload, {}), {**workload.constants(), **constants}
+    fixed = [name for name in {**before, **now} if name not in {*attrs.get(BASELINE, {}), *space.names}]
+    return lines + [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in fixed
+        if repr(before.get(name)) != repr(now.get(name))
+    ]
+
+
+def _tuples(value: object) -> Any:
+    """JSON knows no tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def model_of(records: Sequence[TrialRecord]) -> str:
+    """The model that a study's values come from; "" if it has none, or they do not tell."""
+    return next((record.device for record in records if record.value is not None and record.device), "")
+
+
+def other_model(plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord]) -> str:
+    """The model that values come from, where no slot is one and they could not stand beside what these give; else ""."""
+    known = model_of(records)
+    here = known in ("", *(slot.device for slot in slots)) or not slots
+    return "" if here or plan.settings.mixed_devices or plan.workload.budget_is_work(plan.constants) else known
+
+
+def slots_of_one_model(
+    plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord], say: Callable[[str], None]
+) -> tuple[Slot, ...]:
+    """Those that the study may use. Raises StudyMismatchError if its values would not be comparable."""
+    study, known = plan.settings.study, model_of(records)
+    if plan.settings.mixed_devices or not slots:
+        return tuple(slots)
+    here = [slot.device for slot in slots]
+    if known and known not in here:
+        _compare(plan, known, here[0], say)
+    model = known if known in here else here[0]
+    for slot in slots:
+        if slot.device != model:
+            say(f"{slot.name} ({slot.device}): idle, because study {study} runs on {model}. Use it: --mixed-devices")
+    return tuple(slot for slot in slots if slot.device == model)
+
+
+def _compare(plan: Plan, known: str, here: str, say: Callable[[str], None]) -> None:
+    where = f"study {plan.settings.study}: its trials ran on {known}, here is {here}"
+    if not plan.workload.budget_is_work(plan.constants):
+        raise StudyMismatchError(
+            f"{where}: under a time budget their values are not comparable. Start a new study with "
+            "STUDY=another-name, or go on with --mixed-devices, which marks the values."
+        )
+    say(f"{where}: the budget is one of work, so values differ by rounding only; they are marked")

@@ -1,0 +1,152 @@
+"""The loop: keep every slot busy until the budget says stop. Read this first.
+
+One thread asks and tells. What a trial is, where it runs and who watches are the business of the arguments.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from optimize.errors import SpaceExhausted, StudyAborted
+from optimize.executors import Executor
+from optimize.study.callback import Watch
+from optimize.study.stopping import COUNTED, Budget, Interruption, Wish, counted
+from optimize.study.study import Study
+from optimize.trial import Ending, Job, Progress, Suggestion, TrialStatus
+from storage import TrialRecord
+
+LOG_LINES = 20  # of a log, shown when a study is aborted
+TICK_S = 1.0  # how long a wish to stop, or the lease, may have to wait
+
+
+class Loop:
+    """One call of `optimize run` on an open study."""
+
+    def __init__(
+        self, study: Study, executor: Executor, prepare: Callable[[Suggestion], Job], budget: Budget,
+        watchers: Sequence[Watch], interruption: Interruption, keep_failed: bool = False, tick_s: float = TICK_S,
+    ) -> None:  # fmt: skip
+        self._study, self._executor, self._prepare = study, executor, prepare
+        self._budget, self._watchers, self._interruption = budget, watchers, interruption
+        self._keep_failed = keep_failed
+        self._started = time.monotonic()
+        self._done = counted(study.records())
+        self._proven = study.proven()  # has the script ever trained a step? Until then it runs alone
+        self._tick_s, self._looked = tick_s, 0.0
+        self._heeded = Wish.GO_ON
+        self._failures = 0  # in a row, in this call
+        self._exhausted = ""  # why the sampler has nothing more; what is queued still runs
+        self._reason: str | None = None  # why no further trial is started
+        self._broken: list[str] = []  # why the study cannot go on
+
+    def run(self) -> str:
+        """Work until the budget is spent or somebody wishes to stop; returns why. Raises StudyAborted."""
+        with self._executor:
+            while True:
+                self._heed_wishes()
+                while self._may_start():
+                    self._start_next()
+                self._tell_watchers(lambda watch: watch.on_tick())  # no slot waits for those who look on
+                if not self._executor.running and self._reason:
+                    break
+                for event in self._executor.wait(self._tick_s):
+                    self._on_event(event)
+                self._study.renew()
+        if self._broken:
+            raise StudyAborted(*self._broken)
+        return self._reason
+
+    def _may_start(self) -> bool:
+        running, done = len(self._executor.running), self._done
+        self._reason = self._reason or self._budget.spent(done, time.monotonic() - self._started)
+        if self._exhausted and not running and not self._study.has_queued():
+            self._reason = self._reason or self._exhausted
+        if self._reason or not self._executor.free or (self._exhausted and not self._study.has_queued()):
+            return False
+        return self._budget.room(done, running) and (self._proven or not running)
+
+    def _start_next(self) -> None:
+        try:
+            suggestion = self._study.ask()
+        except SpaceExhausted as error:
+            self._exhausted = str(error)
+            return
+        job = self._prepare(suggestion)
+        slot = self._executor.submit(job)
+        self._tell_watchers(lambda watch: watch.on_start(job, slot))
+
+    def _on_event(self, event: Progress | Ending) -> None:
+        if isinstance(event, Progress):
+            self._proven = True
+            hopeless = self._study.report(event)
+            if hopeless:
+                self._executor.cancel(event.number, TrialStatus.HOPELESS, hopeless)
+            self._tell_watchers(lambda watch: watch.on_progress(event))
+            return
+        record = self._study.tell(event.job, event.outcome)
+        self._done += counted([record])
+        failed = record.state != "COMPLETE" and record.status != TrialStatus.HOPELESS  # which ran well, and was cut
+        self._executor.forget(event.job.number, keep=failed and self._keep_failed)
+        self._proven = self._proven or not failed
+        self._tell_watchers(lambda watch: watch.on_trial_end(record))
+        self._judge(record, event.outcome.log)
+
+    def _judge(self, record: TrialRecord, log: str) -> None:
+        """Is this an ending after which going on would waste time?"""
+        study, why = self._study.name, record.reason
+        where = f"study {study}: trial {record.number}"
+        more = f"All of its log: optimize show {record.number} --study {study}"
+        counts = self._counts(record)
+        if record.status == TrialStatus.ENVIRONMENT:
+            self._abort(f"{where}: {why}. Mend that and start again: its parameters are queued. {more}")
+        elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
+            advice = _ADVICE.get(record.status, _ADVICE_ELSE)
+            self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
+        elif counts and self._failures >= self._budget.max_consecutive_failures:
+            self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
+
+    def _counts(self, record: TrialRecord) -> bool:
+        """Whether this is a failure of its own: not one that a person or bad parameters brought about, nor a first mishap."""
+        if record.state in COUNTED:
+            self._failures = 0
+            return False
+        mishaps = (TrialStatus.CRASHED, TrialStatus.SILENT, TrialStatus.LOST)  # a node takes all of its trials along
+        counts = record.status in mishaps and record.attempt > 1
+        self._failures += counts
+        return counts
+
+    def _abort(self, why: str, log: str = "") -> None:
+        lines = log.replace("\r", "\n").splitlines()[-LOG_LINES:]
+        self._broken = self._broken or [why, *(f"  | {line}" for line in lines)]
+        self._reason = self._reason or "aborted"
+        self._cancel_all("the study was aborted")
+
+    def _heed_wishes(self) -> None:
+        if time.monotonic() - self._looked >= self._tick_s:
+            self._looked = time.monotonic()
+            self._interruption.ask(self._study.stop_request())
+        wish = self._interruption.wish()
+        if wish > self._heeded:
+            self._heeded = wish
+            self._tell_watchers(lambda watch: watch.on_wish(wish, self._interruption.why))
+        if wish >= Wish.FINISH:
+            self._reason = self._reason or f"stopped by {self._interruption.why}"
+        if wish >= Wish.CANCEL:
+            self._cancel_all(f"stopped by {self._interruption.why}")
+
+    def _tell_watchers(self, what: Callable[[Watch], None]) -> None:
+        for watch in self._watchers:
+            what(watch)
+
+    def _cancel_all(self, why: str) -> None:
+        for number in self._executor.running:
+            self._executor.cancel(number, TrialStatus.CANCELLED, why)
+
+
+_ADVICE: dict[str, str] = {
+    TrialStatus.OUT_OF_MEMORY: "Give the baseline a smaller DEVICE_BATCH_SIZE or DEPTH in the profile's [constants].",
+    TrialStatus.TIMED_OUT: "Raise limits.total_s in the profile, or give the script a smaller budget.",
+    TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",
+}
+_ADVICE_ELSE = "Mend the script or the profile's [constants]."

@@ -1,0 +1,282 @@
+"""Opening a study: the lock, the fingerprint, what an earlier driver left behind, the baseline and other starts.
+
+After `open_study` a Study is ready to be asked; what happens then is `study.py`'s and `loop.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from optimize.advisor import Advisor, spent_of
+from optimize.config.plan import Plan
+from optimize.config.settings import script_environment
+from optimize.errors import StudyBusyError
+from optimize.runner.process_tree import end_leftovers
+from optimize.runner.workdir import read_outcome, remove_folder
+from optimize.script.derived import same_run, scorer
+from optimize.search import Memory, Past, Sampler, footprint, open_sampler
+from optimize.search.pruner import Pruner
+from optimize.study.comparable import (
+    FINGERPRINT,
+    changed_before_any_value,
+    check_fingerprint,
+    fingerprint,
+    self_description,
+)
+from optimize.study.start_from import FROM, begin, check_source
+from optimize.study.stopping import COUNTED
+from optimize.study.study import Queued, Study
+from optimize.text import changes
+from optimize.trial import BASELINE, Outcome, Slot, Suggestion, TrialStatus, Value
+from search_spaces import SearchSpace, SearchSpaceError
+from storage import (
+    Artifacts,
+    Database,
+    LeaseHeldError,
+    StorageError,
+    StudyPaths,
+    TrialRecord,
+    acquire,
+    add_trials,
+    enqueued_params,
+    parent_of,
+    read_records,
+    refuse_results_of_another,
+)
+
+
+@contextmanager
+def open_study(
+    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None],
+    slots: Sequence[Slot] = (), *, sampler: Sampler | None = None, advisor: Advisor | None = None,
+) -> Iterator[Study]:  # fmt: skip
+    """The study, created or reopened, with this process as its only driver.
+
+    `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell a trial's device.
+    `sampler` is the plan's if none is given. An `advisor` proposes its share.
+    Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
+    """
+    name = plan.settings.study
+    study_id = _find_or_create(database, paths, plan, data, slots, say)
+    try:
+        lease = acquire(database, study_id, lock=paths.lock)
+    except LeaseHeldError as error:
+        raise StudyBusyError(f"study {name}: {error}") from None
+    try:
+        if dead := lease.taken_from:
+            say(f"study {name}: taken over from process {dead.pid} on {dead.host}, which has died")
+        _check(database, study_id, plan, data, say)
+        sampler = sampler or _sampler(plan, slots)
+        artifacts = Artifacts(paths.artifacts, database)
+        pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
+        study = Study(
+            database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease, pruner, advisor
+        )
+        records = read_records(database, study_id)
+        if advisor is not None:
+            advisor.resume(records, spent_of(database.study_attrs(study_id)))
+        _remember(study, records, plan.space)
+        for record in records:
+            if record.state == "WAITING" and not record.params and (wish := enqueued_params(database, record.trial_id)):
+                say(_take_in(study, record, wish, plan))
+        sampler.replay(_history(records, plan.space))
+        _close_orphans(study, records, plan, paths, say)
+        if not _has_baseline(study):
+            study.enqueue(plan.baseline, "baseline")
+        _enqueue_starts(study, records, plan, say)
+        yield study
+    finally:
+        with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
+            lease.release()
+
+
+def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
+    workload, constants = plan.workload, plan.constants
+    score = scorer(workload.memory, workload.derived, constants)
+    smallest = min((slot.memory_mb for slot in slots), default=0.0)  # a trial may come to any of them
+
+    def new_memory() -> Memory:
+        return Memory(plan.space, score, smallest)
+
+    return open_sampler(
+        plan.settings.sampler,
+        plan.space,
+        constants,
+        seed=plan.settings.seed,
+        direction=workload.metric.direction,
+        identity=same_run(workload.derived, constants),
+        new_memory=None if plan.settings.device == "cpu" else new_memory,
+    )
+
+
+def _find_or_create(
+    database: Database, paths: StudyPaths, plan: Plan, data: str | None, slots: Sequence[Slot],
+    say: Callable[[str], None],
+) -> int:  # fmt: skip
+    settings, metric = plan.settings, plan.workload.metric
+    study_id = database.find_study(settings.study)
+    if study_id is not None:
+        attrs = database.study_attrs(study_id)
+        if not _changed(database, study_id, plan, data):
+            check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), _parts(plan, data))
+        if settings.start_from is not None:
+            say(check_source(settings.study, attrs, settings.start_from))
+        return study_id
+    if not parent_of(settings.study):  # a child's may be deleted and made again: its parent is in this database
+        refuse_results_of_another(paths, database.where)
+    about = _description(plan, data)
+    with database.transaction():  # with all that it begins with, or not at all
+        beginning = begin(database, plan, data, slots)
+        about |= {} if settings.start_from is None else {FROM: settings.start_from}
+        study_id = database.create_study(settings.study, metric.direction, metric.name, about)
+        add_trials(database, study_id, beginning.trials)
+    for line in beginning.lines:
+        say(line)
+    return study_id
+
+
+def _parts(plan: Plan, data: str | None) -> dict[str, str]:
+    parts = fingerprint(plan.workload, plan.space, plan.settings.constants, data or "")
+    return parts if data is not None else {name: part for name, part in parts.items() if name != "data"}
+
+
+def _description(plan: Plan, data: str | None) -> dict[str, Any]:
+    return self_description(plan.space, plan.settings.constants, plan.baseline, _parts(plan, data), plan.about())
+
+
+def _changed(database: Database, study_id: int, plan: Plan, data: str | None) -> str:
+    """What somebody has mended of a study in which nothing has come to anything yet, in words; "" if nothing."""
+    counts = database.counts(study_id)
+    if data is None or any(counts[state] for state in ("COMPLETE", "PRUNED", "RUNNING")):
+        return ""
+    baseline, direction = _description(plan, data)[BASELINE], plan.workload.metric.direction
+    return changed_before_any_value(database.study_attrs(study_id), _parts(plan, data), baseline, direction)
+
+
+def _check(database: Database, study_id: int, plan: Plan, data: str | None, say: Callable[[str], None]) -> None:
+    """Once more, now that nobody else drives it: what a first trial showed to be missing may be mended."""
+    if what := _changed(database, study_id, plan, data):
+        for name, value in _description(plan, data).items():
+            database.set_study_attr(study_id, name, value)
+        database.name_objective(study_id, plan.workload.metric.name)
+        say(f"study {plan.settings.study}: {what}; nothing has a value yet, so it goes on as it is now")
+    check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), _parts(plan, data))
+
+
+def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, say: Callable[[str], None]) -> None:
+    """The space's own starts, but for those that were ever in the study: each is tried once, whoever died between two."""
+    names = plan.space.names
+    known = {tuple(record.params.get(name) for name in names) for record in records}
+    untried = [
+        start
+        for start in plan.starts.planned
+        if tuple(plan.space[name].encode(start.params[name]) for name in names) not in known
+    ]
+    for start in untried:
+        study.enqueue(start.params, "start", start.source)
+        say(start.line)
+    for line in plan.starts.left_out if untried or not records else ():
+        say(line)
+
+
+def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) -> None:
+    """Finished trials as records, waiting ones as the queue."""
+    for record in records:
+        if record.requeue_of is not None:
+            study.adopt_requeue(record.requeue_of)
+        if record.is_finished:
+            study.adopt_finished(record)
+        elif record.state == "WAITING" and (queued := _queued(record, space)):
+            study.adopt_queued(queued)
+
+
+def _take_in(study: Study, record: TrialRecord, wish: Mapping[str, Any], plan: Plan) -> str:
+    """A trial of `enqueue_trial` joins the queue as it is, what it does not name being the baseline's; or it is closed."""
+    try:
+        params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in wish.items()}}
+        broken = plan.space.broken_rules(params, plan.constants)
+        why = f"breaks the rule {broken[0].text} ({broken[0].why})" if broken else ""
+    except SearchSpaceError as error:
+        why = error.problems[0]
+    if why:
+        study.discard(record, f"enqueue_trial: {why}", TrialStatus.CANCELLED)
+        return f"trial {record.number} of enqueue_trial is not tried: {why}"
+    study.adopt_enqueued(record, params)
+    rest = ", the rest as in the baseline" if len(wish) < len(params) else ""
+    return f"trial {record.number} of enqueue_trial is tried: {changes(params, plan.baseline)}{rest}"
+
+
+def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
+    """What the sampler knows of: trials whose parameters are of this space, as ours always are.
+
+    A trial that a dead driver left RUNNING is among them: it may be told with its result, and is not to be proposed again.
+    """
+    past = []
+    for record in records:
+        params = _decoded(record, space)
+        if params is not None and record.state != "WAITING":
+            seen = footprint(record.state, record.status, record.summary)
+            past.append(Past(record.number, params, record.state, record.value, seen))
+    return past
+
+
+def _close_orphans(
+    study: Study, records: Sequence[TrialRecord], plan: Plan, paths: StudyPaths, say: Callable[[str], None]
+) -> None:
+    for record in records:
+        if record.state == "RUNNING":
+            say(_close_orphan(study, record, plan, paths))
+    if not plan.settings.keep_failed:
+        _sweep(paths.work)
+
+
+def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
+    """A trial that a dead driver left RUNNING: told if it had come to its end, else lost and queued again."""
+    queued = _queued(record, plan.space)
+    folder = paths.work / str(record.number)
+    # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
+    outcome = read_outcome(folder) or Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
+    end_leftovers(folder)
+    if queued is None:
+        study.discard(record, "its parameters are incomplete or of another space")
+        return f"trial {record.number} was left by an earlier driver without its parameters: closed"
+    settings = plan.settings
+    job = plan.workload.prepare(
+        Suggestion(record.number, queued.params), settings.constants, script_environment(settings), settings.limits
+    )
+    study.adopt_running(queued)
+    told = study.tell(job, outcome)
+    if told.state in COUNTED:
+        return f"trial {record.number} had ended when its driver died: {told.status}, kept"
+    return f"trial {record.number} was left by a driver that died: {told.status}, its parameters are queued again"
+
+
+def _sweep(work: Path) -> None:
+    """Every trial has been told by now: what a dead driver left of their folders can go."""
+    for folder in work.iterdir() if work.is_dir() else ():
+        remove_folder(folder)
+
+
+def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
+    params = _decoded(record, space)
+    if params is None:
+        return None
+    return Queued(params, record.kind, record.attempt, record.alone, record.source, record.trial_id, record.number)
+
+
+def _decoded(record: TrialRecord, space: SearchSpace) -> dict[str, Value] | None:
+    """The parameters as the script has them; None if they are not a whole configuration of this space."""
+    if record.params.keys() != set(space.names):
+        return None
+    try:
+        return {p.name: p.decode(record.params[p.name]) for p in space.parameters}
+    except SearchSpaceError:
+        return None
+
+
+def _has_baseline(study: Study) -> bool:
+    done = any(record.kind == "baseline" and record.state == "COMPLETE" for record in study.records())
+    return done or study.has_queued("baseline")

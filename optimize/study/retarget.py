@@ -1,0 +1,153 @@
+"""Trials of one study made into trials of another: do their parameters fit the other space, and what is kept of them.
+
+Whether their values are comparable is `fingerprint.py`'s to say. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimize.config.plan import Plan
+from optimize.study.comparable import constants_of
+from optimize.trial import BASELINE, TrialStatus, Value
+from search_spaces import Parameter, SearchSpaceError, parse_expression
+from storage import Stored, WholeTrial, origin_attrs
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The study that trials come from: its name, its parameters, and all constants that its scripts had."""
+
+    study: str
+    names: frozenset[str]
+    constants: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The trials as they go into the new study, by their new numbers, and why others do not: a few words and how many."""
+
+    trials: Sequence[WholeTrial]
+    left_out: Mapping[str, int]
+
+    @property
+    def finished(self) -> int:
+        return sum(trial.state != "WAITING" for trial in self.trials)
+
+    @property
+    def why_not(self) -> str:
+        """`2 with DEPTH = 12, which is no choice now; 1 that still runs`."""
+        return "; ".join(f"{count} {why}" for why, count in self.left_out.items())
+
+
+class _Misfit(Exception):
+    """Why a trial is not one of the new space, in a few words."""
+
+
+def origin_of(study: str, attrs: Mapping[str, Any], plan: Plan) -> Origin:
+    """Of a study with these attributes, whose scripts are the plan's."""
+    constants = constants_of(attrs, plan.workload, plan.settings.constants)
+    return Origin(study, frozenset(attrs.get(BASELINE, {})), constants)
+
+
+def take(
+    trials: Sequence[WholeTrial], states: Collection[str], origin: Origin, plan: Plan, devices: Collection[str] = ()
+) -> Taken:
+    """The trials of `origin` in these states that are configurations of the plan's space. Of what was too much for
+    another device than `devices`, nothing is known here; none of these: no matter."""
+    space = plan.space
+    fitting: list[tuple[WholeTrial, dict[str, Value]]] = []
+    left_out: Counter[str] = Counter()
+    for trial in trials:
+        try:
+            if trial.state not in states:
+                raise _Misfit(_UNTAKEN.get(trial.state, "that failed"))
+            if devices:
+                _refuse_limits_of_others(trial, devices)
+            fitting.append((trial, _refit(trial.params, origin, plan)))
+        except _Misfit as why:
+            left_out[str(why)] += 1
+    numbers = {trial.number: number for number, (trial, _) in enumerate(fitting)}
+    choices = {p.name: p.stored_choices for p in space.parameters}
+    moved = []
+    for trial, params in fitting:
+        stored = {p.name: p.encode(params[p.name]) for p in space.parameters}
+        attrs = _attrs(trial, origin.study, numbers, is_baseline=params == plan.baseline)
+        moved.append(trial.moved(stored, choices, attrs))
+    return Taken(moved, left_out)
+
+
+def value_of(stored: Stored, parameter: Parameter) -> Value:
+    """What another space or a table holds as `stored`, as a value of the kind that `parameter` has.
+
+    Raises SearchSpaceError for what is no such value.
+    """
+    if isinstance(parameter.choices[0], tuple) and isinstance(stored, str):
+        return parse_expression(stored).evaluate({})
+    return stored
+
+
+_LIMITS: Mapping[str, str] = {TrialStatus.OUT_OF_MEMORY: "memory", TrialStatus.TIMED_OUT: "time"}
+_UNTAKEN = {"RUNNING": "still running", "WAITING": "waiting to be run"}
+
+
+def _refuse_limits_of_others(trial: WholeTrial, devices: Collection[str]) -> None:
+    what, ending = _LIMITS.get(str(trial.attrs.get("status", ""))), trial.attrs.get("ending")
+    device = ending.get("device") if isinstance(ending, dict) else None
+    if what and device and device not in devices:
+        raise _Misfit(f"that ran out of {what} on {device}")
+
+
+def _refit(params: Mapping[str, Stored], origin: Origin, plan: Plan) -> dict[str, Value]:
+    """The trial's parameters in the new space: the same run, or a _Misfit."""
+    if params.keys() != origin.names:
+        raise _Misfit("of another program")
+    for name in sorted(params.keys() - set(plan.space.names)):
+        if not _same(params[name], plan.constants[name]):  # the script has it: it is the script of the old study
+            raise _Misfit(f"with {name} = {params[name]}, now fixed at {plan.constants[name]!r}")
+    return {p.name: _choice(p, params, origin.constants) for p in plan.space.parameters}
+
+
+def _choice(parameter: Parameter, params: Mapping[str, Stored], before: Mapping[str, Value]) -> Value:
+    name = parameter.name
+    try:
+        value = value_of(params[name], parameter) if name in params else before[name]
+    except SearchSpaceError:
+        value = params[name]
+    if value not in parameter:
+        raise _Misfit(f"with {name} = {value!r}, which is no choice now")
+    return next(choice for choice in parameter.choices if choice == value)
+
+
+def _same(stored: Stored, constant: Value) -> bool:
+    """Whether a stored choice is the constant's value; tuples are stored as text."""
+    if isinstance(constant, tuple) and isinstance(stored, str):
+        try:
+            return parse_expression(stored).evaluate({}) == constant
+        except SearchSpaceError:
+            return False
+    return stored == constant and isinstance(stored, bool) == isinstance(constant, bool)
+
+
+def _attrs(trial: WholeTrial, study: str, numbers: Mapping[int | None, int], is_baseline: bool) -> dict[str, Any]:
+    """Its attributes with another origin: other numbers, where it really ran, and which is the baseline here."""
+    found = trial.attrs.get("origin")
+    origin = found if isinstance(found, dict) else {}
+    kind = str(origin.get("kind", ""))
+    kind = "baseline" if is_baseline else "start" if kind == "baseline" else kind
+    ran_here = trial.state == "WAITING"
+    where = "" if ran_here else str(origin.get("taken_from") or f"study {study}, trial {trial.number}")
+    return {
+        **trial.attrs,
+        **origin_attrs(
+            kind,
+            requeue_of=numbers.get(origin.get("requeue_of")),
+            attempt=origin.get("attempt", 1),
+            owner=str(origin.get("owner", "")),
+            source=str(origin.get("source", "")),
+            taken_from=where,
+        ),
+    }

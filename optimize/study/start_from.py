@@ -1,0 +1,319 @@
+"""What `--from` brings into a new study: the finished trials of another one, or its best parameters to be tried again.
+
+A study's trials are taken over where their values are comparable; the rows of a table never are, they are only tried.
+It reads; `opening.py` writes what it finds, in the transaction that creates the study.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from optimize.config.plan import Plan
+from optimize.config.settings import Settings
+from optimize.confirm.verdict import Verdict, verdict_of
+from optimize.errors import OptimizeError, SettingsError, StudyError
+from optimize.importing.cells import number_in, read_text
+from optimize.importing.csv_table import LINES_SHOWN, read_table
+from optimize.importing.rows import Row, value_in
+from optimize.search import Candidate, Starts, fit
+from optimize.study.best import standing
+from optimize.study.comparable import differences, other_model
+from optimize.study.retarget import Taken, origin_of, take, value_of
+from optimize.study.stopping import COUNTED
+from optimize.text import listed, meant
+from optimize.trial import Metric, Slot, Value
+from search_spaces import Parameter, SearchSpace, SearchSpaceError
+from storage import (
+    Database,
+    StorageError,
+    Stored,
+    StudyPaths,
+    TrialRecord,
+    WholeTrial,
+    is_there,
+    number_text,
+    one_line,
+    open_database,
+    origin_attrs,
+    read_records,
+    read_whole_trials,
+    waiting_trial,
+)
+
+HINT = "; a study is named without a slash"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a file offers: candidates, the best first, and one line about what could be used and why not the rest."""
+
+    candidates: Sequence[Candidate]
+    note: str
+
+
+class _UnusableError(Exception):
+    """Why a row cannot be tried, in a few words."""
+
+
+def is_file(source: str) -> bool:
+    """Whether `source` is a path; else it is the name of a study."""
+    return "/" in source or source.lower().endswith((".csv", ".tsv"))
+
+
+def read_source(source: str) -> str:
+    """The text of such a file. Raises SettingsError."""
+    return read_text(source, _what(source), HINT)
+
+
+def read_offer(source: str, space: SearchSpace, metric: Metric) -> Offer:
+    """The rows of a table that name parameters of the space. Raises SettingsError, with a line for each trouble."""
+    advice = "Give a table of the workload's metric, with a header."
+    table = read_table(source, _what(source), metric.name, space.names, hint=HINT, advice=advice)
+    found: list[tuple[float, int, Candidate]] = []
+    unusable: Counter[str] = Counter()
+    for row in table.rows:
+        try:
+            value = _value_of_row(row, metric)
+            title = f"{source} line {row.line} ({metric.name} {value:g})"
+            found.append((value, row.line, Candidate(title, title, _params(row, space))))
+        except _UnusableError as why:
+            unusable[str(why)] += 1
+    note = _note(_what(source), [line for _, line, _ in found], unusable)
+    if not found:
+        raise SettingsError(
+            f"{note}. Give a table with a column, or descriptions NAME=value, of the space's parameters."
+        )
+    found.sort(key=lambda each: (each[0] if metric.direction == "minimize" else -each[0], each[1]))
+    return Offer([candidate for *_, candidate in found], note)
+
+
+def _what(source: str) -> str:
+    return f"--from {one_line(source, 200)}"
+
+
+def _value_of_row(row: Row, metric: Metric) -> float:
+    value = value_in(row, metric.direction)
+    if value is None:
+        raise _UnusableError("not complete with a value")
+    return value
+
+
+def _params(row: Row, space: SearchSpace) -> dict[str, Value]:
+    given = {one_line(name, 60): str(text) for name, text in row.params.items()}
+    known = {name: _parsed(given[name], space[name]) for name in given if name in space.names}
+    if known:
+        return {**given, **known}
+    if not given and row.text("description").lower() == "baseline":
+        raise _UnusableError("the baseline, which is tried anyway")
+    raise _UnusableError("name no parameter of the space (NAME=value)")
+
+
+def _parsed(text: str, parameter: Parameter) -> Value:
+    """A cell as a value near which there is a choice."""
+    try:
+        value = _literal(text, parameter)
+        parameter.nearest(value)
+    except SearchSpaceError:
+        raise _UnusableError(f"with a {parameter.name} that is like none of its choices") from None
+    return value
+
+
+def _literal(text: str, parameter: Parameter) -> Value:
+    sort = parameter.choices[0]
+    if isinstance(sort, str):
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+        return text[1:-1] if quoted else text
+    if isinstance(sort, bool):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if isinstance(sort, tuple):
+        return value_of(text, parameter)
+    number = number_in(text)  # 2**17 as well
+    return text if number is None or isinstance(number, tuple) else number
+
+
+def _note(what: str, lines: Sequence[int], unusable: Mapping[str, int]) -> str:
+    rows = len(lines) + sum(unusable.values())
+    shown = f" (line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))})" if 0 < len(lines) <= LINES_SHOWN else ""
+    why = "; ".join(f"{count} {reason}" for reason, count in unusable.items())
+    return f"{what}: {len(lines)} of {rows} rows can be tried{shown}" + (f"; not: {why}" if why else "")
+
+
+FROM = "from"  # study attribute: what it began with
+BEST = 5  # distinct configurations that are tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The trials that a new study begins with, and what the user should know."""
+
+    trials: Sequence[WholeTrial]
+    lines: Sequence[str]
+
+
+def look_up(plan: Plan, slots: Sequence[Slot] = ()) -> Sequence[str]:
+    """What `--from` would bring, as far as is known before the data is prepared; nothing is created.
+
+    Raises SettingsError and StudyError for all that would keep the study from beginning so.
+    """
+    source = plan.settings.start_from
+    if source is None:
+        return []
+    with _opened(plan.settings) as database:
+        if goes_on := _goes_on(plan.settings, source, database):
+            return [goes_on]
+        if is_file(source):
+            return _from_table(source, plan).lines
+        return _from_study(database, source, plan, None, slots).lines if database else []
+
+
+def misnamed(settings: Settings) -> Sequence[str]:
+    """Why there is no such source of `--from`, known without a plan, so that it is told with whatever else is wrong."""
+    source = settings.start_from
+    if source is None:
+        return []
+    try:
+        with _opened(settings) as database:
+            if _goes_on(settings, source, database):
+                return []
+            if is_file(source):
+                read_source(source)
+            elif database is not None:
+                _study_of(database, source)
+    except OptimizeError as error:
+        return error.problems
+    except StorageError as error:
+        return [str(error)]
+    return []
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database | None]:
+    """The database that is there, None if there is none yet, which is an error only for the name of a study."""
+    where = settings.storage or StudyPaths.of(settings.runs, settings.study).database
+    if is_there(where):
+        with closing(open_database(where, create=False)) as database:
+            yield database
+    elif settings.start_from is not None and not is_file(settings.start_from):
+        raise StudyError(
+            f"--from {settings.start_from}: there is no such study: {where} is not there yet. Check the name."
+        )
+    else:
+        yield None
+
+
+def _goes_on(settings: Settings, source: str, database: Database | None) -> str:
+    """A line if the study is there already, and began so; "" if it is new."""
+    study_id = database.find_study(settings.study) if database else None
+    if database is None or study_id is None:
+        return ""
+    return check_source(settings.study, database.study_attrs(study_id), source)
+
+
+def check_source(study: str, attrs: Mapping[str, Any], source: str) -> str:
+    """A study that is there already began with `source`, and goes on. Raises StudyError if it did not."""
+    began = attrs.get(FROM)
+    if began == source:
+        return f"study {study}: it began with {source} and goes on"
+    how = f"began with {began}" if began else "began without it"
+    raise StudyError(
+        f"study {study}: --from {source}: it is there already and {how}. Leave --from out, or choose another STUDY."
+    )
+
+
+def begin(database: Database, plan: Plan, data: str | None, slots: Sequence[Slot] = ()) -> Beginning:
+    """What the plan's new study begins with. `data` is the fingerprint of its data, None while that is not known; so are
+    `slots`, which say on which devices it will run."""
+    source = plan.settings.start_from
+    if source is None:
+        return Beginning((), ())
+    return _from_table(source, plan) if is_file(source) else _from_study(database, source, plan, data, slots)
+
+
+def _from_table(source: str, plan: Plan) -> Beginning:
+    offer = read_offer(source, plan.space, plan.workload.metric)
+    return _to_try(fit(offer.candidates, plan.space, plan.constants, plan.baseline, BEST), [offer.note], source, plan)
+
+
+def _from_study(database: Database, source: str, plan: Plan, data: str | None, slots: Sequence[Slot]) -> Beginning:
+    study_id = _study_of(database, source)
+    attrs, settings = database.study_attrs(study_id), plan.settings
+    records = read_records(database, study_id)
+    differing = differences(attrs, plan.workload, plan.space, settings.constants, data)
+    if model := other_model(plan, slots, records):
+        differing.append(f"its trials ran on {model}, here is {slots[0].device}")
+    if not differing:
+        devices = {slot.device for slot in slots}
+        taken = take(read_whole_trials(database, study_id), COUNTED, origin_of(source, attrs, plan), plan, devices)
+        if any(trial.state == "COMPLETE" for trial in taken.trials):
+            return Beginning(taken.trials, [_taken_line(source, taken)])
+        differing = ["none of its complete trials fits the search space"]
+    candidates = _best(source, records, plan.space, *database.objective(study_id), verdict_of(attrs))
+    why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
+    return _to_try(fit(candidates, plan.space, plan.constants, plan.baseline, BEST), [why], source, plan)
+
+
+def _study_of(database: Database, source: str) -> int:
+    study_id = database.find_study(source)
+    if study_id is None:
+        names = database.study_names()
+        raise StudyError(
+            f"--from {source}: there is no such study. There are: {listed(names) or 'none yet'}. A file is named with its "
+            f".tsv or .csv.{meant(source, names, path=True)}"
+        )
+    return study_id
+
+
+def _taken_line(source: str, taken: Taken) -> str:
+    left = f"; left out: {taken.why_not}" if taken.left_out else ""
+    return f"--from {source}: {len(taken.trials)} trials are taken over; they do not count against TRIALS{left}"
+
+
+def _best(
+    source: str,
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    metric: str,
+    direction: str,
+    verdict: Verdict | None,
+) -> list[Candidate]:
+    """The complete trials as candidates, the best first, which may be confirmed; the others by value."""
+    sign, best = 1 if direction == "minimize" else -1, standing(records, direction, verdict)
+    first = best.record.number if best else None
+    complete = sorted((r.number != first, sign * r.value, r.number, r) for r in records if r.value is not None)
+    found = []
+    for _, _, number, record in complete:
+        title = f"study {source}, trial {number} ({metric} {number_text(record.value)})"
+        found.append(
+            Candidate(title, title, {name: _value(name, stored, space) for name, stored in record.params.items()})
+        )
+    return found
+
+
+def _value(name: str, stored: Stored, space: SearchSpace) -> Value:
+    try:
+        return value_of(stored, space[name]) if name in space.names else stored
+    except SearchSpaceError:
+        return stored  # is no choice; `fit` says so
+
+
+def _to_try(starts: Starts, lines: Sequence[str], source: str, plan: Plan) -> Beginning:
+    if not starts.planned:
+        raise StudyError(f"--from {source}: nothing to begin with: {_why_none(starts)}")
+    trials = [_waiting(plan, start.params, "start", start.source) for start in starts.planned]
+    return Beginning([_waiting(plan, plan.baseline, "baseline"), *trials], [*lines, *starts.lines])
+
+
+def _why_none(starts: Starts) -> str:
+    if not starts.left_out:
+        return "it has no complete trial. Name another, or leave --from out."
+    return f"{starts.left_out[0]}. Name another, or leave --from out."
+
+
+def _waiting(plan: Plan, params: Mapping[str, Value], kind: str, source: str = "") -> WholeTrial:
+    stored = {p.name: p.encode(params[p.name]) for p in plan.space.parameters}
+    choices = {p.name: p.stored_choices for p in plan.space.parameters}
+    return waiting_trial(stored, choices, origin_attrs(kind, source=source))

@@ -1,0 +1,165 @@
+"""A folder to begin with: a checkout of karpathy/autoresearch, and beside its scripts what a study of one profile needs.
+
+It clones and writes, and starts no study. The folder is there when it is whole: everything is made beside it, then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from optimize.config.plan import Plan, make_plan
+from optimize.config.settings import Settings
+from optimize.errors import OptimizeError, WorkloadError
+from optimize.transfer.archive import scratch_folder
+from optimize.trial import Value
+
+UPSTREAM = "https://github.com/karpathy/autoresearch"
+COMMIT = "228791fb499afffb54b46200aca536f79142f117"  # of UPSTREAM; what was tried
+WORKLOAD, SPACE, GOAL = "workload.toml", "space.toml", "GOAL.md"
+GIT_S = 600.0  # a clone of some MB, over any line
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CUDA_ONLY = 'torch.device("cuda")'
+
+
+def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: bool) -> list[str]:
+    """Make the folder; returns what to say, the next command last. Raises WorkloadError, and leaves nothing then."""
+    if commit.startswith("-"):  # git would take it for an option, and the newest commit with it
+        raise WorkloadError(f"--commit {commit}: is no commit. Name a hash, a branch or a tag.")
+    if os.path.lexists(folder):
+        raise WorkloadError(f"{folder}: is there already. Name a folder that is not, or remove this one.")
+    if not folder.absolute().parent.is_dir():
+        raise WorkloadError(f"{folder}: there is no folder {folder.absolute().parent}. Make it, or name another.")
+    try:
+        with scratch_folder(folder.absolute().parent, folder.name) as scratch:
+            beside = scratch / folder.name
+            taken = f"{source} at {_clone(source, commit, beside)}"
+            plan = _write(settings, beside, folder, taken, with_uv)
+            beside.rename(folder)
+    except OSError as error:
+        raise WorkloadError(
+            f"{folder}: cannot be written: {error.strerror}. Mend that, or name another folder."
+        ) from None
+    return [
+        f"written: {folder}: {taken}, with {WORKLOAD}, {SPACE} and {GOAL}",
+        *plan.notes,
+        *_misgivings(plan),
+        f"next: {_commands(settings, folder)['run']}",
+        f"  or: {_commands(settings, folder)['make']}",
+    ]
+
+
+def _clone(source: str, commit: str, folder: Path) -> str:
+    """Returns the commit's short name."""
+    _git("clone", "--quiet", "--no-checkout", "--", source, str(folder), where=source)
+    name = f"{source} at {commit}"
+    _git("-C", str(folder), "checkout", "--quiet", "--detach", commit, "--", where=name)
+    if not (folder / "train.py").is_file():
+        raise WorkloadError(f"{name}: has no train.py. Name a checkout of autoresearch or of a fork.")
+    return _git("-C", str(folder), "rev-parse", "--short", "HEAD", where=name).strip()
+
+
+def _git(*words: str, where: str) -> str:
+    try:
+        # A session of its own has no terminal: git asks nobody for a password.
+        done = subprocess.run(
+            ["git", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=GIT_S,
+            start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise WorkloadError("git: is not installed. Install it, or clone the repository elsewhere.") from None
+    except subprocess.TimeoutExpired:
+        raise WorkloadError(
+            f"{where}: git takes longer than {GIT_S:g} s. Try again, or give a local copy: --from."
+        ) from None
+    if done.returncode:
+        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it says nothing")
+        raise WorkloadError(f"{where}: git: {said}. Check the address (--from) and the commit (--commit).")
+    return done.stdout
+
+
+def _write(settings: Settings, beside: Path, folder: Path, taken: str, with_uv: bool) -> Plan:
+    """The three files, and a look at whether a study could begin with them."""
+    uv = ["uv", "run", "--project", "{folder}"]  # the checkout's environment, not a new one for every trial
+    commands = {
+        "command": json.dumps([*uv, "--no-sync", "train.py"] if with_uv else ["{python}", "train.py"]),
+        "prepare": json.dumps([*uv, "prepare.py"] if with_uv else ["{python}", "prepare.py"]),
+    }
+    (beside / WORKLOAD).write_text(_filled(WORKLOAD, commands), "utf-8")
+    (beside / SPACE).write_text(_space_text(settings.search_space), "utf-8")
+    with (beside / ".git" / "info" / "exclude").open("a", encoding="utf-8") as exclude:  # the checkout stays clean
+        exclude.write("".join(f"/{name}\n" for name in (WORKLOAD, SPACE, GOAL)))
+    try:
+        plan = make_plan(replace(settings, workload=str(beside), search_space=str(beside / SPACE)))
+    except OptimizeError as error:
+        raise WorkloadError(*(line.replace(str(beside), str(folder)) for line in error.problems)) from None
+    (beside / GOAL).write_text(_goal(plan, folder, taken), "utf-8")
+    return plan
+
+
+def _goal(plan: Plan, folder: Path, taken: str) -> str:
+    settings, metric = plan.settings, plan.workload.metric
+    limits = (
+        f"{settings.trials} trials" if settings.trials else "",
+        f"{settings.hours:g} hours" if settings.hours else "",
+    )
+    end = " or ".join(filter(None, limits))
+    return _filled(
+        GOAL,
+        {
+            "metric": metric.name,
+            "direction": "lowest" if metric.direction == "minimize" else "highest",
+            "source": taken,
+            "profile": settings.profile,
+            "constants": _listed(settings.constants) or "nothing",
+            "parameters": _listed(plan.baseline),
+            "count": f"{plan.space.size:,}",
+            "rules": "".join(f"- `{rule.text}`: {rule.why}\n" for rule in plan.space.rules),
+            "seconds": f"{plan.constants.get('TIME_BUDGET', '?')}",
+            "total_s": f"{settings.limits.total_s:g}" if settings.limits.total_s else "any number of",
+            "end": f"The study ends after {end}." if end else "The study runs until you stop it.",
+            "study": f"{folder.name}-{Path(settings.profile).stem}",
+            **_commands(settings, folder),
+        },
+    )
+
+
+def _listed(values: Mapping[str, Value]) -> str:
+    return ", ".join(f"`{name} = {value!r}`" for name, value in values.items())
+
+
+def _commands(settings: Settings, folder: Path) -> dict[str, str]:
+    path = str(folder) if "/" in str(folder) else f"./{folder}"
+    given = {"workload": path, "space": f"{path}/{SPACE}", "profile": settings.profile}
+    quoted = {name: shlex.quote(value) for name, value in given.items()}
+    return {
+        "run": f"optimize run {' '.join(f'--{name} {value}' for name, value in quoted.items())} --trust",
+        "make": f"make optimize {' '.join(f'{name.upper()}={value}' for name, value in quoted.items())} TRUST=1",
+    }
+
+
+def _misgivings(plan: Plan) -> list[str]:
+    if plan.settings.device == "cuda" or _CUDA_ONLY not in plan.workload.files["train.py"]:
+        return []
+    return [
+        f"note: this train.py runs on an NVIDIA GPU only, and profile {plan.settings.profile} is for {plan.settings.device}: "
+        "train elsewhere, or take a fork (--from), or our own workload gpt"
+    ]
+
+
+def _space_text(space: str) -> str:
+    if "/" in space:
+        return Path(space).expanduser().read_text("utf-8")
+    return (files("search_spaces") / f"{space}.toml").read_text("utf-8")
+
+
+def _filled(name: str, values: Mapping[str, str]) -> str:
+    return Template((_TEMPLATES / name).read_text("utf-8")).substitute(values)

@@ -1,0 +1,168 @@
+"""A study moved to another database, such as from a laptop's file to a server that a group shares, and back.
+
+What is copied is `storage`'s business; here is who may, from where, and what is said about it. The original stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimize.config.plan import Plan
+from optimize.errors import StudyBusyError, StudyError
+from optimize.reporting.files import write_views
+from optimize.study.comparable import FINGERPRINT, differences, fingerprint, self_description
+from optimize.study.retarget import Taken, origin_of, take
+from optimize.study.stored import find_study
+from optimize.text import listed, meant
+from storage import (
+    Artifacts,
+    Database,
+    Files,
+    Lease,
+    LeaseHeldError,
+    StorageError,
+    StudyPaths,
+    acquire,
+    add_trials,
+    check_place,
+    copy_files,
+    copy_study,
+    open_database,
+    read_whole_trials,
+    refuse_results_of_another,
+    remove_files,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database and the folder of its studies' files."""
+
+    database: Database
+    runs: Path
+
+    def artifacts(self) -> Artifacts:
+        return Artifacts(self.runs / "artifacts", self.database)
+
+
+def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: Callable[[str], None]) -> None:
+    """The study with everything it left, its replicates too, or nothing. Raises StudyBusyError while somebody drives it,
+    StudyError if the target has one of this name."""
+    stored = find_study(source.database, study, source.runs)
+    if runs is not None:
+        check_place(runs / "artifacts")  # before a database is made
+    with closing(open_database(to)) as database:
+        database.patience.say = say
+        target = Place(database, runs or (source.runs if database.path is None else database.path.parent))
+        if database.find_study(stored.name) is not None:
+            raise StudyError(
+                f"study {stored.name}: {database.where} has one of this name. Delete that one (`optimize clean`), or copy to "
+                "another database; nothing was copied."
+            )
+        for line in _copy(source, target, [stored.name, *stored.children()]):
+            say(line)
+        if target.runs.resolve() != source.runs.resolve():
+            _write_views(target, stored.name, say)
+
+
+def _write_views(target: Place, name: str, say: Callable[[str], None]) -> None:
+    try:
+        write_views(find_study(target.database, name, target.runs))
+    except StorageError as error:  # a view is no reason to have copied nothing
+        say(f"{error} (the copy is complete; optimize export writes the tables again)")
+
+
+def _copy(source: Place, target: Place, names: Sequence[str]) -> list[str]:
+    """All of them in one transaction, with their leases: a kill leaves a whole copy or none, and nobody drives meanwhile."""
+    files: list[Files] = []
+    with ExitStack() as stack:
+        leases = [stack.enter_context(_held(source, name)) for name in names]
+
+        def renew() -> None:
+            for lease in leases:
+                lease.renew()
+
+        def copied() -> list[int]:
+            return [copy_study(source.database, target.database, name, renew) for name in names]
+
+        try:
+            for name in names:
+                files.append(copy_files(source.artifacts(), target.artifacts(), name, renew))
+            counts = target.database.together(copied, lambda _: target.database.find_study(names[0]) is not None)
+        except BaseException:
+            for each in files:
+                remove_files(each.new)
+            raise
+    return [_line(target, *of) for of in zip(names, counts, files, strict=True)]
+
+
+@contextmanager
+def _held(source: Place, name: str) -> Iterator[Lease]:
+    study_id = source.database.find_study(name)
+    assert study_id is not None
+    try:
+        lease = acquire(source.database, study_id, lock=StudyPaths.of(source.runs, name).lock)
+    except LeaseHeldError as error:
+        raise StudyBusyError(f"study {name}: {error}") from None
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def _line(target: Place, name: str, trials: int, files: Files) -> str:
+    lacking = f"; {files.missing} had no file any more" if files.missing else ""
+    return f"study {name}: {trials} trials copied to {target.database.where}, {len(files.new)} artifacts to {target.runs}{lacking}"
+
+
+STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")
+
+
+def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
+    """Create the plan's study with the trials of study `old`; returns what was done, in lines.
+
+    All in one transaction. Raises StudyError, and nothing has changed, if that cannot be.
+    """
+    new, metric = plan.settings.study, plan.workload.metric
+    paths = StudyPaths(plan.settings.runs, new)  # is it a name for a study?
+    with database.transaction():
+        study_id = database.find_study(old)
+        if study_id is None:
+            names = database.study_names()
+            raise StudyError(
+                f"study {old}: there is none of that name. There are: {listed(names) or 'none yet'}.{meant(old, names)}"
+            )
+        if database.find_study(new) is not None:
+            raise StudyError(f"study {new}: it is there already. Choose another name with --to.")
+        refuse_results_of_another(paths, database.where)
+        attrs = database.study_attrs(study_id)
+        _refuse_incomparable(old, differences(attrs, plan.workload, plan.space, plan.settings.constants, None), new)
+        taken = take(read_whole_trials(database, study_id), STATES, origin_of(old, attrs, plan), plan)
+        if not taken.trials:
+            why = taken.why_not or "it has no trial"
+            raise StudyError(f"study {old}: no trial of it is one of {plan.space.path}: {why}. Nothing was moved.")
+        parts = fingerprint(plan.workload, plan.space, plan.settings.constants, attrs[FINGERPRINT].get("data", ""))
+        about = self_description(plan.space, plan.settings.constants, plan.baseline, parts, plan.about())
+        add_trials(database, database.create_study(new, metric.direction, metric.name, about), taken.trials)
+    return _lines(old, new, taken)
+
+
+def _refuse_incomparable(old: str, differing: Sequence[str], new: str) -> None:
+    if differing:
+        raise StudyError(
+            f"study {old}: {'; '.join(differing)}: its values would not be comparable. Go back to what it had, or start "
+            f"from its best: optimize run --study {new} --from {old}"
+        )
+
+
+def _lines(old: str, new: str, taken: Taken) -> list[str]:
+    waiting = len(taken.trials) - taken.finished
+    lines = [f"study {new}: {taken.finished} finished trials of study {old}, which stays as it is"]
+    if waiting:
+        lines.append(f"study {new}: {waiting} more are queued as they were")
+    if taken.left_out:
+        lines.append(f"study {new}: left out: {taken.why_not}")
+    return lines

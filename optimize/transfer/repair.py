@@ -1,0 +1,114 @@
+"""Looking after what is stored: repair, backup and what comes back from one. None of them ever deletes a result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from optimize.config.plan import Plan
+from optimize.errors import StudyError
+from optimize.reporting.dashboard import tell_story
+from optimize.reporting.files import write_views
+from optimize.search import Sampler
+from optimize.study.resume import open_study
+from optimize.study.stored import find_study
+from optimize.transfer.archive import refuse_existing, scratch_folder
+from storage import (
+    Artifacts,
+    Copies,
+    Database,
+    StorageError,
+    StudyPaths,
+    begin_line,
+    open_database,
+    os_errors_at,
+    restore_backup,
+)
+
+
+def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan, Sampler]] = ()) -> None:
+    """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; says what it finds.
+
+    `children` are the studies that may hold the study's replicates, each with its sampler. Runs nothing of the workload.
+    Raises StudyBusyError while somebody drives the study: a running trial is not a stuck one.
+    """
+    settings = plan.settings
+    paths = StudyPaths(settings.runs, settings.study)
+    found: list[str] = []
+
+    def note(line: str) -> None:
+        found.append(line)
+        say(line)
+
+    with closing(open_database(settings.storage or paths.database, create=False)) as database:
+        if database.find_study(settings.study) is None:
+            raise StudyError(f"study {settings.study}: there is none in {database.where}. Nothing to repair.")
+        for problem in database.integrity_check():
+            note(f"{database.where}: {problem}")
+        with open_study(database, paths, plan, None, note):
+            artifacts = Artifacts(paths.artifacts, database)
+            dangling = artifacts.dangling()
+            if others := artifacts.other_users():
+                say(f"{artifacts.folder}: {', '.join(others)} may need what nobody here does; no file is removed")
+            for trial_id, name in dangling.metadata:
+                note(f"trial id {trial_id}: its {name} is missing; its result is kept")
+            if removed := artifacts.remove_orphans(dangling):
+                note(f"{removed} orphaned artifacts removed")
+            for child, sampler in children:
+                _mend_child(database, child, sampler, note, say)
+            stored = find_study(database, settings.study, settings.runs)
+            for path in write_views(stored):
+                say(f"written: {path}")
+            tell_story(stored, say)
+    if not found:
+        say("nothing was broken")
+
+
+def _mend_child(
+    database: Database, plan: Plan, sampler: Sampler, note: Callable[[str], None], say: Callable[[str], None]
+) -> None:
+    """Its stuck trials and its tables, if there is such a study; artifacts are those of the whole database."""
+    name, runs = plan.settings.study, plan.settings.runs
+    if database.find_study(name) is None:
+        return
+    paths = StudyPaths(runs, name)
+    paths.create()
+    with open_study(database, paths, plan, None, lambda line: note(f"{name}: {line}"), sampler=sampler):
+        for path in write_views(find_study(database, name, runs)):
+            say(f"written: {path}")
+
+
+def back_up(database: Database, artifacts: Path, to: Path) -> str:
+    """Database and artifacts into a new folder; the studies may run. StorageError, and nothing is written, if it exists."""
+    refuse_existing(to)
+    with os_errors_at(to):
+        to.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(to.parent, to.name) as scratch:
+        if database.path is not None:
+            with contextlib.suppress(StorageError):  # on a full disk too
+                begin_line(database)
+        database.backup(scratch / "optuna.db")  # first: every artifact that it names is on the disk by then
+        Copies(artifacts, scratch / "artifacts").make()
+        os.sync()
+        scratch.rename(to)
+    return f"backup: {to}"
+
+
+def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
+    """What `back_up` or `--backup` kept, as a new runs folder. StorageError, and nothing is written, if there is one."""
+    restored = restore_backup(folder, runs)
+    for line in restored.lines:
+        say(line)
+    if restored.missing:
+        say(f"{folder}: {restored.missing} artifacts are not in the backup; their trials' results are")
+    with closing(open_database(runs / "optuna.db", create=False)) as database:
+        for name in restored.studies:
+            try:
+                write_views(find_study(database, name, runs))
+            except StorageError as error:  # a view is no reason to have restored nothing
+                say(f"{error} (everything is restored; optimize export writes the tables again)")
+    what = ", ".join(restored.studies) or "no study"
+    say(f"restored to {runs}: {what}, {restored.trials} trials; `optimize run` goes on with them")

@@ -1,0 +1,240 @@
+"""The tables that people open: `results.tsv` in autoresearch's five columns, `trials.csv` and `.parquet` with everything.
+
+Views of the records, always rewritten whole; nothing reads them back to continue a study. A failed trial's value is
+empty: a made-up number would sort, or train a model, as a result.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storage.errors import StorageError
+from storage.files import os_errors_at, replace_folder, write_bytes, write_text
+from storage.paths import StudyPaths
+from storage.records import TrialRecord
+from storage.text import one_line
+from storage.toml import toml_text
+
+if TYPE_CHECKING:
+    import pandas
+
+
+_PLAIN = (
+    "number",
+    "state",
+    "status",
+    "kind",
+    "requeue_of",
+    "started",
+    "finished",
+    "seconds",
+    "slot",
+    "device",
+    "script",
+    "reason",
+    "source",
+    "taken_from",
+)
+_NOT_YET = datetime.max.replace(tzinfo=UTC)
+
+
+def refuse_results_of_another(paths: StudyPaths, where: str) -> None:
+    """StorageError if trials have ended here that the database `where`, which has no such study, knows nothing of.
+
+    It was lost, or is not the one: the views of a new study would take the place of all that is left of them.
+    """
+    with os_errors_at(paths.results_tsv):
+        rows = paths.results_tsv.read_bytes().count(b"\n") if paths.results_tsv.exists() else 0
+    if rows > 1:
+        raise StorageError(
+            f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back (`optimize restore` "
+            "has backups), or name it (--storage); to begin anew, move this folder away"
+        )
+
+
+def write_results(
+    path: Path, records: Iterable[TrialRecord], *, metric: str = "val_bpb", direction: str = "minimize"
+) -> None:
+    """`results.tsv`: commit, metric, memory_gb, status (keep, discard, crash), description; in the order of ending."""
+    write_text(path, results_text(records, metric=metric, direction=direction))
+
+
+def results_text(records: Iterable[TrialRecord], *, metric: str = "val_bpb", direction: str = "minimize") -> str:
+    known = sorted(records, key=lambda each: (each.finished or _NOT_YET, each.number))
+    baseline = next((each for each in known if each.kind == "baseline"), None)
+    lines = [("commit", metric, "memory_gb", "status", "description")]
+    best: float | None = None
+    for each in filter(lambda each: each.is_finished, known):
+        kept = each.value is not None and (best is None or (each.value < best) == (direction == "minimize"))
+        kept = kept and each.value != best
+        best = each.value if kept else best
+        lines.append(
+            (each.script[:7], number_text(each.value), _memory_gb(each), _verdict(each, kept), _story(each, baseline))
+        )
+    return "".join("\t".join(map(_cell, line)) + "\n" for line in lines)
+
+
+def write_trials(path: Path, records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> None:
+    """`trials.csv`: one line a trial, one column a parameter and a summary key; floats exact, times UTC."""
+    write_text(path, frame(records, metric=metric).to_csv(index=False))
+
+
+def write_parquet(path: Path, records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> None:
+    """`trials.parquet`: the same table with types; a column of several kinds is text, as in the CSV."""
+    import pandas
+
+    table = frame(records, metric=metric)
+    typed = {name: _typed(column) for name, column in table.items()}
+    typed |= {name: pandas.to_datetime(table[name], utc=True, format="ISO8601") for name in ("started", "finished")}
+    buffer = io.BytesIO()
+    pandas.DataFrame(typed).to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> pandas.DataFrame:
+    """The records as a table. A parameter or summary key whose name is taken gets `param_` or `summary_` before it."""
+    import pandas  # half a second, which `status` does not need
+
+    metric = f"metric_{metric}" if metric in _PLAIN else metric
+    names = _columns(records, metric)
+    rows = [_row(each, metric, names) for each in records]
+    columns = [*_PLAIN[:5], metric, *_PLAIN[5:], *names.values()]
+    return pandas.DataFrame(rows, columns=columns, dtype=object)
+
+
+def number_text(value: float | None) -> str:
+    """Six decimals like autoresearch's, more where the number has more."""
+    if value is None:
+        return ""
+    short = f"{value:.6f}"
+    return short if float(short) == value else repr(value)
+
+
+def changes(record: TrialRecord, baseline: TrialRecord | None) -> str:
+    """The parameters in which a trial differs from the baseline: `DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.02`."""
+    if baseline is None:
+        return ", ".join(f"{name} {value}" for name, value in record.params.items())
+    before = baseline.params
+    return ", ".join(
+        f"{name} {before[name]} -> {value}" if name in before else f"{name} {value}"
+        for name, value in record.params.items()
+        if name not in before or before[name] != value
+    )
+
+
+def _story(record: TrialRecord, baseline: TrialRecord | None) -> str:
+    if record.reason and record.taken_from and not record.owner:
+        return record.reason  # of a trial that was brought in: what its file said
+    what = "baseline" if record.kind == "baseline" else changes(record, baseline) or "the baseline again"
+    if record.state == "COMPLETE":
+        return what
+    return f"{record.status or record.state.lower()}: {record.reason or 'no reason kept'} ({what})"
+
+
+def _verdict(record: TrialRecord, kept: bool) -> str:
+    if record.state == "COMPLETE" or record.status == "hopeless":  # a hopeless one ran well, and was cut on its curve
+        return "keep" if kept else "discard"
+    return "crash"
+
+
+def _memory_gb(record: TrialRecord) -> str:
+    peak = record.summary.get("peak_vram_mb")
+    return f"{peak / 1024:.1f}" if isinstance(peak, int | float) else ""
+
+
+def _cell(text: str) -> str:
+    return one_line(text).replace('"', "'")  # readers of tables take a leading quote for the start of a quoted cell
+
+
+def _columns(records: Sequence[TrialRecord], metric: str) -> dict[tuple[str, str], str]:
+    """(kind, name) -> column, parameters before summary keys, each in the order of its first appearance."""
+    wanted = dict.fromkeys(("param", name) for each in records for name in each.params)
+    wanted |= dict.fromkeys(("summary", name) for each in records for name in each.summary)
+    columns: dict[tuple[str, str], str] = {}
+    for kind, name in wanted:
+        column = _plain(name)
+        while column in {*_PLAIN, metric, *columns.values()}:
+            column = f"{kind}_{column}"
+        columns[kind, name] = column
+    return columns
+
+
+def _row(record: TrialRecord, metric: str, names: dict[tuple[str, str], str]) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
+    row |= {name: moment.isoformat() for name in ("started", "finished") if (moment := row[name]) is not None}
+    row[metric] = record.value
+    row |= {names["param", name]: value for name, value in record.params.items()}
+    row |= {names["summary", name]: value for name, value in record.summary.items()}
+    return {name: _plain(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _typed(column: pandas.Series) -> pandas.Series:
+    known = [value for value in column if value is not None]
+    kinds = set(map(type, known))
+    if kinds == {bool}:
+        return column.astype("boolean")
+    if kinds == {int} and all(abs(value) < 2**63 for value in known):
+        return column.astype("Int64")
+    if kinds and kinds <= {int, float}:
+        return column.astype("Float64")
+    return column.map(lambda value: None if value in (None, "") else str(value)).astype("string")
+
+
+def _plain(text: str) -> str:
+    return text if text.isprintable() else one_line(text)  # a lone carriage return breaks a line of CSV
+
+
+_NO_NEWLINE = "\\ No newline at end of file\n"
+
+
+def write_best(
+    folder: Path, files: Mapping[str, str], record: TrialRecord, *, metric: str = "val_bpb",
+    more: Mapping[str, object] | None = None,
+) -> None:  # fmt: skip
+    """`files` as the trial left them (its scripts, `train.patch`, `params.toml`), and `summary.toml` with `more` in it."""
+    replace_folder(folder, {"summary.toml": summary_text(record, metric, more), **files})
+
+
+def params_text(params: Mapping[str, object], number: int) -> str:
+    """`params.toml`: the values as the script has them; a tuple is an array in TOML."""
+    return toml_text(params, f"parameters of trial {number}")
+
+
+def summary_text(record: TrialRecord, metric: str, more: Mapping[str, object] | None = None) -> str:
+    """`summary.toml`: what the trial gave, and under [summary] what its script printed last."""
+    known = {
+        "trial": record.number,
+        metric: record.value,
+        "status": record.status,
+        "kind": record.kind,
+        "started": record.started,
+        "finished": record.finished,
+        "seconds": record.seconds,
+        "slot": record.slot,
+        "device": record.device,
+        "script": record.script,
+    }
+    known = {key: value for key, value in known.items() if value not in (None, "")}
+    return toml_text({**known, **(more or {}), "summary": record.summary})
+
+
+def make_patch(originals: Mapping[str, str], rendered: Mapping[str, str]) -> str:
+    """What `patch -p1` turns the original files into the rendered ones with; empty if nothing changed."""
+    return "".join(_diff(name, originals.get(name), text) for name, text in rendered.items())
+
+
+def _diff(name: str, before: str | None, after: str) -> str:
+    old_name = "/dev/null" if before is None else f"a/{name}"
+    lines = difflib.unified_diff(_lines(before or ""), _lines(after), f"{old_name}\t", f"b/{name}\t")
+    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): it also breaks at form feeds and other marks that are no line ends to `patch`.
+    parts = text.split("\n")
+    return [part + "\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])

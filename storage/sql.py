@@ -1,0 +1,309 @@
+"""Optuna's tables, as far as we write them: the schema of revision v3.2.0.a, which `open_database` makes sure of.
+
+Optuna's own calls cost some 20 ms a trial in its object mapper, and commit after each; these rows go in by a few
+statements of one transaction. Tests compare them with what Optuna writes itself. Nothing here creates a table, and
+`trials.py` reads them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy
+from optuna.distributions import (
+    CategoricalDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from storage.driver_errors import GONE
+
+REVISION = "v3.2.0.a"
+
+Stored = bool | int | float | str | None
+"""What Optuna can keep as a choice. Tuples travel as text; who decodes them is not storage."""
+
+_optuna = MetaData()
+STUDIES = Table("studies", _optuna, Column("study_id", Integer, primary_key=True), Column("study_name", Text))
+DIRECTIONS = Table(
+    "study_directions",
+    _optuna,
+    Column("study_direction_id", Integer, primary_key=True),
+    Column("direction", Enum(StudyDirection)),
+    Column("study_id", Integer),
+    Column("objective", Integer),
+)
+TRIALS = Table(
+    "trials",
+    _optuna,
+    Column("trial_id", Integer, primary_key=True),
+    Column("number", Integer),
+    Column("study_id", Integer),
+    Column("state", Enum(TrialState)),
+    Column("datetime_start", DateTime),  # naive UTC, as all times of Optuna's tables
+    Column("datetime_complete", DateTime),
+)
+PARAMS = Table(
+    "trial_params",
+    _optuna,
+    Column("param_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("param_name", Text),
+    Column("param_value", Float(53)),  # the index of the choice
+    Column("distribution_json", Text),
+)
+VALUES = Table(
+    "trial_values",
+    _optuna,
+    Column("trial_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("objective", Integer),
+    Column("value", Float(53)),
+    Column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")),
+)
+CURVES = Table(
+    "trial_intermediate_values",
+    _optuna,
+    Column("trial_intermediate_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("step", Integer),
+    Column("intermediate_value", Float(53)),
+    Column("intermediate_value_type", Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype")),
+)
+HEARTBEATS = Table("trial_heartbeats", _optuna, Column("trial_id", Integer))  # other programs'
+
+
+def _attributes(name: str, owner: str) -> Table:
+    columns = Column(f"{name[:-1]}_id", Integer, primary_key=True), Column(owner, Integer), Column("key", Text)
+    return Table(name, _optuna, *columns, Column("value_json", Text))
+
+
+STUDY_ATTRS = _attributes("study_user_attributes", "study_id")
+STUDY_SYSTEM_ATTRS = _attributes("study_system_attributes", "study_id")
+TRIAL_ATTRS = _attributes("trial_user_attributes", "trial_id")
+TRIAL_SYSTEM_ATTRS = _attributes("trial_system_attributes", "trial_id")
+
+OPTUNAS = tuple(_optuna.tables)  # the names of all of them but its two notes of versions
+
+LEASES = Table(
+    "optimize_leases",  # one of our two own tables, for `lease.py`
+    MetaData(),
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("token", String(32), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("start", String(64), nullable=False),
+    Column("place", String(255), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("renewed_at", Float, nullable=False),
+)
+BACKUPS = Table(
+    "optimize_backups",  # and the other, for `backups.py`
+    MetaData(),
+    Column("number", Integer, primary_key=True),
+    Column("line", String(32), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new trial: the database's id, which is unique over all studies, and the study's own number."""
+
+    trial_id: int
+    number: int
+
+
+def insert_study(connection: sqlalchemy.Connection, name: str, direction: str) -> int:
+    key = connection.execute(STUDIES.insert().values(study_name=name)).inserted_primary_key
+    assert key is not None
+    aim = StudyDirection[direction.upper()]
+    connection.execute(DIRECTIONS.insert().values(study_id=key[0], objective=0, direction=aim))
+    return int(key[0])
+
+
+def insert_trial(
+    connection: sqlalchemy.Connection,
+    study_id: int,
+    state: TrialState,
+    params: Mapping[str, Stored],
+    choices: Mapping[str, Sequence[Stored]],
+) -> Created:
+    lock_study(connection, study_id)
+    rows = [param_row(name, value, choices[name]) for name, value in params.items()]
+    newest = newest_trial(connection, study_id)
+    refuse_other_choices(connection, newest, rows)
+    number = newest.number + 1 if newest else 0
+    start = utc_now() if state is TrialState.RUNNING else None
+    insert = TRIALS.insert().values(study_id=study_id, number=number, state=state, datetime_start=start)
+    key = connection.execute(insert).inserted_primary_key
+    assert key is not None
+    if rows:
+        connection.execute(PARAMS.insert(), [{"trial_id": key[0], **row} for row in rows])
+    return Created(int(key[0]), number)
+
+
+def lock_study(connection: sqlalchemy.Connection, study_id: int) -> None:
+    """Until the end of the transaction nobody else adds to the study or deletes it. Raises KeyError if it is gone."""
+    # Two drivers would count alike; SQLite's transaction is the lock already, a server locks the study's row.
+    study = sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update()
+    if connection.execute(study).one_or_none() is None:
+        raise KeyError(GONE)
+
+
+def newest_trial(connection: sqlalchemy.Connection, study_id: int) -> Created | None:
+    """The last one that was added, whose number is the greatest; counting them would take longer with each."""
+    query = sqlalchemy.select(TRIALS.c.trial_id, TRIALS.c.number).where(TRIALS.c.study_id == study_id)
+    row = connection.execute(query.order_by(TRIALS.c.trial_id.desc()).limit(1)).one_or_none()
+    return None if row is None else Created(*row)
+
+
+def has_study(connection: sqlalchemy.Connection, study_id: int, name: str) -> bool:
+    study = sqlalchemy.select(STUDIES.c.study_name).where(STUDIES.c.study_id == study_id)
+    return bool(connection.execute(study).scalar() == name)
+
+
+def study_attrs(connection: sqlalchemy.Connection, study_id: int) -> dict[str, Any]:
+    """A driver looks at them once a second, and Optuna's own reader takes twice as long. Raises KeyError if it is gone."""
+    rest = STUDY_ATTRS.c.study_id == STUDIES.c.study_id
+    both = sqlalchemy.select(STUDY_ATTRS.c.key, STUDY_ATTRS.c.value_json).select_from(
+        STUDIES.outerjoin(STUDY_ATTRS, rest)
+    )
+    rows = connection.execute(both.where(STUDIES.c.study_id == study_id).order_by(*STUDY_ATTRS.primary_key)).all()
+    if not rows:
+        raise KeyError(GONE)
+    return {key: json.loads(text) for key, text in rows if key is not None}
+
+
+def has_trial(connection: sqlalchemy.Connection, study_id: int, created: Created) -> bool:
+    """Waits for whoever is just creating one: an insert that seemed lost may still be on its way."""
+    connection.execute(sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update())
+    mine = (TRIALS.c.trial_id == created.trial_id) & (TRIALS.c.number == created.number)
+    found = sqlalchemy.select(TRIALS.c.trial_id).where(mine & (TRIALS.c.study_id == study_id))
+    return connection.execute(found).first() is not None
+
+
+def delete_study(connection: sqlalchemy.Connection, study_id: int) -> None:
+    trials = sqlalchemy.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id).scalar_subquery()
+    for table in (PARAMS, VALUES, CURVES, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, HEARTBEATS):
+        connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
+    own = [LEASES] if sqlalchemy.inspect(connection).has_table(LEASES.name) else []
+    for table in (TRIALS, DIRECTIONS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, *own, STUDIES):
+        connection.execute(table.delete().where(table.c.study_id == study_id))
+
+
+def put_attrs(connection: sqlalchemy.Connection, table: Table, owner: int, attrs: Mapping[str, Any]) -> None:
+    """Writes or overwrites attributes; NaN is refused, because other readers of JSON do not know it."""
+    owner_id = table.columns.keys()[1]
+    rows = [{owner_id: owner, "key": key, "value_json": _json(value)} for key, value in attrs.items()]
+    if rows:
+        _put(connection, table, rows, [owner_id, "key"])
+
+
+def put_curve_point(connection: sqlalchemy.Connection, trial_id: int, step: int, value: float) -> None:
+    _put(connection, CURVES, [curve_row(trial_id, step, value)], ["trial_id", "step"])
+
+
+def put_value(connection: sqlalchemy.Connection, trial_id: int, value: float) -> None:
+    _put(connection, VALUES, [value_row(trial_id, 0, value)], ["trial_id", "objective"])
+
+
+def curve_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    kind = _kind(value)
+    number = value if kind == "FINITE" else None
+    return {"trial_id": trial_id, "step": step, "intermediate_value": number, "intermediate_value_type": kind}
+
+
+def value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:
+    kind = _kind(value)
+    number = value if kind == "FINITE" else None
+    return {"trial_id": trial_id, "objective": objective, "value": number, "value_type": kind}
+
+
+def change_state(
+    connection: sqlalchemy.Connection, trial_id: int, before: Sequence[TrialState], after: TrialState
+) -> bool:
+    """Only from one of the states `before`: of two programs that try, one is told False."""
+    times = {"datetime_complete" if after.is_finished() else "datetime_start": utc_now()}
+    wanted = (TRIALS.c.trial_id == trial_id) & TRIALS.c.state.in_(before)
+    return connection.execute(TRIALS.update().where(wanted).values(state=after, **times)).rowcount == 1
+
+
+def state_of(connection: sqlalchemy.Connection, trial_id: int) -> TrialState | None:
+    query = sqlalchemy.select(TRIALS.c.state).where(TRIALS.c.trial_id == trial_id).with_for_update()
+    state: TrialState | None = connection.execute(query).scalar()
+    return state
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def param_row(name: str, value: Stored, choices: Sequence[Stored]) -> dict[str, Any]:
+    indexes = [i for i, choice in enumerate(choices) if type(choice) is type(value) and choice == value]
+    if not indexes:
+        raise ValueError(f"{name} = {value!r} is not one of its choices {list(choices)}")
+    return {
+        "param_name": name,
+        "param_value": float(indexes[0]),
+        "distribution_json": distribution_to_json(CategoricalDistribution(tuple(choices))),
+    }
+
+
+def refuse_other_choices(
+    connection: sqlalchemy.Connection, newest: Created | None, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Optuna's readers need the same choices in the same order in every trial of a study; its newest one tells. The
+    ranges of numbers, which other programs have, may differ."""
+    query = sqlalchemy.select(PARAMS).where(PARAMS.c.trial_id == (newest.trial_id if newest else None))
+    known = {row.param_name: _canonical(row.distribution_json) for row in connection.execute(query)}
+    for row in rows:
+        name, choices = row["param_name"], _canonical(row["distribution_json"])
+        before = known.setdefault(name, choices)
+        if before != choices and not _go_together(before, choices):
+            raise OtherChoicesError(name)
+
+
+class OtherChoicesError(ValueError):
+    """A parameter of the study has other choices than its trials; the argument is its name."""
+
+
+def _go_together(one: str, other: str) -> bool:
+    """Distributions of numbers of the same kind; choices do only if they are the same."""
+    try:
+        both = json_to_distribution(one), json_to_distribution(other)
+        check_distribution_compatibility(*both)
+    except ValueError:
+        return False
+    return not isinstance(both[0], CategoricalDistribution)
+
+
+def _put(connection: sqlalchemy.Connection, table: Table, rows: list[dict[str, Any]], key: list[str]) -> None:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table)
+    rest = {name: insert.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), rows)
+
+
+@functools.lru_cache(maxsize=1024)
+def _canonical(text: str) -> str:
+    return json.dumps(json.loads(text), sort_keys=True)  # as text, because 3 and 3.0 are different choices
+
+
+def _kind(value: float) -> str:
+    """How Optuna's tables name a number that is none for SQL."""
+    return "FINITE" if math.isfinite(value) else "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False)
