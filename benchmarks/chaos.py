@@ -66,7 +66,7 @@ EXITS = {"kill": {0}, "dashboard": {0}, "term": {0, 128 + signal.SIGTERM, -signa
 ENDINGS = {mode: {"complete", "lost", "cancelled"} for mode in MODES} | {
     "disk": {"complete", "lost", "cancelled", "environment"}
 }
-PATIENCE_S, TMPFS_MB = 60.0, 64
+RETRY_S, TMPFS_MB = 60.0, 64
 Process = subprocess.Popen[bytes]
 Strike = Callable[[Process], None]
 
@@ -128,7 +128,7 @@ def _command(pid: int) -> str:
     return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
 
 
-def wait_for(process: Process, found: Figures, patience_s: float = PATIENCE_S) -> None:
+def wait_for(process: Process, found: Figures, patience_s: float = RETRY_S) -> None:
     """Until it has ended; one that hangs is killed and counted."""
     started = time.monotonic()
     try:
@@ -175,7 +175,7 @@ class Pace:
 
 
 def strike_often(stage: Stage, mode: str, strike: Strike, kills: int, pace: Pace, found: Figures) -> None:
-    deadline = time.monotonic() + PATIENCE_S + 15 * kills
+    deadline = time.monotonic() + RETRY_S + 15 * kills
     while found["kills"] < kills and time.monotonic() < deadline:
         born, driver = time.time(), stage.start_driver()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -267,13 +267,13 @@ def dashboard(stage: Stage, found: Figures) -> Iterator[None]:
 
 def poll(url: str, over: threading.Event, found: Figures) -> None:
     """As often as it answers; what fails counts from its first answer on, or when that does not come."""
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + RETRY_S
     while not over.wait(0.05):
         try:
-            with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(url, timeout=RETRY_S) as answer:
                 studies = json.load(answer)["study_summaries"]
             for each in studies:
-                with urllib.request.urlopen(f"{url}/{each['study_id']}?after=0", timeout=PATIENCE_S) as answer:
+                with urllib.request.urlopen(f"{url}/{each['study_id']}?after=0", timeout=RETRY_S) as answer:
                     json.load(answer)
             found["polls"] += 1
         except OSError as error:
@@ -309,7 +309,7 @@ def run_mode(mode: str, folder: Path, trials: int, kills: int, seed: int) -> Fig
 def finish(stage: Stage, found: Figures) -> None:
     """The last driver is left alone until the study is done."""
     driver, slowest = stage.start_driver(), found["slowest_ms"]
-    wait_for(driver, found, PATIENCE_S + 2 * stage.trials)
+    wait_for(driver, found, RETRY_S + 2 * stage.trials)
     found["slowest_ms"] = slowest
     if driver.returncode:
         found.fault("bad_exits", f"the last driver ended with {driver.returncode}")

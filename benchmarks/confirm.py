@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from optimize.confirm.replicates import Candidate, Key, Variation
-from optimize.confirm.rounds import Course
+from optimize.confirm.replicates import Key, Repeatable, Variation
+from optimize.confirm.rounds import Rounds
 from optimize.confirm.verdict import Verdict
 from optimize.trial import Metric
 from search_spaces import Parameter, SearchSpace
@@ -93,15 +93,15 @@ class Simulated:
         return course.verdict(self.trained)
 
 
-_COURSES: dict[tuple[int, int], Course] = {}
+_COURSES: dict[tuple[int, int], Rounds] = {}
 
 
-def _course(finalists: int, seeds: int) -> Course:
+def _course(finalists: int, seeds: int) -> Rounds:
     if (finalists, seeds) not in _COURSES:
         which, seed = Parameter("X", tuple(range(finalists + 1))), Parameter("SEED", tuple(range(seeds + 1)))
         space = SearchSpace("simulated", "simulated", (which, seed))
-        baseline, *others = [Candidate(k or None, {"X": k}, None) for k in range(finalists + 1)]
-        _COURSES[finalists, seeds] = Course("s", Metric(), space, Variation(seed, None, None), baseline, others, seeds)
+        baseline, *others = [Repeatable(k or None, {"X": k}, None) for k in range(finalists + 1)]
+        _COURSES[finalists, seeds] = Rounds("s", Metric(), space, Variation(seed, None, None), baseline, others, seeds)
     return _COURSES[finalists, seeds]
 
 

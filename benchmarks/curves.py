@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from optimize.config.plan import make_plan
 from optimize.config.settings import load_settings
 from optimize.errors import SpaceExhausted
-from optimize.executors.simulated import InlineExecutor
+from optimize.executors.simulated import SimulatedExecutor
 from optimize.search import samplers
 from optimize.search.candidates import Chooser, Lattice, Point
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.stopping import Budget, Interruption
+from optimize.study.stopping import Budget, StopSignals
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
 from storage import StudyPaths, TrialRecord, open_database
@@ -136,9 +136,9 @@ def replay(trials: Sequence[Recorded], folder: Path, seed: int, slots: int) -> l
         with (
             closing(open_database(paths.database)) as database,
             open_study(database, paths, plan, "recorded", print) as study,
-            Interruption() as interruption,
+            StopSignals() as stop_signals,
         ):
-            Loop(study, InlineExecutor(run, slots), prepare, Budget(), (), interruption).run()
+            Loop(study, SimulatedExecutor(run, slots), prepare, Budget(), (), stop_signals).run()
             return list(study.records())
 
 

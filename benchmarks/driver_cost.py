@@ -40,9 +40,9 @@ from optimize.config.plan import Plan
 from optimize.config.settings import script_environment
 from optimize.executors import Executor
 from optimize.executors.local import LocalExecutor
-from optimize.executors.simulated import InlineExecutor
+from optimize.executors.simulated import SimulatedExecutor
 from optimize.search import SAMPLERS, Past, open_sampler
-from optimize.study.callback import Watch
+from optimize.study.callback import Callback
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import TrialRecord
 
@@ -99,7 +99,7 @@ class Alone:
             self.seconds.append(time.perf_counter() - started)
 
 
-class Turns(Watch):
+class Turns(Callback):
     """Times our trials from one ending to the next, and lets the others have their turn in between, off the clock."""
 
     def __init__(self, others: Callable[[], None]) -> None:
@@ -117,7 +117,7 @@ class Turns(Watch):
         self._since = time.perf_counter()
 
 
-class Clock(Watch):
+class Clock(Callback):
     """When the first trial started and the last one ended."""
 
     def __init__(self) -> None:
@@ -131,8 +131,8 @@ class Clock(Watch):
         self.last = time.perf_counter()
 
 
-def run(plan: Plan, executor: Executor, *watchers: Watch) -> None:
-    with driver(plan, executor, watchers) as opened:
+def run(plan: Plan, executor: Executor, *callbacks: Callback) -> None:
+    with driver(plan, executor, callbacks) as opened:
         opened.loop.run()
 
 
@@ -166,7 +166,7 @@ def overhead_and_growth(folder: Path, trials: int, until: int) -> dict[str, floa
 
     early = Turns(others)
     run(plan, local(plan), early)
-    run(quick_plan(folder, until - trials), InlineExecutor(fake))
+    run(quick_plan(folder, until - trials), SimulatedExecutor(fake))
     late_alone = Alone(folder / "runs", plan)
     late, plan = Turns(lambda: late_alone.run(ALONE)), quick_plan(folder, until)
     run(plan, local(plan), late)

@@ -38,9 +38,9 @@ from driving import driver, paths_of, plan_of
 
 from optimize.config.plan import Plan
 from optimize.executors.local import LocalExecutor
-from optimize.executors.simulated import InlineExecutor
+from optimize.executors.simulated import SimulatedExecutor
 from optimize.reporting.dashboard import dashboard_app
-from optimize.study.callback import Watch
+from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 from storage import TrialRecord, open_database
@@ -123,7 +123,7 @@ class Stopwatch:
             self._inner[-1] += took
 
 
-class Tenths(Watch):
+class Tenths(Callback):
     """The driver's CPU seconds at each tenth of the trials."""
 
     def __init__(self, trials: int) -> None:
@@ -183,7 +183,7 @@ def plan_for(folder: Path, trials: int, sampler: str = "auto", script: str = PRO
 def simulate(folder: Path, slots: int, trials: int) -> dict[str, float]:
     """Milliseconds of the driver for a trial, by part; the invented training and its clock are not among them."""
     plan, watch, tenths = plan_for(folder, trials), Stopwatch(), Tenths(trials)
-    executor = InlineExecutor(Training(), slots)
+    executor = SimulatedExecutor(Training(), slots)
     with driver(plan, executor, [tenths]) as opened:
         watch.watch(executor, submit="training", wait="training", cancel="training")
         watch.watch(opened.study, ask="ask", tell="tell", report="report")
@@ -288,7 +288,7 @@ def logs(folder: Path, trials: int) -> dict[str, float]:
     return {"local_ms": cpu["quiet"] / trials, "log_ms": (cpu["log"] - cpu["quiet"]) / trials, "message_ms": message}
 
 
-class Heard(Watch):
+class Heard(Callback):
     def __init__(self) -> None:
         self.messages = 0
 

@@ -21,13 +21,13 @@ from rich.console import Console
 from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import load_settings, script_environment
 from optimize.executors import Executor
-from optimize.reporting.dashboard import Story
-from optimize.reporting.files import Views
-from optimize.reporting.terminal import Display
-from optimize.study.callback import Watch
+from optimize.reporting.dashboard import DashboardWriter
+from optimize.reporting.files import ResultFiles
+from optimize.reporting.terminal import LiveView
+from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.stopping import Budget, Interruption
+from optimize.study.stopping import Budget, StopSignals
 from optimize.study.study import Study
 from optimize.trial import Job, Suggestion
 from storage import Artifacts, Database, StudyPaths, open_database
@@ -40,7 +40,7 @@ class Driver:
     database: Database
     study: Study
     loop: Loop
-    views: Views
+    views: ResultFiles
 
 
 def plan_of(profile: str, runs: Path, **flags: object) -> Plan:
@@ -52,7 +52,7 @@ def paths_of(plan: Plan) -> StudyPaths:
 
 
 @contextmanager
-def driver(plan: Plan, executor: Executor, watchers: Sequence[Watch] = ()) -> Iterator[Driver]:
+def driver(plan: Plan, executor: Executor, callbacks: Sequence[Callback] = ()) -> Iterator[Driver]:
     """What `session.run_study` puts together; data is not prepared."""
     settings, metric, paths = plan.settings, plan.workload.metric, paths_of(plan)
     env, budget = script_environment(settings), Budget(settings.trials)
@@ -60,17 +60,19 @@ def driver(plan: Plan, executor: Executor, watchers: Sequence[Watch] = ()) -> It
     with ExitStack() as stack:
         database = open_database(paths.database)
         stack.callback(database.close)
-        interruption = stack.enter_context(Interruption())
+        stop_signals = stack.enter_context(StopSignals())
         study = stack.enter_context(open_study(database, paths, plan, "", lambda line: None))
-        views = Views(paths, metric, study.records, Artifacts(paths.artifacts, database), print)
+        views = ResultFiles(paths, metric, study.records, Artifacts(paths.artifacts, database), print)
         stack.callback(views.write)
-        story = Story(database, paths.study, metric, paths, Artifacts(paths.artifacts, database), study.records, print)
-        stack.callback(story.write)
+        writer = DashboardWriter(
+            database, paths.study, metric, paths, Artifacts(paths.artifacts, database), study.records, print
+        )
+        stack.callback(writer.write)
         console = Console(file=io.StringIO())
-        display = Display(console, "s", metric, budget, executor.slots, plan.baseline, study.records())
+        display = LiveView(console, "s", metric, budget, executor.slots, plan.baseline, study.records())
 
         def prepare(suggestion: Suggestion) -> Job:
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
-        watchers = (display, views, story, *watchers)
-        yield Driver(database, study, Loop(study, executor, prepare, budget, watchers, interruption), views)
+        callbacks = (display, views, writer, *callbacks)
+        yield Driver(database, study, Loop(study, executor, prepare, budget, callbacks, stop_signals), views)

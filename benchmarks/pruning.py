@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.curves import Recorded, read, record, replay
 from optimize.search import pruner
-from optimize.search.pruner import count_cuts
+from optimize.search.pruner import summarize_pruning
 from optimize.trial import Metric, TrialStatus
 from storage import TrialRecord
 
@@ -164,7 +164,7 @@ def show_percents(plays: Sequence[Played]) -> None:
 
 
 def show_spared(plays: Sequence[Played]) -> None:
-    told = [count_cuts(play.records, Metric()) for play in plays]
+    told = [summarize_pruning(play.records, Metric()) for play in plays]
     ran, missed = sum(cuts.ran_on for cuts in told), sum(cuts.missed for cuts in told)
     print(
         f"condemned and spared: {ran} in {len(plays)} orders, {missed} of them in the top quarter as the study sees it"

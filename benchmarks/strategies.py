@@ -24,10 +24,10 @@ keep_to_one_thread()  # as the product does, before numpy is imported
 import optuna  # noqa: E402
 
 from optimize.config.plan import Plan  # noqa: E402
-from optimize.executors.simulated import InlineExecutor  # noqa: E402
+from optimize.executors.simulated import SimulatedExecutor  # noqa: E402
 from optimize.study.loop import Loop  # noqa: E402
 from optimize.study.resume import open_study  # noqa: E402
-from optimize.study.stopping import Budget, Interruption  # noqa: E402
+from optimize.study.stopping import Budget, StopSignals  # noqa: E402
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus, Value  # noqa: E402
 from storage import StudyPaths, open_database  # noqa: E402
 
@@ -84,8 +84,8 @@ def ours(sampler: str, slots: int = 1) -> Strategy:
                 closing(open_database(paths.database)) as database,
                 open_study(database, paths, mine, "", lambda line: None) as study,
             ):
-                executor, budget = InlineExecutor(run, slots), _Enough(done, enough)
-                Loop(study, executor, prepare, budget, (), Interruption()).run()
+                executor, budget = SimulatedExecutor(run, slots), _Enough(done, enough)
+                Loop(study, executor, prepare, budget, (), StopSignals()).run()
         return done
 
     return strategy

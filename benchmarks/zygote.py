@@ -36,7 +36,7 @@ from optimize.executors.local import LocalExecutor
 from optimize.executors.slots import find_slots
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.stopping import Budget, Interruption
+from optimize.study.stopping import Budget, StopSignals
 from optimize.trial import Ending, Job, Outcome, Suggestion, TrialStatus
 from storage import StudyPaths, open_database
 
@@ -126,7 +126,7 @@ def gap(trials: int, folder: Path) -> tuple[dict[str, object], list[str]]:
     with (
         closing(open_database(paths.database)) as database,
         open_study(database, paths, plan, "", lambda line: None) as study,
-        Interruption() as interruption,
+        StopSignals() as stop_signals,
     ):
         ask = study.ask
 
@@ -141,7 +141,7 @@ def gap(trials: int, folder: Path) -> tuple[dict[str, object], list[str]]:
 
         study.ask = timed_ask  # type: ignore[method-assign]
         executor = LocalExecutor(find_slots("cpu", 1), paths.work)
-        Loop(study, executor, prepare, Budget(trials), (), interruption).run()
+        Loop(study, executor, prepare, Budget(trials), (), stop_signals).run()
         records = study.records()
     times = [(float(r.summary["began"]), float(r.summary["ended"])) for r in records]
     gaps = [after[0] - before[1] for before, after in pairwise(times)]

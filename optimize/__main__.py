@@ -1,11 +1,20 @@
-"""`python -m optimize` and the console command `optimize`: answers a Ctrl-C from the first moment to the last.
+"""Run the command line as `python -m optimize` or as the console command `optimize`.
 
-While a study runs, a Ctrl-C is a wish (`interruption.py`); before and after that it is one line and exit code 130. It knows
-no command.
+While a study runs, a Ctrl-C is a request to stop (`study/stopping.py`). Before and after that it is one line and exit code 130.
 """
 
-import signal
+import os
 import sys
+
+# `python -m` puts the current folder first, where a user's own storage.py or search_spaces/ would hide ours.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    _ours = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    if (
+        os.path.isdir(sys.path[0]) and os.path.realpath(sys.path[0]) != _ours
+    ):  # a checkout that is not installed needs it
+        del sys.path[0]
+
+import signal
 from typing import NoReturn
 
 STOPPED = 130  # 128 + SIGINT, what shells expect

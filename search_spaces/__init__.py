@@ -3,7 +3,7 @@
 Standard library only. It does not know the training script, `optimize`, `storage` or Optuna.
 """
 
-from search_spaces.draft import Draft, Found, draft_space
+from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression, parse_rule
 from search_spaces.loader import load_space, parse_space, shipped_spaces
 from search_spaces.space import Parameter, SearchSpace, Snap, Start, Stored
@@ -11,9 +11,9 @@ from search_spaces.space import Parameter, SearchSpace, Snap, Start, Stored
 __all__ = [
     "Draft",
     "Expression",
-    "Found",
     "Parameter",
     "Rule",
+    "ScriptConstant",
     "SearchSpace",
     "SearchSpaceError",
     "Snap",

@@ -27,7 +27,7 @@ TOO_MANY = f"more than {MOST} are too many to begin with"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScriptConstant:
     """A constant as it stands in a script."""
 
     name: str
@@ -46,7 +46,7 @@ class Draft:
     waiting: Sequence[str]
 
 
-def draft_space(found: Sequence[Found], others: Mapping[str, Value], head: Sequence[str]) -> Draft:
+def draft_space(found: Sequence[ScriptConstant], others: Mapping[str, Value], head: Sequence[str]) -> Draft:
     """A file for the constants in `found`; `others` are constants that rules may name, `head` the lines it begins with.
 
     Without `varied` parameters it is no search space: there is nothing that could vary.
@@ -66,11 +66,11 @@ def draft_space(found: Sequence[Found], others: Mapping[str, Value], head: Seque
 
 
 def _proposed(
-    found: Sequence[Found], known: Mapping[str, Value]
-) -> tuple[list[tuple[Found, Choices]], dict[str, list[str]]]:
+    found: Sequence[ScriptConstant], known: Mapping[str, Value]
+) -> tuple[list[tuple[ScriptConstant, Choices]], dict[str, list[str]]]:
     """The constants with choices, in the script's order, and the names of the others by the reason."""
     capitals = sum(each.name.isupper() for each in found) >= 2
-    proposed: list[tuple[Found, Choices]] = []
+    proposed: list[tuple[ScriptConstant, Choices]] = []
     left: dict[str, list[str]] = {}
     for each in found:
         idea: Choices | str
@@ -91,7 +91,7 @@ def _proposed(
     return proposed, left
 
 
-def _parameter_lines(proposed: Sequence[tuple[Found, Choices]]) -> Iterable[str]:
+def _parameter_lines(proposed: Sequence[tuple[ScriptConstant, Choices]]) -> Iterable[str]:
     lines = [_choices_line(found, choices) for found, choices in proposed]
     column = max((len(line) for line in lines if len(line) <= WIDE), default=0) + 2
     heading = ""
@@ -102,14 +102,14 @@ def _parameter_lines(proposed: Sequence[tuple[Found, Choices]]) -> Iterable[str]
         yield f"{line:<{column - 2}}  # {_remark(found, choices)}"
 
 
-def _choices_line(found: Found, choices: Choices) -> str:
+def _choices_line(found: ScriptConstant, choices: Choices) -> str:
     reals = [abs(each) for each in choices.values if isinstance(each, float) and each]
     small = 1e-2 if min(reals, default=1.0) < SMALL else SMALL  # all of a list written alike
     listed = ", ".join(_literal(each, small) for each in choices.values)
     return f"{'# ' if choices.missing else ''}{_key(found.name)} = [{listed}]"
 
 
-def _remark(found: Found, choices: Choices) -> str:
+def _remark(found: ScriptConstant, choices: Choices) -> str:
     """What it is now, what the script says of it, what is to be done."""
     said = [f"now {_literal(found.value)}"] if len(choices.values) > 1 else []
     said += [_plain(found.comment)] if found.comment else []
@@ -155,7 +155,7 @@ def _holds(rule: str, known: Mapping[str, Value]) -> bool:
         return False
 
 
-def _start(found: Sequence[Found], varied: Sequence[str]) -> str:
+def _start(found: Sequence[ScriptConstant], varied: Sequence[str]) -> str:
     """How a known-good configuration would be written down."""
     first = next((f"{_key(each.name)} = {_literal(each.value)}" for each in found if each.name in varied), "")
     if not first:

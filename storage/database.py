@@ -26,7 +26,7 @@ from storage.postgres import check_server, open_server
 from storage.reader import KnownTrials, read_trials
 from storage.sql import Created, OtherChoicesError, Stored
 from storage.sqlite import check_pages, copy_online, open_sqlite
-from storage.transactions import PATIENCE_S, SERVER_PATIENCE_S, Patience, Transactions
+from storage.transactions import RETRY_S, SERVER_RETRY_S, RetryPolicy, Transactions
 from storage.url import Address, parse_address
 
 T = TypeVar("T")
@@ -57,8 +57,8 @@ def open_database(
         _refuse_other_versions(rdb, address)
     except FOREIGN as error:
         raise explain(address, error) from None  # no traceback of a driver: it may hold the URL
-    usual_s = PATIENCE_S if address.path is not None else SERVER_PATIENCE_S
-    return Database(rdb, address, notices, Patience(usual_s if patience_s is None else patience_s))
+    usual_s = RETRY_S if address.path is not None else SERVER_RETRY_S
+    return Database(rdb, address, notices, RetryPolicy(usual_s if patience_s is None else patience_s))
 
 
 def check_database(where: Path | str) -> None:
@@ -80,14 +80,14 @@ class Database:
     `patience` says how long a lock or a lost server is waited for, and whom to tell.
     """
 
-    def __init__(self, rdb: RDBStorage, address: Address, notices: Sequence[str], patience: Patience) -> None:
+    def __init__(self, rdb: RDBStorage, address: Address, notices: Sequence[str], retry: RetryPolicy) -> None:
         # for Optuna's own readers: the dashboard, load_study
         self.storage: BaseStorage = optuna.storages.get_storage(rdb)
         self.where, self.path, self.notices = address.shown, address.path, tuple(notices)
         self._rdb = rdb
         self._known: dict[int, KnownTrials] = {}
-        self._transactions = Transactions(rdb.engine, address, patience)
-        self.patience = patience
+        self._transactions = Transactions(rdb.engine, address, retry)
+        self.retry = retry
 
     def __repr__(self) -> str:
         return f"Database({self.where!r})"

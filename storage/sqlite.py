@@ -19,7 +19,7 @@ from storage.driver_errors import FOREIGN, RESTORE, explain, is_locked
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, os_failure, sync_file, sync_folder
 from storage.reader import QuickStorage
-from storage.transactions import Patience
+from storage.transactions import RetryPolicy
 from storage.url import Address
 
 _MOUNTS = Path("/proc/self/mounts")
@@ -78,7 +78,7 @@ def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickSt
 
 def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
     # Two that open a new file at once: one makes it a WAL file, and for that SQLite lets the other not even wait.
-    wait = Patience(OPENING_S).begin("")
+    wait = RetryPolicy(OPENING_S).begin("")
     while True:
         try:
             return work()

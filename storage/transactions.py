@@ -25,22 +25,22 @@ _SAID_AFTER_S = 2.0  # a lock that passes by itself is nobody's news
 
 
 @dataclass(slots=True)
-class Patience:
+class RetryPolicy:
     """Of one open database. `say` gets a line when a wait begins to matter and one when it is over; `go_on` ends it."""
 
     seconds: float
     say: Callable[[str], None] = field(default=lambda line: None)
     go_on: Callable[[], bool] = field(default=lambda: True)
 
-    def begin(self, what: str) -> Wait:
-        return Wait(self, what)
+    def begin(self, what: str) -> Retry:
+        return Retry(self, what)
 
 
 @dataclass(slots=True)
-class Wait:
+class Retry:
     """One wait, which may turn out not to be needed."""
 
-    _patience: Patience
+    _policy: RetryPolicy
     _what: str
     _began: float = field(default_factory=time.monotonic)
     _pause_s: float = 0.05
@@ -51,18 +51,18 @@ class Wait:
         """Pause, unless patience is at its end or somebody wishes to stop; False then."""
         now = time.monotonic()
         self._failed = self._failed or now
-        if now + self._pause_s > self._began + self._patience.seconds or not self._patience.go_on():
+        if now + self._pause_s > self._began + self._policy.seconds or not self._policy.go_on():
             return False
         if not self._said and now + self._pause_s - self._failed >= _SAID_AFTER_S:
             self._said = True
-            self._patience.say(f"{why} (it is tried again for {_duration(self._patience.seconds)}, nothing is lost)")
+            self._policy.say(f"{why} (it is tried again for {_duration(self._policy.seconds)}, nothing is lost)")
         time.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, 1.0)
         return True
 
     def over(self) -> None:
         if self._said:
-            self._patience.say(f"{self._what}: there again after {time.monotonic() - self._failed:.0f} s")
+            self._policy.say(f"{self._what}: there again after {time.monotonic() - self._failed:.0f} s")
 
 
 def _duration(seconds: float) -> str:
@@ -71,8 +71,8 @@ def _duration(seconds: float) -> str:
 
 T = TypeVar("T")
 
-PATIENCE_S = 60.0  # how long a lock is waited for; SQLite itself waits a part of it in each attempt
-SERVER_PATIENCE_S = 600.0  # and a server that is restarted, or moved: trials go on meanwhile
+RETRY_S = 60.0  # how long a lock is waited for; SQLite itself waits a part of it in each attempt
+SERVER_RETRY_S = 600.0  # and a server that is restarted, or moved: trials go on meanwhile
 _KIND = "optimize_transaction"  # an execution option: "read", "snapshot", "write" or "light"
 _READING = ("read", "snapshot")
 # Of one transaction, not of the session, which a pooler may share: nobody waits for ever for a machine that has vanished.
@@ -86,8 +86,8 @@ _SERVER_SNAPSHOT = sqlalchemy.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE R
 class Transactions:
     """Of one database; threads do not share a transaction. `patience` says how long, and to whom, it waits."""
 
-    def __init__(self, engine: sqlalchemy.Engine, address: Address, patience: Patience) -> None:
-        self._engine, self._address, self.patience = engine, address, patience
+    def __init__(self, engine: sqlalchemy.Engine, address: Address, retry: RetryPolicy) -> None:
+        self._engine, self._address, self.retry = engine, address, retry
         self._open = threading.local()
         self._begin_server = engine.name != "sqlite"
         if engine.name == "sqlite":
@@ -155,7 +155,7 @@ class Transactions:
 
         Inside a transaction nothing is repeated: the whole of it is, by whoever began it.
         """
-        wait = self.patience.begin(self._address.shown)
+        wait = self.retry.begin(self._address.shown)
         while True:
             try:
                 result = work()

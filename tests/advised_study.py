@@ -10,17 +10,17 @@ from typing import Any
 from optimize.advisor import Advisor, advice_line
 from optimize.advisor.advisor import brief_of
 from optimize.advisor.client import Endpoint
-from optimize.executors.simulated import InlineExecutor
+from optimize.executors.simulated import SimulatedExecutor
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.stopping import Budget, Interruption
+from optimize.study.stopping import Budget, StopSignals
 from optimize.trial import Job, Outcome
 from storage import TrialRecord
 from tests.conftest import Driver, complete
 from tests.model_server import Asked, Reply, model_server
 
 KEY = "sk-a-key-that-nobody-may-see"
-PATIENCE_S = 120.0  # for a request of a broken test
+RETRY_S = 120.0  # for a request of a broken test
 BEST = {"X": 2, "Y": 0.25, "PAIR": [0.8, 0.95]}
 GOOD = [{"X": 2, "Y": y, "PAIR": pair} for y, pair in product((0.25, 0.2, 0.3, 0.15), ([0.8, 0.95], [0.9, 0.95]))]
 SPACE = """\
@@ -57,9 +57,9 @@ class Study:
         with (
             driver.database() as database,
             open_study(database, driver.paths, plan, "data", driver.said.append, advisor=self.advisor) as study,
-            Interruption() as interruption,
+            StopSignals() as stop_signals,
         ):
-            loop = Loop(study, InlineExecutor(self._train), driver.job, Budget(trials), (), interruption, tick_s=0)
+            loop = Loop(study, SimulatedExecutor(self._train), driver.job, Budget(trials), (), stop_signals, tick_s=0)
             loop.run()
             return list(study.records())
 
@@ -71,7 +71,7 @@ class Study:
 
     def _train(self, job: Job) -> Outcome:
         if self.advisor._request is not None:
-            self.advisor._request.thread.join(PATIENCE_S)
+            self.advisor._request.thread.join(RETRY_S)
         return self.train(job)
 
 

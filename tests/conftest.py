@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, settings
 
 from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import Settings, load_settings
-from optimize.executors.simulated import InlineExecutor
-from optimize.study.callback import Watch
+from optimize.executors.simulated import SimulatedExecutor
+from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.stopping import Budget, Interruption
+from optimize.study.stopping import Budget, StopSignals
 from optimize.study.stored import find_study
 from optimize.study.study import Study
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
@@ -88,7 +88,7 @@ def complete(job: Job) -> Outcome:
 
 
 @dataclass
-class Told(Watch):
+class Told(Callback):
     """A watcher that remembers."""
 
     ended: list[tuple[int, str]] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Driver:
         if not self.settings.storage and not self.paths.database.exists():
             empty_database(self.paths.root)
         with closing(open_database(self.settings.storage or self.paths.database)) as database:
-            database.patience.say = self.said.append
+            database.retry.say = self.said.append
             yield database
 
     @contextmanager
@@ -166,10 +166,10 @@ class Driver:
         def prepare(suggestion: Suggestion) -> Job:
             return plan.workload.prepare(suggestion, self.settings.constants, {}, self.settings.limits)
 
-        with self.open() as study, Interruption() as interruption:
-            executor = InlineExecutor(run, slots)
+        with self.open() as study, StopSignals() as stop_signals:
+            executor = SimulatedExecutor(run, slots)
             limits = Budget(**budget)  # type: ignore[arg-type]
-            return Loop(study, executor, prepare, limits, (told,), interruption, tick_s=0).run(), told
+            return Loop(study, executor, prepare, limits, (told,), stop_signals, tick_s=0).run(), told
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from optimize.confirm.verdict import Verdict
-from optimize.executors.simulated import InlineExecutor
-from optimize.session.confirm import Confirmed, Wanted, confirm_study
+from optimize.executors.simulated import SimulatedExecutor
+from optimize.session.confirm import ConfirmOptions, ConfirmResult, confirm_study
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import TrialRecord
@@ -65,11 +65,11 @@ def night(driver: Driver) -> Driver:
 def confirm(
     driver: Driver, run: Callable[[Job], Outcome], slots: int = 1, data: str = "data", console: Console | None = None,
     **wanted: int,
-) -> Confirmed:  # fmt: skip
+) -> ConfirmResult:  # fmt: skip
     where = tuple(Slot(f"inline:{i}") for i in range(slots))
     return confirm_study(
         driver.plan, where, console or Console(file=io.StringIO()), driver.said.append,
-        Wanted(**wanted), executor=lambda found: InlineExecutor(run, slots), data=data,
+        ConfirmOptions(**wanted), executor=lambda found: SimulatedExecutor(run, slots), data=data,
     )  # fmt: skip
 
 

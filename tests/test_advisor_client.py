@@ -12,7 +12,7 @@ from optimize.advisor.client import Answer, Endpoint, EndpointError
 from tests.model_server import Asked, completion, model_server, says, send
 
 QUESTION = [{"role": "user", "content": "what next?"}]
-PATIENCE_S = 120.0
+RETRY_S = 120.0
 
 
 def chunked(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
@@ -37,7 +37,7 @@ def until_closed(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
 @pytest.mark.parametrize("reply", [says("yes"), chunked, until_closed], ids=["length", "chunked", "until closed"])
 def test_an_answer_is_read_however_it_is_framed(reply) -> None:  # type: ignore[no-untyped-def]
     with model_server(reply) as server:
-        assert Endpoint(server.url, "stub", "", PATIENCE_S).ask(QUESTION) == Answer("yes", 1000, 10)
+        assert Endpoint(server.url, "stub", "", RETRY_S).ask(QUESTION) == Answer("yes", 1000, 10)
 
 
 def test_a_server_that_tells_no_usage_or_nonsense_costs_nothing_known() -> None:
@@ -45,7 +45,7 @@ def test_a_server_that_tells_no_usage_or_nonsense_costs_nothing_known() -> None:
     for usage in (None, "much", {"prompt_tokens": -5, "completion_tokens": True}, {"prompt_tokens": 10**30}):
         text = json.dumps({**body, "usage": usage}).encode()
         with model_server(lambda handler, asked, text=text: send(handler, text)) as server:  # type: ignore[misc]
-            assert Endpoint(server.url, "stub", "", PATIENCE_S).ask(QUESTION) == Answer("yes")
+            assert Endpoint(server.url, "stub", "", RETRY_S).ask(QUESTION) == Answer("yes")
 
 
 def test_without_a_key_there_is_no_authorization_not_even_one_of_a_netrc(
@@ -54,7 +54,7 @@ def test_without_a_key_there_is_no_authorization_not_even_one_of_a_netrc(
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with model_server(says("yes")) as server:
-        Endpoint(server.url, "stub", "", PATIENCE_S).ask(QUESTION)
+        Endpoint(server.url, "stub", "", RETRY_S).ask(QUESTION)
     assert "Authorization" not in server.asked[0].headers
 
 
@@ -62,7 +62,7 @@ def test_a_proxy_of_the_environment_is_not_for_this_machines_own_servers(monkeyp
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with model_server(says("yes")) as server:
-        assert Endpoint(server.url, "stub", "", PATIENCE_S).ask(QUESTION).text == "yes"
+        assert Endpoint(server.url, "stub", "", RETRY_S).ask(QUESTION).text == "yes"
 
 
 def test_refused_options_are_remembered_and_the_rest_is_an_error_in_our_own_words() -> None:
@@ -70,7 +70,7 @@ def test_refused_options_are_remembered_and_the_rest_is_an_error_in_our_own_word
         send(handler, b"bad: sk-secret", 400)
 
     with model_server(picky) as server:
-        endpoint = Endpoint(server.url, "stub", "sk-secret", PATIENCE_S)
+        endpoint = Endpoint(server.url, "stub", "sk-secret", RETRY_S)
         for _ in range(2):
             with pytest.raises(EndpointError) as caught:
                 endpoint.ask(QUESTION)

@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from optimize.advisor import Sight
+from optimize.advisor import StudyView
 from optimize.advisor.advisor import MOST_FAILURES
 from optimize.advisor.client import MAX_BYTES
-from tests.advised_study import BEST, GOOD, KEY, PATIENCE_S, Study, advised, enlarge, studied, warnings
+from tests.advised_study import BEST, GOOD, KEY, RETRY_S, Study, advised, enlarge, studied, warnings
 from tests.conftest import Driver
 from tests.model_server import Asked, Reply, model_server, proposals, says, says_in_turn, send
 from tests.zoo import eventually
@@ -24,7 +24,7 @@ def larger_space(driver: Driver) -> None:
 
 
 def hangs(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-    handler.over.wait(PATIENCE_S)  # type: ignore[attr-defined]
+    handler.over.wait(RETRY_S)  # type: ignore[attr-defined]
 
 
 def drips(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
@@ -167,14 +167,14 @@ def test_a_request_that_never_ends_is_given_up_and_no_second_one_is_begun_beside
             return
 
     with model_server(drips_its_header) as server:
-        study = Study(driver, server.url, share=1.0, total_s=10 * PATIENCE_S)
+        study = Study(driver, server.url, share=1.0, total_s=10 * RETRY_S)
         advisor = study.advisor
-        advisor.look_ahead(1, 1, lambda: Sight(()))
-        assert eventually(lambda: server.asked, PATIENCE_S)
+        advisor.look_ahead(1, 1, lambda: StudyView(()))
+        assert eventually(lambda: server.asked, RETRY_S)
         study.endpoint.total_s = 0.0  # from here on it has taken too long
         for _ in range(10):
             assert advisor.advise(lambda params: "") is None
-            advisor.look_ahead(1, 1, lambda: Sight(()))
+            advisor.look_ahead(1, 1, lambda: StudyView(()))
         assert len(server.asked) == 1
     assert "no answer in time" in advisor.spent.off
     assert len(warnings(driver)) == 1

@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from optimize.advisor import ADVICE, Advisor, Sight, Spent, advice_line, spent_of, tally
+from optimize.advisor import ADVICE, Advisor, Spent, StudyView, advice_line, spent_of, tally
 from optimize.advisor.advisor import MOST_OWED
 from optimize.advisor.answer import MOST, params_of, read_proposals
 from optimize.advisor.client import Endpoint
@@ -113,7 +113,7 @@ def test_only_choices_count_and_the_reason_is_told(proposal: dict[str, object], 
 
 
 def question(*records: TrialRecord, **more: object) -> str:
-    sight = Sight(records, [{**BASELINE, "DEPTH": 4}], {**BASELINE, "RATE": 0.4})
+    sight = StudyView(records, [{**BASELINE, "DEPTH": 4}], {**BASELINE, "RATE": 0.4})
     system, user = render_question(BRIEF, sight, 2, **more)  # type: ignore[arg-type]
     assert (system["role"], user["role"]) == ("system", "user")
     return user["content"]
@@ -271,6 +271,6 @@ def test_a_machine_without_a_thread_to_spare_asks_nobody(monkeypatch: pytest.Mon
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(Thread, "start", refuses)
-    one.look_ahead(1, 1, lambda: Sight(()))
+    one.look_ahead(1, 1, lambda: StudyView(()))
     assert one.advise(lambda params: "") is None
     assert "no thread" in said[0]

@@ -147,6 +147,15 @@ def test_optuna_is_known_to_search_and_storage_and_what_draws_from_it() -> None:
         assert "optuna" not in third_party(path) or module.startswith(OPTUNA), module
 
 
+def test_a_class_name_exists_once() -> None:
+    found: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in found.items() if len(where) > 1} == {}
+
+
 def test_the_environment_is_read_where_a_reader_expects_it() -> None:
     for module, path in MODULES.items():
         if module not in READS_THE_ENVIRONMENT:

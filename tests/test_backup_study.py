@@ -21,7 +21,7 @@ from tests.databases import small_database
 from tests.test_cli import ROOT, environment, flags, optimize, run, slow_down
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 120.0
+RETRY_S = 120.0
 
 KEEPS = """
     import sys
@@ -43,7 +43,7 @@ KEEPS = """
 
 
 def until(what: Callable[[], bool]) -> None:
-    ends = time.monotonic() + PATIENCE_S
+    ends = time.monotonic() + RETRY_S
     while not what():
         assert time.monotonic() < ends
         time.sleep(0.05)
@@ -135,7 +135,7 @@ def test_a_disk_that_vanishes_ends_no_study(driver: Driver) -> None:
     until(lambda: kept_trials(kept) >= 1 or process.poll() is not None)
     kept.rename(driver.folder / "unplugged")
     kept.touch()  # not even a folder
-    assert process.wait(timeout=PATIENCE_S) == 0
+    assert process.wait(timeout=RETRY_S) == 0
     said = (driver.folder / "said.txt").read_text()
     assert "12 trials are done" in said
     assert said.count("the study goes on") == 1
@@ -157,7 +157,7 @@ def test_two_studies_share_a_backup(driver: Driver) -> None:
         for name in ("s", "t")
     ]
     for process in both:
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, said = process.communicate(timeout=RETRY_S)
         assert process.returncode == 0, said
         assert "no backup" not in said
     assert kept_trials(driver.folder / "kept") == 8

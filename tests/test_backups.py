@@ -17,7 +17,7 @@ from optimize.transfer.backup import Backups
 from storage import Artifacts, BackupFolder, Database, StorageError, TrialRecord, open_database, restore_backup
 from tests.databases import new_trial, small_database
 
-PATIENCE_S = 60.0
+RETRY_S = 60.0
 NO_REST = (0.0, 0.0)
 RECORD = TrialRecord(0, 1, "COMPLETE")
 
@@ -49,7 +49,7 @@ def trials(path: Path) -> int:
 
 def until(what: Callable[[], bool]) -> None:
     """However busy the machine is."""
-    ends = time.monotonic() + PATIENCE_S
+    ends = time.monotonic() + RETRY_S
     while not what():
         assert time.monotonic() < ends
         time.sleep(0.01)
@@ -288,11 +288,11 @@ def test_trials_that_end_during_a_backup_share_the_next() -> None:
     def write() -> None:
         calls.append(1)
         began.release()
-        assert go_on.acquire(timeout=PATIENCE_S)
+        assert go_on.acquire(timeout=RETRY_S)
 
     backups = Backups(write, "the drive", lambda line: None, NO_REST)
     backups.on_trial_end(RECORD)
-    assert began.acquire(timeout=PATIENCE_S)
+    assert began.acquire(timeout=RETRY_S)
     for _ in range(5):
         backups.on_trial_end(RECORD)
     go_on.release(10)

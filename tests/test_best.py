@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Finalist, Verdict
-from optimize.study.best import standing
+from optimize.study.best import find_best
 from storage import TrialRecord
 
 BASELINE = TrialRecord(0, 100, "COMPLETE", "complete", kind="baseline", value=2.0)
@@ -28,14 +28,14 @@ RECORDS = [BASELINE, trial(1, 1.5), trial(2, 1.7), trial(3, None)]
 
 
 def test_without_a_verdict_the_best_value_is_shown_unconfirmed() -> None:
-    shown = standing(RECORDS, "minimize", None)
+    shown = find_best(RECORDS, "minimize", None)
     assert shown is not None
     assert (shown.record.number, shown.confirmed) == (1, False)
     assert "never trained with another seed" in shown.why
 
 
 def test_the_confirmed_winner_is_shown_though_another_finalist_has_a_better_value() -> None:
-    shown = standing(RECORDS, "minimize", verdict(REAL, LUCKY))
+    shown = find_best(RECORDS, "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert (shown.record.number, shown.confirmed) == (2, True)
     assert shown.attrs()["confirmed"] is True
@@ -43,14 +43,14 @@ def test_the_confirmed_winner_is_shown_though_another_finalist_has_a_better_valu
 
 
 def test_a_later_trial_with_a_better_value_is_shown_unconfirmed() -> None:
-    shown = standing([*RECORDS, trial(4, 1.4)], "minimize", verdict(REAL, LUCKY))
+    shown = find_best([*RECORDS, trial(4, 1.4)], "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert (shown.record.number, shown.confirmed) == (4, False)
     assert "came after trial 2, which is confirmed" in shown.why
 
 
 def test_a_later_trial_that_is_worse_than_the_winner_changes_nothing() -> None:
-    shown = standing([*RECORDS, trial(4, 1.8)], "minimize", verdict(REAL, LUCKY))
+    shown = find_best([*RECORDS, trial(4, 1.8)], "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert shown.record.number == 2
 
@@ -63,46 +63,46 @@ def test_a_trial_of_the_same_parameters_as_a_finalist_is_judged_with_it() -> Non
         replace(trial(5, 1.4), params=x[2]),
         replace(trial(6, 1.3), params=x[0]),
     ]
-    shown = standing([base, lucky, real, *again], "minimize", verdict(REAL, LUCKY))
+    shown = find_best([base, lucky, real, *again], "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert (shown.record.number, shown.confirmed, shown.open) == (2, True, False)
-    shown = standing([base, lucky, again[0], replace(again[1], params=x[1])], "minimize", verdict(LUCKY))
+    shown = find_best([base, lucky, again[0], replace(again[1], params=x[1])], "minimize", verdict(LUCKY))
     assert shown is not None
     assert (shown.record.number, shown.finalist, shown.open) == (5, LUCKY, False)
     assert "not told from luck" in shown.why
-    shown = standing([base, again[2]], "minimize", None)
+    shown = find_best([base, again[2]], "minimize", None)
     assert shown is not None
     assert (shown.why, shown.open) == ("the baseline: nothing has a better value", False)
 
 
 def test_trials_whose_parameters_nobody_knows_are_not_the_same() -> None:
-    shown = standing([BASELINE, trial(1, 1.5), trial(2, 1.7), trial(4, 1.4)], "minimize", verdict(REAL, LUCKY))
+    shown = find_best([BASELINE, trial(1, 1.5), trial(2, 1.7), trial(4, 1.4)], "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert shown.record.number == 4
 
 
 def test_a_finalist_that_completed_with_no_other_seed_is_not_taken_for_one_that_came_later() -> None:
     found = replace(verdict(REAL), repeated=(1, 2))
-    shown = standing(RECORDS, "minimize", found)
+    shown = find_best(RECORDS, "minimize", found)
     assert shown is not None
     assert (shown.record.number, shown.confirmed) == (2, True)
-    shown = standing(RECORDS, "minimize", replace(verdict(replace(REAL, confirmed=False)), repeated=(1, 2)))
+    shown = find_best(RECORDS, "minimize", replace(verdict(replace(REAL, confirmed=False)), repeated=(1, 2)))
     assert shown is not None
     assert (shown.record.number, shown.why) == (1, "too few trainings completed with other seeds")
 
 
 def test_the_best_single_value_is_named_where_it_is_another_trials() -> None:
-    shown = standing(RECORDS, "minimize", verdict(REAL, LUCKY))
+    shown = find_best(RECORDS, "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert shown.luckiest.number == 1
     assert shown.aside == "the best single value, 1.500000, is that of trial 1: with other seeds its gain is +0.010000"
-    alone = standing(RECORDS, "minimize", None)
+    alone = find_best(RECORDS, "minimize", None)
     assert alone is not None
     assert (alone.luckiest, alone.aside) == (alone.record, "")
 
 
 def test_without_a_winner_the_best_value_is_shown_with_what_is_known_of_it() -> None:
-    shown = standing(RECORDS, "minimize", verdict(LUCKY))
+    shown = find_best(RECORDS, "minimize", verdict(LUCKY))
     assert shown is not None
     assert (shown.record.number, shown.confirmed) == (1, False)
     assert "not told from luck" in shown.why
@@ -110,23 +110,23 @@ def test_without_a_winner_the_best_value_is_shown_with_what_is_known_of_it() -> 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_the_direction_is_heeded(direction: str) -> None:
-    shown = standing([trial(1, 1.0), trial(2, 2.0)], direction, None)
+    shown = find_best([trial(1, 1.0), trial(2, 2.0)], direction, None)
     assert shown is not None
     assert shown.record.number == (1 if direction == "minimize" else 2)
 
 
 def test_a_baseline_that_nothing_beats_and_a_study_without_a_value() -> None:
-    shown = standing([BASELINE, trial(1, 2.5)], "minimize", None)
+    shown = find_best([BASELINE, trial(1, 2.5)], "minimize", None)
     assert shown is not None
     assert shown.why == "the baseline: nothing has a better value"
-    assert standing([trial(3, None)], "minimize", None) is None
+    assert find_best([trial(3, None)], "minimize", None) is None
 
 
 def test_a_training_beyond_its_budget_is_doubted() -> None:
     def used(seconds: float) -> list[str]:
         record = TrialRecord(1, 1, "COMPLETE", value=1.0, summary={"training_seconds": seconds, "eval_tokens": 10.0})
         baseline = TrialRecord(0, 0, "COMPLETE", value=1.0, summary={"training_seconds": 300.0, "eval_tokens": 20.0})
-        return doubts(record, baseline, {"training_seconds": 300.0})
+        return caveats(record, baseline, {"training_seconds": 300.0})
 
     assert used(301.0) == ["eval_tokens 10.0, the baseline's was 20.0"]  # a last step that began in time
     assert used(400.0)[0] == "training_seconds 400, its budget is 300"

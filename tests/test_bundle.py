@@ -76,7 +76,7 @@ def test_a_bundle_has_everything_and_its_database_opens_with_plain_optuna(driver
         assert [(t.number, t.state.name, t.params) for t in study.trials] == [
             (r.number, r.state, r.params) for r in there.records()
         ]
-        assert (best := there.standing()) is not None
+        assert (best := there.best()) is not None
         assert study.best_trial.number == best.record.number
         write_views(there)
     assert (root / "s" / "results.tsv").read_text() == (driver.paths.results_tsv).read_text()
@@ -90,7 +90,7 @@ def test_a_bundle_is_a_folder_of_runs_where_nothing_is_missing(driver: Driver, t
     for place, artifacts in ((root, 1), (whole, 5)):
         with closing(open_database(place / "optuna.db")) as database:
             stored = find_study(database, None, place)
-            assert (best := stored.standing()) is not None
+            assert (best := stored.best()) is not None
             assert stored.texts(best.record)["log.txt"] == "a log\n"
             assert sum(bool(stored.texts(record)) for record in stored.records()) == artifacts
             assert not Artifacts(place / "artifacts", database).dangling()
@@ -187,7 +187,7 @@ def test_the_scripts_of_a_confirmed_winner_are_in_it_though_another_has_a_better
     ran(driver, trials=4)
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
-        shown = stored.standing()
+        shown = stored.best()
         assert shown is not None
         best = shown.record
         winner = next(r for r in stored.records() if r.number not in (0, best.number))

@@ -27,7 +27,7 @@ from tests.test_end_to_end import small_profile
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "notebooks" / "colab.ipynb"
-PATIENCE_S = 300
+RETRY_S = 300
 STUDY = "nb"
 
 QUICK = "from optimize import notebook"  # and a study of the other tests, without torch
@@ -67,7 +67,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def client(read: Any, place: Path) -> nbclient.NotebookClient:
     return nbclient.NotebookClient(
-        read, timeout=PATIENCE_S, kernel_name="python3", resources={"metadata": {"path": str(place)}}
+        read, timeout=RETRY_S, kernel_name="python3", resources={"metadata": {"path": str(place)}}
     )
 
 
@@ -96,7 +96,7 @@ def records(place: Path, study: str = STUDY) -> list[TrialRecord]:
 
 
 def until(what: Callable[[], bool]) -> None:
-    ends = time.monotonic() + PATIENCE_S
+    ends = time.monotonic() + RETRY_S
     while not what():
         assert time.monotonic() < ends
         time.sleep(0.1)
@@ -171,7 +171,7 @@ def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place
         argv = [sys.executable, "-c", INTERRUPT, str(running.km.provisioner.pid)]
         with subprocess.Popen(argv, cwd=place) as interrupting:
             running.execute_cell(read.cells[0], 0)
-            assert interrupting.wait(PATIENCE_S) == 0
+            assert interrupting.wait(RETRY_S) == 0
     assert "stopped by Ctrl-C" in outputs(read, "notebook.run")
     assert read.cells[0].outputs[-1].data["text/plain"] == "'s'"  # the notebook goes on
     assert {record.state for record in records(place, "s")} == {"COMPLETE"}

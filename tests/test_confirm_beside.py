@@ -177,7 +177,7 @@ def test_replicates_are_no_study_of_their_own_to_whoever_looks(night: Driver) ->
         assert [line.name for line in overview(database, night.settings.runs)] == ["s"]
         assert find_study(database, None, night.settings.runs).name == "s"
         child = find_study(database, "s/confirm", night.settings.runs)
-        assert child.standing() is None
+        assert child.best() is None
         written = write_views(child)
         assert {path.name for path in written} == {"results.tsv", "trials.csv"}
         assert not child.paths.best.exists()

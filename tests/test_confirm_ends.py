@@ -13,7 +13,7 @@ from rich.console import Console
 
 from optimize.cli import run
 from optimize.commands.run import _can_be_confirmed, _children
-from optimize.session.run import _watching
+from optimize.session.run import _callbacks_of
 from optimize.study.stored import StoredStudy, find_study
 from optimize.study.study import Study
 from optimize.transfer.repair import repair
@@ -94,7 +94,7 @@ def test_a_confirmation_that_has_lost_its_study_writes_nothing_over_the_other_dr
 def test_a_driver_that_has_lost_its_study_writes_neither_files_nor_the_dashboards_story(night: Driver) -> None:
     def watching(study: Study, stored: StoredStudy) -> AbstractContextManager[object]:
         console, slots = Console(file=io.StringIO()), (Slot("a"),)
-        return _watching(night.plan, night.paths, stored.database, study, slots, (), console, night.said.append)
+        return _callbacks_of(night.plan, night.paths, stored.database, study, slots, (), console, night.said.append)
 
     with night.open() as study, opened(night) as stored:
         write_text(night.paths.results_tsv, "theirs")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import SettingsError
-from optimize.reporting.dashboard import check_address, tell_story
+from optimize.reporting.dashboard import check_address, write_dashboard
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import Driver, complete
@@ -168,8 +168,8 @@ def test_a_thousand_trials_are_shown(driver: Driver, tmp_path: Path) -> None:
     driver.run(some_diverge, slots=8, trials=1_000)
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
-        tell_story(stored, driver.said.append)
-        shown = stored.standing()
+        write_dashboard(stored, driver.said.append)
+        shown = stored.best()
     assert shown is not None
     best = shown.record
     assert best.state == "COMPLETE"

@@ -16,7 +16,7 @@ import pytest
 from optimize.errors import ExecutorError
 from optimize.executors import Executor, open_executor
 from optimize.executors.local import LocalExecutor
-from optimize.executors.simulated import InlineExecutor
+from optimize.executors.simulated import SimulatedExecutor
 from optimize.runner.process import run_job
 from optimize.trial import Ending, Job, Limits, Metric, Outcome, Progress, Slot, TrialStatus
 from tests import zoo
@@ -160,7 +160,7 @@ class ExecutorContract:
         executor.__enter__()
 
 
-class TestInlineExecutor(ExecutorContract):
+class TestSimulatedExecutor(ExecutorContract):
     """With a real runner, without a guardian: this is also the contract of `run_job` where orphans are not adopted."""
 
     @pytest.fixture(scope="class")
@@ -169,7 +169,7 @@ class TestInlineExecutor(ExecutorContract):
         def run(job: Job) -> Outcome:
             return replace(run_job(job, place / str(job.number), Slot("a")), slot="")
 
-        with InlineExecutor(run, slots=2) as executor:
+        with SimulatedExecutor(run, slots=2) as executor:
             yield executor
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimize.reporting.figures.data import cost, curves, noise, slices, staircase
-from optimize.reporting.figures.style import LOOKS, in_order, look_of
+from optimize.reporting.figures.style import STYLES, in_order, style_of
 from optimize.trial import Metric, TrialStatus
 from storage import TrialRecord, write_results
 
@@ -156,10 +156,10 @@ def luminance(colour: str) -> float:
 
 
 def test_every_ending_has_a_look_of_its_own() -> None:
-    assert {status.value for status in TrialStatus} <= set(LOOKS)
-    ours = [LOOKS[status.value] for status in TrialStatus]
+    assert {status.value for status in TrialStatus} <= set(STYLES)
+    ours = [STYLES[status.value] for status in TrialStatus]
     assert len({look.colour for look in ours}) == len({look.marker for look in ours}) == len(ours)
-    for colour in (look.colour for look in LOOKS.values()):
+    for colour in (look.colour for look in STYLES.values()):
         assert min(contrast(colour, "#ffffff"), contrast(colour, "#1b1f24")) > 2.2, colour
-    assert look_of("exploded_twice").label == "exploded twice"
+    assert style_of("exploded_twice").label == "exploded twice"
     assert in_order(["zzz", "crashed", "complete", "crashed"]) == ["complete", "crashed", "zzz"]

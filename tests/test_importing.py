@@ -117,7 +117,7 @@ def test_another_metric_of_the_five_columns_is_the_metric(tmp_path: Path) -> Non
     with study(tmp_path) as stored:
         assert (stored.metric.name, stored.metric.direction) == ("accuracy", "maximize")
         assert [record.value for record in stored.records()] == [0.5, 0.9, 0.0]
-        best = stored.standing()
+        best = stored.best()
     assert best is not None
     assert best.record.number == 1
 

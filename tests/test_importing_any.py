@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optimize.errors import SettingsError
 from optimize.importing.csv_table import read_table
 from optimize.importing.json_lines import read_lines
-from optimize.importing.rows import Manner, past_trials
+from optimize.importing.rows import TableReading, trials_from_rows
 
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 
@@ -25,7 +25,7 @@ def test_any_table_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, 
         told = read_table(str(path), "any", None, ())
     except SettingsError:
         return
-    trials, _ = past_trials(told.rows, Manner("any.tsv", "minimize", None))
+    trials, _ = trials_from_rows(told.rows, TableReading("any.tsv", "minimize", None))
     assert len(trials) == len(told.rows)
     json.dumps([trial.attrs for trial in trials], allow_nan=False)
 
@@ -48,6 +48,6 @@ def test_any_json_lines_are_read_or_refused(tmp_path_factory: pytest.TempPathFac
         told = read_lines(str(path), "any", None, ())
     except SettingsError:
         return
-    trials, _ = past_trials(told.rows, Manner("any.jsonl", "minimize", None))
+    trials, _ = trials_from_rows(told.rows, TableReading("any.jsonl", "minimize", None))
     assert len(trials) == len(objects)
     json.dumps([trial.attrs for trial in trials], allow_nan=False)

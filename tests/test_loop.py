@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import event
 
 from optimize.errors import StudyAborted
-from optimize.executors.simulated import InlineExecutor
-from optimize.study.callback import Watch
+from optimize.executors.simulated import SimulatedExecutor
+from optimize.study.callback import Callback
 from optimize.study.loop import Loop
-from optimize.study.stopping import Budget, Interruption
+from optimize.study.stopping import Budget, StopSignals
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import TrialRecord, read_records
 from tests.conftest import Driver, complete
@@ -46,7 +46,7 @@ def test_many_slots_do_not_overshoot_the_budget(driver: Driver, slots: int) -> N
     assert len(driver.run(slots=slots, trials=6)[1].ended) == 6
 
 
-class Listening(Watch):
+class Listening(Callback):
     """Notes what it is told of, in order."""
 
     def __init__(self) -> None:
@@ -64,9 +64,9 @@ class Listening(Watch):
 
 def test_the_next_trial_starts_before_anybody_writes_about_the_last_one(driver: Driver) -> None:
     listening = Listening()
-    with driver.open() as study, Interruption() as interruption:
-        executor = InlineExecutor(complete)
-        Loop(study, executor, driver.job, Budget(4), [listening], interruption, tick_s=0).run()
+    with driver.open() as study, StopSignals() as stop_signals:
+        executor = SimulatedExecutor(complete)
+        Loop(study, executor, driver.job, Budget(4), [listening], stop_signals, tick_s=0).run()
     told = [what for what in listening.heard if what != "tick"]
     assert told == ["start", "end"] * 4
     after_endings = [then for what, then in itertools.pairwise(listening.heard) if what == "end"]
@@ -77,12 +77,12 @@ def looks(driver: Driver, trials: int) -> tuple[int, int]:
     """How many statements a call needs, and how often the loop looks at the whole history."""
     statements: list[str] = []
     walks: list[int] = []
-    with driver.open() as study, Interruption() as interruption:
+    with driver.open() as study, StopSignals() as stop_signals:
         engine, records = study._database._rdb.engine, study.records
         event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
         study.records = lambda: walks.append(1) or records()  # type: ignore[func-returns-value, method-assign]
         loop = Loop(
-            study, InlineExecutor(complete), driver.job, Budget(trials), (), interruption, tick_s=600
+            study, SimulatedExecutor(complete), driver.job, Budget(trials), (), stop_signals, tick_s=600
         )  # who wishes to stop is asked once, however long it takes
         loop.run()
     return sum("lease" not in statement for statement in statements), len(walks)

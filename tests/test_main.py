@@ -47,3 +47,22 @@ def test_after_the_end_it_changes_nothing(moment: str) -> None:
     ended = python(HELP + moment + MAIN)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Usage" in ended.stdout
+
+
+@pytest.mark.parametrize("name", ["storage.py", "search_spaces/__init__.py", "signal.py", "typing.py", "typer.py"])
+def test_modules_of_the_folder_that_it_is_called_in_hide_none_of_ours(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("raise SystemExit('not the one that was meant')\n")
+    command = [sys.executable, "-m", "optimize", "status"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "no database here yet" in ended.stderr
+
+
+def test_a_checkout_that_is_not_installed_runs_in_its_own_folder() -> None:
+    """`-S` leaves site-packages out, and the editable install with it; what else is needed is named."""
+    code = f"import sys; sys.path[1:1] = {[path for path in sys.path if path.endswith('site-packages')]}"
+    runs = "import runpy; sys.argv = ['optimize', '--help']; runpy.run_module('optimize', run_name='__main__', alter_sys=True)"
+    ended = subprocess.run(
+        [sys.executable, "-S", "-c", f"{code}; {runs}"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert "Usage" in ended.stdout, ended.stderr

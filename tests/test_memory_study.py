@@ -89,7 +89,7 @@ def test_a_reopened_study_knows_what_it_knew(name: str) -> None:
     past = run(first, 40)
     reopened = sampler(name)
     reopened.replay(past)
-    assert reopened.known_of_memory() == first.known_of_memory() != ""
+    assert reopened.memory_summary() == first.memory_summary() != ""
     late = too_large(run(reopened, 20))
     assert late <= 2
 
@@ -100,7 +100,7 @@ def test_endings_that_show_nothing_of_memory_teach_it_nothing() -> None:
         of.started(trial, params := of.propose())
         of.finished(trial, "PRUNED", None, footprint("PRUNED", "diverged", {}))
     assert params
-    assert of.known_of_memory() == ""
+    assert of.memory_summary() == ""
 
 
 # --- in a study ---------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def known(driver: Driver, memory_mb: float = 0.0) -> str:
         closing(open_database(driver.paths.database)) as database,
         open_study(database, driver.paths, driver.plan, driver.data, driver.said.append, slots) as study,
     ):
-        return study.known_of_memory()
+        return study.memory_summary()
 
 
 def test_a_study_remembers_what_its_trials_have_shown_of_memory(gpu: Driver) -> None:

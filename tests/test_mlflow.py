@@ -12,7 +12,7 @@ import pytest
 
 from optimize.config.settings import tracking_uri
 from optimize.errors import OptimizeError
-from optimize.reporting.trackers import open_hook
+from optimize.reporting.trackers import open_tracker
 from optimize.trial import Metric
 from storage import StudyPaths
 from tests.finished import BEGUN, CURVE, record, runs_of, study_paths
@@ -41,7 +41,7 @@ def manners(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mlflow_reads_metric_summary_curve_and_parameters(paths: StudyPaths, manners: None) -> None:
     from mlflow import MlflowClient
 
-    hook = open_hook("mlflow", paths, Metric(), None)
+    hook = open_tracker("mlflow", paths, Metric(), None)
     hook.write(record(0), CURVE)
     hook.write(record(1, state="PRUNED", status="hopeless", reason="cut", value=None, summary={}), CURVE[:2])
     hook.write(record(2, state="FAIL", status="crashed", value=None, params={f"P{n}": n for n in range(150)}), [])
@@ -62,11 +62,11 @@ def test_mlflow_reads_metric_summary_curve_and_parameters(paths: StudyPaths, man
 
 
 def test_mlflow_gets_each_trial_once_and_a_half_written_one_is_completed(paths: StudyPaths, manners: None) -> None:
-    first: Any = open_hook("mlflow", paths, Metric(), None)
+    first: Any = open_tracker("mlflow", paths, Metric(), None)
     first.write(record(0), CURVE)
     half = record(1)
     first._client.create_run(first._experiment, int(BEGUN.timestamp() * 1000) + 20_000, {"optimize.trial": "1"})
-    again = open_hook("mlflow", paths, Metric(), None)
+    again = open_tracker("mlflow", paths, Metric(), None)
     assert again.has(record(0))
     assert not again.has(half)
     again.write(half, CURVE)
@@ -78,7 +78,7 @@ def test_mlflow_gets_each_trial_once_and_a_half_written_one_is_completed(paths: 
 
 def test_a_server_that_is_not_there_is_one_line_before_any_trial(paths: StudyPaths, manners: None) -> None:
     with pytest.raises(OptimizeError, match=r"--log mlflow: .*127\.0\.0\.1") as caught:
-        open_hook("mlflow", paths, Metric(), "http://me:secret@127.0.0.1:9")
+        open_tracker("mlflow", paths, Metric(), "http://me:secret@127.0.0.1:9")
     assert len(caught.value.problems) == 1
     assert "secret" not in str(caught.value)
 
@@ -92,5 +92,5 @@ def test_a_server_that_never_answers_costs_seconds_not_minutes(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         before, url = time.monotonic(), f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(OptimizeError, match="--log mlflow"):
-            open_hook("mlflow", paths, Metric(), url)
+            open_tracker("mlflow", paths, Metric(), url)
     assert time.monotonic() - before < 110  # by itself it waits 120 for an answer, and asks seven times more

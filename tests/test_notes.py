@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
-from optimize.reporting.notes import LONGEST, Facts, study_note, trial_note
+from optimize.reporting.notes import LONGEST, StudyFacts, study_note, trial_note
 from optimize.study.comparable import ABOUT, CONSTANTS, FINGERPRINT
 from optimize.trial import BASELINE, Metric
 from storage import TrialRecord
@@ -32,8 +32,8 @@ def note(record: TrialRecord, baseline: TrialRecord | None = BASE, **texts: str)
     return trial_note(record, METRIC, baseline, {"train.patch": PATCH, "log.txt": LOG, **texts}, {})
 
 
-def facts(*records: TrialRecord, **attrs: object) -> Facts:
-    return Facts("s", METRIC, {**ATTRS, **attrs}, records, {"X": (2, 4)}, PATCH, "runs/s")
+def facts(*records: TrialRecord, **attrs: object) -> StudyFacts:
+    return StudyFacts("s", METRIC, {**ATTRS, **attrs}, records, {"X": (2, 4)}, PATCH, "runs/s")
 
 
 def test_a_trial_that_completed_is_measured_by_the_baseline() -> None:
@@ -135,5 +135,5 @@ def test_a_note_changes_with_the_best_trial_only() -> None:
 
 
 def test_a_study_of_another_program_has_a_note_too() -> None:
-    foreign = Facts("theirs", Metric("loss"), {}, [TrialRecord(0, 1, "COMPLETE", value=1.0)])
+    foreign = StudyFacts("theirs", Metric("loss"), {}, [TrialRecord(0, 1, "COMPLETE", value=1.0)])
     assert "1.000000" in study_note(foreign)

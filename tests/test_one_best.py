@@ -13,11 +13,11 @@ from rich.console import Console
 
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
-from optimize.reporting.notes import Facts, study_note
+from optimize.reporting.notes import StudyFacts, study_note
 from optimize.reporting.status_json import document
 from optimize.reporting.tables import best_lines, end_report, overview_table, study_table
-from optimize.reporting.terminal import Display
-from optimize.study.start_from import look_up
+from optimize.reporting.terminal import LiveView
+from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget
 from optimize.study.stored import StoredStudy, find_study, overview
 from optimize.transfer.bundle import readme_text
@@ -66,8 +66,8 @@ def test_everybody_shows_the_confirmed_winner(lucky: Driver) -> None:
         assert verdict.winner is not None
         winner = stored.record(verdict.winner.number)
         value, single, gain = f"{winner.value:.6f}", f"{luckiest.value:.6f}", f"{verdict.winner.gain:+.6f}"
-        shown, finished = stored.standing(), stored.records()
-        assert shown == stored.standing(finished)
+        shown, finished = stored.best(), stored.records()
+        assert shown == stored.best(finished)
         assert shown is not None
         assert (shown.record, shown.luckiest, shown.confirmed) == (winner, luckiest, True)
         assert best(lucky)["trial"] == winner.number
@@ -88,10 +88,10 @@ def test_everybody_shows_the_confirmed_winner(lucky: Driver) -> None:
         assert f"best val_bpb {value} in trial {winner.number}" in end
         assert f"the best single value, {single}" in end
         assert "make confirm" not in end
-        live = Display(Console(), "s", stored.metric, Budget(20), (Slot("a"),), {}, finished, verdict)
+        live = LiveView(Console(), "s", stored.metric, Budget(20), (Slot("a"),), {}, finished, verdict)
         assert f"best val_bpb {value} (trial {winner.number})" in live._headline().plain
 
-        facts = Facts("s", stored.metric, stored.database.study_attrs(stored.study_id), finished)
+        facts = StudyFacts("s", stored.metric, stored.database.study_attrs(stored.study_id), finished)
         note = " ".join(study_note(facts).split())
         assert f"| **best, confirmed** | **{value}** | {winner.number} |" in note
         assert f"| gain | {gain} |" in note
@@ -117,7 +117,7 @@ def test_the_winner_is_the_first_that_another_study_begins_with(lucky: Driver) -
         (lucky.folder / "workload" / "train.py").read_text().replace("SIZE = 8", "SIZE = 8\nMORE = 1")
     )
     lucky.set(study="t", start_from="s")
-    lines = [line for line in look_up(lucky.plan) if "study s, trial" in line]
+    lines = [line for line in describe_start_from(lucky.plan) if "study s, trial" in line]
     assert f"study s, trial {winner} " in lines[0]
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.errors import SettingsError, SpaceExhausted, StudyMismatchError
 from optimize.study.comparable import model_of, slots_of_one_model
 from optimize.study.resume import open_study
-from optimize.study.start_from import look_up
+from optimize.study.start_from import describe_start_from
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import TrialRecord
 from tests.conftest import Driver, complete
@@ -72,8 +72,8 @@ def test_every_value_names_its_device_and_one_of_another_than_the_baselines_is_d
     with driver.open() as study:
         first, second = study.records()
     assert (first.device, second.device) == ("H100", "T4")
-    assert doubts(first, first) == []
-    assert doubts(second, first) == ["device T4, the baseline's was H100"]
+    assert caveats(first, first) == []
+    assert caveats(second, first) == ["device T4, the baseline's was H100"]
 
 
 # --- two trials on a GPU ----------------------------------------------------------------------------------------------
@@ -163,7 +163,10 @@ def test_what_did_not_fit_another_device_is_not_held_against_this_one(driver: Dr
         "--from s: 6 trials are taken over; they do not count against TRIALS; left out: 1 that ran out of memory on T4; "
         "1 that ran out of time on T4"
     ]
-    assert look_up(replace(driver.plan, settings=replace(driver.settings, study="newer")), [H100]) == driver.said
+    assert (
+        describe_start_from(replace(driver.plan, settings=replace(driver.settings, study="newer")), [H100])
+        == driver.said
+    )
     left = [r.params for r in records(driver, "s") if r.number in (2, 3)]
     with driver.open() as study:
         asked = []

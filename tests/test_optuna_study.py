@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from optimize.errors import SpaceExhausted
 from optimize.search.candidates import Chooser, Lattice
-from optimize.search.optuna_study import Mirror
+from optimize.search.optuna_study import OptunaLearner
 from search_spaces import parse_space
 
 SPACE = parse_space('[parameters]\nA = [1, 2, 4, 8]\nB = ["x", "y", "z"]\nC = [8, 4, 1]', "space.toml")
@@ -43,13 +43,13 @@ def onlooker() -> Onlooker:
     return Onlooker()
 
 
-def mirror(onlooker: Onlooker, *, reads_pruned: bool = False) -> tuple[Mirror, Chooser, Lattice]:
+def mirror(onlooker: Onlooker, *, reads_pruned: bool = False) -> tuple[OptunaLearner, Chooser, Lattice]:
     lattice = Lattice(SPACE, {})
     chooser = Chooser(lattice, random.Random(0), None, lambda point: False)
-    return Mirror(lattice, chooser, 0, onlooker, redraws=3, reads_pruned=reads_pruned), chooser, lattice
+    return OptunaLearner(lattice, chooser, 0, onlooker, redraws=3, reads_pruned=reads_pruned), chooser, lattice
 
 
-def run(learner: Mirror, chooser: Chooser, lattice: Lattice, values: list[float | None]) -> None:
+def run(learner: OptunaLearner, chooser: Chooser, lattice: Lattice, values: list[float | None]) -> None:
     for number, value in enumerate(values):
         point = learner.draw()
         chooser.saw(lattice.params(point))

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimize.study.stopping import Wish
+from optimize.study.stopping import StopLevel
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import Database, LeaseLostError, StorageError, acquire, open_database
 from storage.locks import this_process
@@ -255,15 +255,15 @@ def test_patience_ends_with_one_line_and_a_wish_to_stop_ends_it_at_once(postgres
             with pytest.raises(StorageError, match="no server answers there") as caught:
                 database.study_names()
             assert "\n" not in str(caught.value)
-            database.patience.seconds = 600
-            wish = Wish.GO_ON
-            database.patience.go_on = lambda: wish < Wish.CANCEL
-            wish = Wish.CANCEL
+            database.retry.seconds = 600
+            wish = StopLevel.NONE
+            database.retry.go_on = lambda: wish < StopLevel.CANCEL
+            wish = StopLevel.CANCEL
             began = time.monotonic()
             with pytest.raises(StorageError):
                 database.study_names()
             assert time.monotonic() - began < 60
         finally:
             postgres.start()
-        database.patience.go_on = lambda: True
+        database.retry.go_on = lambda: True
         assert database.study_names() == []

@@ -16,7 +16,7 @@ import pytest
 
 from optimize.runner.diagnosis import Exit
 from optimize.runner.process import Stop, run_job
-from optimize.runner.process_tree import MARK, end_leftovers, parse_ps
+from optimize.runner.process_tree import MARK, kill_orphans, parse_ps
 from optimize.runner.progress import CURVE_POINTS
 from optimize.runner.workdir import folder_bytes, read_outcome, remove_folder, write_exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
@@ -37,7 +37,7 @@ def script_job(text: str, limits: Limits = PATIENT) -> Job:
     return replace(zoo_job("ok", limits=limits), files={"train.py": text})
 
 
-class Wish:
+class StopLevel:
     """A `Cancel` that a test gives by hand."""
 
     def __init__(self) -> None:
@@ -60,8 +60,8 @@ class Wish:
 
 
 @pytest.fixture
-def wish() -> Iterator[Wish]:
-    wish = Wish()
+def wish() -> Iterator[StopLevel]:
+    wish = StopLevel()
     yield wish
     wish.close()
 
@@ -120,7 +120,7 @@ def test_a_file_that_is_no_program_is_the_environment(folder: Path) -> None:
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_while_the_line_is_still_unfinished(folder: Path, wish: Wish) -> None:
+def test_progress_is_told_while_the_line_is_still_unfinished(folder: Path, wish: StopLevel) -> None:
     """autoresearch ends a line by beginning the next one: the first step must not wait for the second."""
 
     def on_progress(progress: Progress) -> None:
@@ -148,7 +148,7 @@ def test_the_curve_has_no_point_where_the_loss_is_no_number(folder: Path) -> Non
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_wish_to_end_reaches_a_silent_script(folder: Path, wish: Wish) -> None:
+def test_a_wish_to_end_reaches_a_silent_script(folder: Path, wish: StopLevel) -> None:
     timer = threading.Timer(0.1, wish.say, [Stop(TrialStatus.CANCELLED, "enough")])
     timer.start()
     outcome = run_job(zoo_job("hang_silent"), folder, SLOT, cancelled=wish)
@@ -156,14 +156,14 @@ def test_a_wish_to_end_reaches_a_silent_script(folder: Path, wish: Wish) -> None
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "enough")
 
 
-def test_the_last_words_of_a_script_that_heeds_sigterm_are_in_the_log(folder: Path, wish: Wish) -> None:
+def test_the_last_words_of_a_script_that_heeds_sigterm_are_in_the_log(folder: Path, wish: StopLevel) -> None:
     stop = Stop(TrialStatus.CANCELLED, "enough")
     outcome = run_job(zoo_job("exits_on_sigterm"), folder, SLOT, cancelled=wish, on_progress=lambda _: wish.say(stop))
     assert outcome.status is TrialStatus.CANCELLED
     assert outcome.log.endswith("last words\n")
 
 
-def test_at_once_means_without_grace(folder: Path, wish: Wish) -> None:
+def test_at_once_means_without_grace(folder: Path, wish: StopLevel) -> None:
     job = zoo_job("exits_on_sigterm", limits=Limits(grace_s=3600.0))
     stop = Stop(TrialStatus.LOST, "the driver went away", at_once=True)
     outcome = run_job(job, folder, SLOT, cancelled=wish, on_progress=lambda _: wish.say(stop))
@@ -171,7 +171,7 @@ def test_at_once_means_without_grace(folder: Path, wish: Wish) -> None:
     assert "last words" not in outcome.log
 
 
-def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, wish: Wish) -> None:
+def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, wish: StopLevel) -> None:
     job = zoo_job("ignores_sigterm", limits=Limits(grace_s=3600.0))
 
     def on_progress(progress: Progress) -> None:
@@ -182,7 +182,7 @@ def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, wish: Wish) -> N
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "first")
 
 
-def test_a_wish_that_was_there_before_starts_nothing(folder: Path, wish: Wish) -> None:
+def test_a_wish_that_was_there_before_starts_nothing(folder: Path, wish: StopLevel) -> None:
     wish.say(Stop(TrialStatus.CANCELLED, "before"))
     outcome = run_job(zoo_job("ok"), folder, SLOT, cancelled=wish)
     assert (outcome.status, outcome.log) == (TrialStatus.CANCELLED, "")
@@ -263,7 +263,7 @@ def test_reading_waits_for_who_is_still_ending_it(folder: Path) -> None:
     assert outcome == results[0]
 
 
-def test_reading_does_not_wait_for_ever(folder: Path, wish: Wish) -> None:
+def test_reading_does_not_wait_for_ever(folder: Path, wish: StopLevel) -> None:
     thread = threading.Thread(target=lambda: run_job(zoo_job("hang"), folder, SLOT, cancelled=wish))
     thread.start()
     assert eventually((folder / "log").exists)
@@ -276,7 +276,7 @@ def test_leftovers_of_a_folder_are_ended_without_knowing_more(folder: Path, tmp_
     env = {MARK: str(folder)}
     command = [sys.executable, "-S", "-c", "import time; time.sleep(3600)"]
     with subprocess.Popen(command, env=env) as leftover, subprocess.Popen(command, env={}) as other:
-        end_leftovers(folder)
+        kill_orphans(folder)
         assert leftover.wait(60.0) == -signal.SIGKILL
         assert other.poll() is None
         other.kill()

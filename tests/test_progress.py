@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from optimize.runner.diagnosis import Exit, Heard, judge
-from optimize.runner.progress import GROUPS, LINE_BYTES, LINE_CHARS, Hearing, MetricEar, ProgressEar
+from optimize.runner.diagnosis import Exit, HeardMetric, judge
+from optimize.runner.progress import GROUPS, LINE_BYTES, LINE_CHARS, MetricParser, OutputParser, ProgressParser
 from optimize.script.output import mistake
 from optimize.trial import Job, Metric, Progress, ProgressFormat, TrialStatus
 
@@ -19,11 +19,11 @@ REGEX = r"val loss ([0-9.]+)"
 NANOGPT = ProgressFormat(r"iter (?P<step>\d+): loss (?P<loss>[0-9.eE+-]+)", total=400)
 
 
-def heard(metric: Metric, *lines: str) -> Heard:
-    ear = MetricEar(metric)
+def heard(metric: Metric, *lines: str) -> HeardMetric:
+    parser = MetricParser(metric)
     for line in lines:
-        ear.hear(line.encode())
-    return ear.heard()
+        parser.parse(line.encode())
+    return parser.found()
 
 
 def evaluation(step: int, loss: object) -> str:
@@ -33,7 +33,7 @@ def evaluation(step: int, loss: object) -> str:
 @pytest.mark.parametrize(("take", "value"), [("last", 2.5), ("min", 1.5), ("max", 4.0)])
 def test_of_many_lines_the_last_the_lowest_or_the_highest_is_taken(take: str, value: float) -> None:
     lines = [evaluation(step, loss) for step, loss in enumerate([4.0, 1.5, 2.5])]
-    assert heard(Metric("val_loss", regex=REGEX, take=take), *lines) == Heard(value, False)
+    assert heard(Metric("val_loss", regex=REGEX, take=take), *lines) == HeardMetric(value, False)
 
 
 @pytest.mark.parametrize("take", ["last", "min", "max"])
@@ -46,7 +46,7 @@ def test_a_value_that_is_not_finite_is_heard_though_the_regex_knows_digits_only(
     value = heard(metric, evaluation(0, 4.2), evaluation(1, said)).value
     assert isinstance(value, float)
     assert not math.isfinite(value)
-    verdict = judge("", SUCCESS, metric, Heard(value))
+    verdict = judge("", SUCCESS, metric, HeardMetric(value))
     assert verdict.status is TrialStatus.DIVERGED
     assert "val_loss is" in verdict.reason
 
@@ -83,7 +83,7 @@ def test_a_metric_that_never_appears_is_a_crash_that_names_the_regex() -> None:
 def test_a_script_without_a_summary_may_print_its_metric_anywhere() -> None:
     lines = ["val_bpb: 2.5", "val_bpb:1.5", "bye"]
     found = heard(Metric(), *lines)
-    assert found == Heard(1.5, False)
+    assert found == HeardMetric(1.5, False)
     verdict = judge("\n".join(lines), SUCCESS, Metric(), found)
     assert (verdict.status, verdict.summary) == (TrialStatus.COMPLETE, {"val_bpb": 1.5})
 
@@ -107,12 +107,12 @@ def test_where_there_is_a_summary_only_the_last_one_counts() -> None:
 def test_a_value_on_the_way_is_no_result_of_a_script_that_did_not_end_well(
     metric: Metric, end: Exit, status: TrialStatus
 ) -> None:
-    assert judge("val_bpb: 1.0\n", end, metric, Heard(1.0)).status is status
+    assert judge("val_bpb: 1.0\n", end, metric, HeardMetric(1.0)).status is status
 
 
 def test_the_rest_of_a_summary_is_kept_beside_a_metric_of_other_lines() -> None:
     metric = Metric("val_loss", regex=REGEX)
-    verdict = judge("---\npeak_vram_mb: 100\nval_loss: 9\n", SUCCESS, metric, Heard(1.0, True))
+    verdict = judge("---\npeak_vram_mb: 100\nval_loss: 9\n", SUCCESS, metric, HeardMetric(1.0, True))
     assert verdict.summary == {"peak_vram_mb": 100.0, "val_loss": 1.0}
 
 
@@ -120,11 +120,11 @@ def test_the_rest_of_a_summary_is_kept_beside_a_metric_of_other_lines() -> None:
 
 
 def test_progress_in_other_words_has_step_share_and_loss() -> None:
-    ear = ProgressEar(NANOGPT, 7)
+    parser = ProgressParser(NANOGPT, 7)
     line = b"iter 100: loss 1.8232, time 21.33ms, mfu -100.00%"
-    assert ear.hear(line) == Progress(7, 0.25, 100, 1.8232)
-    assert ear.hear(b"step 100: train loss 1.8, val loss 1.9") is None
-    assert ear.hear(b"iter 500: loss 1.8") == Progress(7, 1.0, 500, 1.8)
+    assert parser.parse(line) == Progress(7, 0.25, 100, 1.8232)
+    assert parser.parse(b"step 100: train loss 1.8, val loss 1.9") is None
+    assert parser.parse(b"iter 500: loss 1.8") == Progress(7, 1.0, 500, 1.8)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_share_and_loss_may_come_in_several_ways(
     regex: str, total: float | None, line: str, expected: Progress
 ) -> None:
     assert mistake(regex, GROUPS) == ""
-    assert ProgressEar(ProgressFormat(regex, total), 0).hear(line.encode()) == expected
+    assert ProgressParser(ProgressFormat(regex, total), 0).parse(line.encode()) == expected
 
 
 def test_a_script_that_tells_nothing_is_not_listened_to() -> None:
-    assert ProgressEar(ProgressFormat(none=True), 0).hear(b"step 1 (50%) | loss: 1") is None
-    assert ProgressEar(ProgressFormat(), 0).hear(b"step 1 (50%) | loss: 1.0") == Progress(0, 0.5, 1, 1.0)
+    assert ProgressParser(ProgressFormat(none=True), 0).parse(b"step 1 (50%) | loss: 1") is None
+    assert ProgressParser(ProgressFormat(), 0).parse(b"step 1 (50%) | loss: 1.0") == Progress(0, 0.5, 1, 1.0)
 
 
 # --- the stream, in whatever pieces it comes --------------------------------------------------------------------------
@@ -181,11 +181,11 @@ lines = st.one_of(
 
 def told(metric: Metric, form: ProgressFormat, pieces: list[bytes]) -> tuple[object, ...]:
     progress: list[Progress] = []
-    hearing = Hearing(Job(0, {}, {}, (), metric=metric, progress=form), progress.append)
+    parser = OutputParser(Job(0, {}, {}, (), metric=metric, progress=form), progress.append)
     for piece in pieces:
-        hearing.feed(piece)
-    hearing.close()
-    return repr(hearing.metric.heard()), hearing.begun, hearing.curve, repr(progress)
+        parser.feed(piece)
+    parser.close()
+    return repr(parser.metric.found()), parser.begun, parser.curve, repr(progress)
 
 
 @given(
@@ -210,22 +210,22 @@ def test_however_the_bytes_are_cut_the_same_is_heard(
 
 def test_of_a_line_without_an_end_only_the_beginning_is_heard() -> None:
     metric = Metric("v", regex=r"^val loss ([0-9.]+)")
-    hearing = Hearing(Job(0, {}, {}, (), metric=metric), lambda progress: None)
+    parser = OutputParser(Job(0, {}, {}, (), metric=metric), lambda progress: None)
     for _ in range(100):
-        hearing.feed(b"val loss 1.0 " * 1_000)
-    hearing.feed(b"\n")
-    assert hearing.metric.heard().value == 1.0
-    hearing.feed(b"x" + b"val loss 2.0 " * 10_000)
-    hearing.feed(b"val loss 3.0\n")
-    assert hearing.metric.heard().value == 1.0
-    hearing.feed(b"val loss 4.0\n")
-    assert hearing.metric.heard().value == 4.0
+        parser.feed(b"val loss 1.0 " * 1_000)
+    parser.feed(b"\n")
+    assert parser.metric.found().value == 1.0
+    parser.feed(b"x" + b"val loss 2.0 " * 10_000)
+    parser.feed(b"val loss 3.0\n")
+    assert parser.metric.found().value == 1.0
+    parser.feed(b"val loss 4.0\n")
+    assert parser.metric.found().value == 4.0
 
 
 def test_a_line_that_is_rewritten_is_heard_before_the_next_one_comes() -> None:
     progress: list[Progress] = []
-    hearing = Hearing(Job(0, {}, {}, ()), progress.append)
-    hearing.feed(AUTORESEARCH.format(step=3, loss="2.5", left=290).encode())
+    parser = OutputParser(Job(0, {}, {}, ()), progress.append)
+    parser.feed(AUTORESEARCH.format(step=3, loss="2.5", left=290).encode())
     assert [(each.step, each.fraction, each.loss, each.remaining_s) for each in progress] == [(3, 0.03, 2.5, 290.0)]
 
 

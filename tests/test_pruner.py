@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from optimize.search.pruner import FINISHED, Pruner, Verdict
+from optimize.search.pruner import FINISHED, PruneDecision, Pruner
 from optimize.trial import Metric
 
 PERCENTS = (10, 20, 30, 50)
@@ -36,7 +36,7 @@ def taught(pruner: Pruner, count: int = 40, noise: float = 0.02) -> Pruner:
     return pruner
 
 
-def verdict(pruner: Pruner, final: float, number: int = 100) -> Verdict | None:
+def verdict(pruner: Pruner, final: float, number: int = 100) -> PruneDecision | None:
     return pruner.judge(number, params(random.Random(1)), curve(final))
 
 

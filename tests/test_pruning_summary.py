@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import beta
 
 from optimize.executors.local import LocalExecutor
-from optimize.executors.simulated import InlineExecutor
+from optimize.executors.simulated import SimulatedExecutor
 from optimize.reporting.tables import pruning_lines
 from optimize.search import pruner
-from optimize.search.pruner import Cuts, count_cuts, upper_bound
+from optimize.search.pruner import PruningSummary, summarize_pruning, upper_bound
 from optimize.study.loop import Loop
-from optimize.study.stopping import Budget, Interruption
+from optimize.study.stopping import Budget, StopSignals
 from optimize.study.study import Study
 from optimize.trial import Job, Metric, Outcome, Progress, Slot, Suggestion, TrialStatus
 from storage import TrialRecord, read_records
@@ -82,7 +82,7 @@ def test_hopeless_trials_are_cut_early_told_pruned_and_the_best_is_found_all_the
 def test_the_condemned_that_were_spared_are_complete_and_counted(pruned: Driver, slots: int) -> None:
     pruned.run(informative, trials=110, slots=slots)
     told = records(pruned)
-    cuts = count_cuts(told, Metric())
+    cuts = summarize_pruning(told, Metric())
     spared = [record for record in told if record.condemned and record.state == "COMPLETE"]
     assert cuts.ran_on == len(spared) > 0
     assert cuts.missed == 0
@@ -119,13 +119,13 @@ def test_a_curve_that_ends_early_still_completes(pruned: Driver) -> None:
 def test_being_hopeless_is_no_failure(pruned: Driver) -> None:
     kept = []
 
-    class Watching(InlineExecutor):
+    class Watching(SimulatedExecutor):
         def forget(self, number: int, keep: bool = False) -> None:
             kept.append((number, keep))
 
-    with pruned.open() as study, Interruption() as interruption:
+    with pruned.open() as study, StopSignals() as stop_signals:
         budget = Budget(trials=60, max_consecutive_failures=1)
-        Loop(study, Watching(informative), pruned.job, budget, (), interruption, keep_failed=True, tick_s=0).run()
+        Loop(study, Watching(informative), pruned.job, budget, (), stop_signals, keep_failed=True, tick_s=0).run()
         assert any(record.status == TrialStatus.HOPELESS for record in study.records())
     assert len(kept) == 60
     assert not any(keep for _, keep in kept)
@@ -206,11 +206,11 @@ def test_the_process_of_a_hopeless_trial_is_ended(pruned: Driver, monkeypatch: p
     """The bad ones would sleep for a minute each; none of those that run before the pruner knows enough is among them."""
     monkeypatch.setattr(pruner, "SPARED", 0.0)
     (pruned.folder / "workload" / "train.py").write_text(SLEEPER)
-    with pruned.open() as study, Interruption() as interruption:
+    with pruned.open() as study, StopSignals() as stop_signals:
         for i in range(pruner.FINISHED + 4):
             study.enqueue({"X": (1, 2)[i % 2], "Y": 0.5 + i // 2 / 40, "PAIR": (0.8, 0.95)}, "start")
         executor = LocalExecutor((Slot("a"),), pruned.paths.work)
-        Loop(study, executor, pruned.job, Budget(trials=40), (), interruption).run()
+        Loop(study, executor, pruned.job, Budget(trials=40), (), stop_signals).run()
         told = {record.number: record.status for record in study.records()}
     assert TrialStatus.HOPELESS in told.values()
     assert set(told.values()) == {TrialStatus.HOPELESS, TrialStatus.COMPLETE}
@@ -235,10 +235,10 @@ def told() -> list[TrialRecord]:
 
 
 def test_what_was_cut_what_it_saved_and_what_was_missed(told: list[TrialRecord]) -> None:
-    cuts = count_cuts(told, Metric())
-    assert cuts == Cuts(cut=2, saved_s=pytest.approx(78 + 50), ran_on=2, missed=1)
-    assert count_cuts(told, Metric("accuracy", "maximize")).missed == 1
-    assert count_cuts(told[2:], Metric()).missed == 0
+    cuts = summarize_pruning(told, Metric())
+    assert cuts == PruningSummary(cut=2, saved_s=pytest.approx(78 + 50), ran_on=2, missed=1)
+    assert summarize_pruning(told, Metric("accuracy", "maximize")).missed == 1
+    assert summarize_pruning(told[2:], Metric()).missed == 0
 
 
 def test_a_trial_that_ran_slowly_saves_no_more_than_the_usual_time(told: list[TrialRecord]) -> None:
@@ -247,7 +247,7 @@ def test_a_trial_that_ran_slowly_saves_no_more_than_the_usual_time(told: list[Tr
         _record(10, None, seconds=95.0, curve={10: 5.0}),
         _record(11, None, seconds=300.0, curve={10: 5.0}),
     ]
-    assert count_cuts(slow, Metric()).saved_s == pytest.approx(5)
+    assert summarize_pruning(slow, Metric()).saved_s == pytest.approx(5)
 
 
 def test_the_figures_are_one_line_and_none_where_nothing_was_condemned(told: list[TrialRecord]) -> None:

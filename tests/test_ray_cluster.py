@@ -16,13 +16,13 @@ import pytest
 
 from optimize.errors import ExecutorError
 from optimize.executors.ray_cluster import Cluster, Names, Node, Roster, State, places, seeming_slots
-from optimize.executors.ray_node import TRAVELS, Facts, Steward, _spare, copy_travellers, run_trial
+from optimize.executors.ray_node import TRAVELS, NodeFacts, Steward, _spare, copy_travellers, run_trial
 from optimize.runner.prepare import Preparation
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 from tests.test_architecture import MODULES, ours
 from tests.zoo import children_of, eventually, living, zoo_job
 
-HERE = Facts("3.11", "2.13.0", "")
+HERE = NodeFacts("3.11", "2.13.0", "")
 CORES = {"CPU": 2.0}
 
 

@@ -108,7 +108,7 @@ def text_of(study: StoredStudy) -> str:
 
 def test_a_study_is_told_on_one_page(database: Database, runs: Path) -> None:
     study = stored_study(database, runs, many_trials(60))
-    page, shown = page_of(study), study.standing()
+    page, shown = page_of(study), study.best()
     assert shown is not None
     best = shown.record
     assert f"{best.value:.6f}" in page.text
@@ -222,7 +222,7 @@ def test_spoilt_attributes_and_settings_are_no_reason_to_fail(database: Database
 
 def test_what_was_confirmed_is_told(database: Database, runs: Path) -> None:
     study = stored_study(database, runs, many_trials(30))
-    best = study.standing()
+    best = study.best()
     assert best is not None
     first = Finalist(best.record.number, 4, 0.031, 0.012, 0.05, True, doubts=("saw its data 2 times",))
     other = Finalist(5, 2, -0.004, -0.03, 0.02, False, rejected=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from optimize.reporting.files import EVERY_S, SHARE, Views
+from optimize.reporting.files import EVERY_S, SHARE, ResultFiles
 from optimize.trial import Metric
 from storage import Artifacts, StudyPaths, TrialRecord, open_database
 from tests.databases import empty_database
@@ -14,7 +14,7 @@ from tests.databases import empty_database
 ONE = TrialRecord(0, 1, "PRUNED", "diverged", {"DEPTH": 2}, kind="baseline")
 
 
-def views(folder: Path, slow_s: float = 0.0) -> Views:
+def views(folder: Path, slow_s: float = 0.0) -> ResultFiles:
     paths, database = StudyPaths(folder, "s"), open_database(empty_database(folder))
     paths.create()
 
@@ -22,7 +22,7 @@ def views(folder: Path, slow_s: float = 0.0) -> Views:
         time.sleep(slow_s)  # as a long study takes
         return [ONE]
 
-    return Views(paths, Metric(), records, Artifacts(paths.artifacts, database), print)
+    return ResultFiles(paths, Metric(), records, Artifacts(paths.artifacts, database), print)
 
 
 def test_the_tables_are_there_from_the_first_tick_on(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from optimize.executors.simulated import InlineExecutor
+from optimize.executors.simulated import SimulatedExecutor
 from optimize.trial import Job, Outcome, Progress, TrialStatus
 from tests.zoo import endings, zoo_job
 
@@ -15,7 +15,7 @@ def simulated(seconds: dict[int, float]) -> Callable[[Job], Outcome]:
 
 
 def test_simulated_trials_end_in_the_order_of_their_clock() -> None:
-    with InlineExecutor(simulated({1: 300.0, 2: 100.0, 3: 100.0}), slots=2) as executor:
+    with SimulatedExecutor(simulated({1: 300.0, 2: 100.0, 3: 100.0}), slots=2) as executor:
         executor.submit(zoo_job("ok", number=1))
         executor.submit(zoo_job("ok", number=2))
         assert endings(executor)[0].job.number == 2
@@ -26,7 +26,7 @@ def test_simulated_trials_end_in_the_order_of_their_clock() -> None:
 
 
 def test_simulated_progress_follows_the_curve_and_can_be_cut() -> None:
-    with InlineExecutor(simulated({1: 100.0}), slots=1) as executor:
+    with SimulatedExecutor(simulated({1: 100.0}), slots=1) as executor:
         executor.submit(zoo_job("ok", number=1))
         assert executor.wait(0.0) == [Progress(1, 0.25, loss=3.0)]
         assert executor.now_s == 25.0

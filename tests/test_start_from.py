@@ -8,7 +8,7 @@ import pytest
 
 from optimize.errors import OptimizeError, SettingsError, StudyError
 from optimize.reporting.files import write_tables, write_views
-from optimize.study.start_from import BEST, look_up
+from optimize.study.start_from import BEST, describe_start_from
 from optimize.study.stopping import counted
 from optimize.study.stored import find_study
 from optimize.trial import Outcome, TrialStatus
@@ -173,7 +173,7 @@ def test_it_goes_on_even_if_the_source_is_gone(old: Driver) -> None:
     old.run(trials=2)
     with old.database() as database:
         find_study(database, "s", old.settings.runs).delete()
-    assert look_up(old.plan) == ["study new: it began with s and goes on"]
+    assert describe_start_from(old.plan) == ["study new: it began with s and goes on"]
     assert old.run(trials=3)[0] == "3 trials are done"
 
 
@@ -185,7 +185,7 @@ def test_a_study_that_is_there_already_and_did_not_begin_so_is_refused(old: Driv
     old.run(trials=1)
     old.set(start_from="s")
     with nothing_changes(old), pytest.raises(StudyError, match="it is there already and began") as caught:
-        look_up(old.plan)
+        describe_start_from(old.plan)
     assert len(caught.value.problems) == 1
     with pytest.raises(StudyError, match="it is there already"), old.open():
         pass
@@ -195,12 +195,12 @@ def test_a_study_that_is_there_already_and_did_not_begin_so_is_refused(old: Driv
 def test_a_source_that_is_not_there_is_one_line_and_makes_nothing(driver: Driver) -> None:
     driver.set(study="new", start_from="nothing")
     with nothing_changes(driver), pytest.raises(StudyError, match="is not there yet"):
-        look_up(driver.plan)
+        describe_start_from(driver.plan)
     driver.set(study="s", start_from=None)
     driver.run(trials=1)
     driver.set(study="new", start_from="nothing")
     with nothing_changes(driver), pytest.raises(StudyError, match="There are: s") as caught:
-        look_up(driver.plan)
+        describe_start_from(driver.plan)
     assert len(caught.value.problems) == 1
 
 
@@ -209,7 +209,7 @@ def test_a_study_without_a_complete_trial_is_nothing_to_begin_with(driver: Drive
         pass
     driver.set(study="new", start_from="s")
     with nothing_changes(driver), pytest.raises(StudyError, match="it has no complete trial") as caught:
-        look_up(driver.plan)
+        describe_start_from(driver.plan)
     assert len(caught.value.problems) == 1
     with pytest.raises(StudyError), driver.open():
         pass
@@ -264,7 +264,7 @@ def test_a_table_is_looked_at_without_a_database(driver: Driver) -> None:
     path.write_text("val_bpb,X,Y\n0.9,2,0.3\n0.8,1,0.11\n0.7,4,0.5\n0.6,9,0.5\n0.5,3,0.25\n")
     driver.set(start_from=str(path))
     with nothing_changes(driver):
-        lines = look_up(driver.plan)
+        lines = describe_start_from(driver.plan)
     assert "5 of 5 rows can be tried" in lines[0]
     assert [line.removeprefix(f"{path} ") for line in lines[1:]] == [
         "line 6 (val_bpb 0.5): X 3 -> 4; moved on to keep every rule; the rest as in the baseline",
@@ -283,7 +283,7 @@ def test_a_spoilt_table_is_one_line_and_makes_nothing(driver: Driver, text: byte
     path.write_bytes(text)
     driver.set(start_from=str(path))
     with nothing_changes(driver), pytest.raises(SettingsError) as caught:
-        look_up(driver.plan)
+        describe_start_from(driver.plan)
     assert len(caught.value.problems) == 1
     with pytest.raises(OptimizeError), driver.open():
         pass
@@ -295,7 +295,7 @@ def test_a_table_whose_rows_are_all_the_baseline_is_nothing_to_begin_with(driver
     path.write_text("val_bpb,X\n1,4\n")
     driver.set(start_from=str(path))
     with pytest.raises(StudyError, match=r"nothing to begin with: .*the same as the baseline") as caught:
-        look_up(driver.plan)
+        describe_start_from(driver.plan)
     assert len(caught.value.problems) == 1
 
 

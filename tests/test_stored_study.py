@@ -23,7 +23,7 @@ def test_the_latest_and_the_best_trial_are_those_of_all_records(driver: Driver) 
         records = study.records()
         assert study.latest(5) == records[-5:]
         assert study.latest(99) == records
-        assert study.standing() == study.standing(records)
+        assert study.best() == study.best(records)
         assert study.record(7) == records[7]
         assert study.count() == 12
 
@@ -32,7 +32,7 @@ def test_a_study_without_a_result_has_no_best_trial(driver: Driver) -> None:
     with driver.open() as study:
         study.ask()
     with driver.database() as database:
-        assert stored(driver, database).standing() is None
+        assert stored(driver, database).best() is None
         assert [record.state for record in stored(driver, database).latest(5)] == ["RUNNING"]
         with pytest.raises(StudyError, match="there is no trial 7"):
             stored(driver, database).record(7)
@@ -49,6 +49,6 @@ def test_looking_at_the_latest_trials_reads_no_others(driver: Driver) -> None:
             connection.driver_connection.row_factory = lambda cursor, row, read=read: read.append(row) or row  # type: ignore[union-attr]
             connection.close()
             study.latest(3)
-            study.standing()
+            study.best()
             rows.append(len(read))
     assert 0 < rows[0] == rows[1]

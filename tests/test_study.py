@@ -247,13 +247,13 @@ def test_another_programs_trials_are_left_alone(driver: Driver) -> None:
         assert study.ask().number == 2
 
 
-def enqueue(driver: Driver, *wishes: dict[str, object]) -> None:
+def enqueue(driver: Driver, *stop_requests: dict[str, object]) -> None:
     """As somebody does in Python who knows Optuna and not us."""
     import optuna
 
     with driver.database() as database:
         foreign = optuna.load_study(study_name="s", storage=database.storage)
-        for wish in wishes:
+        for wish in stop_requests:
             foreign.enqueue_trial(wish, user_attrs={"memo": "a guess"})
 
 

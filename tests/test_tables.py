@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from rich.console import Console, RenderableType
 
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.reporting.tables import end_report, study_table, trial_line
-from optimize.reporting.terminal import Display, trial_page
-from optimize.study.best import standing
-from optimize.study.stopping import Budget, Wish
+from optimize.reporting.terminal import LiveView, trial_page
+from optimize.study.best import find_best
+from optimize.study.stopping import Budget, StopLevel
 from optimize.study.stored import find_study
 from optimize.text import changes, duration, visible
 from optimize.trial import Job, Metric, Progress, Slot
@@ -91,7 +91,7 @@ def test_a_failed_trial_says_why_and_shows_no_value() -> None:
 def test_the_best_of_a_table_is_marked_and_failures_never_are() -> None:
     console = Console(file=io.StringIO(), width=160)
     records = [record(0, 2.2), record(1, None), record(2, 2.1)]
-    console.print(study_table(records, standing(records, "minimize", None), Metric(), BASELINE))
+    console.print(study_table(records, find_best(records, "minimize", None), Metric(), BASELINE))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.split()[0] for line in lines if "best" in line] == ["2"]
 
@@ -104,7 +104,7 @@ def test_the_live_view_shows_slots_the_best_and_what_is_left() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     records = [record(0, 2.2), record(1, 2.1)]
     slots = (Slot("cpu:0"), Slot("cpu:1"))
-    display = Display(console, "night", Metric(), Budget(trials=20), slots, BASELINE, records)
+    display = LiveView(console, "night", Metric(), Budget(trials=20), slots, BASELINE, records)
     display.on_start(Job(7, {"DEPTH": 4}, {}, ()), Slot("node-2/gpu:0"))
     display.on_start(Job(8, {"DEPTH": 3}, {}, ()), Slot("cpu:1"))
     display.on_progress(Progress(7, 0.42, 100, 3.456, 24_000, 6.0))
@@ -117,14 +117,14 @@ def test_the_live_view_shows_slots_the_best_and_what_is_left() -> None:
 def test_a_value_that_is_not_like_the_others_says_so() -> None:
     baseline = record(0, 2.2, kind="baseline", summary={"epochs": 0.5, "device": "H100", "dtype": "bfloat16"})
     odd = record(1, 2.1, summary={"epochs": 1.5, "device": "T4", "dtype": "bfloat16"})
-    assert doubts(odd, baseline) == ["saw its data 1.5 times", "device T4, the baseline's was H100"]
-    assert doubts(baseline, baseline) == []
-    assert "but: saw its data 1.5 times" in trial_line(odd, None, Metric(), BASELINE, doubts(odd, baseline)).plain
+    assert caveats(odd, baseline) == ["saw its data 1.5 times", "device T4, the baseline's was H100"]
+    assert caveats(baseline, baseline) == []
+    assert "but: saw its data 1.5 times" in trial_line(odd, None, Metric(), BASELINE, caveats(odd, baseline)).plain
 
 
 def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others_counted() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160, height=20)
-    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),) * 100, BASELINE, [])
+    display = LiveView(console, "night", Metric(), Budget(trials=20), (Slot("a"),) * 100, BASELINE, [])
     for number in range(100):
         display.on_start(Job(number, {"DEPTH": 4}, {}, ()), Slot("a"))
     console.print(display._view())
@@ -137,7 +137,7 @@ def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others
 
 def test_the_live_view_counts_what_ended_and_what_earlier_calls_did() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
-    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [record(0, 2.2)])
+    display = LiveView(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [record(0, 2.2)])
     for number, value in ((1, 2.1), (2, None), (3, 2.3)):
         display.on_trial_end(record(number, value))
     headline = display._headline().plain
@@ -148,10 +148,10 @@ def test_the_live_view_counts_what_ended_and_what_earlier_calls_did() -> None:
 
 def test_a_wish_to_stop_is_answered_at_once() -> None:
     console = Console(file=io.StringIO(), width=160)
-    display = Display(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [])
+    display = LiveView(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [])
     display.on_start(Job(7, {"DEPTH": 4}, {}, ()), Slot("node-2/gpu:0"))
-    display.on_wish(Wish.FINISH, "Ctrl-C")
-    display.on_wish(Wish.CANCEL, "Ctrl-C")
+    display.on_stop(StopLevel.FINISH, "Ctrl-C")
+    display.on_stop(StopLevel.CANCEL, "Ctrl-C")
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "the trials that run (1) finish first" in text
     assert "cancelled; their parameters are queued" in text

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimize.reporting.trackers import open_hook
+from optimize.reporting.trackers import open_tracker
 from optimize.trial import Metric
 from storage import StudyPaths
 from tests.finished import BEGUN, CURVE, record, scalars, study_paths
@@ -30,7 +30,7 @@ def sessions(run: Path) -> dict[str, Any]:
 
 
 def test_tensorboard_reads_metric_summary_curve_and_parameters(paths: StudyPaths) -> None:
-    hook = open_hook("tensorboard", paths, Metric(), None)
+    hook = open_tracker("tensorboard", paths, Metric(), None)
     assert not hook.has(record(7))
     hook.write(record(7), CURVE)
     assert hook.has(record(7))
@@ -59,7 +59,7 @@ def test_tensorboard_reads_metric_summary_curve_and_parameters(paths: StudyPaths
 
 
 def test_tensorboard_gets_each_trial_once_and_a_new_study_of_the_name_its_own(paths: StudyPaths) -> None:
-    hook = open_hook("tensorboard", paths, Metric(), None)
+    hook = open_tracker("tensorboard", paths, Metric(), None)
     for _ in range(2):
         hook.write(record(0), CURVE)
     files = list((paths.tensorboard / "trial-0000").iterdir())
@@ -71,7 +71,7 @@ def test_tensorboard_gets_each_trial_once_and_a_new_study_of_the_name_its_own(pa
 
 
 def test_a_failed_trial_has_no_metric_but_its_parameters_and_curve(paths: StudyPaths) -> None:
-    hook = open_hook("tensorboard", paths, Metric(), None)
+    hook = open_tracker("tensorboard", paths, Metric(), None)
     hook.write(record(3, state="FAIL", status="crashed", value=None, summary={}, seconds=None), CURVE[:1])
     run = paths.tensorboard / "trial-0003"
     assert set(scalars(run)) == {"train_loss"}

@@ -15,8 +15,8 @@ import pytest
 from optimize.config.plan import unfit_trackers
 from optimize.config.settings import load_settings, tracking_uri
 from optimize.errors import SettingsError
-from optimize.reporting.trackers import TrialLog
-from optimize.reporting.trackers.tracker import Curve, Hook, reason
+from optimize.reporting.trackers import TrackerCallback
+from optimize.reporting.trackers.tracker import Curve, Tracker, reason
 from optimize.study.stored import find_study
 from storage import Artifacts, Database, TrialRecord, open_database
 from tests.conftest import Driver
@@ -49,8 +49,8 @@ class Broken:
             raise ConnectionError("http://me:secret@host is gone")
 
 
-def log_of(hook: Hook, database: Database, folder: Path, said: list[str]) -> TrialLog:
-    return TrialLog("tensorboard", hook, Artifacts(folder / "artifacts", database), said.append)
+def log_of(hook: Tracker, database: Database, folder: Path, said: list[str]) -> TrackerCallback:
+    return TrackerCallback("tensorboard", hook, Artifacts(folder / "artifacts", database), said.append)
 
 
 def test_a_hook_that_fails_costs_one_line_and_is_switched_off(tmp_path: Path, database: Database) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from optimize.executors.local import LocalExecutor
-from optimize.runner.process_tree import can_spare_children, end_leftovers
+from optimize.runner.process_tree import can_spare_children, kill_orphans
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
 from tests.zoo import as_preloaded, children_of, endings, eventually, guardians_of, living, zoo_job
 
@@ -156,7 +156,7 @@ def test_a_forked_trial_is_found_by_its_mark_when_its_guardian_is_gone(executor:
     script = next(pid for pid in children_of(guardians_of(os.getpid())[0]) if pid not in zygotes())
     assert f"OPTIMIZE_WORK_FOLDER={tmp_path / 'work' / '1'}".encode() in Path(f"/proc/{script}/environ").read_bytes()
     assert len(living(tmp_path)) == 2
-    end_leftovers(tmp_path / "work" / "1")
+    kill_orphans(tmp_path / "work" / "1")
     assert living(tmp_path) == []
     endings(executor)
 

@@ -4,7 +4,7 @@ Knows search spaces and records; no database, and no sampler but by what it is h
 """
 
 from optimize.advisor.advisor import Advisor
-from optimize.advisor.prompt import Sight
+from optimize.advisor.prompt import StudyView
 from optimize.advisor.usage import ADVICE, Spent, Tally, advice_line, spent_of, tally
 
-__all__ = ["ADVICE", "Advisor", "Sight", "Spent", "Tally", "advice_line", "spent_of", "tally"]
+__all__ = ["ADVICE", "Advisor", "Spent", "StudyView", "Tally", "advice_line", "spent_of", "tally"]

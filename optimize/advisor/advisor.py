@@ -15,7 +15,7 @@ from threading import Thread
 
 from optimize.advisor.answer import MOST, Proposal, params_of, read_proposals
 from optimize.advisor.client import Answer, Endpoint, EndpointError
-from optimize.advisor.prompt import VERSION, Brief, Sight, render_question
+from optimize.advisor.prompt import VERSION, Brief, StudyView, render_question
 from optimize.advisor.usage import ADVISOR, Spent, is_proposal
 from optimize.config.plan import Plan
 from optimize.config.settings import advisor_key
@@ -34,7 +34,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Reply:
     """What came of a request: proposals as the model wrote them, or why there are none."""
 
     proposals: Sequence[Proposal] = ()
@@ -47,7 +47,7 @@ class Heard:
 @dataclass(frozen=True, slots=True)
 class _Request:
     thread: Thread
-    box: SimpleQueue[Heard]
+    box: SimpleQueue[Reply]
     began: float
 
 
@@ -93,7 +93,7 @@ class Advisor:
                 return params
         return None
 
-    def look_ahead(self, endings: int, running: int, sight: Callable[[], Sight]) -> None:
+    def look_ahead(self, endings: int, running: int, sight: Callable[[], StudyView]) -> None:
         """Begin the next request, if advice will be due soon. `endings`: trials that have ended so far."""
         soon, stale = running + 1, endings - self._asked_at > FRESH
         if not endings or not self._is_due(soon) or (self._ready and not stale) or self._request or self.spent.off:
@@ -110,8 +110,8 @@ class Advisor:
         """Within so many further proposals."""
         return self._owed + self._share * further >= 1 - _ROUNDING
 
-    def _begin(self, sight: Sight, wanted: int) -> None:
-        box: SimpleQueue[Heard] = SimpleQueue()
+    def _begin(self, sight: StudyView, wanted: int) -> None:
+        box: SimpleQueue[Reply] = SimpleQueue()
         refused, self._refused = self._refused, []
         brief, endpoint = self._brief, self._endpoint
 
@@ -136,11 +136,11 @@ class Advisor:
         except Empty:
             if time.monotonic() - request.began < 1.5 * self._endpoint.total_s:
                 return
-            self._late, heard = request.thread, Heard(failure="no answer in time")
+            self._late, heard = request.thread, Reply(failure="no answer in time")
         self._request = None
         self._take(heard, why_not)
 
-    def _take(self, heard: Heard, why_not: WhyNot) -> None:
+    def _take(self, heard: Reply, why_not: WhyNot) -> None:
         fitting, seen = [], self.spent
         for proposal in heard.proposals:
             params, why = self._judge(proposal, why_not)
@@ -190,18 +190,18 @@ class Advisor:
 
 
 def _hear(
-    endpoint: Endpoint, brief: Brief, sight: Sight, wanted: int, refused: Sequence[tuple[Proposal, str]]
-) -> Heard:
+    endpoint: Endpoint, brief: Brief, sight: StudyView, wanted: int, refused: Sequence[tuple[Proposal, str]]
+) -> Reply:
     """In the request's thread: ask, and read the answer."""
     try:
         answer: Answer = endpoint.ask(render_question(brief, sight, wanted, refused))
         proposals = read_proposals(answer.text)
     except EndpointError as error:
-        return Heard(failure=error.why, final=error.final)
+        return Reply(failure=error.why, final=error.final)
     except Exception as error:  # of a library; its words may repeat a key
-        return Heard(failure=f"{type(error).__name__}")
+        return Reply(failure=f"{type(error).__name__}")
     failure = "" if proposals else "its answer holds no JSON object"
-    return Heard(proposals, answer.tokens_in, answer.tokens_out, failure)
+    return Reply(proposals, answer.tokens_in, answer.tokens_out, failure)
 
 
 def open_advisor(plan: Plan, say: Callable[[str], None]) -> Advisor | None:

@@ -47,7 +47,7 @@ class Brief:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class StudyView:
     """The study as it is when a question is asked."""
 
     records: Sequence[TrialRecord]  # finished, by number
@@ -56,7 +56,7 @@ class Sight:
 
 
 def render_question(
-    brief: Brief, sight: Sight, wanted: int, refused: Sequence[tuple[Proposal, str]] = ()
+    brief: Brief, sight: StudyView, wanted: int, refused: Sequence[tuple[Proposal, str]] = ()
 ) -> list[Message]:
     """The messages of one question; `refused` are proposals of the last answer, each with why it was none."""
     metric, records = brief.metric, sight.records

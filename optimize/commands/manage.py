@@ -34,7 +34,7 @@ def export(
 
     Example: optimize export --study gpt-cpu --bundle --to gpt-cpu.zip
     """
-    from optimize.reporting.dashboard import tell_story
+    from optimize.reporting.dashboard import write_dashboard
     from optimize.reporting.files import write_views
 
     _check_export(number, bundle, artifacts, to)
@@ -48,7 +48,7 @@ def export(
             written = write_views(stored) if number is None or to is None else stored.export_trial(number, to)
         say_all([f"written: {path}" for path in written])
         if number is None and not bundle and not stored.is_driven():
-            tell_story(stored, say)
+            write_dashboard(stored, say)
 
 
 def _check_export(number: int | None, bundle: bool, artifacts: bool, to: Path | None) -> None:

@@ -28,7 +28,7 @@ from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
     from optimize.search import Sampler
-    from optimize.session.confirm import Wanted
+    from optimize.session.confirm import ConfirmOptions
     from optimize.trial import Slot
 
 
@@ -115,7 +115,7 @@ def check(
     """
     plan = _plan(given)
     from optimize.reporting.tables import check_report
-    from optimize.study.start_from import look_up
+    from optimize.study.start_from import describe_start_from
     from optimize.transfer.repair import repair as mend
 
     if repair:
@@ -126,9 +126,9 @@ def check(
     try:
         found = _slots(plan)
     except ExecutorError:  # a profile may be looked at on another machine than it is for; a study would not run here
-        open_console().print(check_report(plan, (), look_up(plan)))
+        open_console().print(check_report(plan, (), describe_start_from(plan)))
         raise
-    open_console().print(check_report(plan, found, look_up(plan, found)))
+    open_console().print(check_report(plan, found, describe_start_from(plan, found)))
 
 
 def migrate(
@@ -148,7 +148,7 @@ def migrate(
     """
     flags = {"study": to, "search_space": search_space, "profile": profile, "workload": workload}
     plan = _plan({**flags, "storage": storage, "runs": runs})
-    from optimize.reporting.dashboard import tell_story
+    from optimize.reporting.dashboard import write_dashboard
     from optimize.reporting.files import write_views
     from optimize.study.stored import find_study
     from optimize.transfer.copy import migrate as move
@@ -157,15 +157,15 @@ def migrate(
         say_all(move(study, plan, database))
         stored = find_study(database, to, runs)
         say_all([f"written: {path}" for path in write_views(stored)])
-        tell_story(stored, say)
+        write_dashboard(stored, say)
 
 
-def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Wanted:
+def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> ConfirmOptions:
     """What is to be confirmed how; a mistake, or a script without a seed, is told before anything is trained."""
     from optimize.confirm.replicates import variation_of
-    from optimize.session.confirm import Wanted
+    from optimize.session.confirm import ConfirmOptions
 
-    wanted = Wanted(**numbers)  # type: ignore[arg-type]
+    wanted = ConfirmOptions(**numbers)  # type: ignore[arg-type]
     wanted.check(flag)
     variation_of(plan)
     return wanted
@@ -188,7 +188,7 @@ def _can_be_confirmed(plan: Plan) -> bool:
     return True
 
 
-def _confirm(plan: Plan, slots: Sequence[Slot], wanted: Wanted, backup: Path | None) -> None:
+def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: Path | None) -> None:
     from optimize.confirm.table import verdict_table
     from optimize.session.confirm import confirm_study
 
@@ -205,13 +205,13 @@ def _plan(given: dict[str, Any]) -> Plan:
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device
-    from optimize.study.start_from import misnamed
+    from optimize.study.start_from import unknown_source
 
     profile, why = given.pop("profile"), "flag"
     if profile is None:
         profile, why = pick_profile(detect_device())
     settings, wrong = read_settings(profile, why, given)
-    problems = [*wrong.of_profile, *wrong.of_flags, *misnamed(settings)]
+    problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
     return make_plan(settings, problems, compare=not wrong.of_profile)
 
 

@@ -38,7 +38,7 @@ def status(
             open_console().print(overview_table(overview(database, runs)))
             return
         stored = find_study(database, study, runs)
-        best = stored.standing()
+        best = stored.best()
         open_console().print(study_table(stored.latest(last), best, stored.metric, stored.baseline))
         recent, spent = stored.latest(RECENT), spent_of(database.study_attrs(stored.study_id))
         advice = advice_line(recent, spent, stored.metric)

@@ -63,7 +63,7 @@ def opened_database(storage: str | None, runs: Path, create: bool = False) -> It
     from storage import open_database
 
     with closing(open_database(storage_url(storage) or runs / "optuna.db", create=create)) as database:
-        database.patience.say = say
+        database.retry.say = say
         say_all(database.notices)
         yield database
 

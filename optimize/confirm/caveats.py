@@ -9,7 +9,7 @@ from storage import TrialRecord
 TOLERANCE = 0.05  # a last step may begin within the budget and end after it
 
 
-def doubts(record: TrialRecord, baseline: TrialRecord | None, budget: Mapping[str, float] | None = None) -> list[str]:
+def caveats(record: TrialRecord, baseline: TrialRecord | None, budget: Mapping[str, float] | None = None) -> list[str]:
     """A few words for each doubt, from what the script printed; [] if there is none, or nothing to tell by.
 
     `budget`: what a training may use, by the name under which the script prints what it used.

@@ -25,7 +25,7 @@ Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Repeatable:
     """A trial of the study that is trained again; `number` None: the baseline's parameters, whether or not it is a trial."""
 
     number: int | None
@@ -85,17 +85,17 @@ def child_plan(plan: Plan, variation: Variation) -> Plan:
     return replace(plan, settings=settings, space=space, baseline=variation.of(plan.baseline, 1), starts=Starts())
 
 
-def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Candidate]:
+def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Repeatable]:
     """Every distinct configuration that completed, the best first; of equal ones the first trial. The baseline is one."""
     identity = same_run(plan.workload.derived, plan.constants)
     sign = 1 if plan.workload.metric.direction == "minimize" else -1
     mine = [record for record in records if is_whole(record, plan.space)]
     complete = [(sign * record.value, record.number, record) for record in mine if record.value is not None]
-    found: dict[object, Candidate] = {}
+    found: dict[object, Repeatable] = {}
     for _, number, record in sorted(complete, key=lambda entry: entry[:2]):
         params = _decoded(plan, record)
         is_baseline = identity(params) == identity(plan.baseline)
-        found.setdefault(identity(params), Candidate(None if is_baseline else number, params, record.value))
+        found.setdefault(identity(params), Repeatable(None if is_baseline else number, params, record.value))
     return list(found.values())
 
 
@@ -111,7 +111,7 @@ def is_whole(record: TrialRecord, space: SearchSpace) -> bool:
         return False
 
 
-def finalists_of(plan: Plan, among: Sequence[Candidate], count: int) -> list[Candidate]:
+def finalists_of(plan: Plan, among: Sequence[Repeatable], count: int) -> list[Repeatable]:
     """The best that are ahead of the baseline. Raises NothingToConfirm if there is none."""
     study, metric = plan.settings.study, plan.workload.metric
     baseline = next((each for each in among if each.number is None), None)
@@ -127,8 +127,12 @@ def finalists_of(plan: Plan, among: Sequence[Candidate], count: int) -> list[Can
 
 
 def with_winner(
-    plan: Plan, finalists: Sequence[Candidate], among: Sequence[Candidate], records: Iterable[TrialRecord], winner: int
-) -> list[Candidate]:
+    plan: Plan,
+    finalists: Sequence[Repeatable],
+    among: Sequence[Repeatable],
+    records: Iterable[TrialRecord],
+    winner: int,
+) -> list[Repeatable]:
     """The finalists, and the winner of an earlier confirmation: else it would be forgotten for a few luckier values."""
     identity = same_run(plan.workload.derived, plan.constants)
     params = [_decoded(plan, r) for r in records if r.number == winner and is_whole(r, plan.space)]
@@ -136,7 +140,7 @@ def with_winner(
     return [*finalists, *(each for each in mine if each not in finalists)]
 
 
-def spread(among: Sequence[Candidate], finalists: Sequence[Candidate], least: int) -> list[Candidate]:
+def spread(among: Sequence[Repeatable], finalists: Sequence[Repeatable], least: int) -> list[Repeatable]:
     """The baseline, the finalists, and others at even distances over the ranks, at least so many in all, if there are."""
     picked = [each for each in among if each.number is None or each in finalists]
     rest = [each for each in among if each not in picked]

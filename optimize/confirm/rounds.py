@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from optimize.confirm.caveats import doubts
-from optimize.confirm.replicates import Candidate, Key, Variation, key_of
+from optimize.confirm.caveats import caveats
+from optimize.confirm.replicates import Key, Repeatable, Variation, key_of
 from optimize.confirm.significance import LEVEL, Findings, Interval, agreement, judge
 from optimize.confirm.verdict import FAILED, Finalist, Verdict
 from optimize.trial import Metric, Value
@@ -24,30 +24,30 @@ LEAST = 8  # configurations that ranks are compared over
 class Replicate:
     """A training that the course wants."""
 
-    of: Candidate
+    of: Repeatable
     params: Mapping[str, Value]
     key: Key
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Rounds:
     """Everything that a confirmation depends on, but for what was trained."""
 
     study: str
     metric: Metric
     space: SearchSpace  # of the child study
     variation: Variation
-    baseline: Candidate
-    finalists: Sequence[Candidate]
+    baseline: Repeatable
+    finalists: Sequence[Repeatable]
     seeds: int
     scale: int = 1
-    ranks: Sequence[Candidate] = ()  # what is trained under the larger budget; () if nothing is
+    ranks: Sequence[Repeatable] = ()  # what is trained under the larger budget; () if nothing is
     compared: int = 0  # how many finalists this study has had in all its confirmations
     earlier: Sequence[int] = ()  # the trials that were finalists before
     first_doubts: Mapping[int, Sequence[str]] = field(default_factory=dict)  # about the trials that made finalists
     limits: Mapping[str, float] = field(default_factory=dict)  # summary key -> the budget of a training
 
-    def replicate(self, of: Candidate, seed: int, other_split: bool = False, scale: int = 1) -> Replicate:
+    def replicate(self, of: Repeatable, seed: int, other_split: bool = False, scale: int = 1) -> Replicate:
         params = self.variation.of(of.params, seed, other_split, scale)
         return Replicate(of, params, key_of(params, self.space))
 
@@ -130,11 +130,11 @@ class Course:
         gains = {each.number or 0: self._gains(each, rounds, trained) for each in self.finalists}
         return judge(gains, self.seeds, self.compared)
 
-    def _gains(self, finalist: Candidate, rounds: int, trained: Mapping[Key, TrialRecord]) -> list[float | None]:
+    def _gains(self, finalist: Repeatable, rounds: int, trained: Mapping[Key, TrialRecord]) -> list[float | None]:
         return [self._gain(finalist, seed, trained) for seed in range(1, rounds + 1)]
 
     def _gain(
-        self, finalist: Candidate, seed: int, trained: Mapping[Key, TrialRecord], other_split: bool = False
+        self, finalist: Repeatable, seed: int, trained: Mapping[Key, TrialRecord], other_split: bool = False
     ) -> float | None:
         values = []
         for each in (self.baseline, finalist):
@@ -146,24 +146,24 @@ class Course:
         return sign * (values[0] - values[1])
 
     def _replicates(
-        self, finalist: Candidate, rounds: int, trained: Mapping[Key, TrialRecord]
+        self, finalist: Repeatable, rounds: int, trained: Mapping[Key, TrialRecord]
     ) -> Iterator[TrialRecord]:
         for seed in range(1, rounds + 1):
             record = trained.get(self.replicate(finalist, seed).key)
             if record is not None:
                 yield record
 
-    def _broken(self, finalist: Candidate, rounds: int, trained: Mapping[Key, TrialRecord]) -> bool:
+    def _broken(self, finalist: Repeatable, rounds: int, trained: Mapping[Key, TrialRecord]) -> bool:
         """Whether its parameters failed with another seed: then it is no winner, however good the other trainings were."""
         return any(record.state == "PRUNED" for record in self._replicates(finalist, rounds, trained))
 
     # What it comes to
 
-    def _candidate(self, number: int) -> Candidate:
+    def _candidate(self, number: int) -> Repeatable:
         return next(each for each in self.finalists if (each.number or 0) == number)
 
     def _finalist(
-        self, finalist: Candidate, found: Interval, findings: Findings, trained: Mapping[Key, TrialRecord]
+        self, finalist: Repeatable, found: Interval, findings: Findings, trained: Mapping[Key, TrialRecord]
     ) -> Finalist:
         broken = self._broken(finalist, self.seeds, trained)
         return Finalist(
@@ -180,7 +180,7 @@ class Course:
     def _is_real(self, found: Interval, findings: Findings) -> bool:
         return found.real and findings.noise > 0
 
-    def _doubts(self, finalist: Candidate, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
+    def _doubts(self, finalist: Repeatable, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
         yield from self.first_doubts.get(finalist.number or 0, ())
         for seed in range(1, self.seeds + 1):
             record = trained.get(self.replicate(finalist, seed).key)
@@ -188,9 +188,9 @@ class Course:
             if record is not None and record.value is None:
                 yield f"{FAILED} with seed {self.variation.seed.choices[seed]}: {record.status}"
             elif record is not None:
-                yield from doubts(record, beside, self.limits)
+                yield from caveats(record, beside, self.limits)
 
-    def _winner(self, findings: Findings, trained: Mapping[Key, TrialRecord]) -> Candidate | None:
+    def _winner(self, findings: Findings, trained: Mapping[Key, TrialRecord]) -> Repeatable | None:
         real = [
             (found.gain, k)
             for k, found in findings.intervals.items()
@@ -219,11 +219,11 @@ class Course:
         if self.ranks:
             yield from self._scale_lines(winner, trained)
 
-    def _too_few(self, finalist: Candidate, trained: Mapping[Key, TrialRecord]) -> str:
+    def _too_few(self, finalist: Repeatable, trained: Mapping[Key, TrialRecord]) -> str:
         gains = [gain for gain in self._gains(finalist, self.seeds, trained) if gain is not None]
         return f"{finalist.name}: it and the baseline completed together with {len(gains)} other seeds, too few to tell"
 
-    def _others(self, winner: Candidate, findings: Findings) -> Iterator[str]:
+    def _others(self, winner: Repeatable, findings: Findings) -> Iterator[str]:
         """Finalists over the same seeds differ with the noise of a gain."""
         best = findings.intervals[winner.number or 0]
         near = [
@@ -234,7 +234,7 @@ class Course:
         if near:
             yield f"not told apart from {winner.name}: {', '.join(near)}"
 
-    def _split_lines(self, winner: Candidate, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
+    def _split_lines(self, winner: Repeatable, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
         """The same training measured on other text: what differs is no noise of the seed."""
         if self.variation.split is None:
             yield "no constant VAL_SPLIT: not measured on other validation text (val_split in workload.toml names one)"
@@ -244,7 +244,7 @@ class Course:
             text = f"{self.variation.split.name} = {self.variation.split.choices[1]}"
             yield f"on other validation text ({text}, same seed) {winner.name} gains {there:+.6f}; on its own {here:+.6f}"
 
-    def _scale_lines(self, winner: Candidate | None, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
+    def _scale_lines(self, winner: Repeatable | None, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
         assert self.variation.budget is not None
         larger = {i: trained.get(self.replicate(each, 1, scale=self.scale).key) for i, each in enumerate(self.ranks)}
         both = [(self.ranks[i], r.value) for i, r in larger.items() if r is not None and r.value is not None]

@@ -24,11 +24,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optimize.runner.gpu_memory import DeviceMemory
+from optimize.runner.gpu_memory import GpuMemoryWait
 from optimize.runner.process import run_job
 from optimize.runner.process_tree import adopt_orphans
-from optimize.runner.stop import Stop
-from optimize.runner.warm_start import Preload
+from optimize.runner.stop import StopRequest
+from optimize.runner.warm_start import WarmStart
 from optimize.runner.workdir import outcome_to_json, sync_exit
 from optimize.trial import Job, Limits, Metric, Progress, ProgressFormat, Slot, TrialStatus
 
@@ -40,7 +40,7 @@ def main() -> None:
     # Handlers, not SIG_IGN: an ignored signal would stay ignored in the script.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
-    guarded, preload, memory = adopt_orphans(), Preload(), DeviceMemory()
+    guarded, preload, memory = adopt_orphans(), WarmStart(), GpuMemoryWait()
     orders, reports = _Orders(0), _Reports(1)
     reports.send({"ready": os.getpid()})
     while (order := orders.next_job()) is not None and not reports.broken:
@@ -70,7 +70,7 @@ class _Orders:
         os.set_blocking(pipe, False)
         self._pipe, self._rest, self._ended = pipe, b"", False
         self._jobs: deque[dict[str, Any]] = deque()
-        self._stops: dict[int, Stop] = {}
+        self._stops: dict[int, StopRequest] = {}
         self.number: int | None = None  # of the job that is running
 
     def fileno(self) -> int:
@@ -97,10 +97,10 @@ class _Orders:
         self.number = None
         self._stops.clear()
 
-    def poll(self) -> Stop | None:
+    def poll(self) -> StopRequest | None:
         self._read()
         if self._ended:
-            return Stop(TrialStatus.LOST, "the driver went away", at_once=True)
+            return StopRequest(TrialStatus.LOST, "the driver went away", at_once=True)
         return self._stops.pop(self.number, None) if self.number is not None else None
 
     def _read(self) -> None:
@@ -119,7 +119,7 @@ class _Orders:
             self._jobs.append(order)
         else:
             stop = order["stop"]
-            self._stops.setdefault(stop["number"], Stop(TrialStatus(stop["status"]), stop["reason"]))
+            self._stops.setdefault(stop["number"], StopRequest(TrialStatus(stop["status"]), stop["reason"]))
 
 
 class _Reports:

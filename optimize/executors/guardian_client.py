@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from optimize.executors.guardian import decode, encode, job_to_json, slot_to_json
-from optimize.runner.process_tree import end_leftovers
+from optimize.runner.process_tree import kill_orphans
 from optimize.runner.workdir import outcome_from_json, read_log, read_outcome
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
@@ -26,7 +26,7 @@ _ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
 _F_SETPIPE_SZ = 1031  # Linux
 
 
-class GuardedSlot:
+class GuardianClient:
     """The driver's side of one guardian process, and of what it is doing. All pipes are non-blocking."""
 
     def __init__(self, slot: Slot) -> None:
@@ -122,7 +122,7 @@ class GuardedSlot:
         self.reap(CLOSE_S)
         if self.job is None or self.waits:
             return None
-        end_leftovers(self._folder)
+        kill_orphans(self._folder)
         job, self.job = self.job, None
         outcome = read_outcome(self._folder) or Outcome(
             TrialStatus.LOST,

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from optimize.errors import ExecutorError
-from optimize.executors.guardian_client import CLOSE_S, GuardedSlot
+from optimize.executors.guardian_client import CLOSE_S, GuardianClient
 from optimize.runner.workdir import folder_bytes, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
@@ -31,7 +31,7 @@ class LocalExecutor:
         self.slots = tuple(slots)
         self._rest_s = rest_s
         self._work = work.absolute()
-        self._guardians = [GuardedSlot(slot) for slot in self.slots]
+        self._guardians = [GuardianClient(slot) for slot in self.slots]
         self._events: deque[Progress | Ending] = deque()
         self._kept: dict[Path, float] = {}
         self._forgotten: deque[Path] = deque()
@@ -90,7 +90,7 @@ class LocalExecutor:
         self._begin()
         return guardian.slot
 
-    def _takers(self) -> list[GuardedSlot]:
+    def _takers(self) -> list[GuardianClient]:
         now = time.monotonic()
         return [
             guardian
@@ -100,7 +100,7 @@ class LocalExecutor:
             and not any(neighbour.job.alone for neighbour in self._neighbours(guardian) if neighbour.job)
         ]
 
-    def _neighbours(self, guardian: GuardedSlot) -> list[GuardedSlot]:
+    def _neighbours(self, guardian: GuardianClient) -> list[GuardianClient]:
         """Those on the same GPU that have a trial."""
         if not guardian.slot.shared:
             return []
@@ -170,11 +170,11 @@ class LocalExecutor:
     def _folder(self, number: int) -> Path:
         return self._work / str(number)
 
-    def _start(self, guardian: GuardedSlot) -> None:
+    def _start(self, guardian: GuardianClient) -> None:
         guardian.start()
         self._selector.register(guardian.reports, selectors.EVENT_READ, guardian)
 
-    def _update(self, guardian: GuardedSlot) -> None:
+    def _update(self, guardian: GuardianClient) -> None:
         """Watch the pipe to the guardian too as long as there is something to write."""
         watched = guardian.orders in self._selector.get_map()
         if guardian.outbox and not watched:
@@ -182,7 +182,7 @@ class LocalExecutor:
         elif not guardian.outbox and watched:
             self._selector.unregister(guardian.orders)
 
-    def _serve(self, guardian: GuardedSlot, mask: int) -> None:
+    def _serve(self, guardian: GuardianClient, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
             guardian.flush()
             self._update(guardian)
@@ -191,7 +191,7 @@ class LocalExecutor:
         if guardian.is_dead:
             self._replace(guardian)
 
-    def _replace(self, guardian: GuardedSlot) -> None:
+    def _replace(self, guardian: GuardianClient) -> None:
         """One that died takes its trial along, and the next one starts; several that never lived are an error."""
         guardian.outbox.clear()
         self._update(guardian)

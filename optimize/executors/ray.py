@@ -27,7 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
 from optimize.errors import ExecutorError
 from optimize.executors.ray_cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots, unreachable
-from optimize.executors.ray_node import Facts, Steward, copy_travellers, facts, run_trial
+from optimize.executors.ray_node import NodeFacts, Steward, copy_travellers, facts, run_trial
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # how often the cluster is looked at: nodes come and go
@@ -40,7 +40,7 @@ HINT = "Start one with `ray start --head`, or name one: RAY_ADDRESS=host:6379"
 
 
 @dataclass(eq=False, slots=True)
-class _Trial:
+class _RayTrial:
     job: Job
     slot: Slot
     node: Node
@@ -65,7 +65,7 @@ class RayExecutor:
 
     def _reset(self) -> None:
         self._roster = Roster(self._cluster, facts(self._cluster.device))
-        self._trials: dict[int, _Trial] = {}
+        self._trials: dict[int, _RayTrial] = {}
         self._awaited: dict[Any, Callable[[Any], None]] = {}  # what stewards owe us -> what to do with it
         self._events: list[Progress | Ending] = []
         self._numbers = count()
@@ -132,7 +132,7 @@ class RayExecutor:
         stream = self._task.options(name=f"trial {job.number}", scheduling_strategy=On(node.id, soft=False)).remote(
             job, slot, key, node.session, self._cluster.own, max(0.5, len(slots) / BUNCHES_PER_S)
         )
-        self._trials[job.number] = _Trial(job, slot, node, key, stream, time.monotonic())
+        self._trials[job.number] = _RayTrial(job, slot, node, key, stream, time.monotonic())
         return slot
 
     def _idle(self) -> list[Slot]:
@@ -196,7 +196,7 @@ class RayExecutor:
 
         self._awaited[answer] = understand
 
-    def _hear(self, trial: _Trial) -> None:
+    def _hear(self, trial: _RayTrial) -> None:
         try:
             bunch: list[Progress | Outcome] = ray.get(next(trial.stream))
         except (ray.exceptions.RayError, StopIteration) as error:
@@ -209,11 +209,11 @@ class RayExecutor:
             else:
                 self._end(trial, event)
 
-    def _end(self, trial: _Trial, outcome: Outcome) -> None:
+    def _end(self, trial: _RayTrial, outcome: Outcome) -> None:
         del self._trials[trial.job.number]
         self._events.append(Ending(trial.job, outcome))
 
-    def _broken(self, trial: _Trial, error: Exception) -> None:
+    def _broken(self, trial: _RayTrial, error: Exception) -> None:
         """Its task has died. It has ended when the node says that nothing of it is left, or is gone itself."""
         trial.stream, trial.take_back_at = None, math.inf
         status, why = _verdict(error, trial)
@@ -265,7 +265,7 @@ class RayExecutor:
         steward = self._steward.options(scheduling_strategy=on).remote(session)
         node = self._roster.add(info["NodeID"], host_of(info), info["Resources"], session, steward)
 
-        def then(found: Facts) -> None:
+        def then(found: NodeFacts) -> None:
             self._roster.told(node, found)
             if node.state is State.PREPARING:
                 self._prepare(node)
@@ -324,12 +324,12 @@ def _nodes() -> list[dict[str, Any]]:
         raise ExecutorError(f"executor ray: the cluster does not answer: {_one_line(error)}. {GOES_ON}") from None
 
 
-def _cut(trial: _Trial) -> None:
+def _cut(trial: _RayTrial) -> None:
     if trial.stream is not None:
         ray.cancel(trial.stream)
 
 
-def _verdict(error: Exception, trial: _Trial) -> tuple[TrialStatus, str]:
+def _verdict(error: Exception, trial: _RayTrial) -> tuple[TrialStatus, str]:
     """What the death of a task means for its trial."""
     where = f"node {trial.node.name}"
     match error:

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Any
 
 from optimize.errors import ExecutorError
-from optimize.executors.ray_node import Facts
+from optimize.executors.ray_node import NodeFacts
 from optimize.executors.slots import NO_GPU
 from optimize.runner.prepare import Preparation
 from optimize.trial import Slot
@@ -81,7 +81,7 @@ def unreachable(address: str) -> str:
     return ""
 
 
-def misfit(node: str, found: Facts, here: Facts) -> str:
+def misfit(node: str, found: NodeFacts, here: NodeFacts) -> str:
     """Why values from this node could not be compared with others; empty if they can."""
     for what, there, ours in (("Python", found.python, here.python), ("torch", found.torch, here.torch)):
         if there != ours:
@@ -135,7 +135,7 @@ class Roster:
     comes later and does not fit is left out, with a line.
     """
 
-    def __init__(self, cluster: Cluster, here: Facts) -> None:
+    def __init__(self, cluster: Cluster, here: NodeFacts) -> None:
         self._cluster, self._here, self._names = cluster, here, Names()
         self._nodes: dict[str, Node] = {}
         self._problems: list[str] = []
@@ -190,7 +190,7 @@ class Roster:
         elif self.has(node):
             self._out(node, f"node {node.name}: it cannot be used: {why}")
 
-    def told(self, node: Node, found: Facts) -> None:
+    def told(self, node: Node, found: NodeFacts) -> None:
         """It has answered; it is PREPARING now, or out."""
         node.model = found.device or node.model
         node.state = State.PREPARING

@@ -32,7 +32,7 @@ from optimize.executors import guardian
 from optimize.executors.guardian import decode, encode, job_to_json
 from optimize.executors.slots import assigned_environment, device_model, own_environment
 from optimize.runner.prepare import Preparation, run_preparation
-from optimize.runner.process_tree import end_leftovers
+from optimize.runner.process_tree import kill_orphans
 from optimize.runner.workdir import outcome_from_json, read_log, read_outcome, remove_folder
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
@@ -58,7 +58,7 @@ def copy_travellers(folder: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class NodeFacts:
     """What must be equal on all machines, or at least be known."""
 
     python: str  # 3.11
@@ -66,12 +66,12 @@ class Facts:
     device: str = ""  # model
 
 
-def facts(device: str) -> Facts:
+def facts(device: str) -> NodeFacts:
     try:
         torch = version("torch").partition("+")[0]
     except PackageNotFoundError:
         torch = "none"
-    return Facts("{}.{}".format(*sys.version_info), torch, device_model(device))
+    return NodeFacts("{}.{}".format(*sys.version_info), torch, device_model(device))
 
 
 class Steward:
@@ -87,7 +87,7 @@ class Steward:
         for other in self._folder.parent.glob(f"{_PREFIX}*"):
             _remove_if_dead(other)
 
-    def facts(self, device: str) -> Facts:
+    def facts(self, device: str) -> NodeFacts:
         return facts(device)
 
     def prepare(self, preparation: Preparation, env: Mapping[str, str], own: frozenset[str]) -> tuple[str, str]:
@@ -228,7 +228,7 @@ class _Guardian:
 def _bury(folder: Path, slot: str, seconds: float, why: str) -> Outcome:
     # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
     outcome = read_outcome(folder)
-    end_leftovers(folder)
+    kill_orphans(folder)
     if outcome is not None and outcome.status is not TrialStatus.LOST:
         return outcome
     return Outcome(TrialStatus.LOST, seconds, why, log=read_log(folder), slot=slot)

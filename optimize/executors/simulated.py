@@ -16,7 +16,7 @@ from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 
 @dataclass(slots=True)
-class _Trial:
+class _SimulatedTrial:
     job: Job
     slot: Slot
     started_s: float
@@ -25,18 +25,18 @@ class _Trial:
     cancelled: Outcome | None = None
 
 
-class InlineExecutor:
+class SimulatedExecutor:
     """An `Executor` whose trials take no time. A job is run at its first turn, so it can be cancelled before."""
 
     def __init__(self, run: Callable[[Job], Outcome], slots: int = 1) -> None:
         self.slots = tuple(Slot(f"inline:{i}") for i in range(slots))
         self.now_s = 0.0
         self._run = run
-        self._trials: dict[int, _Trial] = {}
+        self._trials: dict[int, _SimulatedTrial] = {}
         self._free = [*reversed(self.slots)]
         self._queue: list[tuple[float, int]] = []  # when something happens next, and to which trial
 
-    def __enter__(self) -> InlineExecutor:
+    def __enter__(self) -> SimulatedExecutor:
         return self
 
     def __exit__(
@@ -57,7 +57,7 @@ class InlineExecutor:
         if not self._free:
             raise RuntimeError("no slot is free")
         slot = self._free.pop()
-        self._trials[job.number] = _Trial(job, slot, self.now_s)
+        self._trials[job.number] = _SimulatedTrial(job, slot, self.now_s)
         heapq.heappush(self._queue, (self.now_s, job.number))
         return slot
 
@@ -88,7 +88,7 @@ class InlineExecutor:
     def forget(self, number: int, keep: bool = False) -> None:
         """There is no folder."""
 
-    def _next_event(self, trial: _Trial) -> Progress | Ending | None:
+    def _next_event(self, trial: _SimulatedTrial) -> Progress | Ending | None:
         """What happens to this trial now; puts it back into the queue for what happens next."""
         number = trial.job.number
         if trial.cancelled is not None:
@@ -104,12 +104,12 @@ class InlineExecutor:
         heapq.heappush(self._queue, (self._due_s(trial, trial.outcome), number))
         return Progress(number, fraction, loss=loss)
 
-    def _ending(self, trial: _Trial, outcome: Outcome) -> Ending:
+    def _ending(self, trial: _SimulatedTrial, outcome: Outcome) -> Ending:
         del self._trials[trial.job.number]
         self._free.append(trial.slot)
         return Ending(trial.job, replace(outcome, slot=outcome.slot or trial.slot.name))
 
-    def _due_s(self, trial: _Trial, outcome: Outcome) -> float:
+    def _due_s(self, trial: _SimulatedTrial, outcome: Outcome) -> float:
         """When its next point, or its end, is reached."""
         curve = outcome.curve
         if trial.told >= len(curve):

@@ -27,7 +27,7 @@ _FIVE = ("commit", "memory_gb", "status", "description")  # of autoresearch's co
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TableContents:
     """What a file tells: its rows, in their order, and of which metric."""
 
     metric: str
@@ -36,7 +36,7 @@ class Told:
 
 def read_table(
     source: str, what: str, metric: str | None, named: Collection[str], *, hint: str = "", advice: str = NAME_IT
-) -> Told:
+) -> TableContents:
     """`what` begins every message, such as `--from ./results.tsv`; `hint` is for a path that leads nowhere, `advice` for a
     table without the metric. `named` are parameters whatever they are called. Raises SettingsError, a line for each trouble.
     """
@@ -60,7 +60,7 @@ def read_table(
         raise SettingsError(*first_of(problems, what))
     if not rows:
         raise SettingsError(f"{what}: has a header and no row. Give a table with rows.")
-    return Told(columns.name, rows)
+    return TableContents(columns.name, rows)
 
 
 def first_of(problems: Sequence[str], what: str) -> list[str]:

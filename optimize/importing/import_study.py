@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from optimize.errors import OptimizeError, SettingsError
 from optimize.importing.csv_table import read_table
 from optimize.importing.json_lines import read_lines
-from optimize.importing.rows import Manner, past_trials
+from optimize.importing.rows import TableReading, trials_from_rows
 from optimize.trial import BASELINE, TrialStatus
 from storage import (
     Database,
@@ -157,7 +157,7 @@ def _read(request: Request, zone: tzinfo | None) -> list[_Arrival]:
     if missing := [name for name in request.params if name not in known]:
         raise SettingsError(*(f"{what}: no row has {one_line(name, 60)} (--params). Correct it." for name in missing))
     direction = request.direction or "minimize"
-    trials, noticed = past_trials(told.rows, Manner(source, direction, zone))
+    trials, noticed = trials_from_rows(told.rows, TableReading(source, direction, zone))
     about = {"from": one_line(source), "at": _now()}
     return [_Arrival(request.study, told.metric, direction, trials, about, noticed)]
 

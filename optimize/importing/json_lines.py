@@ -20,7 +20,7 @@ from optimize.importing.cells import (
     read_text,
     settings_in,
 )
-from optimize.importing.csv_table import MOST_ROWS, Told, first_of
+from optimize.importing.csv_table import MOST_ROWS, TableContents, first_of
 from optimize.importing.rows import Row
 
 _FIGURES = ("summary", "metrics")
@@ -28,7 +28,7 @@ _CURVES = ("curve", "intermediate_values")
 _ATTRIBUTES = ("user_attrs", "attributes")
 
 
-def read_lines(source: str, what: str, metric: str | None, named: Collection[str]) -> Told:
+def read_lines(source: str, what: str, metric: str | None, named: Collection[str]) -> TableContents:
     """As `read_table`. Raises SettingsError, with a line for each trouble."""
     found: list[tuple[int, dict[str, Any]]] = []
     problems = []
@@ -54,7 +54,7 @@ def read_lines(source: str, what: str, metric: str | None, named: Collection[str
             for number in strange
         ]
         raise SettingsError(*first_of(problems, what))
-    return Told(name, [_row(number, told, key, named) for number, told in found])
+    return TableContents(name, [_row(number, told, key, named) for number, told in found])
 
 
 def _metric(keys: Sequence[str], metric: str | None, what: str) -> tuple[str, str]:

@@ -47,7 +47,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class TableReading:
     """How the rows of one file are to be understood."""
 
     source: str  # the file's name, kept with every trial
@@ -55,7 +55,7 @@ class Manner:
     zone: tzinfo | None  # of times that name none; None: this machine's
 
 
-def past_trials(rows: Sequence[Row], manner: Manner) -> tuple[list[WholeTrial], Counter[str]]:
+def trials_from_rows(rows: Sequence[Row], manner: TableReading) -> tuple[list[WholeTrial], Counter[str]]:
     """A trial for every row, in their order; and what was noticed, a few words and how often."""
     noticed: Counter[str] = Counter()
     named = [params_from(row.params.items()) for row in rows]
@@ -98,7 +98,7 @@ def moment_of(told: object, zone: tzinfo | None) -> datetime | None:
         return None
 
 
-def _trial(row: Row, texts: Mapping[str, Stored], manner: Manner, noticed: Counter[str]) -> WholeTrial:
+def _trial(row: Row, texts: Mapping[str, Stored], manner: TableReading, noticed: Counter[str]) -> WholeTrial:
     """Without its parameters; `texts` are those that are none."""
     value = number_of(row.value)
     state, status, why = _ended(row, value, manner.direction, noticed)

@@ -19,10 +19,10 @@ from optuna.artifacts import FileSystemArtifactStore
 from optimize.confirm.verdict import verdict_of
 from optimize.errors import SettingsError
 from optimize.reporting.figures.interactive import interactive_figures
-from optimize.reporting.notes import Facts, study_note, trial_note
+from optimize.reporting.notes import StudyFacts, study_note, trial_note
 from optimize.script.command import RUN
-from optimize.study.best import baseline_of, standing
-from optimize.study.callback import Watch
+from optimize.study.best import baseline_of, find_best
+from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy
 from optimize.trial import Metric
 from storage import (
@@ -47,7 +47,7 @@ AT_A_TIME = (
 IN_NOTES = frozenset({"train.patch", "log.txt"})
 
 
-class Story(Watch):
+class DashboardWriter(Callback):
     """Of one study. `records` are its finished trials, `paths` where its files lie, in a folder that may have another name."""
 
     def __init__(
@@ -58,27 +58,29 @@ class Story(Watch):
         self._study_id = database.find_study(study) or 0
         self._artifacts, self._records, self._say, self._said = artifacts, records, say, ""
         self._ours = ours  # False once another driver has the study: it tells of more
-        self._untold: list[TrialRecord] | None = None  # trials without a note, the newest last; None: not looked yet
+        self._without_note: list[TrialRecord] | None = (
+            None  # trials without a note, the newest last; None: not looked yet
+        )
         self._stale = True
         self._due, self._notes_due = 0.0, 0.0
         self._patch: tuple[int, str] = (-1, "")  # trial, what it changed
 
     def on_trial_end(self, record: TrialRecord) -> None:
         self._stale = True
-        if self._untold is not None:
-            self._untold.append(record)
+        if self._without_note is not None:
+            self._without_note.append(record)
 
     def on_tick(self) -> None:
         if time.monotonic() >= self._notes_due:
-            self._attempt(lambda: self._tell_trials(AT_A_TIME))
+            self._attempt(lambda: self._write_trial_notes(AT_A_TIME))
             self._notes_due = time.monotonic() + NOTES_EVERY_S
         if self._stale and time.monotonic() >= self._due:
-            self._attempt(self._tell_study)
+            self._attempt(self._write_study_note)
 
     def write(self) -> bool:
         """All that there is to tell. What cannot be written is said, once; was all of it written?"""
-        trials = self._attempt(lambda: self._tell_trials(most_notes(len(self._records()))))
-        return self._attempt(self._tell_study) and trials
+        trials = self._attempt(lambda: self._write_trial_notes(most_notes(len(self._records()))))
+        return self._attempt(self._write_study_note) and trials
 
     def _attempt(self, tell: Callable[[], None]) -> bool:
         try:
@@ -91,35 +93,35 @@ class Story(Watch):
             return False
         return True
 
-    def _tell_trials(self, most: int) -> None:
-        if self._untold is None:
+    def _write_trial_notes(self, most: int) -> None:
+        if self._without_note is None:
             told, records = trials_with_notes(self._database, self._study_id), self._records()
             newest = records[-most_notes(len(records)) :]
-            self._untold = [r for r in newest if r.is_finished and r.trial_id not in told]
-        if not self._untold or not self._ours():
+            self._without_note = [r for r in newest if r.is_finished and r.trial_id not in told]
+        if not self._without_note or not self._ours():
             return
         baseline = baseline_of(self._records())
-        notes = {each.trial_id: self._note(each, baseline) for each in self._untold[-most:]}
+        notes = {each.trial_id: self._note(each, baseline) for each in self._without_note[-most:]}
         put_trial_notes(self._database, self._study_id, notes)
-        del self._untold[-most:]
+        del self._without_note[-most:]
 
     def _note(self, record: TrialRecord, baseline: TrialRecord | None) -> str:
         ids, study_id = self._artifacts.ids(record.trial_id), self._study_id
         links = {name: artifact_link(study_id, record.trial_id, each) for name, each in ids.items()}
         return trial_note(record, self._metric, baseline, self._texts(ids), links)
 
-    def _tell_study(self) -> None:
+    def _write_study_note(self) -> None:
         started, records = time.monotonic(), self._records()
         self._stale, self._due = False, started + (EVERY_S if records else 0.0)
         if not self._ours():
             return
         attrs = self._database.study_attrs(self._study_id)
         verdict, baseline = verdict_of(attrs), baseline_of(records)
-        shown = standing(records, self._metric.direction, verdict)
+        shown = find_best(records, self._metric.direction, verdict)
         best = shown.record if shown else None
         newest = self._database.latest_trials(self._study_id, 1)
         choices = {name: getattr(d, "choices", ()) for trial in newest for name, d in trial.distributions.items()}
-        facts = Facts(self._study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder),
+        facts = StudyFacts(self._study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder),
                       self._starts(best))  # fmt: skip
         figures = interactive_figures(records, self._metric, verdict)
         keep = {each.trial_id for each in (best, shown.luckiest if shown else None, baseline) if each}
@@ -146,15 +148,17 @@ class Story(Watch):
         return texts
 
 
-def tell_story(stored: StoredStudy, say: Callable[[str], None]) -> None:
+def write_dashboard(stored: StoredStudy, say: Callable[[str], None]) -> None:
     """Write what the dashboard shows of a study again: its note, its plots, a note for each trial that has none.
 
     What somebody has written there stays. A driver does that itself: nobody else may, while there is one.
     """
     if parent_of(stored.name):
         return  # replicates have no best of their own
-    story = Story(stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), stored.finished, say)
-    if story.write():
+    writer = DashboardWriter(
+        stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), stored.finished, say
+    )
+    if writer.write():
         say(f"written: the notes and plots of study {stored.name} in the dashboard")
 
 

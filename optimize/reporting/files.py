@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from optimize.confirm.verdict import Verdict
-from optimize.study.best import Standing, standing
-from optimize.study.callback import Watch
+from optimize.study.best import BestTrial, find_best
+from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy
 from optimize.trial import Metric
 from storage import (
@@ -29,7 +29,7 @@ SHARE = 20  # of its time, that the loop spends on the views at most: one part i
 NOT_IN_BEST = ("log.txt", "curve.csv")
 
 
-class Views(Watch):
+class ResultFiles(Callback):
     """Keeps the files of one study up to date: every five seconds, less often where writing them takes long, and when
     `write` is called."""
 
@@ -50,7 +50,7 @@ class Views(Watch):
         self._ours = ours  # False once another driver has the study: its files are the newer ones
         self._stale = True
         self._due = 0.0
-        self._exported: Standing | None = None  # what lies in best/
+        self._exported: BestTrial | None = None  # what lies in best/
 
     def on_trial_end(self, record: TrialRecord) -> None:
         self._stale = True
@@ -63,7 +63,7 @@ class Views(Watch):
         """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
         database has it all, and a study does not end for a view."""
         started, records = time.monotonic(), self._records()
-        best = standing(records, self._metric.direction, self._verdict) if self._best else None
+        best = find_best(records, self._metric.direction, self._verdict) if self._best else None
         try:
             if not self._ours():
                 return
@@ -83,7 +83,7 @@ def write_views(stored: StoredStudy) -> Sequence[Path]:
     """Write the tables and best/ of a study again; return what was written."""
     stored.paths.create()
     records = stored.records()
-    best, tables = stored.standing(records), write_tables(stored.paths, records, stored.metric)
+    best, tables = stored.best(records), write_tables(stored.paths, records, stored.metric)
     folder = [write_best_folder(stored.paths, best, stored.metric, stored.artifacts())] if best else []
     return [*tables, *folder]
 
@@ -96,7 +96,7 @@ def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metr
     return [paths.results_tsv, paths.trials_csv]
 
 
-def write_best_folder(paths: StudyPaths, best: Standing, metric: Metric, artifacts: Artifacts) -> Path:
+def write_best_folder(paths: StudyPaths, best: BestTrial, metric: Metric, artifacts: Artifacts) -> Path:
     """best/ from what the trial left, and how sure it is."""
     trial_id = best.record.trial_id
     texts = {name: artifacts.read(trial_id, name) for name in artifacts.names(trial_id) if name not in NOT_IN_BEST}

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Finalist, Verdict, verdict_of
 from optimize.reporting.figures.data import ending_of, noise
-from optimize.reporting.figures.style import look_of
+from optimize.reporting.figures.style import style_of
 from optimize.reporting.markdown import block, changed_lines, code, table, tail
-from optimize.study.best import Standing, baseline_of, standing
+from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
 from optimize.text import changes, duration, short
 from optimize.trial import BASELINE, Metric
@@ -40,7 +40,7 @@ def trial_note(
     """`texts` is what the trial left, by file name: its patch and its log; `links` lead to all that it left."""
     patch, log = texts.get("train.patch"), texts.get("log.txt", "")
     head = [_ending(record, metric, baseline), _circumstances(record)]
-    head += [f"But: {code(doubt)}" for doubt in doubts(record, baseline)]
+    head += [f"But: {code(doubt)}" for doubt in caveats(record, baseline)]
     head += [_figures(record, metric)]
     for characters, lines in ROOM:
         said = tail(log if record.value is None else _before_summary(log), lines, WIDTH) if lines else ""
@@ -65,7 +65,7 @@ def _links(links: Mapping[str, str]) -> str:
 def _ending(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -> str:
     if record.value is None:
         reason = f": {code(record.reason, 300)}" if record.reason else ""
-        return f"**{look_of(ending_of(record)).label}**{reason}\n\nIt has no value, and is never the best."
+        return f"**{style_of(ending_of(record)).label}**{reason}\n\nIt has no value, and is never the best."
     return f"**{code(metric.name, 40)} {record.value:.6f}**{_versus(record, metric, baseline)}"
 
 
@@ -125,7 +125,7 @@ def _before_summary(log: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class StudyFacts:
     """All that a study's note tells of; `attrs` are the study's attributes, `best_patch` what its best trial changed."""
 
     name: str
@@ -138,11 +138,11 @@ class Facts:
     starts: str = "python train.py"  # what trains it again there
 
 
-def study_note(facts: Facts) -> str:
+def study_note(facts: StudyFacts) -> str:
     """What is tuned, on what, how far it has come, how sure that is, and how to go on. It changes with the best trial, not
     with each: a person who is editing it is not to be disturbed."""
     verdict, baseline = verdict_of(facts.attrs), baseline_of(facts.records)
-    shown = standing(facts.records, facts.metric.direction, verdict)
+    shown = find_best(facts.records, facts.metric.direction, verdict)
     best = shown.record if shown else None
     parts = [
         f"## Study {code(facts.name)}",
@@ -159,7 +159,7 @@ def study_note(facts: Facts) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _what(facts: Facts) -> str:
+def _what(facts: StudyFacts) -> str:
     about = _texts(facts.attrs.get(ABOUT))
     count = len(facts.choices) or len(_mapping(facts.attrs.get(BASELINE)))
     script = f" of {code(about['script'])}" if "script" in about else ""
@@ -174,7 +174,7 @@ def _what(facts: Facts) -> str:
 _ABOUT = {"workload": "workload", "search_space": "search space", "profile": "profile"}
 
 
-def _standing(facts: Facts, shown: Standing | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
     if shown is None:
         return "**No trial has completed yet.**"
     best, against = shown.record, baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
@@ -200,15 +200,15 @@ def _standing(facts: Facts, shown: Standing | None, baseline: TrialRecord | None
     return table(["", code(facts.metric.name), "trial", "what it changes"], rows, right=(1, 2))
 
 
-def _how_sure(facts: Facts, shown: Standing | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+def _how_sure(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
     if shown is None:
         return ""
     lines = _confirmed(verdict, shown) if verdict else _unconfirmed(facts, shown, baseline)
-    lines += [f"- but: {code(doubt)}" for doubt in doubts(shown.record, baseline)]
+    lines += [f"- but: {code(doubt)}" for doubt in caveats(shown.record, baseline)]
     return "### How sure is that?\n\n" + "\n".join(lines)
 
 
-def _unconfirmed(facts: Facts, shown: Standing, baseline: TrialRecord | None) -> list[str]:
+def _unconfirmed(facts: StudyFacts, shown: BestTrial, baseline: TrialRecord | None) -> list[str]:
     if not shown.open:
         return ["- nothing was better than the baseline so far"]
     lines = [
@@ -223,7 +223,7 @@ def _unconfirmed(facts: Facts, shown: Standing, baseline: TrialRecord | None) ->
     return lines
 
 
-def _confirmed(verdict: Verdict, shown: Standing) -> list[str]:
+def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
     best = shown.record
     if not verdict.finalists:
         return ["- **not confirmed**: too few trainings completed with other seeds", *_lines(verdict)]
@@ -248,7 +248,7 @@ def _finalist(each: Finalist, verdict: Verdict) -> str:
     return line + "".join(f"; but: {code(doubt)}" for doubt in each.doubts)
 
 
-def _varies(facts: Facts, best: TrialRecord | None) -> str:
+def _varies(facts: StudyFacts, best: TrialRecord | None) -> str:
     baseline = _mapping(facts.attrs.get(BASELINE))
     names = list(dict.fromkeys([*facts.choices, *baseline]))
     if not names:
@@ -268,20 +268,20 @@ def _new(baseline: Mapping[str, object], chosen: Mapping[str, object], name: str
     return f"**{value}**" if value and value != _value(baseline, name) else value
 
 
-def _choices(facts: Facts, name: str) -> str:
+def _choices(facts: StudyFacts, name: str) -> str:
     choices = facts.choices.get(name, ())
     more = f" and {len(choices) - CHOICES} more" if len(choices) > CHOICES else ""
     return code(" ".join(short(choice) for choice in choices[:CHOICES])) + more
 
 
-def _stays(facts: Facts) -> str:
+def _stays(facts: StudyFacts) -> str:
     varying = _mapping(facts.attrs.get(BASELINE))
     fixed = {name: value for name, value in _mapping(facts.attrs.get(CONSTANTS)).items() if name not in varying}
     shown = ", ".join(code(f"{name} = {short(value)}", 80) for name, value in list(fixed.items())[:NAMES])
     return f"### What the profile sets\n\n{shown}" if shown else ""
 
 
-def _go_on(facts: Facts, best: TrialRecord | None) -> str:
+def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:
     name = facts.name
     command = _texts(facts.attrs.get(ABOUT)).get("command", f"optimize run --study {name}")
     lines = [

@@ -27,7 +27,7 @@ def document(where: str, studies: Sequence[StoredStudy], last: int) -> dict[str,
 def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
     database, study_id = stored.database, stored.study_id
     holder = holder_of(database, study_id)
-    best, baseline = stored.standing(), first_baseline(database, study_id)
+    best, baseline = stored.best(), first_baseline(database, study_id)
     return {
         "name": stored.name,
         "metric": stored.metric.name,

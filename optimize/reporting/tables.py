@@ -16,10 +16,10 @@ from rich.text import Text
 
 from optimize.config.plan import Plan
 from optimize.config.settings import Settings
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
-from optimize.search.pruner import count_cuts
-from optimize.study.best import Standing, baseline_of, standing
+from optimize.search.pruner import summarize_pruning
+from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.stopping import counted
 from optimize.study.stored import Overview
 from optimize.text import changes, duration, short
@@ -54,7 +54,7 @@ def trial_line(
 
 
 def study_table(
-    records: Sequence[TrialRecord], best: Standing | None, metric: Metric, baseline: Mapping[str, object]
+    records: Sequence[TrialRecord], best: BestTrial | None, metric: Metric, baseline: Mapping[str, object]
 ) -> Table:
     """A line for each of these trials, the best one of the study marked if it is among them."""
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -79,7 +79,7 @@ def study_table(
     return table
 
 
-def best_lines(best: Standing | None, metric: Metric) -> list[str]:
+def best_lines(best: BestTrial | None, metric: Metric) -> list[str]:
     """Which trial is the best, how sure that is, and whose the best single value is where that is another's."""
     if best is None:
         return []
@@ -89,7 +89,7 @@ def best_lines(best: Standing | None, metric: Metric) -> list[str]:
 
 def pruning_lines(records: Sequence[TrialRecord], metric: Metric) -> list[str]:
     """What pruning did, in one line; none if it condemned nothing."""
-    cuts = count_cuts(records, metric)
+    cuts = summarize_pruning(records, metric)
     if not cuts.cut and not cuts.ran_on:
         return []
     line = f"pruning: {cuts.cut} trials cut, about {duration(cuts.saved_s)} saved"
@@ -197,7 +197,7 @@ def end_report(
 ) -> RenderableType:  # fmt: skip
     """Why it ended, what was found and how sure that is, and how to go on; `confirmable`: with `make confirm` as well."""
     metric, settings = plan.workload.metric, plan.settings
-    shown = standing(records, metric.direction, verdict)
+    shown = find_best(records, metric.direction, verdict)
     best = shown.record if shown else None
     baseline = baseline_of(records)
     which = f"STUDY={settings.study}" + (
@@ -215,7 +215,7 @@ def end_report(
             Padding(
                 Text(changes(best.params, baseline.params if baseline else {}, shown=99)), (0, 0, 0, 2), expand=False
             ),
-            *(Text(f"  but: {doubt}", style="yellow") for doubt in doubts(best, baseline)),
+            *(Text(f"  but: {doubt}", style="yellow") for doubt in caveats(best, baseline)),
             *(
                 Padding(Text(line), (0, 0, 0, 2))
                 for line in ([str(shown), shown.aside] if shown and best.kind != "baseline" else [])

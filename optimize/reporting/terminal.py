@@ -19,13 +19,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
 from optimize.reporting.tables import COLOURS, trial_line, whole
 from optimize.script.command import RUN
-from optimize.study.best import baseline_of, standing
-from optimize.study.callback import Watch
-from optimize.study.stopping import COUNTED, Budget, Wish, counted
+from optimize.study.best import baseline_of, find_best
+from optimize.study.callback import Callback
+from optimize.study.stopping import COUNTED, Budget, StopLevel, counted
 from optimize.study.stored import StoredStudy
 from optimize.text import changes, duration, short, visible
 from optimize.trial import Job, Metric, Progress, Slot, Value
@@ -34,7 +34,7 @@ from storage import TrialRecord
 FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave free
 
 
-class Display(Watch):
+class LiveView(Callback):
     """Lines for ended trials and, on a terminal, a live view of the slots below them."""
 
     ranks = True  # whether one of the trials is the best
@@ -46,7 +46,7 @@ class Display(Watch):
         self._console, self._study, self._metric, self._budget = console, study, metric, budget
         self._slots, self._baseline = slots, baseline
         self._done, self._proof = counted(earlier), baseline_of(earlier)
-        best = standing(earlier, metric.direction, verdict) if self.ranks else None
+        best = find_best(earlier, metric.direction, verdict) if self.ranks else None
         self._best = best.record if best else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
@@ -55,7 +55,7 @@ class Display(Watch):
         self._started, self._ending = time.monotonic(), False
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> LiveView:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -90,19 +90,19 @@ class Display(Watch):
 
     def line(self, record: TrialRecord) -> Text:
         """An ended trial."""
-        return trial_line(record, self._best, self._metric, self._baseline, doubts(record, self._proof))
+        return trial_line(record, self._best, self._metric, self._baseline, caveats(record, self._proof))
 
     def what(self, job: Job) -> str:
         """What a running trial tries."""
         return changes(job.params, self._baseline)
 
-    def on_wish(self, wish: Wish, why: str) -> None:
+    def on_stop(self, wish: StopLevel, why: str) -> None:
         running = f"trials that run ({len(self._jobs)})"
         finishing = (
             f"{why}: no new trial starts, the {running} finish first. Again (or `make stop NOW=1`) cancels them."
         )
         cancelling = f"{why}: the {running} are cancelled; their parameters are queued."
-        self._console.print(finishing if wish is Wish.FINISH else cancelling, style="yellow", highlight=False)
+        self._console.print(finishing if wish is StopLevel.FINISH else cancelling, style="yellow", highlight=False)
         self._ending = True
 
     def _view(self) -> RenderableType:

@@ -76,14 +76,14 @@ class Exit:
     why: str = ""
 
 
-class Heard(NamedTuple):
+class HeardMetric(NamedTuple):
     """What was heard of the metric while the script printed, the part of its log included that was cut."""
 
     value: float | str | None = None  # in the lines that say it; None: there was none
     has_block: bool = False  # was there ever a line `---`?
 
 
-class Verdict(NamedTuple):
+class Diagnosis(NamedTuple):
     status: TrialStatus
     reason: str
     summary: Mapping[str, float | str]
@@ -185,13 +185,13 @@ def parse_value(text: str) -> float | str:
 # --- endings ----------------------------------------------------------------------------------------------------------
 
 
-def judge(log: str, end: Exit, metric: Metric, heard: Heard | None = None) -> Verdict:
+def judge(log: str, end: Exit, metric: Metric, heard: HeardMetric | None = None) -> Diagnosis:
     """How a trial ended, why in one line, and its summary. One that completed is complete, whatever else was said.
 
     The metric is the summary's, unless it has lines of its own (`metric.regex`) or the script has no `---` at all.
     """
     summary, rest = _summary_and_rest(log)
-    heard = heard if heard is not None else Heard(has_block=True)
+    heard = heard if heard is not None else HeardMetric(has_block=True)
     in_lines = bool(metric.regex) or not heard.has_block
     if in_lines:
         summary = {name: value for name, value in summary.items() if name != metric.name}
@@ -200,9 +200,9 @@ def judge(log: str, end: Exit, metric: Metric, heard: Heard | None = None) -> Ve
     is_final = end.stopped is None and end.code == 0 if in_lines else _is_last_word(log, rest, end)
     if isinstance(value, float) and math.isfinite(value) and is_final:
         reason = f"ended by us after its summary: {end.why}" if end.stopped else ""
-        return Verdict(TrialStatus.COMPLETE, _one_line(reason), summary)
+        return Diagnosis(TrialStatus.COMPLETE, _one_line(reason), summary)
     status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
-    return Verdict(status, _one_line(reason), summary)
+    return Diagnosis(status, _one_line(reason), summary)
 
 
 def _is_last_word(log: str, rest: str, end: Exit) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from optimize.errors import ExecutorError
 from optimize.runner.gpus import GpuMemory, amd_memory, nvidia_memory, nvidia_processes
-from optimize.runner.stop import Cancel, Stop, wait_for
+from optimize.runner.stop import StopRequest, StopSource, wait_for
 from optimize.trial import Job, Slot, TrialStatus
 
 TOLERANCE_MB, TOLERANCE = 1_000.0, 0.05  # the larger of both counts; the second is a share of the device's memory
@@ -23,7 +23,7 @@ QUERY_TIMEOUT_S = 20.0
 _PAUSE_S = 0.5
 
 
-class DeviceMemory:
+class GpuMemoryWait:
     """What one guardian has seen of its slot's GPUs."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class DeviceMemory:
         self._old: set[str] = set()  # processes that were there at the first look
         self._silent = False  # the tool did not answer at the first look: not asked again, since that may take long
 
-    def wait_until_free(self, job: Job, slot: Slot, cancelled: Cancel | None) -> Stop | None:
+    def wait_until_free(self, job: Job, slot: Slot, cancelled: StopSource | None) -> StopRequest | None:
         """Up to `limits.free_s`; then a wish that the trial end before it has begun, saying who holds what."""
         deadline = time.monotonic() + job.limits.free_s
         while held := self._held(slot):
@@ -61,7 +61,7 @@ class DeviceMemory:
     def _more(self, gpu: str, use: GpuMemory) -> float:
         return use.used_mb - self._least[gpu]
 
-    def _judge(self, slot: Slot, held: Mapping[str, GpuMemory]) -> Stop | None:
+    def _judge(self, slot: Slot, held: Mapping[str, GpuMemory]) -> StopRequest | None:
         """What has stayed is a desktop's, and then there is nothing to wait for, or somebody's who is to be named."""
         new = [
             holder
@@ -73,7 +73,9 @@ class DeviceMemory:
             return None
         nobodys = f"{sum(self._more(*each) for each in held.items()) / 1000:.0f} GB that nobody owns to"
         who = ", ".join(f"process {holder}" for holder in new) or nobodys
-        return Stop(TrialStatus.BUSY, f"{slot.name} is held by {who}. End that, or leave this GPU out with --gpus")
+        return StopRequest(
+            TrialStatus.BUSY, f"{slot.name} is held by {who}. End that, or leave this GPU out with --gpus"
+        )
 
 
 def _named(env: Mapping[str, str]) -> dict[str, str]:

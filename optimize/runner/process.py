@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from optimize.runner.diagnosis import Exit, judge
-from optimize.runner.gpu_memory import DeviceMemory
+from optimize.runner.gpu_memory import GpuMemoryWait
 from optimize.runner.log import BoundedLog
-from optimize.runner.process_tree import MARK, UNKILLABLE_S, Family, dying_with_us
-from optimize.runner.progress import Hearing
-from optimize.runner.stop import Cancel as Cancel
-from optimize.runner.stop import Stop as Stop
-from optimize.runner.warm_start import Forked, Preload
+from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_with_us
+from optimize.runner.progress import OutputParser
+from optimize.runner.stop import StopRequest as StopRequest
+from optimize.runner.stop import StopSource as StopSource
+from optimize.runner.warm_start import Forked, WarmStart
 from optimize.runner.workdir import FILES, folder_bytes, prepare_folder, write_exit
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
@@ -37,11 +37,11 @@ def run_job(
     folder: Path,
     slot: Slot,
     *,
-    cancelled: Cancel | None = None,
+    cancelled: StopSource | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     guarded: bool = False,
-    preload: Preload | None = None,
-    memory: DeviceMemory | None = None,
+    preload: WarmStart | None = None,
+    memory: GpuMemoryWait | None = None,
 ) -> Outcome:
     """Run the job in `folder`, which is emptied first. Whatever the script does is an outcome.
 
@@ -55,11 +55,11 @@ def run_job(
         why = f"{folder}: the work folder cannot be made: {error}"
         return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
     with contextlib.closing(log):
-        hearing = Hearing(job, on_progress)
-        end = _Script(job, folder, slot, log, hearing, guarded, preload, memory).run(cancelled)
+        parser = OutputParser(job, on_progress)
+        end = _Script(job, folder, slot, log, parser, guarded, preload, memory).run(cancelled)
         text = log.text()
-        status, reason, summary = judge(text, end, job.metric, hearing.metric.heard())
-        shared, curve = slot.shared and not job.alone, tuple(hearing.curve)
+        status, reason, summary = judge(text, end, job.metric, parser.metric.found())
+        shared, curve = slot.shared and not job.alone, tuple(parser.curve)
         outcome = Outcome(status, end.seconds, reason, summary, text, slot.name, curve, slot.device, shared)
         with contextlib.suppress(OSError):  # the outcome is told all the same
             write_exit(folder, outcome, end, log.unwritten())
@@ -70,18 +70,18 @@ class _Script:
     """One running script and the reasons to end it. Sleeps until there is output, an end, a wish or a deadline."""
 
     def __init__(
-        self, job: Job, folder: Path, slot: Slot, log: BoundedLog, hearing: Hearing, guarded: bool,
-        preload: Preload | None, memory: DeviceMemory | None,
+        self, job: Job, folder: Path, slot: Slot, log: BoundedLog, parser: OutputParser, guarded: bool,
+        preload: WarmStart | None, memory: GpuMemoryWait | None,
     ) -> None:  # fmt: skip
-        self._job, self._folder, self._slot, self._log, self._hearing = job, folder, slot, log, hearing
+        self._job, self._folder, self._slot, self._log, self._parser = job, folder, slot, log, parser
         self._guarded, self._preload, self._memory = guarded, preload, memory
         self._env = {**job.env, **slot.env}
         self._process: subprocess.Popen[bytes] | Forked
-        self._stopped: Stop | None = None
+        self._stopped: StopRequest | None = None
         self._kill_at = self._give_up_at = math.inf
         self._disk_at = math.inf
 
-    def run(self, cancelled: Cancel | None) -> Exit:
+    def run(self, cancelled: StopSource | None) -> Exit:
         if stop := self._before(cancelled):
             return Exit(None, 0.0, stop.status, stop.reason)
         self._started = time.monotonic()
@@ -91,12 +91,12 @@ class _Script:
             return Exit(None, 0.0, TrialStatus.ENVIRONMENT, _cannot_start(self._job, error))
         os.set_blocking(self._pipe, False)
         spared = self._preload.pid if self._preload else None
-        self._family = Family(self._process.pid, self._folder, self._guarded, spared)
+        self._family = ProcessTree(self._process.pid, self._folder, self._guarded, spared)
         self._disk_at = self._started + DISK_CHECK_S if self._job.limits.disk_mb is not None else math.inf
         try:
             with selectors.DefaultSelector() as self._selector, self._select(cancelled):
                 while self._process.returncode is None and time.monotonic() < self._give_up_at:
-                    for key, _ in self._selector.select(self._patience()):
+                    for key, _ in self._selector.select(self._retry()):
                         key.data()
                     self._process.poll()
                     self._check_limits()
@@ -105,7 +105,7 @@ class _Script:
             stuck = self._end()
         return self._exit(seconds, stuck)
 
-    def _before(self, cancelled: Cancel | None) -> Stop | None:
+    def _before(self, cancelled: StopSource | None) -> StopRequest | None:
         """What has to be waited for; a wish that comes meanwhile, or was there before, ends it."""
         stop = self._memory.wait_until_free(self._job, self._slot, cancelled) if self._memory else None
         if stop is None and self._preload is not None:
@@ -140,7 +140,7 @@ class _Script:
         return process, ear
 
     @contextlib.contextmanager
-    def _select(self, cancelled: Cancel | None) -> Iterator[None]:
+    def _select(self, cancelled: StopSource | None) -> Iterator[None]:
         """Wait for output, for wishes and, where the system can, for the end itself."""
         self._selector.register(self._pipe, selectors.EVENT_READ, self._read)
         if cancelled is not None:
@@ -164,9 +164,9 @@ class _Script:
 
     def _take(self, data: bytes) -> None:
         self._log.write(data)
-        self._hearing.feed(data)
+        self._parser.feed(data)
 
-    def _heed(self, cancelled: Cancel) -> None:
+    def _heed(self, cancelled: StopSource) -> None:
         stop = cancelled.poll()
         if stop is None:
             return
@@ -174,7 +174,7 @@ class _Script:
             self._selector.unregister(cancelled.fileno())  # nothing more urgent can come
         self._stop(stop)
 
-    def _patience(self) -> float:
+    def _retry(self) -> float:
         due = min(self._kill_at, self._give_up_at, self._disk_at, self._startup_at, self._total_at)
         wait = max(due - time.monotonic(), 0.0)
         return min(wait, _POLL_S if self._blind else 3600.0)
@@ -187,17 +187,17 @@ class _Script:
     @property
     def _startup_at(self) -> float:
         limit = None if self._job.progress.none else self._job.limits.startup_s
-        return math.inf if limit is None or self._stopped or self._hearing.begun else self._started + limit
+        return math.inf if limit is None or self._stopped or self._parser.begun else self._started + limit
 
     def _check_limits(self) -> None:
         now, limits = time.monotonic(), self._job.limits
         if now >= self._kill_at:
             self._kill(now)
         elif now >= self._total_at:
-            self._stop(Stop(TrialStatus.TIMED_OUT, f"longer than limits.total_s = {limits.total_s:g}"))
+            self._stop(StopRequest(TrialStatus.TIMED_OUT, f"longer than limits.total_s = {limits.total_s:g}"))
         elif now >= self._startup_at:
             why = f"no progress line (`progress` in workload.toml) within limits.startup_s = {limits.startup_s:g}"
-            self._stop(Stop(TrialStatus.SILENT, why))
+            self._stop(StopRequest(TrialStatus.SILENT, why))
         elif now >= self._disk_at and self._stopped is None:
             self._check_disk(now)
 
@@ -207,9 +207,9 @@ class _Script:
         self._disk_at = now + max(DISK_CHECK_S, 20 * took)  # a million small files are not counted all the time
         if limit_mb is not None and used_mb > limit_mb:
             why = f"its work folder holds {used_mb:,.0f} MB, more than limits.disk_mb = {limit_mb:g}"
-            self._stop(Stop(TrialStatus.CRASHED, why))
+            self._stop(StopRequest(TrialStatus.CRASHED, why))
 
-    def _stop(self, stop: Stop) -> None:
+    def _stop(self, stop: StopRequest) -> None:
         if self._process.poll() is not None:
             return  # it was faster
         now = time.monotonic()
@@ -236,7 +236,7 @@ class _Script:
         deadline = time.monotonic() + 0.5  # a writer that we cannot see, on macOS
         while (data := _read_some(self._pipe)) and time.monotonic() < deadline:
             self._take(data)
-        self._hearing.close()
+        self._parser.close()
         os.close(self._pipe)
         return stuck
 

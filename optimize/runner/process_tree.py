@@ -37,7 +37,7 @@ class Process(NamedTuple):
     marked: bool
 
 
-class Family:
+class ProcessTree:
     """All processes of one trial. With `adopted`, every child of this process belongs to it, but for one that is `spared`."""
 
     def __init__(self, script: int | None, folder: Path, adopted: bool = False, spared: int | None = None) -> None:
@@ -72,9 +72,9 @@ class Family:
         return not self.members() and not self.members()  # one that was born while we looked shows at the second look
 
 
-def end_leftovers(folder: Path) -> None:
+def kill_orphans(folder: Path) -> None:
     """Kill what still runs of a job whose guardian is gone."""
-    Family(None, folder).end()
+    ProcessTree(None, folder).end()
 
 
 def _add_descendants(family: set[int], processes: Iterable[Process]) -> None:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 
-from optimize.runner.diagnosis import Heard, is_whole_progress, parse_progress, parse_value
+from optimize.runner.diagnosis import HeardMetric, is_whole_progress, parse_progress, parse_value
 from optimize.trial import Job, Metric, Progress, ProgressFormat
 
 LINE_CHARS = 400  # of a line that a regex from outside sees: what it costs grows with a power of them
@@ -21,11 +21,11 @@ _NON_FINITE = re.compile(r"[-+]?\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
 _SOME_NUMBER = "0.0000"
 
 
-class Hearing:
+class OutputParser:
     """All that is heard of one trial, in whatever pieces its output comes: a `\\r` ends a line as well."""
 
     def __init__(self, job: Job, on_progress: Callable[[Progress], None]) -> None:
-        self.metric, self._progress = MetricEar(job.metric), ProgressEar(job.progress, job.number)
+        self.metric, self._progress = MetricParser(job.metric), ProgressParser(job.progress, job.number)
         self.begun = False  # has there been a progress line, a summary, or the metric?
         self.curve: list[tuple[float, float]] = []
         self._on_progress, self._last = on_progress, ""
@@ -36,7 +36,7 @@ class Hearing:
         for line in lines:
             self._hear(line[:LINE_BYTES])
         self._rest = rest[:LINE_BYTES]  # its beginning: what a regex finds in the middle of a line may stand anywhere
-        if unfinished := self._progress.hear_unfinished(self._rest):
+        if unfinished := self._progress.parse_unfinished(self._rest):
             self._note(unfinished)
 
     def close(self) -> None:
@@ -44,9 +44,9 @@ class Hearing:
         self._rest = b""
 
     def _hear(self, line: bytes) -> None:
-        if self.metric.hear(line) or line == b"---":
+        if self.metric.parse(line) or line == b"---":
             self.begun = True
-        if progress := self._progress.hear(line):
+        if progress := self._progress.parse(line):
             self._note(progress)
 
     def _note(self, progress: Progress) -> None:
@@ -65,7 +65,7 @@ class Hearing:
             self.curve.append((progress.fraction, progress.loss))
 
 
-class MetricEar:
+class MetricParser:
     """Hears the metric in the lines of one trial."""
 
     def __init__(self, metric: Metric) -> None:
@@ -74,7 +74,7 @@ class MetricEar:
         self._value: float | str | None = None
         self._has_block = False
 
-    def hear(self, line: bytes) -> bool:
+    def parse(self, line: bytes) -> bool:
         """Take note of one line; does it hold the metric?"""
         if line == b"---":
             self._has_block = True
@@ -87,8 +87,8 @@ class MetricEar:
         self._keep(parse_value(found))
         return True
 
-    def heard(self) -> Heard:
-        return Heard(self._value, self._has_block)
+    def found(self) -> HeardMetric:
+        return HeardMetric(self._value, self._has_block)
 
     def _keep(self, value: float | str) -> None:
         """The one to take; one that is not finite is not forgotten for the sake of a lower one before or after it."""
@@ -115,14 +115,14 @@ def _find(regex: re.Pattern[str], line: str) -> str | None:
     return found[1] if found else None
 
 
-class ProgressEar:
+class ProgressParser:
     """Understands the progress lines of one trial."""
 
     def __init__(self, form: ProgressFormat, number: int) -> None:
         self._form, self._number = form, number
         self._regex = re.compile(form.regex) if form.regex else None
 
-    def hear(self, line: bytes) -> Progress | None:
+    def parse(self, line: bytes) -> Progress | None:
         if self._form.none:
             return None
         if self._regex is not None:
@@ -131,11 +131,11 @@ class ProgressEar:
             return None
         return parse_progress(line.decode("utf-8", "replace"), self._number)
 
-    def hear_unfinished(self, line: bytes) -> Progress | None:
+    def parse_unfinished(self, line: bytes) -> Progress | None:
         """A line that is rewritten ends only when the next one comes; autoresearch's is known to be whole by its last word."""
         if self._regex is not None or not is_whole_progress(line.decode("utf-8", "replace")):
             return None
-        return self.hear(line)
+        return self.parse(line)
 
     def _read(self, regex: re.Pattern[str], line: str) -> Progress | None:
         found = regex.search(line)

@@ -13,7 +13,7 @@ from optimize.trial import TrialStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopRequest:
     """A wish that the trial end now, and as what."""
 
     status: TrialStatus
@@ -21,14 +21,14 @@ class Stop:
     at_once: bool = False  # without SIGTERM and grace: nobody is left to hear its last words
 
 
-class Cancel(Protocol):
+class StopSource(Protocol):
     """Where such wishes come from. `fileno` becomes readable when `poll` may have one."""
 
     def fileno(self) -> int: ...
-    def poll(self) -> Stop | None: ...
+    def poll(self) -> StopRequest | None: ...
 
 
-def wait_for(descriptor: int | None, timeout_s: float, cancelled: Cancel | None) -> Stop | None:
+def wait_for(descriptor: int | None, timeout_s: float, cancelled: StopSource | None) -> StopRequest | None:
     """Until the descriptor can be read, the time is over, or there may be a wish: then that wish, if there is one."""
     ears = [ear for ear in (descriptor, cancelled.fileno() if cancelled else None) if ear is not None]
     heard = select.select(ears, [], [], max(timeout_s, 0.0))[0]

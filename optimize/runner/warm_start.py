@@ -18,8 +18,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from optimize.runner.process_tree import MARK, Family, can_spare_children, dying_with_us
-from optimize.runner.stop import Cancel, Stop, wait_for
+from optimize.runner.process_tree import MARK, ProcessTree, can_spare_children, dying_with_us
+from optimize.runner.stop import StopRequest, StopSource, wait_for
 from optimize.runner.workdir import FILES
 from optimize.trial import Job
 
@@ -54,7 +54,7 @@ class Forked:
         return code
 
 
-class Preload:
+class WarmStart:
     """The guardian's zygote, if it has one. It is started by the first job that wants one."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Preload:
         """Of the zygote: the one child of this process that is no trial's."""
         return self._zygote.pid if self._zygote is not None else None
 
-    def wait_until_ready(self, job: Job, env: Mapping[str, str], cancelled: Cancel | None) -> Stop | None:
+    def wait_until_ready(self, job: Job, env: Mapping[str, str], cancelled: StopSource | None) -> StopRequest | None:
         """See that there is a zygote for this job if it may have one; a wish that comes meanwhile goes first."""
         if not self._wanted(job, env):
             return None
@@ -99,7 +99,7 @@ class Preload:
         except (OSError, ValueError):
             os.close(ear)
             self._has_failed("the process that had preloaded it died or could not fork")
-            Family(None, folder, adopted=True).end()  # should there be a trial that we were not told of
+            ProcessTree(None, folder, adopted=True).end()  # should there be a trial that we were not told of
             return None
         finally:
             os.close(mouth)

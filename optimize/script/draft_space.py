@@ -19,7 +19,7 @@ from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.constants import Constant, read_constants
 from optimize.script.workload import OURS, Workload, load_workload
 from optimize.trial import Metric, Value
-from search_spaces import Draft, Found, draft_space, parse_space
+from search_spaces import Draft, ScriptConstant, draft_space, parse_space
 from storage import write_text
 
 SECTION = re.compile(r"^#+\s*(hyper-?\s?parameters?|configuration|settings)\b", re.IGNORECASE | re.MULTILINE)
@@ -155,10 +155,10 @@ def _lacking(workload: Workload, constants: Mapping[str, Value]) -> list[str]:
     return [name for name in constants if name not in workload.constants()]
 
 
-def _found(constant: Constant, value: Value, text: str, remarks: Remarks) -> Found:
+def _found(constant: Constant, value: Value, text: str, remarks: Remarks) -> ScriptConstant:
     last = text.encode()[: constant.end].count(b"\n") + 1  # of the lines of its value
     comment = remarks.beside.get(last) or remarks.beside.get(constant.line, "")
-    return Found(constant.name, value, comment, remarks.above.get(constant.line, ""))
+    return ScriptConstant(constant.name, value, comment, remarks.above.get(constant.line, ""))
 
 
 def _flag(workload: Workload) -> str:

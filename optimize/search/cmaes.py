@@ -90,7 +90,7 @@ class Strategy:
         self._root, self._inverse_root = (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
 
 
-class Evolution:
+class CmaEsLearner:
     """The learner behind `cmaes` and `auto`."""
 
     def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, *, preselect: bool) -> None:

@@ -22,7 +22,7 @@ from optimize.search.candidates import Chooser, Lattice, Point
 MARGIN = 0.1  # of the range of values: by how much a bad trial is worse than the worst, for samplers that ignore PRUNED
 
 
-class Mirror:
+class OptunaLearner:
     """A learner made of an Optuna sampler. It minimises.
 
     To a sampler that does not read PRUNED trials, bad parameters are told as a value a little worse than the worst one,

@@ -47,7 +47,7 @@ FAR = 3.0  # half spreads beyond the median where bad is bad: one loss of 40 mus
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PruneDecision:
     """Why a trial is hopeless, in the metric's own numbers."""
 
     metric: Metric
@@ -96,13 +96,13 @@ class Pruner:
         """A trial ended as hopeless. Its value is not known and never made up; it counts as none of the top quarter."""
         self._cut += 1
 
-    def judge(self, number: int, params: Params, curve: Mapping[int, float]) -> Verdict | None:
+    def judge(self, number: int, params: Params, curve: Mapping[int, float]) -> PruneDecision | None:
         """The verdict on a running trial, by its curve so far; None if there is hope, or too little to tell."""
         latest = sorted(curve)[-IN_A_ROW:]
         looks = [self._look(number, params, percent, curve[percent]) for percent in latest]
         return looks[-1] if len(looks) == IN_A_ROW and all(looks) else None
 
-    def _look(self, number: int, params: Params, percent: int, loss: float) -> Verdict | None:
+    def _look(self, number: int, params: Params, percent: int, loss: float) -> PruneDecision | None:
         bound = self._bound()
         known = self._at.get((frozenset(params), percent), [])
         if bound is None or len(known) < FINISHED:
@@ -122,7 +122,7 @@ class Pruner:
             return None
         spared = random.Random(f"{self._seed} spares {number}").random() < SPARED
         shown = (self._sign * expected, margin, self._sign * bound)
-        return Verdict(self._metric, percent, loss, *shown, spared)
+        return PruneDecision(self._metric, percent, loss, *shown, spared)
 
     def _bound(self) -> float | None:
         """The worst value that may be in the top quarter; None while that may be anyone's.
@@ -195,7 +195,7 @@ def _spread(numbers: Array) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Cuts:
+class PruningSummary:
     """`ran_on` were condemned and spared, or faster than their end; `missed` of them came into the top quarter."""
 
     cut: int
@@ -209,7 +209,7 @@ class Cuts:
         return upper_bound(self.missed, self.ran_on)
 
 
-def count_cuts(records: Sequence[TrialRecord], metric: Metric) -> Cuts:
+def summarize_pruning(records: Sequence[TrialRecord], metric: Metric) -> PruningSummary:
     """The top quarter is one of all that completed or was cut."""
     complete = [record for record in records if record.value is not None]
     cut = [record for record in records if record.status == TrialStatus.HOPELESS]
@@ -220,7 +220,7 @@ def count_cuts(records: Sequence[TrialRecord], metric: Metric) -> Cuts:
     last = ranked[min(quarter, len(ranked)) - 1] if ranked else -math.inf
     missed = sum(sign * record.value <= last for record in ran_on if record.value is not None)
     whole = median([record.seconds or 0.0 for record in complete]) if complete else 0.0
-    return Cuts(len(cut), sum(_saved_s(record, whole) for record in cut), len(ran_on), missed)
+    return PruningSummary(len(cut), sum(_saved_s(record, whole) for record in cut), len(ran_on), missed)
 
 
 def _saved_s(record: TrialRecord, whole: float) -> float:

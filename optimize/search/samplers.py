@@ -115,7 +115,7 @@ class Sampler:
                 self._chooser.saw(trial.params)
                 self._teach(trial.number, point, trial.state, trial.value, trial.footprint)
 
-    def known_of_memory(self) -> str:
+    def memory_summary(self) -> str:
         """What the trials have shown of it, in a line; "" if nothing."""
         return str(self._memory or "")
 
@@ -191,9 +191,9 @@ def _tpe(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """S. Watanabe, Tree-Structured Parzen Estimator, arXiv:2304.11127; Optuna's defaults: multivariate, constant liar."""
     from optuna.samplers import TPESampler
 
-    from optimize.search.optuna_study import Mirror
+    from optimize.search.optuna_study import OptunaLearner
 
-    return Mirror(lattice, chooser, stream, TPESampler(seed=stream), redraws=4, reads_pruned=True)
+    return OptunaLearner(lattice, chooser, stream, TPESampler(seed=stream), redraws=4, reads_pruned=True)
 
 
 def _gp(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
@@ -203,16 +203,16 @@ def _gp(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """
     from optuna.samplers import GPSampler
 
-    from optimize.search.optuna_study import Mirror
+    from optimize.search.optuna_study import OptunaLearner
 
-    return Mirror(lattice, chooser, stream, GPSampler(seed=stream), redraws=2, reads_pruned=False)
+    return OptunaLearner(lattice, chooser, stream, GPSampler(seed=stream), redraws=2, reads_pruned=False)
 
 
 def _cmaes(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """CMA-ES on the ordered parameters (see evolution.py). Optuna's own draws unordered ones at random."""
-    from optimize.search.cmaes import Evolution
+    from optimize.search.cmaes import CmaEsLearner
 
-    return Evolution(lattice, chooser, stream, preselect=False)
+    return CmaEsLearner(lattice, chooser, stream, preselect=False)
 
 
 def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
@@ -230,9 +230,9 @@ def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner
     With four trials running it is as good. On random functions of 5 to 15 parameters, ordered, mixed or all unordered,
     smooth or rugged, nothing was ahead of it by more than a standard error after 10, 20, 40 or 60 trials.
     """
-    from optimize.search.cmaes import Evolution
+    from optimize.search.cmaes import CmaEsLearner
 
-    return Evolution(lattice, chooser, stream, preselect=True)
+    return CmaEsLearner(lattice, chooser, stream, preselect=True)
 
 
 SAMPLERS: Mapping[str, Make] = {

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from optimize.config.plan import Plan
 from optimize.config.settings import script_environment
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.confirm.replicates import (
     MOST,
     SCALES,
@@ -29,20 +29,20 @@ from optimize.confirm.replicates import (
     variation_of,
     with_winner,
 )
-from optimize.confirm.rounds import LEAST, Course
+from optimize.confirm.rounds import LEAST, Rounds
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import OptimizeError, SettingsError, StudyBusyError
 from optimize.executors import Executor, open_executor
-from optimize.reporting.dashboard import tell_story
-from optimize.reporting.files import Views, write_views
-from optimize.session.replicating import ALL_DONE, Parent, QueueOnly, ReplicateDisplay, Replicating
+from optimize.reporting.dashboard import write_dashboard
+from optimize.reporting.files import ResultFiles, write_views
+from optimize.session.replicating import ALL_DONE, ConfirmCallback, ConfirmLiveView, Parent, QueueOnly
 from optimize.session.run import as_json, cluster, open_logs, prepare_data
 from optimize.study.best import baseline_of, numbers_repeated
-from optimize.study.callback import Watch
+from optimize.study.callback import Callback
 from optimize.study.comparable import FINGERPRINT, check_fingerprint, fingerprint, slots_of_one_model
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.stopping import Budget, Interruption, Wish
+from optimize.study.stopping import Budget, StopLevel, StopSignals
 from optimize.study.stored import find_study
 from optimize.study.study import Study
 from optimize.transfer.backup import open_backups
@@ -65,7 +65,7 @@ OpenExecutor = Callable[[Sequence[Slot]], Executor]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ConfirmOptions:
     """How thoroughly winners are looked at."""
 
     finalists: int = 3
@@ -88,7 +88,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class ConfirmResult:
     """How the call ended; the verdict is None if it was stopped before there is one."""
 
     reason: str
@@ -96,9 +96,9 @@ class Confirmed:
 
 
 def confirm_study(
-    plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None], wanted: Wanted,
+    plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None], wanted: ConfirmOptions,
     backup: Path | None = None, executor: OpenExecutor | None = None, data: str | None = None,
-) -> Confirmed:  # fmt: skip
+) -> ConfirmResult:  # fmt: skip
     """Train the plan's baseline and winners again with other seeds. `executor` and `data` are for tests.
 
     Raises NothingToConfirm if no trial is better than the baseline, WorkloadError if the script has no seed, and what
@@ -111,17 +111,17 @@ def confirm_study(
     with ExitStack() as stack:
         where = settings.storage or paths.database
         database = stack.enter_context(closing(open_database(where, create=False)))
-        database.patience.say = say
+        database.retry.say = say
         # Entered first and left last: what it keeps at the end is a study that nobody drives.
-        backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Watch()
+        backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Callback()
         parent_id = find_study(database, settings.study, settings.runs).study_id
         _check(plan, database, parent_id)  # before a trial is read: its parameters may be of another space
         finalists_of(plan, ranked(plan, read_records(database, parent_id)), 1)  # told before data are prepared
         artifacts, metric = Artifacts(paths.artifacts, database), plan.workload.metric
         logs = open_logs(child.settings, child_paths, metric, artifacts, say)
         data = prepare_data(plan, say) if data is None else data
-        interruption = stack.enter_context(Interruption())
-        database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
+        stop_signals = stack.enter_context(StopSignals())
+        database.retry.go_on = lambda: stop_signals.level() < StopLevel.CANCEL
         _check(plan, database, parent_id, data)
         lease = stack.enter_context(_held(settings.study, database, parent_id, paths))
         stack.callback(_write_views, plan, database, lease, say)  # of the verdict, however this ends
@@ -133,20 +133,20 @@ def confirm_study(
         before = verdict_of(database.study_attrs(parent_id))
         course = _course(plan, child, variation, records, study.records(), wanted, before, say)
         say(course.announcement())
-        views = Views(child_paths, metric, study.records, artifacts, say, best=False, ours=study.is_ours)
+        views = ResultFiles(child_paths, metric, study.records, artifacts, say, best=False, ours=study.is_ours)
         stack.callback(views.write)
         for log in logs:
             log.begin(study.records())
             stack.callback(log.close)
         parent = Parent(database, parent_id, lease)
-        replicating = Replicating(study, course, parent, interruption)
-        display = stack.enter_context(ReplicateDisplay(console, child, course, study.records(), slots, replicating))
+        replicating = ConfirmCallback(study, course, parent, stop_signals)
+        display = stack.enter_context(ConfirmLiveView(console, child, course, study.records(), slots, replicating))
         opened = executor or (
             lambda found: open_executor(settings.executor, found, child_paths.work, cluster(plan, data, say))
         )
-        watchers = (replicating, display, views, *logs, backups)
-        reason = _train(child, variation, study, opened(tuple(slots)), watchers, interruption)
-        return Confirmed(reason, replicating.verdict)
+        callbacks = (replicating, display, views, *logs, backups)
+        reason = _train(child, variation, study, opened(tuple(slots)), callbacks, stop_signals)
+        return ConfirmResult(reason, replicating.verdict)
 
 
 def _train(
@@ -154,8 +154,8 @@ def _train(
     variation: Variation,
     study: Study,
     executor: Executor,
-    watchers: Sequence[Watch],
-    interruption: Interruption,
+    callbacks: Sequence[Callback],
+    stop_signals: StopSignals,
 ) -> str:
     settings = child.settings
     if not study.has_queued():
@@ -167,7 +167,7 @@ def _train(
         longer = None if total_s is None else total_s * variation.scale(suggestion.params)
         return child.workload.prepare(suggestion, settings.constants, env, replace(settings.limits, total_s=longer))
 
-    return Loop(study, executor, prepare, budget, watchers, interruption, settings.keep_failed).run()
+    return Loop(study, executor, prepare, budget, callbacks, stop_signals, settings.keep_failed).run()
 
 
 def _write_views(plan: Plan, database: Database, lease: Lease, say: Callable[[str], None]) -> None:
@@ -176,7 +176,7 @@ def _write_views(plan: Plan, database: Database, lease: Lease, say: Callable[[st
         if lease.is_held():
             stored = find_study(database, plan.settings.study, plan.settings.runs)
             write_views(stored)
-            tell_story(stored, say)
+            write_dashboard(stored, say)
     except (OptimizeError, StorageError) as error:
         say(f"{error} (the verdict is kept; optimize export writes the tables again)")
 
@@ -205,14 +205,14 @@ def _held(study: str, database: Database, study_id: int, paths: StudyPaths) -> I
 
 def _course(
     plan: Plan, child: Plan, variation: Variation, records: Sequence[TrialRecord], replicates: Sequence[TrialRecord],
-    wanted: Wanted, before: Verdict | None, say: Callable[[str], None],
-) -> Course:  # fmt: skip
+    wanted: ConfirmOptions, before: Verdict | None, say: Callable[[str], None],
+) -> Rounds:  # fmt: skip
     among = ranked(plan, records)
     finalists = finalists_of(plan, among, wanted.finalists)
     if before is not None and before.winner is not None:
         finalists = with_winner(plan, finalists, among, records, before.winner.number)
     baseline = next(each for each in among if each.number is None)
-    course = Course(
+    course = Rounds(
         plan.settings.study, plan.workload.metric, child.space, variation, baseline, finalists, wanted.seeds,
         earlier=sorted(numbers_repeated(before)), first_doubts=_first_doubts(plan, records), limits=_limits(plan),
     )  # fmt: skip
@@ -242,7 +242,7 @@ def _first_doubts(plan: Plan, records: Sequence[TrialRecord]) -> dict[int, list[
     for record in (record for record in records if record.value is not None and is_whole(record, plan.space)):
         other = [p.name for p in tuned if record.params[p.name] != p.encode(plan.baseline[p.name])]
         found[record.number] = [
-            *doubts(record, baseline, _limits(plan)),
+            *caveats(record, baseline, _limits(plan)),
             *(f"{name} {record.params[name]}, the baseline's was {plan.baseline[name]}" for name in other),
         ]
     return found

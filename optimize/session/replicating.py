@@ -13,13 +13,13 @@ from rich.text import Text
 
 from optimize.config.plan import Plan
 from optimize.confirm.replicates import KIND, Key, key_of, key_of_record
-from optimize.confirm.rounds import Course
+from optimize.confirm.rounds import Rounds
 from optimize.confirm.verdict import Verdict, verdict_attrs
 from optimize.errors import SpaceExhausted
-from optimize.reporting.terminal import Display
+from optimize.reporting.terminal import LiveView
 from optimize.search import Sampler
-from optimize.study.callback import Watch
-from optimize.study.stopping import COUNTED, Budget, Interruption, counted
+from optimize.study.callback import Callback
+from optimize.study.stopping import COUNTED, Budget, StopSignals, counted
 from optimize.study.study import Study, stop_request
 from optimize.text import duration
 from optimize.trial import Job, Slot, Value
@@ -42,7 +42,7 @@ class QueueOnly(Sampler):
 
     def replay(self, trials: object) -> None: ...
 
-    def known_of_memory(self) -> str:
+    def memory_summary(self) -> str:
         return ""
 
 
@@ -69,11 +69,11 @@ class Parent:
         return stop_request(self.database, self.study_id, self.lease.holder)
 
 
-class Replicating(Watch):
+class ConfirmCallback(Callback):
     """The course, walked as far as trials have ended."""
 
-    def __init__(self, study: Study, course: Course, parent: Parent, interruption: Interruption) -> None:
-        self._study, self._course, self._parent, self._interruption = study, course, parent, interruption
+    def __init__(self, study: Study, course: Rounds, parent: Parent, stop_signals: StopSignals) -> None:
+        self._study, self._course, self._parent, self._stop_signals = study, course, parent, stop_signals
         self._running: dict[int, Key] = {}
         self._trained = {
             key_of_record(record, course.space): record for record in study.records() if record.state in COUNTED
@@ -101,7 +101,7 @@ class Replicating(Watch):
 
     def on_tick(self) -> None:
         self._parent.lease.renew()
-        self._interruption.ask(self._parent.stop_request())
+        self._stop_signals.ask(self._parent.stop_request())
 
     def _queued(self) -> set[Key]:
         return {key_of(trial.params, self._course.space) for trial in self._study.queued()}
@@ -126,14 +126,14 @@ class Replicating(Watch):
                 self._study.withdraw(trial, "its finalist is none any more, or was left out")
 
 
-class ReplicateDisplay(Display):
+class ConfirmLiveView(LiveView):
     """A line for each replicate: what was repeated, with which seed, and what it gave."""
 
     ranks = False
 
     def __init__(
-        self, console: Console, plan: Plan, course: Course, earlier: Sequence[TrialRecord], slots: Sequence[Slot],
-        replicating: Replicating,
+        self, console: Console, plan: Plan, course: Rounds, earlier: Sequence[TrialRecord], slots: Sequence[Slot],
+        replicating: ConfirmCallback,
     ) -> None:  # fmt: skip
         budget = Budget(max(course.at_most(), counted(earlier)))
         super().__init__(console, plan.settings.study, course.metric, budget, slots, plan.baseline, earlier)

@@ -21,16 +21,16 @@ from optimize.config.versions import machine
 from optimize.confirm.verdict import Verdict
 from optimize.executors import open_executor
 from optimize.executors.ray_cluster import Cluster
-from optimize.reporting.dashboard import Story
-from optimize.reporting.files import Views
-from optimize.reporting.terminal import Display
-from optimize.reporting.trackers import TrialLog, open_hook
-from optimize.study.callback import Watch
+from optimize.reporting.dashboard import DashboardWriter
+from optimize.reporting.files import ResultFiles
+from optimize.reporting.terminal import LiveView
+from optimize.reporting.trackers import TrackerCallback, open_tracker
+from optimize.study.callback import Callback
 from optimize.study.comparable import slots_of_one_model
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.start_from import look_up
-from optimize.study.stopping import Budget, Interruption, Wish, counted, dying_in_order
+from optimize.study.start_from import describe_start_from
+from optimize.study.stopping import Budget, StopLevel, StopSignals, counted, dying_in_order
 from optimize.study.study import Study
 from optimize.transfer.backup import open_backups
 from optimize.trial import Job, Metric, Slot, Suggestion
@@ -38,7 +38,7 @@ from storage import Artifacts, Database, StudyPaths, TrialRecord, best_record, o
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RunResult:
     """How the call ended: why, every finished trial, what an earlier confirmation came to, and what an advisor did."""
 
     reason: str
@@ -50,59 +50,59 @@ class Ended:
 
 def run_study(
     plan: Plan, slots: Sequence[Slot], console: Console, say: Callable[[str], None], backup: Path | None = None
-) -> Ended:
+) -> RunResult:
     """Work on the plan's study until its budget is spent. Raises StudyAborted and what `open_study` raises."""
     settings, metric = plan.settings, plan.workload.metric
     env, paths = script_environment(settings), StudyPaths(settings.runs, settings.study)
-    look_up(plan, slots)  # a wrong --from is told before anything is made
+    describe_start_from(plan, slots)  # a wrong --from is told before anything is made
     with ExitStack() as stack:
         database = stack.enter_context(closing(open_database(settings.storage or paths.database)))
-        database.patience.say = say
+        database.retry.say = say
         for notice in database.notices:
             say(notice)
         # Entered first and left last: what it keeps at the end is a study that nobody drives.
-        backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Watch()
+        backups = stack.enter_context(open_backups(backup, database, paths.artifacts, say)) if backup else Callback()
         paths.create()
         logs = open_logs(settings, paths, metric, Artifacts(paths.artifacts, database), say)
         data = prepare_data(plan, say)
-        interruption = stack.enter_context(Interruption())
-        database.patience.go_on = lambda: interruption.wish() < Wish.CANCEL
+        stop_signals = stack.enter_context(StopSignals())
+        database.retry.go_on = lambda: stop_signals.level() < StopLevel.CANCEL
         advisor = open_advisor(plan, say)
         study = stack.enter_context(open_study(database, paths, plan, data, say, slots, advisor=advisor))
         slots = slots_of_one_model(plan, slots, study.records(), say)
-        for line in filter(None, (_so_far(plan, study.records()), study.known_of_memory())):
+        for line in filter(None, (_so_far(plan, study.records()), study.memory_summary())):
             say(line)
         write_text(paths.settings_json, as_json(settings))
-        watchers = stack.enter_context(_watching(plan, paths, database, study, slots, logs, console, say))
+        callbacks = stack.enter_context(_callbacks_of(plan, paths, database, study, slots, logs, console, say))
 
         def prepare(suggestion: Suggestion) -> Job:
             return plan.workload.prepare(suggestion, settings.constants, env, settings.limits)
 
         executor = open_executor(settings.executor, tuple(slots), paths.work, cluster(plan, data, say))
-        watching = (*watchers, backups)
-        loop = Loop(study, executor, prepare, _budget(settings), watching, interruption, settings.keep_failed)
+        watching = (*callbacks, backups)
+        loop = Loop(study, executor, prepare, _budget(settings), watching, stop_signals, settings.keep_failed)
         reason = loop.run()
         notes = _notes(advisor, study.records(), plan)
-        return Ended(reason, study.records(), study.verdict(), notes, interruption.wish() is not Wish.GO_ON)
+        return RunResult(reason, study.records(), study.verdict(), notes, stop_signals.level() is not StopLevel.NONE)
 
 
 @contextmanager
-def _watching(
-    plan: Plan, paths: StudyPaths, database: Database, study: Study, slots: Sequence[Slot], logs: Sequence[TrialLog],
+def _callbacks_of(
+    plan: Plan, paths: StudyPaths, database: Database, study: Study, slots: Sequence[Slot], logs: Sequence[TrackerCallback],
     console: Console, say: Callable[[str], None],
-) -> Iterator[Sequence[Watch]]:  # fmt: skip
+) -> Iterator[Sequence[Callback]]:  # fmt: skip
     """Everything that shows or writes what trials come to; each is brought up to date at the end, whatever that is."""
     settings, metric, artifacts = plan.settings, plan.workload.metric, Artifacts(paths.artifacts, database)
     with ExitStack() as stack:
         earlier, verdict = study.records(), study.verdict()
-        views = Views(paths, metric, study.records, artifacts, say, verdict, ours=study.is_ours)
+        views = ResultFiles(paths, metric, study.records, artifacts, say, verdict, ours=study.is_ours)
         stack.callback(views.write)
-        story = Story(database, settings.study, metric, paths, artifacts, study.records, say, study.is_ours)
+        story = DashboardWriter(database, settings.study, metric, paths, artifacts, study.records, say, study.is_ours)
         stack.callback(story.write)
         for log in logs:
             log.begin(earlier)
             stack.callback(log.close)
-        display = Display(console, settings.study, metric, _budget(settings), slots, plan.baseline, earlier, verdict)
+        display = LiveView(console, settings.study, metric, _budget(settings), slots, plan.baseline, earlier, verdict)
         yield (stack.enter_context(display), views, story, *logs)
 
 
@@ -124,10 +124,13 @@ def _notes(advisor: Advisor | None, records: Sequence[TrialRecord], plan: Plan) 
 
 def open_logs(
     settings: Settings, paths: StudyPaths, metric: Metric, artifacts: Artifacts, say: Callable[[str], None]
-) -> Sequence[TrialLog]:
+) -> Sequence[TrackerCallback]:
     """The hooks that the study is to have. Raises OptimizeError for what cannot be opened."""
     tracking = tracking_uri() if "mlflow" in settings.log else None
-    return [TrialLog(n, open_hook(n, paths, metric, tracking), artifacts, say) for n in dict.fromkeys(settings.log)]
+    return [
+        TrackerCallback(n, open_tracker(n, paths, metric, tracking), artifacts, say)
+        for n in dict.fromkeys(settings.log)
+    ]
 
 
 def prepare_data(plan: Plan, say: Callable[[str], None]) -> str:

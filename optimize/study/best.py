@@ -13,7 +13,7 @@ from storage import TrialRecord, best_record
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BestTrial:
     """The best trial of a study."""
 
     record: TrialRecord
@@ -32,7 +32,7 @@ class Standing:
         return {"confirmed": self.confirmed, "confirmation": self.why}
 
 
-def standing(records: Sequence[TrialRecord], direction: str, verdict: Verdict | None) -> Standing | None:
+def find_best(records: Sequence[TrialRecord], direction: str, verdict: Verdict | None) -> BestTrial | None:
     """The confirmed winner; a trial with a better value that came later and was not looked at yet; else the best value.
 
     What was found of a trial holds for every other one of the same parameters. Some of the records will do: those that
@@ -49,9 +49,9 @@ def standing(records: Sequence[TrialRecord], direction: str, verdict: Verdict | 
     aside = _aside(luckiest, new, repeated)
     if new.number != winner.number:
         why = f"came after trial {winner.number}, which is confirmed, with a better value: optimize confirm tells whether it is"
-        return Standing(new, False, why, luckiest, open=True, aside=aside)
+        return BestTrial(new, False, why, luckiest, open=True, aside=aside)
     why = f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds"
-    return Standing(of_winner, True, why, luckiest, winner, aside=aside)
+    return BestTrial(of_winner, True, why, luckiest, winner, aside=aside)
 
 
 class Repeated:
@@ -85,16 +85,16 @@ def numbers_repeated(verdict: Verdict | None) -> set[int]:
     return set() if verdict is None else {*verdict.repeated, *(each.number for each in verdict.finalists)}
 
 
-def _by_value(best: TrialRecord, repeated: Repeated) -> Standing:
+def _by_value(best: TrialRecord, repeated: Repeated) -> BestTrial:
     finalist = repeated.finalist(best)
     if repeated.is_baseline(best):
-        return Standing(best, False, "the baseline: nothing has a better value", best)
+        return BestTrial(best, False, "the baseline: nothing has a better value", best)
     if finalist is not None:
         why = f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: not told from luck"
-        return Standing(best, False, why, best, finalist)
+        return BestTrial(best, False, why, best, finalist)
     if repeated.in_vain or repeated.has(best):
-        return Standing(best, False, "too few trainings completed with other seeds", best, open=True)
-    return Standing(best, False, "never trained with another seed", best, open=True)
+        return BestTrial(best, False, "too few trainings completed with other seeds", best, open=True)
+    return BestTrial(best, False, "never trained with another seed", best, open=True)
 
 
 def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from optimize.study.stopping import Wish
+from optimize.study.stopping import StopLevel
 from optimize.trial import Job, Progress, Slot
 from storage import TrialRecord
 
 
-class Watch:
+class Callback:
     """Overrides what interests it."""
 
     def on_start(self, job: Job, slot: Slot) -> None: ...
@@ -16,7 +16,7 @@ class Watch:
 
     def on_trial_end(self, record: TrialRecord) -> None: ...
 
-    def on_wish(self, wish: Wish, why: str) -> None: ...
+    def on_stop(self, wish: StopLevel, why: str) -> None: ...
 
     def on_tick(self) -> None:
         """About once a second, and after every event; slots that were free are busy again by then."""

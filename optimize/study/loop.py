@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from optimize.errors import SpaceExhausted, StudyAborted
 from optimize.executors import Executor
-from optimize.study.callback import Watch
-from optimize.study.stopping import COUNTED, Budget, Interruption, Wish, counted
+from optimize.study.callback import Callback
+from optimize.study.stopping import COUNTED, Budget, StopLevel, StopSignals, counted
 from optimize.study.study import Study
 from optimize.trial import Ending, Job, Progress, Suggestion, TrialStatus
 from storage import TrialRecord
@@ -25,16 +25,16 @@ class Loop:
 
     def __init__(
         self, study: Study, executor: Executor, prepare: Callable[[Suggestion], Job], budget: Budget,
-        watchers: Sequence[Watch], interruption: Interruption, keep_failed: bool = False, tick_s: float = TICK_S,
+        callbacks: Sequence[Callback], stop_signals: StopSignals, keep_failed: bool = False, tick_s: float = TICK_S,
     ) -> None:  # fmt: skip
         self._study, self._executor, self._prepare = study, executor, prepare
-        self._budget, self._watchers, self._interruption = budget, watchers, interruption
+        self._budget, self._callbacks, self._stop_signals = budget, callbacks, stop_signals
         self._keep_failed = keep_failed
         self._started = time.monotonic()
         self._done = counted(study.records())
         self._proven = study.proven()  # has the script ever trained a step? Until then it runs alone
         self._tick_s, self._looked = tick_s, 0.0
-        self._heeded = Wish.GO_ON
+        self._stop_level = StopLevel.NONE
         self._failures = 0  # in a row, in this call
         self._exhausted = ""  # why the sampler has nothing more; what is queued still runs
         self._reason: str | None = None  # why no further trial is started
@@ -44,10 +44,10 @@ class Loop:
         """Work until the budget is spent or somebody wishes to stop; returns why. Raises StudyAborted."""
         with self._executor:
             while True:
-                self._heed_wishes()
+                self._check_stop()
                 while self._may_start():
                     self._start_next()
-                self._tell_watchers(lambda watch: watch.on_tick())  # no slot waits for those who look on
+                self._notify(lambda watch: watch.on_tick())  # no slot waits for those who look on
                 if not self._executor.running and self._reason:
                     break
                 for event in self._executor.wait(self._tick_s):
@@ -74,7 +74,7 @@ class Loop:
             return
         job = self._prepare(suggestion)
         slot = self._executor.submit(job)
-        self._tell_watchers(lambda watch: watch.on_start(job, slot))
+        self._notify(lambda watch: watch.on_start(job, slot))
 
     def _on_event(self, event: Progress | Ending) -> None:
         if isinstance(event, Progress):
@@ -82,14 +82,14 @@ class Loop:
             hopeless = self._study.report(event)
             if hopeless:
                 self._executor.cancel(event.number, TrialStatus.HOPELESS, hopeless)
-            self._tell_watchers(lambda watch: watch.on_progress(event))
+            self._notify(lambda watch: watch.on_progress(event))
             return
         record = self._study.tell(event.job, event.outcome)
         self._done += counted([record])
         failed = record.state != "COMPLETE" and record.status != TrialStatus.HOPELESS  # which ran well, and was cut
         self._executor.forget(event.job.number, keep=failed and self._keep_failed)
         self._proven = self._proven or not failed
-        self._tell_watchers(lambda watch: watch.on_trial_end(record))
+        self._notify(lambda watch: watch.on_trial_end(record))
         self._judge(record, event.outcome.log)
 
     def _judge(self, record: TrialRecord, log: str) -> None:
@@ -122,21 +122,21 @@ class Loop:
         self._reason = self._reason or "aborted"
         self._cancel_all("the study was aborted")
 
-    def _heed_wishes(self) -> None:
+    def _check_stop(self) -> None:
         if time.monotonic() - self._looked >= self._tick_s:
             self._looked = time.monotonic()
-            self._interruption.ask(self._study.stop_request())
-        wish = self._interruption.wish()
-        if wish > self._heeded:
-            self._heeded = wish
-            self._tell_watchers(lambda watch: watch.on_wish(wish, self._interruption.why))
-        if wish >= Wish.FINISH:
-            self._reason = self._reason or f"stopped by {self._interruption.why}"
-        if wish >= Wish.CANCEL:
-            self._cancel_all(f"stopped by {self._interruption.why}")
+            self._stop_signals.ask(self._study.stop_request())
+        wish = self._stop_signals.level()
+        if wish > self._stop_level:
+            self._stop_level = wish
+            self._notify(lambda watch: watch.on_stop(wish, self._stop_signals.why))
+        if wish >= StopLevel.FINISH:
+            self._reason = self._reason or f"stopped by {self._stop_signals.why}"
+        if wish >= StopLevel.CANCEL:
+            self._cancel_all(f"stopped by {self._stop_signals.why}")
 
-    def _tell_watchers(self, what: Callable[[Watch], None]) -> None:
-        for watch in self._watchers:
+    def _notify(self, what: Callable[[Callback], None]) -> None:
+        for watch in self._callbacks:
             what(watch)
 
     def _cancel_all(self, why: str) -> None:

@@ -14,7 +14,7 @@ from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
 from optimize.config.settings import script_environment
 from optimize.errors import StudyBusyError
-from optimize.runner.process_tree import end_leftovers
+from optimize.runner.process_tree import kill_orphans
 from optimize.runner.workdir import read_outcome, remove_folder
 from optimize.script.derived import same_run, scorer
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
@@ -239,7 +239,7 @@ def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPat
     folder = paths.work / str(record.number)
     # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
     outcome = read_outcome(folder) or Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
-    end_leftovers(folder)
+    kill_orphans(folder)
     if queued is None:
         study.discard(record, "its parameters are incomplete or of another space")
         return f"trial {record.number} was left by an earlier driver without its parameters: closed"

@@ -27,7 +27,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RetargetedTrials:
     """The trials as they go into the new study, by their new numbers, and why others do not: a few words and how many."""
 
     trials: Sequence[WholeTrial]
@@ -55,7 +55,7 @@ def origin_of(study: str, attrs: Mapping[str, Any], plan: Plan) -> Origin:
 
 def take(
     trials: Sequence[WholeTrial], states: Collection[str], origin: Origin, plan: Plan, devices: Collection[str] = ()
-) -> Taken:
+) -> RetargetedTrials:
     """The trials of `origin` in these states that are configurations of the plan's space. Of what was too much for
     another device than `devices`, nothing is known here; none of these: no matter."""
     space = plan.space
@@ -77,7 +77,7 @@ def take(
         stored = {p.name: p.encode(params[p.name]) for p in space.parameters}
         attrs = _attrs(trial, origin.study, numbers, is_baseline=params == plan.baseline)
         moved.append(trial.moved(stored, choices, attrs))
-    return Taken(moved, left_out)
+    return RetargetedTrials(moved, left_out)
 
 
 def value_of(stored: Stored, parameter: Parameter) -> Value:

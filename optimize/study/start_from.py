@@ -20,9 +20,9 @@ from optimize.importing.cells import number_in, read_text
 from optimize.importing.csv_table import LINES_SHOWN, read_table
 from optimize.importing.rows import Row, value_in
 from optimize.search import Candidate, Starts, fit
-from optimize.study.best import standing
+from optimize.study.best import find_best
 from optimize.study.comparable import differences, other_model
-from optimize.study.retarget import Taken, origin_of, take, value_of
+from optimize.study.retarget import RetargetedTrials, origin_of, take, value_of
 from optimize.study.stopping import COUNTED
 from optimize.text import listed, meant
 from optimize.trial import Metric, Slot, Value
@@ -48,7 +48,7 @@ HINT = "; a study is named without a slash"
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class TableCandidates:
     """What a file offers: candidates, the best first, and one line about what could be used and why not the rest."""
 
     candidates: Sequence[Candidate]
@@ -69,7 +69,7 @@ def read_source(source: str) -> str:
     return read_text(source, _what(source), HINT)
 
 
-def read_offer(source: str, space: SearchSpace, metric: Metric) -> Offer:
+def read_offer(source: str, space: SearchSpace, metric: Metric) -> TableCandidates:
     """The rows of a table that name parameters of the space. Raises SettingsError, with a line for each trouble."""
     advice = "Give a table of the workload's metric, with a header."
     table = read_table(source, _what(source), metric.name, space.names, hint=HINT, advice=advice)
@@ -88,7 +88,7 @@ def read_offer(source: str, space: SearchSpace, metric: Metric) -> Offer:
             f"{note}. Give a table with a column, or descriptions NAME=value, of the space's parameters."
         )
     found.sort(key=lambda each: (each[0] if metric.direction == "minimize" else -each[0], each[1]))
-    return Offer([candidate for *_, candidate in found], note)
+    return TableCandidates([candidate for *_, candidate in found], note)
 
 
 def _what(source: str) -> str:
@@ -147,14 +147,14 @@ BEST = 5  # distinct configurations that are tried again
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class StartTrials:
     """The trials that a new study begins with, and what the user should know."""
 
     trials: Sequence[WholeTrial]
     lines: Sequence[str]
 
 
-def look_up(plan: Plan, slots: Sequence[Slot] = ()) -> Sequence[str]:
+def describe_start_from(plan: Plan, slots: Sequence[Slot] = ()) -> Sequence[str]:
     """What `--from` would bring, as far as is known before the data is prepared; nothing is created.
 
     Raises SettingsError and StudyError for all that would keep the study from beginning so.
@@ -170,7 +170,7 @@ def look_up(plan: Plan, slots: Sequence[Slot] = ()) -> Sequence[str]:
         return _from_study(database, source, plan, None, slots).lines if database else []
 
 
-def misnamed(settings: Settings) -> Sequence[str]:
+def unknown_source(settings: Settings) -> Sequence[str]:
     """Why there is no such source of `--from`, known without a plan, so that it is told with whatever else is wrong."""
     source = settings.start_from
     if source is None:
@@ -224,21 +224,21 @@ def check_source(study: str, attrs: Mapping[str, Any], source: str) -> str:
     )
 
 
-def begin(database: Database, plan: Plan, data: str | None, slots: Sequence[Slot] = ()) -> Beginning:
+def begin(database: Database, plan: Plan, data: str | None, slots: Sequence[Slot] = ()) -> StartTrials:
     """What the plan's new study begins with. `data` is the fingerprint of its data, None while that is not known; so are
     `slots`, which say on which devices it will run."""
     source = plan.settings.start_from
     if source is None:
-        return Beginning((), ())
+        return StartTrials((), ())
     return _from_table(source, plan) if is_file(source) else _from_study(database, source, plan, data, slots)
 
 
-def _from_table(source: str, plan: Plan) -> Beginning:
+def _from_table(source: str, plan: Plan) -> StartTrials:
     offer = read_offer(source, plan.space, plan.workload.metric)
     return _to_try(fit(offer.candidates, plan.space, plan.constants, plan.baseline, BEST), [offer.note], source, plan)
 
 
-def _from_study(database: Database, source: str, plan: Plan, data: str | None, slots: Sequence[Slot]) -> Beginning:
+def _from_study(database: Database, source: str, plan: Plan, data: str | None, slots: Sequence[Slot]) -> StartTrials:
     study_id = _study_of(database, source)
     attrs, settings = database.study_attrs(study_id), plan.settings
     records = read_records(database, study_id)
@@ -249,7 +249,7 @@ def _from_study(database: Database, source: str, plan: Plan, data: str | None, s
         devices = {slot.device for slot in slots}
         taken = take(read_whole_trials(database, study_id), COUNTED, origin_of(source, attrs, plan), plan, devices)
         if any(trial.state == "COMPLETE" for trial in taken.trials):
-            return Beginning(taken.trials, [_taken_line(source, taken)])
+            return StartTrials(taken.trials, [_taken_line(source, taken)])
         differing = ["none of its complete trials fits the search space"]
     candidates = _best(source, records, plan.space, *database.objective(study_id), verdict_of(attrs))
     why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
@@ -267,7 +267,7 @@ def _study_of(database: Database, source: str) -> int:
     return study_id
 
 
-def _taken_line(source: str, taken: Taken) -> str:
+def _taken_line(source: str, taken: RetargetedTrials) -> str:
     left = f"; left out: {taken.why_not}" if taken.left_out else ""
     return f"--from {source}: {len(taken.trials)} trials are taken over; they do not count against TRIALS{left}"
 
@@ -281,7 +281,7 @@ def _best(
     verdict: Verdict | None,
 ) -> list[Candidate]:
     """The complete trials as candidates, the best first, which may be confirmed; the others by value."""
-    sign, best = 1 if direction == "minimize" else -1, standing(records, direction, verdict)
+    sign, best = 1 if direction == "minimize" else -1, find_best(records, direction, verdict)
     first = best.record.number if best else None
     complete = sorted((r.number != first, sign * r.value, r.number, r) for r in records if r.value is not None)
     found = []
@@ -300,11 +300,11 @@ def _value(name: str, stored: Stored, space: SearchSpace) -> Value:
         return stored  # is no choice; `fit` says so
 
 
-def _to_try(starts: Starts, lines: Sequence[str], source: str, plan: Plan) -> Beginning:
+def _to_try(starts: Starts, lines: Sequence[str], source: str, plan: Plan) -> StartTrials:
     if not starts.planned:
         raise StudyError(f"--from {source}: nothing to begin with: {_why_none(starts)}")
     trials = [_waiting(plan, start.params, "start", start.source) for start in starts.planned]
-    return Beginning([_waiting(plan, plan.baseline, "baseline"), *trials], [*lines, *starts.lines])
+    return StartTrials([_waiting(plan, plan.baseline, "baseline"), *trials], [*lines, *starts.lines])
 
 
 def _why_none(starts: Starts) -> str:

@@ -30,23 +30,23 @@ def dying_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Wish(IntEnum):
+class StopLevel(IntEnum):
     """How urgent it is."""
 
-    GO_ON = 0
+    NONE = 0
     FINISH = 1  # start no new trial, let the running ones end
     CANCEL = 2  # cancel the running trials; their parameters are queued again
 
 
-class Interruption:
+class StopSignals:
     """A context in which SIGINT, SIGTERM and SIGHUP are wishes instead of deaths. Main thread only."""
 
     def __init__(self) -> None:
-        self._wish = Wish.GO_ON
+        self._wish = StopLevel.NONE
         self._why = ""
         self._previous: dict[int, object] = {}
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> StopSignals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
                 self._previous[number] = signal.signal(number, self._on_signal)
@@ -62,22 +62,22 @@ class Interruption:
     def why(self) -> str:
         return self._why
 
-    def wish(self) -> Wish:
+    def level(self) -> StopLevel:
         """The most urgent wish so far."""
         return self._wish
 
     def ask(self, how: str) -> None:
         """From another terminal: "now", "after" the running trials, or "" for nothing."""
         if how:
-            self._raise_to(Wish.CANCEL if how == "now" else Wish.FINISH, "optimize stop")
+            self._raise_to(StopLevel.CANCEL if how == "now" else StopLevel.FINISH, "optimize stop")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            self._raise_to(Wish(min(self._wish + 1, Wish.CANCEL)), "Ctrl-C")
+            self._raise_to(StopLevel(min(self._wish + 1, StopLevel.CANCEL)), "Ctrl-C")
         else:
-            self._raise_to(Wish.CANCEL, signal.Signals(number).name)
+            self._raise_to(StopLevel.CANCEL, signal.Signals(number).name)
 
-    def _raise_to(self, wish: Wish, why: str) -> None:
+    def _raise_to(self, wish: StopLevel, why: str) -> None:
         if wish > self._wish:
             self._wish, self._why = wish, why
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
-from optimize.study.best import Repeated, Standing, numbers_repeated, standing
+from optimize.study.best import BestTrial, Repeated, find_best, numbers_repeated
 from optimize.study.study import request_stop
 from optimize.text import listed, meant
 from optimize.trial import BASELINE, Metric
@@ -39,7 +39,7 @@ class Overview:
 
     name: str
     counts: Mapping[str, int]
-    best: Standing | None
+    best: BestTrial | None
     driver: str  # who works on it now, "" if nobody
 
 
@@ -70,13 +70,13 @@ class StoredStudy:
         """What the last confirmation came to."""
         return verdict_of(self.database.study_attrs(self.study_id))
 
-    def standing(self, records: Sequence[TrialRecord] | None = None) -> Standing | None:
+    def best(self, records: Sequence[TrialRecord] | None = None) -> BestTrial | None:
         """Its best trial and how sure that is, of these records; without them, no more are read than it takes.
         Replicates have no best one."""
         if parent_of(self.name):
             return None
         verdict = self.verdict()
-        return standing(list(self._leaders(verdict)) if records is None else records, self.metric.direction, verdict)
+        return find_best(list(self._leaders(verdict)) if records is None else records, self.metric.direction, verdict)
 
     def children(self) -> list[str]:
         """Names of the studies that hold its replicates."""
@@ -184,5 +184,5 @@ def overview(database: Database, runs: Path) -> list[Overview]:
         stored = find_study(database, name, runs)
         holder = holder_of(database, stored.study_id)
         driver = f"{holder.host}, process {holder.pid}" if holder else ""
-        lines.append(Overview(name, database.counts(stored.study_id), stored.standing(), driver))
+        lines.append(Overview(name, database.counts(stored.study_id), stored.best(), driver))
     return lines

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
 
-from optimize.advisor import ADVICE, Advisor, Sight, Spent
+from optimize.advisor import ADVICE, Advisor, Spent, StudyView
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.script.command import RUN, shell_script
 from optimize.search import Sampler, footprint
@@ -122,9 +122,9 @@ class Study:
         """What the last confirmation came to."""
         return verdict_of(self._database.study_attrs(self._study_id))
 
-    def known_of_memory(self) -> str:
+    def memory_summary(self) -> str:
         """What the trials have shown of the device's memory, in a line; "" if nothing."""
-        return self._sampler.known_of_memory()
+        return self._sampler.memory_summary()
 
     def stop_request(self) -> str:
         """How somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
@@ -280,9 +280,9 @@ class Study:
             self._advisor.proposed(trial.kind)
         return trial
 
-    def _sight(self) -> Sight:
+    def _sight(self) -> StudyView:
         running = [trial.params for trial in self._running.values()]
-        return Sight(self.records(), running, self._sampler.preview())
+        return StudyView(self.records(), running, self._sampler.preview())
 
     def _create(self, state: Literal["RUNNING", "WAITING"], new: Queued, requeue_of: int | None = None) -> Queued:
         created = self._database.create_trial(

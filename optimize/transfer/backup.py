@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from optimize.study.callback import Watch
+from optimize.study.callback import Callback
 from optimize.trial import Job, Slot
 from storage import BackupFolder, Database, TrialRecord
 
@@ -22,7 +22,7 @@ LAST_S = 60.0  # how long the end of a study waits for the last one
 
 
 @contextmanager
-def open_backups(folder: Path, database: Database, artifacts: Path, say: Callable[[str], None]) -> Iterator[Watch]:
+def open_backups(folder: Path, database: Database, artifacts: Path, say: Callable[[str], None]) -> Iterator[Callback]:
     """A watcher that keeps a backup there. Raises StorageError if the folder cannot be used, or holds another database's."""
     backups = Backups(BackupFolder(folder, database, artifacts).write, str(folder), say)
     try:
@@ -32,7 +32,7 @@ def open_backups(folder: Path, database: Database, artifacts: Path, say: Callabl
         backups.close()
 
 
-class Backups(Watch):
+class Backups(Callback):
     """Calls `write` when a trial has ended, one call at a time; trials that end meanwhile share the next."""
 
     def __init__(

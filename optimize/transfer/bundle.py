@@ -20,7 +20,7 @@ from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
 from optimize.reporting.files import write_views
 from optimize.script.command import RUN
-from optimize.study.best import Standing
+from optimize.study.best import BestTrial
 from optimize.study.stored import StoredStudy, find_study
 from optimize.transfer.archive import pack, refuse_existing, scratch_folder
 from storage import (
@@ -48,7 +48,7 @@ _WHAT = {
 
 def readme_text(stored: StoredStudy, counts: Mapping[str, int], now: datetime, all_artifacts: bool) -> str:
     """Of an unpacked bundle whose database and views `stored` are."""
-    best, verdict = stored.standing(), stored.verdict()
+    best, verdict = stored.best(), stored.verdict()
     blocks = [
         [f"Study {stored.name}, as it was on {now:%Y-%m-%d %H:%M} UTC", *_result(stored, best, counts, verdict)],
         ["What is inside", *_inside(stored, all_artifacts)],
@@ -59,7 +59,7 @@ def readme_text(stored: StoredStudy, counts: Mapping[str, int], now: datetime, a
 
 
 def _result(
-    stored: StoredStudy, best: Standing | None, counts: Mapping[str, int], verdict: Verdict | None
+    stored: StoredStudy, best: BestTrial | None, counts: Mapping[str, int], verdict: Verdict | None
 ) -> list[str]:
     metric = stored.metric
     known = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
@@ -110,7 +110,7 @@ def _prepare_args(stored: StoredStudy) -> list[str]:
         return []
 
 
-def _database(stored: StoredStudy, best: Standing | None) -> list[str]:
+def _database(stored: StoredStudy, best: BestTrial | None) -> list[str]:
     artifacts = " --artifact-dir artifacts" if any(stored.paths.artifacts.iterdir()) else ""
     which = (
         f"trials[{best.record.number}]" if best and best.aside else "best_trial"
@@ -191,7 +191,7 @@ def _copy_artifacts(stored: StoredStudy, mine: StoredStudy, study: str, everythi
     if everything:
         ids = target.ids_of_study(study)  # of the snapshot: no trial has ended since
     else:
-        best = mine.standing() if study == mine.name else None
+        best = mine.best() if study == mine.name else None
         trial_ids = {best.record.trial_id, best.luckiest.trial_id} if best else set()
         ids = [artifact for trial_id in sorted(trial_ids) for artifact in target.ids(trial_id).values()]
     return copy_files(source, target, study, lambda: None, ids).missing

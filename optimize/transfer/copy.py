@@ -14,7 +14,7 @@ from optimize.config.plan import Plan
 from optimize.errors import StudyBusyError, StudyError
 from optimize.reporting.files import write_views
 from optimize.study.comparable import FINGERPRINT, differences, fingerprint, self_description
-from optimize.study.retarget import Taken, origin_of, take
+from optimize.study.retarget import RetargetedTrials, origin_of, take
 from optimize.study.stored import find_study
 from optimize.text import listed, meant
 from storage import (
@@ -55,7 +55,7 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
     if runs is not None:
         check_place(runs / "artifacts")  # before a database is made
     with closing(open_database(to)) as database:
-        database.patience.say = say
+        database.retry.say = say
         target = Place(database, runs or (source.runs if database.path is None else database.path.parent))
         if database.find_study(stored.name) is not None:
             raise StudyError(
@@ -158,7 +158,7 @@ def _refuse_incomparable(old: str, differing: Sequence[str], new: str) -> None:
         )
 
 
-def _lines(old: str, new: str, taken: Taken) -> list[str]:
+def _lines(old: str, new: str, taken: RetargetedTrials) -> list[str]:
     waiting = len(taken.trials) - taken.finished
     lines = [f"study {new}: {taken.finished} finished trials of study {old}, which stays as it is"]
     if waiting:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optimize.config.plan import Plan
 from optimize.errors import StudyError
-from optimize.reporting.dashboard import tell_story
+from optimize.reporting.dashboard import write_dashboard
 from optimize.reporting.files import write_views
 from optimize.search import Sampler
 from optimize.study.resume import open_study
@@ -62,7 +62,7 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan
             stored = find_study(database, settings.study, settings.runs)
             for path in write_views(stored):
                 say(f"written: {path}")
-            tell_story(stored, say)
+            write_dashboard(stored, say)
     if not found:
         say("nothing was broken")
 

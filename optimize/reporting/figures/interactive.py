@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from optimize.confirm.verdict import Finalist, Verdict
 from optimize.reporting.figures.data import Staircase, Tried, cost, staircase
-from optimize.reporting.figures.style import ACCENT, GREY, look_of
+from optimize.reporting.figures.style import ACCENT, GREY, style_of
 from optimize.text import duration, short
 from optimize.trial import Metric
 from storage import TrialRecord
@@ -133,11 +133,11 @@ def _add_failures(figure: go.Figure, failed: Sequence[Tried]) -> None:
         x=[each.order for each in failed],
         y=[0.02] * len(failed),
         yaxis="y2",
-        customdata=[[each.number, escape(look_of(each.ending).label)] for each in failed],
+        customdata=[[each.number, escape(style_of(each.ending).label)] for each in failed],
         mode="markers",
         marker={
-            "color": [look_of(each.ending).colour for each in failed],
-            "symbol": [look_of(each.ending).symbol for each in failed],
+            "color": [style_of(each.ending).colour for each in failed],
+            "symbol": [style_of(each.ending).symbol for each in failed],
             "size": 8 if len(failed) < CROWDED else 5,
             "opacity": 0.8,
         },
@@ -224,7 +224,7 @@ def _cost(records: Sequence[TrialRecord]) -> go.Figure | None:
     figure = _figure(
         "What it has cost", f"{duration(3600 * hours)} of training in {trials} trials, by ending", unit, ""
     )
-    looks = [look_of(share.ending) for share in shares]
+    looks = [style_of(share.ending) for share in shares]
     figure.add_bar(
         x=[size * share.hours for share in shares],
         y=[escape(look.label) for look in looks],

@@ -28,8 +28,8 @@ from optimize.reporting.figures.style import (
     Label,
     in_order,
     line_boxes,
-    look_of,
     place_labels,
+    style_of,
 )
 from optimize.text import short
 from optimize.trial import Metric
@@ -125,7 +125,7 @@ def _dots(axes: Axes, others: Sequence[Tried], low: float, high: float) -> None:
 
 def _rug(axes: Axes, failed: Sequence[Tried], y: float) -> None:
     for ending in in_order(each.ending for each in failed):
-        look, xs = look_of(ending), [each.order for each in failed if each.ending == ending]
+        look, xs = style_of(ending), [each.order for each in failed if each.ending == ending]
         axes.scatter(xs, [y] * len(xs), s=16, c=look.colour, marker=look.marker, linewidths=0.4, alpha=0.8,
                      rasterized=len(failed) > MOST_DOTS, label=f"{look.label} ({len(xs)})")  # fmt: skip
 
@@ -186,7 +186,7 @@ def learning(found: Sequence[Curve], best: int | None, x_label: str) -> Draw:
     def paint(axes: Axes) -> Finish:
         many = len(found) > MOST_DOTS
         for ending in in_order(curve.ending for curve in found):
-            look = look_of(ending)
+            look = style_of(ending)
             mine = [curve for curve in found if curve.ending == ending and curve.number != best]
             lines = [np.column_stack([curve.steps, curve.losses]) for curve in mine]
             quiet = ending == "complete"
@@ -230,7 +230,7 @@ def parameter(one: Slice, metric: Metric, limits: tuple[float, float], best: int
         for i, middle in enumerate(one.medians):
             if middle is not None:
                 axes.plot(
-                    [i - 0.3, i + 0.3], [middle, middle], color=look_of("complete").colour, linewidth=2.2, zorder=3
+                    [i - 0.3, i + 0.3], [middle, middle], color=style_of("complete").colour, linewidth=2.2, zorder=3
                 )
         for dot in (dot for dot in seen if dot.number == best):
             axes.scatter(
@@ -281,7 +281,7 @@ def importance(found: Importances) -> Draw:
     def paint(axes: Axes) -> Finish:
         of = found.of[::-1]
         names = [each.name if len(each.name) <= 24 else f"{each.name[:22]}.." for each in of]
-        sure = look_of("complete").colour
+        sure = style_of("complete").colour
         colours = [sure if each.share > each.luck else GREY for each in of]
         axes.barh(range(len(of)), [100 * each.share for each in of], color=colours, height=0.62)
         axes.scatter([100 * each.luck for each in of], range(len(of)), marker="|", s=90, c=INK, linewidths=1.4, zorder=3,
@@ -303,11 +303,11 @@ def spent(shares: Sequence[Share], unit: str) -> Draw:
     def paint(axes: Axes) -> Finish:
         of, scale = shares[::-1], hours_scale(shares)
         hours = [scale[0] * share.hours for share in of]
-        axes.barh(range(len(of)), hours, color=[look_of(share.ending).colour for share in of], height=0.62)
+        axes.barh(range(len(of)), hours, color=[style_of(share.ending).colour for share in of], height=0.62)
         for i, share in enumerate(of):
             text = f" {hours[i]:.3g} {scale[1]}, {share.trials} trial{'s' if share.trials != 1 else ''}"
             axes.text(hours[i], i, text, va="center", fontsize="small")
-        axes.set_yticks(range(len(of)), [look_of(share.ending).label for share in of], fontsize="small")
+        axes.set_yticks(range(len(of)), [style_of(share.ending).label for share in of], fontsize="small")
         axes.set_ylim(-0.6, len(of) - 0.4)
         axes.set_xlim(0, max([*hours, 0.001]) * 1.6)
         axes.grid(axis="y", visible=False)

@@ -28,7 +28,7 @@ from optimize.reporting.figures.data import (
     staircase,
 )
 from optimize.reporting.figures.importance import Importances, importances
-from optimize.study.best import Standing, baseline_of
+from optimize.study.best import BestTrial, baseline_of
 from optimize.study.comparable import CONSTANTS, FINGERPRINT, is_confirmable
 from optimize.study.stored import StoredStudy
 from optimize.trial import Metric
@@ -36,7 +36,7 @@ from storage import StorageError, Stored, TrialRecord, holder_of
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ReportFacts:
     """Of one study at one moment."""
 
     name: str
@@ -46,7 +46,7 @@ class Facts:
     confirmable: bool  # by optimize confirm
     driver: str  # who works on it now, "" if nobody
     records: Sequence[TrialRecord]
-    standing: Standing | None  # the best trial, and how sure that is
+    standing: BestTrial | None  # the best trial, and how sure that is
     baseline: TrialRecord | None  # the completed one
     default: Mapping[str, object]  # the baseline's parameters, as stored
     choices: Mapping[str, Sequence[Stored]]
@@ -69,13 +69,13 @@ class Facts:
         return self.standing.record if self.standing else None
 
 
-def gather(stored: StoredStudy) -> Facts:
+def gather(stored: StoredStudy) -> ReportFacts:
     """Reads the whole study."""
     records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
-    standing, settings = stored.standing(records), _settings(stored.paths.settings_json)
+    standing, settings = stored.best(records), _settings(stored.paths.settings_json)
     holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
     choices, unit, devices = stored.choices(), *_devices(settings, records)
-    return Facts(
+    return ReportFacts(
         name=stored.name,
         metric=stored.metric,
         now=datetime.now(UTC),

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from optimize.reporting.figures import static, style
-from optimize.reporting.figures.style import ACCENT, INK, LINE, LOOKS, PAPER, Draw, draw, draw_grid, png_of, svg_of
-from optimize.reporting.html.facts import Facts
+from optimize.reporting.figures.style import ACCENT, INK, LINE, PAPER, STYLES, Draw, draw, draw_grid, png_of, svg_of
+from optimize.reporting.html.facts import ReportFacts
 from optimize.reporting.html.markup import Markup, join, tag
 
 # So that they suit a dark page.
@@ -19,7 +19,7 @@ PAGE_COLOURS = {
     LINE: "var(--line)",
     PAPER: "var(--paper)",
     ACCENT: "var(--accent)",
-    LOOKS["complete"].colour: "var(--blue)",
+    STYLES["complete"].colour: "var(--blue)",
 }
 WIDE, NARROW = (9.6, 5.0), (4.6, 4.8)  # inches; at 10 points both are legible where they are shown
 SLICE, SLICE_COLUMNS = (3.4, 2.5), 4
@@ -36,12 +36,12 @@ class Picture:
     png: bytes
 
 
-def draw_all(facts: Facts) -> dict[str, Picture]:
+def draw_all(facts: ReportFacts) -> dict[str, Picture]:
     """Those for which there is something to show, by name."""
     return {picture.name: picture for picture in _all(facts)}
 
 
-def _all(facts: Facts) -> Iterator[Picture]:
+def _all(facts: ReportFacts) -> Iterator[Picture]:
     of = f"{facts.name}: "
     if facts.stairs.steps:
         rank = {each.name: each.share for each in facts.importances.of}
@@ -75,7 +75,7 @@ def _two(name: str, wide: Draw, narrow: Draw, title: str) -> Picture:
     return Picture(name, element, png_of(draw(wide, WIDE[0], WIDE[1] + 0.4, title[:90])))
 
 
-def _slices(facts: Facts) -> Picture:
+def _slices(facts: ReportFacts) -> Picture:
     """One small figure for each parameter: a page sets as many beside each other as it has room for."""
     values = [record.value for record in facts.records if record.value is not None]
     limits, best = static.shown_range(values, facts.metric, room=0.06), facts.best.number if facts.best else None

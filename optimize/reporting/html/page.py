@@ -11,24 +11,24 @@ from string import Template
 
 from optimize.confirm.verdict import Verdict
 from optimize.reporting.figures.static import UNITS
-from optimize.reporting.html.facts import Facts
+from optimize.reporting.html.facts import ReportFacts
 from optimize.reporting.html.figures import Picture
 from optimize.reporting.html.markup import Markup, join, tag
 from optimize.reporting.html.sections import SECTIONS, number, signed, written
-from optimize.study.best import Standing
+from optimize.study.best import BestTrial
 from storage import TrialRecord
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def render_page(facts: Facts, pictures: Mapping[str, Picture]) -> str:
+def render_page(facts: ReportFacts, pictures: Mapping[str, Picture]) -> str:
     """The whole page."""
     body = join([_header(facts), _cards(facts), *(section(facts, pictures) for section in SECTIONS)], "\n")
     title = join([facts.name, " \N{EM DASH} report"])
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(title=title, body=body)
 
 
-def _header(facts: Facts) -> Markup:
+def _header(facts: ReportFacts) -> Markup:
     lines = [tag("p", _story(facts), class_="soft"), tag("p", _subject(facts), class_="soft")]
     if facts.driver:
         moment = f"{facts.now:%Y-%m-%d %H:%M:%S} UTC"
@@ -36,7 +36,7 @@ def _header(facts: Facts) -> Markup:
     return tag("header", tag("h1", facts.name), *lines)
 
 
-def _story(facts: Facts) -> str:
+def _story(facts: ReportFacts) -> str:
     """`131 trials, 120 completed; 2026-11-22 13:53 to 14:43 UTC`."""
     records = facts.records
     states = {"completed": "COMPLETE", "running": "RUNNING", "waiting": "WAITING"}
@@ -50,7 +50,7 @@ def _story(facts: Facts) -> str:
     return f"{', '.join(told)}; {first:%Y-%m-%d %H:%M} to {until} UTC"
 
 
-def _subject(facts: Facts) -> str:
+def _subject(facts: ReportFacts) -> str:
     """What was tuned, on which device, with which constants."""
     workload = facts.settings.get("workload")
     what = (
@@ -73,7 +73,7 @@ def counted(count: int, what: str) -> str:
 # --- cards ------------------------------------------------------------------------------------------------------------
 
 
-def _cards(facts: Facts) -> Markup:
+def _cards(facts: ReportFacts) -> Markup:
     best, baseline = facts.best, facts.baseline
     cards = [
         _card(f"best {facts.metric.name}", _value(best), _about_best(facts)),
@@ -84,7 +84,7 @@ def _cards(facts: Facts) -> Markup:
     return tag("div", *cards, _sureness(facts), class_="cards")
 
 
-def _about_best(facts: Facts) -> str:
+def _about_best(facts: ReportFacts) -> str:
     if facts.standing is None:
         return "no trial has completed"
     side = "lower" if facts.metric.direction == "minimize" else "higher"
@@ -93,13 +93,13 @@ def _about_best(facts: Facts) -> str:
     return f"trial {facts.standing.record.number}; {unit}{side} is better{aside}"
 
 
-def _about_baseline(facts: Facts) -> str:
+def _about_baseline(facts: ReportFacts) -> str:
     if facts.baseline is not None:
         return "the script as it is"
     return "it has not completed" if facts.ours else "this study names none"
 
 
-def _gain(facts: Facts, best: float, baseline: float) -> Markup:
+def _gain(facts: ReportFacts, best: float, baseline: float) -> Markup:
     shown = facts.standing
     if shown is not None and shown.confirmed and shown.finalist is not None:
         mean = f"the mean over {counted(shown.finalist.pairs, 'pair')} with other seeds"
@@ -111,7 +111,7 @@ def _gain(facts: Facts, best: float, baseline: float) -> Markup:
     return _card("gain", f"{gain:.6g}", f"better than the baseline{share}")
 
 
-def _sureness(facts: Facts) -> Markup:
+def _sureness(facts: ReportFacts) -> Markup:
     if facts.verdict is None:
         how = "; optimize confirm repeats it with other seeds" if facts.confirmable else ""
         note = f"the best single value{how}" if facts.best else "there is nothing to confirm"
@@ -119,7 +119,7 @@ def _sureness(facts: Facts) -> Markup:
     return _judged(facts.verdict, facts.standing)
 
 
-def _judged(verdict: Verdict, shown: Standing | None) -> Markup:
+def _judged(verdict: Verdict, shown: BestTrial | None) -> Markup:
     winner = verdict.winner
     if not verdict.finalists:
         return _card("how sure", "not confirmed", "too few trainings completed with other seeds")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from optimize.confirm.caveats import doubts
+from optimize.confirm.caveats import caveats
 from optimize.reporting.figures.data import Tried, ending_of
 from optimize.reporting.figures.static import hours_scale
-from optimize.reporting.figures.style import look_of
-from optimize.reporting.html.facts import Facts, here
+from optimize.reporting.figures.style import style_of
+from optimize.reporting.html.facts import ReportFacts, here
 from optimize.reporting.html.figures import MOST_SLICES, Picture
 from optimize.reporting.html.markup import Markup, diff, join, table, tag
 from optimize.reporting.tables import pruning_lines
@@ -24,7 +24,7 @@ NO_VALUE = "No trial has completed yet."
 Pictures = Mapping[str, Picture]
 
 
-def progress(facts: Facts, pictures: Pictures) -> Markup:
+def progress(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, steps = "Best so far", facts.stairs.steps
     if "progress" not in pictures:
         return _nothing(title, NO_VALUE if facts.records else "The study has no trial yet.")
@@ -42,7 +42,7 @@ def _changed(step: Tried) -> str:
     return ", ".join(pairs) or step.kind
 
 
-def confirmation(facts: Facts, pictures: Pictures) -> Markup:
+def confirmation(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, verdict, noise = "Is it real?", facts.verdict, facts.noise
     if verdict is None:
         line = "Nothing was confirmed, and the best of many trials is partly luck."
@@ -69,7 +69,7 @@ def confirmation(facts: Facts, pictures: Pictures) -> Markup:
     return _section(title, table(head, rows, (0, 1, 2, 3)), tag("p", line, class_="soft"), *more)
 
 
-def importance(facts: Facts, pictures: Pictures) -> Markup:
+def importance(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, found = "Which parameters mattered", facts.importances
     if "importance" not in pictures:
         return _nothing(title, f"Not told: {found.why_not}.")
@@ -82,7 +82,7 @@ def importance(facts: Facts, pictures: Pictures) -> Markup:
     return _section(title, _figure(pictures["importance"], title, caption, "side"))
 
 
-def slices(facts: Facts, pictures: Pictures) -> Markup:
+def slices(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "One parameter at a time"
     if "slices" not in pictures:
         return _nothing(title, NO_VALUE)
@@ -95,7 +95,7 @@ def slices(facts: Facts, pictures: Pictures) -> Markup:
     return _section(title, _figure(pictures["slices"], title, caption))
 
 
-def curves(facts: Facts, pictures: Pictures) -> Markup:
+def curves(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "Learning curves"
     if "curves" not in pictures:
         return _nothing(title, "No trial has reported its progress.")
@@ -103,7 +103,7 @@ def curves(facts: Facts, pictures: Pictures) -> Markup:
     return _section(title, _figure(pictures["curves"], title, caption))
 
 
-def cost(facts: Facts, pictures: Pictures) -> Markup:
+def cost(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "What it cost"
     if not facts.shares:
         return _nothing(title, "No trial has ended here yet.")
@@ -114,19 +114,25 @@ def cost(facts: Facts, pictures: Pictures) -> Markup:
     words += f"; {taken} trials that were taken over from another study are not counted." if taken else "."
     lines = [tag("p", line, class_="soft") for line in pruning_lines(facts.records, facts.metric)]
     rows = [
-        (look_of(s.ending).label, s.trials, f"{scale * s.hours:.3g} {unit}", f"{s.hours / (total or 1):.0%}", _why(facts, s.ending))
+        (
+            style_of(s.ending).label,
+            s.trials,
+            f"{scale * s.hours:.3g} {unit}",
+            f"{s.hours / (total or 1):.0%}",
+            _why(facts, s.ending),
+        )
         for s in facts.shares
-    ]  # fmt: skip
+    ]
     head = ("ending", "trials", "time", "share", "the latest reason")
     shown = _figure(pictures["cost"], title, words, "side") if "cost" in pictures else tag("p", words)
     return _section(title, shown, table(head, rows, (1, 2, 3)), *lines)
 
 
-def _why(facts: Facts, ending: str) -> str:
+def _why(facts: ReportFacts, ending: str) -> str:
     return next((r.reason for r in reversed(facts.records) if r.reason and ending_of(r) == ending), "")
 
 
-def best_trials(facts: Facts, pictures: Pictures) -> Markup:
+def best_trials(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, sign = "The best trials", 1 if facts.metric.direction == "minimize" else -1
     ranked = sorted((sign * r.value, r.number, r) for r in facts.records if r.value is not None)
     if not ranked:
@@ -139,15 +145,15 @@ def best_trials(facts: Facts, pictures: Pictures) -> Markup:
     return _section(title, table(head, rows, (0, 1, 2)), tag("p", line, class_="soft"))
 
 
-def _trial(facts: Facts, record: TrialRecord) -> Sequence[object]:
+def _trial(facts: ReportFacts, record: TrialRecord) -> Sequence[object]:
     took = "" if record.seconds is None else duration(record.seconds)
     differs = changes(record.params, facts.default, shown=99)
     confirmed = ["confirmed: the best"] if facts.standing and facts.standing.confirmed and record is facts.best else []
-    but = [f"but: {doubt}" for doubt in doubts(record, facts.baseline)]
+    but = [f"but: {doubt}" for doubt in caveats(record, facts.baseline)]
     return record.number, number(record.value), took, differs, "; ".join([*confirmed, *but])
 
 
-def patch(facts: Facts, pictures: Pictures) -> Markup:
+def patch(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, best = "The best as a patch", facts.best
     if best is None:
         return _nothing(title, NO_VALUE)
@@ -158,7 +164,7 @@ def patch(facts: Facts, pictures: Pictures) -> Markup:
     return _section(title, tag("p", note, command, class_="soft"), diff(facts.patch, PATCH_LINES))
 
 
-def space(facts: Facts, pictures: Pictures) -> Markup:
+def space(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "What was tuned"
     if not facts.choices:
         return _nothing(title, "No trial has parameters yet.")
@@ -170,7 +176,7 @@ def space(facts: Facts, pictures: Pictures) -> Markup:
     return _section(title, table(("parameter", "choices", "baseline", "best"), rows))
 
 
-def settings(facts: Facts, pictures: Pictures) -> Markup:
+def settings(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, kept, origins = "Settings", facts.settings, facts.settings.get("origins")
     if not isinstance(origins, dict):
         return _nothing(title, "There is no settings.json of this study here.")
@@ -192,7 +198,7 @@ def _setting(name: str, value: object, origin: object) -> Iterable[Sequence[obje
     return [(name, written(value), origin)]
 
 
-def machine(facts: Facts, pictures: Pictures) -> Markup:
+def machine(facts: ReportFacts, pictures: Pictures) -> Markup:
     devices = {"devices": ", ".join(f"{name or 'not told'} ({count} trials)" for name, count in facts.devices.items())}
     driven = {**facts.machine, **(devices if facts.devices else {})}
     of = "Of the last call of optimize run:" if facts.machine else "Of the trials:"
@@ -201,7 +207,7 @@ def machine(facts: Facts, pictures: Pictures) -> Markup:
     return _section("Machine and versions", *parts, tag("p", made, class_="soft"), _pairs(here()))
 
 
-SECTIONS: Sequence[Callable[[Facts, Pictures], Markup]] = (
+SECTIONS: Sequence[Callable[[ReportFacts, Pictures], Markup]] = (
     progress, confirmation, importance, slices, curves, cost, best_trials, patch, space, settings, machine,
 )  # fmt: skip
 

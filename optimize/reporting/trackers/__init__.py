@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from optimize.errors import OptimizeError
-from optimize.reporting.trackers.tracker import Curve, Hook, reason
-from optimize.study.callback import Watch
+from optimize.reporting.trackers.tracker import Curve, Tracker, reason
+from optimize.study.callback import Callback
 from optimize.trial import Metric
 from storage import Artifacts, StorageError, StudyPaths, TrialRecord
 
@@ -20,7 +20,7 @@ PAUSE_S = 0.5  # of a tick of the loop, for trials that wait
 LAST_S = 60.0  # when the study ends
 
 
-def open_hook(name: str, paths: StudyPaths, metric: Metric, tracking: str | None) -> Hook:
+def open_tracker(name: str, paths: StudyPaths, metric: Metric, tracking: str | None) -> Tracker:
     """The hook of that name. `tracking` is MLflow's server; None: a file beside ours. Raises OptimizeError."""
     try:
         if name == "tensorboard":
@@ -36,10 +36,10 @@ def open_hook(name: str, paths: StudyPaths, metric: Metric, tracking: str | None
         raise OptimizeError(f"--log {name}: {reason(error)}. Mend that, or leave it out.") from None
 
 
-class TrialLog(Watch):
+class TrackerCallback(Callback):
     """One hook while a study runs: finished trials wait here, and are written in the pauses of the loop."""
 
-    def __init__(self, name: str, hook: Hook, artifacts: Artifacts, say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, hook: Tracker, artifacts: Artifacts, say: Callable[[str], None]) -> None:
         self._name, self._hook, self._artifacts, self._say = name, hook, artifacts, say
         self._waiting: deque[TrialRecord] = deque()
         self._broken = False

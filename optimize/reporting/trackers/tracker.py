@@ -12,7 +12,7 @@ Curve = Sequence[tuple[float, float]]
 """Fraction of the budget, train loss."""
 
 
-class Hook(Protocol):
+class Tracker(Protocol):
     """Somewhere to write trials to."""
 
     where: str  # in words, and how to look at it

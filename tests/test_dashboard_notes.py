@@ -13,7 +13,7 @@ import pytest
 from optuna_dashboard import _custom_plot_data as plots
 from optuna_dashboard import _note as notes
 
-from optimize.reporting.dashboard import Story, tell_story
+from optimize.reporting.dashboard import DashboardWriter, write_dashboard
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import (
@@ -47,9 +47,9 @@ def opened(driver: Driver, run: bool = True) -> Iterator[StoredStudy]:
         yield find_study(database, "s", driver.settings.runs)
 
 
-def story_of(stored: StoredStudy, said: list[str] | None = None) -> Story:
+def writer_of(stored: StoredStudy, said: list[str] | None = None) -> DashboardWriter:
     said = [] if said is None else said
-    return Story(
+    return DashboardWriter(
         stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), stored.finished, said.append
     )
 
@@ -79,7 +79,7 @@ def edit(stored: StoredStudy, trial_id: int | None, text: str) -> None:
 
 def test_the_dashboard_reads_what_was_told(driver: Driver) -> None:
     with opened(driver) as stored:
-        story_of(stored).write()
+        writer_of(stored).write()
         assert "## Study `s`" in study_note(stored)
         assert "X = " in trial_note(stored, 1)
         assert "a log" in trial_note(stored, 1)
@@ -95,7 +95,7 @@ def test_a_study_of_another_program_is_told_whatever_its_name(tmp_path: Path) ->
     said: list[str] = []
     with closing(open_database(tmp_path / "optuna.db")) as database:
         database.create_study("my study!", "minimize", "loss", {})
-        tell_story(find_study(database, "my study!", tmp_path), said.append)
+        write_dashboard(find_study(database, "my study!", tmp_path), said.append)
         assert "## Study `my study!`" in notes.get_note_from_system_attrs(attrs(database, "my study!"), None)["body"]
     assert said == ["written: the notes and plots of study my study! in the dashboard"]
 
@@ -104,13 +104,13 @@ def test_a_study_of_another_program_is_told_whatever_its_name(tmp_path: Path) ->
 def test_the_note_trains_the_best_again_as_it_was_trained(driver: Driver, words: str, again: str) -> None:
     (driver.folder / "workload" / "workload.toml").write_text(f"command = ['{{python}}', {words}'train.py']\n")
     with opened(driver) as stored:
-        story_of(stored).write()
+        writer_of(stored).write()
         assert f"/best && {again} " in study_note(stored)
 
 
 def test_the_links_of_a_note_lead_to_what_the_trial_left(driver: Driver) -> None:
     with opened(driver) as stored:
-        story_of(stored).write()
+        writer_of(stored).write()
         record = stored.record(1)
         for artifact_id in stored.artifacts().ids(record.trial_id).values():
             assert f"(/artifacts/{stored.study_id}/{record.trial_id}/{artifact_id})" in trial_note(stored, 1)
@@ -118,55 +118,55 @@ def test_the_links_of_a_note_lead_to_what_the_trial_left(driver: Driver) -> None
 
 def test_a_trial_has_its_note_soon_after_its_end(driver: Driver) -> None:
     with opened(driver) as stored:
-        story = story_of(stored)
-        story.on_trial_end(stored.record(1))
-        story.on_tick()
+        writer = writer_of(stored)
+        writer.on_trial_end(stored.record(1))
+        writer.on_tick()
         assert trial_note(stored, 1)
 
 
 def test_the_study_is_not_told_again_at_every_trial(driver: Driver) -> None:
     with opened(driver) as stored:
-        story = story_of(stored)
-        story.on_tick()
+        writer = writer_of(stored)
+        writer.on_tick()
         told = attrs(stored.database)
-        story.on_trial_end(replace(stored.record(1), number=99, trial_id=99))
-        story.on_tick()
+        writer.on_trial_end(replace(stored.record(1), number=99, trial_id=99))
+        writer.on_tick()
         assert attrs(stored.database).items() >= told.items()
 
 
 def test_the_first_ending_is_told_at_once(driver: Driver) -> None:
     ended: list[TrialRecord] = []
     with opened(driver) as stored:
-        story = Story(
+        writer = DashboardWriter(
             stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), lambda: ended, print
         )
-        story.on_tick()
+        writer.on_tick()
         assert "No trial has completed yet" in study_note(stored)
         ended += stored.finished()[:1]
-        story.on_trial_end(ended[0])
-        story.on_tick()
+        writer.on_trial_end(ended[0])
+        writer.on_tick()
         assert "| baseline" in study_note(stored)
 
 
 def test_an_old_study_is_told_a_few_trials_at_a_time(driver: Driver) -> None:
     with opened(driver) as stored:
-        story = story_of(stored)
-        story._tell_trials(2)
+        writer = writer_of(stored)
+        writer._write_trial_notes(2)
         assert [bool(trial_note(stored, number)) for number in range(5)] == [False, False, False, True, True]
-        story._tell_trials(2)
-        story._tell_trials(2)
+        writer._write_trial_notes(2)
+        writer._write_trial_notes(2)
         assert all(trial_note(stored, number) for number in range(5))
 
 
 def test_what_a_person_has_written_stays(driver: Driver) -> None:
     with opened(driver) as stored:
-        story_of(stored).write()
+        writer_of(stored).write()
         trial_id = stored.record(1).trial_id
         edit(stored, None, "mine")
         edit(stored, trial_id, "mine too")
     driver.run(trials=8)
     with opened(driver, run=False) as stored:
-        tell_story(stored, driver.said.append)
+        write_dashboard(stored, driver.said.append)
         assert study_note(stored) == "mine"
         assert trial_note(stored, 1) == "mine too"
         assert trial_note(stored, 6)
@@ -176,14 +176,14 @@ def test_a_note_that_was_there_before_is_not_touched(driver: Driver) -> None:
     with opened(driver) as stored:
         edit(stored, None, "before")
         edit(stored, stored.record(3).trial_id, "")
-        story_of(stored).write()
+        writer_of(stored).write()
         assert study_note(stored) == "before"
         assert trial_note(stored, 3) == ""
 
 
 def test_somebody_who_edits_the_note_meanwhile_can_still_save_it(driver: Driver) -> None:
     with opened(driver) as stored:
-        story_of(stored).write()
+        writer_of(stored).write()
         version = attrs(stored.database)[notes.note_ver_key(None)] + 1  # what the editor will send
         write_study_notes(stored.database, stored.study_id, "a new best", {})
         assert study_note(stored) == "a new best"
@@ -215,7 +215,7 @@ def test_the_more_trials_the_fewer_notes(driver: Driver, monkeypatch: pytest.Mon
     assert [most_notes(trials) for trials in (0, 5, 2_000, 10_000, 100_000)] == [1_000, 1_000, 1_000, 200, 20]
     monkeypatch.setattr(stored_notes, "_MOST_LOOKS", 10)  # the five trials of this study may have two
     with opened(driver) as stored:
-        story_of(stored).write()
+        writer_of(stored).write()
         assert [bool(trial_note(stored, number)) for number in range(5)] == [False, False, False, True, True]
         put_trial_notes(stored.database, stored.study_id, {stored.record(2).trial_id: "an older one"})
         write_study_notes(stored.database, stored.study_id, "note", {})
@@ -225,7 +225,7 @@ def test_the_more_trials_the_fewer_notes(driver: Driver, monkeypatch: pytest.Mon
 def test_a_copy_takes_the_notes_along_under_its_own_ids(driver: Driver, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     with opened(driver) as stored, closing(open_database(empty_database(tmp_path / "elsewhere"))) as other:
-        story_of(stored).write()
+        writer_of(stored).write()
         other.create_study("first", "minimize", "loss")
         other.create_trial(1, state="RUNNING", params={}, choices={})
         copy_study(stored.database, other, "s")
@@ -242,12 +242,12 @@ def test_a_copy_takes_the_notes_along_under_its_own_ids(driver: Driver, tmp_path
 def test_what_cannot_be_told_is_one_line_and_no_end(driver: Driver) -> None:
     said: list[str] = []
     with opened(driver) as stored:
-        story = Story(
+        writer = DashboardWriter(
             stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), broken_records, said.append
         )
-        story.write()
-        story.on_tick()
-        story.write()
+        writer.write()
+        writer.on_tick()
+        writer.write()
     assert said == ["the dashboard's notes and plots: the disk is full (the study goes on)"]
 
 
@@ -259,7 +259,7 @@ def test_an_artifact_that_is_gone_is_not_quoted(driver: Driver) -> None:
     with opened(driver) as stored:
         for path in stored.artifacts().folder.iterdir():
             path.unlink()
-        story_of(stored).write()
+        writer_of(stored).write()
         assert "val_bpb" in trial_note(stored, 1)
         assert "a log" not in trial_note(stored, 1)
 
@@ -269,7 +269,7 @@ def test_a_server_keeps_the_story_as_well(driver: Driver, postgres: Server, monk
     with postgres.database() as url:
         driver.set(storage=url)
         with opened(driver) as stored:
-            story_of(stored).write()
+            writer_of(stored).write()
             assert "## Study `s`" in study_note(stored)
             assert "X = " in trial_note(stored, 1)
             edit(stored, stored.record(0).trial_id, "mine")
@@ -283,6 +283,6 @@ def test_nothing_is_said_to_be_written_that_is_not(driver: Driver) -> None:
     said: list[str] = []
     with opened(driver) as stored:
         stored.database.delete_study("s")
-        tell_story(stored, said.append)
+        write_dashboard(stored, said.append)
     assert said
     assert not any(line.startswith("written") for line in said)
