@@ -17,7 +17,7 @@ from storage import Artifacts, artifact_link, open_database
 from storage.dashboard_notes import PART, rows_of_notes
 from tests.conftest import Driver
 from tests.test_bundle import unpacked
-from tests.test_dashboard_notes import attrs, edit, story_of, study_note, trial_note
+from tests.test_dashboard_notes import attrs, edit, study_note, trial_note, writer_of
 
 ID = str(uuid.UUID(int=7))
 OLD, NEW, IDS = 3, 14, {5: 50, 60: 6, 777777: 1}
@@ -67,7 +67,7 @@ def test_notes_in_a_bundle_lead_only_to_what_is_in_it(driver: Driver, tmp_path: 
     driver.run(trials=4)
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
-        story_of(stored).write()
+        writer_of(stored).write()
         standing = stored.best()
         assert standing is not None
         best = standing.record

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from optimize.runner.diagnosis import Exit
-from optimize.runner.process import Stop, run_job
+from optimize.runner.process import run_job
 from optimize.runner.process_tree import MARK, kill_orphans, parse_ps
 from optimize.runner.progress import CURVE_POINTS
+from optimize.runner.stop import StopRequest
 from optimize.runner.workdir import folder_bytes, read_outcome, remove_folder, write_exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
 from tests.disks import mounting, small_disk
@@ -38,19 +39,19 @@ def script_job(text: str, limits: Limits = PATIENT) -> Job:
 
 
 class StopLevel:
-    """A `Cancel` that a test gives by hand."""
+    """A `StopSource` that a test gives by hand."""
 
     def __init__(self) -> None:
         self._ear, self._mouth = os.pipe()
-        self._stop: Stop | None = None
+        self._stop: StopRequest | None = None
 
     def fileno(self) -> int:
         return self._ear
 
-    def poll(self) -> Stop | None:
+    def poll(self) -> StopRequest | None:
         return self._stop
 
-    def say(self, stop: Stop) -> None:
+    def say(self, stop: StopRequest) -> None:
         self._stop = stop
         os.write(self._mouth, b"!")
 
@@ -60,10 +61,10 @@ class StopLevel:
 
 
 @pytest.fixture
-def wish() -> Iterator[StopLevel]:
-    wish = StopLevel()
-    yield wish
-    wish.close()
+def source() -> Iterator[StopLevel]:
+    source = StopLevel()
+    yield source
+    source.close()
 
 
 # --- what the script finds --------------------------------------------------------------------------------------------
@@ -120,13 +121,13 @@ def test_a_file_that_is_no_program_is_the_environment(folder: Path) -> None:
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_while_the_line_is_still_unfinished(folder: Path, wish: StopLevel) -> None:
+def test_progress_is_told_while_the_line_is_still_unfinished(folder: Path, source: StopLevel) -> None:
     """autoresearch ends a line by beginning the next one: the first step must not wait for the second."""
 
     def on_progress(progress: Progress) -> None:
-        wish.say(Stop(TrialStatus.HOPELESS, f"at step {progress.step}"))
+        source.say(StopRequest(TrialStatus.HOPELESS, f"at step {progress.step}"))
 
-    outcome = run_job(zoo_job("hang"), folder, SLOT, cancelled=wish, on_progress=on_progress)
+    outcome = run_job(zoo_job("hang"), folder, SLOT, cancelled=source, on_progress=on_progress)
     assert (outcome.status, outcome.reason) == (TrialStatus.HOPELESS, "at step 1")
 
 
@@ -148,43 +149,45 @@ def test_the_curve_has_no_point_where_the_loss_is_no_number(folder: Path) -> Non
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_wish_to_end_reaches_a_silent_script(folder: Path, wish: StopLevel) -> None:
-    timer = threading.Timer(0.1, wish.say, [Stop(TrialStatus.CANCELLED, "enough")])
+def test_a_wish_to_end_reaches_a_silent_script(folder: Path, source: StopLevel) -> None:
+    timer = threading.Timer(0.1, source.say, [StopRequest(TrialStatus.CANCELLED, "enough")])
     timer.start()
-    outcome = run_job(zoo_job("hang_silent"), folder, SLOT, cancelled=wish)
+    outcome = run_job(zoo_job("hang_silent"), folder, SLOT, cancelled=source)
     timer.join()
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "enough")
 
 
-def test_the_last_words_of_a_script_that_heeds_sigterm_are_in_the_log(folder: Path, wish: StopLevel) -> None:
-    stop = Stop(TrialStatus.CANCELLED, "enough")
-    outcome = run_job(zoo_job("exits_on_sigterm"), folder, SLOT, cancelled=wish, on_progress=lambda _: wish.say(stop))
+def test_the_last_words_of_a_script_that_heeds_sigterm_are_in_the_log(folder: Path, source: StopLevel) -> None:
+    stop = StopRequest(TrialStatus.CANCELLED, "enough")
+    outcome = run_job(
+        zoo_job("exits_on_sigterm"), folder, SLOT, cancelled=source, on_progress=lambda _: source.say(stop)
+    )
     assert outcome.status is TrialStatus.CANCELLED
     assert outcome.log.endswith("last words\n")
 
 
-def test_at_once_means_without_grace(folder: Path, wish: StopLevel) -> None:
+def test_at_once_means_without_grace(folder: Path, source: StopLevel) -> None:
     job = zoo_job("exits_on_sigterm", limits=Limits(grace_s=3600.0))
-    stop = Stop(TrialStatus.LOST, "the driver went away", at_once=True)
-    outcome = run_job(job, folder, SLOT, cancelled=wish, on_progress=lambda _: wish.say(stop))
+    stop = StopRequest(TrialStatus.LOST, "the driver went away", at_once=True)
+    outcome = run_job(job, folder, SLOT, cancelled=source, on_progress=lambda _: source.say(stop))
     assert outcome.status is TrialStatus.LOST
     assert "last words" not in outcome.log
 
 
-def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, wish: StopLevel) -> None:
+def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, source: StopLevel) -> None:
     job = zoo_job("ignores_sigterm", limits=Limits(grace_s=3600.0))
 
     def on_progress(progress: Progress) -> None:
-        wish.say(Stop(TrialStatus.CANCELLED, "first"))
-        threading.Timer(0.1, wish.say, [Stop(TrialStatus.LOST, "second", at_once=True)]).start()
+        source.say(StopRequest(TrialStatus.CANCELLED, "first"))
+        threading.Timer(0.1, source.say, [StopRequest(TrialStatus.LOST, "second", at_once=True)]).start()
 
-    outcome = run_job(job, folder, SLOT, cancelled=wish, on_progress=on_progress)
+    outcome = run_job(job, folder, SLOT, cancelled=source, on_progress=on_progress)
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "first")
 
 
-def test_a_wish_that_was_there_before_starts_nothing(folder: Path, wish: StopLevel) -> None:
-    wish.say(Stop(TrialStatus.CANCELLED, "before"))
-    outcome = run_job(zoo_job("ok"), folder, SLOT, cancelled=wish)
+def test_a_wish_that_was_there_before_starts_nothing(folder: Path, source: StopLevel) -> None:
+    source.say(StopRequest(TrialStatus.CANCELLED, "before"))
+    outcome = run_job(zoo_job("ok"), folder, SLOT, cancelled=source)
     assert (outcome.status, outcome.log) == (TrialStatus.CANCELLED, "")
 
 
@@ -263,12 +266,12 @@ def test_reading_waits_for_who_is_still_ending_it(folder: Path) -> None:
     assert outcome == results[0]
 
 
-def test_reading_does_not_wait_for_ever(folder: Path, wish: StopLevel) -> None:
-    thread = threading.Thread(target=lambda: run_job(zoo_job("hang"), folder, SLOT, cancelled=wish))
+def test_reading_does_not_wait_for_ever(folder: Path, source: StopLevel) -> None:
+    thread = threading.Thread(target=lambda: run_job(zoo_job("hang"), folder, SLOT, cancelled=source))
     thread.start()
     assert eventually((folder / "log").exists)
     assert read_outcome(folder, wait_s=0.05) is None
-    wish.say(Stop(TrialStatus.CANCELLED, "enough"))
+    source.say(StopRequest(TrialStatus.CANCELLED, "enough"))
     thread.join()
 
 
