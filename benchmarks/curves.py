@@ -135,7 +135,7 @@ def replay(trials: Sequence[Recorded], folder: Path, seed: int, slots: int) -> l
 
         with (
             closing(open_database(paths.database)) as database,
-            open_study(database, paths, plan, "recorded", print) as study,
+            open_study(database, plan, "recorded", print) as study,
             StopSignals() as stop_signals,
         ):
             Loop(study, SimulatedExecutor(run, slots), prepare, Budget(), (), stop_signals).run()

@@ -125,7 +125,7 @@ def known(driver: Driver, memory_mb: float = 0.0) -> str:
     slots = [Slot("gpu:0", memory_mb=memory_mb), Slot("gpu:1", memory_mb=4 * memory_mb)]
     with (
         closing(open_database(driver.paths.database)) as database,
-        open_study(database, driver.paths, driver.plan, driver.data, driver.said.append, slots) as study,
+        open_study(database, driver.plan, driver.data, driver.said.append, slots) as study,
     ):
         return study.memory_summary()
 

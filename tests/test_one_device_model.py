@@ -149,7 +149,7 @@ def study_on(driver: Driver, model: str) -> None:
 def begun(driver: Driver, *slots: Slot) -> list[TrialRecord]:
     with (
         driver.database() as database,
-        open_study(database, driver.paths, driver.plan, driver.data, driver.said.append, slots) as study,
+        open_study(database, driver.plan, driver.data, driver.said.append, slots) as study,
     ):
         return study.records()
 

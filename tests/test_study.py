@@ -291,8 +291,8 @@ def test_what_enqueue_trial_wants_and_cannot_have_is_closed_with_a_line(driver: 
 
 
 def test_settings_and_messages_hold_no_secret(driver: Driver, tmp_path: Path) -> None:
-    from optimize.session.run import as_json
+    from optimize.session.session import settings_json
 
     driver.set(storage="postgresql://me:secret@localhost/db")
-    assert "secret" not in json.dumps(as_json(driver.settings))
+    assert "secret" not in json.dumps(settings_json(driver.settings))
     assert record_of is not None

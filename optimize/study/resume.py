@@ -1,6 +1,6 @@
 """Opening a study: the lock, the fingerprint, what an earlier driver left behind, the baseline and other starts.
 
-After `open_study` a Study is ready to be asked; what happens then is `study.py`'s and `loop.py`'s.
+After `open_study` a Study is ready to be asked; what happens then is up to `study.py` and `loop.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
-from optimize.config.settings import script_environment
 from optimize.errors import StudyBusyError
 from optimize.runner.process_tree import kill_orphans
 from optimize.runner.workdir import read_outcome, remove_folder
@@ -28,7 +27,7 @@ from optimize.study.comparable import (
 )
 from optimize.study.start_from import FROM, begin, check_source
 from optimize.study.stopping import COUNTED
-from optimize.study.study import Queued, Study
+from optimize.study.study import HeldStudy, Queued, Search, Study
 from optimize.text import changes
 from optimize.trial import BASELINE, Outcome, Slot, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError
@@ -50,44 +49,62 @@ from storage import (
 
 @contextmanager
 def open_study(
-    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None],
-    slots: Sequence[Slot] = (), *, sampler: Sampler | None = None, advisor: Advisor | None = None,
-) -> Iterator[Study]:  # fmt: skip
-    """The study, created or reopened, with this process as its only driver.
+    database: Database,
+    plan: Plan,
+    data: str | None,
+    say: Callable[[str], None],
+    slots: Sequence[Slot] = (),
+    *,
+    sampler: Sampler | None = None,
+    advisor: Advisor | None = None,
+) -> Iterator[Study]:
+    """Create or reopen the plan's study, with this process as its only driver.
 
     `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell a trial's device.
     `sampler` is the plan's if none is given. An `advisor` proposes its share.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
-    name = plan.settings.study
+    paths = StudyPaths(plan.settings.runs, plan.settings.study)
     study_id = _find_or_create(database, paths, plan, data, slots, say)
-    try:
-        lease = acquire(database, study_id, lock=paths.lock)
-    except LeaseHeldError as error:
-        raise StudyBusyError(f"study {name}: {error}") from None
-    try:
-        if dead := lease.taken_from:
-            say(f"study {name}: taken over from process {dead.pid} on {dead.host}, which has died")
+    with hold_study(database, study_id, paths, say) as held:
         _check(database, study_id, plan, data, say)
         sampler = sampler or _sampler(plan, slots)
-        artifacts = Artifacts(paths.artifacts, database)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
-        study = Study(
-            database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease, pruner, advisor
-        )
+        artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
+        study = Study(held, artifacts, plan.space, plan.workload.files, search)
         records = read_records(database, study_id)
         if advisor is not None:
             advisor.resume(records, spent_of(database.study_attrs(study_id)))
         _remember(study, records, plan.space)
         for record in records:
-            if record.state == "WAITING" and not record.params and (wish := enqueued_params(database, record.trial_id)):
-                say(_take_in(study, record, wish, plan))
+            if (
+                record.state == "WAITING"
+                and not record.params
+                and (given := enqueued_params(database, record.trial_id))
+            ):
+                say(_adopt_enqueued(study, record, given, plan))
         sampler.replay(_history(records, plan.space))
         _close_orphans(study, records, plan, paths, say)
         if not _has_baseline(study):
             study.enqueue(plan.baseline, "baseline")
         _enqueue_starts(study, records, plan, say)
         yield study
+
+
+@contextmanager
+def hold_study(
+    database: Database, study_id: int, paths: StudyPaths, say: Callable[[str], None] = lambda line: None
+) -> Iterator[HeldStudy]:
+    """Hold the study's lease. Raises StudyBusyError while another driver is alive."""
+    paths.create()
+    try:
+        lease = acquire(database, study_id, lock=paths.lock)
+    except LeaseHeldError as error:
+        raise StudyBusyError(f"study {paths.study}: {error}") from None
+    try:
+        if dead := lease.taken_from:
+            say(f"study {paths.study}: taken over from process {dead.pid} on {dead.host}, which has died")
+        yield HeldStudy(database, study_id, paths.study, lease)
     finally:
         with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
             lease.release()
@@ -113,9 +130,13 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
 
 
 def _find_or_create(
-    database: Database, paths: StudyPaths, plan: Plan, data: str | None, slots: Sequence[Slot],
+    database: Database,
+    paths: StudyPaths,
+    plan: Plan,
+    data: str | None,
+    slots: Sequence[Slot],
     say: Callable[[str], None],
-) -> int:  # fmt: skip
+) -> int:
     settings, metric = plan.settings, plan.workload.metric
     study_id = database.find_study(settings.study)
     if study_id is not None:
@@ -193,10 +214,10 @@ def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) 
             study.adopt_queued(queued)
 
 
-def _take_in(study: Study, record: TrialRecord, wish: Mapping[str, Any], plan: Plan) -> str:
+def _adopt_enqueued(study: Study, record: TrialRecord, given: Mapping[str, Any], plan: Plan) -> str:
     """A trial of `enqueue_trial` joins the queue as it is, what it does not name being the baseline's; or it is closed."""
     try:
-        params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in wish.items()}}
+        params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in given.items()}}
         broken = plan.space.broken_rules(params, plan.constants)
         why = f"breaks the rule {broken[0].text} ({broken[0].why})" if broken else ""
     except SearchSpaceError as error:
@@ -205,7 +226,7 @@ def _take_in(study: Study, record: TrialRecord, wish: Mapping[str, Any], plan: P
         study.discard(record, f"enqueue_trial: {why}", TrialStatus.CANCELLED)
         return f"trial {record.number} of enqueue_trial is not tried: {why}"
     study.adopt_enqueued(record, params)
-    rest = ", the rest as in the baseline" if len(wish) < len(params) else ""
+    rest = ", the rest as in the baseline" if len(given) < len(params) else ""
     return f"trial {record.number} of enqueue_trial is tried: {changes(params, plan.baseline)}{rest}"
 
 
@@ -243,10 +264,7 @@ def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPat
     if queued is None:
         study.discard(record, "its parameters are incomplete or of another space")
         return f"trial {record.number} was left by an earlier driver without its parameters: closed"
-    settings = plan.settings
-    job = plan.workload.prepare(
-        Suggestion(record.number, queued.params), settings.constants, script_environment(settings), settings.limits
-    )
+    job = plan.job(Suggestion(record.number, queued.params))
     study.adopt_running(queued)
     told = study.tell(job, outcome)
     if told.state in COUNTED:

@@ -66,29 +66,55 @@ class Queued:
     number: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class HeldStudy:
+    """A study in the database whose lease this process has: nobody else may write to it."""
+
+    database: Database
+    study_id: int
+    name: str
+    lease: Lease
+
+    def stop_request(self) -> str:
+        """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
+        asked = self.database.study_attrs(self.study_id).get(STOP, {})
+        return str(asked.get("how", "")) if asked.get("holder") == self.lease.holder.to_text() else ""
+
+    def write_attrs(self, attrs: Mapping[str, Any]) -> None:
+        """Set attributes of the study. Raises LeaseLostError if another driver has taken it over."""
+
+        def put() -> None:
+            for name, value in attrs.items():
+                self.database.set_study_attr(self.study_id, name, value)
+
+        kept = self.database.study_attrs
+        self.lease.write(put, stands=lambda _: attrs.items() <= kept(self.study_id).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What decides on a study's trials: which parameters are tried next, and which trials are pruned."""
+
+    sampler: Sampler
+    pruner: Pruner | None = None  # None: no trial is pruned
+    advisor: Advisor | None = None  # None: the sampler alone proposes
+
+
 def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
     """Ask the driver that holds the study, and no later one, to stop: `how` is "now" or "after"."""
     database.set_study_attr(study_id, STOP, {"holder": holder.to_text(), "how": how})
-
-
-def stop_request(database: Database, study_id: int, holder: Holder) -> str:
-    """How somebody has asked this driver of the study to stop, "" if nobody has."""
-    wish = database.study_attrs(study_id).get(STOP, {})
-    return str(wish.get("how", "")) if wish.get("holder") == holder.to_text() else ""
 
 
 class Study:
     """The driver's handle. `open_study` in `opening.py` makes one; one thread uses it."""
 
     def __init__(
-        self, database: Database, study_id: int, name: str, space: SearchSpace, sampler: Sampler, artifacts: Artifacts,
-        originals: Mapping[str, str], lease: Lease, pruner: Pruner | None = None, advisor: Advisor | None = None,
-    ) -> None:  # fmt: skip
-        self.name = name
-        self._database, self._study_id, self._lease = database, study_id, lease
-        self._space, self._sampler, self._artifacts, self._originals = space, sampler, artifacts, originals
-        self._pruner = pruner  # None: nothing is cut
-        self._advisor = advisor  # None: the sampler alone proposes
+        self, held: HeldStudy, artifacts: Artifacts, space: SearchSpace, originals: Mapping[str, str], search: Search
+    ) -> None:
+        self.name = held.name
+        self._held, self._database, self._study_id, self._lease = held, held.database, held.study_id, held.lease
+        self._space, self._artifacts, self._originals = space, artifacts, originals
+        self._sampler, self._pruner, self._advisor = search.sampler, search.pruner, search.advisor
         self._noted: Spent | None = None  # of the advisor, in the database
         self._queue: deque[Queued] = deque()
         self._running: dict[int, Queued] = {}
@@ -127,8 +153,8 @@ class Study:
         return self._sampler.memory_summary()
 
     def stop_request(self) -> str:
-        """How somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
-        return stop_request(self._database, self._study_id, self._lease.holder)
+        """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
+        return self._held.stop_request()
 
     def ask(self) -> Suggestion:
         """What to try next: queued parameters first, then the advisor's or the sampler's. Raises SpaceExhausted.
