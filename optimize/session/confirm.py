@@ -35,10 +35,9 @@ from optimize.session.replicating import ALL_DONE, ConfirmCallback, ConfirmLiveV
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.best import baseline_of, numbers_repeated
 from optimize.study.comparable import FINGERPRINT, check_fingerprint, fingerprint, slots_of_one_model
-from optimize.study.resume import hold_study
+from optimize.study.held import HeldStudy, hold_study
 from optimize.study.stopping import Budget
 from optimize.study.stored import find_study
-from optimize.study.study import HeldStudy
 from optimize.trial import Slot
 from search_spaces import SearchSpace
 from storage import Database, StorageError, StudyPaths, TrialRecord, read_records

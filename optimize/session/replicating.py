@@ -18,8 +18,9 @@ from optimize.errors import SpaceExhausted
 from optimize.reporting.terminal import LiveView
 from optimize.search import Sampler
 from optimize.study.callback import Callback
+from optimize.study.held import HeldStudy
 from optimize.study.stopping import COUNTED, Budget, StopSignals, counted
-from optimize.study.study import HeldStudy, Study
+from optimize.study.study import Study
 from optimize.text import duration
 from optimize.trial import Job, Slot, Value
 from storage import TrialRecord

@@ -6,13 +6,12 @@ After `open_study` a Study is ready to be asked; what happens then is up to `stu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
-from optimize.errors import StudyBusyError
 from optimize.runner.process_tree import kill_orphans
 from optimize.runner.workdir import read_outcome, remove_folder
 from optimize.script.derived import same_run, scorer
@@ -25,20 +24,18 @@ from optimize.study.comparable import (
     fingerprint,
     self_description,
 )
+from optimize.study.held import hold_study
 from optimize.study.start_from import FROM, begin, check_source
 from optimize.study.stopping import COUNTED
-from optimize.study.study import HeldStudy, Queued, Search, Study
+from optimize.study.study import Queued, Search, Study
 from optimize.text import changes
 from optimize.trial import BASELINE, Outcome, Slot, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (
     Artifacts,
     Database,
-    LeaseHeldError,
-    StorageError,
     StudyPaths,
     TrialRecord,
-    acquire,
     add_trials,
     enqueued_params,
     parent_of,
@@ -89,25 +86,6 @@ def open_study(
             study.enqueue(plan.baseline, "baseline")
         _enqueue_starts(study, records, plan, say)
         yield study
-
-
-@contextmanager
-def hold_study(
-    database: Database, study_id: int, paths: StudyPaths, say: Callable[[str], None] = lambda line: None
-) -> Iterator[HeldStudy]:
-    """Hold the study's lease. Raises StudyBusyError while another driver is alive."""
-    paths.create()
-    try:
-        lease = acquire(database, study_id, lock=paths.lock)
-    except LeaseHeldError as error:
-        raise StudyBusyError(f"study {paths.study}: {error}") from None
-    try:
-        if dead := lease.taken_from:
-            say(f"study {paths.study}: taken over from process {dead.pid} on {dead.host}, which has died")
-        yield HeldStudy(database, study_id, paths.study, lease)
-    finally:
-        with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
-            lease.release()
 
 
 def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:

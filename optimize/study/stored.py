@@ -13,7 +13,7 @@ from pathlib import Path
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
 from optimize.study.best import BestTrial, Repeated, find_best, numbers_repeated
-from optimize.study.study import request_stop
+from optimize.study.held import request_stop
 from optimize.text import listed, meant
 from optimize.trial import BASELINE, Metric
 from storage import (

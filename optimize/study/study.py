@@ -17,6 +17,7 @@ from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.script.command import RUN, shell_script
 from optimize.search import Sampler, footprint
 from optimize.search.pruner import Pruner
+from optimize.study.held import HeldStudy
 from optimize.trial import (
     CROWDED,
     Again,
@@ -32,9 +33,6 @@ from optimize.trial import (
 from search_spaces import SearchSpace
 from storage import (
     Artifacts,
-    Database,
-    Holder,
-    Lease,
     StorageError,
     Stored,
     TrialRecord,
@@ -47,7 +45,6 @@ from storage import (
     record_of,
 )
 
-STOP = "stop"  # study attribute
 # At most 8: every intermediate value costs a write, and loading time for ever. Close together where a cut saves most;
 # at 5 percent the parameters say more than the loss.
 CURVE_PERCENTS = (10, 15, 20, 30, 40, 50, 65, 85)
@@ -67,42 +64,12 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldStudy:
-    """A study in the database whose lease this process has: nobody else may write to it."""
-
-    database: Database
-    study_id: int
-    name: str
-    lease: Lease
-
-    def stop_request(self) -> str:
-        """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
-        asked = self.database.study_attrs(self.study_id).get(STOP, {})
-        return str(asked.get("how", "")) if asked.get("holder") == self.lease.holder.to_text() else ""
-
-    def write_attrs(self, attrs: Mapping[str, Any]) -> None:
-        """Set attributes of the study. Raises LeaseLostError if another driver has taken it over."""
-
-        def put() -> None:
-            for name, value in attrs.items():
-                self.database.set_study_attr(self.study_id, name, value)
-
-        kept = self.database.study_attrs
-        self.lease.write(put, stands=lambda _: attrs.items() <= kept(self.study_id).items())
-
-
-@dataclass(frozen=True, slots=True)
 class Search:
     """What decides on a study's trials: which parameters are tried next, and which trials are pruned."""
 
     sampler: Sampler
     pruner: Pruner | None = None  # None: no trial is pruned
     advisor: Advisor | None = None  # None: the sampler alone proposes
-
-
-def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
-    """Ask the driver that holds the study, and no later one, to stop: `how` is "now" or "after"."""
-    database.set_study_attr(study_id, STOP, {"holder": holder.to_text(), "how": how})
 
 
 class Study:
