@@ -58,8 +58,7 @@ def run(
     say_all(plan_lines(plan, found))
     ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup))
     confirmable = wanted is None and _can_be_confirmed(plan)
-    report = end_report(plan, ended.reason, ended.records, ended.verdict, ended.notes, confirmable)
-    open_console().print(report, crop=False)
+    open_console().print(end_report(plan, ended, confirmable), crop=False)
     if wanted is not None and ended.stopped:
         say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
     elif wanted is not None:

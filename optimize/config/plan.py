@@ -17,7 +17,7 @@ from optimize.executors import EXECUTORS
 from optimize.script.constants import SEED_CALLS, read_seed_calls
 from optimize.script.derived import mistakes, no_number
 from optimize.script.workload import Workload, load_workload
-from optimize.search import Starts, plan_starts, unfit
+from optimize.search import Starts, Target, plan_starts, unfit
 from optimize.text import meant
 from optimize.trial import Job, Suggestion, Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
@@ -161,7 +161,7 @@ def _starts(
     settings: Settings, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
 ) -> Starts:
     try:
-        return plan_starts(space, constants, baseline) if settings.starts else Starts()
+        return plan_starts(Target(space, constants, baseline)) if settings.starts else Starts()
     except SearchSpaceError as error:
         raise SettingsError(*error.problems) from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -20,16 +20,14 @@ from optimize.confirm.verdict import verdict_of
 from optimize.errors import SettingsError
 from optimize.reporting.figures.interactive import interactive_figures
 from optimize.reporting.notes import StudyFacts, study_note, trial_note
+from optimize.reporting.shown_study import ShownStudy
 from optimize.script.command import RUN
 from optimize.study.best import baseline_of, find_best
 from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy
-from optimize.trial import Metric
 from storage import (
-    Artifacts,
     Database,
     StorageError,
-    StudyPaths,
     TrialRecord,
     artifact_link,
     most_notes,
@@ -48,19 +46,14 @@ IN_NOTES = frozenset({"train.patch", "log.txt"})
 
 
 class DashboardWriter(Callback):
-    """Of one study. `records` are its finished trials, `paths` where its files lie, in a folder that may have another name."""
+    """Writes the notes and plots of one study, from its finished trials."""
 
-    def __init__(
-        self, database: Database, study: str, metric: Metric, paths: StudyPaths, artifacts: Artifacts,
-        records: Callable[[], Sequence[TrialRecord]], say: Callable[[str], None], ours: Callable[[], bool] = lambda: True,
-    ) -> None:  # fmt: skip
-        self._database, self._study, self._metric, self._paths = database, study, metric, paths
-        self._study_id = database.find_study(study) or 0
-        self._artifacts, self._records, self._say, self._said = artifacts, records, say, ""
-        self._ours = ours  # False once another driver has the study: it tells of more
-        self._without_note: list[TrialRecord] | None = (
-            None  # trials without a note, the newest last; None: not looked yet
-        )
+    def __init__(self, shown: ShownStudy) -> None:
+        self._shown, self._stored = shown, shown.stored
+        self._database, self._study_id = self._stored.database, self._stored.study_id
+        self._artifacts, self._said = self._stored.artifacts(), ""
+        # Trials without a note, the newest last; None until the database has been asked.
+        self._without_note: list[TrialRecord] | None = None
         self._stale = True
         self._due, self._notes_due = 0.0, 0.0
         self._patch: tuple[int, str] = (-1, "")  # trial, what it changed
@@ -79,7 +72,7 @@ class DashboardWriter(Callback):
 
     def write(self) -> bool:
         """All that there is to tell. What cannot be written is said, once; was all of it written?"""
-        trials = self._attempt(lambda: self._write_trial_notes(most_notes(len(self._records()))))
+        trials = self._attempt(lambda: self._write_trial_notes(most_notes(len(self._shown.records()))))
         return self._attempt(self._write_study_note) and trials
 
     def _attempt(self, tell: Callable[[], None]) -> bool:
@@ -89,18 +82,18 @@ class DashboardWriter(Callback):
             line = str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
             if line != self._said:
                 self._said = line
-                self._say(f"the dashboard's notes and plots: {line} (the study goes on)")
+                self._shown.say(f"the dashboard's notes and plots: {line} (the study goes on)")
             return False
         return True
 
     def _write_trial_notes(self, most: int) -> None:
         if self._without_note is None:
-            told, records = trials_with_notes(self._database, self._study_id), self._records()
+            told, records = trials_with_notes(self._database, self._study_id), self._shown.records()
             newest = records[-most_notes(len(records)) :]
             self._without_note = [r for r in newest if r.is_finished and r.trial_id not in told]
-        if not self._without_note or not self._ours():
+        if not self._without_note or not self._shown.is_ours():
             return
-        baseline = baseline_of(self._records())
+        baseline = baseline_of(self._shown.records())
         notes = {each.trial_id: self._note(each, baseline) for each in self._without_note[-most:]}
         put_trial_notes(self._database, self._study_id, notes)
         del self._without_note[-most:]
@@ -108,22 +101,30 @@ class DashboardWriter(Callback):
     def _note(self, record: TrialRecord, baseline: TrialRecord | None) -> str:
         ids, study_id = self._artifacts.ids(record.trial_id), self._study_id
         links = {name: artifact_link(study_id, record.trial_id, each) for name, each in ids.items()}
-        return trial_note(record, self._metric, baseline, self._texts(ids), links)
+        return trial_note(record, self._stored.metric, baseline, self._texts(ids), links)
 
     def _write_study_note(self) -> None:
-        started, records = time.monotonic(), self._records()
+        started, records = time.monotonic(), self._shown.records()
         self._stale, self._due = False, started + (EVERY_S if records else 0.0)
-        if not self._ours():
+        if not self._shown.is_ours():
             return
         attrs = self._database.study_attrs(self._study_id)
         verdict, baseline = verdict_of(attrs), baseline_of(records)
-        shown = find_best(records, self._metric.direction, verdict)
+        shown = find_best(records, self._stored.metric.direction, verdict)
         best = shown.record if shown else None
         newest = self._database.latest_trials(self._study_id, 1)
         choices = {name: getattr(d, "choices", ()) for trial in newest for name, d in trial.distributions.items()}
-        facts = StudyFacts(self._study, self._metric, attrs, records, choices, self._patch_of(best), str(self._paths.folder),
-                      self._starts(best))  # fmt: skip
-        figures = interactive_figures(records, self._metric, verdict)
+        facts = StudyFacts(
+            name=self._stored.name,
+            metric=self._stored.metric,
+            attrs=attrs,
+            records=records,
+            choices=choices,
+            best_patch=self._patch_of(best),
+            folder=str(self._stored.paths.folder),
+            starts=self._starts(best),
+        )
+        figures = interactive_figures(records, self._stored.metric, verdict)
         keep = {each.trial_id for each in (best, shown.luckiest if shown else None, baseline) if each}
         write_study_notes(self._database, self._study_id, study_note(facts), figures, keep)
         now = time.monotonic()
@@ -155,10 +156,7 @@ def write_dashboard(stored: StoredStudy, say: Callable[[str], None]) -> None:
     """
     if parent_of(stored.name):
         return  # replicates have no best of their own
-    writer = DashboardWriter(
-        stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), stored.finished, say
-    )
-    if writer.write():
+    if DashboardWriter(ShownStudy(stored, stored.finished, say)).write():
         say(f"written: the notes and plots of study {stored.name} in the dashboard")
 
 

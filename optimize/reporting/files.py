@@ -6,11 +6,11 @@ Every one of them can be made again at any time; nothing is read back from them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from optimize.confirm.verdict import Verdict
-from optimize.study.best import BestTrial, find_best
+from optimize.reporting.shown_study import ShownStudy
+from optimize.study.best import BestTrial
 from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy
 from optimize.trial import Metric
@@ -33,21 +33,8 @@ class ResultFiles(Callback):
     """Keeps the files of one study up to date: every five seconds, less often where writing them takes long, and when
     `write` is called."""
 
-    def __init__(
-        self,
-        paths: StudyPaths,
-        metric: Metric,
-        records: Callable[[], Sequence[TrialRecord]],
-        artifacts: Artifacts,
-        say: Callable[[str], None],
-        verdict: Verdict | None = None,
-        best: bool = True,
-        ours: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self._paths, self._metric, self._records, self._artifacts = paths, metric, records, artifacts
-        self._say, self._said = say, ""
-        self._verdict, self._best = verdict, best  # replicates have no best one
-        self._ours = ours  # False once another driver has the study: its files are the newer ones
+    def __init__(self, shown: ShownStudy) -> None:
+        self._shown, self._said = shown, ""
         self._stale = True
         self._due = 0.0
         self._exported: BestTrial | None = None  # what lies in best/
@@ -62,21 +49,25 @@ class ResultFiles(Callback):
     def write(self) -> None:
         """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
         database has it all, and a study does not end for a view."""
-        started, records = time.monotonic(), self._records()
-        best = find_best(records, self._metric.direction, self._verdict) if self._best else None
+        started = time.monotonic()
         try:
-            if not self._ours():
+            if not self._shown.is_ours():
                 return
-            write_tables(self._paths, records, self._metric)
-            if best is not None and best != self._exported:
-                write_best_folder(self._paths, best, self._metric, self._artifacts)
-            self._exported, self._stale = best, False
+            self._rewrite()
         except StorageError as error:
             if str(error) != self._said:
                 self._said = str(error)
-                self._say(f"{error} (the study goes on)")
+                self._shown.say(f"{error} (the study goes on)")
         now = time.monotonic()
         self._due = now + max(EVERY_S, SHARE * (now - started))
+
+    def _rewrite(self) -> None:
+        stored, records = self._shown.stored, self._shown.records()
+        best = stored.best(records)
+        write_tables(stored.paths, records, stored.metric)
+        if best is not None and best != self._exported:
+            write_best_folder(stored.paths, best, stored.metric, stored.artifacts())
+        self._exported, self._stale = best, False
 
 
 def write_views(stored: StoredStudy) -> Sequence[Path]:

@@ -6,7 +6,7 @@ Values in, renderables out: it opens nothing and prints nothing. Everything abou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from shlex import quote
 
 from rich.console import Group, RenderableType
@@ -191,19 +191,30 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
     return table
 
 
-def end_report(
-    plan: Plan, reason: str, records: Sequence[TrialRecord], verdict: Verdict | None = None, notes: Sequence[str] = (),
-    confirmable: bool = True,
-) -> RenderableType:  # fmt: skip
-    """Why it ended, what was found and how sure that is, and how to go on; `confirmable`: with `make confirm` as well."""
-    metric, settings = plan.workload.metric, plan.settings
-    shown = find_best(records, metric.direction, verdict)
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a call of `optimize run` ended."""
+
+    reason: str
+    records: Sequence[TrialRecord]  # every finished trial
+    verdict: Verdict | None = None  # of an earlier confirmation
+    notes: Sequence[str] = ()  # what else to say, such as what an advisor did
+    stopped: bool = False  # by somebody; else because its budget was spent
+
+
+def end_report(plan: Plan, ended: RunResult, confirmable: bool = True) -> RenderableType:
+    """Return why it ended, what was found and how sure that is, and how to go on.
+
+    `confirmable` says whether `make confirm` is one way to go on.
+    """
+    metric, settings, records = plan.workload.metric, plan.settings, ended.records
+    shown = find_best(records, metric.direction, ended.verdict)
     best = shown.record if shown else None
     baseline = baseline_of(records)
     which = f"STUDY={settings.study}" + (
         f" STORAGE={settings.storage}" if settings.origins.get("storage") == "flag" else ""
     )
-    lines: list[RenderableType] = [Text(f"study {settings.study}: {reason}", style="bold")]
+    lines: list[RenderableType] = [Text(f"study {settings.study}: {ended.reason}", style="bold")]
     if best is not None and best.value is not None:
         gain = (
             f", the baseline {baseline.value:.6f} ({best.value - baseline.value:+.6f})"
@@ -224,7 +235,7 @@ def end_report(
             _hint("runnable", f"{settings.runs / settings.study / 'best'}"),
             _hint("more", f"make show N={best.number} {which}"),
         ]
-    lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *notes)]
+    lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *ended.notes)]
     done = counted(records)
     goal = settings.trials if settings.trials and done < settings.trials else 2 * done
     more = f" TRIALS={goal}" if settings.trials else ""

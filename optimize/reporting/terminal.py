@@ -20,16 +20,16 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.confirm.caveats import caveats
-from optimize.confirm.verdict import Verdict
+from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.tables import COLOURS, trial_line, whole
 from optimize.script.command import RUN
-from optimize.study.best import baseline_of, find_best
+from optimize.study.best import baseline_of
 from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED, Budget, StopLevel, counted
 from optimize.study.stored import StoredStudy
 from optimize.text import changes, duration, short, visible
-from optimize.trial import Job, Metric, Progress, Slot, Value
-from storage import TrialRecord
+from optimize.trial import Job, Progress, Slot
+from storage import TrialRecord, parent_of
 
 FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave free
 
@@ -37,16 +37,13 @@ FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave
 class LiveView(Callback):
     """Lines for ended trials and, on a terminal, a live view of the slots below them."""
 
-    ranks = True  # whether one of the trials is the best
-
-    def __init__(
-        self, console: Console, study: str, metric: Metric, budget: Budget, slots: Sequence[Slot], baseline: Mapping[str, Value],
-        earlier: Sequence[TrialRecord], verdict: Verdict | None = None,
-    ) -> None:  # fmt: skip
-        self._console, self._study, self._metric, self._budget = console, study, metric, budget
-        self._slots, self._baseline = slots, baseline
+    def __init__(self, console: Console, shown: ShownStudy, budget: Budget, slots: Sequence[Slot]) -> None:
+        stored, earlier = shown.stored, shown.records()
+        self._console, self._study, self._metric, self._budget = console, stored.name, stored.metric, budget
+        self._slots, self._baseline = slots, stored.baseline
         self._done, self._proof = counted(earlier), baseline_of(earlier)
-        best = find_best(earlier, metric.direction, verdict) if self.ranks else None
+        self._has_best = not parent_of(stored.name)  # replicates have no best one
+        best = stored.best(earlier)
         self._best = best.record if best else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
@@ -80,7 +77,7 @@ class LiveView(Callback):
         else:
             self._console.print(line, soft_wrap=True, highlight=False)
         if (
-            self.ranks
+            self._has_best
             and record.value is not None
             and (self._best is None or self._metric.better(record.value, self._best.value or 0.0))
         ):

@@ -6,9 +6,20 @@ Knows search spaces and trials; no study, no database, no script. Outsiders impo
 
 from optimize.search.memory import Footprint, Memory, footprint
 from optimize.search.samplers import SAMPLERS, Past, Sampler, open_sampler, unfit
-from optimize.search.starts import Candidate, Starts, fit, plan_starts
+from optimize.search.starts import Candidate, Starts, Target, fit, plan_starts
 
 __all__ = [
-    "SAMPLERS", "Candidate", "Footprint", "Memory", "Past", "Sampler", "Starts", "fit", "footprint", "open_sampler",
-    "plan_starts", "unfit",
-]  # fmt: skip
+    "SAMPLERS",
+    "Candidate",
+    "Footprint",
+    "Memory",
+    "Past",
+    "Sampler",
+    "Starts",
+    "Target",
+    "fit",
+    "footprint",
+    "open_sampler",
+    "plan_starts",
+    "unfit",
+]

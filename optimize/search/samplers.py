@@ -53,9 +53,14 @@ class Sampler:
     """The decorator: what it proposes breaks no rule, was never started before, and probably fits the device."""
 
     def __init__(
-        self, lattice: Lattice, make: Make, seed: int, direction: str, identity: Identity | None,
+        self,
+        lattice: Lattice,
+        make: Make,
+        seed: int,
+        direction: str,
+        identity: Identity | None,
         new_memory: Callable[[], Memory] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._lattice, self._make, self._seed, self._identity = lattice, make, seed, identity
         self._new_memory = new_memory
         self._sign = 1 if direction == "minimize" else -1
@@ -124,9 +129,12 @@ class Sampler:
         self._failures = Failures(self._lattice)
         self._memory = self._new_memory() if self._new_memory else None
         self._chooser = Chooser(
-            self._lattice, random.Random(stream), self._identity, self._failures.doubt,
+            self._lattice,
+            random.Random(stream),
+            self._identity,
+            self._failures.doubt,
             self._memory.doubts if self._memory else None,
-        )  # fmt: skip
+        )
         self._learner = self._make(self._lattice, self._chooser, self._seed, stream)
 
     def _teach(self, number: int, point: Point, state: str, value: float | None, seen: Footprint | None) -> None:

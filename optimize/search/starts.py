@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from optimize.trial import Value
-from search_spaces import SearchSpace, SearchSpaceError, Start
+from search_spaces import Rule, SearchSpace, SearchSpaceError, Start
 
 SHOWN = 8  # of the names that a candidate has and the space has not
 
@@ -21,6 +21,19 @@ class Candidate:
     title: str  # begins the line that says what became of it
     source: str  # kept with the trial
     params: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What candidates are fitted into."""
+
+    space: SearchSpace
+    constants: Mapping[str, Value]
+    baseline: Mapping[str, Value]
+
+    def broken_rules(self, params: Mapping[str, Value]) -> tuple[Rule, ...]:
+        """Return the rules that these parameters break, the baseline's where they name none. Raises SearchSpaceError."""
+        return self.space.broken_rules({**self.baseline, **params}, self.constants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +57,42 @@ class Starts:
         return (*(start.line for start in self.planned), *self.left_out)
 
 
-def plan_starts(space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]) -> Starts:
-    """The space's own starts, the best first. Raises SearchSpaceError with a line for each that itself breaks a rule."""
-    numbered = list(enumerate(space.starts, 1))
-    problems = [line for number, start in numbered for line in _broken(number, start, space, constants, baseline)]
+def plan_starts(target: Target) -> Starts:
+    """Plan the space's own starts, the best first. Raises SearchSpaceError with a line for each that itself breaks a rule."""
+    numbered = list(enumerate(target.space.starts, 1))
+    problems = [line for number, start in numbered for line in _broken(number, start, target)]
     if problems:
         raise SearchSpaceError(*problems)
     best_first = sorted(numbered, key=lambda each: (each[1].val_bpb is None, each[1].val_bpb))
-    return fit([_candidate(*each) for each in best_first], space, constants, baseline)
+    return fit([_candidate(*each) for each in best_first], target)
 
 
-def fit(
-    candidates: Iterable[Candidate], space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value],
-    most: int | None = None,
-) -> Starts:  # fmt: skip
-    """The first `most` candidates that become different configurations of the space, none of them the baseline."""
+def fit(candidates: Iterable[Candidate], target: Target, most: int | None = None) -> Starts:
+    """Plan the first `most` candidates that become different configurations of the space, none of them the baseline."""
     planned: list[PlannedStart] = []
     left_out: list[str] = []
-    taken: dict[tuple[Value, ...], str] = {tuple(baseline.values()): "the baseline"}
+    taken: dict[tuple[Value, ...], str] = {tuple(target.baseline.values()): "the baseline"}
     for each in candidates:
         if len(planned) == most:
             break
-        params, what = _fitted(each, space, constants, baseline)
+        params, what = _fitted(each, target)
         if params is None:
             left_out.append(f"{each.title}: left out: {what}")
-        elif (same := taken.setdefault(tuple(params[name] for name in baseline), each.title)) != each.title:
+        elif (same := taken.setdefault(tuple(params[name] for name in target.baseline), each.title)) != each.title:
             left_out.append(f"{each.title}: {what}; the same as {same}, which is tried once")
         else:
             planned.append(PlannedStart(params, each.source, f"{each.title}: {what}"))
     return Starts(tuple(planned), tuple(left_out))
 
 
-def _fitted(
-    each: Candidate, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
-) -> tuple[dict[str, Value] | None, str]:
+def _fitted(each: Candidate, target: Target) -> tuple[dict[str, Value] | None, str]:
     """The configuration and what was moved, or None and why there is none."""
+    space = target.space
     given = {name: value for name, value in each.params.items() if name in space.names}
-    whole = {**baseline, **given}
+    whole = {**target.baseline, **given}
     try:
         nearest, _ = space.nearest(whole)
-        params = space.nearest_feasible(whole, constants)
+        params = space.nearest_feasible(whole, target.constants)
     except SearchSpaceError as error:
         return None, error.problems[0]
     if params is None:
@@ -106,12 +115,10 @@ def _candidate(number: int, start: Start) -> Candidate:
     return Candidate(f"start {number} ({source})", source, start.params)
 
 
-def _broken(
-    number: int, start: Start, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
-) -> list[str]:
-    where = f"{space.path}: start {number}"
+def _broken(number: int, start: Start, target: Target) -> list[str]:
+    where = f"{target.space.path}: start {number}"
     try:
-        broken = space.broken_rules({**baseline, **start.params}, constants)
+        broken = target.broken_rules(start.params)
     except SearchSpaceError as error:
         return [f"{where}: {problem}" for problem in error.problems]
     return [

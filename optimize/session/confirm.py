@@ -112,10 +112,9 @@ def _confirm_held(
         rounds = _with_ranks(rounds, ranked(plan, records), options.scale, session.say)
     session.say(rounds.announcement())
     confirming = ConfirmCallback(study, rounds, parent, session.stop_signals)
-    live = ConfirmLiveView(caller.console, child, rounds, study.records(), slots, confirming)
-    metric, say = plan.workload.metric, session.say
-    files = ResultFiles(session.paths, metric, study.records, session.artifacts, say, best=False, ours=study.is_ours)
-    with session.reporting(study, live, (files,)) as callbacks:
+    shown = session.shown(study)
+    live = ConfirmLiveView(caller.console, shown, rounds, slots, confirming)
+    with session.reporting(study, live, (ResultFiles(shown),)) as callbacks:
         if not study.has_queued():
             return ConfirmResult(ALL_DONE, confirming.verdict)
         budget = Budget(None, child.settings.hours, child.settings.max_consecutive_failures)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from optimize.config.plan import Plan
 from optimize.confirm.replicates import KIND, Key, key_of, key_of_record
 from optimize.confirm.rounds import Rounds
 from optimize.confirm.verdict import Verdict, verdict_attrs
 from optimize.errors import SpaceExhausted
+from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.terminal import LiveView
 from optimize.search import Sampler
 from optimize.study.callback import Callback
@@ -106,19 +106,10 @@ class ConfirmCallback(Callback):
 class ConfirmLiveView(LiveView):
     """A line for each replicate: what was repeated, with which seed, and what it gave."""
 
-    ranks = False
-
     def __init__(
-        self,
-        console: Console,
-        plan: Plan,
-        rounds: Rounds,
-        earlier: Sequence[TrialRecord],
-        slots: Sequence[Slot],
-        confirming: ConfirmCallback,
+        self, console: Console, shown: ShownStudy, rounds: Rounds, slots: Sequence[Slot], confirming: ConfirmCallback
     ) -> None:
-        budget = Budget(max(rounds.at_most(), counted(earlier)))
-        super().__init__(console, plan.settings.study, rounds.metric, budget, slots, plan.baseline, earlier)
+        super().__init__(console, shown, Budget(max(rounds.at_most(), counted(shown.records()))), slots)
         self._confirming = confirming
 
     def what(self, job: Job) -> str:

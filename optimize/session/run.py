@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from optimize.advisor import Advisor, advice_line
 from optimize.advisor.advisor import open_advisor
 from optimize.config.plan import Plan
 from optimize.config.settings import Settings
-from optimize.confirm.verdict import Verdict
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
+from optimize.reporting.tables import RunResult
 from optimize.reporting.terminal import LiveView
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.callback import Callback
@@ -22,17 +21,6 @@ from optimize.study.stopping import Budget, StopLevel, counted
 from optimize.study.study import Study
 from optimize.trial import Slot
 from storage import TrialRecord, best_record
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How the call ended: why, every finished trial, what an earlier confirmation came to, and what an advisor did."""
-
-    reason: str
-    records: Sequence[TrialRecord]
-    verdict: Verdict | None = None
-    notes: Sequence[str] = ()
-    stopped: bool = False  # by a stop request; else its budget was spent
 
 
 def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
@@ -59,15 +47,9 @@ def reporting(
     session: Session, caller: Caller, study: Study, slots: Sequence[Slot]
 ) -> AbstractContextManager[Sequence[Callback]]:
     """Show and write what the study's trials come to: in the terminal, its files, the dashboard, trackers and backups."""
-    plan, paths, earlier, verdict = session.plan, session.paths, study.records(), study.verdict()
-    settings, metric = plan.settings, plan.workload.metric
-    files = ResultFiles(paths, metric, study.records, session.artifacts, session.say, verdict, ours=study.is_ours)
-    dashboard = DashboardWriter(
-        session.database, settings.study, metric, paths, session.artifacts, study.records, session.say, study.is_ours
-    )
-    budget = _budget(settings)
-    live = LiveView(caller.console, settings.study, metric, budget, slots, plan.baseline, earlier, verdict)
-    return session.reporting(study, live, (files, dashboard))
+    shown = session.shown(study)
+    live = LiveView(caller.console, shown, _budget(session.plan.settings), slots)
+    return session.reporting(study, live, (ResultFiles(shown), DashboardWriter(shown)))
 
 
 def _so_far(plan: Plan, records: Sequence[TrialRecord]) -> str:

@@ -21,6 +21,7 @@ from optimize.executors import Executor, open_executor
 from optimize.executors.ray_cluster import Cluster
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
+from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.terminal import LiveView
 from optimize.reporting.trackers import TrackerCallback, open_tracker
 from optimize.search import Sampler
@@ -28,6 +29,7 @@ from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
 from optimize.study.stopping import Budget, StopLevel, StopSignals, dying_in_order
+from optimize.study.stored import find_study
 from optimize.study.study import Study
 from optimize.transfer.backup import open_backups
 from optimize.trial import Job, Slot, Suggestion
@@ -81,6 +83,13 @@ class Session:
         """Open the plan's study, as its only driver. Raises what `open_study` in `study/resume.py` raises."""
         opened = open_study(self.database, self.plan, self._data, self.say, slots, sampler=sampler, advisor=advisor)
         return self._stack.enter_context(opened)
+
+    def shown(self, study: Study) -> ShownStudy:
+        """Return what views need to know of the open study."""
+        settings = self.plan.settings
+        return ShownStudy(
+            find_study(self.database, settings.study, settings.runs), study.records, self.say, study.is_ours
+        )
 
     def write_settings(self, more: Mapping[str, object] | None = None) -> None:
         """Keep what this call was told, beside the results."""

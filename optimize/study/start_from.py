@@ -19,7 +19,7 @@ from optimize.errors import OptimizeError, SettingsError, StudyError
 from optimize.importing.cells import number_in, read_text
 from optimize.importing.csv_table import LINES_SHOWN, read_table
 from optimize.importing.rows import Row, value_in
-from optimize.search import Candidate, Starts, fit
+from optimize.search import Candidate, Starts, Target, fit
 from optimize.study.best import find_best
 from optimize.study.comparable import differences, other_model
 from optimize.study.retarget import RetargetedTrials, origin_of, take, value_of
@@ -233,9 +233,13 @@ def begin(database: Database, plan: Plan, data: str | None, slots: Sequence[Slot
     return _from_table(source, plan) if is_file(source) else _from_study(database, source, plan, data, slots)
 
 
+def _target(plan: Plan) -> Target:
+    return Target(plan.space, plan.constants, plan.baseline)
+
+
 def _from_table(source: str, plan: Plan) -> StartTrials:
     offer = read_offer(source, plan.space, plan.workload.metric)
-    return _to_try(fit(offer.candidates, plan.space, plan.constants, plan.baseline, BEST), [offer.note], source, plan)
+    return _to_try(fit(offer.candidates, _target(plan), BEST), [offer.note], source, plan)
 
 
 def _from_study(database: Database, source: str, plan: Plan, data: str | None, slots: Sequence[Slot]) -> StartTrials:
@@ -253,7 +257,7 @@ def _from_study(database: Database, source: str, plan: Plan, data: str | None, s
         differing = ["none of its complete trials fits the search space"]
     candidates = _best(source, records, plan.space, *database.objective(study_id), verdict_of(attrs))
     why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
-    return _to_try(fit(candidates, plan.space, plan.constants, plan.baseline, BEST), [why], source, plan)
+    return _to_try(fit(candidates, _target(plan), BEST), [why], source, plan)
 
 
 def _study_of(database: Database, source: str) -> int:

@@ -131,8 +131,12 @@ Addition = Callable[[StoredStudy], object]
 
 
 def write_bundle(
-    stored: StoredStudy, to: Path | None, all_artifacts: bool, say: Callable[[str], None], additions: tuple[Addition, ...] = ()
-) -> Path:  # fmt: skip
+    stored: StoredStudy,
+    to: Path | None,
+    all_artifacts: bool,
+    say: Callable[[str], None],
+    additions: tuple[Addition, ...] = (),
+) -> Path:
     """The archive at `to`, or under a name with today's date and time in the study's folder; returns where it is.
 
     StudyError or StorageError, and nothing is written, if there is one already.
