@@ -159,7 +159,7 @@ def _write_workload(trials: Sequence[Recorded], folder: Path) -> None:
 def _sampler_that_proposes(trials: Sequence[Recorded]) -> Iterator[str]:
     """Its name among the samplers on offer, for as long as it is."""
 
-    class InOrder(samplers._Unteachable):
+    class InOrder(samplers._NonLearner):
         def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
             super().__init__(lattice, chooser, seed, stream)
             self._left = iter(trials)

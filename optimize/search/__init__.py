@@ -1,7 +1,6 @@
-"""What to try next: starts that did well elsewhere, then samplers behind one decorator, so that nothing
-infeasible and nothing twice is proposed.
+"""What to try next: first starts that did well elsewhere, then what a sampler proposes, feasible and new.
 
-Knows search spaces and trials; no study, no database, no script. Outsiders import from here.
+It knows search spaces and trials, but no study, no database and no script. Other rooms import from here.
 """
 
 from optimize.search.memory import Footprint, Memory, footprint

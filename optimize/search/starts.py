@@ -1,6 +1,6 @@
-"""Known-good parameters fitted into a search space: what will be tried before the sampler is asked, and what was moved.
+"""Known-good parameters fitted into a search space: what is tried before the sampler is asked, and what was moved.
 
-It reads no file and no database; `opening.py` puts what is planned here into the study's queue.
+It reads no file and no database; `study/resume.py` puts what is planned here into the study's queue.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ SHOWN = 8  # of the names that a candidate has and the space has not
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Parameters that did well somewhere. Names may be strange to the space; what is missing is the baseline's."""
+    """Parameters that did well somewhere.
 
-    title: str  # begins the line that says what became of it
+    Before it is fitted, names may be unknown to the space, and missing ones take the baseline's value.
+    """
+
+    title: str  # says where it comes from; once it is planned, what was moved as well
     source: str  # kept with the trial
     params: Mapping[str, Value]
 
@@ -37,24 +40,16 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedStart:
-    """A whole configuration that is to be tried."""
-
-    params: Mapping[str, Value]
-    source: str
-    line: str  # where it comes from and what was moved
-
-
-@dataclass(frozen=True, slots=True)
 class Starts:
-    """What is to be tried, in this order; and a line for each candidate that is not, and why."""
+    """Whole configurations to try, in this order, and a line for each candidate that was left out, with the reason."""
 
-    planned: tuple[PlannedStart, ...] = ()
+    planned: tuple[Candidate, ...] = ()
     left_out: tuple[str, ...] = field(default=())
 
     @property
     def lines(self) -> tuple[str, ...]:
-        return (*(start.line for start in self.planned), *self.left_out)
+        """Return a line for each candidate."""
+        return (*(start.title for start in self.planned), *self.left_out)
 
 
 def plan_starts(target: Target) -> Starts:
@@ -69,7 +64,7 @@ def plan_starts(target: Target) -> Starts:
 
 def fit(candidates: Iterable[Candidate], target: Target, most: int | None = None) -> Starts:
     """Plan the first `most` candidates that become different configurations of the space, none of them the baseline."""
-    planned: list[PlannedStart] = []
+    planned: list[Candidate] = []
     left_out: list[str] = []
     taken: dict[tuple[Value, ...], str] = {tuple(target.baseline.values()): "the baseline"}
     for each in candidates:
@@ -81,12 +76,12 @@ def fit(candidates: Iterable[Candidate], target: Target, most: int | None = None
         elif (same := taken.setdefault(tuple(params[name] for name in target.baseline), each.title)) != each.title:
             left_out.append(f"{each.title}: {what}; the same as {same}, which is tried once")
         else:
-            planned.append(PlannedStart(params, each.source, f"{each.title}: {what}"))
+            planned.append(Candidate(f"{each.title}: {what}", each.source, params))
     return Starts(tuple(planned), tuple(left_out))
 
 
 def _fitted(each: Candidate, target: Target) -> tuple[dict[str, Value] | None, str]:
-    """The configuration and what was moved, or None and why there is none."""
+    """Return the configuration and what was moved, or None and why there is none."""
     space = target.space
     given = {name: value for name, value in each.params.items() if name in space.names}
     whole = {**target.baseline, **given}
@@ -103,9 +98,9 @@ def _fitted(each: Candidate, target: Target) -> tuple[dict[str, Value] | None, s
         notes.append("moved on to keep every rule")
     if len(given) < len(space.names):
         notes.append("the rest as in the baseline")
-    if strangers := sorted(set(each.params) - set(given)):
-        more = f" and {len(strangers) - SHOWN} more" if len(strangers) > SHOWN else ""
-        notes.append(f"without {', '.join(strangers[:SHOWN])}{more}, no parameter here")
+    if unknown := sorted(set(each.params) - set(given)):
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        notes.append(f"without {', '.join(unknown[:SHOWN])}{more}, no parameter here")
     return params, "; ".join(notes)
 
 

@@ -176,7 +176,7 @@ def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, sa
     ]
     for start in untried:
         study.enqueue(start.params, "start", start.source)
-        say(start.line)
+        say(start.title)
     for line in plan.starts.left_out if untried or not records else ():
         say(line)
 
