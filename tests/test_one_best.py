@@ -88,7 +88,7 @@ def test_everybody_shows_the_confirmed_winner(lucky: Driver) -> None:
         end = printed(end_report(lucky.plan, RunResult("its end", finished, verdict)))
         assert f"best val_bpb {value} in trial {winner.number}" in end
         assert f"the best single value, {single}" in end
-        assert "make confirm" not in end
+        assert "be sure:" not in end
         live = LiveView(Console(), ShownStudy(stored, lambda: finished, print), Budget(20), (Slot("a"),))
         assert f"best val_bpb {value} (trial {winner.number})" in live._headline().plain
 

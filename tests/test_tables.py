@@ -62,9 +62,8 @@ def printed(shown: RenderableType, width: int) -> list[str]:
 def test_commands_at_the_end_are_whole_lines_however_narrow_the_terminal_is(driver: Driver) -> None:
     plan = driver.plan
     flags = {"workload": "flag", "study": "flag"}
-    plan = replace(
-        plan, settings=replace(plan.settings, workload="./a folder with a long name", trials=4, origins=flags)
-    )
+    given = {"workload": "./a folder with a long name", "runs": Path("runs")}
+    plan = replace(plan, settings=replace(plan.settings, trials=4, origins=flags, **given))
     records = [record(0, 2.2, kind="baseline"), record(1, 2.1, params={**PARAMS, "DEPTH": 4, "LR": 0.02})]
     lines = printed(end_report(plan, RunResult("done", records)), width=30)
     hints = {line.split(":")[0].strip(): line for line in lines if ": " in line}
@@ -166,5 +165,5 @@ def test_a_stop_request_is_answered_at_once(tmp_path: Path) -> None:
     display.on_stop(StopLevel.FINISH, "Ctrl-C")
     display.on_stop(StopLevel.CANCEL, "Ctrl-C")
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "the trials that run (1) finish first" in text
+    assert "the running trials (1) finish first" in text
     assert "cancelled; their parameters are queued" in text

@@ -1,6 +1,6 @@
-"""What a study leaves on disk for people: results.tsv, trials.csv and best/, rewritten whole from the database.
+"""The files of a study for people: results.tsv, trials.csv and best/, rewritten whole from the database.
 
-Every one of them can be made again at any time; nothing is read back from them.
+All of them can be made again at any time; nothing is read back from them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from storage import (
 )
 
 EVERY_S = 5.0
-SHARE = 20  # of its time, that the loop spends on the views at most: one part in so many
+SHARE = 20  # the loop spends at most one part in so many of its time on these files
 NOT_IN_BEST = ("log.txt", "curve.csv")
 
 
 class ResultFiles(Callback):
-    """Keeps the files of one study up to date: every five seconds, less often where writing them takes long, and when
-    `write` is called."""
+    """Keep the files of one study up to date: every five seconds, less often where writing them takes long."""
 
     def __init__(self, shown: ShownStudy) -> None:
         self._shown, self._said = shown, ""
@@ -47,8 +46,10 @@ class ResultFiles(Callback):
             self.write()
 
     def write(self) -> None:
-        """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
-        database has it all, and a study does not end for a view."""
+        """Rewrite the tables, and best/ where another trial is the best.
+
+        What cannot be written is said once, and is no error: the database has it all.
+        """
         started = time.monotonic()
         try:
             if not self._shown.is_ours():
@@ -71,7 +72,7 @@ class ResultFiles(Callback):
 
 
 def write_views(stored: StoredStudy) -> Sequence[Path]:
-    """Write the tables and best/ of a study again; return what was written."""
+    """Write the tables and best/ of a stored study; return the paths."""
     stored.paths.create()
     records = stored.records()
     best, tables = stored.best(records), write_tables(stored.paths, records, stored.metric)
@@ -80,7 +81,7 @@ def write_views(stored: StoredStudy) -> Sequence[Path]:
 
 
 def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric) -> Sequence[Path]:
-    """results.tsv and trials.csv of the finished trials."""
+    """Write results.tsv and trials.csv of the finished trials; return their paths."""
     finished = [record for record in records if record.is_finished]
     write_results(paths.results_tsv, finished, metric=metric.name, direction=metric.direction)
     write_trials(paths.trials_csv, finished, metric=metric.name)
@@ -88,7 +89,7 @@ def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metr
 
 
 def write_best_folder(paths: StudyPaths, best: BestTrial, metric: Metric, artifacts: Artifacts) -> Path:
-    """best/ from what the trial left, and how sure it is."""
+    """Write best/ from the files that the best trial left, with how sure it is; return its path."""
     trial_id = best.record.trial_id
     texts = {name: artifacts.read(trial_id, name) for name in artifacts.names(trial_id) if name not in NOT_IN_BEST}
     write_best(paths.best, texts, best.record, metric=metric.name, more=best.attrs())
