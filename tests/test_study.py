@@ -135,7 +135,7 @@ def test_what_a_first_failure_showed_to_be_missing_may_be_mended_but_nothing_onc
     toml.write_text((toml.read_text() if toml.exists() else "") + 'metric = "val_loss"\n')
     with driver.open() as study:
         job = driver.job(study.ask())
-        assert "; nothing has a value yet, so it goes on as it is now" in driver.said[-1]
+        assert "; no trial has a value yet, so the study goes on with it" in driver.said[-1]
         study.tell(job, replace(complete(job), summary={"val_loss": 1.5}))
     with driver.database() as database:
         assert database.objective(database.find_study("s") or 0) == ("val_loss", "minimize")

@@ -28,7 +28,7 @@ from optimize.search import Sampler
 from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
-from optimize.study.stopping import Budget, StopLevel, StopSignals, dying_in_order
+from optimize.study.stopping import Budget, StopLevel, StopSignals, exiting_on_signals
 from optimize.study.stored import find_study
 from optimize.study.study import Study
 from optimize.transfer.backup import open_backups
@@ -166,7 +166,7 @@ def open_session(plan: Plan, caller: Caller, create: bool = True) -> Iterator[Se
 def prepare_data(plan: Plan, say: Say) -> str:
     """Run the workload's preparation with the plan's constants; return the data's fingerprint. Raises WorkloadError."""
     settings = plan.settings
-    with dying_in_order():
+    with exiting_on_signals():
         return plan.workload.prepare_data(settings.constants, settings.prepare_args, script_environment(settings), say)
 
 

@@ -1,4 +1,4 @@
-"""Opening a study: the lock, the fingerprint, what an earlier driver left behind, the baseline and other starts.
+"""Creates a study or goes on with it: the lock, the fingerprint, what an earlier driver left, the baseline and other starts.
 
 After `open_study` a Study is ready to be asked; what happens then is up to `study.py` and `loop.py`.
 """
@@ -21,11 +21,11 @@ from optimize.study.comparable import (
     FINGERPRINT,
     changed_before_any_value,
     check_fingerprint,
+    describe_study,
     fingerprint,
-    self_description,
 )
 from optimize.study.held import hold_study
-from optimize.study.start_from import FROM, begin, check_source
+from optimize.study.start_from import FROM, check_source, start_trials
 from optimize.study.stopping import COUNTED
 from optimize.study.study import Queued, Search, Study
 from optimize.text import changes
@@ -128,11 +128,11 @@ def _find_or_create(
         refuse_results_of_another(paths, database.where)
     about = _description(plan, data)
     with database.transaction():  # with all that it begins with, or not at all
-        beginning = begin(database, plan, data, slots)
+        starts = start_trials(database, plan, data, slots)
         about |= {} if settings.start_from is None else {FROM: settings.start_from}
         study_id = database.create_study(settings.study, metric.direction, metric.name, about)
-        add_trials(database, study_id, beginning.trials)
-    for line in beginning.lines:
+        add_trials(database, study_id, starts.trials)
+    for line in starts.lines:
         say(line)
     return study_id
 
@@ -143,11 +143,11 @@ def _parts(plan: Plan, data: str | None) -> dict[str, str]:
 
 
 def _description(plan: Plan, data: str | None) -> dict[str, Any]:
-    return self_description(plan.space, plan.settings.constants, plan.baseline, _parts(plan, data), plan.about())
+    return describe_study(plan, _parts(plan, data))
 
 
 def _changed(database: Database, study_id: int, plan: Plan, data: str | None) -> str:
-    """What somebody has mended of a study in which nothing has come to anything yet, in words; "" if nothing."""
+    """What was changed since a study began in which no trial has completed yet, in words; "" if nothing."""
     counts = database.counts(study_id)
     if data is None or any(counts[state] for state in ("COMPLETE", "PRUNED", "RUNNING")):
         return ""
@@ -156,17 +156,17 @@ def _changed(database: Database, study_id: int, plan: Plan, data: str | None) ->
 
 
 def _check(database: Database, study_id: int, plan: Plan, data: str | None, say: Callable[[str], None]) -> None:
-    """Once more, now that nobody else drives it: what a first trial showed to be missing may be mended."""
+    """Compare again, now that nobody else drives it: a mistake that a first trial showed may have been corrected."""
     if what := _changed(database, study_id, plan, data):
         for name, value in _description(plan, data).items():
             database.set_study_attr(study_id, name, value)
         database.name_objective(study_id, plan.workload.metric.name)
-        say(f"study {plan.settings.study}: {what}; nothing has a value yet, so it goes on as it is now")
+        say(f"study {plan.settings.study}: {what}; no trial has a value yet, so the study goes on with it")
     check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), _parts(plan, data))
 
 
 def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, say: Callable[[str], None]) -> None:
-    """The space's own starts, but for those that were ever in the study: each is tried once, whoever died between two."""
+    """Queue the starts of the search space that were never in the study, so each is tried once."""
     names = plan.space.names
     known = {tuple(record.params.get(name) for name in names) for record in records}
     untried = [
@@ -182,7 +182,7 @@ def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, sa
 
 
 def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) -> None:
-    """Finished trials as records, waiting ones as the queue."""
+    """Give the study its finished trials as records and its waiting ones as the queue."""
     for record in records:
         if record.requeue_of is not None:
             study.adopt_requeue(record.requeue_of)
@@ -193,7 +193,7 @@ def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) 
 
 
 def _adopt_enqueued(study: Study, record: TrialRecord, given: Mapping[str, Any], plan: Plan) -> str:
-    """A trial of `enqueue_trial` joins the queue as it is, what it does not name being the baseline's; or it is closed."""
+    """Queue a trial of `enqueue_trial`, or close it. What it does not name is the baseline's. Return a line about it."""
     try:
         params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in given.items()}}
         broken = plan.space.broken_rules(params, plan.constants)
@@ -209,9 +209,9 @@ def _adopt_enqueued(study: Study, record: TrialRecord, given: Mapping[str, Any],
 
 
 def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
-    """What the sampler knows of: trials whose parameters are of this space, as ours always are.
+    """Return what the sampler learns from: trials whose parameters are of this space, as ours always are.
 
-    A trial that a dead driver left RUNNING is among them: it may be told with its result, and is not to be proposed again.
+    A trial that a dead driver left RUNNING is among them: it may have a result, and is not to be proposed again.
     """
     past = []
     for record in records:
@@ -233,7 +233,7 @@ def _close_orphans(
 
 
 def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
-    """A trial that a dead driver left RUNNING: told if it had come to its end, else lost and queued again."""
+    """Close a trial that a dead driver left RUNNING: tell its outcome if it had ended, else queue its parameters again."""
     queued = _queued(record, plan.space)
     folder = paths.work / str(record.number)
     # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
@@ -251,7 +251,7 @@ def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPat
 
 
 def _sweep(work: Path) -> None:
-    """Every trial has been told by now: what a dead driver left of their folders can go."""
+    """Remove the work folders that a dead driver left; every trial has been told by now."""
     for folder in work.iterdir() if work.is_dir() else ():
         remove_folder(folder)
 
@@ -264,11 +264,11 @@ def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
 
 
 def _decoded(record: TrialRecord, space: SearchSpace) -> dict[str, Value] | None:
-    """The parameters as the script has them; None if they are not a whole configuration of this space."""
+    """Return the parameters as the script has them; None if they are not a whole configuration of this space."""
     if record.params.keys() != set(space.names):
         return None
     try:
-        return {p.name: p.decode(record.params[p.name]) for p in space.parameters}
+        return space.decode(record.params)
     except SearchSpaceError:
         return None
 
