@@ -23,7 +23,7 @@ from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_
 from optimize.runner.progress import OutputParser
 from optimize.runner.stop import StopRequest as StopRequest
 from optimize.runner.stop import StopSource as StopSource
-from optimize.runner.warm_start import Forked, WarmStart
+from optimize.runner.warm_start import ForkedProcess, WarmStart
 from optimize.runner.workdir import FILES, folder_bytes, prepare_folder, write_exit
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
@@ -76,7 +76,7 @@ class _Script:
         self._job, self._folder, self._slot, self._log, self._parser = job, folder, slot, log, parser
         self._guarded, self._preload, self._memory = guarded, preload, memory
         self._env = {**job.env, **slot.env}
-        self._process: subprocess.Popen[bytes] | Forked
+        self._process: subprocess.Popen[bytes] | ForkedProcess
         self._stopped: StopRequest | None = None
         self._kill_at = self._give_up_at = math.inf
         self._disk_at = math.inf
@@ -109,10 +109,10 @@ class _Script:
         """What has to be waited for; a wish that comes meanwhile, or was there before, ends it."""
         stop = self._memory.wait_until_free(self._job, self._slot, cancelled) if self._memory else None
         if stop is None and self._preload is not None:
-            stop = self._preload.wait_until_ready(self._job, self._env, cancelled)
+            stop = self._preload.wait_until_ready(self._job, self._env, self._folder, cancelled)
         return stop or (cancelled.poll() if cancelled is not None else None)
 
-    def _fork(self) -> tuple[Forked, int] | None:
+    def _fork(self) -> tuple[ForkedProcess, int] | None:
         if self._preload is None:
             return None
         if self._job.preload and self._preload.unfit:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MARK = "OPTIMIZE_WORK_FOLDER"  # in the environment of every process of a trial
+ZYGOTE = "zygote"  # in the work folder of a forked trial: the mark of the process that it was forked from
 UNKILLABLE_S = 30.0  # a process stuck in the kernel (a hanging device or file system) cannot be killed: stop waiting
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PROC = Path("/proc")
@@ -73,8 +74,16 @@ class ProcessTree:
 
 
 def kill_orphans(folder: Path) -> None:
-    """Kill what still runs of a job whose guardian is gone."""
+    """Kill what still runs of a job whose guardian is gone.
+
+    A process that was forked and never executed a program shows its zygote's mark, not the trial's. That zygote is killed
+    as well: it belongs to the same guardian, and only one trial at a time is forked from it.
+    """
     ProcessTree(None, folder).end()
+    with contextlib.suppress(OSError, ValueError):
+        mark = Path((folder / ZYGOTE).read_text())
+        if mark.name.startswith(f"{ZYGOTE}-"):  # a script can write there as well
+            ProcessTree(None, mark).end()
 
 
 def _add_descendants(family: set[int], processes: Iterable[Process]) -> None:

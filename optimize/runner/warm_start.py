@@ -15,10 +15,11 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from optimize.runner.process_tree import MARK, ProcessTree, can_spare_children, dying_with_us
+from optimize.runner.process_tree import MARK, ZYGOTE, ProcessTree, can_spare_children, dying_with_us
 from optimize.runner.stop import StopRequest, StopSource, wait_for
 from optimize.runner.workdir import FILES
 from optimize.trial import Job
@@ -28,11 +29,10 @@ READY_S = 120.0  # for the imports; a cold disk is slow
 ANSWER_S = 30.0  # for a fork
 FALSE_STARTS = 3  # in a row; then it is left alone
 _PROGRAM = str(Path(__file__).with_name("zygote.py"))
-_ROOM = 4096  # for the path of a work folder in the process table
 
 
-class Forked:
-    """A forked trial, with as much of `Popen` as `process.py` uses."""
+class ForkedProcess:
+    """A forked script, with as much of `Popen` as `process.py` uses."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -63,7 +63,7 @@ class WarmStart:
         self._kind: tuple[Mapping[str, str], tuple[str, ...]] | None = None
         self._ready = False
         self._failures = 0  # in a row
-        self._unfit = ""
+        self._unfit, self._mark = "", ""
 
     @property
     def unfit(self) -> str:
@@ -75,36 +75,42 @@ class WarmStart:
         """Of the zygote: the one child of this process that is no trial's."""
         return self._zygote.pid if self._zygote is not None else None
 
-    def wait_until_ready(self, job: Job, env: Mapping[str, str], cancelled: StopSource | None) -> StopRequest | None:
-        """See that there is a zygote for this job if it may have one; a wish that comes meanwhile goes first."""
+    def wait_until_ready(
+        self, job: Job, env: Mapping[str, str], folder: Path, stop_source: StopSource | None
+    ) -> StopRequest | None:
+        """Have a zygote ready for this job if it may have one. Return a stop request that comes meanwhile."""
         if not self._wanted(job, env):
             return None
         if self._zygote is None or self._zygote.poll() is not None:
-            self._start(job, env)
+            self._start(job, env, folder)
         deadline = time.monotonic() + READY_S
         while self._control is not None and not self._ready and not self._unfit:
-            if stop := wait_for(self._control.fileno(), deadline - time.monotonic(), cancelled):
+            if stop := wait_for(self._control.fileno(), deadline - time.monotonic(), stop_source):
                 return stop
-            self._hear_ready(time.monotonic() >= deadline)
+            self._read_ready(time.monotonic() >= deadline)
         return None
 
-    def fork(self, job: Job, env: Mapping[str, str], folder: Path) -> tuple[Forked, int] | None:
-        """The running trial and the end of the pipe that it writes to; None if it is to be started the ordinary way."""
-        if not self._ready or not self._wanted(job, env) or len(os.fsencode(folder)) > _ROOM:
+    def fork(self, job: Job, env: Mapping[str, str], folder: Path) -> tuple[ForkedProcess, int] | None:
+        """Return the running script and the end of the pipe that it writes to; None if it must be started as usual."""
+        if not self._ready or not self._wanted(job, env):
             return None
-        order = {"argv": job.command[1:], "folder": str(folder / FILES), "mark": str(folder)}
-        ear, mouth = os.pipe()
         try:
-            pid = self._ask(json.dumps(order).encode(), mouth)
+            (folder / ZYGOTE).write_text(self._mark)
+        except OSError:
+            return None
+        order = {"argv": job.command[1:], "folder": str(folder / FILES), "env": {MARK: str(folder)}}
+        reader, writer = os.pipe()
+        try:
+            pid = self._ask(json.dumps(order).encode(), writer)
         except (OSError, ValueError):
-            os.close(ear)
+            os.close(reader)
             self._has_failed("the process that had preloaded it died or could not fork")
-            ProcessTree(None, folder, adopted=True).end()  # should there be a trial that we were not told of
+            ProcessTree(None, folder, adopted=True).end()  # a trial that it forked without an answer
             return None
         finally:
-            os.close(mouth)
+            os.close(writer)
         self._failures = 0
-        return Forked(pid), ear
+        return ForkedProcess(pid), reader
 
     def close(self) -> None:
         """End the zygote; the trials that it has forked are not its children."""
@@ -120,14 +126,15 @@ class WarmStart:
         same = self._kind in (None, (env, job.preload))
         return bool(job.preload) and script in job.files and same and not self._unfit and can_spare_children()
 
-    def _start(self, job: Job, env: Mapping[str, str]) -> None:
+    def _start(self, job: Job, env: Mapping[str, str], folder: Path) -> None:
         self.close()
         self._kind = (env, job.preload)
+        self._mark = str(folder / f"{ZYGOTE}-{uuid.uuid4().hex}")  # unique, and it says whose it is
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._zygote = subprocess.Popen(
-                [sys.executable, _PROGRAM, str(theirs.fileno()), MARK, *job.preload],
-                env={**env, MARK: "-" * _ROOM},
+                [sys.executable, _PROGRAM, str(theirs.fileno()), *job.preload],
+                env={**env, MARK: self._mark},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -136,7 +143,7 @@ class WarmStart:
                 preexec_fn=dying_with_us(),
             )
 
-    def _hear_ready(self, is_late: bool) -> None:
+    def _read_ready(self, is_late: bool) -> None:
         try:
             answer = self._answer(0.0)
         except BlockingIOError:

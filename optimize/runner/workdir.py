@@ -3,6 +3,7 @@
     folder/files/      where the script runs: the rendered files, and whatever it writes
     folder/log         its output, head and tail
     folder/exit.json   how it ended; there once it is over, whoever has died meanwhile
+    folder/zygote      of a forked trial: the mark of the process that it was forked from (`process_tree.py`)
 
 It runs nothing; `process.py` does.
 """
