@@ -118,8 +118,9 @@ def living(folder: Path) -> list[str]:
 def is_zygote(process: Path) -> bool:
     """Whether it is a zygote, and not a trial that was forked from one: the socket to its guardian is open."""
     _, is_one, arguments = _read(process / "cmdline").partition(b"zygote.py\0")
+    descriptor = process / "fd" / arguments.split(b"\0")[0].decode()
     try:
-        return bool(is_one) and os.readlink(process / "fd" / arguments.split(b"\0")[0].decode()).startswith("socket:")
+        return bool(is_one) and str(descriptor.readlink()).startswith("socket:")
     except OSError:
         return False
 

@@ -224,7 +224,7 @@ class RayExecutor:
             return
 
         def then(found: Outcome) -> None:
-            self._end(trial, replace(found, status=status) if found.status is TrialStatus.LOST else found)
+            self._end(trial, replace(found, status=status, reason=why) if found.status is TrialStatus.LOST else found)
 
         answer = trial.node.steward.clear.remote(trial.key, slot, seconds, why)
         self._ask(trial.node, answer, then, lambda: self._end(trial, dead))

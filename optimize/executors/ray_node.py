@@ -15,30 +15,27 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from optimize.errors import OptimizeError
 from optimize.executors import guardian
-from optimize.executors.guardian import decode, encode, job_to_json
+from optimize.executors.guardian_client import GuardianClient
 from optimize.executors.slots import assigned_environment, device_model, own_environment
 from optimize.runner.prepare import Preparation, run_preparation
-from optimize.runner.process_tree import kill_orphans
-from optimize.runner.workdir import outcome_from_json, read_log, read_outcome, remove_folder
+from optimize.runner.workdir import bury, outcome_from_json, remove_folder
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 TRAVELS = (
     "__init__.py", "errors.py", "trial.py",
-    "executors/__init__.py", "executors/guardian.py", "executors/ray_node.py", "executors/slots.py",
+    "executors/__init__.py", "executors/guardian.py", "executors/guardian_client.py", "executors/ray_node.py", "executors/slots.py",
     "runner/__init__.py", "runner/causes.py", "runner/diagnosis.py", "runner/gpu_memory.py", "runner/gpus.py", "runner/log.py",
     "runner/prepare.py", "runner/process.py", "runner/process_tree.py", "runner/progress.py", "runner/stop.py",
     "runner/warm_start.py", "runner/workdir.py",
@@ -108,7 +105,7 @@ class Steward:
     def clear(self, key: str, slot: str, seconds: float, why: str) -> Outcome:
         """A trial's task has died: see that its script has, too, and what has become of it."""
         folder = self._folder / key
-        outcome = _bury(folder, slot, seconds, why)
+        outcome = bury(folder, Outcome(TrialStatus.LOST, seconds, why, slot=slot))
         remove_folder(folder)
         return outcome
 
@@ -127,19 +124,23 @@ def run_trial(
     folder = _session_folder(session) / key
     env = own_environment(own) | {name: value for name, value in job.env.items() if name not in own}
     slot = replace(slot, env={**assigned_environment(), **slot.env})
-    alive, guard = _hold(folder.parent), _take_guardian()
+    alive, guard, is_free = _hold(folder.parent), _take_guardian(), False
     try:
-        guard.send({"job": job_to_json(replace(job, env=env)), "folder": str(folder), "slot": asdict(slot)})
+        guard.run(replace(job, env=env), folder, slot)
+        guard.flush(wait=True)
         yield []
-        yield from _relay(guard, folder, slot, every_s)
+        yield from _relay(guard, job.number, folder, slot, every_s)
+        is_free = not guard.is_dead
     finally:
-        _spare.append(guard) if guard.is_free else guard.close()
+        _spare.append(guard) if is_free else guard.close()
         remove_folder(folder)
         alive.close()
         folder.with_suffix(".stop").unlink(missing_ok=True)
 
 
-def _relay(guard: _Guardian, folder: Path, slot: Slot, every_s: float) -> Iterator[list[Progress | Outcome]]:
+def _relay(
+    guard: GuardianClient, number: int, folder: Path, slot: Slot, every_s: float
+) -> Iterator[list[Progress | Outcome]]:
     started = sent = time.monotonic()
     bunch: list[Progress | Outcome] = []
     stop = folder.with_suffix(".stop")
@@ -147,7 +148,7 @@ def _relay(guard: _Guardian, folder: Path, slot: Slot, every_s: float) -> Iterat
     while True:
         if not stopped and stop.exists():
             status, reason = json.loads(stop.read_bytes())
-            guard.send({"stop": {"number": guard.number, "status": status, "reason": reason}})
+            guard.stop(number, status, reason)
             stopped = True
         for message in guard.read(LOOK_S):
             if "progress" in message:
@@ -156,82 +157,27 @@ def _relay(guard: _Guardian, folder: Path, slot: Slot, every_s: float) -> Iterat
                 yield [*bunch, outcome_from_json(message["outcome"], message["log"])]
                 return
         if guard.is_dead:
-            guard.close()
-            yield [*bunch, _bury(folder, slot.name, time.monotonic() - started, "its guardian died")]
+            guard.reap()
+            seconds, reason = time.monotonic() - started, f"its guardian died: {guard.last_words()}"
+            yield [*bunch, bury(folder, Outcome(TrialStatus.LOST, seconds, reason, slot=slot.name))]
             return
         if bunch and time.monotonic() - sent >= every_s:
             yield bunch
             bunch, sent = [], time.monotonic()
 
 
-def _take_guardian() -> _Guardian:
+def _take_guardian() -> GuardianClient:
     """The one that the last trial of this process had, if it lives: starting one takes longer than all the rest."""
     while _spare:
         guard = _spare.pop()
-        guard.read(0.0)  # it has nothing to say but that it has died, or that it is ready
+        guard.read()  # it has nothing to say but that it has died, or that it is ready
         if not guard.is_dead:
             return guard
         guard.close()
-    return _Guardian()
+    return GuardianClient("optimize.executors.ray_node")
 
 
-_spare: list[_Guardian] = []
-
-
-class _Guardian:
-    """This side of a guardian, and of the sentinel before it."""
-
-    def __init__(self) -> None:
-        self.is_dead, self.is_free, self._rest = False, True, b""
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-m", "optimize.executors.ray_node"],
-            cwd=_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._orders, self._reports = self._process.stdin, self._process.stdout
-        self.number = -1
-
-    def send(self, message: Mapping[str, object]) -> None:
-        job = message.get("job")
-        if isinstance(job, dict):
-            self.number, self.is_free = job["number"], False
-        line = memoryview(encode(message))
-        with contextlib.suppress(BrokenPipeError):  # its death shows at the other pipe
-            while line:
-                line = line[os.write(self._orders.fileno(), line) :]
-
-    def read(self, timeout_s: float) -> list[dict[str, Any]]:
-        if not select.select([self._reports], [], [], timeout_s)[0]:
-            return []
-        data = os.read(self._reports.fileno(), 1 << 20)
-        self.is_dead = not data
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        messages = [decode(line) for line in lines]
-        self.is_free = any("outcome" in message for message in messages)
-        return messages
-
-    def close(self) -> None:
-        """The end of its stdin tells the guardian to kill and end; the sentinel ends after it."""
-        self._orders.close()
-        if not self._reports.closed:
-            while os.read(self._reports.fileno(), 1 << 20):
-                pass
-        self._reports.close()
-        self._process.wait()
-
-
-def _bury(folder: Path, slot: str, seconds: float, why: str) -> Outcome:
-    # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
-    outcome = read_outcome(folder)
-    kill_orphans(folder)
-    if outcome is not None and outcome.status is not TrialStatus.LOST:
-        return outcome
-    return Outcome(TrialStatus.LOST, seconds, why, log=read_log(folder), slot=slot)
+_spare: list[GuardianClient] = []
 
 
 _PREFIX = "optimize-session-"

@@ -18,13 +18,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from optimize.runner.diagnosis import Exit
 from optimize.runner.log import BoundedLog, wait_until_closed
+from optimize.runner.process_tree import kill_orphans
 from optimize.trial import Job, Outcome, TrialStatus
 
 LOOKED_AT = 10_000  # files and folders, of each link: a corpus in a million pieces is known by the first of them
@@ -183,6 +184,14 @@ def read_outcome(folder: Path, wait_s: float = 10.0) -> Outcome | None:
         record = json.loads((folder / EXIT).read_bytes())
         return outcome_from_json(record, read_log(folder) + str(record.get("unwritten", "")))
     return None
+
+
+def bury(folder: Path, lost: Outcome) -> Outcome:
+    """End what a trial has left whose guardian or driver died. Return the outcome on record, else `lost` with its log."""
+    # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
+    outcome = read_outcome(folder)
+    kill_orphans(folder)
+    return outcome or replace(lost, log=read_log(folder))
 
 
 def read_log(folder: Path) -> str:
