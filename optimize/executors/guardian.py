@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from optimize.runner.gpu_memory import GpuMemoryWait
-from optimize.runner.process import run_job
+from optimize.runner.process import GuardianSupport, run_job
 from optimize.runner.process_tree import adopt_orphans
 from optimize.runner.stop import StopRequest
 from optimize.runner.warm_start import WarmStart
@@ -40,7 +40,8 @@ def main() -> None:
     # Handlers, not SIG_IGN: an ignored signal would stay ignored in the script.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
-    guarded, preload, memory = adopt_orphans(), WarmStart(), GpuMemoryWait()
+    adopts, warm_start = adopt_orphans(), WarmStart()
+    support = GuardianSupport(adopts, warm_start if adopts else None, GpuMemoryWait())
     orders, reports = _Orders(0), _Reports(1)
     reports.send({"ready": os.getpid()})
     while (order := orders.next_job()) is not None and not reports.broken:
@@ -50,17 +51,15 @@ def main() -> None:
             job,
             Path(order["folder"]),
             slot,
-            cancelled=orders,
+            stop_source=orders,
             on_progress=throttle.report,
-            guarded=guarded,
-            preload=preload if guarded else None,
-            memory=memory,
+            support=support,
         )
         orders.job_has_ended()
         reports.send({"outcome": outcome_to_json(outcome), "log": outcome.log})
         if not orders.come_within(SYNC_AFTER_S):  # the driver is busy or dead, and the outcome only here
             sync_exit(Path(order["folder"]))
-    preload.close()
+    warm_start.close()
 
 
 class _Orders:

@@ -126,8 +126,8 @@ def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "") -
     facts = {
         "code": code,
         "signal": signal.strsignal(-code) if code is not None and code < 0 else None,
-        "stopped": end.stopped,
-        "why": end.why,
+        "stopped": end.stop.status if end.stop else None,
+        "why": end.stop.reason if end.stop else "",
     }
     folder.mkdir(parents=True, exist_ok=True)  # the script may have removed it
     record = {**outcome_to_json(outcome), "exit": facts}
