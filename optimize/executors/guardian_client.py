@@ -77,7 +77,7 @@ class GuardianClient:
             self.outbox.clear()
 
     def read(self, timeout_s: float = 0.0) -> list[dict[str, Any]]:
-        """Return the messages that have come, after waiting for the first one. Sets `is_dead` at the guardian's end."""
+        """Return the messages that have come, waiting up to `timeout_s` for one. Sets `is_dead` at the guardian's end."""
         if timeout_s and not select.select([self.reports], [], [], timeout_s)[0]:
             return []
         try:
@@ -95,7 +95,7 @@ class GuardianClient:
         self.was_ready = self.was_ready or any("ready" in message for message in messages)
         return messages
 
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         """Return the last line that a guardian which has ended wrote to stderr, else its exit code."""
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").split("\n")
@@ -116,6 +116,6 @@ class GuardianClient:
             self._process.wait()
 
     def close(self) -> None:
-        """End it, and forget its last words."""
+        """End it, and release what it has left."""
         self.reap()
         self._errors.close()

@@ -1,6 +1,6 @@
-"""Trials on this machine: one guardian process per slot, all of them watched by the driver's one thread.
+"""Runs trials on this machine: one guardian process for each slot, all of them watched by the driver's one thread.
 
-It does not run scripts itself: a guardian can kill what a driver killed with -9 no longer can (`guardian.py`).
+It starts no script itself: a guardian outlives a driver that is killed with -9, and ends its script then (`guardian.py`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
 ANSWER_S = 120.0  # for a guardian to start
-FALSE_STARTS = 3  # one may have been killed by somebody who is short of memory; three are a broken installation
-REST_S, MOST_REST_S = 300.0, 3600.0  # for a GPU that somebody else holds: doubled each time that it still is
+FALSE_STARTS = 3  # one may have been killed for want of memory; three are a broken installation
+REST_S, MOST_REST_S = 300.0, 3600.0  # for a GPU that somebody else holds: doubled each time that it is still held
 
 
 class LocalSlot:
@@ -31,7 +31,7 @@ class LocalSlot:
         self.slot = slot
         self.guardian = GuardianClient()
         self.job: Job | None = None
-        self.waits = False  # the job, for its turn
+        self.waits = False  # has the job not begun?
         self.rest_s = self.rests_until = 0.0
         self.false_starts = 0  # of the guardian, in a row
 
@@ -46,7 +46,7 @@ class LocalSlot:
         self.guardian.run(self.job, self._folder, self.slot)
 
     def give_up(self, status: TrialStatus, reason: str) -> Ending:
-        """Return the end of a job that has not begun, and never will."""
+        """Free the slot of a job that has not begun. Return its end."""
         return self._ending(Outcome(status, 0.0, reason, slot=self.slot.name, device=self.slot.device))
 
     def read(self) -> Iterator[Progress | Ending]:
@@ -62,7 +62,7 @@ class LocalSlot:
         self.guardian.reap()
         if self.job is None or self.waits:
             return None
-        seconds, reason = time.monotonic() - self._began, f"its guardian died: {self.guardian.last_words()}"
+        seconds, reason = time.monotonic() - self._began, f"its guardian died: {self.guardian.last_error()}"
         lost = Outcome(TrialStatus.LOST, seconds, reason, slot=self.slot.name, device=self.slot.device)
         return self._ending(bury(self._folder, lost))
 
@@ -74,7 +74,7 @@ class LocalSlot:
 
 
 class LocalExecutor:
-    """An `Executor` over guardians. A slot whose GPU turns out to be held by somebody else rests for a while."""
+    """An `Executor` over guardians. A slot whose GPU somebody else holds gets no trial for a while."""
 
     def __init__(self, slots: Sequence[Slot], work: Path, rest_s: float = REST_S) -> None:
         self.slots = tuple(slots)
@@ -113,7 +113,7 @@ class LocalExecutor:
                 remove_folder(self._forgotten.popleft())
 
     def _cancel_all(self) -> None:
-        """In good order first, grace included; whoever does not heed it in time is killed by the hanging up."""
+        """Cancel what runs, grace included. Closing the guardians kills what does not end in time."""
         busy = [place.job for place in self._places if place.job is not None]
         for job in busy:
             self.cancel(job.number, TrialStatus.CANCELLED, "the driver ended")
@@ -130,7 +130,7 @@ class LocalExecutor:
         return len(self._takers())
 
     def submit(self, job: Job) -> Slot:
-        # one that is to be alone goes where it will be soonest
+        # one that has to be alone goes where it will be soonest
         takers = sorted(self._takers(), key=lambda taker: job.alone and len(self._neighbours(taker)))
         if not takers:
             raise RuntimeError("no slot is free")
@@ -152,14 +152,14 @@ class LocalExecutor:
         ]
 
     def _neighbours(self, place: LocalSlot) -> list[LocalSlot]:
-        """Those on the same GPU that have a trial."""
+        """Return the other slots on the same GPU that have a trial."""
         if not place.slot.shared:
             return []
         same = (other for other in self._places if other.slot.env == place.slot.env)
         return [other for other in same if other is not place and other.job is not None]
 
     def _begin(self) -> None:
-        """Send the trials that have a slot to their guardians, but for one that has to be alone and is not yet."""
+        """Send jobs to their guardians, but for one that has to be alone and is not yet."""
         for place in self._places:
             if place.job is not None and place.waits and not (place.job.alone and self._neighbours(place)):
                 place.begin()
@@ -223,7 +223,7 @@ class LocalExecutor:
         self._selector.register(place.guardian.reports, selectors.EVENT_READ, place)
 
     def _update(self, place: LocalSlot) -> None:
-        """Watch the pipe to the guardian too as long as there is something to write."""
+        """Watch the pipe to the guardian while there is something to write."""
         watched = place.guardian.orders in self._selector.get_map()
         if place.guardian.outbox and not watched:
             self._selector.register(place.guardian.orders, selectors.EVENT_WRITE, place)
@@ -240,14 +240,14 @@ class LocalExecutor:
             self._replace(place)
 
     def _replace(self, place: LocalSlot) -> None:
-        """One that died takes its trial along, and the next one starts; several that never lived are an error."""
+        """Start another guardian in place of one that died. Raises ExecutorError after several that never started."""
         place.guardian.outbox.clear()
         self._update(place)
         self._selector.unregister(place.guardian.reports)
         lost = place.bury()
         place.false_starts = 0 if place.guardian.was_ready else place.false_starts + 1
         if place.false_starts == FALSE_STARTS:
-            raise ExecutorError(f"slot {place.slot.name}: its guardian does not start: {place.guardian.last_words()}")
+            raise ExecutorError(f"slot {place.slot.name}: its guardian does not start: {place.guardian.last_error()}")
         if lost is not None:
             self._events.append(lost)
         place.guardian.close()

@@ -1,12 +1,12 @@
-"""What runs on a node of a cluster: a trial guard a guardian, and a steward that looks after the node.
+"""Runs on a node of a cluster: a task that has a guardian run a trial, and a steward that answers for the node.
 
-Standard library only, for `TRAVELS` is all that is sent there. It knows neither Ray (`ray.py` makes a task and an actor
-of it) nor the study, and reads nothing that lies on the driver's machine.
+Standard library only, because only the files in TRAVELS are sent to a node. It knows neither Ray (`ray.py` makes a task and
+an actor of it) nor the study, and reads nothing from the driver's machine.
 
-    trial task --- sentinel --- guardian --- script        each one's death ends what stands to the right of it
+    trial task --- sentinel --- guardian --- script        the death of one ends what stands to the right of it
 
-`python -m optimize.executors.ray_node` is the sentinel: a launcher that ends kills its own children, but not theirs, and a
-guardian has to outlive its launcher long enough to end everything that the script has started.
+`python -m optimize.executors.ray_node` is the sentinel. When Ray ends a task it kills the task's children, but not theirs.
+So the guardian is not a child of the task: it has to live long enough to end everything that the script has started.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ TRAVELS = (
     "runner/prepare.py", "runner/process.py", "runner/process_tree.py", "runner/progress.py", "runner/stop.py",
     "runner/warm_start.py", "runner/workdir.py",
 )  # fmt: skip
-LOOK_S = 0.2  # how often a trial looks whether it is to stop
-SAID_LINES = 3  # of a preparation that failed
+LOOK_S = 0.2  # between two checks of a task for a stop request
+LINES_SHOWN = 3  # of a preparation that failed
 _ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
 
 
 def copy_travellers(folder: Path) -> Path:
-    """The package as nodes get it."""
+    """Copy the package as nodes get it into `folder`. Return its path."""
     package = folder / "optimize"
     for name in TRAVELS:
         (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def copy_travellers(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What must be equal on all machines, or at least be known."""
+    """What must be equal on all machines, or at least known."""
 
     python: str  # 3.11
     torch: str  # without the build: 2.13.0+cpu and 2.13.0+cu130 are 2.13.0
@@ -64,6 +64,7 @@ class NodeFacts:
 
 
 def facts(device: str) -> NodeFacts:
+    """Return what this machine has."""
     try:
         torch = version("torch").partition("+")[0]
     except PackageNotFoundError:
@@ -72,7 +73,7 @@ def facts(device: str) -> NodeFacts:
 
 
 class Steward:
-    """One on each node: looks at it, prepares its data, passes on wishes to stop, clears up after trials."""
+    """Answers for one node: returns its facts, prepares its data, passes on stop requests, cleans up after trials."""
 
     def __init__(self, session: str) -> None:
         self._folder = _session_folder(session)
@@ -80,36 +81,39 @@ class Steward:
         unborn.mkdir(mode=0o700)
         (unborn / "alive").touch()
         self._alive = _hold(unborn)
-        unborn.rename(self._folder)  # held from the beginning, so that no other steward takes it for a dead one
+        unborn.rename(self._folder)  # held from the beginning, so that no other steward takes it for a dead session
         for other in self._folder.parent.glob(f"{_PREFIX}*"):
             _remove_if_dead(other)
 
     def facts(self, device: str) -> NodeFacts:
+        """Return what this node has."""
         return facts(device)
 
     def prepare(self, preparation: Preparation, env: Mapping[str, str], own: frozenset[str]) -> tuple[str, str]:
-        """(the data's fingerprint, what went wrong). Only one driver at a time prepares data on this node."""
-        said: list[str] = []
+        """Prepare the data. Return its fingerprint and what went wrong. Drivers take turns on one node."""
+        lines: list[str] = []
         with (Path(tempfile.gettempdir()) / f"optimize-prepare-{os.getuid()}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                return run_preparation(preparation, {**own_environment(own), **env}, said.append), ""
+                return run_preparation(preparation, {**own_environment(own), **env}, lines.append), ""
             except (OptimizeError, OSError) as error:
-                return "", " | ".join([str(error), *said[-SAID_LINES:]])
+                return "", " | ".join([str(error), *lines[-LINES_SHOWN:]])
 
     def stop(self, key: str, status: TrialStatus, reason: str) -> None:
-        wish = self._folder / f"{key}.wish"
-        wish.write_text(json.dumps([status, reason]))
-        wish.rename(self._folder / f"{key}.stop")
+        """Leave a stop request for the task with this key."""
+        request = self._folder / f"{key}.request"
+        request.write_text(json.dumps([status, reason]))
+        request.rename(self._folder / f"{key}.stop")
 
     def clear(self, key: str, slot: str, seconds: float, why: str) -> Outcome:
-        """A trial's task has died: see that its script has, too, and what has become of it."""
+        """End what a dead task has left of its trial. Return how the trial ended."""
         folder = self._folder / key
         outcome = bury(folder, Outcome(TrialStatus.LOST, seconds, why, slot=slot))
         remove_folder(folder)
         return outcome
 
     def leave(self) -> None:
+        """Remove the session from this node."""
         remove_folder(self._folder)
         self._alive.close()
 
@@ -117,9 +121,9 @@ class Steward:
 def run_trial(
     job: Job, slot: Slot, key: str, session: str, own: frozenset[str], every_s: float
 ) -> Iterator[list[Progress | Outcome]]:
-    """Run the job; yields at once, then what happens, in bunches at least `every_s` apart, the outcome last.
+    """Run the job. Yield an empty list at once, then events in bunches at least `every_s` apart, the outcome last.
 
-    The environment is the node's own for the variables in `own`, the job's for all others.
+    Variables in `own` have the node's value, all others the job's.
     """
     folder = _session_folder(session) / key
     env = own_environment(own) | {name: value for name, value in job.env.items() if name not in own}
@@ -158,7 +162,7 @@ def _relay(
                 return
         if guard.is_dead:
             guard.reap()
-            seconds, reason = time.monotonic() - started, f"its guardian died: {guard.last_words()}"
+            seconds, reason = time.monotonic() - started, f"its guardian died: {guard.last_error()}"
             yield [*bunch, bury(folder, Outcome(TrialStatus.LOST, seconds, reason, slot=slot.name))]
             return
         if bunch and time.monotonic() - sent >= every_s:
@@ -167,10 +171,10 @@ def _relay(
 
 
 def _take_guardian() -> GuardianClient:
-    """The one that the last trial of this process had, if it lives: starting one takes longer than all the rest."""
+    """Return the guardian of this process's last trial if it lives, else a new one, which takes longer to start."""
     while _spare:
         guard = _spare.pop()
-        guard.read()  # it has nothing to say but that it has died, or that it is ready
+        guard.read()  # there is nothing but its end, or that it is ready
         if not guard.is_dead:
             return guard
         guard.close()
@@ -184,26 +188,26 @@ _PREFIX = "optimize-session-"
 
 
 def _session_folder(session: str) -> Path:
-    """In the node's own place for such; the name is too long to be guessed by another user."""
+    """Return the session's folder in the node's temporary folder. Its name is too long for another user to guess."""
     return Path(tempfile.gettempdir()) / f"{_PREFIX}{session}"
 
 
 def _hold(folder: Path) -> IO[str]:
-    """While this is open the session is alive on this node: it is a steward's, or a trial's."""
+    """Open the file that keeps the session alive on this node: a steward holds it, and each trial."""
     alive = (folder / "alive").open()
     fcntl.flock(alive, fcntl.LOCK_SH)
     return alive
 
 
 def _remove_if_dead(folder: Path) -> None:
-    """What a driver that was killed has left: nobody holds it any more."""
+    """Remove the session of a driver that was killed: nobody holds it any more."""
     with contextlib.suppress(OSError), (folder / "alive").open() as alive:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         remove_folder(folder)
 
 
 def main() -> None:
-    """The sentinel. Who kills the children of what has ended kills this one, and the guardian sees its driver gone."""
+    """Run the sentinel. When it is killed, the guardian, its child, finds the end of its stdin."""
     child = os.fork()
     if child == 0:
         guardian.main()

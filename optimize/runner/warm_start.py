@@ -1,9 +1,9 @@
-"""Trials as forks of a Python that has imported what they need: a second and a half less for each where that is torch.
+"""Starts trials as forks of a Python that has imported what they need: with torch, each is 1.5 seconds sooner.
 
 Results are the same to the last bit, and a forked trial is watched, limited and killed like any other: `zygote.py` makes it
-a child of this process. Only for scripts on the CPU (a CUDA context does not survive a fork), on Linux, in a guardian, and
-for jobs of one environment and one `python train.py ...`; anything else is started the ordinary way, without a word, and
-with one in the trial's log if the modules cannot be preloaded. It reads no output and ends no trial.
+a child of this process. It is for scripts on the CPU (a CUDA context does not survive a fork), on Linux, in a guardian, and
+for jobs of one environment and one `python train.py ...`. Anything else is started as usual, and the trial's log says so
+if the modules cannot be preloaded. It reads no output and ends no trial.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from optimize.trial import Job
 ORDER_BYTES = 1 << 16  # as in zygote.py
 READY_S = 120.0  # for the imports; a cold disk is slow
 ANSWER_S = 30.0  # for a fork
-FALSE_STARTS = 3  # in a row; then it is left alone
+FALSE_STARTS = 3  # in a row; then no other is started
 _PROGRAM = str(Path(__file__).with_name("zygote.py"))
 
 
@@ -39,6 +39,7 @@ class ForkedProcess:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
         if self.returncode is None:
             with contextlib.suppress(ChildProcessError):
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -46,6 +47,7 @@ class ForkedProcess:
         return self.returncode
 
     def wait(self, timeout_s: float) -> int:
+        """Return the exit code. Raises TimeoutExpired."""
         deadline = time.monotonic() + timeout_s
         while (code := self.poll()) is None:
             if time.monotonic() >= deadline:
@@ -55,7 +57,7 @@ class ForkedProcess:
 
 
 class WarmStart:
-    """The guardian's zygote, if it has one. It is started by the first job that wants one."""
+    """The guardian's zygote, if it has one. The first job that can use one starts it."""
 
     def __init__(self) -> None:
         self._zygote: subprocess.Popen[bytes] | None = None
@@ -67,19 +69,19 @@ class WarmStart:
 
     @property
     def unfit(self) -> str:
-        """Why nothing is preloaded although a job wanted it, "" if it is."""
+        """Why nothing is preloaded although a job asks for it, "" if it is."""
         return self._unfit
 
     @property
     def pid(self) -> int | None:
-        """Of the zygote: the one child of this process that is no trial's."""
+        """The zygote's pid: the one child of this process that belongs to no trial."""
         return self._zygote.pid if self._zygote is not None else None
 
     def wait_until_ready(
         self, job: Job, env: Mapping[str, str], folder: Path, stop_source: StopSource | None
     ) -> StopRequest | None:
         """Have a zygote ready for this job if it may have one. Return a stop request that comes meanwhile."""
-        if not self._wanted(job, env):
+        if not self._can_fork(job, env):
             return None
         if self._zygote is None or self._zygote.poll() is not None:
             self._start(job, env, folder)
@@ -92,7 +94,7 @@ class WarmStart:
 
     def fork(self, job: Job, env: Mapping[str, str], folder: Path) -> tuple[ForkedProcess, int] | None:
         """Return the running script and the end of the pipe that it writes to; None if it must be started as usual."""
-        if not self._ready or not self._wanted(job, env):
+        if not self._ready or not self._can_fork(job, env):
             return None
         try:
             (folder / ZYGOTE).write_text(self._mark)
@@ -113,7 +115,7 @@ class WarmStart:
         return ForkedProcess(pid), reader
 
     def close(self) -> None:
-        """End the zygote; the trials that it has forked are not its children."""
+        """End the zygote. The trials that it has forked go on: they are not its children."""
         if self._zygote is None or self._control is None:
             return
         self._control.close()
@@ -121,7 +123,7 @@ class WarmStart:
         self._zygote.wait()
         self._zygote, self._control, self._ready = None, None, False
 
-    def _wanted(self, job: Job, env: Mapping[str, str]) -> bool:
+    def _can_fork(self, job: Job, env: Mapping[str, str]) -> bool:
         script = job.command[1] if len(job.command) > 1 and job.command[0] == "{python}" else ""
         same = self._kind in (None, (env, job.preload))
         return bool(job.preload) and script in job.files and same and not self._unfit and can_spare_children()
@@ -157,9 +159,9 @@ class WarmStart:
             self.close()
 
     def _ask(self, order: bytes, pipe: int) -> int:
-        """Have a trial forked that writes to `pipe`; returns its number. Raises OSError."""
+        """Have a trial forked that writes to `pipe`. Return its pid. Raises OSError."""
         if self._control is None or len(order) > ORDER_BYTES:
-            raise OSError("no such order can be given")
+            raise OSError("there is no zygote, or the order is too long")
         socket.send_fds(self._control, [order], [pipe])
         answer = self._answer(ANSWER_S)
         if "pid" not in answer:
@@ -167,7 +169,7 @@ class WarmStart:
         return int(str(answer["pid"]))
 
     def _answer(self, timeout_s: float) -> dict[str, object]:
-        """Raises OSError if there is none, ValueError if it is none of ours."""
+        """Return the next message. Raises OSError if none comes in time, ValueError if it is not JSON."""
         assert self._control is not None
         self._control.settimeout(timeout_s)
         data = self._control.recv(ORDER_BYTES)
