@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from optimize.runner.causes import CAUSES
-from optimize.runner.diagnosis import Exit, judge
+from optimize.runner.diagnosis import Exit, diagnose
 from optimize.trial import Metric, TrialStatus
 
 SAID = {
@@ -109,7 +109,7 @@ SAID = {
 def test_an_ending_is_told_by_its_words(status: TrialStatus, said: str) -> None:
     place = '  File "/opt/venv/lib/python3.12/site-packages/torch/_inductor/x.py", line 12, in run\n    raise error\n'
     log = f"Traceback (most recent call last):\n{place}{said}\n"
-    assert judge(log, Exit(1, 1.0), Metric()).status is status
+    assert diagnose(log, Exit(1, 1.0), Metric()).status is status
 
 
 def test_without_a_traceback_the_last_lines_are_read() -> None:
@@ -117,7 +117,7 @@ def test_without_a_traceback_the_last_lines_are_read() -> None:
         "Unable to load any of {libcudnn_graph.so.9.1.0, libcudnn_graph.so.9, libcudnn_graph.so}\nInvalid handle. "
     )
     log = f"step 00001 (0.1%)\n{libraries}Cannot load symbol cudnnCreateTensorDescriptor\n"
-    assert judge(log, Exit(-signal.SIGABRT, 1.0), Metric()).status is TrialStatus.ENVIRONMENT
+    assert diagnose(log, Exit(-signal.SIGABRT, 1.0), Metric()).status is TrialStatus.ENVIRONMENT
 
 
 def test_what_the_environment_lacks_comes_with_advice() -> None:

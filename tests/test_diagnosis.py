@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimize.runner.diagnosis import REASON_CHARS, Exit, judge, parse_progress, parse_summary
+from optimize.runner.diagnosis import REASON_CHARS, Exit, diagnose, parse_progress, parse_summary
+from optimize.runner.stop import StopRequest
 from optimize.trial import Metric, Progress, TrialStatus
 
 LINE = (
@@ -118,8 +119,8 @@ def test_a_number_with_an_underscore_is_text() -> None:
 )
 def test_no_log_raises(log: str) -> None:
     parse_summary(log)
-    for end in (SUCCESS, FAILURE, Exit(-9, 1.0), Exit(None, 0.0, TrialStatus.LOST, "why")):
-        reason = judge(log, end, Metric()).reason
+    for end in (SUCCESS, FAILURE, Exit(-9, 1.0), Exit(None, 0.0, StopRequest(TrialStatus.LOST, "why"))):
+        reason = diagnose(log, end, Metric()).reason
         assert len(reason) <= REASON_CHARS
         assert reason.isprintable()
 
@@ -133,8 +134,8 @@ def traceback(*last_lines: str, file: str = "/place/7/files/train.py", source: s
 
 
 def ending(log: str, end: Exit = FAILURE) -> tuple[TrialStatus, str]:
-    verdict = judge(log, end, Metric())
-    return verdict.status, verdict.reason
+    outcome = diagnose(log, end, Metric())
+    return outcome.status, outcome.reason
 
 
 CAUSES = {
@@ -250,7 +251,7 @@ def test_fail_means_diverged(log: str) -> None:
 
 
 def test_another_metric_can_be_asked_for() -> None:
-    assert judge("---\nscore: 3\n", SUCCESS, Metric("score", "maximize")).status is TrialStatus.COMPLETE
+    assert diagnose("---\nscore: 3\n", SUCCESS, Metric("score", "maximize")).status is TrialStatus.COMPLETE
 
 
 def test_sigkill_from_elsewhere_is_the_kernels_out_of_memory_killer() -> None:
@@ -275,17 +276,17 @@ def test_a_c_plus_plus_abort_without_a_traceback_is_read_from_the_last_lines() -
 )
 def test_what_we_ended_is_told_as_the_reason_why_we_did(status: TrialStatus) -> None:
     log = traceback("KeyboardInterrupt")
-    assert ending(log, Exit(-signal.SIGTERM, 1.0, status, "because")) == (status, "because")
+    assert ending(log, Exit(-signal.SIGTERM, 1.0, StopRequest(status, "because"))) == (status, "because")
 
 
 def test_what_we_ended_after_its_whole_summary_is_complete() -> None:
-    status, reason = ending(SUMMARY, Exit(-signal.SIGKILL, 1.0, TrialStatus.LOST, "the driver went away"))
+    status, reason = ending(SUMMARY, Exit(-signal.SIGKILL, 1.0, StopRequest(TrialStatus.LOST, "the driver went away")))
     assert status is TrialStatus.COMPLETE
     assert "the driver went away" in reason
 
 
 def test_what_we_ended_within_its_summary_is_not_complete() -> None:
-    end = Exit(-signal.SIGKILL, 1.0, TrialStatus.LOST, "the driver went away")
+    end = Exit(-signal.SIGKILL, 1.0, StopRequest(TrialStatus.LOST, "the driver went away"))
     assert ending("---\nval_bpb:          0.99", end)[0] is TrialStatus.LOST  # of 0.997900
     assert ending(f"{SUMMARY}{LINE}", end)[0] is TrialStatus.LOST
 

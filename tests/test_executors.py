@@ -303,7 +303,7 @@ def test_the_local_executor_is_opened_by_its_name(tmp_path: Path) -> None:
 
 
 def test_an_unknown_executor_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ExecutorError, match="none called 'slurm'"):
+    with pytest.raises(ExecutorError, match="'slurm'"):
         open_executor("slurm", SLOTS, tmp_path)
 
 

@@ -122,7 +122,7 @@ def test_what_nobody_owns_to_is_said_to_be_so(open_slot: Callable[[Slot], LocalE
     executor = open_slot(SLOT)
     outcome_of(executor, job(1))
     tool.says(62_000, {})
-    assert "gpu:3 is held by 63 GB that nobody owns to" in outcome_of(executor, job(2, HURRIED)).reason
+    assert "gpu:3 is held by 63 GB that no process owns" in outcome_of(executor, job(2, HURRIED)).reason
 
 
 def test_what_was_there_before_is_nobodys_business_until_it_has_left(
@@ -215,6 +215,6 @@ def test_an_amd_gpu_is_waited_for_too(open_slot: Callable[[Slot], LocalExecutor]
     assert outcome_of(executor, job(1)).status is TrialStatus.COMPLETE
     says(100_300_000_000)
     outcome = outcome_of(executor, job(2, HURRIED))
-    assert (outcome.status, "100 GB that nobody owns to" in outcome.reason) == (TrialStatus.BUSY, True)
+    assert (outcome.status, "100 GB that no process owns" in outcome.reason) == (TrialStatus.BUSY, True)
     says(300_000_000)
     assert outcome_of(executor, job(2)).status is TrialStatus.COMPLETE

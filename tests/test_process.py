@@ -127,7 +127,7 @@ def test_progress_is_told_while_the_line_is_still_unfinished(folder: Path, sourc
     def on_progress(progress: Progress) -> None:
         source.say(StopRequest(TrialStatus.HOPELESS, f"at step {progress.step}"))
 
-    outcome = run_job(zoo_job("hang"), folder, SLOT, cancelled=source, on_progress=on_progress)
+    outcome = run_job(zoo_job("hang"), folder, SLOT, stop_source=source, on_progress=on_progress)
     assert (outcome.status, outcome.reason) == (TrialStatus.HOPELESS, "at step 1")
 
 
@@ -152,7 +152,7 @@ def test_the_curve_has_no_point_where_the_loss_is_no_number(folder: Path) -> Non
 def test_a_wish_to_end_reaches_a_silent_script(folder: Path, source: StopLevel) -> None:
     timer = threading.Timer(0.1, source.say, [StopRequest(TrialStatus.CANCELLED, "enough")])
     timer.start()
-    outcome = run_job(zoo_job("hang_silent"), folder, SLOT, cancelled=source)
+    outcome = run_job(zoo_job("hang_silent"), folder, SLOT, stop_source=source)
     timer.join()
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "enough")
 
@@ -160,7 +160,7 @@ def test_a_wish_to_end_reaches_a_silent_script(folder: Path, source: StopLevel) 
 def test_the_last_words_of_a_script_that_heeds_sigterm_are_in_the_log(folder: Path, source: StopLevel) -> None:
     stop = StopRequest(TrialStatus.CANCELLED, "enough")
     outcome = run_job(
-        zoo_job("exits_on_sigterm"), folder, SLOT, cancelled=source, on_progress=lambda _: source.say(stop)
+        zoo_job("exits_on_sigterm"), folder, SLOT, stop_source=source, on_progress=lambda _: source.say(stop)
     )
     assert outcome.status is TrialStatus.CANCELLED
     assert outcome.log.endswith("last words\n")
@@ -169,7 +169,7 @@ def test_the_last_words_of_a_script_that_heeds_sigterm_are_in_the_log(folder: Pa
 def test_at_once_means_without_grace(folder: Path, source: StopLevel) -> None:
     job = zoo_job("exits_on_sigterm", limits=Limits(grace_s=3600.0))
     stop = StopRequest(TrialStatus.LOST, "the driver went away", at_once=True)
-    outcome = run_job(job, folder, SLOT, cancelled=source, on_progress=lambda _: source.say(stop))
+    outcome = run_job(job, folder, SLOT, stop_source=source, on_progress=lambda _: source.say(stop))
     assert outcome.status is TrialStatus.LOST
     assert "last words" not in outcome.log
 
@@ -181,13 +181,13 @@ def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, source: StopLeve
         source.say(StopRequest(TrialStatus.CANCELLED, "first"))
         threading.Timer(0.1, source.say, [StopRequest(TrialStatus.LOST, "second", at_once=True)]).start()
 
-    outcome = run_job(job, folder, SLOT, cancelled=source, on_progress=on_progress)
+    outcome = run_job(job, folder, SLOT, stop_source=source, on_progress=on_progress)
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "first")
 
 
 def test_a_wish_that_was_there_before_starts_nothing(folder: Path, source: StopLevel) -> None:
     source.say(StopRequest(TrialStatus.CANCELLED, "before"))
-    outcome = run_job(zoo_job("ok"), folder, SLOT, cancelled=source)
+    outcome = run_job(zoo_job("ok"), folder, SLOT, stop_source=source)
     assert (outcome.status, outcome.log) == (TrialStatus.CANCELLED, "")
 
 
@@ -267,7 +267,7 @@ def test_reading_waits_for_who_is_still_ending_it(folder: Path) -> None:
 
 
 def test_reading_does_not_wait_for_ever(folder: Path, source: StopLevel) -> None:
-    thread = threading.Thread(target=lambda: run_job(zoo_job("hang"), folder, SLOT, cancelled=source))
+    thread = threading.Thread(target=lambda: run_job(zoo_job("hang"), folder, SLOT, stop_source=source))
     thread.start()
     assert eventually((folder / "log").exists)
     assert read_outcome(folder, wait_s=0.05) is None

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from optimize.runner.diagnosis import Exit, HeardMetric, judge
+from optimize.runner.diagnosis import Exit, PrintedMetric, diagnose
 from optimize.runner.progress import GROUPS, LINE_BYTES, LINE_CHARS, MetricParser, OutputParser, ProgressParser
+from optimize.runner.stop import StopRequest
 from optimize.script.output import mistake
 from optimize.trial import Job, Metric, Progress, ProgressFormat, TrialStatus
 
@@ -19,7 +20,7 @@ REGEX = r"val loss ([0-9.]+)"
 NANOGPT = ProgressFormat(r"iter (?P<step>\d+): loss (?P<loss>[0-9.eE+-]+)", total=400)
 
 
-def heard(metric: Metric, *lines: str) -> HeardMetric:
+def printed(metric: Metric, *lines: str) -> PrintedMetric:
     parser = MetricParser(metric)
     for line in lines:
         parser.parse(line.encode())
@@ -33,7 +34,7 @@ def evaluation(step: int, loss: object) -> str:
 @pytest.mark.parametrize(("take", "value"), [("last", 2.5), ("min", 1.5), ("max", 4.0)])
 def test_of_many_lines_the_last_the_lowest_or_the_highest_is_taken(take: str, value: float) -> None:
     lines = [evaluation(step, loss) for step, loss in enumerate([4.0, 1.5, 2.5])]
-    assert heard(Metric("val_loss", regex=REGEX, take=take), *lines) == HeardMetric(value, False)
+    assert printed(Metric("val_loss", regex=REGEX, take=take), *lines) == PrintedMetric(value, False)
 
 
 @pytest.mark.parametrize("take", ["last", "min", "max"])
@@ -43,56 +44,56 @@ def test_a_value_that_is_not_finite_is_heard_though_the_regex_knows_digits_only(
     take: str, said: str, regex: str
 ) -> None:
     metric = Metric("val_loss", regex=regex, take=take)
-    value = heard(metric, evaluation(0, 4.2), evaluation(1, said)).value
+    value = printed(metric, evaluation(0, 4.2), evaluation(1, said)).value
     assert isinstance(value, float)
     assert not math.isfinite(value)
-    verdict = judge("", SUCCESS, metric, HeardMetric(value))
-    assert verdict.status is TrialStatus.DIVERGED
-    assert "val_loss is" in verdict.reason
+    outcome = diagnose("", SUCCESS, metric, PrintedMetric(value))
+    assert outcome.status is TrialStatus.DIVERGED
+    assert "val_loss is" in outcome.reason
 
 
 def test_one_that_is_not_finite_is_not_forgotten_for_a_low_one_but_a_later_one_replaces_it() -> None:
     lines = [evaluation(0, 4.0), evaluation(1, "nan"), evaluation(2, 1.0)]
-    assert math.isnan(float(str(heard(Metric("v", regex=REGEX, take="min"), *lines).value)))
-    assert heard(Metric("v", regex=REGEX, take="last"), *lines).value == 1.0
+    assert math.isnan(float(str(printed(Metric("v", regex=REGEX, take="min"), *lines).value)))
+    assert printed(Metric("v", regex=REGEX, take="last"), *lines).value == 1.0
 
 
 def test_another_number_on_the_line_may_be_nan() -> None:
     metric = Metric("v", regex=r"val loss ([0-9.]+)")
-    assert heard(metric, "step 1: train loss nan, val loss 2.5").value == 2.5
-    assert heard(metric, "nan-safe run: val loss 2.5").value == 2.5
+    assert printed(metric, "step 1: train loss nan, val loss 2.5").value == 2.5
+    assert printed(metric, "nan-safe run: val loss 2.5").value == 2.5
 
 
 def test_what_is_no_number_is_named() -> None:
     metric = Metric("v", regex=r"val loss (\S+)")
-    verdict = judge("", SUCCESS, metric, heard(metric, "val loss n/a"))
-    assert verdict.status is TrialStatus.CRASHED
-    assert "v is not a number: n/a" in verdict.reason
+    outcome = diagnose("", SUCCESS, metric, printed(metric, "val loss n/a"))
+    assert outcome.status is TrialStatus.CRASHED
+    assert "v is not a number: n/a" in outcome.reason
 
 
 def test_a_metric_that_never_appears_is_a_crash_that_names_the_regex() -> None:
     metric = Metric("val_loss", regex=REGEX)
-    verdict = judge(
-        "training\n---\nval_loss: 3.0\n", SUCCESS, metric, heard(metric, "training", "---", "val_loss: 3.0")
+    outcome = diagnose(
+        "training\n---\nval_loss: 3.0\n", SUCCESS, metric, printed(metric, "training", "---", "val_loss: 3.0")
     )
-    assert verdict.status is TrialStatus.CRASHED
-    assert REGEX in verdict.reason
-    assert "val_loss" not in verdict.summary
+    assert outcome.status is TrialStatus.CRASHED
+    assert REGEX in outcome.reason
+    assert "val_loss" not in outcome.summary
 
 
 def test_a_script_without_a_summary_may_print_its_metric_anywhere() -> None:
     lines = ["val_bpb: 2.5", "val_bpb:1.5", "bye"]
-    found = heard(Metric(), *lines)
-    assert found == HeardMetric(1.5, False)
-    verdict = judge("\n".join(lines), SUCCESS, Metric(), found)
-    assert (verdict.status, verdict.summary) == (TrialStatus.COMPLETE, {"val_bpb": 1.5})
+    found = printed(Metric(), *lines)
+    assert found == PrintedMetric(1.5, False)
+    outcome = diagnose("\n".join(lines), SUCCESS, Metric(), found)
+    assert (outcome.status, outcome.summary) == (TrialStatus.COMPLETE, {"val_bpb": 1.5})
 
 
 def test_where_there_is_a_summary_only_the_last_one_counts() -> None:
     lines = ["val_bpb: 0.1", "---", "steps: 3"]
-    verdict = judge("\n".join(lines), SUCCESS, Metric(), heard(Metric(), *lines))
-    assert verdict.status is TrialStatus.CRASHED
-    assert "without `val_bpb` in its summary" in verdict.reason
+    outcome = diagnose("\n".join(lines), SUCCESS, Metric(), printed(Metric(), *lines))
+    assert outcome.status is TrialStatus.CRASHED
+    assert "without `val_bpb` in its summary" in outcome.reason
 
 
 @pytest.mark.parametrize("metric", [Metric(), Metric("val_loss", regex=REGEX)])
@@ -100,20 +101,20 @@ def test_where_there_is_a_summary_only_the_last_one_counts() -> None:
     ("end", "status"),
     [
         (Exit(1, 1.0), TrialStatus.CRASHED),
-        (Exit(-15, 1.0, TrialStatus.TIMED_OUT, "too long"), TrialStatus.TIMED_OUT),
-        (Exit(-9, 1.0, TrialStatus.LOST, "gone"), TrialStatus.LOST),
+        (Exit(-15, 1.0, StopRequest(TrialStatus.TIMED_OUT, "too long")), TrialStatus.TIMED_OUT),
+        (Exit(-9, 1.0, StopRequest(TrialStatus.LOST, "gone")), TrialStatus.LOST),
     ],
 )
 def test_a_value_on_the_way_is_no_result_of_a_script_that_did_not_end_well(
     metric: Metric, end: Exit, status: TrialStatus
 ) -> None:
-    assert judge("val_bpb: 1.0\n", end, metric, HeardMetric(1.0)).status is status
+    assert diagnose("val_bpb: 1.0\n", end, metric, PrintedMetric(1.0)).status is status
 
 
 def test_the_rest_of_a_summary_is_kept_beside_a_metric_of_other_lines() -> None:
     metric = Metric("val_loss", regex=REGEX)
-    verdict = judge("---\npeak_vram_mb: 100\nval_loss: 9\n", SUCCESS, metric, HeardMetric(1.0, True))
-    assert verdict.summary == {"peak_vram_mb": 100.0, "val_loss": 1.0}
+    outcome = diagnose("---\npeak_vram_mb: 100\nval_loss: 9\n", SUCCESS, metric, PrintedMetric(1.0, True))
+    assert outcome.summary == {"peak_vram_mb": 100.0, "val_loss": 1.0}
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
@@ -273,5 +274,5 @@ def test_a_progress_regex_has_named_groups_that_are_known() -> None:
 
 def test_a_long_line_is_seen_in_its_beginning_only() -> None:
     metric = Metric("v", regex=REGEX)
-    assert heard(metric, "x" * LINE_CHARS + "val loss 1.0").value is None
-    assert heard(metric, "val loss 1.0" + "x" * 10**6).value == 1.0
+    assert printed(metric, "x" * LINE_CHARS + "val loss 1.0").value is None
+    assert printed(metric, "val loss 1.0" + "x" * 10**6).value == 1.0

@@ -38,7 +38,7 @@ def roster(said: list[str]) -> Roster:
 
 def join(roster: Roster, name: str, model: str = "Xeon", data: str = "f5") -> Node:
     node = roster.add(name, name, CORES, "session", None)
-    roster.told(node, replace(HERE, device=model))
+    roster.answered(node, replace(HERE, device=model))
     roster.prepared(node, data)
     return node
 
@@ -54,7 +54,7 @@ def test_no_slot_is_on_offer_before_every_node_of_the_beginning_is_ready(roster:
     first, second = (roster.add(name, name, CORES, "s", None) for name in ("a", "b"))
     for node in (first, second):
         assert roster.slots == ()
-        roster.told(node, HERE)
+        roster.answered(node, HERE)
         roster.prepared(node, "f5")
     assert names(roster) == ["a/cpu:0", "a/cpu:1", "b/cpu:0", "b/cpu:1"]
     assert {slot.env["CUDA_VISIBLE_DEVICES"] for slot in roster.slots} == {""}
@@ -62,9 +62,9 @@ def test_no_slot_is_on_offer_before_every_node_of_the_beginning_is_ready(roster:
 
 def test_all_that_does_not_fit_in_the_beginning_is_told_at_once(roster: Roster) -> None:
     first, second = (roster.add(name, name, CORES, "s", None) for name in ("a", "b"))
-    roster.told(first, replace(HERE, python="3.12"))
+    roster.answered(first, replace(HERE, python="3.12"))
     with pytest.raises(ExecutorError) as error:
-        roster.told(second, replace(HERE, torch="2.9.1"))
+        roster.answered(second, replace(HERE, torch="2.9.1"))
     assert error.value.problems == (
         "node a: it has Python 3.12, this machine has 3.11. Install the same on both, or take the node out of the cluster",
         "node b: it has torch 2.9.1, this machine has 2.13.0. Install the same on both, or take the node out of the cluster",
@@ -79,7 +79,7 @@ def test_other_data_is_an_error_in_the_beginning_and_leaves_the_node_out_later(r
     assert said[-1].endswith("It is left out")
     fresh = Roster(Cluster("cpu", data="f5"), HERE)
     first = fresh.add("a", "a", CORES, "s", None)
-    fresh.told(first, HERE)
+    fresh.answered(first, HERE)
     with pytest.raises(ExecutorError, match="node a: its data cannot be prepared: no space"):
         fresh.prepared(first, "", "no space")
 
@@ -293,8 +293,6 @@ def test_a_node_that_lacks_a_folder_of_data_says_so_before_any_trial(session: st
     fingerprint, problem = steward.prepare(Preparation({}, (), {"data": str(tmp_path / "texts")}), {}, frozenset())
     assert (bool(fingerprint), problem) == (True, "")
     gone = Preparation({}, (), {"data": str(tmp_path / "nowhere")})
-    assert steward.prepare(gone, {}, frozenset()) == (
-        "",
-        f"links: {tmp_path}/nowhere: no such folder on this machine. Put the data there.",
-    )
+    fingerprint, problem = steward.prepare(gone, {}, frozenset())
+    assert (fingerprint, f"{tmp_path}/nowhere" in problem) == ("", True)
     steward.leave()

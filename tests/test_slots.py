@@ -142,7 +142,7 @@ def test_gpus_are_chosen_among_the_visible_ones(monkeypatch: pytest.MonkeyPatch)
         (None, ["1", "1"], "names a GPU twice"),
         (9, None, "9 wanted, but there are 8"),
         (2, ["0"], "2 wanted, but there are 1 on 1 GPU"),
-        (0, None, "0 is none"),
+        (0, None, "slots: 0"),
     ],
 )
 def test_a_gpu_that_is_not_there_is_one_line(count: int | None, gpus: list[str] | None, says: str) -> None:

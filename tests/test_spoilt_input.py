@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import RenderError
-from optimize.runner.diagnosis import Exit, judge
+from optimize.runner.diagnosis import Exit, diagnose
 from optimize.script.constants import render
 from optimize.trial import Metric, TrialStatus
 from tests.test_constants import SCRIPT
@@ -35,8 +35,8 @@ def test_ten_thousand_spoilt_scripts_raise_nothing_but_our_error(edits: list[tup
 def test_ten_thousand_logs_are_judged_and_none_raises(parts: list[str]) -> None:
     log = "".join(parts)
     for code in (0, 1, -9, None):
-        verdict = judge(log, Exit(code, 1.0), Metric())
-        assert "\n" not in verdict.reason
-        if verdict.status is TrialStatus.COMPLETE:
-            assert math.isfinite(float(verdict.summary["val_bpb"]))
+        outcome = diagnose(log, Exit(code, 1.0), Metric())
+        assert "\n" not in outcome.reason
+        if outcome.status is TrialStatus.COMPLETE:
+            assert math.isfinite(float(outcome.summary["val_bpb"]))
             assert code == 0

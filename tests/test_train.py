@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from optimize.runner.diagnosis import Exit, judge, parse_progress, parse_summary
+from optimize.runner.diagnosis import Exit, diagnose, parse_progress, parse_summary
 from optimize.script.constants import read_constants
 from optimize.trial import Metric, TrialStatus
 from tests.gpt import BUDGET, FOLDER, built, tokens
@@ -235,7 +235,7 @@ def test_each_gpu_gets_the_types_it_computes_in(
 def test_a_gpu_that_is_named_and_cannot_be_used_is_not_replaced_by_a_cpu(trial: Callable[..., Any]) -> None:
     pinned = "import os; os.environ['CUDA_VISIBLE_DEVICES'] = 'GPU-of-another-machine'\n"
     done = trial(code=pinned + "import train; train.main()")
-    assert judge(done.stdout + done.stderr, Exit(done.returncode, 1.0), Metric()).status is TrialStatus.ENVIRONMENT
+    assert diagnose(done.stdout + done.stderr, Exit(done.returncode, 1.0), Metric()).status is TrialStatus.ENVIRONMENT
 
 
 # --- trials -------------------------------------------------------------------------------------------------------------

@@ -109,9 +109,20 @@ def living(folder: Path) -> list[str]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             command, environment = _read(process / "cmdline"), _read(process / "environ")
-            if f"{MARK}={folder}".encode() in environment or b"hidden_daemon_of_a_trial" in command:
+            marked = f"{MARK}={folder}".encode() in environment and not is_zygote(process)
+            if marked or b"hidden_daemon_of_a_trial" in command:
                 found.append(f"{process.name} {command!r}")
     return found
+
+
+def is_zygote(process: Path) -> bool:
+    """Whether it is a zygote, and not a trial that was forked from one: the socket to its guardian is open."""
+    _, is_one, arguments = _read(process / "cmdline").partition(b"zygote.py\0")
+    descriptor = process / "fd" / arguments.split(b"\0")[0].decode()
+    try:
+        return bool(is_one) and str(descriptor.readlink()).startswith("socket:")
+    except OSError:
+        return False
 
 
 def guardians_of(driver: int) -> list[int]:

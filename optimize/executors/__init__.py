@@ -1,6 +1,6 @@
 """Where trials run: the protocol that every executor follows, and the choice between them.
 
-It does not run anything itself (`process.py` does) and knows no study.
+It runs no job itself (`runner/process.py` does) and knows no study.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from optimize.trial import Ending, Job, Progress, Slot, TrialStatus
 if TYPE_CHECKING:
     from optimize.executors.ray_cluster import Cluster
 
-EXECUTORS = ("local", "ray")  # by name
+EXECUTORS = ("local", "ray")  # their names
 
 
 class Executor(Protocol):
-    """A context; its end cancels and reaps everything that still runs. One thread uses it."""
+    """A context manager whose end cancels and reaps everything that still runs. One thread uses it."""
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """Where trials can run; a cluster's come and go."""
+        """The places where trials can run. A cluster's come and go."""
         ...
 
     def __enter__(self) -> Executor: ...
@@ -36,37 +36,42 @@ class Executor(Protocol):
 
     @property
     def running(self) -> frozenset[int]:
-        """The numbers that were submitted and have not ended."""
+        """The numbers of the trials that were submitted and have not ended."""
         ...
 
     @property
     def free(self) -> int:
-        """How many jobs it would take now: fewer than idle slots where a GPU is somebody else's for a while."""
+        """How many jobs it would take now: fewer than idle slots while somebody else holds a GPU."""
         ...
 
     def submit(self, job: Job) -> Slot:
-        """Start the job in a free slot (there must be one: RuntimeError) and say which.
+        """Start the job in a free slot. Return that slot. Raises RuntimeError if none is free.
 
-        One that is to be `alone` begins when nothing else runs on its GPU, which then is kept for it.
+        A job that has to be `alone` begins when nothing else runs on its GPU, which is kept for it.
         """
         ...
 
     def wait(self, timeout_s: float) -> list[Progress | Ending]:
-        """What has happened, as soon as something has; empty at the time-out. Raises ExecutorError."""
+        """Wait for events. Return those that have come, an empty list at the time-out. Raises ExecutorError."""
         ...
 
     def cancel(self, number: int, status: TrialStatus, reason: str) -> None:
-        """Ask for the trial's end: it comes as an Ending like any other. The first wish counts, and one that completed
-        all the same is complete."""
+        """Ask for the trial's end, which comes as an Ending. The first request counts.
+
+        A trial that completes before it is ended is complete.
+        """
         ...
 
     def forget(self, number: int, keep: bool = False) -> None:
-        """The ending has been told: remove the work folder, or keep it as far as there is room for such."""
+        """Remove the work folder of a trial that has been told; with `keep`, only when kept folders take too much room."""
         ...
 
 
 def open_executor(name: str, slots: Sequence[Slot], work: Path, cluster: Cluster | None = None) -> Executor:
-    """The executor of that name: on this machine, in these slots and folders under `work`; on a cluster, in its own."""
+    """Open the executor of that name: "local" has these slots and folders under `work`, "ray" those of the cluster.
+
+    Raises ExecutorError.
+    """
     if name == "local":
         from optimize.executors.local import LocalExecutor
 
@@ -76,11 +81,11 @@ def open_executor(name: str, slots: Sequence[Slot], work: Path, cluster: Cluster
         from optimize.executors.ray import RayExecutor
 
         return RayExecutor(cluster)
-    raise ExecutorError(f"executor: there is none called {name!r}. Use {' or '.join(EXECUTORS)}")
+    raise ExecutorError(f"executor: {name!r} is unknown. Use {' or '.join(EXECUTORS)}")
 
 
 def find_cluster_slots(cluster: Cluster) -> Sequence[Slot]:
-    """The slots of the cluster that we are to run on, as far as can be told beforehand. Raises ExecutorError."""
+    """Return the slots of the cluster, as far as they are known before its nodes have been asked. Raises ExecutorError."""
     _demand_ray()
     from optimize.executors.ray import cluster_slots
 

@@ -6,9 +6,8 @@ It runs the jobs that it reads from stdin, one at a time, and reports on stdout,
     guardian -> driver   {"ready": pid}     {"progress": {...}}     {"outcome": {...}, "log": "..."}
 
 The end of stdin is the driver's death: it kills everything below it, writes the exit record and ends. On Linux it
-adopts what its scripts orphan, and a kill -9 of itself takes the script with it. It lives long, because starting a
-Python for each trial would cost more than the rest. It decides nothing: no signal but SIGKILL ends it, since what
-becomes of a trial is the driver's affair.
+adopts what its scripts orphan, and a kill -9 of itself takes the script with it. It runs one trial after another, because
+starting a Python for each would cost more than the rest. No signal but SIGKILL ends it: the driver decides about trials.
 """
 
 from __future__ import annotations
@@ -25,22 +24,24 @@ from pathlib import Path
 from typing import Any
 
 from optimize.runner.gpu_memory import GpuMemoryWait
-from optimize.runner.process import run_job
+from optimize.runner.process import GuardianSupport, run_job
 from optimize.runner.process_tree import adopt_orphans
 from optimize.runner.stop import StopRequest
 from optimize.runner.warm_start import WarmStart
 from optimize.runner.workdir import outcome_to_json, sync_exit
 from optimize.trial import Job, Limits, Metric, Progress, ProgressFormat, Slot, TrialStatus
 
-PROGRESS_EVERY_S = 1.0  # beside whole percents; each costs the driver as much as a hundredth of a trial
+PROGRESS_EVERY_S = 1.0  # beside whole percents; each report costs the driver a hundredth of what a trial does
 SYNC_AFTER_S = 1.0
 
 
 def main() -> None:
+    """Run the jobs that come on stdin until it ends."""
     # Handlers, not SIG_IGN: an ignored signal would stay ignored in the script.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
-    guarded, preload, memory = adopt_orphans(), WarmStart(), GpuMemoryWait()
+    adopts, warm_start = adopt_orphans(), WarmStart()
+    support = GuardianSupport(adopts, warm_start if adopts else None, GpuMemoryWait())
     orders, reports = _Orders(0), _Reports(1)
     reports.send({"ready": os.getpid()})
     while (order := orders.next_job()) is not None and not reports.broken:
@@ -50,21 +51,19 @@ def main() -> None:
             job,
             Path(order["folder"]),
             slot,
-            cancelled=orders,
+            stop_source=orders,
             on_progress=throttle.report,
-            guarded=guarded,
-            preload=preload if guarded else None,
-            memory=memory,
+            support=support,
         )
         orders.job_has_ended()
         reports.send({"outcome": outcome_to_json(outcome), "log": outcome.log})
-        if not orders.come_within(SYNC_AFTER_S):  # the driver is busy or dead, and the outcome only here
+        if not orders.has_next_within(SYNC_AFTER_S):  # the driver is busy or dead, and the outcome only here
             sync_exit(Path(order["folder"]))
-    preload.close()
+    warm_start.close()
 
 
 class _Orders:
-    """What the driver wants: jobs to run, and (as a `process.Cancel`) the end of the one that is running."""
+    """What the driver sends: jobs to run, and (as a `StopSource`) the end of the one that is running."""
 
     def __init__(self, pipe: int) -> None:
         os.set_blocking(pipe, False)
@@ -77,7 +76,7 @@ class _Orders:
         return self._pipe
 
     def next_job(self) -> dict[str, Any] | None:
-        """Wait for it; None when the driver has gone."""
+        """Wait for the next job. Return None when the driver has gone."""
         while not self._jobs and not self._ended:
             select.select([self._pipe], [], [])
             self._read()
@@ -87,17 +86,19 @@ class _Orders:
         self.number = order["job"]["number"]
         return order
 
-    def come_within(self, timeout_s: float) -> bool:
-        """Does the driver give a sign of life in time?"""
+    def has_next_within(self, timeout_s: float) -> bool:
+        """Return whether the driver sends the next job in time."""
         if not self._jobs and not self._ended and select.select([self._pipe], [], [], timeout_s)[0]:
             self._read()
         return bool(self._jobs) and not self._ended
 
     def job_has_ended(self) -> None:
+        """Forget the job, and requests that came too late for it."""
         self.number = None
         self._stops.clear()
 
     def poll(self) -> StopRequest | None:
+        """Return a request that the running job end."""
         self._read()
         if self._ended:
             return StopRequest(TrialStatus.LOST, "the driver went away", at_once=True)
@@ -115,7 +116,7 @@ class _Orders:
 
     def _take(self, order: dict[str, Any]) -> None:
         if "job" in order:
-            self._stops.pop(order["job"]["number"], None)  # one that came too late for an earlier job
+            self._stops.pop(order["job"]["number"], None)  # it came too late for an earlier job
             self._jobs.append(order)
         else:
             stop = order["stop"]
@@ -131,7 +132,7 @@ class _Reports:
         self.broken = False
 
     def send(self, message: Mapping[str, Any], droppable: bool = False) -> None:
-        """Waits for a driver that does not read, but for a droppable message, of which a later one makes up."""
+        """Send a message, and wait while the driver does not read. A droppable one is dropped then: a later one replaces it."""
         line = memoryview(encode(message))
         while line and not self.broken:
             try:
@@ -145,12 +146,13 @@ class _Reports:
 
 
 class _Throttle:
-    """Lets the first progress pass, each whole percent, and one a second of the rest."""
+    """Report the first progress, each whole percent, and one a second of the rest."""
 
     def __init__(self, reports: _Reports) -> None:
         self._reports, self._percent, self._sent_at = reports, -1, 0.0
 
     def report(self, progress: Progress) -> None:
+        """Send this progress if it is due."""
         percent, now = int(100 * progress.fraction + 1e-6), time.monotonic()
         if percent != self._percent or now - self._sent_at >= PROGRESS_EVERY_S:
             self._percent, self._sent_at = percent, now
@@ -161,16 +163,18 @@ class _Throttle:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
+    """Return the message as one line."""
     return json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
+    """Return the message of a line."""
     message: dict[str, Any] = json.loads(line.decode("utf-8", "surrogatepass"))
     return message
 
 
 def job_to_json(job: Job) -> dict[str, Any]:
-    """What running it takes: its params are in its files already."""
+    """Return what running the job takes. Its params are left out: they are in its files."""
     return {
         "number": job.number,
         "files": dict(job.files),
@@ -186,11 +190,12 @@ def job_to_json(job: Job) -> dict[str, Any]:
 
 
 def slot_to_json(slot: Slot) -> dict[str, Any]:
-    """What running a job in it takes."""
+    """Return what running a job in this slot takes."""
     return {"name": slot.name, "env": dict(slot.env), "device": slot.device, "shared": slot.shared}
 
 
 def job_from_json(record: Mapping[str, Any]) -> Job:
+    """Return the job of `job_to_json`, without params."""
     return Job(
         number=record["number"],
         params={},

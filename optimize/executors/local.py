@@ -1,6 +1,6 @@
-"""Trials on this machine: one guardian process per slot, all of them watched by the driver's one thread.
+"""Runs trials on this machine: one guardian process for each slot, all of them watched by the driver's one thread.
 
-It does not run scripts itself: a guardian can kill what a driver killed with -9 no longer can (`guardian.py`).
+It starts no script itself: a guardian outlives a driver that is killed with -9, and ends its script then (`guardian.py`).
 """
 
 from __future__ import annotations
@@ -9,29 +9,78 @@ import contextlib
 import selectors
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from optimize.errors import ExecutorError
-from optimize.executors.guardian_client import CLOSE_S, GuardianClient
-from optimize.runner.workdir import folder_bytes, remove_folder
+from optimize.executors.guardian_client import GuardianClient
+from optimize.runner.workdir import bury, folder_bytes, outcome_from_json, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
 ANSWER_S = 120.0  # for a guardian to start
-FALSE_STARTS = 3  # one may have been killed by somebody who is short of memory; three are a broken installation
-REST_S, MOST_REST_S = 300.0, 3600.0  # for a GPU that somebody else holds: doubled each time that it still is
+FALSE_STARTS = 3  # one may have been killed for want of memory; three are a broken installation
+REST_S, MOST_REST_S = 300.0, 3600.0  # for a GPU that somebody else holds: doubled each time that it is still held
+
+
+class LocalSlot:
+    """One slot of this machine: its guardian, started here, and the trial that it has."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.guardian = GuardianClient()
+        self.job: Job | None = None
+        self.waits = False  # has the job not begun?
+        self.rest_s = self.rests_until = 0.0
+        self.false_starts = 0  # of the guardian, in a row
+
+    def take(self, job: Job, folder: Path) -> None:
+        """Reserve the slot for this job."""
+        self.job, self._folder, self.waits = job, folder, True
+
+    def begin(self) -> None:
+        """Send the job to the guardian."""
+        assert self.job is not None
+        self.waits, self._began = False, time.monotonic()
+        self.guardian.run(self.job, self._folder, self.slot)
+
+    def give_up(self, status: TrialStatus, reason: str) -> Ending:
+        """Free the slot of a job that has not begun. Return its end."""
+        return self._ending(Outcome(status, 0.0, reason, slot=self.slot.name, device=self.slot.device))
+
+    def read(self) -> Iterator[Progress | Ending]:
+        """Yield what the guardian has reported."""
+        for message in self.guardian.read():
+            if "progress" in message:
+                yield Progress(**message["progress"])
+            elif "outcome" in message and self.job is not None:
+                yield self._ending(outcome_from_json(message["outcome"], message["log"]))
+
+    def bury(self) -> Ending | None:
+        """End what a dead guardian has left. Return its job's end, None if it had none that had begun."""
+        self.guardian.reap()
+        if self.job is None or self.waits:
+            return None
+        seconds, reason = time.monotonic() - self._began, f"its guardian died: {self.guardian.last_error()}"
+        lost = Outcome(TrialStatus.LOST, seconds, reason, slot=self.slot.name, device=self.slot.device)
+        return self._ending(bury(self._folder, lost))
+
+    def _ending(self, outcome: Outcome) -> Ending:
+        assert self.job is not None
+        ending = Ending(self.job, outcome)
+        self.job, self.waits = None, False
+        return ending
 
 
 class LocalExecutor:
-    """An `Executor` over guardians. A slot whose GPU turns out to be held by somebody else rests for a while."""
+    """An `Executor` over guardians. A slot whose GPU somebody else holds gets no trial for a while."""
 
     def __init__(self, slots: Sequence[Slot], work: Path, rest_s: float = REST_S) -> None:
         self.slots = tuple(slots)
         self._rest_s = rest_s
         self._work = work.absolute()
-        self._guardians = [GuardianClient(slot) for slot in self.slots]
+        self._places: list[LocalSlot] = []
         self._events: deque[Progress | Ending] = deque()
         self._kept: dict[Path, float] = {}
         self._forgotten: deque[Path] = deque()
@@ -40,8 +89,9 @@ class LocalExecutor:
         self._selector = selectors.DefaultSelector()
         try:
             self._work.mkdir(parents=True, exist_ok=True)
-            for guardian in self._guardians:
-                self._start(guardian)
+            for slot in self.slots:
+                self._places.append(LocalSlot(slot))
+                self._watch(self._places[-1])
         except OSError as error:
             self.__exit__(None, None, None)
             raise ExecutorError(f"{self._work}: no trial can be run here: {error}") from None
@@ -53,17 +103,18 @@ class LocalExecutor:
         try:
             self._cancel_all()
         finally:
-            for guardian in self._guardians:
-                guardian.hang_up()
-            for guardian in self._guardians:
-                guardian.close(CLOSE_S)
+            for place in self._places:
+                place.guardian.hang_up()
+            for place in self._places:
+                place.guardian.close()
+            self._places.clear()
             self._selector.close()
             while self._forgotten:
                 remove_folder(self._forgotten.popleft())
 
     def _cancel_all(self) -> None:
-        """In good order first, grace included; whoever does not heed it in time is killed by the hanging up."""
-        busy = [guardian.job for guardian in self._guardians if guardian.job is not None]
+        """Cancel what runs, grace included. Closing the guardians kills what does not end in time."""
+        busy = [place.job for place in self._places if place.job is not None]
         for job in busy:
             self.cancel(job.number, TrialStatus.CANCELLED, "the driver ended")
         deadline = time.monotonic() + max((job.limits.grace_s for job in busy), default=0.0) + 1.0
@@ -72,47 +123,47 @@ class LocalExecutor:
 
     @property
     def running(self) -> frozenset[int]:
-        return frozenset(guardian.job.number for guardian in self._guardians if guardian.job is not None)
+        return frozenset(place.job.number for place in self._places if place.job is not None)
 
     @property
     def free(self) -> int:
         return len(self._takers())
 
     def submit(self, job: Job) -> Slot:
-        # one that is to be alone goes where it will be soonest
+        # one that has to be alone goes where it will be soonest
         takers = sorted(self._takers(), key=lambda taker: job.alone and len(self._neighbours(taker)))
         if not takers:
             raise RuntimeError("no slot is free")
-        guardian, folder = takers[0], self._folder(job.number)
+        place, folder = takers[0], self._folder(job.number)
         with contextlib.suppress(ValueError):
             self._forgotten.remove(folder)  # it is used again, and emptied for that
-        guardian.take(job, folder)
+        place.take(job, folder)
         self._begin()
-        return guardian.slot
+        return place.slot
 
-    def _takers(self) -> list[GuardianClient]:
+    def _takers(self) -> list[LocalSlot]:
         now = time.monotonic()
         return [
-            guardian
-            for guardian in self._guardians
-            if guardian.job is None
-            and now >= guardian.rests_until
-            and not any(neighbour.job.alone for neighbour in self._neighbours(guardian) if neighbour.job)
+            place
+            for place in self._places
+            if place.job is None
+            and now >= place.rests_until
+            and not any(neighbour.job.alone for neighbour in self._neighbours(place) if neighbour.job)
         ]
 
-    def _neighbours(self, guardian: GuardianClient) -> list[GuardianClient]:
-        """Those on the same GPU that have a trial."""
-        if not guardian.slot.shared:
+    def _neighbours(self, place: LocalSlot) -> list[LocalSlot]:
+        """Return the other slots on the same GPU that have a trial."""
+        if not place.slot.shared:
             return []
-        same = (other for other in self._guardians if other.slot.env == guardian.slot.env)
-        return [other for other in same if other is not guardian and other.job is not None]
+        same = (other for other in self._places if other.slot.env == place.slot.env)
+        return [other for other in same if other is not place and other.job is not None]
 
     def _begin(self) -> None:
-        """Send the trials that have a slot to their guardians, but for one that has to be alone and is not yet."""
-        for guardian in self._guardians:
-            if guardian.job is not None and guardian.waits and not (guardian.job.alone and self._neighbours(guardian)):
-                guardian.begin()
-                self._update(guardian)
+        """Send jobs to their guardians, but for one that has to be alone and is not yet."""
+        for place in self._places:
+            if place.job is not None and place.waits and not (place.job.alone and self._neighbours(place)):
+                place.begin()
+                self._update(place)
 
     def wait(self, timeout_s: float) -> list[Progress | Ending]:
         deadline = time.monotonic() + timeout_s
@@ -134,20 +185,20 @@ class LocalExecutor:
         return events
 
     def _give_rest(self, outcome: Outcome) -> None:
-        for guardian in (guardian for guardian in self._guardians if guardian.slot.name == outcome.slot):
+        for place in (place for place in self._places if place.slot.name == outcome.slot):
             busy = outcome.status is TrialStatus.BUSY
-            guardian.rest_s = min(2 * guardian.rest_s or self._rest_s, MOST_REST_S) if busy else 0.0
-            guardian.rests_until = time.monotonic() + guardian.rest_s
+            place.rest_s = min(2 * place.rest_s or self._rest_s, MOST_REST_S) if busy else 0.0
+            place.rests_until = time.monotonic() + place.rest_s
 
     def cancel(self, number: int, status: TrialStatus, reason: str) -> None:
-        for guardian in self._guardians:
-            if guardian.job is None or guardian.job.number != number:
+        for place in self._places:
+            if place.job is None or place.job.number != number:
                 continue
-            if guardian.waits:
-                self._events.append(guardian.give_up(status, reason))
+            if place.waits:
+                self._events.append(place.give_up(status, reason))
             else:
-                guardian.stop(number, status, reason)
-                self._update(guardian)
+                place.guardian.stop(number, status, reason)
+                self._update(place)
 
     def forget(self, number: int, keep: bool = False) -> None:
         folder = self._folder(number)
@@ -161,45 +212,44 @@ class LocalExecutor:
             self._forgotten.append(oldest)
 
     def _check_answers(self) -> None:
-        for guardian in self._guardians:
-            if not guardian.was_ready and time.monotonic() - guardian.started > ANSWER_S:
-                raise ExecutorError(
-                    f"slot {guardian.slot.name}: its guardian does not answer. Is the machine overloaded?"
-                )
+        for place in self._places:
+            if not place.guardian.was_ready and time.monotonic() - place.guardian.started > ANSWER_S:
+                raise ExecutorError(f"slot {place.slot.name}: its guardian does not answer. Is the machine overloaded?")
 
     def _folder(self, number: int) -> Path:
         return self._work / str(number)
 
-    def _start(self, guardian: GuardianClient) -> None:
-        guardian.start()
-        self._selector.register(guardian.reports, selectors.EVENT_READ, guardian)
+    def _watch(self, place: LocalSlot) -> None:
+        self._selector.register(place.guardian.reports, selectors.EVENT_READ, place)
 
-    def _update(self, guardian: GuardianClient) -> None:
-        """Watch the pipe to the guardian too as long as there is something to write."""
-        watched = guardian.orders in self._selector.get_map()
-        if guardian.outbox and not watched:
-            self._selector.register(guardian.orders, selectors.EVENT_WRITE, guardian)
-        elif not guardian.outbox and watched:
-            self._selector.unregister(guardian.orders)
+    def _update(self, place: LocalSlot) -> None:
+        """Watch the pipe to the guardian while there is something to write."""
+        watched = place.guardian.orders in self._selector.get_map()
+        if place.guardian.outbox and not watched:
+            self._selector.register(place.guardian.orders, selectors.EVENT_WRITE, place)
+        elif not place.guardian.outbox and watched:
+            self._selector.unregister(place.guardian.orders)
 
-    def _serve(self, guardian: GuardianClient, mask: int) -> None:
+    def _serve(self, place: LocalSlot, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
-            guardian.flush()
-            self._update(guardian)
+            place.guardian.flush()
+            self._update(place)
             return
-        self._events.extend(guardian.read())
-        if guardian.is_dead:
-            self._replace(guardian)
+        self._events.extend(place.read())
+        if place.guardian.is_dead:
+            self._replace(place)
 
-    def _replace(self, guardian: GuardianClient) -> None:
-        """One that died takes its trial along, and the next one starts; several that never lived are an error."""
-        guardian.outbox.clear()
-        self._update(guardian)
-        self._selector.unregister(guardian.reports)
-        lost = guardian.bury()
-        guardian.false_starts = 0 if guardian.was_ready else guardian.false_starts + 1
-        if guardian.false_starts == FALSE_STARTS:
-            raise ExecutorError(f"slot {guardian.slot.name}: its guardian does not start: {guardian.last_words()}")
+    def _replace(self, place: LocalSlot) -> None:
+        """Start another guardian in place of one that died. Raises ExecutorError after several that never started."""
+        place.guardian.outbox.clear()
+        self._update(place)
+        self._selector.unregister(place.guardian.reports)
+        lost = place.bury()
+        place.false_starts = 0 if place.guardian.was_ready else place.false_starts + 1
+        if place.false_starts == FALSE_STARTS:
+            raise ExecutorError(f"slot {place.slot.name}: its guardian does not start: {place.guardian.last_error()}")
         if lost is not None:
             self._events.append(lost)
-        self._start(guardian)
+        place.guardian.close()
+        place.guardian = GuardianClient()
+        self._watch(place)

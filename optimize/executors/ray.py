@@ -1,7 +1,7 @@
-"""Trials on a Ray cluster: one Ray task each, pinned to a node that is known to have the same Python, torch and data.
+"""Runs trials on a Ray cluster: one Ray task each, pinned to a node that has the same Python, torch and data.
 
-The only file that imports ray. It runs nothing itself: what happens on a node is `node.py`'s, and only that travels.
-Ray places, carries and notices deaths; it never retries a trial, and no node sees the database or a shared disk.
+The only file that imports ray. It runs no job itself: `ray_node.py` does on a node, and only that is sent there.
+Ray places tasks, carries messages and notices deaths; it never retries a trial. No node sees the database or a shared disk.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from optimize.executors.ray_cluster import Cluster, Node, Roster, State, host_of
 from optimize.executors.ray_node import NodeFacts, Steward, copy_travellers, facts, run_trial
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
-LOOK_S = 2.0  # how often the cluster is looked at: nodes come and go
-HEAD_S = 30.0  # without the cluster's head: after a minute Ray would end this process, without a word from us
+LOOK_S = 2.0  # between two queries of the cluster: nodes come and go
+HEAD_S = 30.0  # without the cluster's head: after a minute Ray would end this process, and we could say nothing
 ANSWER_S = 120.0  # for every node to say what it has
-BUNCHES_PER_S = 200  # of progress that this thread can take, from all trials together
+BUNCHES_PER_S = 200  # of progress that this thread can read, from all trials together
 UNSTARTED_S = 2.0  # a cancelled trial that waits for a busy node is taken back after this
 GOES_ON = "Start it again, then the study: it goes on where it stopped"
 HINT = "Start one with `ray start --head`, or name one: RAY_ADDRESS=host:6379"
@@ -41,15 +41,22 @@ HINT = "Start one with `ray start --head`, or name one: RAY_ADDRESS=host:6379"
 
 @dataclass(eq=False, slots=True)
 class _RayTrial:
+    """A trial that was submitted, and its task."""
+
     job: Job
     slot: Slot
     node: Node
     key: str
-    stream: Any  # of what happens to it; None once it has broken off
+    stream: Any  # of its events; None once it has broken off
     submitted: float
     started: bool = False
-    wish: tuple[TrialStatus, str] | None = None
+    stop: tuple[TrialStatus, str] | None = None
     take_back_at: float = math.inf
+
+    def cancel_task(self) -> None:
+        """End its task, if that lives."""
+        if self.stream is not None:
+            ray.cancel(self.stream)
 
 
 def _nothing(*_: Any) -> None:
@@ -66,24 +73,24 @@ class RayExecutor:
     def _reset(self) -> None:
         self._roster = Roster(self._cluster, facts(self._cluster.device))
         self._trials: dict[int, _RayTrial] = {}
-        self._awaited: dict[Any, Callable[[Any], None]] = {}  # what stewards owe us -> what to do with it
+        self._awaited: dict[Any, Callable[[Any], None]] = {}  # answers that stewards owe us -> what to do with them
         self._events: list[Progress | Ending] = []
         self._numbers = count()
-        self._look_at = 0.0
+        self._next_update = 0.0
 
     def __enter__(self) -> RayExecutor:
         connect()
-        self._head, self._heard = ray.get_runtime_context().gcs_address, time.monotonic()
+        self._head, self._head_seen = ray.get_runtime_context().gcs_address, time.monotonic()
         self._session = uuid.uuid4().hex
         gpus = 0 if self._cluster.device == "cpu" else self._cluster.gpus_per_trial
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run_trial)
         self._steward = ray.remote(num_cpus=0, max_restarts=0)(Steward)
         try:
-            self._look()
+            self._update_nodes()
             deadline = time.monotonic() + ANSWER_S
             while self._roster.asked() and time.monotonic() < deadline:
                 self._serve(1.0)
-            self._roster.refuse_silent()
+            self._roster.give_up_silent()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -111,7 +118,7 @@ class RayExecutor:
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """Those of the nodes that are there now."""
+        """The slots of the nodes that are there now."""
         return self._roster.slots
 
     @property
@@ -142,9 +149,9 @@ class RayExecutor:
     def wait(self, timeout_s: float) -> list[Progress | Ending]:
         deadline = time.monotonic() + timeout_s
         while not self._events:
-            if time.monotonic() >= self._look_at:
-                self._look()
-            due = min(deadline, self._look_at, self._take_back())
+            if time.monotonic() >= self._next_update:
+                self._update_nodes()
+            due = min(deadline, self._next_update, self._take_back())
             self._serve(max(due - time.monotonic(), 0.0))
             if time.monotonic() >= deadline:
                 break
@@ -153,27 +160,27 @@ class RayExecutor:
 
     def cancel(self, number: int, status: TrialStatus, reason: str) -> None:
         trial = self._trials.get(number)
-        if trial is None or trial.wish is not None:
+        if trial is None or trial.stop is not None:
             return
-        trial.wish = (status, reason)
+        trial.stop = (status, reason)
         if not trial.started:
             trial.take_back_at = time.monotonic() + UNSTARTED_S
-        self._ask(trial.node, trial.node.steward.stop.remote(trial.key, status, reason), else_do=lambda: _cut(trial))
+        self._ask(trial.node, trial.node.steward.stop.remote(trial.key, status, reason), else_do=trial.cancel_task)
 
     def forget(self, number: int, keep: bool = False) -> None:
-        """Its folder went with its task."""
+        """Do nothing: its folder was removed with its task."""
 
     # --- what comes back ----------------------------------------------------------------------------------------------
 
-    def _serve(self, patience_s: float) -> None:
+    def _serve(self, timeout_s: float) -> None:
         watched: dict[Any, Callable[[Any], None]] = dict(self._awaited)
         for trial in self._trials.values():
             if trial.stream is not None:
-                watched[trial.stream] = lambda _, trial=trial: self._hear(trial)  # type: ignore[misc]
+                watched[trial.stream] = lambda _, trial=trial: self._read(trial)  # type: ignore[misc]
         if not watched:
-            time.sleep(patience_s)
+            time.sleep(timeout_s)
             return
-        ready, _ = ray.wait(list(watched), num_returns=1, timeout=patience_s)
+        ready, _ = ray.wait(list(watched), num_returns=1, timeout=timeout_s)
         if ready:
             ready, _ = ray.wait(list(watched), num_returns=len(watched), timeout=0)
         for each in ready:
@@ -183,9 +190,9 @@ class RayExecutor:
     def _ask(
         self, node: Node, answer: Any, then: Callable[[Any], None] = _nothing, else_do: Callable[[], None] = _nothing
     ) -> None:
-        """`then(value)` when a steward has answered; one that fails is given up."""
+        """Call `then(value)` when a steward has answered, `else_do()` if it fails; its node is given up then."""
 
-        def understand(ref: Any) -> None:
+        def receive(ref: Any) -> None:
             try:
                 value = ray.get(ref)
             except ray.exceptions.RayError as error:
@@ -194,9 +201,9 @@ class RayExecutor:
             else:
                 then(value)
 
-        self._awaited[answer] = understand
+        self._awaited[answer] = receive
 
-    def _hear(self, trial: _RayTrial) -> None:
+    def _read(self, trial: _RayTrial) -> None:
         try:
             bunch: list[Progress | Outcome] = ray.get(next(trial.stream))
         except (ray.exceptions.RayError, StopIteration) as error:
@@ -214,9 +221,9 @@ class RayExecutor:
         self._events.append(Ending(trial.job, outcome))
 
     def _broken(self, trial: _RayTrial, error: Exception) -> None:
-        """Its task has died. It has ended when the node says that nothing of it is left, or is gone itself."""
+        """Its task has died. The trial ends when its node reports that nothing of it is left, or has gone itself."""
         trial.stream, trial.take_back_at = None, math.inf
-        status, why = _verdict(error, trial)
+        status, why = _diagnose_death(error, trial)
         seconds, slot = time.monotonic() - trial.submitted, trial.slot.name
         dead = Outcome(status, seconds, why, slot=slot)
         if not self._roster.has(trial.node):
@@ -224,49 +231,49 @@ class RayExecutor:
             return
 
         def then(found: Outcome) -> None:
-            self._end(trial, replace(found, status=status) if found.status is TrialStatus.LOST else found)
+            self._end(trial, replace(found, status=status, reason=why) if found.status is TrialStatus.LOST else found)
 
         answer = trial.node.steward.clear.remote(trial.key, slot, seconds, why)
         self._ask(trial.node, answer, then, lambda: self._end(trial, dead))
 
     def _take_back(self) -> float:
-        """Take back what was cancelled and has not started for too long; returns when that is due for the next."""
+        """Take back what was cancelled and has not started for too long. Return when that is due for the next."""
         for trial in self._trials.values():
             if time.monotonic() >= trial.take_back_at:
                 trial.take_back_at = math.inf
-                _cut(trial)
+                trial.cancel_task()
         return min((trial.take_back_at for trial in self._trials.values()), default=math.inf)
 
     # --- the nodes ----------------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Greet the nodes that have come, drop those that have gone."""
-        self._look_at = time.monotonic() + LOOK_S
+    def _update_nodes(self) -> None:
+        """Add the nodes that have come, drop those that have gone."""
+        self._next_update = time.monotonic() + LOOK_S
         if not self._head_answers():
             return
         alive = {info["NodeID"]: info for info in _nodes()}
         self._roster.keep(alive)
         for info in alive.values():
             if info["NodeID"] not in self._roster and places(info["Resources"], self._cluster):
-                self._greet(info)
+                self._add(info)
         self._roster.settle()
 
     def _head_answers(self) -> bool:
-        """Asked by ourselves, since Ray waits for it. What runs goes on, and may end, as long as we have patience."""
+        """Return whether the head accepts a connection, which Ray would wait for. Raises ExecutorError after HEAD_S without."""
         if why := unreachable(self._head):
-            if time.monotonic() - self._heard < HEAD_S:
+            if time.monotonic() - self._head_seen < HEAD_S:
                 return False
             raise ExecutorError(f"executor ray: the cluster's head {self._head} has gone: {why}. {GOES_ON}")
-        self._heard = time.monotonic()
+        self._head_seen = time.monotonic()
         return True
 
-    def _greet(self, info: dict[str, Any]) -> None:
+    def _add(self, info: dict[str, Any]) -> None:
         session, on = f"{self._session}-{next(self._numbers)}", On(info["NodeID"], soft=False)
         steward = self._steward.options(scheduling_strategy=on).remote(session)
         node = self._roster.add(info["NodeID"], host_of(info), info["Resources"], session, steward)
 
         def then(found: NodeFacts) -> None:
-            self._roster.told(node, found)
+            self._roster.answered(node, found)
             if node.state is State.PREPARING:
                 self._prepare(node)
 
@@ -308,11 +315,11 @@ def connect() -> None:
             ray.shutdown()
             raise ExecutorError(f"executor ray: {address}: {_one_line(error, 300)}") from None
         finally:
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it by its own
 
 
 def cluster_slots(cluster: Cluster) -> Sequence[Slot]:
-    """What the cluster seems to offer, without a question to any node. Raises ExecutorError if that is nothing."""
+    """Return the slots that the cluster seems to have, before any node is asked. Raises ExecutorError if there is none."""
     connect()
     return seeming_slots(_nodes(), cluster)
 
@@ -324,24 +331,19 @@ def _nodes() -> list[dict[str, Any]]:
         raise ExecutorError(f"executor ray: the cluster does not answer: {_one_line(error)}. {GOES_ON}") from None
 
 
-def _cut(trial: _RayTrial) -> None:
-    if trial.stream is not None:
-        ray.cancel(trial.stream)
-
-
-def _verdict(error: Exception, trial: _RayTrial) -> tuple[TrialStatus, str]:
-    """What the death of a task means for its trial."""
+def _diagnose_death(error: Exception, trial: _RayTrial) -> tuple[TrialStatus, str]:
+    """Return what the death of a task means for its trial."""
     where = f"node {trial.node.name}"
     match error:
-        case ray.exceptions.TaskCancelledError() if trial.wish is not None:
-            return trial.wish
+        case ray.exceptions.TaskCancelledError() if trial.stop is not None:
+            return trial.stop
         case ray.exceptions.OutOfMemoryError():
             return TrialStatus.OUT_OF_MEMORY, f"{where} ran out of memory, and Ray ended the trial"
         case ray.exceptions.RayTaskError():
             return TrialStatus.ENVIRONMENT, f"{where}: {error.cause!r}"
         case ray.exceptions.RuntimeEnvSetupError():
             return TrialStatus.ENVIRONMENT, f"{where}: our code did not get there: {_one_line(error)}"
-    return TrialStatus.LOST, f"{where}: the trial went down with it or with its task: {_one_line(error)}"
+    return TrialStatus.LOST, f"{where}: the trial died with it or with its task: {_one_line(error)}"
 
 
 def _one_line(error: Exception, length: int = 200) -> str:

@@ -1,6 +1,6 @@
-"""Which nodes of a cluster take part in a study: those with the same Python, torch and data, and one model of device.
+"""Decides which nodes of a cluster take part in a study: those with the same Python, torch and data, and one model of device.
 
-Values and decisions: it asks no node anything and knows no Ray, `ray.py` does both.
+It asks no node anything and does not know Ray: `ray.py` does both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONNECT_S = 5.0  # for the cluster's head to accept a connection: Ray itself wou
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What an executor over many machines has to be told; the rest it finds by looking."""
+    """What an executor over many machines has to know; it asks the nodes for the rest."""
 
     device: str  # of the profile: cpu, cuda, rocm
     preparation: Preparation | None = None  # how a node gets its data,
@@ -37,31 +37,31 @@ class Cluster:
 
 
 def places(resources: Mapping[str, float], cluster: Cluster) -> int:
-    """How many trials fit on a node at a time: each takes a core, and its GPUs."""
+    """Return how many trials fit on a node at a time: each takes a core, and its GPUs."""
     cores = int(resources.get("CPU", 0))
     return cores if cluster.device == "cpu" else min(int(resources.get("GPU", 0)) // cluster.gpus_per_trial, cores)
 
 
 def slots_of(node: str, count: int, cluster: Cluster, model: str) -> list[Slot]:
-    """Which of a node's GPUs a trial gets is Ray's choice: the number counts places."""
+    """Return a node's slots. Their numbers count places: Ray chooses which of the GPUs a trial gets."""
     kind, env = ("cpu", NO_GPU) if cluster.device == "cpu" else ("gpu", {})
     return [Slot(f"{node}/{kind}:{place}", env, model) for place in range(count)]
 
 
 def model_of(resources: Mapping[str, float], cluster: Cluster) -> str:
-    """The model as far as the cluster tells without asking the node."""
+    """Return the model of device, as far as the cluster knows it without asking the node."""
     models = [name.partition(":")[2] for name in resources if name.startswith("accelerator_type:")]
     return models[0] if models and cluster.device != "cpu" else cluster.device
 
 
 def host_of(info: Mapping[str, Any]) -> str:
-    """The name that `ray start --node-name` gave it, else its host's."""
+    """Return the name that `ray start --node-name` gave a node, else its host's."""
     named = info.get("NodeName") or ""
     return str(named if named not in ("", info["NodeManagerAddress"]) else info["NodeManagerHostname"])
 
 
 def seeming_slots(infos: Iterable[Mapping[str, Any]], cluster: Cluster) -> list[Slot]:
-    """What there seems to be, before any node has been asked. Raises ExecutorError if that is nothing."""
+    """Return the slots that there seem to be, before any node is asked. Raises ExecutorError if there is none."""
     names, found = Names(), list[Slot]()
     for info in infos:
         resources, name = info["Resources"], names.name(info["NodeID"], host_of(info))
@@ -72,7 +72,7 @@ def seeming_slots(infos: Iterable[Mapping[str, Any]], cluster: Cluster) -> list[
 
 
 def unreachable(address: str) -> str:
-    """Why nobody accepts a connection there; empty if somebody does."""
+    """Return why nobody accepts a connection at this address, "" if somebody does."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_S).close()
@@ -82,7 +82,7 @@ def unreachable(address: str) -> str:
 
 
 def misfit(node: str, found: NodeFacts, here: NodeFacts) -> str:
-    """Why values from this node could not be compared with others; empty if they can."""
+    """Return why values from this node could not be compared with others, "" if they can."""
     for what, there, ours in (("Python", found.python, here.python), ("torch", found.torch, here.torch)):
         if there != ours:
             return (
@@ -93,12 +93,13 @@ def misfit(node: str, found: NodeFacts, here: NodeFacts) -> str:
 
 
 class Names:
-    """A short name for each node, given once: its host's, with a number where several have the same."""
+    """Short names of nodes, given once: the host's, with a number where several have the same."""
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
 
     def name(self, node_id: str, host: str) -> str:
+        """Return the name of this node."""
         if node_id not in self._given:
             taken, name, number = set(self._given.values()), host, 2
             while name in taken:
@@ -108,15 +109,17 @@ class Names:
 
 
 class State(Enum):
+    """How far a node has come."""
+
     ASKED = auto()
     PREPARING = auto()
     READY = auto()
-    OUT = auto()  # does not fit; it stays known, and idle
+    OUT = auto()  # does not fit: it stays idle
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """One machine of the cluster, as far as we have got to know it. `steward` is whoever answers for it there."""
+    """One machine of the cluster, as far as it is known. `steward` is the actor that answers for it there."""
 
     id: str
     name: str
@@ -129,9 +132,9 @@ class Node:
 
 
 class Roster:
-    """The nodes, from the greeting on.
+    """The nodes of the cluster, and which of them can be used.
 
-    Until every node of the beginning has shown that it fits, no slot is on offer, and one that does not is an error. Who
+    There are no slots before every node of the beginning has answered, and one that does not fit is an error. A node that
     comes later and does not fit is left out, with a line.
     """
 
@@ -145,36 +148,42 @@ class Roster:
         return node_id in self._nodes
 
     def has(self, node: Node) -> bool:
-        """Still, and not a later greeting of the same machine?"""
+        """Return whether the node is still there, and not added anew since."""
         return self._nodes.get(node.id) is node
 
     def ready(self) -> list[Node]:
+        """Return the nodes that can run trials."""
         return [node for node in self._nodes.values() if node.state is State.READY]
 
     def asked(self) -> list[Node]:
+        """Return the nodes that have not answered yet."""
         return [node for node in self._nodes.values() if node.state is State.ASKED]
 
     @property
     def slots(self) -> tuple[Slot, ...]:
+        """The slots of all ready nodes, at most `count`; none before all nodes of the beginning have answered."""
         if not self._settled:
             return ()
         return tuple([slot for node in self.ready() for slot in node.slots][: self._cluster.count])
 
     def node_of(self, slot: Slot) -> Node:
+        """Return the node that has this slot."""
         return next(node for node in self._nodes.values() if slot in node.slots)
 
     def add(self, node_id: str, host: str, resources: Mapping[str, float], session: str, steward: Any) -> Node:
+        """Add a node that has been asked."""
         model, count = model_of(resources, self._cluster), places(resources, self._cluster)
         node = Node(node_id, self._names.name(node_id, host), model, count, session, steward)
         self._nodes[node_id] = node
         return node
 
     def keep(self, alive: Collection[str]) -> None:
-        """Drop all others."""
+        """Drop all nodes but these."""
         for node in [node for node in self._nodes.values() if node.id not in alive]:
             self.drop(node, "it is no longer part of the cluster")
 
     def drop(self, node: Node, why: str) -> None:
+        """Forget a node that has gone."""
         if self.has(node):
             del self._nodes[node.id]
             if node.state is State.READY:
@@ -184,20 +193,21 @@ class Roster:
             self.settle()
 
     def failed(self, node: Node, why: str) -> None:
-        """Its steward has died: it is greeted again, unless that was at its greeting."""
+        """Its steward has died: drop it, so that it is added anew; leave it out if it was not ready yet."""
         if node.state is State.READY:
             self.drop(node, why)
         elif self.has(node):
             self._out(node, f"node {node.name}: it cannot be used: {why}")
 
-    def told(self, node: Node, found: NodeFacts) -> None:
-        """It has answered; it is PREPARING now, or out."""
+    def answered(self, node: Node, found: NodeFacts) -> None:
+        """Take a node's answer: it prepares its data now, or is out."""
         node.model = found.device or node.model
         node.state = State.PREPARING
         if problem := misfit(node.name, found, self._here):
             self._out(node, problem)
 
     def prepared(self, node: Node, data: str, problem: str = "") -> None:
+        """Take the fingerprint of a node's data, or the problem that it had: the node is ready now, or out."""
         if problem:
             self._out(node, f"node {node.name}: its data cannot be prepared: {problem}")
         elif data != self._cluster.data:
@@ -215,14 +225,15 @@ class Roster:
             if node.state is State.READY:
                 self._cluster.say(f"node {node.name}: ready, {node.places} x {node.model}")
 
-    def refuse_silent(self) -> None:
+    def give_up_silent(self) -> None:
+        """Leave out the nodes that have not answered."""
         for node in self.asked():
             self._out(
                 node, f"node {node.name}: it does not answer. Look at `ray status`, or take it out of the cluster"
             )
 
     def settle(self) -> None:
-        """Once the nodes of the beginning have all been heard. Raises ExecutorError if one of them does not fit."""
+        """Offer slots, once all nodes of the beginning have answered. Raises ExecutorError if one of them does not fit."""
         states = {node.state for node in self._nodes.values()}
         if self._settled or states & {State.ASKED, State.PREPARING}:
             return
@@ -255,5 +266,6 @@ class Roster:
 
 
 def nothing_to_offer(cluster: Cluster) -> str:
+    """Return the line for a cluster on which no trial fits."""
     what = "core" if cluster.device == "cpu" else f"{cluster.gpus_per_trial} GPU and a core"
     return f"executor ray: no node of the cluster has a {what} to give. See `ray status`; add nodes, or use another profile"

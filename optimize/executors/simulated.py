@@ -1,7 +1,7 @@
-"""Trials in the driver's own thread, on a clock of their own: the project's only fake, and its simulator.
+"""Simulates trials in the driver's own thread, on a clock of its own: for tests and benchmarks, the only fake here.
 
-`run` says how each job ends; its `seconds` and `curve` are played back in the order in which they would have happened
-in as many slots, without waiting. It starts no process and measures no time.
+`run` returns how each job ends. Its `seconds` and `curve` are played back in the order in which they would have happened
+in so many slots, without waiting. It starts no process and measures no time.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 @dataclass(slots=True)
 class _SimulatedTrial:
+    """A trial that was submitted, and what has been played back of it."""
+
     job: Job
     slot: Slot
     started_s: float
     outcome: Outcome | None = None  # from its first turn on
-    told: int = 0  # points of its curve
+    played: int = 0  # points of its curve
     cancelled: Outcome | None = None
 
 
 class SimulatedExecutor:
-    """An `Executor` whose trials take no time. A job is run at its first turn, so it can be cancelled before."""
+    """An `Executor` whose trials take no time. `run` is called at a job's first turn, so it can be cancelled before."""
 
     def __init__(self, run: Callable[[Job], Outcome], slots: int = 1) -> None:
         self.slots = tuple(Slot(f"inline:{i}") for i in range(slots))
@@ -81,15 +83,15 @@ class SimulatedExecutor:
             trial.cancelled = Outcome(status, 0.0, reason)
         else:
             seconds = self.now_s - trial.started_s
-            cut = trial.outcome.curve[: trial.told]
-            trial.cancelled = Outcome(status, seconds, reason, log=trial.outcome.log, curve=cut)
+            curve = trial.outcome.curve[: trial.played]
+            trial.cancelled = Outcome(status, seconds, reason, log=trial.outcome.log, curve=curve)
         heapq.heappush(self._queue, (self.now_s, number))
 
     def forget(self, number: int, keep: bool = False) -> None:
-        """There is no folder."""
+        """Do nothing: there is no folder."""
 
     def _next_event(self, trial: _SimulatedTrial) -> Progress | Ending | None:
-        """What happens to this trial now; puts it back into the queue for what happens next."""
+        """Return what happens to this trial now, and queue what happens next."""
         number = trial.job.number
         if trial.cancelled is not None:
             return self._ending(trial, trial.cancelled)
@@ -97,10 +99,10 @@ class SimulatedExecutor:
             trial.outcome = self._run(trial.job)
             heapq.heappush(self._queue, (self._due_s(trial, trial.outcome), number))
             return None
-        if trial.told == len(trial.outcome.curve):
+        if trial.played == len(trial.outcome.curve):
             return self._ending(trial, trial.outcome)
-        fraction, loss = trial.outcome.curve[trial.told]
-        trial.told += 1
+        fraction, loss = trial.outcome.curve[trial.played]
+        trial.played += 1
         heapq.heappush(self._queue, (self._due_s(trial, trial.outcome), number))
         return Progress(number, fraction, loss=loss)
 
@@ -110,10 +112,10 @@ class SimulatedExecutor:
         return Ending(trial.job, replace(outcome, slot=outcome.slot or trial.slot.name))
 
     def _due_s(self, trial: _SimulatedTrial, outcome: Outcome) -> float:
-        """When its next point, or its end, is reached."""
+        """Return the time of its next point, or of its end."""
         curve = outcome.curve
-        if trial.told >= len(curve):
+        if trial.played >= len(curve):
             return trial.started_s + outcome.seconds
         reached = curve[-1][0] if outcome.status is not TrialStatus.COMPLETE else 1.0
-        share = curve[trial.told][0] / reached if reached > 0 else math.inf
+        share = curve[trial.played][0] / reached if reached > 0 else math.inf
         return trial.started_s + outcome.seconds * min(share, 1.0)

@@ -1,7 +1,7 @@
-"""What this machine offers: its device, and the slots in which trials run, found by looking.
+"""Finds what this machine offers: its processor and memory, its device, and the slots in which trials run.
 
-Besides `settings.py` the only file that reads the environment. It starts nothing itself but `sysctl` on a Mac, and it
-does not know how long a slot is busy or whether its memory is free.
+It reads the environment, as `config/settings.py` does. It starts no process but `sysctl` on a Mac (`runner/gpus.py` reads
+the GPUs' tools), and it does not know how long a slot is busy or whether its memory is free.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ROOT = Path("/")
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Cores that this process may use: its affinity, cut by the quota of its control group."""
+    """Return how many cores this process may use: its affinity, at most the quota of its control group."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     quotas = [quota for quota in _quotas(root) if quota is not None]
     return max(1, min([cores, *(int(quota) for quota in quotas)]))
 
 
 def _quotas(root: Path) -> list[float | None]:
-    """In cores, of this process's control group and all above it; a container sees its own as the root."""
+    """Return the quotas of this process's control group and all above it, in cores. A container sees its own as the root."""
     found = []
     for folder in _group_folders(root):
         found.append(_ratio(_read(folder / "cpu.max")))
@@ -56,7 +56,7 @@ def _ratio(text: str) -> float | None:
 
 
 def cpu_name(root: Path = ROOT) -> str:
-    """The model of the processor, as far as the system tells it."""
+    """Return the model of the processor, else the architecture."""
     found = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
     if found:
         return found[1].strip()
@@ -64,7 +64,7 @@ def cpu_name(root: Path = ROOT) -> str:
 
 
 def memory_mb(root: Path = ROOT) -> float:
-    """What this process may use: the machine's memory, cut by the limit of its control group."""
+    """Return what memory this process may use, in MB of 10**6 bytes: the machine's, at most its control group's limit."""
     limits = [
         _read(folder / name) for folder in _group_folders(root) for name in ("memory.max", "memory.limit_in_bytes")
     ]
@@ -85,7 +85,7 @@ def _sysctl(name: str) -> str:
     return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
 
 
-MOST_PER_CORE = 32  # slots: scripts that mostly wait may share one, but a process of ours waits for each
+MOST_PER_CORE = 32  # slots: scripts that mostly wait may share a core, but each costs a guardian
 
 # One thread for each trial: two on a contended pair of cores are many times slower than one.
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "RAYON")} | {
@@ -94,7 +94,7 @@ _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS",
 # A script takes a GPU where it finds one: a CPU profile is one also on a machine that has GPUs.
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 # glibc gives every freed tensor back to the system and faults it in again: 6 % of a small model's training.
-# 32 MiB is the largest threshold that every glibc accepts; one that is refused would leave it fixed at 128 KiB.
+# 32 MiB is the largest threshold that every glibc accepts; a larger one is refused and leaves it fixed at 128 KiB.
 _KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
@@ -104,16 +104,16 @@ _KEEP_MEMORY = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a profile is chosen by: the kind, one device's model, and its memory (in MB of 10**6 bytes)."""
+    """What a profile is chosen by: the kind of device, its model, and the memory of one, in MB of 10**6 bytes."""
 
     kind: str  # cuda, rocm, mps, cpu
     name: str
     memory_mb: float
-    note: str = ""  # why it is not a GPU although there is a tool that should list one
+    note: str = ""  # why no GPU was found although there is a tool that should list one
 
 
 def detect_device() -> Device:
-    """The best device of this machine; of several models of GPU the one with most memory in all."""
+    """Return the best device of this machine; of several models of GPU, the one with most memory in all."""
     notes = []
     for kind, find in (("cuda", _visible_nvidia), ("rocm", _visible_amd), ("mps", _apple)):
         try:
@@ -130,15 +130,21 @@ def detect_device() -> Device:
 
 
 def find_slots(
-    device: str, count: int | None = None, gpus: Sequence[str] | None = None, *, gpus_per_trial: int = 1,
-    trials_per_gpu: int = 1, say: Callable[[str], None] = lambda line: None,
-) -> tuple[Slot, ...]:  # fmt: skip
-    """The slots of that kind of device: `count` of them, on the GPUs that `gpus` names by index or UUID, or on all.
+    device: str,
+    count: int | None = None,
+    gpus: Sequence[str] | None = None,
+    *,
+    gpus_per_trial: int = 1,
+    trials_per_gpu: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Slot, ...]:
+    """Return `count` slots of that kind of device, on the GPUs that `gpus` names by index or UUID, or on all.
 
-    A slot is `gpus_per_trial` GPUs of one model, or one of `trials_per_gpu` shares of a GPU. Told is which GPUs stay idle.
+    A slot is `gpus_per_trial` GPUs of one model, or one of `trials_per_gpu` shares of a GPU. `say` is told which GPUs stay
+    idle. Raises ExecutorError if there are not so many.
     """
     if count is not None and count < 1:
-        raise ExecutorError(f"slots: {count} is none. Use 1 or more")
+        raise ExecutorError(f"slots: {count} is too few. Use 1 or more")
     if gpus_per_trial > 1 and trials_per_gpu > 1:
         raise ExecutorError("[slots]: gpus_per_trial and trials_per_gpu exclude each other. Use one of them")
     if device == "cpu":
@@ -167,7 +173,7 @@ def find_slots(
 
 
 def _by_model(gpus: Sequence[Gpu]) -> list[Gpu]:
-    """In their order, but the model with most memory in all first: what a study begins with, it stays with."""
+    """Return them in their order, but the model with most memory in all first: a study stays with its first model."""
     memory: dict[str, float] = {}
     for gpu in gpus:
         memory[gpu.name] = memory.get(gpu.name, 0.0) + gpu.memory_mb
@@ -176,7 +182,7 @@ def _by_model(gpus: Sequence[Gpu]) -> list[Gpu]:
 
 
 def _groups(gpus: Sequence[Gpu], size: int, say: Callable[[str], None]) -> list[list[Gpu]]:
-    """As many GPUs of one model each as a trial uses."""
+    """Return groups of GPUs of one model, as many in each as a trial uses."""
     groups = []
     for model in dict.fromkeys(gpu.name for gpu in gpus):
         same = [gpu for gpu in gpus if gpu.name == model]
@@ -206,9 +212,9 @@ def _gpu_slots(kind: str, group: Sequence[Gpu], shares: int) -> list[Slot]:
 
 
 def _compile_caches() -> dict[str, str]:
-    """One place on this machine for what torch.compile and Triton have compiled, unless the user has named others.
+    """Return the variables for one cache of what torch.compile and Triton compile, unless the user has set them.
 
-    Trials in parallel do not disturb one another there: both tools write beside and rename.
+    Trials in parallel can share it: both tools write beside and rename.
     """
     own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     place = Path(own) / "optimize-compiled" / re.sub(r"[^\w.-]", "_", platform.node() or "here")
@@ -217,7 +223,7 @@ def _compile_caches() -> dict[str, str]:
 
 
 def _choose(wanted: str, found: Sequence[Gpu]) -> Gpu:
-    """By its place among the visible ones, or by its UUID or the beginning of it."""
+    """Return the GPU with this place among the visible ones, or with a UUID that begins so. Raises ExecutorError."""
     for place, gpu in enumerate(found):
         if wanted == str(place) or (len(wanted) > 4 and gpu.uuid.startswith(wanted)):
             return gpu
@@ -229,19 +235,18 @@ def _choose(wanted: str, found: Sequence[Gpu]) -> Gpu:
 
 
 def own_environment(names: Iterable[str]) -> dict[str, str]:
-    """What this machine has of these variables."""
+    """Return those of these variables that are set on this machine."""
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def assigned_environment() -> dict[str, str]:
-    """What pins a trial to its slot where somebody else has chosen it: the devices that are left visible to this process,
-    and one thread."""
+    """Return what pins a trial to a slot that the cluster has chosen: the devices visible to this process, and one thread."""
     visible = own_environment(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"))
     return visible | _ONE_THREAD | _KEEP_MEMORY | _compile_caches()
 
 
 def device_model(device: str) -> str:
-    """The model of this machine's devices of that kind, whether or not they are visible to this process; "" if unknown."""
+    """Return the model of this machine's devices of that kind, visible to this process or not; "" if unknown."""
     try:
         gpus = {"cuda": nvidia_gpus, "rocm": amd_gpus}[device]() if device != "cpu" else []
     except ExecutorError:
@@ -264,8 +269,11 @@ def _cpu_slots(count: int | None, gpus: Sequence[str] | None) -> tuple[Slot, ...
 
 
 def keep_to_one_thread() -> None:
-    """Of this process too, before it imports numpy: the cores are busy with trials, and a matrix product of two threads
-    that wait for each other there takes a hundred times as long as that of one."""
+    """Have numpy use one thread in this process too; call it before numpy is imported.
+
+    The cores are busy with trials. A matrix product of two threads that wait for each other takes a hundred times as long
+    there as that of one.
+    """
     for name, value in _ONE_THREAD.items():
         os.environ.setdefault(name, value)
 
@@ -278,7 +286,7 @@ def _visible_nvidia() -> list[Gpu]:
 
 
 def _visible(found: Sequence[Gpu], variable: str | None) -> list[Gpu]:
-    """In the variable's order. Its numbers are nvidia-smi's: CUDA itself may count the fastest first."""
+    """Return the GPUs that the variable names, in its order. Its numbers are nvidia-smi's: CUDA may count the fastest first."""
     if variable is None:
         return list(found)
     chosen: list[Gpu] = []
@@ -297,7 +305,7 @@ def _visible_amd() -> list[Gpu]:
 
 
 def _apple() -> list[Gpu]:
-    """Apple's GPU shares the machine's memory, so there is one slot; untested on a real one."""
+    """Return Apple's GPU, which shares the machine's memory. Never tried on a real one."""
     if sys.platform != "darwin" or platform.machine() != "arm64":
         return []
     return [Gpu(0, "mps", cpu_name(), memory_mb())]

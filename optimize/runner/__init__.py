@@ -1,4 +1,4 @@
-"""One job: run it so that it cannot hurt anybody, and tell from its output how it ended.
+"""Runs one job in a way that leaves nothing behind, and diagnoses from its output how it ended.
 
-Standard library only, so that it runs on any node; knows no study, no executor and no database.
+Standard library only, so that it runs on any node. It knows no study, no executor and no database.
 """

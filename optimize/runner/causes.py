@@ -1,7 +1,7 @@
 """Causes of death: words that scripts and the libraries below them end with, what they mean, and what to do about it.
 
-Rows and nothing else; `summary.py` says where they are looked for. Most are read in other people's reports, not met on a GPU of
-ours; tests/test_causes.py has an example of each.
+Rows and nothing else; `diagnosis.py` decides where they are looked for. Most of them are from public bug reports, not from
+a GPU of ours. tests/test_causes.py has an example of each.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from optimize.trial import TrialStatus
 
 
 class Cause(NamedTuple):
+    """What a line that matches `pattern` says about the end of a trial."""
+
     status: TrialStatus
     pattern: re.Pattern[str]
     advice: str = ""
@@ -22,19 +24,19 @@ def _cause(status: TrialStatus, pattern: str, advice: str = "") -> Cause:
     return Cause(status, re.compile(pattern, re.IGNORECASE), advice)
 
 
-# The first that matches wins. Kernels before memory, for inductor words both as "OutOfMemoryError"; memory before
-# environment, for CUDA words both as "CUDA error".
+# The first that matches wins. Kernels before memory, because inductor reports both as "OutOfMemoryError"; memory before
+# environment, because CUDA reports both as "CUDA error".
 CAUSES: tuple[Cause, ...] = (
     _cause(  # Triton, flash attention: a HEAD_DIM too large for the device
         TrialStatus.INFEASIBLE,
         r"out of resources?: |head.?dim\w*.{0,40}(?:at most|multiple of|must be|not support)|supports? head.?dim",
     ),
-    _cause(  # CUDA, HIP, MPS, XPU; CPU; torchrun's word for a child that the kernel killed
+    _cause(  # CUDA, HIP, MPS, XPU; CPU; what torchrun says of a child that the kernel killed
         TrialStatus.OUT_OF_MEMORY,
         r"out of memory|MemoryError\b|(?:CUBLAS|HIPBLAS|CUDNN|CUSOLVER)_STATUS_ALLOC_FAILED"
         r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|cannot allocate memory|std::bad_alloc"
         r"|exitcode\s*:\s*-9\b|killed by signal: Killed|\bOOM (?:at|when)\b"
-        r"|NVML_SUCCESS == .*CUDACachingAllocator",  # it wanted to say who holds the memory, and could not
+        r"|NVML_SUCCESS == .*CUDACachingAllocator",  # it failed to say who holds the memory
     ),
     _cause(
         TrialStatus.DIVERGED,

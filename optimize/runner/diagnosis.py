@@ -1,7 +1,8 @@
-"""What a script's output means: its progress lines, its final summary, and how it came to its end.
+"""What a script's output means: its tracebacks, its progress lines, its final summary, and why it ended.
 
-Text in, values out. It runs nothing, reads no file and gives an ending no consequence (one table in `consequences.py` does).
-A new cause of death is a `TrialStatus`, a row in `causes.py` and a row in `consequences.py`.
+Text in, values out. It runs nothing, reads no file, and says nothing of what an outcome means for the study: the table
+CONSEQUENCES in `trial.py` does. A new cause of death is a `TrialStatus` and a row in CONSEQUENCES there, and a row in
+`causes.py`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,39 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from optimize.runner.causes import CAUSES
-from optimize.trial import Metric, Progress, TrialStatus
+from optimize.runner.stop import StopRequest
+from optimize.trial import Metric, Outcome, Progress, TrialStatus
+
+REASON_CHARS = 300
+VALUE_CHARS = 200
+LINE_END_CHARS = 60  # a number, its name, and the blanks that overwrite a longer line
+SUMMARY_KEYS = 64  # a summary is a dozen lines; longer is a log that happens to look like one
+TAIL_CHARS = 1 << 16  # where a cause of death is looked for: at the end, never in a banner at the start
+TAIL_LINES = 50  # of them, when there is no traceback
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a script's process ended: what `diagnose` knows besides the log."""
+
+    code: int | None  # as in Popen: negative is a signal; None: it never started
+    seconds: float  # of wall clock
+    stop: StopRequest | None = None  # why we ended it; None: it ended by itself
+
+
+class PrintedMetric(NamedTuple):
+    """What a script printed of its metric, read line by line: a log may have lost its middle."""
+
+    value: float | str | None = None  # None: no line had it
+    has_block: bool = False  # was there ever a line `---`?
+
+
+# --- tracebacks -------------------------------------------------------------------------------------------------------
 
 _TRACEBACK = "Traceback (most recent call last)"
 _CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
@@ -24,13 +52,15 @@ _FRAME = re.compile(r'^\s+File "([^"]+)", line \d+')
 
 
 class Raised(NamedTuple):
+    """One exception of a traceback."""
+
     message: list[str]  # `SomeError: message`, and how it goes on
     file: str  # of the innermost frame
     source: str  # the line of code that raised
 
 
 def exceptions(lines: list[str]) -> Iterator[Raised]:
-    """The last exception, then those that it came from, back to the first of the chain."""
+    """Yield the last exception of a log, then those that it came from, back to the first of the chain."""
     starts = [i for i, line in enumerate(lines) if _TRACEBACK in line]
     if not starts and lines and (bare := [line for line in lines[-3:] if _BARE_ERROR.match(line)]):
         yield Raised(bare[-1:], "", "")  # a SyntaxError has no traceback
@@ -54,39 +84,9 @@ def _raised(lines: list[str]) -> Raised:
 
 
 def after_last_traceback(lines: list[str]) -> list[str]:
+    """Return the lines from the last traceback on, all of them if there is none."""
     starts = [i for i, line in enumerate(lines) if _TRACEBACK in line]
     return lines[starts[-1] :] if starts else lines
-
-
-REASON_CHARS = 300
-VALUE_CHARS = 200
-LAST_WORD_CHARS = 60  # a number, its name, and the blanks that wipe a longer line
-SUMMARY_KEYS = 64  # a summary is a dozen lines; a log that happens to look like one is not kept whole
-TAIL_CHARS = 1 << 16  # where a cause of death is looked for: the last words, never a banner at the start
-TAIL_LINES = 50  # of them, when there is no traceback
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """The bare facts of a process's end: what `judge` knows besides the log."""
-
-    code: int | None  # as in Popen: negative is a signal; None: it never started
-    seconds: float
-    stopped: TrialStatus | None = None  # why we ended it; None: it ended by itself
-    why: str = ""
-
-
-class HeardMetric(NamedTuple):
-    """What was heard of the metric while the script printed, the part of its log included that was cut."""
-
-    value: float | str | None = None  # in the lines that say it; None: there was none
-    has_block: bool = False  # was there ever a line `---`?
-
-
-class Diagnosis(NamedTuple):
-    status: TrialStatus
-    reason: str
-    summary: Mapping[str, float | str]
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
@@ -97,13 +97,14 @@ _PERCENT = re.compile(r"\(\s*(\d+(?:\.\d+)?)\s*%\s*\)", re.ASCII)
 _LOSS = re.compile(r"\b(?:train_)?loss:?\s*" + _NUMBER, re.IGNORECASE | re.ASCII)
 _TOKENS = re.compile(r"\btok(?:ens)?/s(?:ec)?:?\s*" + _NUMBER, re.IGNORECASE | re.ASCII)
 _REMAINING = re.compile(r"\bremaining:?\s*" + _NUMBER + r"\s*s", re.IGNORECASE | re.ASCII)
-_LAST_WORD = re.compile(_REMAINING.pattern + r"\s*$", re.IGNORECASE | re.ASCII)
+_LINE_END = re.compile(_REMAINING.pattern + r"\s*$", re.IGNORECASE | re.ASCII)
 
 
 def parse_progress(line: str, number: int = 0) -> Progress | None:
-    """`step 00100 (33.3%) | loss: 3.456789 | ... | tok/sec: 1,234 | ... | remaining: 200s`, as autoresearch prints it.
+    """Return the progress that a line tells as autoresearch prints it, None if it is no such line.
 
-    Forks leave fields out or print `n/a`: those are None. A line without a share of the budget is progress too, at 0.
+    `step 00100 (33.3%) | loss: 3.456789 | ... | tok/sec: 1,234 | ... | remaining: 200s`. Forks of it leave fields out or
+    print `n/a`: those are None. A line without a share of the budget is progress too, at 0.
     """
     step = _STEP.match(line[:VALUE_CHARS])
     if step is None:
@@ -120,11 +121,11 @@ def parse_progress(line: str, number: int = 0) -> Progress | None:
 
 
 def is_whole_progress(line: str) -> bool:
-    """Whether such a line, though it has not ended, holds all that a curve is made of: more of it could change nothing."""
-    if _LAST_WORD.search(line[-LAST_WORD_CHARS:]) is None:
+    """Return whether a progress line that has not ended yet holds all that a curve needs: more could change nothing."""
+    if _LINE_END.search(line[-LINE_END_CHARS:]) is None:
         return False
-    said = line[: 4 * VALUE_CHARS]
-    return all(pattern.search(said) for pattern in (_STEP, _PERCENT, _LOSS, _REMAINING))
+    start = line[: 4 * VALUE_CHARS]
+    return all(pattern.search(start) for pattern in (_STEP, _PERCENT, _LOSS, _REMAINING))
 
 
 def _fraction(line: str, step: re.Match[str]) -> float:
@@ -152,7 +153,7 @@ _FLOAT = re.compile(
 
 
 def parse_summary(log: str) -> dict[str, float | str]:
-    """The `key:   value` lines after the last line that is exactly `---`; numbers where they are numbers."""
+    """Return the `key:   value` lines after the last line that is exactly `---`, with numbers as floats."""
     return _summary_and_rest(log)[0]
 
 
@@ -178,45 +179,46 @@ def _last_rule(log: str) -> int | None:
 
 
 def parse_value(text: str) -> float | str:
-    """A number where it is one, `nan` and `inf` included."""
+    """Return a number where the text is one, `nan` and `inf` included, else the text, cut to VALUE_CHARS."""
     return float(text) if _FLOAT.match(text) else text[:VALUE_CHARS]
 
 
-# --- endings ----------------------------------------------------------------------------------------------------------
+# --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
-def judge(log: str, end: Exit, metric: Metric, heard: HeardMetric | None = None) -> Diagnosis:
-    """How a trial ended, why in one line, and its summary. One that completed is complete, whatever else was said.
+def diagnose(log: str, end: Exit, metric: Metric, printed: PrintedMetric | None = None) -> Outcome:
+    """Return how a trial ended: its status, the reason in one line, its summary and its log.
 
-    The metric is the summary's, unless it has lines of its own (`metric.regex`) or the script has no `---` at all.
+    A trial with a final value is COMPLETE, whatever else its log says. The metric is the summary's, unless it has lines of
+    its own (`metric.regex`) or the script has no `---` at all: then it is `printed`.
     """
     summary, rest = _summary_and_rest(log)
-    heard = heard if heard is not None else HeardMetric(has_block=True)
-    in_lines = bool(metric.regex) or not heard.has_block
+    printed = printed if printed is not None else PrintedMetric(has_block=True)
+    in_lines = bool(metric.regex) or not printed.has_block
     if in_lines:
         summary = {name: value for name, value in summary.items() if name != metric.name}
-        summary |= {} if heard.value is None else {metric.name: heard.value}
+        summary |= {} if printed.value is None else {metric.name: printed.value}
     value = summary.get(metric.name)
-    is_final = end.stopped is None and end.code == 0 if in_lines else _is_last_word(log, rest, end)
+    is_final = end.stop is None and end.code == 0 if in_lines else _is_final(log, rest, end)
     if isinstance(value, float) and math.isfinite(value) and is_final:
-        reason = f"ended by us after its summary: {end.why}" if end.stopped else ""
-        return Diagnosis(TrialStatus.COMPLETE, _one_line(reason), summary)
-    status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
-    return Diagnosis(status, _one_line(reason), summary)
+        status, reason = TrialStatus.COMPLETE, f"ended by us after its summary: {end.stop.reason}" if end.stop else ""
+    else:
+        status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
+    return Outcome(status, end.seconds, _one_line(reason), summary, log)
 
 
-def _is_last_word(log: str, rest: str, end: Exit) -> bool:
-    """Is the summary the script's own end, or a block that something else came after?
+def _is_final(log: str, rest: str, end: Exit) -> bool:
+    """Whether the summary is the script's own end, and not a block that more training came after.
 
     A script that we had to end after its whole summary (it hung in its teardown, or the driver died) has a result too.
     """
-    if end.stopped:
+    if end.stop:
         return not rest.strip() and log.endswith(("\n", "\r"))  # a line cut short could be a number cut short
     return end.code == 0 and not any(parse_progress(line) for line in _lines(rest[-TAIL_CHARS:]))
 
 
 def _stopped(end: Exit) -> tuple[TrialStatus, str] | None:
-    return (end.stopped, end.why or str(end.stopped)) if end.stopped else None
+    return (end.stop.status, end.stop.reason or str(end.stop.status)) if end.stop else None
 
 
 def _cause_of(log: str, end: Exit) -> tuple[TrialStatus, str] | None:
@@ -228,7 +230,7 @@ def _cause_of(log: str, end: Exit) -> tuple[TrialStatus, str] | None:
     if any(line == "FAIL" or line.endswith(" FAIL") for line in after_last_traceback(lines)[-5:]):
         return TrialStatus.DIVERGED, "the script printed FAIL: its loss was NaN or too high"
     if errors:
-        return _match(line for error in errors for line in error.message) or _judge_exception(errors[0])
+        return _match(line for error in errors for line in error.message) or _diagnose_exception(errors[0])
     return _match(reversed(lines[-TAIL_LINES:])) if end.code != 0 else None
 
 
@@ -237,8 +239,8 @@ def _match(lines: Iterable[str]) -> tuple[TrialStatus, str] | None:
     for line in lines:
         for cause in CAUSES:
             if cause.pattern.search(line):
-                said = line.strip()[: REASON_CHARS - len(cause.advice) - 2]
-                return cause.status, f"{said}. {cause.advice}" if cause.advice else said
+                shown = line.strip()[: REASON_CHARS - len(cause.advice) - 2]
+                return cause.status, f"{shown}. {cause.advice}" if cause.advice else shown
     return None
 
 
@@ -260,9 +262,7 @@ def _what_is_missing(value: float | str | None, log: str, metric: Metric) -> str
     if value is not None:
         return "its summary (`---`) came before its training"
     if _last_rule(log) is None:
-        return (
-            f"without a summary (`---`) or a line `{metric.name}: ...`. `metric` in workload.toml says what to look for"
-        )
+        return f"without a summary (`---`) or a line `{metric.name}: ...`. Name what it prints with `metric` in workload.toml"
     return f"without `{metric.name}` in its summary"
 
 
@@ -275,15 +275,15 @@ def _exit_words(code: int | None) -> str:
         return f"ended by signal {-code}"
 
 
-def _judge_exception(error: Raised) -> tuple[TrialStatus, str]:
+def _diagnose_exception(error: Raised) -> tuple[TrialStatus, str]:
     """An assertion of the script's own is about its parameters; one inside a library is a crash like any other."""
     text = " ".join(error.message) or "a traceback without its last line"
     if not text.startswith("AssertionError"):
         return TrialStatus.CRASHED, text
     if re.search(r"site-packages|dist-packages|/lib/python\d|^<frozen", error.file):
         return TrialStatus.CRASHED, f"{text} ({error.file})"
-    says = text if text.strip(": ") != "AssertionError" else f"AssertionError: {error.source}"
-    return _match([error.source]) or (TrialStatus.INFEASIBLE, says)
+    reason = text if text.strip(": ") != "AssertionError" else f"AssertionError: {error.source}"
+    return _match([error.source]) or (TrialStatus.INFEASIBLE, reason)
 
 
 def _lines(text: str) -> Iterator[str]:

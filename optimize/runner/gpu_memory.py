@@ -1,10 +1,9 @@
-"""Whether a GPU's memory is free again before the next trial starts on it, as far as the machine tells.
+"""Waits until a GPU's memory is free again before the next trial starts on it.
 
-Free means: no more is used than when this guardian first looked, and than ever since, plus a tolerance. What was there
-before (a desktop, somebody else's process) is not ours to judge, nor is what a desktop has taken since: a little more, which
-stays, and belongs to no new process that computes. Asked, by `gpus.py`, are the GPUs that the
-slot's environment names; where they do not answer, as for a slice of a GPU (MIG), or where two trials share a GPU, nothing is
-waited for. It frees nothing and kills nobody.
+Free means: no more is used than the least that this guardian has ever seen, plus a tolerance. Memory that was used from the
+beginning (by a desktop, by somebody else's process) does not count, nor does a little more that stays and belongs to no new
+process that computes: that is a desktop's. `gpus.py` asks the GPUs that the slot's environment names. There is no waiting
+where they do not answer, as for a slice of a GPU (MIG), or where two trials share a GPU. It frees nothing and kills nobody.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ _PAUSE_S = 0.5
 
 
 class GpuMemoryWait:
-    """What one guardian has seen of its slot's GPUs."""
+    """The wait for one slot's GPUs, with what its guardian has seen of their memory."""
 
     def __init__(self) -> None:
         self._least: dict[str, float] = {}  # GPU as the slot names it -> MB
-        self._old: set[str] = set()  # processes that were there at the first look
-        self._silent = False  # the tool did not answer at the first look: not asked again, since that may take long
+        self._old: set[str] = set()  # pids that were there at the first query
+        self._silent = False  # the tool did not answer the first query: not asked again, since that may take long
 
-    def wait_until_free(self, job: Job, slot: Slot, cancelled: StopSource | None) -> StopRequest | None:
-        """Up to `limits.free_s`; then a wish that the trial end before it has begun, saying who holds what."""
+    def wait_until_free(self, job: Job, slot: Slot, stop_source: StopSource | None) -> StopRequest | None:
+        """Wait up to `limits.free_s`. Return a stop request that comes meanwhile, or one that says who holds the memory."""
         deadline = time.monotonic() + job.limits.free_s
         while held := self._held(slot):
             if time.monotonic() >= deadline:
-                return self._judge(slot, held)
-            if stop := wait_for(None, min(_PAUSE_S, deadline - time.monotonic()), cancelled):
+                return self._busy(slot, held)
+            if stop := wait_for(None, min(_PAUSE_S, deadline - time.monotonic()), stop_source):
                 return stop
         return None
 
     def _held(self, slot: Slot) -> dict[str, GpuMemory]:
-        """GPU as the slot names it -> its memory, where too much of that is used."""
+        """Return the memory of GPUs of which too much is used, by the name that the slot has for them."""
         wanted = _named(slot.env)
         if slot.shared or self._silent or not wanted:
             return {}
@@ -55,31 +54,35 @@ class GpuMemoryWait:
         for gpu, use in found.items():
             self._least[gpu] = min(self._least.get(gpu, use.used_mb), use.used_mb)
         return {
-            gpu: use for gpu, use in found.items() if self._more(gpu, use) > max(TOLERANCE_MB, TOLERANCE * use.total_mb)
+            gpu: use
+            for gpu, use in found.items()
+            if self._excess_mb(gpu, use) > max(TOLERANCE_MB, TOLERANCE * use.total_mb)
         }
 
-    def _more(self, gpu: str, use: GpuMemory) -> float:
+    def _excess_mb(self, gpu: str, use: GpuMemory) -> float:
         return use.used_mb - self._least[gpu]
 
-    def _judge(self, slot: Slot, held: Mapping[str, GpuMemory]) -> StopRequest | None:
-        """What has stayed is a desktop's, and then there is nothing to wait for, or somebody's who is to be named."""
+    def _busy(self, slot: Slot, held: Mapping[str, GpuMemory]) -> StopRequest | None:
+        """Return a request that names who holds the memory; None if it is a desktop's, which stays."""
         new = [
             holder
             for holder in _holders({use.uuid for use in held.values()})
             if holder.partition(" ")[0] not in self._old
         ]
-        if not new and all(self._more(*each) <= min(DESKTOP_MB, DESKTOP * each[1].total_mb) for each in held.items()):
+        if not new and all(
+            self._excess_mb(*each) <= min(DESKTOP_MB, DESKTOP * each[1].total_mb) for each in held.items()
+        ):
             self._least.update({gpu: use.used_mb for gpu, use in held.items()})
             return None
-        nobodys = f"{sum(self._more(*each) for each in held.items()) / 1000:.0f} GB that nobody owns to"
-        who = ", ".join(f"process {holder}" for holder in new) or nobodys
+        unowned = f"{sum(self._excess_mb(*each) for each in held.items()) / 1000:.0f} GB that no process owns"
+        who = ", ".join(f"process {holder}" for holder in new) or unowned
         return StopRequest(
             TrialStatus.BUSY, f"{slot.name} is held by {who}. End that, or leave this GPU out with --gpus"
         )
 
 
 def _named(env: Mapping[str, str]) -> dict[str, str]:
-    """GPU as the environment names it -> the kind."""
+    """Return the kind of each GPU, by the name that the environment has for it."""
     for variable, kind in (("CUDA_VISIBLE_DEVICES", "cuda"), ("HIP_VISIBLE_DEVICES", "rocm")):
         if env.get(variable):
             return {gpu.strip(): kind for gpu in env[variable].split(",")}
@@ -100,7 +103,7 @@ def _uses(wanted: Mapping[str, str]) -> dict[str, GpuMemory]:
 
 
 def _holders(uuids: set[str]) -> list[str]:
-    """As far as NVIDIA's tool tells."""
+    """Return the processes that compute on these GPUs, as far as NVIDIA's tool lists them."""
     try:
         return nvidia_processes(uuids, QUERY_TIMEOUT_S)
     except ExecutorError:

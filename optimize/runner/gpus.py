@@ -1,7 +1,7 @@
-"""What nvidia-smi and rocm-smi tell of this machine's GPUs: the only reader of either.
+"""Reads nvidia-smi and rocm-smi: which GPUs this machine has, and how much of their memory is used. Nothing else reads them.
 
 Standard library only. It starts nothing but these two tools; which GPU a trial gets is decided in `executors/slots.py`, and
-whether its memory is free in `gpu_memory.py`. What rocm-smi says was never read on a real machine.
+whether its memory is free in `gpu_memory.py`. The reading of rocm-smi was never tried on a real machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class GpuMemory:
-    """Of one GPU's memory, in MB of 10**6 bytes."""
+    """How much of one GPU's memory is used, in MB of 10**6 bytes."""
 
     uuid: str
     used_mb: float
@@ -40,7 +40,7 @@ class GpuMemory:
 
 
 class ToolMissing(ExecutorError):
-    """The usual sign of a machine without such GPUs."""
+    """The tool is not installed, as on every machine without such GPUs."""
 
 
 def nvidia_gpus() -> list[Gpu]:
@@ -72,9 +72,8 @@ def amd_gpus() -> list[Gpu]:
 
 def nvidia_memory(timeout_s: float) -> dict[str, GpuMemory]:
     """Return each GPU's memory, by index. Raises ExecutorError where nvidia-smi fails or takes longer."""
-    table = _query(
-        "nvidia-smi", "--query-gpu=index,uuid,memory.used,memory.total", "--format=csv,noheader,nounits", timeout_s=timeout_s
-    )  # fmt: skip
+    wanted = "--query-gpu=index,uuid,memory.used,memory.total"
+    table = _query("nvidia-smi", wanted, "--format=csv,noheader,nounits", timeout_s=timeout_s)
     return {
         row[0]: GpuMemory(row[1], _mb(row[2]), _mb(row[3]))
         for row in _rows(table)
@@ -83,7 +82,7 @@ def nvidia_memory(timeout_s: float) -> dict[str, GpuMemory]:
 
 
 def amd_memory(timeout_s: float) -> dict[str, GpuMemory]:
-    """Return each GPU's memory, by index. Raises ExecutorError where rocm-smi fails, takes longer or tells none."""
+    """Return each GPU's memory, by index. Raises ExecutorError where rocm-smi fails, takes longer or has no answer."""
     cards = _cards("--showmeminfo", "vram", timeout_s=timeout_s)
     try:
         return {
@@ -93,7 +92,9 @@ def amd_memory(timeout_s: float) -> dict[str, GpuMemory]:
             for key, card in cards.items()
         }
     except (ValueError, KeyError, TypeError):
-        raise ExecutorError("rocm-smi: it tells no memory. Does it work by hand?") from None
+        raise ExecutorError(
+            "rocm-smi: its answer has no memory in it. Run `rocm-smi --showmeminfo vram` to see why"
+        ) from None
 
 
 def nvidia_processes(uuids: Collection[str], timeout_s: float) -> list[str]:
@@ -136,8 +137,8 @@ def _query(tool: str, *arguments: str, timeout_s: float = QUERY_TIMEOUT_S) -> st
             [tool, *arguments], capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ExecutorError(f"{tool}: {error}. Does it work by hand?") from None
+        raise ExecutorError(f"{tool}: {error}. Run it by hand to see why") from None
     if answer.returncode:
         said = " ".join((answer.stdout + answer.stderr).split())[:200]
-        raise ExecutorError(f"{tool}: exit code {answer.returncode}: {said}. Does it work by hand?")
+        raise ExecutorError(f"{tool}: exit code {answer.returncode}: {said}. Run it by hand to see why")
     return answer.stdout

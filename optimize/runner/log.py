@@ -1,6 +1,6 @@
-"""A log file that never grows past its limit: its head and its tail are kept, the cut between them is marked.
+"""A log file that never grows past its limit: it keeps its head and its tail, and marks the cut between them.
 
-The file is readable at any moment, also after a kill -9 of its writer. It does not know what is written in it.
+The file can be read at any moment, also after a kill -9 of its writer. This module does not know what is written in it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import os
 import time
 from pathlib import Path
 
-MOST_MB = 1e6  # that inf stands for
+MOST_MB = 1e6  # a larger limit, such as inf, counts as this
 MIN_BYTES = 256_000  # below this a traceback and a summary might not fit
 SPILL_BYTES = 256_000  # kept in memory once the disk takes no more
-LAST_WORDS_BYTES = 8_000  # of those, for the exit record
+RECORD_BYTES = 8_000  # of those, for the exit record
 _COPY_BYTES = 1 << 20
 _MARK = "\n\n[... {:>15,} bytes cut ...]\n\n"  # of constant width, so that it can be rewritten in place
 _MARK_BYTES = len(_MARK.format(0))
 
 
 class BoundedLog:
-    """Bytes in, at most `limit_mb` on disk; while it is open, nobody else gets the file's lock."""
+    """A file of at most `limit_mb`, in MB of 10**6 bytes. While it is open, nobody else gets its lock."""
 
     def __init__(self, path: Path, limit_mb: float) -> None:
         limit = max(int(min(limit_mb, MOST_MB) * 1e6), MIN_BYTES)
@@ -35,7 +35,7 @@ class BoundedLog:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, data: bytes) -> None:
-        """Never raises: a full disk must not end the one who watches over the trial."""
+        """Append the data. Never raises: a full disk must not end the process that watches the trial."""
         if not self._error:
             try:
                 self._append(data)
@@ -54,7 +54,7 @@ class BoundedLog:
             self._drop_middle()
 
     def _drop_middle(self) -> None:
-        """Move the tail down behind the head; the copy ends before the tail begins: a kill in between loses nothing."""
+        """Move the tail down behind the head. The copy ends before the tail begins, so that a kill in between loses nothing."""
         start, end = self._size - self._tail, self._head + _MARK_BYTES
         self._cut += start - (end if self._cut else self._head)
         _write_at(self._file, _MARK.format(self._cut).encode(), self._head)
@@ -65,20 +65,21 @@ class BoundedLog:
         os.ftruncate(self._file, self._size)
 
     def text(self) -> str:
-        """What is kept, as text; readable even if somebody has deleted the file."""
+        """Return what is kept as text, also if somebody has deleted the file."""
         kept = os.pread(self._file, self._size, 0) + self._error + self._spill
         return kept.decode("utf-8", "replace")
 
     def unwritten(self) -> str:
-        """The end of what is kept in memory only; empty if the disk took everything."""
-        return (self._error + self._spill[-LAST_WORDS_BYTES:]).decode("utf-8", "replace")
+        """Return the end of what is kept in memory only, "" if the disk took everything."""
+        return (self._error + self._spill[-RECORD_BYTES:]).decode("utf-8", "replace")
 
     def close(self) -> None:
+        """Release the file and its lock."""
         os.close(self._file)
 
 
 def wait_until_closed(path: Path, wait_s: float) -> bool:
-    """Wait for the writer of this log, in whatever process, to close it or to die; False at the time-out."""
+    """Wait for the writer of this log, in whatever process, to close it or to die. Return False at the time-out."""
     deadline = time.monotonic() + wait_s
     with path.open("rb") as file:
         while True:

@@ -1,6 +1,6 @@
-"""Preparing a workload's data: rendered scripts in a folder that goes again, one command, and the data's fingerprint.
+"""Prepares a workload's data: runs one command in a temporary folder with the rendered scripts, and fingerprints the data.
 
-It runs the same on the driver and on a cluster's nodes; what the data is and where it lies is the command's affair.
+It works the same on the driver and on a cluster's nodes. The command decides what the data is and where it lies.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from optimize.runner.workdir import fingerprint, link_data, missing
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What it takes; like a job it travels as text."""
+    """What preparing the data takes. Like a job it travels as text."""
 
     files: Mapping[str, str]  # path in the folder -> text
     command: tuple[str, ...]  # argv; "{python}" is the Python of the machine that runs it; empty: the data is there
-    links: Mapping[str, str] = field(default_factory=dict)  # as a job's
+    links: Mapping[str, str] = field(default_factory=dict)  # path in the folder -> folder of data, as in a job
 
 
 def run_preparation(preparation: Preparation, env: Mapping[str, str], say: Callable[[str], None]) -> str:
-    """Run the command, which does nothing when all is there; returns the data's fingerprint ("" if there is none).
+    """Run the command, which does nothing when all is there. Return the data's fingerprint, "" if there is none.
 
-    Raises WorkloadError when the command fails, or a folder to link to is not there.
+    Raises WorkloadError if the command fails, or a folder to link to does not exist.
     """
     if problem := missing(preparation.links):
         raise WorkloadError(f"{problem}.")
@@ -39,7 +39,7 @@ def run_preparation(preparation: Preparation, env: Mapping[str, str], say: Calla
 
 
 def _run(preparation: Preparation, env: Mapping[str, str], say: Callable[[str], None]) -> dict[str, float | str]:
-    """Run the command; returns its summary."""
+    """Run the command. Return its summary."""
     argv = [sys.executable if word == "{python}" else word for word in preparation.command]
     folder = Path(tempfile.mkdtemp(prefix="optimize-prepare-"))
     try:
@@ -55,6 +55,7 @@ def _run(preparation: Preparation, env: Mapping[str, str], say: Callable[[str], 
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write text files, by their path in the folder."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _run_aloud(argv: list[str], folder: Path, env: Mapping[str, str], say: Callable[[str], None]) -> str:
-    """Run a command, pass its lines on up to the summary, and return all of them; progress bars go straight to stderr."""
+    """Run a command and pass its lines on up to the summary. Return all of them; progress bars go straight to stderr."""
     try:
         process = subprocess.Popen(
             argv,
@@ -86,7 +87,7 @@ def _run_aloud(argv: list[str], folder: Path, env: Mapping[str, str], say: Calla
                 shown = shown and line != "---\n"
                 if shown:
                     say(line.rstrip("\n"))
-        except BaseException:  # a Ctrl-C, a SIGTERM: it does not go on without us
+        except BaseException:  # a Ctrl-C, a SIGTERM: the command must not go on alone
             process.terminate()
             raise
     if process.returncode:

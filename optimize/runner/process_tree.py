@@ -1,9 +1,9 @@
-"""Finding and ending every process of a trial, also those that left its process group.
+"""Finds and ends every process of a trial, also those that left its process group.
 
 On Linux a guardian adopts whatever the script orphans (`adopt_orphans`): all of a trial's processes are descendants of
 it, whatever they did to hide. Without a guardian, and on macOS, a process is known by its group, its session, its
-parents or the mark in its environment. Not found is one that left all four behind (a double fork into a new session with
-another environment), nor a chain of children that is faster than the look at the process table.
+parents or the mark in its environment. It is not found if it left all four behind (a double fork into a new session with
+another environment), or if it forks faster than the process table can be read.
 It starts no process but `ps`, and decides nothing about why a trial ends.
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MARK = "OPTIMIZE_WORK_FOLDER"  # in the environment of every process of a trial
+ZYGOTE = "zygote"  # in the work folder of a forked trial: the mark of the process that it was forked from
 UNKILLABLE_S = 30.0  # a process stuck in the kernel (a hanging device or file system) cannot be killed: stop waiting
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PROC = Path("/proc")
@@ -29,6 +30,8 @@ _CHILDREN = _PROC / "thread-self" / "children"
 
 
 class Process(NamedTuple):
+    """One row of the process table."""
+
     pid: int
     parent: int
     group: int
@@ -38,13 +41,16 @@ class Process(NamedTuple):
 
 
 class ProcessTree:
-    """All processes of one trial. With `adopted`, every child of this process belongs to it, but for one that is `spared`."""
+    """All processes of one trial: those below `script`, and those with the mark of `folder`.
+
+    With `adopted`, every child of this process belongs to it too, except `spared`.
+    """
 
     def __init__(self, script: int | None, folder: Path, adopted: bool = False, spared: int | None = None) -> None:
         self._script, self._mark, self._adopted, self._spared = script, f"{MARK}={folder}", adopted, spared
 
     def members(self) -> set[int]:
-        """The living ones. Scans the process table: milliseconds."""
+        """Return the pids of those that live. Scans the process table, which takes milliseconds."""
         processes = [process for process in _processes(self._mark) if process.pid != self._spared]
         family = {p.pid for p in processes if p.marked or (self._script is not None and self._script in p[:4])}
         if self._adopted:
@@ -53,10 +59,14 @@ class ProcessTree:
         return family & {p.pid for p in processes if not p.zombie} - {os.getpid()}
 
     def signal(self, number: int) -> None:
+        """Send all of them this signal."""
         _send(self.members(), number)
 
     def end(self) -> set[int]:
-        """Kill until none is left, and say who would not die. Call it when the script itself has been waited for."""
+        """Kill until none is left. Return those that still live after UNKILLABLE_S.
+
+        Call it when the script itself has been waited for.
+        """
         deadline, pause = time.monotonic() + UNKILLABLE_S, 0.0005
         while not self._is_gone():
             if time.monotonic() >= deadline:
@@ -69,12 +79,20 @@ class ProcessTree:
     def _is_gone(self) -> bool:
         if self._adopted:
             return not _has_children(self._spared)
-        return not self.members() and not self.members()  # one that was born while we looked shows at the second look
+        return not self.members() and not self.members()  # one that was born during the first scan shows in the second
 
 
 def kill_orphans(folder: Path) -> None:
-    """Kill what still runs of a job whose guardian is gone."""
+    """Kill what still runs of a job whose guardian is gone.
+
+    A process that was forked and never executed a program shows its zygote's mark, not the trial's. That zygote is killed
+    as well: it belongs to the same guardian, and only one trial at a time is forked from it.
+    """
     ProcessTree(None, folder).end()
+    with contextlib.suppress(OSError, ValueError):
+        mark = Path((folder / ZYGOTE).read_text())
+        if mark.name.startswith(f"{ZYGOTE}-"):  # a script can write there as well
+            ProcessTree(None, mark).end()
 
 
 def _add_descendants(family: set[int], processes: Iterable[Process]) -> None:
@@ -95,7 +113,7 @@ def _send(pids: Iterable[int], number: int) -> None:
 
 
 def _has_children(spared: int | None) -> bool:
-    """Reap what has ended; is any child, adopted ones included, still there?"""
+    """Reap what has ended. Return whether any child, adopted ones included, is still there."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -105,16 +123,16 @@ def _has_children(spared: int | None) -> bool:
 
 
 def _children() -> list[int]:
-    """Of this process, which has one thread, in the order in which they came to it.
+    """Return the children of this process, which has one thread, the eldest first.
 
-    The kernel tells them one by one, and one that ends meanwhile may hide its neighbour. But the answer "the eldest and
-    nobody else" is exact: whether the eldest has a younger one is looked up in one step.
+    The kernel lists them one by one, and one that ends meanwhile may hide its neighbour. But the answer "the eldest and
+    nobody else" is exact, because the kernel looks up in one step whether the eldest has a younger sibling.
     """
     return [int(pid) for pid in _CHILDREN.read_text().split()]
 
 
 def can_spare_children() -> bool:
-    """Whether one child can be told from the others for certain: Linux, if the kernel was built to tell."""
+    """Return whether the children of a process can be listed: on Linux, with a kernel built for that."""
     return sys.platform == "linux" and _CHILDREN.exists()
 
 
@@ -136,7 +154,7 @@ def _from_proc(mark: bytes) -> Iterator[Process]:
 
 
 def _is_alone(pid: str) -> bool:
-    """A process whose main thread has ended looks like a zombie while its other threads go on."""
+    """Whether it has one thread: a process whose main thread has ended looks like a zombie while the others go on."""
     try:
         return len(list((_PROC / pid / "task").iterdir())) <= 1
     except OSError:
@@ -160,7 +178,7 @@ def _ps() -> str:
 
 
 def parse_ps(table: str, mark: str) -> Iterator[Process]:
-    """`ps -E` shows the environment behind the command; it has no sessions."""
+    """Yield the processes of a table of `ps -E`, which shows the environment behind the command, and no sessions."""
     ours = re.compile(r"\s" + re.escape(mark) + r"(?:\s|$)")
     for line in table.splitlines():
         fields = line.split(None, 4)
@@ -173,19 +191,22 @@ def parse_ps(table: str, mark: str) -> Iterator[Process]:
 
 
 def adopt_orphans() -> bool:
-    """From now on orphaned descendants become children of this process; False where there is no such thing."""
+    """Make orphaned descendants children of this process from now on. Return False where the system cannot do that."""
     return sys.platform == "linux" and bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def dying_with_us() -> Callable[[], None] | None:
-    """For `preexec_fn`, in a main thread only: the kernel kills the child when the *thread* that started it ends."""
+    """Return a `preexec_fn` that has the kernel kill the child when this process ends; None where it cannot.
+
+    Use it in the main thread only: the kernel goes by the *thread* that started the child.
+    """
     if sys.platform != "linux":
         return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def prepare_child() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it was too late: the parent has died in between
+        if os.getppid() != parent:  # too late: the parent has died meanwhile
             os._exit(1)
 
     return prepare_child

@@ -1,7 +1,7 @@
-"""What is heard of a script while it prints: its metric, and its progress in whatever words it has.
+"""Reads a script's output while it prints: its metric, and its progress in whatever words it has.
 
-Line by line from the stream, because a log keeps its head and its tail only: the lowest of a thousand values may stand
-in what was cut. It keeps no text, and what a value or its absence means is `summary.py`'s.
+It works line by line on the stream, because a log keeps its head and its tail only: the lowest of a thousand values may
+have been cut. It keeps no text; what a value or its absence means is decided in `diagnosis.py`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import math
 import re
 from collections.abc import Callable
 
-from optimize.runner.diagnosis import HeardMetric, is_whole_progress, parse_progress, parse_value
+from optimize.runner.diagnosis import PrintedMetric, is_whole_progress, parse_progress, parse_value
 from optimize.trial import Job, Metric, Progress, ProgressFormat
 
-LINE_CHARS = 400  # of a line that a regex from outside sees: what it costs grows with a power of them
-LINE_BYTES = 4096  # of a line that anything here sees, and that is kept of one without an end
+LINE_CHARS = 400  # of a line that a regex from outside sees: its cost may grow with a power of the length
+LINE_BYTES = 4096  # of a line that is parsed at all, and kept while its end has not come
 CURVE_POINTS = 200
 GROUPS = ("step", "total", "percent", "loss")  # of a progress regex
 _NON_FINITE = re.compile(r"[-+]?\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
@@ -22,7 +22,7 @@ _SOME_NUMBER = "0.0000"
 
 
 class OutputParser:
-    """All that is heard of one trial, in whatever pieces its output comes: a `\\r` ends a line as well."""
+    """Parse the output of one trial, in whatever pieces it comes. A `\\r` ends a line as well."""
 
     def __init__(self, job: Job, on_progress: Callable[[Progress], None]) -> None:
         self.metric, self._progress = MetricParser(job.metric), ProgressParser(job.progress, job.number)
@@ -32,28 +32,30 @@ class OutputParser:
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
+        """Take the next piece of output."""
         *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
-            self._hear(line[:LINE_BYTES])
-        self._rest = rest[:LINE_BYTES]  # its beginning: what a regex finds in the middle of a line may stand anywhere
+            self._parse(line[:LINE_BYTES])
+        self._rest = rest[:LINE_BYTES]  # its beginning: a regex may match anywhere in a line
         if unfinished := self._progress.parse_unfinished(self._rest):
-            self._note(unfinished)
+            self._report(unfinished)
 
     def close(self) -> None:
-        self._hear(self._rest)
+        """Take what is left as the last line."""
+        self._parse(self._rest)
         self._rest = b""
 
-    def _hear(self, line: bytes) -> None:
+    def _parse(self, line: bytes) -> None:
         if self.metric.parse(line) or line == b"---":
             self.begun = True
         if progress := self._progress.parse(line):
-            self._note(progress)
+            self._report(progress)
 
-    def _note(self, progress: Progress) -> None:
-        words = repr(progress)  # a loss that is nan does not equal itself
-        if words == self._last:
+    def _report(self, progress: Progress) -> None:
+        shown = repr(progress)  # a loss that is nan does not equal itself
+        if shown == self._last:
             return
-        self.begun, self._last = True, words
+        self.begun, self._last = True, shown
         self._extend_curve(progress)
         self._on_progress(progress)
 
@@ -66,7 +68,7 @@ class OutputParser:
 
 
 class MetricParser:
-    """Hears the metric in the lines of one trial."""
+    """Find the metric in the lines of one trial."""
 
     def __init__(self, metric: Metric) -> None:
         self._regex, self._take = re.compile(metric.regex) if metric.regex else None, metric.take
@@ -75,7 +77,7 @@ class MetricParser:
         self._has_block = False
 
     def parse(self, line: bytes) -> bool:
-        """Take note of one line; does it hold the metric?"""
+        """Parse one line. Return whether it holds the metric."""
         if line == b"---":
             self._has_block = True
         if self._regex is None and not line.startswith(self._start):
@@ -87,11 +89,12 @@ class MetricParser:
         self._keep(parse_value(found))
         return True
 
-    def found(self) -> HeardMetric:
-        return HeardMetric(self._value, self._has_block)
+    def found(self) -> PrintedMetric:
+        """Return the value to take of all lines so far."""
+        return PrintedMetric(self._value, self._has_block)
 
     def _keep(self, value: float | str) -> None:
-        """The one to take; one that is not finite is not forgotten for the sake of a lower one before or after it."""
+        """Keep the value to take. One that is not finite stays, whatever comes before or after it."""
         before = self._value
         if self._take == "last" or not isinstance(before, float):
             self._value = value
@@ -100,7 +103,7 @@ class MetricParser:
 
 
 def _find(regex: re.Pattern[str], line: str) -> str | None:
-    """What its group is in this line; `nan` and `inf` count as the numbers that they stand for, whatever the regex says."""
+    """Return what its group matches in this line. `nan` and `inf` count as numbers, whatever the regex says."""
     small = line.lower()
     words = list(_NON_FINITE.finditer(line)) if "nan" in small or "inf" in small else []
     if words:
@@ -116,13 +119,14 @@ def _find(regex: re.Pattern[str], line: str) -> str | None:
 
 
 class ProgressParser:
-    """Understands the progress lines of one trial."""
+    """Parse the progress lines of one trial."""
 
     def __init__(self, form: ProgressFormat, number: int) -> None:
         self._form, self._number = form, number
         self._regex = re.compile(form.regex) if form.regex else None
 
     def parse(self, line: bytes) -> Progress | None:
+        """Return the progress that this line tells, None if it tells none."""
         if self._form.none:
             return None
         if self._regex is not None:
@@ -132,7 +136,10 @@ class ProgressParser:
         return parse_progress(line.decode("utf-8", "replace"), self._number)
 
     def parse_unfinished(self, line: bytes) -> Progress | None:
-        """A line that is rewritten ends only when the next one comes; autoresearch's is known to be whole by its last word."""
+        """Return the progress of a line without its end yet: one that is rewritten ends only when the next one comes.
+
+        Only autoresearch's lines are parsed so: their last field shows that they are whole.
+        """
         if self._regex is not None or not is_whole_progress(line.decode("utf-8", "replace")):
             return None
         return self.parse(line)

@@ -1,9 +1,9 @@
-"""Trials as forks of a Python that has imported what they need: a second and a half less for each where that is torch.
+"""Starts trials as forks of a Python that has imported what they need: with torch, each is 1.5 seconds sooner.
 
 Results are the same to the last bit, and a forked trial is watched, limited and killed like any other: `zygote.py` makes it
-a child of this process. Only for scripts on the CPU (a CUDA context does not survive a fork), on Linux, in a guardian, and
-for jobs of one environment and one `python train.py ...`; anything else is started the ordinary way, without a word, and
-with one in the trial's log if the modules cannot be preloaded. It reads no output and ends no trial.
+a child of this process. It is for scripts on the CPU (a CUDA context does not survive a fork), on Linux, in a guardian, and
+for jobs of one environment and one `python train.py ...`. Anything else is started as usual, and the trial's log says so
+if the modules cannot be preloaded. It reads no output and ends no trial.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from optimize.runner.process_tree import MARK, ProcessTree, can_spare_children, dying_with_us
+from optimize.runner.process_tree import MARK, ZYGOTE, ProcessTree, can_spare_children, dying_with_us
 from optimize.runner.stop import StopRequest, StopSource, wait_for
 from optimize.runner.workdir import FILES
 from optimize.trial import Job
@@ -26,19 +27,19 @@ from optimize.trial import Job
 ORDER_BYTES = 1 << 16  # as in zygote.py
 READY_S = 120.0  # for the imports; a cold disk is slow
 ANSWER_S = 30.0  # for a fork
-FALSE_STARTS = 3  # in a row; then it is left alone
+FALSE_STARTS = 3  # in a row; then no other is started
 _PROGRAM = str(Path(__file__).with_name("zygote.py"))
-_ROOM = 4096  # for the path of a work folder in the process table
 
 
-class Forked:
-    """A forked trial, with as much of `Popen` as `process.py` uses."""
+class ForkedProcess:
+    """A forked script, with as much of `Popen` as `process.py` uses."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
         if self.returncode is None:
             with contextlib.suppress(ChildProcessError):
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -46,6 +47,7 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout_s: float) -> int:
+        """Return the exit code. Raises TimeoutExpired."""
         deadline = time.monotonic() + timeout_s
         while (code := self.poll()) is None:
             if time.monotonic() >= deadline:
@@ -55,7 +57,7 @@ class Forked:
 
 
 class WarmStart:
-    """The guardian's zygote, if it has one. It is started by the first job that wants one."""
+    """The guardian's zygote, if it has one. The first job that can use one starts it."""
 
     def __init__(self) -> None:
         self._zygote: subprocess.Popen[bytes] | None = None
@@ -63,51 +65,57 @@ class WarmStart:
         self._kind: tuple[Mapping[str, str], tuple[str, ...]] | None = None
         self._ready = False
         self._failures = 0  # in a row
-        self._unfit = ""
+        self._unfit, self._mark = "", ""
 
     @property
     def unfit(self) -> str:
-        """Why nothing is preloaded although a job wanted it, "" if it is."""
+        """Why nothing is preloaded although a job asks for it, "" if it is."""
         return self._unfit
 
     @property
     def pid(self) -> int | None:
-        """Of the zygote: the one child of this process that is no trial's."""
+        """The zygote's pid: the one child of this process that belongs to no trial."""
         return self._zygote.pid if self._zygote is not None else None
 
-    def wait_until_ready(self, job: Job, env: Mapping[str, str], cancelled: StopSource | None) -> StopRequest | None:
-        """See that there is a zygote for this job if it may have one; a wish that comes meanwhile goes first."""
-        if not self._wanted(job, env):
+    def wait_until_ready(
+        self, job: Job, env: Mapping[str, str], folder: Path, stop_source: StopSource | None
+    ) -> StopRequest | None:
+        """Have a zygote ready for this job if it may have one. Return a stop request that comes meanwhile."""
+        if not self._can_fork(job, env):
             return None
         if self._zygote is None or self._zygote.poll() is not None:
-            self._start(job, env)
+            self._start(job, env, folder)
         deadline = time.monotonic() + READY_S
         while self._control is not None and not self._ready and not self._unfit:
-            if stop := wait_for(self._control.fileno(), deadline - time.monotonic(), cancelled):
+            if stop := wait_for(self._control.fileno(), deadline - time.monotonic(), stop_source):
                 return stop
-            self._hear_ready(time.monotonic() >= deadline)
+            self._read_ready(time.monotonic() >= deadline)
         return None
 
-    def fork(self, job: Job, env: Mapping[str, str], folder: Path) -> tuple[Forked, int] | None:
-        """The running trial and the end of the pipe that it writes to; None if it is to be started the ordinary way."""
-        if not self._ready or not self._wanted(job, env) or len(os.fsencode(folder)) > _ROOM:
+    def fork(self, job: Job, env: Mapping[str, str], folder: Path) -> tuple[ForkedProcess, int] | None:
+        """Return the running script and the end of the pipe that it writes to; None if it must be started as usual."""
+        if not self._ready or not self._can_fork(job, env):
             return None
-        order = {"argv": job.command[1:], "folder": str(folder / FILES), "mark": str(folder)}
-        ear, mouth = os.pipe()
         try:
-            pid = self._ask(json.dumps(order).encode(), mouth)
+            (folder / ZYGOTE).write_text(self._mark)
+        except OSError:
+            return None
+        order = {"argv": job.command[1:], "folder": str(folder / FILES), "env": {MARK: str(folder)}}
+        reader, writer = os.pipe()
+        try:
+            pid = self._ask(json.dumps(order).encode(), writer)
         except (OSError, ValueError):
-            os.close(ear)
+            os.close(reader)
             self._has_failed("the process that had preloaded it died or could not fork")
-            ProcessTree(None, folder, adopted=True).end()  # should there be a trial that we were not told of
+            ProcessTree(None, folder, adopted=True).end()  # a trial that it forked without an answer
             return None
         finally:
-            os.close(mouth)
+            os.close(writer)
         self._failures = 0
-        return Forked(pid), ear
+        return ForkedProcess(pid), reader
 
     def close(self) -> None:
-        """End the zygote; the trials that it has forked are not its children."""
+        """End the zygote. The trials that it has forked go on: they are not its children."""
         if self._zygote is None or self._control is None:
             return
         self._control.close()
@@ -115,19 +123,20 @@ class WarmStart:
         self._zygote.wait()
         self._zygote, self._control, self._ready = None, None, False
 
-    def _wanted(self, job: Job, env: Mapping[str, str]) -> bool:
+    def _can_fork(self, job: Job, env: Mapping[str, str]) -> bool:
         script = job.command[1] if len(job.command) > 1 and job.command[0] == "{python}" else ""
         same = self._kind in (None, (env, job.preload))
         return bool(job.preload) and script in job.files and same and not self._unfit and can_spare_children()
 
-    def _start(self, job: Job, env: Mapping[str, str]) -> None:
+    def _start(self, job: Job, env: Mapping[str, str], folder: Path) -> None:
         self.close()
         self._kind = (env, job.preload)
+        self._mark = str(folder / f"{ZYGOTE}-{uuid.uuid4().hex}")  # unique, and it says whose it is
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._zygote = subprocess.Popen(
-                [sys.executable, _PROGRAM, str(theirs.fileno()), MARK, *job.preload],
-                env={**env, MARK: "-" * _ROOM},
+                [sys.executable, _PROGRAM, str(theirs.fileno()), *job.preload],
+                env={**env, MARK: self._mark},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -136,7 +145,7 @@ class WarmStart:
                 preexec_fn=dying_with_us(),
             )
 
-    def _hear_ready(self, is_late: bool) -> None:
+    def _read_ready(self, is_late: bool) -> None:
         try:
             answer = self._answer(0.0)
         except BlockingIOError:
@@ -150,9 +159,9 @@ class WarmStart:
             self.close()
 
     def _ask(self, order: bytes, pipe: int) -> int:
-        """Have a trial forked that writes to `pipe`; returns its number. Raises OSError."""
+        """Have a trial forked that writes to `pipe`. Return its pid. Raises OSError."""
         if self._control is None or len(order) > ORDER_BYTES:
-            raise OSError("no such order can be given")
+            raise OSError("there is no zygote, or the order is too long")
         socket.send_fds(self._control, [order], [pipe])
         answer = self._answer(ANSWER_S)
         if "pid" not in answer:
@@ -160,7 +169,7 @@ class WarmStart:
         return int(str(answer["pid"]))
 
     def _answer(self, timeout_s: float) -> dict[str, object]:
-        """Raises OSError if there is none, ValueError if it is none of ours."""
+        """Return the next message. Raises OSError if none comes in time, ValueError if it is not JSON."""
         assert self._control is not None
         self._control.settimeout(timeout_s)
         data = self._control.recv(ORDER_BYTES)

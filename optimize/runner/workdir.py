@@ -1,10 +1,11 @@
-"""The folder that a trial runs in: made from a job, read again after a crash, removed.
+"""The folder that a trial runs in: made from a job, read again after a crash, measured, removed.
 
     folder/files/      where the script runs: the rendered files, and whatever it writes
     folder/log         its output, head and tail
     folder/exit.json   how it ended; there once it is over, whoever has died meanwhile
+    folder/zygote      of a forked trial: the mark of the process that it was forked from (`process_tree.py`)
 
-It runs nothing; `process.py` does.
+It also links folders of data into `files/`, and fingerprints them. It starts no script: `process.py` does.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from optimize.runner.diagnosis import Exit
 from optimize.runner.log import BoundedLog, wait_until_closed
+from optimize.runner.process_tree import kill_orphans
 from optimize.trial import Job, Outcome, TrialStatus
 
-LOOKED_AT = 10_000  # files and folders, of each link: a corpus in a million pieces is known by the first of them
+LOOKED_AT = 10_000  # files and folders of each link: those of a corpus in a million pieces take too long
 
 
 def link_data(files: Path, links: Mapping[str, str]) -> None:
-    """Make the links, after all files are written. Raises OSError for a folder that is not on this machine."""
+    """Link the folders of data into `files`, after all files are written.
+
+    Raises OSError for a folder that is not on this machine, ValueError for a link that would lie elsewhere.
+    """
     if problem := missing(links):
         raise OSError(problem)
     for name, target in links.items():
@@ -44,13 +49,17 @@ def link_data(files: Path, links: Mapping[str, str]) -> None:
 
 
 def missing(links: Mapping[str, str]) -> str:
-    """What is not there, in one line; empty if all is."""
+    """Return one line about the folders that do not exist, "" if all do."""
     gone = [target for target in links.values() if not Path(target).is_dir()]
-    return f"links: {', '.join(gone)}: no such folder on this machine. Put the data there" if gone else ""
+    return (
+        f"links: {', '.join(gone)}: no such folder on this machine. Put the data there, or correct `links` in workload.toml"
+        if gone
+        else ""
+    )
 
 
 def fingerprint(links: Mapping[str, str]) -> str:
-    """Changes when a file of the data is added, removed or of another size; what is hidden does not count."""
+    """Return a hash that changes when a file of the data is added, removed or resized. Hidden files do not count."""
     digest = hashlib.sha256()
     for name, target in sorted(links.items()):
         for path, size in filter(None, islice(_walk(target), LOOKED_AT)):
@@ -59,7 +68,7 @@ def fingerprint(links: Mapping[str, str]) -> str:
 
 
 def _walk(folder: str) -> Iterator[tuple[str, int] | None]:
-    """Path and size of every file, and None for every folder, in an order that is the same everywhere.
+    """Yield path and size of every file, and None for every folder, in an order that is the same everywhere.
 
     A linked folder counts like a copy of it, wherever it lies, but each folder once: links may lead in circles.
     """
@@ -97,6 +106,7 @@ _EXIT_BYTES = 32_768  # reserved for the exit record, so that a full disk cannot
 
 
 def prepare_folder(job: Job, folder: Path) -> BoundedLog:
+    """Make the folder anew, with the job's files and links. Return its log. Raises OSError or ValueError."""
     if not remove_folder(folder):
         raise OSError("an earlier one cannot be removed")
     files = folder / FILES
@@ -116,16 +126,16 @@ def _reserved(folder: Path) -> Path:
 
 
 def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "") -> None:
-    """Over the reserved bytes, then under its name: it is whole or it is not there.
+    """Write the exit record over the reserved bytes, then rename it: it is whole or it does not exist.
 
-    `unwritten` is the end of the log where the disk did not take it; the result goes before it.
+    `unwritten` is the end of the log that the disk did not take. It is left out if the record would be too long with it.
     """
     code = end.code
     facts = {
         "code": code,
         "signal": signal.strsignal(-code) if code is not None and code < 0 else None,
-        "stopped": end.stopped,
-        "why": end.why,
+        "stopped": end.stop.status if end.stop else None,
+        "why": end.stop.reason if end.stop else "",
     }
     folder.mkdir(parents=True, exist_ok=True)  # the script may have removed it
     record = {**outcome_to_json(outcome), "exit": facts}
@@ -142,7 +152,7 @@ def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "") -
 
 
 def sync_exit(folder: Path) -> None:
-    """Have it outlive a power cut. Milliseconds, so not before the driver is told: it may keep the outcome faster."""
+    """Sync the folder to disk, so that it outlives a power cut. This takes milliseconds: report to the driver first."""
     for path in (folder / LOG, folder / EXIT, folder):
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -153,11 +163,12 @@ def sync_exit(folder: Path) -> None:
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
-    """All but the log, which has a file."""
+    """Return the outcome as JSON, without its log, which has a file."""
     return {key: value for key, value in asdict(outcome).items() if key != "log"}
 
 
 def outcome_from_json(record: Mapping[str, Any], log: str) -> Outcome:
+    """Return the outcome of a record with this log. Raises ValueError, KeyError or TypeError for any other JSON."""
     return Outcome(
         status=TrialStatus(record["status"]),
         seconds=float(record["seconds"]),
@@ -172,9 +183,9 @@ def outcome_from_json(record: Mapping[str, Any], log: str) -> Outcome:
 
 
 def read_outcome(folder: Path, wait_s: float = 10.0) -> Outcome | None:
-    """How a job ended whose driver has died; None if it did not come to an end.
+    """Return how a job ended whose driver has died, None if there is no record of its end.
 
-    Waits for a guardian that is still busy ending it: what the script has said until then counts.
+    Waits up to `wait_s` for a guardian that is still ending it.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         with contextlib.suppress(FileNotFoundError):
@@ -184,8 +195,16 @@ def read_outcome(folder: Path, wait_s: float = 10.0) -> Outcome | None:
     return None
 
 
+def bury(folder: Path, lost: Outcome) -> Outcome:
+    """End what a trial has left whose guardian or driver died. Return the outcome on record, else `lost` with its log."""
+    # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
+    outcome = read_outcome(folder)
+    kill_orphans(folder)
+    return outcome or replace(lost, log=read_log(folder))
+
+
 def read_log(folder: Path) -> str:
-    """What there is of the log, also while the script runs; empty if there is none."""
+    """Return what there is of the log, also while the script runs; "" if there is none."""
     try:
         return (folder / LOG).read_bytes().decode("utf-8", "replace")
     except OSError:
@@ -193,7 +212,7 @@ def read_log(folder: Path) -> str:
 
 
 def remove_folder(folder: Path) -> bool:
-    """Remove it, whatever a script did to its permissions; is it gone?"""
+    """Remove the folder, whatever a script did to its permissions. Return whether it is gone."""
     if not os.path.lexists(folder):
         return True
     if folder.is_symlink():
@@ -208,7 +227,7 @@ def remove_folder(folder: Path) -> bool:
 
 
 def folder_bytes(folder: Path) -> int:
-    """What it takes on disk; files that come and go meanwhile are counted or not."""
+    """Return what the folder takes on disk, in bytes. Files that come and go meanwhile may be counted or not."""
     total, folders = 0, [str(folder)]
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:

@@ -1,11 +1,12 @@
-"""A Python that has imported what scripts need, and forks trials off itself: `python zygote.py SOCKET MARK MODULE...`.
+"""A Python that has imported what scripts need, and forks trials off itself: `python zygote.py SOCKET MODULE...`.
 
 A trial finds what it would find after `python train.py ...`: a `__main__` of its own, its argv, folder, environment,
-session, signals and standard files, and random numbers that no other trial draws. It is the guardian's child, not ours:
-nothing that becomes of it reaches this process. `preload.py` starts it and speaks to it, a JSON message at a time:
+session, signals and standard files, and random numbers that no other trial draws. Only the process table tells them
+apart: there it keeps this process's command and first environment. It is the guardian's child, not ours: nothing that
+becomes of it reaches this process. `warm_start.py` starts the zygote and sends it one JSON message at a time:
 
     zygote -> guardian   {"ready": true} or {"unfit": "why"}      {"pid": 4711} or {"error": "why"}
-    guardian -> zygote   {"argv": ["train.py"], "folder": "...", "mark": "..."} and the pipe that the trial writes to
+    guardian -> zygote   {"argv": ["train.py"], "folder": "...", "env": {...}} and the pipe that the trial writes to
 
 Run by its path, it imports nothing of ours, so that nothing of ours is in the trial's `sys.modules`. It never forks while
 it has a second thread: that one's locks would stay locked in the trial.
@@ -25,22 +26,14 @@ import time
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 ORDER_BYTES = 1 << 16
 _SIGKILL, _PR_SET_PDEATHSIG = 9, 1
 
 
-class Order(NamedTuple):
-    """What to run, where, and by which variable its processes are known."""
-
-    argv: list[str]
-    folder: str
-    mark: str
-
-
 def load(modules: list[str]) -> str:
-    """Import them; returns why no trial may be forked from what has become of this process, "" if one may."""
+    """Import the modules. Return why no trial may be forked from this process then, "" if one may."""
     try:
         for name in modules:
             importlib.import_module(name)
@@ -50,8 +43,8 @@ def load(modules: list[str]) -> str:
     return f"importing {', '.join(modules)} starts threads" if threads > 1 else ""
 
 
-def serve(control: socket.socket, guardian: int) -> Order:
-    """Fork a trial for each order. Returns in the trials only, the pipe being their stdout and stderr."""
+def serve(control: socket.socket, guardian: int) -> dict[str, Any]:
+    """Fork a trial for each order. Return the order, in the trial only; the pipe is its stdout and stderr then."""
     while True:
         data, pipes, _, _ = socket.recv_fds(control, ORDER_BYTES, 1)
         if not data:
@@ -66,31 +59,32 @@ def serve(control: socket.socket, guardian: int) -> Order:
                 os.dup2(pipes[0], 2)
                 os.close(pipes[0])
                 control.close()
-                return Order(**json.loads(data))
+                order: dict[str, Any] = json.loads(data)
+                return order
             say(control, {"pid": pid} if pid > 0 else {"error": "no process could be started"})
         os.close(pipes[0])
 
 
 def _fork_orphan(guardian: int) -> int:
-    """Fork twice: the second child's parent has ended when its number is known, and the guardian has adopted it."""
-    ear, mouth = os.pipe()
+    """Fork twice: when the second child's pid is known, its parent has ended and the guardian has adopted it."""
+    reader, writer = os.pipe()
     first = os.fork()
     if first:
-        os.close(mouth)
-        said = os.read(ear, 20)
-        os.close(ear)
+        os.close(writer)
+        pid = os.read(reader, 20)
+        os.close(reader)
         os.waitpid(first, 0)
-        return int(said or -1)
+        return int(pid or -1)
     parent = os.getpid()
     try:
         second = os.fork()
     except OSError:
         os._exit(1)
     if second:
-        os.write(mouth, b"%d" % second)
+        os.write(writer, b"%d" % second)
         os._exit(0)
-    os.close(ear)
-    os.close(mouth)
+    os.close(reader)
+    os.close(writer)
     os.setsid()
     while os.getppid() == parent:
         time.sleep(0.0001)
@@ -100,15 +94,15 @@ def _fork_orphan(guardian: int) -> int:
     return 0
 
 
-def become(order: Order, mark: str) -> tuple[Any, dict[str, Any]]:
-    """Make this process what `python train.py` would be; returns the script's code and the namespace to run it in."""
-    os.chdir(order.folder)
-    os.environ[mark] = order.mark
-    _show(f"{mark}=", order.mark, order.argv)
+def become(order: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Make this process what `python train.py` would be. Return the script's code and the namespace to run it in."""
+    argv: list[str] = order["argv"]
+    os.chdir(order["folder"])
+    os.environ.update(order["env"])
     if "numpy.random" in sys.modules:  # Python's own generator does this by itself
         sys.modules["numpy.random"].seed()
-    sys.argv, sys.orig_argv = order.argv, [sys.orig_argv[0], *order.argv]
-    script = str(Path.cwd() / order.argv[0])
+    sys.argv, sys.orig_argv = argv, [sys.orig_argv[0], *argv]
+    script = str(Path.cwd() / argv[0])
     if not sys.flags.safe_path:
         sys.path.insert(0, str(Path(script).resolve().parent))
     sys.excepthook = _print_without_us
@@ -121,21 +115,6 @@ def become(order: Order, mark: str) -> tuple[Any, dict[str, Any]]:
     return compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), main.__dict__
 
 
-def _show(variable: str, value: str, argv: list[str]) -> None:
-    """Let the process table show the trial's own mark and command: both lie where the kernel once put ours."""
-    stat = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-    arg_start, arg_end, env_start, env_end = map(int, stat[45:49])
-    environment = ctypes.string_at(env_start, env_end - env_start)
-    at = (b"\0" + environment).find(b"\0" + os.fsencode(variable))
-    room = environment.index(b"\0", at) - at
-    _put(env_start + at, os.fsencode(variable + value), room)
-    _put(arg_start, b"\0".join(map(os.fsencode, [sys.orig_argv[0], *argv])), arg_end - arg_start - 1)
-
-
-def _put(address: int, data: bytes, room: int) -> None:
-    ctypes.memmove(address, data[:room].ljust(room, b"\0"), room)
-
-
 def _print_without_us(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
@@ -143,11 +122,12 @@ def _print_without_us(kind: type[BaseException], error: BaseException, trace: Tr
 
 
 def say(control: socket.socket, message: dict[str, object]) -> None:
+    """Send the guardian a message."""
     control.send(json.dumps(message).encode())
 
 
 if __name__ == "__main__":
-    _, _number, _mark, *_modules = sys.argv
+    _, _number, *_modules = sys.argv
     if not sys.flags.safe_path:
         del sys.path[0]  # our own folder
     _control = socket.socket(fileno=int(_number))
@@ -156,4 +136,4 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()  # what is never looked at is never copied
     # Here and not in a function, so that what the script raises meets Python's own handling, exit codes included.
-    exec(*become(serve(_control, _guardian), _mark))
+    exec(*become(serve(_control, _guardian)))

@@ -12,8 +12,7 @@ from typing import Any
 
 from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
-from optimize.runner.process_tree import kill_orphans
-from optimize.runner.workdir import read_outcome, remove_folder
+from optimize.runner.workdir import bury, remove_folder
 from optimize.script.derived import same_run, scorer
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
 from optimize.search.pruner import Pruner
@@ -235,10 +234,8 @@ def _close_orphans(
 def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
     """Close a trial that a dead driver left RUNNING: tell its outcome if it had ended, else queue its parameters again."""
     queued = _queued(record, plan.space)
-    folder = paths.work / str(record.number)
-    # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
-    outcome = read_outcome(folder) or Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
-    kill_orphans(folder)
+    lost = Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
+    outcome = bury(paths.work / str(record.number), lost)
     if queued is None:
         study.discard(record, "its parameters are incomplete or of another space")
         return f"trial {record.number} was left by an earlier driver without its parameters: closed"
