@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from storage import StorageError, TrialRecord, open_database, read_records, rest
 from tests.conftest import Driver
 from tests.databases import small_database
 from tests.test_cli import ROOT, environment, flags, optimize, run, slow_down
+from tests.zoo import eventually
 
 pytestmark = pytest.mark.slow
 RETRY_S = 120.0
@@ -40,13 +40,6 @@ KEEPS = """
             folder.write()
             print(sum(database.counts(1).values()), flush=True)
 """
-
-
-def until(what: Callable[[], bool]) -> None:
-    ends = time.monotonic() + RETRY_S
-    while not what():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
 
 
 def kept_trials(folder: Path) -> int:
@@ -97,7 +90,7 @@ def test_a_study_whose_folder_is_deleted_goes_on_from_its_backup(driver: Driver)
     slow_down(driver, 0.5)
     runs, kept = driver.folder / "runs", driver.folder / "kept"
     process = start(driver, "--backup", "kept")
-    until(lambda: kept_trials(kept) >= 3 or process.poll() is not None)
+    assert eventually(lambda: kept_trials(kept) >= 3 or process.poll() is not None, RETRY_S)
     assert process.poll() is None, (driver.folder / "said.txt").read_text()
     process.kill()
     process.wait()
@@ -132,7 +125,7 @@ def test_a_disk_that_vanishes_ends_no_study(driver: Driver) -> None:
     slow_down(driver, 0.2)
     kept = driver.folder / "kept"
     process = start(driver, "--backup", "kept", "--trials", "12")
-    until(lambda: kept_trials(kept) >= 1 or process.poll() is not None)
+    assert eventually(lambda: kept_trials(kept) >= 1 or process.poll() is not None, RETRY_S)
     kept.rename(driver.folder / "unplugged")
     kept.touch()  # not even a folder
     assert process.wait(timeout=RETRY_S) == 0

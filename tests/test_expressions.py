@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import SearchSpaceError, Value, parse_expression, parse_rule
+from search_spaces.expressions import MAX_BITS, MAX_NODES
 
 VALUES: dict[str, Value] = {
     "DEPTH": 7,
@@ -98,10 +98,8 @@ def test_a_message_says_where_and_which_expression() -> None:
         "'%s' % 1",
     ],
 )  # fmt: skip
-def test_what_cannot_be_computed_is_our_error_at_once(text: str) -> None:
-    started = time.process_time()
+def test_what_cannot_be_computed_is_our_error_before_it_is_computed(text: str) -> None:
     problem(lambda: parse_expression(text).evaluate(VALUES))
-    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
@@ -178,13 +176,14 @@ nonsense = st.lists(st.sampled_from(TOKENS), max_size=30).map(" ".join) | st.tex
 
 def evaluates_or_is_refused(text: str) -> None:
     problems: tuple[str, ...] = ()
-    started = time.process_time()
     try:
-        parse_expression(text, "w").evaluate(VALUES)
+        expression = parse_expression(text, "w")
+        assert expression.size <= MAX_NODES
+        value = expression.evaluate(VALUES)
+        assert not isinstance(value, int) or value.bit_length() <= MAX_BITS
     except SearchSpaceError as error:
         problems = error.problems
     assert all(map(str.isprintable, problems))
-    assert time.process_time() - started < 0.5
 
 
 @settings(max_examples=150, deadline=None)
