@@ -17,6 +17,7 @@ import pytest
 from storage import StorageError, TrialRecord, open_database, read_records, restore_backup
 from tests.conftest import Driver
 from tests.databases import small_database
+from tests.forked import Forked
 from tests.test_cli import ROOT, environment, flags, optimize, run, slow_down
 from tests.zoo import eventually
 
@@ -57,9 +58,9 @@ def records(runs: Path) -> list[TrialRecord]:
 
 
 def start(driver: Driver, *words: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver), *words]
+    words = ("run", "--trust", *flags(driver), *words)
     with (driver.folder / "said.txt").open("w") as said:
-        return subprocess.Popen(argv, cwd=driver.folder, env=environment(driver), stdout=said, stderr=said, text=True)
+        return Forked(words, cwd=driver.folder, env=environment(driver), stdout=said, stderr=said)
 
 
 def test_a_driver_killed_in_the_middle_of_a_backup_leaves_a_whole_one(tmp_path: Path) -> None:
@@ -139,13 +140,12 @@ def test_two_studies_share_a_backup(driver: Driver) -> None:
     slow_down(driver, 0.2)
     words = ["run", "--trust", *flags(driver)[:-1]]
     both = [
-        subprocess.Popen(
-            [sys.executable, "-m", "optimize", *words, name, "--trials", "4", "--slots", "1", "--backup", "kept"],
+        Forked(
+            [*words, name, "--trials", "4", "--slots", "1", "--backup", "kept"],
             cwd=driver.folder,
             env=environment(driver),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            text=True,
         )
         for name in ("s", "t")
     ]

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -23,6 +22,7 @@ from optimize.reporting.dashboard import check_address, write_dashboard
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import Driver, complete
+from tests.forked import Forked
 from tests.test_cli import environment, optimize, run, slow_down, start
 
 CHROMIUM = next(
@@ -44,8 +44,8 @@ def free_port() -> int:
 @contextmanager
 def dashboard(driver: Driver) -> Iterator[str]:
     port = free_port()
-    argv = [sys.executable, "-m", "optimize", "dashboard", "--port", str(port)]
-    with subprocess.Popen(argv, cwd=driver.folder, env=environment(driver), stderr=subprocess.DEVNULL) as process:
+    words = ["dashboard", "--port", str(port)]
+    with Forked(words, cwd=driver.folder, env=environment(driver), stderr=subprocess.DEVNULL) as process:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -241,10 +241,8 @@ def test_ctrl_c_ends_it_also_while_it_answers(driver: Driver) -> None:
 @pytest.mark.slow
 def test_ctrl_c_is_its_end_and_no_error_and_requests_are_not_told(driver: Driver) -> None:
     port = free_port()
-    argv = [sys.executable, "-m", "optimize", "dashboard", "--port", str(port)]
-    with subprocess.Popen(
-        argv, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = ["dashboard", "--port", str(port)]
+    with Forked(words, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE) as process:
         fetch(f"http://127.0.0.1:{port}/api/studies")
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=120)[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from storage import Database, LeaseLostError, StorageError, acquire, open_databa
 from storage.locks import this_process
 from tests.conftest import Driver, complete
 from tests.databases import new_trial
+from tests.forked import Forked
 from tests.postgres import Server
 from tests.test_cli import environment, flags, slow_down
 from tests.test_lease import pretend
@@ -94,10 +94,8 @@ def test_a_study_goes_on_after_every_restart_and_has_lost_nothing(postgres: Serv
 def test_a_real_study_survives_a_crash_of_the_server(postgres: Server, study: Driver, url: str) -> None:
     slow_down(study, 0.05)
     env = environment(study) | {"OPTIMIZE_STORAGE_URL": url}
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(study), "--trials", "6"]
-    with subprocess.Popen(
-        argv, cwd=study.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    words, pipe = ["run", "--trust", *flags(study), "--trials", "6"], subprocess.PIPE
+    with Forked(words, cwd=study.folder, env=env, stdout=pipe, stderr=pipe) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if "baseline:" in line)
         err = process.stderr
