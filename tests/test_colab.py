@@ -110,6 +110,7 @@ def test_the_form_has_a_field_for_each_setting() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 def test_it_runs_from_top_to_bottom_and_on_a_fresh_machine_goes_on(place: Path) -> None:
     first = execute(place, TRIALS=3)
@@ -153,6 +154,7 @@ os.kill(kernel, signal.SIGINT)
 """
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place: Path) -> None:
     slow_down(driver, 0.2)
@@ -169,6 +171,7 @@ def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place
     assert {record.state for record in records(place, "s")} == {"COMPLETE"}
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a study outlives its kernel")
 def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place: Path) -> None:
@@ -184,6 +187,7 @@ def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place
     assert eventually(lambda: run(driver, "--trials", "1").returncode == 0, RETRY_S)  # nobody drives it any more
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "line"),

@@ -92,6 +92,7 @@ def test_it_serves_before_there_is_a_study(driver: Driver) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 @needs_chromium
 def test_a_running_study_is_shown_and_goes_on(driver: Driver, tmp_path: Path) -> None:
     slow_down(driver, 60.0)  # the second trial ends long after all that is looked at here
@@ -138,6 +139,7 @@ assert X == 4, why + "[link](javascript:alert(1)) https://example.com | cell"
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 @needs_chromium
 def test_what_a_script_prints_is_only_text(driver: Driver, tmp_path: Path) -> None:
     train = driver.folder / "workload" / "train.py"
@@ -160,6 +162,7 @@ def test_what_a_script_prints_is_only_text(driver: Driver, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 @needs_chromium
 def test_a_thousand_trials_are_shown(driver: Driver, tmp_path: Path) -> None:
     space = driver.folder / "space.toml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import SearchSpaceError, Value, load_space, parse_space, shipped_spaces
+from tests.chance import ten_thousand_times
 from tests.counting import calls
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
@@ -257,12 +259,13 @@ def test_a_mutated_file_raises_nothing_but_our_error(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
-@given(st.sampled_from(SHIPPED), st.lists(places, min_size=1, max_size=4))
-def test_ten_thousand_mutated_files_raise_nothing_but_our_error(
-    tmp_path_factory: pytest.TempPathFactory, original: bytes, edits: list[tuple[int, int, bytes]]
-) -> None:
-    loads_or_is_refused(tmp_path_factory.getbasetemp() / "mutated.toml", original, edits)
+def test_ten_thousand_mutated_files_raise_nothing_but_our_error(tmp_path: Path) -> None:
+    def mutated(draw: random.Random) -> None:
+        pieces = [draw.choice((*PIECES, draw.randbytes(draw.randint(0, 6)))) for _ in range(draw.randint(1, 4))]
+        edits = [(draw.randint(0, 5000), draw.randint(0, 40), piece) for piece in pieces]
+        loads_or_is_refused(tmp_path / "mutated.toml", draw.choice(SHIPPED), edits)
+
+    ten_thousand_times(mutated)
 
 
 def test_the_worst_dotted_keys_that_are_accepted_take_work_in_proportion_to_their_number(tmp_path: Path) -> None:
