@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -42,8 +43,36 @@ FOREIGN = re.compile(
 )
 
 
-def pytest_configure() -> None:
+# Tests that share what is dear stay in one process each (`pytest -n auto --dist loadgroup`), and the longest begin first. A
+# test belongs to the group of its own mark `xdist_group`, of a fixture below, or of its module where that shares a fixture.
+GROUP_OF_FIXTURE = {"cluster": "ray", "text": "training", "postgres": "postgres"}
+FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not item.get_closest_marker("xdist_group") and (group := group_of(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=turn)  # stable: within a group the order stays
+
+
+def group_of(item: pytest.Item) -> str:
+    names = item.fixturenames  # type: ignore[attr-defined]
+    found = [group for fixture, group in GROUP_OF_FIXTURE.items() if fixture in names]
+    shared = [each for each in item._fixtureinfo.name2fixturedefs.values() if each[-1].scope in ("class", "module")]  # type: ignore[attr-defined]
+    return found[0] if found else item.path.stem if shared else ""
+
+
+def turn(item: pytest.Item) -> tuple[int, bool]:
+    mark = item.get_closest_marker("xdist_group")
+    group = mark.args[0] if mark else ""
+    return FIRST.index(group) if group in FIRST else len(FIRST), not item.get_closest_marker("slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Each process of the tests, and so all that they start, finds the same surroundings wherever they were started."""
+    config.option.loadscopereorder = False  # of pytest-xdist: `turn` says what comes first
     for name in [name for name in os.environ if FOREIGN.fullmatch(name)]:
         del os.environ[name]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: children would inherit it
@@ -103,7 +132,7 @@ class Driver:
 
     folder: Path
     settings: Settings
-    kept: Path  # what `once` has made, for all tests of this process
+    kept: Path  # what `once` has made, for the tests of all processes
     said: list[str] = field(default_factory=list)
     data: str = "data"
 
@@ -139,11 +168,15 @@ class Driver:
         """A `runs/` that many tests begin with: the first of them makes it, the others copy it, if script, space and settings
         are the same."""
         kept = self.kept / f"{what}-{self._digest()}"
-        if not kept.exists():
-            make()
-            shutil.copytree(self.settings.runs, kept)
-        else:
-            shutil.copytree(kept, self.settings.runs)
+        self.kept.mkdir(exist_ok=True)
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
+            if not kept.exists():
+                make()
+                shutil.copytree(self.settings.runs, kept.with_suffix(".part"))
+                kept.with_suffix(".part").rename(kept)
+                return
+        shutil.copytree(kept, self.settings.runs)
 
     def _digest(self) -> str:
         files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
@@ -174,7 +207,8 @@ class Driver:
 
 @pytest.fixture
 def driver(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    return make_driver(tmp_path, tmp_path_factory.getbasetemp() / "once")
+    base = tmp_path_factory.getbasetemp()
+    return make_driver(tmp_path, (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once")
 
 
 def make_driver(folder: Path, kept: Path) -> Driver:

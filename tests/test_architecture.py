@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from pathlib import Path
 
@@ -56,9 +57,15 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -150,7 +157,7 @@ def test_optuna_is_known_to_search_and_storage_and_what_draws_from_it() -> None:
 def test_a_class_name_exists_once() -> None:
     found: dict[str, list[str]] = {}
     for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(module)
     assert {name: where for name, where in found.items() if len(where) > 1} == {}
@@ -165,7 +172,7 @@ def test_the_environment_is_read_where_a_reader_expects_it() -> None:
 
 def test_only_the_command_line_prints() -> None:
     for module, path in MODULES.items():
-        calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+        calls = (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call))
         printed = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
         assert module == "optimize.commands.terminal" or not printed, f"{module}: {printed}"
 
@@ -178,4 +185,4 @@ def test_files_stay_small_and_are_called_after_what_is_in_them() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     for module, path in MODULES.items():
-        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), module
+        assert ast.get_docstring(tree(path)), module

@@ -16,6 +16,7 @@ from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.workload import load_workload
 from optimize.transfer.autoresearch import set_up
+from tests.forked import run_forked
 
 ROOT = Path(__file__).parent.parent
 REPLICA = Path(__file__).parent / "replicas" / "macos"
@@ -192,8 +193,7 @@ def test_from_nothing_to_a_best_by_the_commands_that_it_prints(mirror: Path, tmp
     env = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(tmp_path / "config"), "COLUMNS": "300"}
 
     def optimize(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "optimize", *words]
-        return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+        return run_forked(words, cwd=tmp_path, env=env, timeout=600)
 
     made = optimize("autoresearch", "mine", "--from", str(mirror), "--commit", "HEAD~1", "--profile", "cpu", "--no-uv")
     assert made.returncode == 0, made.stderr
