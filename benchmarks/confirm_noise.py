@@ -15,7 +15,7 @@ from pathlib import Path
 from search_cpu import Evaluations, Params, _read, _train, make_cpu_plan  # isort: skip  (sets threads before numpy)
 from optimize.config.plan import Plan
 from optimize.executors.slots import find_slots
-from optimize.session.run import prepare_data
+from optimize.session.session import prepare_data
 
 TABLE = Path(__file__).parent / "data" / "cpu_seed_noise.csv"
 SEEDS = range(43, 83)  # the script's own is 42

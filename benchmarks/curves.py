@@ -135,7 +135,7 @@ def replay(trials: Sequence[Recorded], folder: Path, seed: int, slots: int) -> l
 
         with (
             closing(open_database(paths.database)) as database,
-            open_study(database, paths, plan, "recorded", print) as study,
+            open_study(database, plan, "recorded", print) as study,
             StopSignals() as stop_signals,
         ):
             Loop(study, SimulatedExecutor(run, slots), prepare, Budget(), (), stop_signals).run()
@@ -159,7 +159,7 @@ def _write_workload(trials: Sequence[Recorded], folder: Path) -> None:
 def _sampler_that_proposes(trials: Sequence[Recorded]) -> Iterator[str]:
     """Its name among the samplers on offer, for as long as it is."""
 
-    class InOrder(samplers._Unteachable):
+    class InOrder(samplers._NonLearner):
         def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
             super().__init__(lattice, chooser, seed, stream)
             self._left = iter(trials)

@@ -88,7 +88,7 @@ def campaigns(table: pd.DataFrame) -> Iterator[Campaign]:
 def judge(memory: Memory, campaign: Campaign, peak: Peak | None) -> Judged:
     for params, fitted in campaign.trials[:LEARNED]:
         memory.learned(params, Footprint(fitted, peak(params) if peak and fitted else 0.0))
-    later = [(memory.doubts(params), fitted) for params, fitted in campaign.trials[LEARNED:]]
+    later = [(memory.unlikely_to_fit(params), fitted) for params, fitted in campaign.trials[LEARNED:]]
     fitting, failing = ([doubted for doubted, fitted in later if fitted is kind] for kind in (True, False))
     return Judged(
         statistics.mean(doubted is not fitted for doubted, fitted in later),

@@ -34,7 +34,7 @@ from optimize.executors.slots import cpu_name, find_slots
 from optimize.runner.diagnosis import parse_summary
 from optimize.runner.prepare import write_files
 from optimize.runner.process import run_job
-from optimize.session.run import prepare_data
+from optimize.session.session import prepare_data
 from optimize.trial import Suggestion, TrialStatus
 
 TABLE = Path(__file__).parent / "data" / "cpu_evaluations.csv"

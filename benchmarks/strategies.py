@@ -82,7 +82,7 @@ def ours(sampler: str, slots: int = 1) -> Strategy:
             paths.create()
             with (
                 closing(open_database(paths.database)) as database,
-                open_study(database, paths, mine, "", lambda line: None) as study,
+                open_study(database, mine, "", lambda line: None) as study,
             ):
                 executor, budget = SimulatedExecutor(run, slots), _Enough(done, enough)
                 Loop(study, executor, prepare, budget, (), StopSignals()).run()

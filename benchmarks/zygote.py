@@ -125,7 +125,7 @@ def gap(trials: int, folder: Path) -> tuple[dict[str, object], list[str]]:
     paths.create()
     with (
         closing(open_database(paths.database)) as database,
-        open_study(database, paths, plan, "", lambda line: None) as study,
+        open_study(database, plan, "", lambda line: None) as study,
         StopSignals() as stop_signals,
     ):
         ask = study.ask

@@ -27,7 +27,7 @@ from IPython.display import HTML, Image, display
 from optimize.config.settings import load_settings, pick_profile
 from optimize.errors import OptimizeError
 from optimize.executors.slots import detect_device
-from optimize.reporting.figures.data import staircase
+from optimize.reporting.figures.data import history
 from optimize.reporting.figures.static import progress
 from optimize.reporting.figures.style import draw, png_of
 from optimize.study.stored import find_study
@@ -182,7 +182,7 @@ class _Screen:
                 stored = find_study(database, self._name, self._runs)
                 counts = database.counts(stored.study_id)
                 if counts != self._drawn and counts["COMPLETE"]:
-                    drawing = progress(staircase(stored.records(), stored.metric), stored.metric, labels=4)
+                    drawing = progress(history(stored.records(), stored.metric), stored.metric, labels=4)
                     self._picture.update(Image(png_of(draw(drawing, 10, 4.5, f"study {self._name}")), width=900))
                     self._drawn = counts
         except (StorageError, OptimizeError):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
+from typing import Any
 
 from search_spaces.expressions import Rule, SearchSpaceError, Value, kind
 
@@ -122,6 +123,22 @@ class SearchSpace:
             if parameter.name == name:
                 return parameter
         raise SearchSpaceError(f"{self.path}: {name}: no such parameter. There are {', '.join(self.names)}.")
+
+    @property
+    def stored_choices(self) -> dict[str, tuple[Stored, ...]]:
+        """The choices of each parameter as a database holds them: tuples are text."""
+        return {p.name: p.stored_choices for p in self.parameters}
+
+    def encode(self, params: Mapping[str, Value]) -> dict[str, Stored]:
+        """Return the parameters of a configuration as a database holds them."""
+        return {p.name: p.encode(params[p.name]) for p in self.parameters}
+
+    def decode(self, stored: Mapping[str, Any]) -> dict[str, Value]:
+        """Return stored parameters as the script has them.
+
+        Raises KeyError for one that is missing, SearchSpaceError for one that is no choice.
+        """
+        return {p.name: p.decode(stored[p.name]) for p in self.parameters}
 
     def contains(self, params: Mapping[str, Value]) -> bool:
         """Whether `params` gives exactly our parameters, each one of its choices. Rules are not asked."""

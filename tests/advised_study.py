@@ -56,7 +56,7 @@ class Study:
         plan, driver = self.driver.plan, self.driver
         with (
             driver.database() as database,
-            open_study(database, driver.paths, plan, "data", driver.said.append, advisor=self.advisor) as study,
+            open_study(database, plan, "data", driver.said.append, advisor=self.advisor) as study,
             StopSignals() as stop_signals,
         ):
             loop = Loop(study, SimulatedExecutor(self._train), driver.job, Budget(trials), (), stop_signals, tick_s=0)

@@ -131,7 +131,7 @@ class Driver:
     def open(self) -> Iterator[Study]:
         with (
             self.database() as database,
-            open_study(database, self.paths, self.plan, self.data, self.said.append) as study,
+            open_study(database, self.plan, self.data, self.said.append) as study,
         ):
             yield study
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from optimize.confirm.verdict import Verdict
 from optimize.executors.simulated import SimulatedExecutor
 from optimize.session.confirm import ConfirmOptions, ConfirmResult, confirm_study
+from optimize.session.session import Caller
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import TrialRecord
@@ -67,10 +68,13 @@ def confirm(
     **wanted: int,
 ) -> ConfirmResult:  # fmt: skip
     where = tuple(Slot(f"inline:{i}") for i in range(slots))
-    return confirm_study(
-        driver.plan, where, console or Console(file=io.StringIO()), driver.said.append,
-        ConfirmOptions(**wanted), executor=lambda found: SimulatedExecutor(run, slots), data=data,
-    )  # fmt: skip
+    caller = Caller(
+        console or Console(file=io.StringIO()),
+        driver.said.append,
+        executor=lambda found: SimulatedExecutor(run, slots),
+        data=data,
+    )
+    return confirm_study(driver.plan, where, caller, ConfirmOptions(**wanted))
 
 
 def records(driver: Driver, study: str) -> list[TrialRecord]:

@@ -113,8 +113,8 @@ def test_only_choices_count_and_the_reason_is_told(proposal: dict[str, object], 
 
 
 def question(*records: TrialRecord, **more: object) -> str:
-    sight = StudyView(records, [{**BASELINE, "DEPTH": 4}], {**BASELINE, "RATE": 0.4})
-    system, user = render_question(BRIEF, sight, 2, **more)  # type: ignore[arg-type]
+    view = StudyView(records, [{**BASELINE, "DEPTH": 4}], {**BASELINE, "RATE": 0.4})
+    system, user = render_question(BRIEF, view, 2, **more)  # type: ignore[arg-type]
     assert (system["role"], user["role"]) == ("system", "user")
     return user["content"]
 
@@ -229,7 +229,7 @@ def test_a_studys_line_says_share_hit_rate_validity_and_cost() -> None:
     spent = Spent("stub", 1, requests=3, failures=1, proposals=4, refused=1, tokens_in=12_345, tokens_out=67, off="why")
     assert advice_line(records, spent, Metric()) == (
         "advice of stub: 1 of 5 proposed trials (20%); 1 of 1 became the best so far (100%), of the sampler's 0 of 4 "
-        "(0%); 3 of its 4 proposals were valid; 3 requests, 1 in vain; 12,345 tokens in, 67 out; switched off: why"
+        "(0%); 3 of its 4 proposals were valid; 3 requests, 1 without a valid one; 12,345 tokens in, 67 out; switched off: why"
     )
     assert advice_line(records[:1], Spent(), Metric()) == ""
 

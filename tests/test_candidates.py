@@ -36,8 +36,8 @@ def needle() -> SearchSpace:
 
 def choosing(space: SearchSpace = SPACE, limit: int = 6, failures: Failures | None = None) -> tuple[Lattice, Chooser]:
     lattice = Lattice(space, {"LIMIT": limit})
-    doubt = failures.doubt if failures else lambda point: False
-    return lattice, Chooser(lattice, random.Random(0), None, doubt)
+    is_suspect = failures.is_suspect if failures else lambda point: False
+    return lattice, Chooser(lattice, random.Random(0), None, is_suspect)
 
 
 def test_points_and_parameters_translate_into_each_other() -> None:
@@ -124,7 +124,7 @@ def test_a_space_without_feasible_configurations_is_an_error_and_not_an_end() ->
 
 
 def test_a_large_space_is_never_called_exhausted_without_having_looked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optimize.search.candidates.LOOKS", 100)
+    monkeypatch.setattr("optimize.search.candidates.MOST_CHECKED", 100)
     _, chooser = choosing(limit=0)
     with pytest.raises(StudyError, match="none of 100 configurations is feasible and new") as caught:
         chooser.any_left()
@@ -136,17 +136,17 @@ def test_a_choice_that_only_ever_failed_is_doubted_until_it_succeeds_once() -> N
     failures = Failures(lattice)
     for i in range(20):
         failures.learned((i % 4, 0, 0, i % 6), bad=i % 4 == 3)
-    assert failures.doubt((3, 0, 0, 0))
-    assert not failures.doubt((4, 2, 1, 0))  # never tried
+    assert failures.is_suspect((3, 0, 0, 0))
+    assert not failures.is_suspect((4, 2, 1, 0))  # never tried
     failures.learned((3, 0, 0, 2), bad=False)
-    assert not failures.doubt((3, 0, 0, 0))
+    assert not failures.is_suspect((3, 0, 0, 0))
 
 
 def test_where_most_trials_fail_a_few_failures_of_a_choice_mean_nothing() -> None:
     failures = Failures(choosing()[0])
     for i in range(20):
         failures.learned((i % 5, 0, 0, 0), bad=i not in (0, 1, 2))
-    assert not failures.doubt((4, 0, 0, 0))
+    assert not failures.is_suspect((4, 0, 0, 0))
 
 
 def test_doubted_points_are_tried_only_seldom_but_when_nothing_else_is_left() -> None:

@@ -321,7 +321,7 @@ def test_sigterm_during_preparation_leaves_nothing_running(driver: Driver) -> No
 
 
 def test_a_report_tells_what_it_wrote_and_the_end_of_a_run_tells_of_it(driver: Driver) -> None:
-    assert "make report STUDY=s" in run(driver, "--trials", "3").stdout
+    assert "optimize report --study s" in run(driver, "--trials", "3").stdout
     ended = optimize(driver, "report")
     assert ended.returncode == 0, ended.stderr
     written = [line.removeprefix("written: ") for line in ended.stderr.splitlines()]

@@ -59,7 +59,7 @@ def test_a_study_that_reaches_its_end_is_confirmed_by_itself(noisy: Driver) -> N
     assert "the baseline, seed 43" in ended.stderr
     assert "confirmed: trial" in ended.stdout
     assert "noise floor" in ended.stdout
-    assert "make confirm" not in ended.stdout
+    assert "be sure:" not in ended.stdout
     summary = tomllib.loads((noisy.paths.best / "summary.toml").read_text())
     assert summary["confirmed"] is True
     alone = subprocess.run(
@@ -132,11 +132,11 @@ def test_mistakes_are_one_line_and_exit_code_2(noisy: Driver, words: list[str], 
 def test_confirming_is_hinted_where_it_can_work_alone(noisy: Driver) -> None:
     ended = run(noisy, "--trials", "4")
     assert "unconfirmed: never trained with another seed" in ended.stdout
-    assert "be sure:  make confirm STUDY=s" in ended.stdout
+    assert "be sure:  optimize confirm --study s" in ended.stdout
     (noisy.folder / "workload" / "train.py").write_text(SCRIPT)
     ended = run(noisy, "--trials", "4", "--study", "t")
     assert "unconfirmed: never trained with another seed" in ended.stdout
-    assert "make confirm" not in ended.stdout
+    assert "be sure:" not in ended.stdout
 
 
 def test_a_script_without_a_seed_is_told_before_a_study_that_is_to_be_confirmed_begins(driver: Driver) -> None:

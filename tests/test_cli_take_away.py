@@ -82,7 +82,7 @@ def test_a_new_study_begins_with_one_that_was_brought_in(driver: Driver) -> None
     assert optimize(driver, "import", "results.tsv", "--study", "by-hand").returncode == 0
     ended = run(driver, "--study", "new", "--from", "by-hand", "--trials", "3", "--slots", "1")
     assert ended.returncode == 0, ended.stderr
-    assert "brought in from elsewhere" in ended.stderr
+    assert "imported or made by another program" in ended.stderr
     assert "the metric or its direction is another" not in ended.stderr
     found = records(driver, "new")
     assert [record.kind for record in found] == ["baseline", "start", "start"]

@@ -30,9 +30,7 @@ def test_the_baseline_and_the_best_three_are_trained_with_the_same_other_seeds(n
     assert {record.kind for record in records(night, "s/confirm")} == {"baseline", "replicate"}
     assert verdict(night) == ended.verdict
     one, two, three = (f"trial {number}" for number in ranked(night)[:3])
-    told = (
-        f"trained again, each with the same 3 other seeds: the baseline, {one}, {two} and {three}; 14 trainings at most"
-    )
+    told = f"confirmation: the baseline, {one}, {two} and {three} are trained with the same 3 other seeds; 14 trainings at most"
     assert told in night.said
 
 
@@ -65,7 +63,7 @@ def test_the_luck_of_the_first_seed_is_not_confirmed(night: Driver) -> None:
     assert ended.verdict is not None
     assert ended.verdict.winner is None
     assert best(night)["confirmed"] is False
-    assert "not told from luck" in str(best(night)["confirmation"])
+    assert "may be luck" in str(best(night)["confirmation"])
     assert verdict_line(ended.verdict, night.plan.workload.metric).startswith("unconfirmed")
 
 
@@ -157,7 +155,7 @@ def test_finalists_that_all_fail_with_other_seeds_leave_a_verdict_without_a_winn
     ended = confirm(night, Trainings(fails))
     assert ended.verdict is not None
     assert ended.verdict.finalists == ()
-    assert "with 0 other seeds, too few to tell" in ended.verdict.lines[0]
+    assert "with 0 other seeds, too few for a verdict" in ended.verdict.lines[0]
     assert verdict(night) == ended.verdict
     assert best(night)["confirmation"] == "too few trainings completed with other seeds"
     page = io.StringIO()

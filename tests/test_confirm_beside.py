@@ -111,7 +111,7 @@ def test_nothing_better_than_the_baseline_is_one_line(night: Driver) -> None:
     with pytest.raises(NothingToConfirm, match="nothing to confirm"):
         confirm(night, Trainings())
     night.set(study="none")
-    with pytest.raises(StudyError, match="there is none of that name"):
+    with pytest.raises(StudyError, match="there is no such study"):
         confirm(night, Trainings())
 
 
@@ -241,7 +241,7 @@ def test_a_later_and_better_trial_takes_the_place_of_the_winner_unconfirmed(nigh
         write_views(find_study(database, "s", night.settings.runs))
     assert best(night)["trial"] == 10
     assert best(night)["confirmed"] is False
-    assert "came after trial" in str(best(night)["confirmation"])
+    assert "better than trial" in str(best(night)["confirmation"])
     ended = confirm(night, Trainings())
     assert ended.verdict is not None
     assert 10 in {each.number for each in ended.verdict.finalists}

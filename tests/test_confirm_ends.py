@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,9 @@ from rich.console import Console
 
 from optimize.cli import run
 from optimize.commands.run import _can_be_confirmed, _children
-from optimize.session.run import _callbacks_of
+from optimize.session.run import reporting
+from optimize.session.session import Caller, open_session
 from optimize.study.stored import StoredStudy, find_study
-from optimize.study.study import Study
 from optimize.transfer.repair import repair
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import LeaseLostError, StudyPaths, write_text
@@ -91,21 +91,19 @@ def test_a_confirmation_that_has_lost_its_study_writes_nothing_over_the_other_dr
     assert (best(night)["trial"] == "theirs") == (lost == "s")  # the other of the two is still its own
 
 
-def test_a_driver_that_has_lost_its_study_writes_neither_files_nor_the_dashboards_story(night: Driver) -> None:
-    def watching(study: Study, stored: StoredStudy) -> AbstractContextManager[object]:
-        console, slots = Console(file=io.StringIO()), (Slot("a"),)
-        return _callbacks_of(night.plan, night.paths, stored.database, study, slots, (), console, night.said.append)
+def test_a_driver_that_has_lost_its_study_writes_neither_files_nor_the_dashboards_notes(night: Driver) -> None:
+    caller, slots = Caller(Console(file=io.StringIO()), night.said.append), (Slot("a"),)
 
     with night.open() as study, opened(night) as stored:
         write_text(night.paths.results_tsv, "theirs")
         before = notes(stored)
-        with watching(study, stored):
+        with open_session(night.plan, caller) as session, reporting(session, caller, study, slots):
             pretend(stored.database, this_process(0.0), stored.study_id)
         assert night.paths.results_tsv.read_text() == "theirs"
         assert notes(stored) == before
         stored.database.write(lambda connection: connection.execute(LEASES.delete()))  # the other one has ended
     with night.open() as study, opened(night) as stored:  # who has the study writes both
-        with watching(study, stored):
+        with open_session(night.plan, caller) as session, reporting(session, caller, study, slots):
             pass
         assert night.paths.results_tsv.read_text() != "theirs"
         assert notes(stored) != before

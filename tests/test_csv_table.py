@@ -8,7 +8,7 @@ import pytest
 
 from optimize.errors import SettingsError
 from optimize.importing import Request, read
-from optimize.study.start_from import read_offer
+from optimize.study.start_from import read_candidates
 from optimize.trial import Metric
 from search_spaces import parse_space
 from tests.imports import bring, study, written
@@ -21,7 +21,7 @@ Params = list[dict[str, object]]
 
 def tried(path: Path) -> Params:
     """What `--from` would try, in the order of the file."""
-    candidates = read_offer(str(path), SPACE, Metric()).candidates
+    candidates = read_candidates(str(path), SPACE, Metric()).candidates
     return [dict(each.params) for each in sorted(candidates, key=lambda each: each.title)]
 
 
@@ -92,7 +92,7 @@ def test_both_say_the_same_of_a_table_of_100_mb(tmp_path: Path) -> None:
 
 def both_refuse(path: Path, what: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        read_offer(str(path), SPACE, Metric())
+        read_candidates(str(path), SPACE, Metric())
     assert list(refused.value.problems) == [f"--from {path}: {what}"]
     assert read(Request(str(path), "new")).problems == [f"import {path}: {what}"]
 
@@ -100,7 +100,7 @@ def both_refuse(path: Path, what: str) -> None:
 def test_each_says_how_it_is_told_where_the_metric_is(tmp_path: Path) -> None:
     path = written(tmp_path, "t.csv", "loss,DEPTH\n1,2\n")
     with pytest.raises(SettingsError, match=r"It has loss, DEPTH\. Give a table of the workload"):
-        read_offer(str(path), SPACE, Metric())
+        read_candidates(str(path), SPACE, Metric())
     (line,) = read(Request(str(path), "new")).problems
     assert line.endswith("has neither val_bpb nor value. It has loss, DEPTH. Name its column or key with --metric.")
 
@@ -123,6 +123,6 @@ def test_what_is_called_like_a_parameter_beside_one_that_says_so_is_kept_beside_
 def test_names_that_a_space_has_not_are_told_and_cut(tmp_path: Path) -> None:
     names = ",".join(f"P{n}" for n in range(500))
     path = written(tmp_path, "t.csv", f"val_bpb,DEPTH,{names},params_\x1b[31m\n1,2,{','.join('1' * 500)},1\n")
-    (only,) = read_offer(str(path), SPACE, Metric()).candidates
+    (only,) = read_candidates(str(path), SPACE, Metric()).candidates
     assert len(only.params) == 502
     assert all(name.isprintable() for name in only.params)

@@ -14,6 +14,7 @@ from optuna_dashboard import _custom_plot_data as plots
 from optuna_dashboard import _note as notes
 
 from optimize.reporting.dashboard import DashboardWriter, write_dashboard
+from optimize.reporting.shown_study import ShownStudy
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from storage import (
@@ -49,9 +50,7 @@ def opened(driver: Driver, run: bool = True) -> Iterator[StoredStudy]:
 
 def writer_of(stored: StoredStudy, said: list[str] | None = None) -> DashboardWriter:
     said = [] if said is None else said
-    return DashboardWriter(
-        stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), stored.finished, said.append
-    )
+    return DashboardWriter(ShownStudy(stored, stored.finished, said.append))
 
 
 def attrs(database: Database, name: str = "s") -> dict[str, Any]:
@@ -137,9 +136,7 @@ def test_the_study_is_not_told_again_at_every_trial(driver: Driver) -> None:
 def test_the_first_ending_is_told_at_once(driver: Driver) -> None:
     ended: list[TrialRecord] = []
     with opened(driver) as stored:
-        writer = DashboardWriter(
-            stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), lambda: ended, print
-        )
+        writer = DashboardWriter(ShownStudy(stored, lambda: ended, print))
         writer.on_tick()
         assert "No trial has completed yet" in study_note(stored)
         ended += stored.finished()[:1]
@@ -242,9 +239,7 @@ def test_a_copy_takes_the_notes_along_under_its_own_ids(driver: Driver, tmp_path
 def test_what_cannot_be_told_is_one_line_and_no_end(driver: Driver) -> None:
     said: list[str] = []
     with opened(driver) as stored:
-        writer = DashboardWriter(
-            stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), broken_records, said.append
-        )
+        writer = DashboardWriter(ShownStudy(stored, broken_records, said.append))
         writer.write()
         writer.on_tick()
         writer.write()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimize.reporting.figures.data import cost, curves, noise, slices, staircase
+from optimize.reporting.figures.data import cost, curves, history, noise, slices
 from optimize.reporting.figures.style import STYLES, in_order, style_of
 from optimize.trial import Metric, TrialStatus
 from storage import TrialRecord, write_results
@@ -32,42 +32,41 @@ def bad(number: int, status: str = "out_of_memory", **facts: object) -> TrialRec
 
 
 def test_the_stairs_are_the_improvements_and_a_failure_is_none() -> None:
-    stairs = staircase([trial(0, 2.0), bad(1), trial(2, 2.5), trial(3, 1.5)], MINIMIZE)
+    stairs = history([trial(0, 2.0), bad(1), trial(2, 2.5), trial(3, 1.5)], MINIMIZE)
     assert [step.number for step in stairs.steps] == [0, 3]
-    assert [each.best for each in stairs.tried] == [2.0, 2.0, 2.0, 1.5]
-    assert stairs.tried[1].value is None
-    assert stairs.best is stairs.tried[3]
-    assert [each.hours for each in stairs.tried] == pytest.approx([0.1, 0.1 + 1 / 6, 0.1 + 2 / 6, 0.6])
+    assert [each.best for each in stairs.points] == [2.0, 2.0, 2.0, 1.5]
+    assert stairs.points[1].value is None
+    assert stairs.best is stairs.points[3]
 
 
 def test_higher_is_better_where_the_metric_says_so() -> None:
-    stairs = staircase([trial(0, 0.5), trial(1, 0.25), trial(2, 0.75)], MAXIMIZE)
+    stairs = history([trial(0, 0.5), trial(1, 0.25), trial(2, 0.75)], MAXIMIZE)
     assert [step.number for step in stairs.steps] == [0, 2]
 
 
 def test_the_stairs_follow_the_order_of_ending_not_of_numbers() -> None:
     slow = trial(0, 1.0, finished=NOON + timedelta(hours=5))
-    assert [step.number for step in staircase([slow, trial(1, 2.0)], MINIMIZE).steps] == [1, 0]
+    assert [step.number for step in history([slow, trial(1, 2.0)], MINIMIZE).steps] == [1, 0]
 
 
 def test_a_step_says_what_changed_since_the_best_before_it() -> None:
     records = [trial(0, 3.0, params={"X": 1, "Y": 5}), trial(1, 9.0, params={"X": 7, "Y": 7}),
                trial(2, 2.0, params={"X": 1, "Y": 6})]  # fmt: skip
-    first, second = staircase(records, MINIMIZE).steps
+    first, second = history(records, MINIMIZE).steps
     assert first.changed == {}
     assert second.changed == {"Y": (5, 6)}
 
 
 def test_a_study_without_a_value_has_dots_and_no_stairs() -> None:
-    stairs = staircase([bad(0), bad(1, "crashed")], MINIMIZE)
-    assert len(stairs.tried) == 2
+    stairs = history([bad(0), bad(1, "crashed")], MINIMIZE)
+    assert len(stairs.points) == 2
     assert (stairs.steps, stairs.best, stairs.baseline) == ((), None, None)
-    assert staircase([], MINIMIZE).tried == ()
+    assert history([], MINIMIZE).points == ()
 
 
 def test_the_baseline_is_the_completed_trial_of_the_script_as_it_is() -> None:
     records = [bad(0, "crashed", kind="baseline"), trial(1, 3.0, kind="baseline"), trial(2, 2.0, kind="sampler")]
-    assert staircase(records, MINIMIZE).baseline == 3.0
+    assert history(records, MINIMIZE).baseline == 3.0
 
 
 values = st.none() | st.sampled_from([1.0, 1.5, 2.0]) | st.floats(0.5, 3, allow_nan=False)
@@ -81,7 +80,7 @@ def test_the_improvements_are_those_that_results_tsv_keeps(
     path: Path = tmp_path_factory.getbasetemp() / "results.tsv"
     write_results(path, records, metric=metric.name, direction=metric.direction)
     kept = [line.split("\t")[3] == "keep" for line in path.read_text().splitlines()[1:]]
-    assert [each.improved for each in staircase(records, metric).tried] == kept
+    assert [each.improved for each in history(records, metric).points] == kept
 
 
 def test_the_cost_is_told_by_ending_in_device_hours() -> None:

@@ -95,8 +95,8 @@ def test_a_peak_is_printed_in_mebibytes_as_torch_counts() -> None:
 
 def test_labels_alone_find_the_limit() -> None:
     memory = trained([of(d) for d in (20, 60, 100, 125, 135, 160, 300)], device_mb=0.0)
-    assert not memory.doubts(of(120))
-    assert memory.doubts(of(140))
+    assert not memory.unlikely_to_fit(of(120))
+    assert memory.unlikely_to_fit(of(140))
     assert memory.probability(of(129)) == pytest.approx(0.5, abs=0.2)
 
 
@@ -109,40 +109,42 @@ def test_nothing_is_doubted_before_anything_points_to_a_limit() -> None:
 
 def test_peaks_tell_the_limit_before_any_trial_ran_out() -> None:
     memory = trained([of(d) for d in (8, 16, 32, 48, 64)], peaks=True)
-    assert memory.doubts(of(150))
-    assert not memory.doubts(of(110))
+    assert memory.unlikely_to_fit(of(150))
+    assert not memory.unlikely_to_fit(of(110))
 
 
 def test_without_the_devices_size_peaks_say_nothing_and_labels_suffice() -> None:
     trials = [of(d) for d in (8, 16, 32, 48, 64)]
-    assert not trained(trials, peaks=True, device_mb=0.0).doubts(of(150))
-    assert trained([*trials, of(140), of(200)], peaks=True, device_mb=0.0).doubts(of(150))
+    assert not trained(trials, peaks=True, device_mb=0.0).unlikely_to_fit(of(150))
+    assert trained([*trials, of(140), of(200)], peaks=True, device_mb=0.0).unlikely_to_fit(of(150))
 
 
 def test_peaks_beyond_the_device_are_counted_in_some_other_way_and_ignored() -> None:
-    assert not trained([of(d) for d in (8, 16, 32, 48, 64)], peaks=True, device_mb=GPU_MB / 100).doubts(of(150))
+    assert not trained([of(d) for d in (8, 16, 32, 48, 64)], peaks=True, device_mb=GPU_MB / 100).unlikely_to_fit(
+        of(150)
+    )
 
 
 def test_a_single_peak_does_not_pretend_to_know_the_slope() -> None:
     memory = trained([of(64)], peaks=True)  # at 60 %: the limit lies at 107 if nothing of it is fixed, else above
-    assert not memory.doubts(of(120))
+    assert not memory.unlikely_to_fit(of(120))
 
 
 def test_one_label_that_lies_does_not_move_the_limit() -> None:
     trials = [of(d) for d in (20, 40, 60, 80, 100, 120, 125, 140, 160, 200, 250, 300)]
     memory = trained(trials)
     memory.learned(of(40), Footprint(fitted=False))  # a neighbour had taken the memory
-    assert not memory.doubts(of(100))
+    assert not memory.unlikely_to_fit(of(100))
     memory.learned(of(300), Footprint(fitted=True))
-    assert memory.doubts(of(160))
+    assert memory.unlikely_to_fit(of(160))
 
 
 def test_a_limit_that_was_wrong_is_given_up_when_trials_beyond_it_complete() -> None:
     memory = trained([of(d) for d in (8, 16, 32, 48, 64)], peaks=True)
-    assert memory.doubts(of(160))
+    assert memory.unlikely_to_fit(of(160))
     for depth in (150, 160, 170, 180):  # the script holds less in memory than its peaks suggested
         memory.learned(of(depth), Footprint(fitted=True))
-    assert not memory.doubts(of(160))
+    assert not memory.unlikely_to_fit(of(160))
 
 
 @pytest.mark.parametrize("peaks", [False, True])
@@ -187,7 +189,9 @@ def test_parameters_without_a_score_are_neither_learned_from_nor_doubted() -> No
 
 def judged(memory: Memory, trials: list[dict[str, Value]]) -> tuple[float, float]:
     """The share of what does not fit that is doubted, and of what fits."""
-    doubted = {fits: [memory.doubts(p) for p in trials if (size(p) <= LIMIT) is fits] for fits in (True, False)}
+    doubted = {
+        fits: [memory.unlikely_to_fit(p) for p in trials if (size(p) <= LIMIT) is fits] for fits in (True, False)
+    }
     return tuple(sum(doubted[fits]) / len(doubted[fits]) for fits in (False, True))  # type: ignore[return-value]
 
 

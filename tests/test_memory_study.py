@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
-from optimize.search.candidates import DARING
+from optimize.search.candidates import UNGUARDED
 from optimize.study.resume import open_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus, Value
 from search_spaces import parse_space
@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_soon_hardly_ever_proposed(name: str) -> None:
 
 def test_a_small_share_of_proposals_is_bold() -> None:
     past = run(sampler("random"), 500)
-    assert 0 < too_large(past[100:]) < 4 * DARING * 400
+    assert 0 < too_large(past[100:]) < 4 * UNGUARDED * 400
 
 
 def test_a_grid_tries_everything() -> None:
@@ -125,7 +125,7 @@ def known(driver: Driver, memory_mb: float = 0.0) -> str:
     slots = [Slot("gpu:0", memory_mb=memory_mb), Slot("gpu:1", memory_mb=4 * memory_mb)]
     with (
         closing(open_database(driver.paths.database)) as database,
-        open_study(database, driver.paths, driver.plan, driver.data, driver.said.append, slots) as study,
+        open_study(database, driver.plan, driver.data, driver.said.append, slots) as study,
     ):
         return study.memory_summary()
 

@@ -221,7 +221,7 @@ def test_another_constant_is_refused_by_name(old: Driver) -> None:
 
 
 def test_a_study_that_is_not_there_or_a_name_that_is_taken_is_refused(old: Driver) -> None:
-    assert "There are: s" in refused(old, "study nothing: there is none", old="nothing")
+    assert "There are: s" in refused(old, "study nothing: there is no such study", old="nothing")
     refused(old, "study s: it is there already", to="s")
 
 

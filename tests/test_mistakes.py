@@ -123,7 +123,7 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
         ("show 99", "there is no trial 99"),
         ("show -- -1", "there is no trial -1"),
         ("show 99999999999999999999", "there is no trial 99999999999999999999"),
-        ("stop", "nobody works on it"),
+        ("stop", "no process drives it"),
         ("clean --study z --yes", "There are s."),
         # where a study begins
         (f"run {PLAN} --study new --from z", "--from z: there is no such study. There are: s."),
@@ -132,7 +132,7 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
         (f"run {PLAN} --study new --from ./workload", "is not a file"),
         (f"run {PLAN} --study new --from {LONG}", "there is no such study"),
         (f"run {PLAN} --study new --from ./{LONG}", "File name too long"),
-        (f"run {PLAN} --study s --from s", "it is there already and began without it"),
+        (f"run {PLAN} --study s --from s", "the study exists and began without it"),
         # databases and folders
         (f"run {PLAN} --study new --storage ./workload", "a folder, not a database"),
         (f"run {PLAN} --study new --storage what://ever", "no such kind of database"),

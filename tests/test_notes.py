@@ -118,7 +118,7 @@ def test_a_verdict_is_told_with_its_interval_and_its_doubts() -> None:
     assert "`it saw <b>more</b>`" in text
     later = replace(BETTER, number=9, params={"X": 1}, value=0.9)
     text = study_note(facts(BASE, BETTER, later, **verdict_attrs(verdict)))
-    assert "trial 9, the best by now, is **not confirmed**" in text
+    assert "trial 9, the best trial now, is **not confirmed**" in text
     assert "| confirmed winner" in text
 
 

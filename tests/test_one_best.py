@@ -14,8 +14,9 @@ from rich.console import Console
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
 from optimize.reporting.notes import StudyFacts, study_note
+from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.status_json import document
-from optimize.reporting.tables import best_lines, end_report, overview_table, study_table
+from optimize.reporting.tables import RunResult, best_lines, end_report, overview_table, study_table
 from optimize.reporting.terminal import LiveView
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget
@@ -84,11 +85,11 @@ def test_everybody_shows_the_confirmed_winner(lucky: Driver) -> None:
         assert (told["best"]["number"], told["best_confirmed"]) == (winner.number, True)
         assert told["best_single_value"]["number"] == luckiest.number
 
-        end = printed(end_report(lucky.plan, "its end", finished, verdict))
+        end = printed(end_report(lucky.plan, RunResult("its end", finished, verdict)))
         assert f"best val_bpb {value} in trial {winner.number}" in end
         assert f"the best single value, {single}" in end
-        assert "make confirm" not in end
-        live = LiveView(Console(), "s", stored.metric, Budget(20), (Slot("a"),), {}, finished, verdict)
+        assert "be sure:" not in end
+        live = LiveView(Console(), ShownStudy(stored, lambda: finished, print), Budget(20), (Slot("a"),))
         assert f"best val_bpb {value} (trial {winner.number})" in live._headline().plain
 
         facts = StudyFacts("s", stored.metric, stored.database.study_attrs(stored.study_id), finished)

@@ -149,7 +149,7 @@ def study_on(driver: Driver, model: str) -> None:
 def begun(driver: Driver, *slots: Slot) -> list[TrialRecord]:
     with (
         driver.database() as database,
-        open_study(database, driver.paths, driver.plan, driver.data, driver.said.append, slots) as study,
+        open_study(database, driver.plan, driver.data, driver.said.append, slots) as study,
     ):
         return study.records()
 
@@ -160,7 +160,7 @@ def test_what_did_not_fit_another_device_is_not_held_against_this_one(driver: Dr
     taken = begun(driver, H100)
     assert [r.status for r in taken] == ["complete", "complete", "diverged", "complete", "complete", "complete"]
     assert driver.said == [
-        "--from s: 6 trials are taken over; they do not count against TRIALS; left out: 1 that ran out of memory on T4; "
+        "--from s: 6 trials are copied; they do not count against --trials; left out: 1 that ran out of memory on T4; "
         "1 that ran out of time on T4"
     ]
     assert (
@@ -186,7 +186,7 @@ def test_what_did_not_fit_the_same_device_is_not_tried_again(driver: Driver, slo
 def test_under_a_time_budget_the_best_of_another_model_are_tried_again_and_none_is_taken_over(driver: Driver) -> None:
     study_on(driver, "T4")
     assert begun(driver, H100) == []
-    assert "its trials ran on T4, here is H100: its trials are not taken over" in driver.said[0]
+    assert "its trials ran on T4, here is H100: its trials are not copied" in driver.said[0]
     driver.set(study="newer")
     assert len(begun(driver, T4)) == 8
 

@@ -196,7 +196,7 @@ def test_every_command_works_on_a_study_on_a_server(study: Driver, database: Dat
     assert "results.tsv" in command("export")
     assert "a database by URL" in command("check", *flags(study))
     assert "nothing was broken" in command("check", "--repair", *flags(study))
-    with pytest.raises(StudyError, match="nobody works on it"):
+    with pytest.raises(StudyError, match="no process drives it"):
         command("stop")
     with pytest.raises(StorageError, match="pg_dump"):
         command("backup", "kept")

@@ -250,9 +250,9 @@ def test_a_trial_that_ran_slowly_saves_no_more_than_the_usual_time(told: list[Tr
     assert summarize_pruning(slow, Metric()).saved_s == pytest.approx(5)
 
 
-def test_the_figures_are_one_line_and_none_where_nothing_was_condemned(told: list[TrialRecord]) -> None:
+def test_the_figures_are_one_line_and_none_where_nothing_was_hopeless(told: list[TrialRecord]) -> None:
     (line,) = pruning_lines(told, Metric())
-    assert line.startswith("pruning: 2 trials cut, about 2 min 08 s saved; 2 more were condemned and ran on, 1 of them")
+    assert line.startswith("pruning: 2 trials cut, about 2 min 08 s saved; 2 more were hopeless and ran on, 1 of them")
     assert pruning_lines(told[2:9], Metric()) == []
     assert pruning_lines([], Metric()) == []
 

@@ -7,22 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optimize.reporting.files import EVERY_S, SHARE, ResultFiles
-from optimize.trial import Metric
-from storage import Artifacts, StudyPaths, TrialRecord, open_database
+from optimize.reporting.shown_study import ShownStudy
+from optimize.study.stored import find_study
+from storage import TrialRecord, open_database
 from tests.databases import empty_database
 
 ONE = TrialRecord(0, 1, "PRUNED", "diverged", {"DEPTH": 2}, kind="baseline")
 
 
 def views(folder: Path, slow_s: float = 0.0) -> ResultFiles:
-    paths, database = StudyPaths(folder, "s"), open_database(empty_database(folder))
-    paths.create()
+    database = open_database(empty_database(folder))
+    database.create_study("s", "minimize", "val_bpb", {})
+    stored = find_study(database, "s", folder)
+    stored.paths.create()
 
     def records() -> Sequence[TrialRecord]:
         time.sleep(slow_s)  # as a long study takes
         return [ONE]
 
-    return ResultFiles(paths, Metric(), records, Artifacts(paths.artifacts, database), print)
+    return ResultFiles(ShownStudy(stored, records, print))
 
 
 def test_the_tables_are_there_from_the_first_tick_on(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from optimize.confirm.significance import LEVEL, LOOKS_SHARE, critical_value, judge
+from optimize.confirm.significance import INTERIM_SHARE, LEVEL, critical_value, judge
 
 
 def plain(freedom: float) -> tuple[tuple[float, float], ...]:
@@ -57,7 +57,7 @@ def test_the_looks_before_the_last_round_are_paid_for_by_it() -> None:
     assert found is not None
     estimate = ((0.85, 2.0), (0.15, 2.0))  # of two finalists: 1 + 0.7 for what they share, 1 - 0.7 for the rest
     deviation = sqrt((0.005 + 0.02) / 4)
-    half = critical_value((1 - LEVEL) * (1 - LOOKS_SHARE), 2, estimate) * deviation / sqrt(3)
+    half = critical_value((1 - LEVEL) * (1 - INTERIM_SHARE), 2, estimate) * deviation / sqrt(3)
     assert found.intervals[1].high - found.intervals[1].gain == pytest.approx(half)
 
 

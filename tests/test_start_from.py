@@ -55,7 +55,7 @@ def test_finished_trials_are_taken_over_whole_where_values_are_comparable(old: D
     )
     assert [[getattr(r, key) for key in kept] for r in taken] == [[getattr(r, key) for key in kept] for r in before]
     assert [r.taken_from for r in taken] == [f"study s, trial {r.number}" for r in before]
-    assert old.said == ["--from s: 11 trials are taken over; they do not count against TRIALS; left out: "
+    assert old.said == ["--from s: 11 trials are copied; they do not count against --trials; left out: "
                         "1 that failed; 1 waiting to be run"]  # fmt: skip
 
 
@@ -184,10 +184,10 @@ def test_a_study_that_is_there_already_and_did_not_begin_so_is_refused(old: Driv
     old.set(study="new", start_from=before)
     old.run(trials=1)
     old.set(start_from="s")
-    with nothing_changes(old), pytest.raises(StudyError, match="it is there already and began") as caught:
+    with nothing_changes(old), pytest.raises(StudyError, match="the study exists and began") as caught:
         describe_start_from(old.plan)
     assert len(caught.value.problems) == 1
-    with pytest.raises(StudyError, match="it is there already"), old.open():
+    with pytest.raises(StudyError, match="the study exists"), old.open():
         pass
     assert counted(records(old, "new")) == 1
 
@@ -294,7 +294,7 @@ def test_a_table_whose_rows_are_all_the_baseline_is_nothing_to_begin_with(driver
     path = driver.folder / "a.csv"
     path.write_text("val_bpb,X\n1,4\n")
     driver.set(start_from=str(path))
-    with pytest.raises(StudyError, match=r"nothing to begin with: .*the same as the baseline") as caught:
+    with pytest.raises(StudyError, match=r"nothing to start with: .*the same as the baseline") as caught:
         describe_start_from(driver.plan)
     assert len(caught.value.problems) == 1
 

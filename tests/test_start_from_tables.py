@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import SettingsError
-from optimize.study.start_from import is_file, read_offer
+from optimize.study.start_from import is_file, read_candidates
 from optimize.trial import Metric
 from search_spaces import parse_space
 from storage import TrialRecord, write_results, write_trials
@@ -33,7 +33,7 @@ HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 def read(tmp_path: Path, text: str | bytes, name: str = "results.tsv", metric: Metric = Metric()):  # type: ignore[no-untyped-def]  # noqa: B008
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_offer(str(path), SPACE, metric)
+    return read_candidates(str(path), SPACE, metric)
 
 
 def problem(tmp_path: Path, text: str | bytes, name: str = "results.tsv") -> str:
@@ -68,7 +68,7 @@ def test_a_name_is_a_study_and_a_path_a_file() -> None:
 
 def test_our_own_trials_csv_gives_whole_configurations_the_best_first(tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.csv", OURS)
-    table = read_offer(str(tmp_path / "trials.csv"), SPACE, Metric())
+    table = read_candidates(str(tmp_path / "trials.csv"), SPACE, Metric())
     best = {"DEPTH": 3, "LR": 0.04, "PATTERN": "SSSL", "BETAS": (0.8, 0.95), "TIED": False}
     assert table.candidates[0].params == best
     assert [each.title.split("/")[-1] for each in table.candidates] == [
@@ -80,13 +80,13 @@ def test_our_own_trials_csv_gives_whole_configurations_the_best_first(tmp_path: 
 def test_a_column_that_had_to_give_way_to_one_of_ours_is_found(tmp_path: Path) -> None:
     space = parse_space("[parameters]\nnumber = [1, 2, 3]\n", "x.toml")
     write_trials(tmp_path / "t.csv", [TrialRecord(7, 7, "COMPLETE", value=0.5, params={"number": 2})], metric="seconds")
-    table = read_offer(str(tmp_path / "t.csv"), space, Metric("seconds"))
+    table = read_candidates(str(tmp_path / "t.csv"), space, Metric("seconds"))
     assert [dict(each.params) for each in table.candidates] == [{"number": 2}]
 
 
 def test_our_own_results_tsv_gives_what_differed_from_the_baseline(tmp_path: Path) -> None:
     write_results(tmp_path / "results.tsv", OURS)
-    table = read_offer(str(tmp_path / "results.tsv"), SPACE, Metric())
+    table = read_candidates(str(tmp_path / "results.tsv"), SPACE, Metric())
     assert [dict(each.params) for each in table.candidates] == [
         {"LR": 0.04, "PATTERN": "SSSL", "TIED": False},
         {"DEPTH": 4, "BETAS": (0.9, 0.95)},
@@ -175,7 +175,7 @@ def test_what_is_no_file_is_one_line(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     where = name if name.startswith("~") else f"{tmp_path}/{name}"
     with pytest.raises(SettingsError) as caught:
-        read_offer(where, SPACE, Metric())
+        read_candidates(where, SPACE, Metric())
     assert len(caught.value.problems) == 1
     assert "\n" not in caught.value.problems[0]
 

@@ -108,7 +108,7 @@ def test_a_start_that_only_its_choices_make_break_a_rule_moves_on(driver: Driver
     )
     (planned,) = make_plan(driver.settings).starts.planned
     assert (planned.params["X"], planned.params["Y"]) == (3, 1.0)  # 4 is nearer, and breaks the rule
-    assert "X 3.49 -> 3, Y 0.9 -> 1.0; moved on to keep every rule" in planned.line
+    assert "X 3.49 -> 3, Y 0.9 -> 1.0; moved on to keep every rule" in planned.title
 
 
 def test_a_start_with_no_feasible_configuration_near_it_is_left_out(driver: Driver) -> None:

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation, Text
 
-from optimize.reporting.figures.data import slices, staircase
+from optimize.reporting.figures.data import history, slices
 from optimize.reporting.figures.importance import FEWEST, importances
 from optimize.reporting.figures.static import better, parameter, progress, shown_range, step_text
 from optimize.reporting.figures.style import draw, draw_grid, png_of, svg_of
@@ -39,7 +39,7 @@ def axes_of(*args: object, **kwargs: object) -> Axes:
 @pytest.mark.parametrize("size", [(9.6, 5.0), (4.6, 4.8)])
 def test_labels_cover_neither_each_other_nor_a_trial(metric: Metric, size: tuple[float, float]) -> None:
     records = improving(60, metric)
-    axes = axes_of(progress(staircase(records, metric), metric, labels=12), *size)
+    axes = axes_of(progress(history(records, metric), metric, labels=12), *size)
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     labels = [text for text in axes.texts if isinstance(text, Annotation)]
     for text in labels:
@@ -53,7 +53,7 @@ def test_labels_cover_neither_each_other_nor_a_trial(metric: Metric, size: tuple
 
 def test_a_label_says_what_changed_and_how_much_more() -> None:
     records = [trial(0, 3.0, params={"A": 1, "B": 1, "C": 0.1}), trial(1, 2.0, params={"A": 2, "B": 2, "C": 0.25})]
-    first, second = staircase(records, MINIMIZE).steps
+    first, second = history(records, MINIMIZE).steps
     assert step_text(first, 2, {}) == "trial 0"
     assert step_text(second, 2, {"C": 0.9, "B": 0.5}) == "C 0.1→0.25\nB 1→2\nand 1 more"
 
@@ -67,13 +67,13 @@ def test_the_axis_shows_the_best_the_baseline_and_most_trials_but_no_outlier() -
 
 def test_outliers_are_marked_at_the_edge_and_counted() -> None:
     records = [trial(i, 1 + i / 100) for i in range(20)] + [trial(20, 900.0), trial(21, 901.0)]
-    figure = draw(progress(staircase(records, MINIMIZE), MINIMIZE, labels=0), 9, 5)
+    figure = draw(progress(history(records, MINIMIZE), MINIMIZE, labels=0), 9, 5)
     assert "beyond the axis (2)" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_endings_without_a_value_have_their_own_marks() -> None:
     records = [trial(0, 1.0), bad(1), bad(2), bad(3, "crashed"), trial(4, 2.0)]
-    figure = draw(progress(staircase(records, MINIMIZE), MINIMIZE, labels=0), 9, 5)
+    figure = draw(progress(history(records, MINIMIZE), MINIMIZE, labels=0), 9, 5)
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"out of memory (2)", "crashed (1)", "no improvement (1)", "improvement (1)"} <= set(texts)
 
@@ -92,7 +92,7 @@ def test_every_axis_says_which_way_is_better() -> None:
 
 
 def test_a_figure_is_an_element_in_the_pages_colours_with_ids_of_its_own() -> None:
-    what = progress(staircase([trial(0, 1.0), trial(1, 2.0)], MINIMIZE), MINIMIZE, labels=3)
+    what = progress(history([trial(0, 1.0), trial(1, 2.0)], MINIMIZE), MINIMIZE, labels=3)
     one, other = (svg_of(draw(what, 4, 3), name, {"#1f2328": "var(--ink)"}) for name in ("a", "b"))
     assert one.startswith("<svg viewBox=")
     assert "var(--ink)" in one
@@ -101,7 +101,7 @@ def test_a_figure_is_an_element_in_the_pages_colours_with_ids_of_its_own() -> No
 
 
 def test_a_thousand_dots_are_pixels() -> None:
-    few, many = (staircase([trial(i, 1 + i % 7) for i in range(count)], MINIMIZE) for count in (100, 1_000))
+    few, many = (history([trial(i, 1 + i % 7) for i in range(count)], MINIMIZE) for count in (100, 1_000))
     small, large = (svg_of(draw(progress(stairs, MINIMIZE, labels=0), 9, 5), "x", {}) for stairs in (few, many))
     assert "data:image/png;base64," not in small
     assert "data:image/png;base64," in large
@@ -109,7 +109,7 @@ def test_a_thousand_dots_are_pixels() -> None:
 
 
 def test_a_grid_has_a_place_for_each() -> None:
-    what = progress(staircase([trial(0, 1.0)], MINIMIZE), MINIMIZE, labels=0)
+    what = progress(history([trial(0, 1.0)], MINIMIZE), MINIMIZE, labels=0)
     figure = draw_grid([what] * 5, 3, 9, 6, "a title", "a label")
     assert len(figure.axes) == 5
     assert png_of(figure).startswith(b"\x89PNG")

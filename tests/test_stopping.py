@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from optimize.study.stopping import StopLevel, StopSignals, dying_in_order
+from optimize.study.stopping import StopLevel, StopSignals, exiting_on_signals
 
 
 def test_one_ctrl_c_finishes_and_the_second_cancels() -> None:
@@ -48,7 +48,7 @@ def test_a_request_from_another_terminal_raises_the_urgency_and_never_lowers_it(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_before_the_loop_a_signal_is_an_exception_that_lets_things_be_ended(number: signal.Signals) -> None:
-    with pytest.raises(SystemExit) as caught, dying_in_order():
+    with pytest.raises(SystemExit) as caught, exiting_on_signals():
         signal.raise_signal(number)
     assert caught.value.code == 128 + number
 

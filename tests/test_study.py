@@ -135,7 +135,7 @@ def test_what_a_first_failure_showed_to_be_missing_may_be_mended_but_nothing_onc
     toml.write_text((toml.read_text() if toml.exists() else "") + 'metric = "val_loss"\n')
     with driver.open() as study:
         job = driver.job(study.ask())
-        assert "; nothing has a value yet, so it goes on as it is now" in driver.said[-1]
+        assert "; no trial has a value yet, so the study goes on with it" in driver.said[-1]
         study.tell(job, replace(complete(job), summary={"val_loss": 1.5}))
     with driver.database() as database:
         assert database.objective(database.find_study("s") or 0) == ("val_loss", "minimize")
@@ -291,8 +291,8 @@ def test_what_enqueue_trial_wants_and_cannot_have_is_closed_with_a_line(driver: 
 
 
 def test_settings_and_messages_hold_no_secret(driver: Driver, tmp_path: Path) -> None:
-    from optimize.session.run import as_json
+    from optimize.session.session import settings_json
 
     driver.set(storage="postgresql://me:secret@localhost/db")
-    assert "secret" not in json.dumps(as_json(driver.settings))
+    assert "secret" not in json.dumps(settings_json(driver.settings))
     assert record_of is not None

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console, RenderableType
 
 from optimize.confirm.caveats import caveats
-from optimize.reporting.tables import end_report, study_table, trial_line
+from optimize.reporting.shown_study import ShownStudy
+from optimize.reporting.tables import RunResult, end_report, study_table, trial_line
 from optimize.reporting.terminal import LiveView, trial_page
 from optimize.study.best import find_best
 from optimize.study.stopping import Budget, StopLevel
 from optimize.study.stored import find_study
 from optimize.text import changes, duration, visible
-from optimize.trial import Job, Metric, Progress, Slot
-from storage import TrialRecord
+from optimize.trial import BASELINE, Job, Metric, Progress, Slot
+from storage import TrialRecord, open_database
 from tests.conftest import Driver
+from tests.databases import empty_database
 
-BASELINE = {"DEPTH": 2, "BETAS": "(0.8, 0.95)", "LR": 0.04}
+PARAMS = {"DEPTH": 2, "BETAS": "(0.8, 0.95)", "LR": 0.04}
 
 
 def record(number: int, value: float | None, **more: object) -> TrialRecord:
     state = "COMPLETE" if value is not None else "PRUNED"
     status = "complete" if value is not None else "diverged"
-    given = {"params": BASELINE, "seconds": 12.3, **more}
+    given = {"params": PARAMS, "seconds": 12.3, **more}
     return TrialRecord(number, number + 1, state, status, value=value, **given)  # type: ignore[arg-type]
 
 
@@ -39,12 +43,12 @@ def test_durations_read_like_a_person_would_say_them() -> None:
 
 
 def test_only_what_differs_from_the_baseline_is_named() -> None:
-    assert changes(BASELINE, BASELINE) == "the baseline's parameters"
-    assert changes({"DEPTH": 3, "BETAS": (0.8, 0.95), "LR": 0.02}, BASELINE) == "DEPTH=3 LR=0.02"
+    assert changes(PARAMS, PARAMS) == "the baseline's parameters"
+    assert changes({"DEPTH": 3, "BETAS": (0.8, 0.95), "LR": 0.02}, PARAMS) == "DEPTH=3 LR=0.02"
 
 
 def test_a_better_trial_says_by_how_much() -> None:
-    line = trial_line(record(3, 2.10), record(0, 2.15), Metric(), BASELINE).plain
+    line = trial_line(record(3, 2.10), record(0, 2.15), Metric(), PARAMS).plain
     assert "2.100000" in line
     assert "best -0.050000" in line
 
@@ -58,11 +62,10 @@ def printed(shown: RenderableType, width: int) -> list[str]:
 def test_commands_at_the_end_are_whole_lines_however_narrow_the_terminal_is(driver: Driver) -> None:
     plan = driver.plan
     flags = {"workload": "flag", "study": "flag"}
-    plan = replace(
-        plan, settings=replace(plan.settings, workload="./a folder with a long name", trials=4, origins=flags)
-    )
-    records = [record(0, 2.2, kind="baseline"), record(1, 2.1, params={**BASELINE, "DEPTH": 4, "LR": 0.02})]
-    lines = printed(end_report(plan, "done", records), width=30)
+    given = {"workload": "./a folder with a long name", "runs": Path("runs")}
+    plan = replace(plan, settings=replace(plan.settings, trials=4, origins=flags, **given))
+    records = [record(0, 2.2, kind="baseline"), record(1, 2.1, params={**PARAMS, "DEPTH": 4, "LR": 0.02})]
+    lines = printed(end_report(plan, RunResult("done", records)), width=30)
     hints = {line.split(":")[0].strip(): line for line in lines if ": " in line}
     assert hints["go on"].endswith("make optimize STUDY=s WORKLOAD='./a folder with a long name' TRIALS=4")
     assert hints["be sure"].endswith("make confirm STUDY=s WORKLOAD='./a folder with a long name'")
@@ -82,7 +85,7 @@ def test_a_patch_is_shown_as_it_is_however_narrow_the_terminal_is(driver: Driver
 
 
 def test_a_failed_trial_says_why_and_shows_no_value() -> None:
-    line = trial_line(record(3, None, reason="loss is NaN"), record(0, 2.15), Metric(), BASELINE).plain
+    line = trial_line(record(3, None, reason="loss is NaN"), record(0, 2.15), Metric(), PARAMS).plain
     assert "diverged" in line
     assert "loss is NaN" in line
     assert "2.1" not in line
@@ -91,7 +94,7 @@ def test_a_failed_trial_says_why_and_shows_no_value() -> None:
 def test_the_best_of_a_table_is_marked_and_failures_never_are() -> None:
     console = Console(file=io.StringIO(), width=160)
     records = [record(0, 2.2), record(1, None), record(2, 2.1)]
-    console.print(study_table(records, find_best(records, "minimize", None), Metric(), BASELINE))
+    console.print(study_table(records, find_best(records, "minimize", None), Metric(), PARAMS))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [line.split()[0] for line in lines if "best" in line] == ["2"]
 
@@ -100,11 +103,20 @@ def test_a_scripts_output_cannot_steer_the_terminal() -> None:
     assert visible("a\x1b[2Jb\rc\x07") == "a\\x1b[2Jb\nc\\x07"
 
 
-def test_the_live_view_shows_slots_the_best_and_what_is_left() -> None:
+def live_view(
+    folder: Path, console: Console, earlier: Sequence[TrialRecord] = (), slots: Sequence[Slot] = (Slot("a"),)
+) -> LiveView:
+    database = open_database(empty_database(folder))
+    database.create_study("night", "minimize", "val_bpb", {BASELINE: PARAMS})
+    stored = find_study(database, "night", folder)
+    return LiveView(console, ShownStudy(stored, lambda: earlier, print), Budget(trials=20), slots)
+
+
+def test_the_live_view_shows_slots_the_best_and_what_is_left(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     records = [record(0, 2.2), record(1, 2.1)]
     slots = (Slot("cpu:0"), Slot("cpu:1"))
-    display = LiveView(console, "night", Metric(), Budget(trials=20), slots, BASELINE, records)
+    display = live_view(tmp_path, console, records, slots)
     display.on_start(Job(7, {"DEPTH": 4}, {}, ()), Slot("node-2/gpu:0"))
     display.on_start(Job(8, {"DEPTH": 3}, {}, ()), Slot("cpu:1"))
     display.on_progress(Progress(7, 0.42, 100, 3.456, 24_000, 6.0))
@@ -119,12 +131,12 @@ def test_a_value_that_is_not_like_the_others_says_so() -> None:
     odd = record(1, 2.1, summary={"epochs": 1.5, "device": "T4", "dtype": "bfloat16"})
     assert caveats(odd, baseline) == ["saw its data 1.5 times", "device T4, the baseline's was H100"]
     assert caveats(baseline, baseline) == []
-    assert "but: saw its data 1.5 times" in trial_line(odd, None, Metric(), BASELINE, caveats(odd, baseline)).plain
+    assert "but: saw its data 1.5 times" in trial_line(odd, None, Metric(), PARAMS, caveats(odd, baseline)).plain
 
 
-def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others_counted() -> None:
+def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others_counted(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160, height=20)
-    display = LiveView(console, "night", Metric(), Budget(trials=20), (Slot("a"),) * 100, BASELINE, [])
+    display = live_view(tmp_path, console, slots=(Slot("a"),) * 100)
     for number in range(100):
         display.on_start(Job(number, {"DEPTH": 4}, {}, ()), Slot("a"))
     console.print(display._view())
@@ -135,9 +147,9 @@ def test_of_more_slots_than_the_terminal_has_lines_some_are_shown_and_the_others
     assert lines[-1] == ""  # where a terminal writes its ^C
 
 
-def test_the_live_view_counts_what_ended_and_what_earlier_calls_did() -> None:
+def test_the_live_view_counts_what_ended_and_what_earlier_calls_did(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
-    display = LiveView(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [record(0, 2.2)])
+    display = live_view(tmp_path, console, [record(0, 2.2)])
     for number, value in ((1, 2.1), (2, None), (3, 2.3)):
         display.on_trial_end(record(number, value))
     headline = display._headline().plain
@@ -146,12 +158,12 @@ def test_the_live_view_counts_what_ended_and_what_earlier_calls_did() -> None:
     assert "about 3 min 17 s left" in headline  # sixteen of 12.3 s
 
 
-def test_a_wish_to_stop_is_answered_at_once() -> None:
+def test_a_stop_request_is_answered_at_once(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=160)
-    display = LiveView(console, "night", Metric(), Budget(trials=20), (Slot("a"),), BASELINE, [])
+    display = live_view(tmp_path, console)
     display.on_start(Job(7, {"DEPTH": 4}, {}, ()), Slot("node-2/gpu:0"))
     display.on_stop(StopLevel.FINISH, "Ctrl-C")
     display.on_stop(StopLevel.CANCEL, "Ctrl-C")
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "the trials that run (1) finish first" in text
+    assert "the running trials (1) finish first" in text
     assert "cancelled; their parameters are queued" in text

@@ -16,7 +16,7 @@ from optimize.config.plan import unfit_trackers
 from optimize.config.settings import load_settings, tracking_uri
 from optimize.errors import SettingsError
 from optimize.reporting.trackers import TrackerCallback
-from optimize.reporting.trackers.tracker import Curve, Tracker, reason
+from optimize.reporting.trackers.tracker import CurvePoints, Tracker, reason
 from optimize.study.stored import find_study
 from storage import Artifacts, Database, TrialRecord, open_database
 from tests.conftest import Driver
@@ -43,7 +43,7 @@ class Broken:
     def has(self, record: TrialRecord) -> bool:
         return False
 
-    def write(self, record: TrialRecord, curve: Curve) -> None:
+    def write(self, record: TrialRecord, curve: CurvePoints) -> None:
         self.tried.append(record.number)
         if len(self.tried) > 1:
             raise ConnectionError("http://me:secret@host is gone")
@@ -70,7 +70,7 @@ def test_what_takes_long_is_spread_over_the_pauses_of_the_loop(tmp_path: Path, d
     written: list[int] = []
 
     class Slow(Broken):
-        def write(self, record: TrialRecord, curve: Curve) -> None:
+        def write(self, record: TrialRecord, curve: CurvePoints) -> None:
             written.append(record.number)
             time.sleep(0.3)
 

@@ -1,6 +1,6 @@
-"""Proposals of a language model, where one is asked for: a share of what is tried, judged as the sampler's own are.
+"""A language model that proposes a share of the trials, if the user asks for one.
 
-Knows search spaces and records; no database, and no sampler but by what it is handed. Outsiders import from here.
+It knows search spaces and records, but no database and no sampler. Other rooms import from here.
 """
 
 from optimize.advisor.advisor import Advisor

@@ -1,20 +1,20 @@
-"""A language model that proposes a share of the trials, asked ahead of need: the driver never waits for it.
+"""A language model that proposes a share of the trials. It is asked ahead of need: the driver never waits for it.
 
-The driver's thread alone uses an Advisor. Requests run in threads of their own that see values only, never the study;
-what comes back is judged by the sampler's decorator. A model that is dead, slow or silly costs one line.
+Only the driver's thread uses an Advisor. Requests run in threads of their own that see values, never the study; the sampler
+judges the proposals that come back. A model that is dead, slow or useless costs one line. `open_advisor` makes the plan's.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from queue import Empty, SimpleQueue
 from threading import Thread
 
 from optimize.advisor.answer import MOST, Proposal, params_of, read_proposals
-from optimize.advisor.client import Answer, Endpoint, EndpointError
+from optimize.advisor.client import Answer, Endpoint, EndpointError, Message
 from optimize.advisor.prompt import VERSION, Brief, StudyView, render_question
 from optimize.advisor.usage import ADVISOR, Spent, is_proposal
 from optimize.config.plan import Plan
@@ -24,12 +24,12 @@ from search_spaces import SearchSpaceError
 from storage import TrialRecord
 
 WhyNot = Callable[[Mapping[str, Value]], str]
-"""Why parameters are no proposal, "" if they are one."""
+"""Returns why parameters cannot be proposed, "" if they can."""
 
-REST_S = 30.0  # after a failure, twice as long after each further one in a row
+REST_S = 30.0  # after a failure; twice as long after each further one in a row
 MOST_FAILURES = 5  # in a row
-MOST_OWED = 3.0  # proposals: what a silent model has missed is made up for in part, never by a flood
-FRESH = 4  # endings since the question, after which another one is asked
+MOST_OWED = 3.0  # proposals: a model that was silent makes up for part of what it missed, never all at once
+FRESH = 4  # trials that may end before a new question is asked
 _ROUNDING = 1e-9
 
 
@@ -37,11 +37,10 @@ _ROUNDING = 1e-9
 class Reply:
     """What came of a request: proposals as the model wrote them, or why there are none."""
 
+    answer: Answer = field(default_factory=lambda: Answer(""))
     proposals: Sequence[Proposal] = ()
-    tokens_in: int = 0
-    tokens_out: int = 0
     failure: str = ""
-    final: bool = False
+    final: bool = False  # asking again will not help
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,10 @@ class _Request:
 
 
 class Advisor:
-    """Whose turn it is, what is ready, and when to ask. `say` takes the one line about a model that is of no use."""
+    """Decide whose turn it is to propose, keep the proposals that are ready, and ask for more in time.
+
+    `say` takes the one line about a model that fails. `rest_s` is the pause after a failure, in seconds.
+    """
 
     def __init__(
         self, brief: Brief, endpoint: Endpoint, share: float, say: Callable[[str], None], rest_s: float = REST_S
@@ -61,7 +63,7 @@ class Advisor:
         self.spent = Spent(endpoint.model, VERSION)
         self._owed = 0.0  # of proposals
         self._ready: list[dict[str, Value]] = []
-        self._refused: list[tuple[Proposal, str]] = []  # told once
+        self._refused: list[tuple[Proposal, str]] = []  # told to the model once
         self._request: _Request | None = None
         self._late: Thread | None = None  # of a request that was given up
         self._failures = 0  # in a row
@@ -71,21 +73,22 @@ class Advisor:
 
     @property
     def model(self) -> str:
+        """Return the model's name."""
         return self._endpoint.model
 
     def resume(self, records: Iterable[TrialRecord], spent: Spent) -> None:
-        """Go on where earlier calls left off: the share is one of all the study's proposals."""
+        """Go on where earlier calls left off: the share counts all proposals of the study."""
         self.spent = replace(spent, model=self.model, prompt=VERSION, off="")
         for record in sorted(records, key=lambda record: record.number):
             if is_proposal(record):
                 self.proposed(record.kind)
 
     def proposed(self, kind: str) -> None:
-        """Somebody's proposal has become a trial."""
+        """Count a proposal of the advisor or of the sampler that has become a trial."""
         self._owed = min(self._owed + self._share, MOST_OWED) - (kind == ADVISOR)
 
     def advise(self, why_not: WhyNot) -> dict[str, Value] | None:
-        """The model's proposal, if it is its turn and one is there that is still one."""
+        """Return the model's proposal if it is its turn and one is ready; else None."""
         self._collect(why_not)
         while self._is_due(1) and self._ready:
             params = self._ready.pop(0)
@@ -93,8 +96,8 @@ class Advisor:
                 return params
         return None
 
-    def look_ahead(self, endings: int, running: int, sight: Callable[[], StudyView]) -> None:
-        """Begin the next request, if advice will be due soon. `endings`: trials that have ended so far."""
+    def look_ahead(self, endings: int, running: int, view: Callable[[], StudyView]) -> None:
+        """Start the next request if advice will be due soon. `endings` counts the trials that have ended so far."""
         soon, stale = running + 1, endings - self._asked_at > FRESH
         if not endings or not self._is_due(soon) or (self._ready and not stale) or self._request or self.spent.off:
             return
@@ -104,21 +107,21 @@ class Advisor:
             self._fail("no answer in time")
             return
         self._asked_at = endings
-        self._begin(sight(), min(MOST, 1 + ceil(self._owed + self._share * soon)))
+        self._begin(view(), min(MOST, 1 + ceil(self._owed + self._share * soon)))
 
     def _is_due(self, further: int) -> bool:
-        """Within so many further proposals."""
+        """Whether it is the model's turn within so many further proposals."""
         return self._owed + self._share * further >= 1 - _ROUNDING
 
-    def _begin(self, sight: StudyView, wanted: int) -> None:
+    def _begin(self, view: StudyView, wanted: int) -> None:
         box: SimpleQueue[Reply] = SimpleQueue()
         refused, self._refused = self._refused, []
         brief, endpoint = self._brief, self._endpoint
 
         def work() -> None:
-            box.put(_hear(endpoint, brief, sight, wanted, refused))
+            box.put(_ask(endpoint, render_question(brief, view, wanted, refused)))
 
-        thread = Thread(target=work, name="advice", daemon=True)  # nobody waits for it, not even at the end
+        thread = Thread(target=work, name="advice", daemon=True)  # nobody waits for it, not even when the study ends
         try:
             thread.start()
         except RuntimeError:  # the machine allows no more of them
@@ -127,22 +130,22 @@ class Advisor:
             self._request = _Request(thread, box, time.monotonic())
 
     def _collect(self, why_not: WhyNot) -> None:
-        """Take what a request has brought, if it has brought anything by now."""
+        """Take the reply to the present request, if it has come by now."""
         request = self._request
         if request is None:
             return
         try:
-            heard = request.box.get_nowait()
+            reply = request.box.get_nowait()
         except Empty:
             if time.monotonic() - request.began < 1.5 * self._endpoint.total_s:
                 return
-            self._late, heard = request.thread, Reply(failure="no answer in time")
+            self._late, reply = request.thread, Reply(failure="no answer in time")
         self._request = None
-        self._take(heard, why_not)
+        self._take(reply, why_not)
 
-    def _take(self, heard: Reply, why_not: WhyNot) -> None:
+    def _take(self, reply: Reply, why_not: WhyNot) -> None:
         fitting, seen = [], self.spent
-        for proposal in heard.proposals:
+        for proposal in reply.proposals:
             params, why = self._judge(proposal, why_not)
             if why:
                 self._refused.append((proposal, why))
@@ -151,19 +154,19 @@ class Advisor:
         self.spent = replace(
             seen,
             requests=seen.requests + 1,
-            proposals=seen.proposals + len(heard.proposals),
+            proposals=seen.proposals + len(reply.proposals),
             refused=seen.refused + len(self._refused),
-            tokens_in=seen.tokens_in + heard.tokens_in,
-            tokens_out=seen.tokens_out + heard.tokens_out,
+            tokens_in=seen.tokens_in + reply.answer.tokens_in,
+            tokens_out=seen.tokens_out + reply.answer.tokens_out,
         )
         if fitting:
             self._ready, self._failures, self._warned_of_row = fitting, 0, False
             return
         self.spent = replace(self.spent, failures=self.spent.failures + 1)
         if self._refused and not self._failures:
-            self._failures = 1  # it may ask better when it knows why: at once, and nobody need hear of it
+            self._failures = 1  # told why, it may propose better: it is asked again at once, and no line is said
         else:
-            self._fail(heard.failure or "none of its proposals can be tried", heard.final)
+            self._fail(reply.failure or "none of its proposals can be tried", reply.final)
 
     def _judge(self, proposal: Proposal, why_not: WhyNot) -> tuple[dict[str, Value], str]:
         try:
@@ -189,33 +192,31 @@ class Advisor:
             self._warned = self._warned_of_row = True
 
 
-def _hear(
-    endpoint: Endpoint, brief: Brief, sight: StudyView, wanted: int, refused: Sequence[tuple[Proposal, str]]
-) -> Reply:
-    """In the request's thread: ask, and read the answer."""
+def _ask(endpoint: Endpoint, question: Sequence[Message]) -> Reply:
+    """Ask, and read the answer; in the request's thread."""
     try:
-        answer: Answer = endpoint.ask(render_question(brief, sight, wanted, refused))
+        answer = endpoint.ask(question)
         proposals = read_proposals(answer.text)
     except EndpointError as error:
         return Reply(failure=error.why, final=error.final)
     except Exception as error:  # of a library; its words may repeat a key
         return Reply(failure=f"{type(error).__name__}")
     failure = "" if proposals else "its answer holds no JSON object"
-    return Reply(proposals, answer.tokens_in, answer.tokens_out, failure)
+    return Reply(answer, proposals, failure)
 
 
 def open_advisor(plan: Plan, say: Callable[[str], None]) -> Advisor | None:
-    """The plan's advisor, None if it has none. Nothing is asked yet."""
+    """Open the plan's advisor; None if it has none. Nothing is asked yet."""
     settings = plan.settings
     if not settings.advisor:
         return None
     endpoint = Endpoint(settings.advisor_url, settings.advisor, advisor_key())
-    say(f"advice: {settings.advisor_share:.0%} of the proposals come from {endpoint}, as far as they are of use")
+    say(f"advice: {settings.advisor_share:.0%} of the proposals come from {endpoint}, as far as they are valid")
     return Advisor(brief_of(plan), endpoint, settings.advisor_share, say)
 
 
 def brief_of(plan: Plan) -> Brief:
-    """What every question of this study begins with."""
+    """Collect what every question of this study begins with."""
     space = plan.space
     ruled = sorted({name for rule in space.rules for name in rule.expression.names} - set(space.names))
     constants = {name: plan.constants[name] for name in ruled}

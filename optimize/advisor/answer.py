@@ -1,6 +1,6 @@
-"""From a model's answer to proposals: JSON in whatever prose stands around it, and values that are choices of the space.
+"""From a model's answer to proposals: finds the JSON in the prose around it, and turns its values into choices of the space.
 
-It does not say whether a proposal was tried, or keeps the rules: the sampler's decorator does.
+It does not check whether a proposal is new and keeps the rules: the sampler does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from storage import one_line
 
 Proposal = Mapping[str, Value]
 
-MOST = 8  # proposals of one answer that are looked at
+MOST = 8  # proposals of one answer that are read
 MAX_CHARS = 100_000
 _TRIES = 300  # places at which JSON may begin
 _DEPTH = 8  # of lists and objects within each other
@@ -23,22 +23,22 @@ _END_OF_THINKING = "</think>"
 
 
 def read_proposals(text: str) -> list[Proposal]:
-    """The proposals in an answer, in its order; [] if there is none.
+    """Return the proposals in an answer, in its order; [] if there is none.
 
-    Objects count, or lists of them, however they are wrapped; where an answer holds several lists, the last: models
-    draft before they decide.
+    A proposal is an object, however it is wrapped. Where an answer holds several lists of objects, the last one counts,
+    because models draft before they decide.
     """
-    said = text[-MAX_CHARS:].rpartition(_END_OF_THINKING)[2]
-    found = [(value, list(_objects(value))) for value in _json_values(said)]
+    shown = text[-MAX_CHARS:].rpartition(_END_OF_THINKING)[2]
+    found = [(value, list(_objects(value))) for value in _json_values(shown)]
     lists = [objects for value, objects in found if objects and objects != [value]]
     chosen = lists[-1] if lists else [each for _, objects in found for each in objects]
     return [{name: _literal(value) for name, value in each.items()} for each in chosen[:MOST]]
 
 
 def params_of(proposal: Proposal, space: SearchSpace, baseline: Mapping[str, Value]) -> dict[str, Value]:
-    """The whole configuration that a proposal means: what it leaves out is the baseline's, each value is a choice.
+    """Return the whole configuration that a proposal means; what it leaves out has the baseline's value.
 
-    Raises SearchSpaceError naming all that is none.
+    Raises SearchSpaceError with a line for each value that is no choice.
     """
     params, problems = dict(baseline), []
     for name, value in proposal.items():
@@ -55,7 +55,7 @@ def params_of(proposal: Proposal, space: SearchSpace, baseline: Mapping[str, Val
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    """Every JSON object and array that stands in the text, the outermost ones."""
+    """Yield every outermost JSON object and array in the text."""
     decoder, at = json.JSONDecoder(), 0
     for _ in range(_TRIES):
         at = min((i for i in (text.find("{", at), text.find("[", at)) if i >= 0), default=-1)
@@ -69,7 +69,7 @@ def _json_values(text: str) -> Iterator[Any]:
 
 
 def _objects(value: Any, depth: int = _DEPTH) -> Iterator[Mapping[str, Any]]:
-    """The innermost objects: no parameter's value is an object, so what holds one is a wrapper."""
+    """Yield the innermost objects: no parameter's value is an object, so what holds one is a wrapper."""
     if depth and isinstance(value, list):
         for each in value:
             yield from _objects(each, depth - 1)
@@ -83,7 +83,7 @@ def _is_wrapping(value: Any) -> bool:
 
 
 def _literal(value: Any, depth: int = _DEPTH) -> Value:
-    """JSON as the script's literals: an array is a tuple. What is nested deeper than any choice is text."""
+    """Return JSON as literals of a script, an array as a tuple. What is nested deeper than any choice becomes a text."""
     if not isinstance(value, list | dict):
         return value  # type: ignore[no-any-return]
     return tuple(_literal(each, depth - 1) for each in value) if depth and isinstance(value, list) else "(nested)"

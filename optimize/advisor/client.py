@@ -1,6 +1,6 @@
-"""One question to a language model's server, by the chat-completions protocol: text in, text out, all of it bounded.
+"""One question to a language model's server, by the chat-completions protocol, bounded in time and size.
 
-It knows nothing of parameters. What goes wrong is told in words of ours: those of a server or a library may repeat a key.
+It knows nothing of parameters. Its errors are in our own words, because those of a server or a library may repeat the key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FINAL = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said, and what that cost where the server tells."""
+    """What the model said, and how many tokens it took where the server says so."""
 
     text: str
     tokens_in: int = 0
@@ -39,7 +39,7 @@ class Answer:
 
 
 class EndpointError(Exception):
-    """No answer, and why; `final` if asking again will not help."""
+    """The server gave no answer; `why` says the reason, `final` that asking again will not help."""
 
     def __init__(self, why: str, final: bool = False) -> None:
         super().__init__(why)
@@ -47,7 +47,10 @@ class EndpointError(Exception):
 
 
 class Endpoint:
-    """A model on a server. The key leaves this object in one header of requests to that server only."""
+    """Ask a model on a server. The key leaves this object only in a header of requests to that server.
+
+    `total_s` bounds one question with its answer, in seconds.
+    """
 
     def __init__(self, url: str, model: str, key: str = "", total_s: float = TOTAL_S) -> None:
         self.model, self.url, self.total_s = model, url, total_s
@@ -58,7 +61,7 @@ class Endpoint:
         return f"{self.model} at {self.url}"
 
     def ask(self, messages: Sequence[Message]) -> Answer:
-        """The model's answer, within `total_s`. Raises EndpointError."""
+        """Return the model's answer within `total_s`. Raises EndpointError."""
         deadline = time.monotonic() + self.total_s
         status, body = self._post(messages, deadline)
         while status in _REFUSES_OPTIONS and self._options:
@@ -97,14 +100,14 @@ class Endpoint:
             raise EndpointError("no connection") from None
 
     def _authorize(self, request: Any) -> Any:
-        """Given as `auth`, so that no ~/.netrc is asked for another."""
+        """Add the key. Given as `auth`, so that requests does not take another one from ~/.netrc."""
         if self._key:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
 
 
 def _read(raw: Any, deadline: float) -> bytes:
-    """The body, whatever a server does to make it long in size or in time."""
+    """Return the body. Raises EndpointError if the server makes it too long, in size or in time."""
     body = bytearray()
     while chunk := raw.read1(_CHUNK):
         body += chunk
@@ -139,7 +142,7 @@ def _count(found: object) -> int:
 
 
 def _is_loopback(url: str) -> bool:
-    """A proxy of the environment is for the world outside."""
+    """Tell whether the server is this machine, which is reached without the environment's proxy."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback

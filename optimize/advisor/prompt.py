@@ -1,7 +1,7 @@
-"""What the model is told: the space, what the trials have shown, and what the sampler makes of it.
+"""What the model is told: the space, the trials so far, and what the sampler would try next.
 
-This is all that leaves the machine: no paths, no host names, no log, no reason of a failure. docs/advisor.md shows an
-example; whoever changes the text gives it a new VERSION.
+Nothing else leaves the machine: no paths, no host names, no log, no reason of a failure. docs/advisor.md shows an example.
+Give the text a new VERSION when you change it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from search_spaces import SearchSpace, SearchSpaceError
 from storage import TrialRecord, one_line
 
 VERSION = 1
-BEST, LAST = 10, 15  # trials that are shown
-RUNNING = 16
-ENOUGH, LOOKED_AT = 10, 1_000  # trials, that tell which parameters matter
+BEST, LAST, RUNNING = 10, 15, 16  # trials that are shown
+ENOUGH, LATEST = 10, 1_000  # trials from which effects are computed: at least, and at most
 COMMENT = 120  # characters
 
 _SYSTEM = """\
@@ -37,7 +36,7 @@ Answer with JSON and nothing else, the most promising proposal first: {"proposal
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What every question about a study begins with. `constants` are values that its rules speak of."""
+    """What every question about a study begins with. `constants` are those that its rules name."""
 
     metric: Metric
     space: SearchSpace
@@ -52,14 +51,17 @@ class StudyView:
 
     records: Sequence[TrialRecord]  # finished, by number
     running: Sequence[Mapping[str, Value]] = ()
-    sampler_next: Mapping[str, Value] | None = None  # what it would propose now, if it learns
+    sampler_next: Mapping[str, Value] | None = None  # what it would propose now; None if it does not learn
 
 
 def render_question(
-    brief: Brief, sight: StudyView, wanted: int, refused: Sequence[tuple[Proposal, str]] = ()
+    brief: Brief, view: StudyView, wanted: int, refused: Sequence[tuple[Proposal, str]] = ()
 ) -> list[Message]:
-    """The messages of one question; `refused` are proposals of the last answer, each with why it was none."""
-    metric, records = brief.metric, sight.records
+    """Return the messages of one question, which asks for `wanted` proposals.
+
+    `refused` are proposals of the last answer, each with the reason.
+    """
+    metric, records = brief.metric, view.records
     ranked = sorted((r for r in records if r.value is not None), key=lambda r: _sign(metric) * (r.value or 0.0))
     parts = [
         f"Metric: {one_line(metric.name, 60)}, {metric.direction} it.",
@@ -68,13 +70,13 @@ def render_question(
         _part("Constants in the rules", (f"{name} = {_json(value)}" for name, value in brief.constants.items())),
         _part("Best trials, as differences to the baseline", (trial_line(r, brief) for r in ranked[:BEST])),
         _part("Last trials", (trial_line(r, brief) for r in records[-LAST:])),
-        _part("Running", (_json(differences(each, brief)) for each in sight.running[:RUNNING])),
+        _part("Running", (_json(differences(each, brief)) for each in view.running[:RUNNING])),
         _part(
             "How much of the differences in rank each parameter explains alone, and its best choice so far",
             (f"{name}: {share:.0%}, {_json(best)}" for name, share, best in effects(records, brief)),
         ),
         _part(
-            "The sampler would try next", [_json(differences(sight.sampler_next, brief))] if sight.sampler_next else []
+            "The sampler would try next", [_json(differences(view.sampler_next, brief))] if view.sampler_next else []
         ),
         _part("Refused of your last answer", (f"{_json(p)}: {one_line(why, 300)}" for p, why in refused)),
         f"Give {wanted} proposal{'s' if wanted > 1 else ''}.",
@@ -84,37 +86,35 @@ def render_question(
 
 
 def brief_line(brief: Brief, name: str) -> str:
-    """`DEPTH: [2, 3, 4], baseline 2  (number of layers)`."""
+    """Return `DEPTH: [2, 3, 4], baseline 2  (number of layers)`."""
     parameter, comment = brief.space[name], one_line(brief.comments.get(name, ""), COMMENT)
     choices = f"{name}: {_json(parameter.choices)}, baseline {_json(brief.baseline[name])}"
     return choices + (f"  ({comment})" if comment else "")
 
 
 def trial_line(record: TrialRecord, brief: Brief) -> str:
-    """`#12 {"DEPTH": 3} 2.101234`, or how it ended."""
+    """Return `#12 {"DEPTH": 3} 2.101234`; without a value, how the trial ended."""
     ending = f"{record.value:.6f}" if record.value is not None else record.status or record.state.lower()
     return f"#{record.number} {_json(differences(_decoded(record, brief.space), brief))} {ending}"
 
 
 def differences(params: Mapping[str, object], brief: Brief) -> dict[str, object]:
-    """The parameters in which a trial differs from the baseline; those of another space are left out."""
+    """Return the parameters in which a trial differs from the baseline, without those of another space."""
     return {name: params[name] for name in brief.space.names if name in params and params[name] != brief.baseline[name]}
 
 
 def effects(records: Sequence[TrialRecord], brief: Brief) -> list[tuple[str, float, Value]]:
-    """For each parameter the share of the variance of the trials' ranks that its choices explain, and the best of them.
+    """Return each parameter's name, the share of the variance of the trials' ranks that it explains, and its best choice.
 
-    Epsilon squared of a one-way analysis of variance (T. L. Kelley, 1935), where it is above 0; bad parameters rank last.
-    It looks at each parameter alone: a hint, not an importance.
+    The share is the epsilon squared of a one-way analysis of variance (T. L. Kelley, 1935); parameters at or below 0 are
+    left out. Bad parameters rank last. Each parameter is taken alone, so this is a hint, not an importance.
     """
-    told = [
-        r
-        for r in records[-LOOKED_AT:]
-        if r.state in ("COMPLETE", "PRUNED") and r.params.keys() >= set(brief.space.names)
+    judged = [
+        r for r in records[-LATEST:] if r.state in ("COMPLETE", "PRUNED") and r.params.keys() >= set(brief.space.names)
     ]
-    if len(told) < ENOUGH:
+    if len(judged) < ENOUGH:
         return []
-    rated = [inf if r.value is None else _sign(brief.metric) * r.value for r in told]
+    rated = [inf if r.value is None else _sign(brief.metric) * r.value for r in judged]
     ordered = sorted(rated)
     ranks = [
         (bisect_left(ordered, each) + bisect_right(ordered, each)) / 2 for each in rated
@@ -122,7 +122,7 @@ def effects(records: Sequence[TrialRecord], brief: Brief) -> list[tuple[str, flo
     found = []
     for parameter in brief.space.parameters:
         groups: dict[object, list[float]] = {}
-        for rank, record in zip(ranks, told, strict=True):
+        for rank, record in zip(ranks, judged, strict=True):
             groups.setdefault(record.params[parameter.name], []).append(rank)
         share = _explained(list(groups.values()))
         if share > 0:

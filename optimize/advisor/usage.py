@@ -1,6 +1,6 @@
-"""What advice has come to: how many trials came from it, how often they were the best so far, and what it cost.
+"""What advice achieved: how many trials came from it, how often they were the best so far, and what it cost.
 
-Counted over records, and over what was kept of the model's answers in the study's attributes; it asks nobody.
+It counts over records, and over what the study's attributes keep of the model's answers. It asks no model.
 """
 
 from __future__ import annotations
@@ -18,48 +18,51 @@ ADVISOR, SAMPLER = "advisor", "sampler"  # kinds of trials
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was asked and answered, in all calls of a study."""
+    """What was asked and answered in all calls of a study."""
 
     model: str = ""  # of the latest call
     prompt: int = 0  # version of its text
     requests: int = 0
-    failures: int = 0  # requests that brought no proposal of use
+    failures: int = 0  # requests without a valid proposal
     proposals: int = 0
     refused: int = 0  # of these: no choice, a broken rule, tried before, will not fit the device
     tokens_in: int = 0
     tokens_out: int = 0
-    off: str = ""  # why the model is not asked any more in the latest call
+    off: str = ""  # why the latest call stopped asking the model
 
     def attrs(self) -> dict[str, Any]:
-        """What is written into the study."""
+        """Return what is written into the study's attributes."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Of one who proposes: trials, those that have ended with parameters judged, and those that were then the best."""
+    """How well one source of proposals did."""
 
-    proposed: int
-    judged: int
-    better: int
+    proposed: int  # trials
+    judged: int  # those that ended COMPLETE or PRUNED
+    better: int  # those that were the best so far when they ended
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The advisor beside the sampler."""
+    """How well the advisor did beside the sampler."""
 
     advisor: Rate
     sampler: Rate
 
     @property
     def share(self) -> float:
-        """Of what the two have proposed."""
+        """Return the advisor's share of what the two proposed."""
         both = self.advisor.proposed + self.sampler.proposed
         return self.advisor.proposed / both if both else 0.0
 
 
 def tally(records: Sequence[TrialRecord], metric: Metric) -> Tally:
-    """Over trials of any state, in any order. Trials of another study count for nobody, but the best is the best."""
+    """Count the trials of advisor and sampler, in any state and order.
+
+    Trials taken over from another study count for neither, but their values count as the best so far.
+    """
     ended = sorted((r for r in records if r.value is not None), key=_ended_at)
     better, best = set(), None
     for record in ended:
@@ -71,12 +74,12 @@ def tally(records: Sequence[TrialRecord], metric: Metric) -> Tally:
 
 
 def is_proposal(record: TrialRecord) -> bool:
-    """Whether somebody thought of it in this study: not if it was tried again, or taken over."""
+    """Tell whether the trial was proposed in this study: not queued again, and not taken over from another one."""
     return record.kind in (ADVISOR, SAMPLER) and record.requeue_of is None and not record.taken_from
 
 
 def spent_of(attrs: Mapping[str, Any]) -> Spent:
-    """From a study's attributes; empty if no model was ever asked."""
+    """Return what a study's attributes keep; an empty Spent if no model was ever asked."""
     kept = attrs.get(ADVICE)
     known: dict[str, Any] = {each.name: type(each.default) for each in fields(Spent)}
     found: dict[str, Any] = kept if isinstance(kept, dict) else {}
@@ -84,7 +87,7 @@ def spent_of(attrs: Mapping[str, Any]) -> Spent:
 
 
 def advice_line(records: Sequence[TrialRecord], spent: Spent, metric: Metric) -> str:
-    """All of it in a line; "" if no model was ever asked."""
+    """Return all of it in one line; "" if no model was ever asked."""
     counts = tally(records, metric)
     if not spent.requests and not counts.advisor.proposed:
         return ""
@@ -96,7 +99,7 @@ def advice_line(records: Sequence[TrialRecord], spent: Spent, metric: Metric) ->
     line += f" of the sampler's {other.better} of {other.judged}{_percent(other)}"
     if spent.requests:
         line += f"; {spent.proposals - spent.refused} of its {spent.proposals} proposals were valid;"
-        line += f" {spent.requests} requests, {spent.failures} in vain"
+        line += f" {spent.requests} requests, {spent.failures} without a valid one"
     if spent.tokens_in or spent.tokens_out:
         line += f"; {spent.tokens_in:,} tokens in, {spent.tokens_out:,} out"
     return line + (f"; switched off: {spent.off}" if spent.off else "")

@@ -51,14 +51,14 @@ def run(
     _accept(plan, trust)
     from optimize.reporting.tables import end_report, plan_lines
     from optimize.session.run import run_study
+    from optimize.session.session import Caller
 
     wanted = _wanted(plan, "--confirm", seeds=confirm) if confirm is not None else None
     found = _slots(plan)
     say_all(plan_lines(plan, found))
-    ended = run_study(plan, found, open_console(stderr=True), say, backup)
+    ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup))
     confirmable = wanted is None and _can_be_confirmed(plan)
-    report = end_report(plan, ended.reason, ended.records, ended.verdict, ended.notes, confirmable)
-    open_console().print(report, crop=False)
+    open_console().print(end_report(plan, ended, confirmable), crop=False)
     if wanted is not None and ended.stopped:
         say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
     elif wanted is not None:
@@ -97,7 +97,7 @@ def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: T
     """
     plan = _plan({"profile": profile, "workload": workload})
     _accept(plan, trust)
-    from optimize.session.run import prepare_data
+    from optimize.session.session import prepare_data
 
     prepare_data(plan, say)
 
@@ -191,8 +191,9 @@ def _can_be_confirmed(plan: Plan) -> bool:
 def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: Path | None) -> None:
     from optimize.confirm.table import verdict_table
     from optimize.session.confirm import confirm_study
+    from optimize.session.session import Caller
 
-    ended = confirm_study(plan, slots, open_console(stderr=True), say, wanted, backup)
+    ended = confirm_study(plan, slots, Caller(open_console(stderr=True), say, backup), wanted)
     say(f"study {plan.settings.study}, confirmation: {ended.reason}")
     if ended.verdict is not None:
         open_console().print(verdict_table(ended.verdict, plan.workload.metric))
@@ -239,7 +240,7 @@ def _slots(plan: Plan) -> Sequence[Slot]:
     settings = plan.settings
     if settings.executor == "ray":
         from optimize.executors import find_cluster_slots
-        from optimize.session.run import cluster
+        from optimize.session.session import cluster
 
         return find_cluster_slots(cluster(plan))
     return find_slots(

@@ -17,56 +17,11 @@ from optimize.executors import EXECUTORS
 from optimize.script.constants import SEED_CALLS, read_seed_calls
 from optimize.script.derived import mistakes, no_number
 from optimize.script.workload import Workload, load_workload
-from optimize.search import Starts, plan_starts, unfit
+from optimize.search import Starts, Target, plan_starts, unfit
 from optimize.text import meant
-from optimize.trial import Value
+from optimize.trial import Job, Suggestion, Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
 from storage import StorageError, StudyPaths, parent_of
-
-
-def lacking(workload: Workload) -> tuple[str, ...]:
-    """A line for the files that a trial would not find, and one if nothing looks like the metric."""
-    return (*_files(workload), *_metric(workload))
-
-
-def _files(workload: Workload) -> Iterator[str]:
-    named = {text for source in workload.files.values() for text in _texts(source)}
-    left = sorted(text for text in named if _is_left(workload, text))
-    if left:
-        yield (
-            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py goes along unless `files` in "
-            f"{workload.folder / 'workload.toml'} says more (`links` for folders of data)"
-        )
-
-
-def _metric(workload: Workload) -> Iterator[str]:
-    name, metric = workload.metric.name, workload.metric
-    if not metric.regex and not any(name in source for source in workload.files.values()):
-        yield (
-            f"metric: no {name} in the scripts. If they print it under another name, say so by `metric` in "
-            f"{workload.folder / 'workload.toml'} (docs/your-script.md)"
-        )
-
-
-def _texts(source: str) -> Iterator[str]:
-    """The literal texts of a Python file; of anything else none."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable():
-            yield node.value
-
-
-def _is_left(workload: Workload, text: str) -> bool:
-    """Whether it is a file of the workload's folder that does not go along."""
-    path = PurePosixPath(text)
-    if not text or len(text) > 200 or path.is_absolute() or ".." in path.parts or str(path) in workload.files:
-        return False
-    linked = any(PurePosixPath(link) in (path, *path.parents) for link in workload.links)
-    return not linked and (workload.folder / path).is_file()
-
 
 SEED = "seed"  # in what `about` tells: what the script's is called, "" if it has none that could be another
 
@@ -85,8 +40,15 @@ class Plan:
     starts: Starts = field(default_factory=Starts)  # the space's own
     notes: tuple[str, ...] = ()  # what a user had better know before it begins
 
+    def job(self, suggestion: Suggestion, scale: int = 1) -> Job:
+        """Return the job that trains `suggestion`; it may take `scale` times as long as the profile allows."""
+        limits = self.settings.limits
+        if limits.total_s is not None:
+            limits = replace(limits, total_s=limits.total_s * scale)
+        return self.workload.prepare(suggestion, self.settings.constants, script_environment(self.settings), limits)
+
     def about(self) -> dict[str, str]:
-        """What a person wants to know of a study that follows it; paths as they were given."""
+        """Return what a person wants to know of a study that follows it; paths as they were given."""
         return {
             "workload": self.settings.workload,
             "script": self.workload.script,
@@ -199,7 +161,7 @@ def _starts(
     settings: Settings, space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value]
 ) -> Starts:
     try:
-        return plan_starts(space, constants, baseline) if settings.starts else Starts()
+        return plan_starts(Target(space, constants, baseline)) if settings.starts else Starts()
     except SearchSpaceError as error:
         raise SettingsError(*error.problems) from None
 
@@ -312,3 +274,47 @@ def unfit_trackers(names: Sequence[str]) -> list[str]:
             install = f".venv/bin/pip install -c constraints.txt -e '.[{name}]'"
             lines.append(f"--log {name}: it is not installed here. Run `{install}`, or leave it out.")
     return lines
+
+
+def lacking(workload: Workload) -> tuple[str, ...]:
+    """A line for the files that a trial would not find, and one if nothing looks like the metric."""
+    return (*_files(workload), *_metric(workload))
+
+
+def _files(workload: Workload) -> Iterator[str]:
+    named = {text for source in workload.files.values() for text in _texts(source)}
+    left = sorted(text for text in named if _is_left(workload, text))
+    if left:
+        yield (
+            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py goes along unless `files` in "
+            f"{workload.folder / 'workload.toml'} says more (`links` for folders of data)"
+        )
+
+
+def _metric(workload: Workload) -> Iterator[str]:
+    name, metric = workload.metric.name, workload.metric
+    if not metric.regex and not any(name in source for source in workload.files.values()):
+        yield (
+            f"metric: no {name} in the scripts. If they print it under another name, say so by `metric` in "
+            f"{workload.folder / 'workload.toml'} (docs/your-script.md)"
+        )
+
+
+def _texts(source: str) -> Iterator[str]:
+    """The literal texts of a Python file; of anything else none."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable():
+            yield node.value
+
+
+def _is_left(workload: Workload, text: str) -> bool:
+    """Whether it is a file of the workload's folder that does not go along."""
+    path = PurePosixPath(text)
+    if not text or len(text) > 200 or path.is_absolute() or ".." in path.parts or str(path) in workload.files:
+        return False
+    linked = any(PurePosixPath(link) in (path, *path.parents) for link in workload.links)
+    return not linked and (workload.folder / path).is_file()

@@ -1,4 +1,5 @@
 """Are the winners of a study real? They and the baseline are trained again with other seeds, in a child study.
 
-`significance.py` is the statistics, `replicates.py` says what is to be trained, `driving.py` has it trained and writes the verdict.
+`replicates.py` says what can be trained, `rounds.py` what comes next and what the verdict is, `significance.py` has the statistics.
+Nothing here drives a study: `session/confirm.py` does.
 """

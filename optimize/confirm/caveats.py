@@ -1,4 +1,4 @@
-"""Why a trial's value may not mean what the others' mean: said beside the value, never a reason to drop it."""
+"""Why a trial's value may not be comparable with the others'. A caveat is shown beside the value; it never drops a trial."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ TOLERANCE = 0.05  # a last step may begin within the budget and end after it
 
 
 def caveats(record: TrialRecord, baseline: TrialRecord | None, budget: Mapping[str, float] | None = None) -> list[str]:
-    """A few words for each doubt, from what the script printed; [] if there is none, or nothing to tell by.
+    """Return a few words for each caveat, from what the script printed; [] if there is none.
 
-    `budget`: what a training may use, by the name under which the script prints what it used.
+    `budget` is what a training may use, by the summary key under which the script prints what it used.
     """
     found = []
     epochs = record.summary.get("epochs")

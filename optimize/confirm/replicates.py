@@ -1,7 +1,7 @@
-"""What is to be trained again, and what has been: finalists, seeds, the child study's space. It trains nothing.
+"""Which trainings a confirmation consists of: finalists, seeds, and the search space of the child study. It trains nothing.
 
-A replicate is known by its parameters: those of a trial, and the seed, the validation split and the training budget. Nothing
-that is there already is trained again.
+A replicate is identified by its parameters: those of a trial, and the seed, the validation split and the training budget. A
+replicate that exists is not trained again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Repeatable:
-    """A trial of the study that is trained again; `number` None: the baseline's parameters, whether or not it is a trial."""
+    """A configuration that can be trained again; `number` is its trial, or None for the baseline."""
 
     number: int | None
     params: Mapping[str, Value]
@@ -39,7 +39,7 @@ class Repeatable:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """What a replicate has beside a trial's parameters; the first choice of each is what the trials had."""
+    """The parameters that a replicate has beside a trial's own; the first choice of each is what the trials had."""
 
     seed: Parameter
     split: Parameter | None  # None: the workload has no such constant
@@ -50,7 +50,7 @@ class Variation:
         return tuple(each for each in (self.seed, self.split, self.budget) if each is not None)
 
     def of(self, params: Mapping[str, Value], seed: int, other_split: bool = False, scale: int = 1) -> dict[str, Value]:
-        """A replicate's parameters; `seed` counts the other seeds from 1."""
+        """Return a replicate's parameters; `seed` counts the other seeds from 1."""
         mine: dict[str, Value] = {self.seed.name: self.seed.choices[seed]}
         if self.split is not None:
             mine[self.split.name] = self.split.choices[other_split]
@@ -59,19 +59,19 @@ class Variation:
         return {**params, **mine}
 
     def scale(self, params: Mapping[str, Value]) -> int:
-        """How many times the budget a replicate has."""
+        """Return how many times the usual budget a replicate has."""
         return 1 if self.budget is None else self.budget.choices.index(params[self.budget.name]) + 1
 
 
 def variation_of(plan: Plan) -> Variation:
-    """Raises WorkloadError, one line, where there is no seed to vary: what is deterministic cannot be confirmed by repetition."""
+    """Return what can vary. Raises WorkloadError if there is no seed: repeating a deterministic training confirms nothing."""
     name, own = plan.seed()
     seeds = tuple(own + step for step in range(MOST + 1))
     return Variation(Parameter(name, seeds), _split(plan), _budget(plan))
 
 
 def child_plan(plan: Plan, variation: Variation) -> Plan:
-    """The plan of the child study: the same scripts and constants, the space with what varies."""
+    """Return the plan of the child study: the same scripts and constants, and a search space with what varies."""
     mine = {
         "study": f"{plan.settings.study}/confirm",
         "trials": None,
@@ -86,7 +86,7 @@ def child_plan(plan: Plan, variation: Variation) -> Plan:
 
 
 def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Repeatable]:
-    """Every distinct configuration that completed, the best first; of equal ones the first trial. The baseline is one."""
+    """Return every distinct configuration that completed, the best first; of equal ones the first trial."""
     identity = same_run(plan.workload.derived, plan.constants)
     sign = 1 if plan.workload.metric.direction == "minimize" else -1
     mine = [record for record in records if is_whole(record, plan.space)]
@@ -100,11 +100,11 @@ def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Repeatable]:
 
 
 def _decoded(plan: Plan, record: TrialRecord) -> dict[str, Value]:
-    return {p.name: p.decode(record.params[p.name]) for p in plan.space.parameters}
+    return plan.space.decode(record.params)
 
 
 def is_whole(record: TrialRecord, space: SearchSpace) -> bool:
-    """Whether its parameters are a configuration of this space: what somebody has put into the study by hand may be none."""
+    """Tell whether its parameters are a configuration of this space; a trial that was added by hand may have others."""
     try:
         return all(p.decode(record.params[p.name]) in p.choices for p in space.parameters)
     except (KeyError, SearchSpaceError):
@@ -112,7 +112,7 @@ def is_whole(record: TrialRecord, space: SearchSpace) -> bool:
 
 
 def finalists_of(plan: Plan, among: Sequence[Repeatable], count: int) -> list[Repeatable]:
-    """The best that are ahead of the baseline. Raises NothingToConfirm if there is none."""
+    """Return the best that are better than the baseline. Raises NothingToConfirm if there is none."""
     study, metric = plan.settings.study, plan.workload.metric
     baseline = next((each for each in among if each.number is None), None)
     if baseline is None:
@@ -121,7 +121,7 @@ def finalists_of(plan: Plan, among: Sequence[Repeatable], count: int) -> list[Re
     if not ahead:
         raise NothingToConfirm(
             f"study {study}: no trial has a better {metric.name} than the baseline ({baseline.value:.6f}): there is nothing to "
-            "confirm. Give it more trials."
+            "confirm. Run more trials."
         )
     return list(ahead[:count])
 
@@ -133,7 +133,7 @@ def with_winner(
     records: Iterable[TrialRecord],
     winner: int,
 ) -> list[Repeatable]:
-    """The finalists, and the winner of an earlier confirmation: else it would be forgotten for a few luckier values."""
+    """Return the finalists and the winner of an earlier confirmation, which luckier values would else displace."""
     identity = same_run(plan.workload.derived, plan.constants)
     params = [_decoded(plan, r) for r in records if r.number == winner and is_whole(r, plan.space)]
     mine = [e for e in among if e.number is not None and any(identity(e.params) == identity(each) for each in params)]
@@ -141,7 +141,7 @@ def with_winner(
 
 
 def spread(among: Sequence[Repeatable], finalists: Sequence[Repeatable], least: int) -> list[Repeatable]:
-    """The baseline, the finalists, and others at even distances over the ranks, at least so many in all, if there are."""
+    """Return the baseline, the finalists, and others evenly spread over the ranks: `least` in all, if there are as many."""
     picked = [each for each in among if each.number is None or each in finalists]
     rest = [each for each in among if each not in picked]
     wanted = min(max(least - len(picked), 0), len(rest))
@@ -150,11 +150,12 @@ def spread(among: Sequence[Repeatable], finalists: Sequence[Repeatable], least: 
 
 
 def key_of(params: Mapping[str, object], space: SearchSpace) -> Key:
-    """What a replicate is known by, of parameters as the script has them."""
+    """Return what identifies a replicate, from parameters as the script has them."""
     return tuple(space[name].encode(params[name]) for name in space.names)  # type: ignore[arg-type]
 
 
 def key_of_record(record: TrialRecord, space: SearchSpace) -> Key:
+    """Return what identifies a replicate, from a record."""
     return tuple(record.params.get(name) for name in space.names)
 
 

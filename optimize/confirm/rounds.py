@@ -1,7 +1,7 @@
-"""The course of a confirmation: what is to be trained next, given what has been, and what it all comes to.
+"""The rounds of a confirmation: what is trained next, given what has been trained, and the verdict at the end.
 
-Rounds first: in each the baseline and the finalists that are still in it, with one other seed. Then the winner on the other half of
-the validation text, and the ranks under a larger budget. Pure: the same trials give the same course and the same verdict.
+Each round trains the baseline and the remaining finalists with one other seed. Then the winner is measured on the other half of the
+validation text, and the order of several configurations under a larger budget. The same trials give the same rounds and verdict.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST = 8  # configurations that ranks are compared over
 
 @dataclass(frozen=True, slots=True)
 class Replicate:
-    """A training that the course wants."""
+    """A training that is needed, and the configuration that it repeats."""
 
     of: Repeatable
     params: Mapping[str, Value]
@@ -31,7 +31,7 @@ class Replicate:
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Everything that a confirmation depends on, but for what was trained."""
+    """Everything that a confirmation depends on, except the trained replicates, which each method takes."""
 
     study: str
     metric: Metric
@@ -41,10 +41,12 @@ class Rounds:
     finalists: Sequence[Repeatable]
     seeds: int
     scale: int = 1
-    ranks: Sequence[Repeatable] = ()  # what is trained under the larger budget; () if nothing is
-    compared: int = 0  # how many finalists this study has had in all its confirmations
+    ranks: Sequence[Repeatable] = ()  # configurations to train under the larger budget
+    compared: int = 0  # how many finalists the study has had in all its confirmations
     earlier: Sequence[int] = ()  # the trials that were finalists before
-    first_doubts: Mapping[int, Sequence[str]] = field(default_factory=dict)  # about the trials that made finalists
+    first_doubts: Mapping[int, Sequence[str]] = field(
+        default_factory=dict
+    )  # caveats about the trials themselves, by number
     limits: Mapping[str, float] = field(default_factory=dict)  # summary key -> the budget of a training
 
     def replicate(self, of: Repeatable, seed: int, other_split: bool = False, scale: int = 1) -> Replicate:
@@ -52,7 +54,7 @@ class Rounds:
         return Replicate(of, params, key_of(params, self.space))
 
     def wanted(self, trained: Mapping[Key, TrialRecord]) -> list[Replicate]:
-        """What to train now; [] at the end. The first two rounds go together: nobody is left out after one."""
+        """Return what to train now; [] at the end. The first two rounds go together: nobody is left out after one."""
         for number in range(1, self.seeds + 1):
             missing = [r for r in self._round(number, trained) if r.key not in trained]
             if missing and number == 1 and self.seeds > 1:
@@ -65,24 +67,25 @@ class Rounds:
         return self._rounds_ended(trained) == self.seeds
 
     def at_most(self) -> int:
-        """How many trainings there can be."""
+        """Return the largest possible number of trainings."""
         split = 2 if self.variation.split is not None else 0
         return (1 + len(self.finalists)) * self.seeds + split + len(self.ranks)
 
     def announcement(self) -> str:
-        """What is about to be trained."""
+        """Return a line on what is about to be trained."""
         *first, last = (each.name for each in (self.baseline, *self.finalists))
         names = f"{', '.join(first)} and {last}"
-        return (
-            f"trained again, each with the same {self.seeds} other seeds: {names}; {self.at_most()} trainings at most"
-        )
+        return f"confirmation: {names} are trained with the same {self.seeds} other seeds; {self.at_most()} trainings at most"
 
     def name_of(self, stored: Mapping[str, object]) -> str:
-        """A replicate by its parameters as they are stored: `trial 7, seed 43`, and what else differs from the trial's."""
-        params = {p.name: p.decode(stored[p.name]) for p in self.space.parameters}  # type: ignore[arg-type]
+        """Return a replicate's name by its stored parameters: `trial 7, seed 43`, and what else differs from the trial."""
+        params = self.space.decode(stored)
         mine = {p.name for p in self.variation.parameters}
-        known = {key_of({**each.params, **{name: params[name] for name in mine}}, self.space): each.name
-                 for each in (self.baseline, *self.finalists, *self.ranks)}  # fmt: skip
+        varied = {name: params[name] for name in mine}
+        known = {
+            key_of({**each.params, **varied}, self.space): each.name
+            for each in (self.baseline, *self.finalists, *self.ranks)
+        }
         seed, split, budget = self.variation.seed, self.variation.split, self.variation.budget
         parts = [known.get(key_of(params, self.space), "an earlier finalist"), f"seed {params[seed.name]}"]
         if split is not None and params[split.name] != split.choices[0]:
@@ -92,7 +95,7 @@ class Rounds:
         return ", ".join(parts)
 
     def verdict(self, trained: Mapping[Key, TrialRecord]) -> Verdict | None:
-        """None if the rounds are not over. Without finalists, if too few trainings completed to tell anything."""
+        """Return the verdict; None before the last round has ended. It has no finalists if too few trainings completed."""
         if not self.rounds_are_over(trained):
             return None
         findings = self._findings(self.seeds, trained)
@@ -110,7 +113,7 @@ class Rounds:
     # Rounds
 
     def _round(self, number: int, trained: Mapping[Key, TrialRecord]) -> list[Replicate]:
-        """The baseline and those who are still in it; nothing if nobody is."""
+        """The baseline and the remaining finalists; [] if none remains."""
         before = self._findings(number - 1, trained)
         out = {k for k, found in before.intervals.items() if found.left_out} if before is not None else set()
         staying = [
@@ -154,10 +157,10 @@ class Rounds:
                 yield record
 
     def _broken(self, finalist: Repeatable, rounds: int, trained: Mapping[Key, TrialRecord]) -> bool:
-        """Whether its parameters failed with another seed: then it is no winner, however good the other trainings were."""
+        """Whether its parameters failed with another seed: then it cannot win, however good the other trainings were."""
         return any(record.state == "PRUNED" for record in self._replicates(finalist, rounds, trained))
 
-    # What it comes to
+    # The verdict
 
     def _candidate(self, number: int) -> Repeatable:
         return next(each for each in self.finalists if (each.number or 0) == number)
@@ -208,7 +211,7 @@ class Rounds:
     def _lines(self, findings: Findings, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
         if findings.noise == 0:
             name = self.variation.seed.name
-            yield f"another {name} changes nothing: what always gives the same cannot be confirmed by repetition"
+            yield f"another {name} changes nothing: repeating the same training confirms nothing"
         for each in self.finalists:
             if each.number not in findings.intervals:
                 yield self._too_few(each, trained)
@@ -221,10 +224,10 @@ class Rounds:
 
     def _too_few(self, finalist: Repeatable, trained: Mapping[Key, TrialRecord]) -> str:
         gains = [gain for gain in self._gains(finalist, self.seeds, trained) if gain is not None]
-        return f"{finalist.name}: it and the baseline completed together with {len(gains)} other seeds, too few to tell"
+        return f"{finalist.name}: it and the baseline completed together with {len(gains)} other seeds, too few for a verdict"
 
     def _others(self, winner: Repeatable, findings: Findings) -> Iterator[str]:
-        """Finalists over the same seeds differ with the noise of a gain."""
+        """Name the finalists that the seeds cannot tell from the winner; two finalists differ with the noise of a gain."""
         best = findings.intervals[winner.number or 0]
         near = [
             self._candidate(k).name
@@ -232,12 +235,12 @@ class Rounds:
             if k != winner.number and not found.left_out and best.gain - found.gain < findings.floor
         ]
         if near:
-            yield f"not told apart from {winner.name}: {', '.join(near)}"
+            yield f"not distinguishable from {winner.name}: {', '.join(near)}"
 
     def _split_lines(self, winner: Repeatable, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
-        """The same training measured on other text: what differs is no noise of the seed."""
+        """Say what the winner gains on other text; the training is the same, so the seed adds no noise."""
         if self.variation.split is None:
-            yield "no constant VAL_SPLIT: not measured on other validation text (val_split in workload.toml names one)"
+            yield "no constant VAL_SPLIT: not measured on other validation text (`val_split` in workload.toml names one)"
             return
         here, there = self._gain(winner, 1, trained), self._gain(winner, 1, trained, other_split=True)
         if here is not None and there is not None:

@@ -1,23 +1,22 @@
-"""Which finalists are surely better than the baseline? Statistics of paired repetitions; knows no study and no trial.
+"""Statistics of paired repetitions: which finalists are better than the baseline, and do two orders agree? Knows no study.
 
 A gain is the difference between the baseline and a finalist that were trained with the same seed, positive if the finalist
-is better. The trial that selected a finalist is not among its gains: it was the best of many, so it flatters.
+is better. The trial that selected a finalist is not among its gains: it was the best of many, so it is biased.
 
 Noise is pooled over finalists: the variance of a gain is estimated from all of them. Gains over the same baselines are correlated,
-by 1/2 if all trainings are equally noisy, and by more if the baseline, which nobody tuned, is noisier than the finalists: then many
-finalists tell little more of the noise than one. CORRELATION lies between; what was recorded, and why, is in docs/confirm.md.
+by 1/2 if all trainings are equally noisy, and by more if the baseline is noisier than the finalists: then many finalists tell
+little more about the noise than one. CORRELATION lies between; docs/confirm.md says what was recorded, and why.
 The critical value is that of C. W. Dunnett, A multiple comparison procedure for comparing several treatments with a control, JASA
 50, 1955: all intervals of a round hold together. His estimate of noise is one chi-square; ours is a weighted sum of two, by the
 eigenvalues of the gains' covariance (F. E. Satterthwaite, Biometrics Bulletin 2, 1946, where finalists have unequal numbers).
 
-What is told of is the typical gain. A few trainings cannot show what happens with one seed in ten: where a baseline now and then
-goes astray, its mean is worse than what was seen of it, and the mean gain larger.
+The intervals are about the typical gain. A few trainings cannot show what happens with one seed in ten: if a baseline
+sometimes goes astray, its mean is worse than the trainings show, and the mean gain is larger.
 
-Rounds: a finalist may be left out after each but the first, which tells nothing of the noise, and the last, which leaves
-nobody out. A tenth of the error is spent on those looks in equal parts, the rest on the last (alpha spending: K. K. G. Lan and
-D. L. DeMets, Biometrika 70, 1983). In the last round the critical
-value is that of the finalists who are left, since nobody is left out but surely. That all intervals of a table hold together as
-often as they say, although the data choose who is left, is measured by benchmarks/confirm.py.
+Rounds: a finalist may be left out after each round but the first, which tells nothing about the noise, and the last. A tenth of
+the error is spent on these interim tests in equal parts, the rest on the last round (alpha spending: K. K. G. Lan and D. L. DeMets,
+Biometrika 70, 1983). The critical value of the last round is that of the remaining finalists. benchmarks/confirm.py measures that
+all intervals of a table hold together as often as they say, although the data choose who remains.
 """
 
 from __future__ import annotations
@@ -31,43 +30,44 @@ import numpy as np
 import numpy.typing as npt
 
 LEVEL = 0.95
-LOOKS_SHARE = 0.1  # of the error, for leaving finalists out before the last round
+INTERIM_SHARE = 0.1  # of the error, for leaving finalists out before the last round
 CORRELATION = 0.7  # of two finalists' gains over the same baselines
 NODES = {1: 200, 2: 32}  # of an integral, by its dimension
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What is known of a finalist's gain."""
+    """A finalist's mean gain with its simultaneous interval, in units of the metric."""
 
     pairs: int
     gain: float
     low: float
     high: float
-    left_out: int = 0  # the round after which it was; 0: never
+    left_out: int = 0  # the round after which the finalist was left out; 0: never
 
     @property
     def real(self) -> bool:
-        """Whether no gain at all is excluded."""
+        """Whether the interval lies above zero."""
         return self.low > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Of all finalists, by number; those without a single pair are missing."""
+    """The intervals of all finalists, by number; those without a single pair are missing."""
 
     intervals: Mapping[int, Interval]
     noise: float  # standard deviation between seeds of a single training
-    floor: float  # the smallest gain that a finalist which was never left out could have shown
+    floor: float  # the smallest gain that a finalist of all rounds could have shown
 
 
 def judge(
     gains: Mapping[int, Sequence[float | None]], rounds: int, compared: int = 0, level: float = LEVEL
 ) -> Findings | None:
-    """`gains` of each finalist, by round; None where one of the pair did not complete. Ended rounds only.
+    """Return the interval of each finalist; None while the noise cannot be estimated.
 
-    `rounds` is how many there are to be, `compared` how many finalists there ever were, if that is more. None while there
-    is nothing to tell noise by. A finalist that is left out keeps the interval of its last round, whatever came later.
+    `gains` has those of each finalist by round, of ended rounds only; None where one of the pair did not complete. `rounds` is the
+    number planned, `compared` the number of finalists there ever were, if that is more. A finalist that is left out keeps the
+    interval of its last round.
     """
     done = max(map(len, gains.values()), default=0)
     compared = max(compared, len(gains))
@@ -75,13 +75,13 @@ def judge(
     for number in range(2, min(done, rounds - 1) + 1):
         spread = _spread(_until(gains, ended, number))
         if spread is not None:
-            error = LOOKS_SHARE * (1 - level) / (rounds - 2)
+            error = INTERIM_SHARE * (1 - level) / (rounds - 2)
             ended |= _left_out(gains, ended, number, spread, error, compared)
     kept = _until(gains, ended, done)
     spread = _spread(kept)
     if spread is None:
         return None
-    error = (1 - level) * (1 - LOOKS_SHARE if rounds > 2 else 1)
+    error = (1 - level) * (1 - INTERIM_SHARE if rounds > 2 else 1)
     critical = critical_value(error, max(compared - len(ended), 1), spread.estimate)
     last = {k: _interval(each, spread.deviation, critical) for k, each in kept.items() if k not in ended}
     return Findings(
@@ -92,7 +92,7 @@ def judge(
 
 
 def critical_value(error: float, count: int, estimate: Estimate, correlation: float = CORRELATION) -> float:
-    """The c with P(max |T| > c) = error, for `count` equally correlated t statistics that share an estimate of noise."""
+    """Return c with P(max |T| > c) = error, for `count` equally correlated t statistics that share an estimate of noise."""
     return _critical_value(round(error, 12), count, estimate, correlation)
 
 
@@ -156,10 +156,14 @@ def _interval(gains: Sequence[float | None], deviation: float, critical: float, 
 
 
 def _left_out(
-    gains: Mapping[int, Sequence[float | None]], ended: Mapping[int, Interval], number: int, spread: _Spread, error: float,
+    gains: Mapping[int, Sequence[float | None]],
+    ended: Mapping[int, Interval],
+    number: int,
+    spread: _Spread,
+    error: float,
     compared: int,
-) -> dict[int, Interval]:  # fmt: skip
-    """Finalists that are surely no better than the baseline, or surely worse than the best."""
+) -> dict[int, Interval]:
+    """Finalists that are significantly no better than the baseline, or worse than the best."""
     critical = critical_value(error, compared, spread.estimate)
     now = {
         k: _interval(each[:number], spread.deviation, critical, number) for k, each in gains.items() if k not in ended
@@ -238,7 +242,7 @@ class Agreement:
 
 
 def agreement(one: Sequence[float], other: Sequence[float]) -> Agreement:
-    """Of at least two values each, in the same order of configurations; the same every time."""
+    """Compare two lists of at least two values, for the same configurations; the bootstrap is seeded."""
     a, b = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
     tau = float(_taus(a[None, :], b[None, :])[0])
     if np.isnan(tau):  # one side does not differ: no order

@@ -1,4 +1,4 @@
-"""A verdict as text for a terminal: values in, renderables out."""
+"""A verdict as text for a terminal. It opens nothing and prints nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optimize.trial import Metric
 
 
 def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
-    """Every finalist on a line, what noise there is, and the answer last."""
+    """Return every finalist on a line, then the noise, and the answer last."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (
         ("finalist", "right"),
@@ -32,14 +32,14 @@ def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
         Text(f"finalists against the baseline, both with the same other seeds; gain in {metric.name}", style="bold"),
         table,
         *(Text(line, style="yellow") for line in doubts),
-        Text(f"{noise} could not have been told from it", style="dim"),
+        Text(f"{noise} could not have been distinguished from it", style="dim"),
         *(Text(line) for line in verdict.lines),
         Text(verdict_line(verdict, metric), style="bold green" if verdict.winner else "bold yellow"),
     )
 
 
 def verdict_line(verdict: Verdict, metric: Metric) -> str:
-    """The answer in a line: whether there is a real gain, its mean, interval, and the noise floor."""
+    """Return the answer in a line: whether there is a real gain, its mean, interval, and the noise floor."""
     winner, floor = verdict.winner, f"noise floor {verdict.floor:.6f}"
     if winner is not None:
         return (
@@ -51,7 +51,7 @@ def verdict_line(verdict: Verdict, metric: Metric) -> str:
     best = verdict.finalists[0]
     return (
         f"unconfirmed: the best gain, {best.gain:+.6f} {metric.name} of trial {best.number} ({_interval(best, verdict)}; {floor}), "
-        "is not told from luck"
+        "may be luck"
     )
 
 
@@ -63,7 +63,7 @@ def _word(finalist: Finalist) -> str:
     if finalist.confirmed:
         return "real"
     if not finalist.rejected:
-        return "not told from luck"
+        return "may be luck"
     if any(doubt.startswith(FAILED) for doubt in finalist.doubts):
         return "left out: it failed"
     return "left out: no better than the baseline" if finalist.high <= 0 else "left out: worse than the best"

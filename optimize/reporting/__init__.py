@@ -1,4 +1,4 @@
-"""What people see of a study: the live view, tables, tables as files, notes and plots of the dashboard. It decides nothing.
+"""What people see of a study: the live view and tables in a terminal, files, the dashboard's notes and plots.
 
-`figures/` draws, `report/` is the page.
+`figures/` draws, `html/` makes the report, `trackers/` writes trials for TensorBoard and MLflow. It decides nothing.
 """

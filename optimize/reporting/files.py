@@ -1,16 +1,16 @@
-"""What a study leaves on disk for people: results.tsv, trials.csv and best/, rewritten whole from the database.
+"""The files of a study for people: results.tsv, trials.csv and best/, rewritten whole from the database.
 
-Every one of them can be made again at any time; nothing is read back from them.
+All of them can be made again at any time; nothing is read back from them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from optimize.confirm.verdict import Verdict
-from optimize.study.best import BestTrial, find_best
+from optimize.reporting.shown_study import ShownStudy
+from optimize.study.best import BestTrial
 from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy
 from optimize.trial import Metric
@@ -25,29 +25,15 @@ from storage import (
 )
 
 EVERY_S = 5.0
-SHARE = 20  # of its time, that the loop spends on the views at most: one part in so many
+SHARE = 20  # the loop spends at most one part in so many of its time on these files
 NOT_IN_BEST = ("log.txt", "curve.csv")
 
 
 class ResultFiles(Callback):
-    """Keeps the files of one study up to date: every five seconds, less often where writing them takes long, and when
-    `write` is called."""
+    """Keep the files of one study up to date: every five seconds, less often where writing them takes long."""
 
-    def __init__(
-        self,
-        paths: StudyPaths,
-        metric: Metric,
-        records: Callable[[], Sequence[TrialRecord]],
-        artifacts: Artifacts,
-        say: Callable[[str], None],
-        verdict: Verdict | None = None,
-        best: bool = True,
-        ours: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self._paths, self._metric, self._records, self._artifacts = paths, metric, records, artifacts
-        self._say, self._said = say, ""
-        self._verdict, self._best = verdict, best  # replicates have no best one
-        self._ours = ours  # False once another driver has the study: its files are the newer ones
+    def __init__(self, shown: ShownStudy) -> None:
+        self._shown, self._said = shown, ""
         self._stale = True
         self._due = 0.0
         self._exported: BestTrial | None = None  # what lies in best/
@@ -60,27 +46,33 @@ class ResultFiles(Callback):
             self.write()
 
     def write(self) -> None:
-        """Rewrite the tables, and best/ where another trial is the best. What cannot be written is said, once: the
-        database has it all, and a study does not end for a view."""
-        started, records = time.monotonic(), self._records()
-        best = find_best(records, self._metric.direction, self._verdict) if self._best else None
+        """Rewrite the tables, and best/ where another trial is the best.
+
+        What cannot be written is said once, and is no error: the database has it all.
+        """
+        started = time.monotonic()
         try:
-            if not self._ours():
+            if not self._shown.is_ours():
                 return
-            write_tables(self._paths, records, self._metric)
-            if best is not None and best != self._exported:
-                write_best_folder(self._paths, best, self._metric, self._artifacts)
-            self._exported, self._stale = best, False
+            self._rewrite()
         except StorageError as error:
             if str(error) != self._said:
                 self._said = str(error)
-                self._say(f"{error} (the study goes on)")
+                self._shown.say(f"{error} (the study goes on)")
         now = time.monotonic()
         self._due = now + max(EVERY_S, SHARE * (now - started))
 
+    def _rewrite(self) -> None:
+        stored, records = self._shown.stored, self._shown.records()
+        best = stored.best(records)
+        write_tables(stored.paths, records, stored.metric)
+        if best is not None and best != self._exported:
+            write_best_folder(stored.paths, best, stored.metric, stored.artifacts())
+        self._exported, self._stale = best, False
+
 
 def write_views(stored: StoredStudy) -> Sequence[Path]:
-    """Write the tables and best/ of a study again; return what was written."""
+    """Write the tables and best/ of a stored study; return the paths."""
     stored.paths.create()
     records = stored.records()
     best, tables = stored.best(records), write_tables(stored.paths, records, stored.metric)
@@ -89,7 +81,7 @@ def write_views(stored: StoredStudy) -> Sequence[Path]:
 
 
 def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric) -> Sequence[Path]:
-    """results.tsv and trials.csv of the finished trials."""
+    """Write results.tsv and trials.csv of the finished trials; return their paths."""
     finished = [record for record in records if record.is_finished]
     write_results(paths.results_tsv, finished, metric=metric.name, direction=metric.direction)
     write_trials(paths.trials_csv, finished, metric=metric.name)
@@ -97,7 +89,7 @@ def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metr
 
 
 def write_best_folder(paths: StudyPaths, best: BestTrial, metric: Metric, artifacts: Artifacts) -> Path:
-    """best/ from what the trial left, and how sure it is."""
+    """Write best/ from the files that the best trial left, with how sure it is; return its path."""
     trial_id = best.record.trial_id
     texts = {name: artifacts.read(trial_id, name) for name in artifacts.names(trial_id) if name not in NOT_IN_BEST}
     write_best(paths.best, texts, best.record, metric=metric.name, more=best.attrs())

@@ -1,6 +1,6 @@
-"""Texts of scripts, machines and people made safe to stand in Markdown: they are shown as they are and do nothing.
+"""Markdown in which texts of scripts, machines and people are shown as they are and have no effect.
 
-It writes spans, cells and blocks; what a note says is not decided here.
+It writes spans, tables and blocks; `notes.py` decides what a note says.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from storage import one_line
 
 _ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")  # colours and cursor movements
 GAP = "\u2003"  # between columns, which the dashboard sets close
-_LOOKED_AT = 4_000  # characters of a log, from its end
+_END = 4_000  # characters of a log's end that are searched for its last lines
 
 
 def code(text: str, limit: int = 200) -> str:
-    """One line as a code span, in which nothing is Markdown, HTML or a link. "" if there is nothing to show."""
+    """Return one line as a code span, in which nothing is Markdown, HTML or a link; "" for an empty text."""
     line = one_line(text, limit)
     if not line:
         return ""
@@ -27,27 +27,30 @@ def code(text: str, limit: int = 200) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Cells are Markdown already; columns of numbers stand to the `right`."""
+    """Return a table of cells that are Markdown already; the columns `right` are aligned to the right."""
     rules = ["--:" if i in right else ":--" for i in range(len(head))]
     cells = [[cell.replace("|", "\\|") + GAP for cell in row] for row in (head, *rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rules, *cells[1:]))
 
 
 def block(text: str, language: str = "") -> str:
-    """A fenced block that no line of `text` can end."""
+    """Return a fenced block that no line of `text` can end."""
     fence = _longer_than_any(text, 3)
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def tail(log: str, lines: int, width: int) -> str:
-    """The last lines of a log that say something, cut at `width`, without colours."""
-    text = visible(_ANSI.sub("", log[-_LOOKED_AT:].replace("\t", "    ")))
+    """Return the last lines of a log that are not empty, cut at `width` characters, without colours."""
+    text = visible(_ANSI.sub("", log[-_END:].replace("\t", "    ")))
     said = [line.rstrip() for line in text.split("\n") if line.strip()]
     return "\n".join(_cut(line, width) for line in said[-lines:])
 
 
 def changed_lines(patch: str, characters: int, width: int) -> str:
-    """What a patch takes away and adds, file by file, without what stands around it."""
+    """Return the lines that a patch removes and adds, file by file, without their context.
+
+    At most `characters` in all; each line is cut at `width` characters.
+    """
     kept: list[str] = []
     lines = [line for line in visible(patch.replace("\t", "    ")).split("\n") if line[:1] in ("+", "-")]
     for number, line in enumerate(lines):

@@ -1,6 +1,6 @@
-"""What stands beside a study and beside each trial in the dashboard, as Markdown: what was tried, how it ended, how sure.
+"""The dashboard's notes as Markdown: one about the study, and one about each trial with what it tried and how it ended.
 
-Values in, text out. Nothing in it can be more than text, whatever a script printed; `markdown.py` sees to that.
+Values in, text out. Whatever a script printed is shown as plain text; `markdown.py` sees to that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from optimize.text import changes, duration, short
 from optimize.trial import BASELINE, Metric
 from storage import TrialRecord
 
-LONGEST = 2_000  # characters of a trial's note: the dashboard sends all of them along with the trials
-ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first that fit
+LONGEST = 2_000  # characters of a trial's note: the dashboard sends the notes of all trials at once
+ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first pair that fits
 WIDTH = 100
-FIGURES = 10  # of those that a script printed
-FILES = 8
+FIGURES, FILES = 10, 8  # that a trial's note lists at most
 NAMES = 40  # parameters and constants that a study's note lists
 CHOICES = 12
 DEVICES = 4
-COMMAND = 40  # characters up to which the words behind commands stand in a column
+COMMAND = 40  # characters up to which the comments behind commands are aligned
 
 
 def trial_note(
@@ -37,17 +36,17 @@ def trial_note(
     texts: Mapping[str, str],
     links: Mapping[str, str],
 ) -> str:
-    """`texts` is what the trial left, by file name: its patch and its log; `links` lead to all that it left."""
+    """Return the note about a trial. `texts` are its patch and its log by file name; `links` lead to all files that it left."""
     patch, log = texts.get("train.patch"), texts.get("log.txt", "")
     head = [_ending(record, metric, baseline), _circumstances(record)]
-    head += [f"But: {code(doubt)}" for doubt in caveats(record, baseline)]
+    head += [f"But: {code(caveat)}" for caveat in caveats(record, baseline)]
     head += [_figures(record, metric)]
     for characters, lines in ROOM:
         said = tail(log if record.value is None else _before_summary(log), lines, WIDTH) if lines else ""
         changed = changed_lines(patch or "", characters, WIDTH)
         parts = [
             *head,
-            block(changed, "diff") if changed else "" if patch is None else "The script ran as it is.",
+            block(changed, "diff") if changed else "" if patch is None else "The script ran unchanged.",
             f"The log's last lines:\n{block(said, 'text')}" if said else "",
             _links(links),
         ]
@@ -59,19 +58,19 @@ def trial_note(
 
 def _links(links: Mapping[str, str]) -> str:
     shown = [f"[{code(name, 60)}]({link})" for name, link in links.items() if link][:FILES]
-    return f"All of it: {' · '.join(shown)}" if shown else ""
+    return f"Files: {' · '.join(shown)}" if shown else ""
 
 
 def _ending(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -> str:
     if record.value is None:
         reason = f": {code(record.reason, 300)}" if record.reason else ""
-        return f"**{style_of(ending_of(record)).label}**{reason}\n\nIt has no value, and is never the best."
+        return f"**{style_of(ending_of(record)).label}**{reason}\n\nIt has no value and is never the best trial."
     return f"**{code(metric.name, 40)} {record.value:.6f}**{_versus(record, metric, baseline)}"
 
 
 def _versus(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -> str:
     if record.kind == "baseline":
-        return ", the baseline: all else is measured by it"
+        return ", the baseline, with which all others are compared"
     if record.value is None or baseline is None or baseline.value is None:
         return ""
     if record.value == baseline.value:
@@ -81,7 +80,7 @@ def _versus(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -
 
 
 def _difference(value: float, baseline: float) -> str:
-    """`0.012345 (1.2 %)`, without a sign."""
+    """Return `0.012345 (1.2 %)`, without a sign."""
     share = f"\u00a0({abs(value - baseline) / abs(baseline):.1%})".replace("%", "\u00a0%") if baseline else ""
     return f"{abs(value - baseline):.6f}{share}"
 
@@ -107,7 +106,7 @@ def _circumstances(record: TrialRecord) -> str:
 
 
 def _figures(record: TrialRecord, metric: Metric) -> str:
-    """The key figures that the script printed, on one line."""
+    """Return the key figures that the script printed, on one line."""
     shown = [(name, value) for name, value in record.summary.items() if name != metric.name][:FIGURES]
     return " · ".join(f"{code(name, 30)} {_figure(value)}" for name, value in shown)
 
@@ -117,7 +116,7 @@ def _figure(value: object) -> str:
 
 
 def _before_summary(log: str) -> str:
-    """Without its last block of figures, which stand above it."""
+    """Return the log without its last block of figures, which the note shows above it."""
     return log.rpartition("\n---")[0] or log
 
 
@@ -126,7 +125,7 @@ def _before_summary(log: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StudyFacts:
-    """All that a study's note tells of; `attrs` are the study's attributes, `best_patch` what its best trial changed."""
+    """What a study's note is made of; `attrs` are the study's attributes, `best_patch` is what its best trial changed."""
 
     name: str
     metric: Metric
@@ -135,27 +134,30 @@ class StudyFacts:
     choices: Mapping[str, Sequence[object]] = field(default_factory=dict)
     best_patch: str = ""
     folder: str = ""  # where best/ lies
-    starts: str = "python train.py"  # what trains it again there
+    starts: str = "python train.py"  # the command that trains it again there
 
 
 def study_note(facts: StudyFacts) -> str:
-    """What is tuned, on what, how far it has come, how sure that is, and how to go on. It changes with the best trial, not
-    with each: a person who is editing it is not to be disturbed."""
+    """Return the note about a study: what is tuned, on what, the best trial, how sure that is, and how to go on.
+
+    It changes with the best trial, not with every trial, so that it does not disturb a person who is editing it.
+    """
     verdict, baseline = verdict_of(facts.attrs), baseline_of(facts.records)
     shown = find_best(facts.records, facts.metric.direction, verdict)
     best = shown.record if shown else None
+    patch = changed_lines(facts.best_patch, 1500, WIDTH)
     parts = [
         f"## Study {code(facts.name)}",
         _what(facts),
         _standing(facts, shown, baseline, verdict),
         _how_sure(facts, shown, baseline, verdict),
-        f"### What the best changes\n\n{block(patch, 'diff')}" if (patch := changed_lines(facts.best_patch, 1500, WIDTH)) else "",
+        f"### What the best trial changes\n\n{block(patch, 'diff')}" if patch else "",
         _varies(facts, best),
         _stays(facts),
         _go_on(facts, best),
-        "Each trial has a note of its own: ending, figures, patch, log. This note is rewritten when there is a new best, "
-        "until somebody edits it: then it is theirs.",
-    ]  # fmt: skip
+        "Each trial has a note of its own with its ending, figures, patch and log. This note is rewritten when there is a new "
+        "best trial, until somebody edits it; then it stays as edited.",
+    ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -204,7 +206,7 @@ def _how_sure(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord 
     if shown is None:
         return ""
     lines = _confirmed(verdict, shown) if verdict else _unconfirmed(facts, shown, baseline)
-    lines += [f"- but: {code(doubt)}" for doubt in caveats(shown.record, baseline)]
+    lines += [f"- but: {code(caveat)}" for caveat in caveats(shown.record, baseline)]
     return "### How sure is that?\n\n" + "\n".join(lines)
 
 
@@ -212,11 +214,11 @@ def _unconfirmed(facts: StudyFacts, shown: BestTrial, baseline: TrialRecord | No
     if not shown.open:
         return ["- nothing was better than the baseline so far"]
     lines = [
-        "- **not confirmed**: each value is one training with one seed, and the best of many is the luckiest as well",
+        "- **not confirmed**: each value is one training with one seed, so the best of many is partly luck",
     ]
     if is_confirmable(facts.attrs):
         command = code(f"optimize confirm --study {facts.name}")
-        lines.append(f"- {command} repeats the winners and the baseline with other seeds")
+        lines.append(f"- {command} trains the best trials and the baseline again with other seeds")
     if repeated := noise(facts.records):
         apart = f"{repeated.deviation:.6f} (standard deviation, {repeated.trials} trials)"
         lines.append(f"- values of equal parameters differ by {apart}")
@@ -229,11 +231,11 @@ def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
         return ["- **not confirmed**: too few trainings completed with other seeds", *_lines(verdict)]
     lines = [f"- {_finalist(each, verdict)}" for each in verdict.finalists]
     if shown.open:
-        lines.insert(0, f"- trial {best.number}, the best by now, is **not confirmed**: {shown.why}")
+        lines.insert(0, f"- trial {best.number}, the best trial now, is **not confirmed**: {shown.why}")
     if shown.aside:
-        lines.append(f"- {shown.aside}; where the dashboard names a best trial by itself, it is that one")
+        lines.append(f"- {shown.aside}; the dashboard itself calls that one the best trial")
     noise = f"- values of two seeds differ by {verdict.noise:.6f} (standard deviation)"
-    lines.append(f"{noise}; a gain below {verdict.floor:.6f} could not have been told from that")
+    lines.append(f"{noise}; a gain below {verdict.floor:.6f} cannot be told from that")
     return lines + _lines(verdict)
 
 
@@ -245,7 +247,7 @@ def _finalist(each: Finalist, verdict: Verdict) -> str:
     said = "**confirmed**" if each.confirmed else "not confirmed"
     between = f"{verdict.level:.0%}".replace("%", " %") + f" between {each.low:+.6f} and {each.high:+.6f}"
     line = f"trial {each.number}: {said}, gain {each.gain:+.6f} ({between}) over {each.pairs} other seeds"
-    return line + "".join(f"; but: {code(doubt)}" for doubt in each.doubts)
+    return line + "".join(f"; but: {code(caveat)}" for caveat in each.doubts)
 
 
 def _varies(facts: StudyFacts, best: TrialRecord | None) -> str:
@@ -286,16 +288,16 @@ def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:
     command = _texts(facts.attrs.get(ABOUT)).get("command", f"optimize run --study {name}")
     lines = [
         (command, "go on where it stopped"),
-        (f"optimize stop --study {name}", "end it after the trials that run"),
+        (f"optimize stop --study {name}", "end it after the running trials"),
     ]
     if is_confirmable(facts.attrs):
-        lines.append((f"optimize confirm --study {name}", "repeat the winners with other seeds"))
+        lines.append((f"optimize confirm --study {name}", "train the best trials again with other seeds"))
     if best is not None:
         lines.append((f"optimize show {best.number} --study {name}", "everything about the best trial"))
     if best is not None and facts.folder:
-        lines.append((f"cd {facts.folder}/best && {facts.starts}", "train what lies in best/ again"))
+        lines.append((f"cd {facts.folder}/best && {facts.starts}", "train the best trial again"))
     width = min(max(len(command) for command, _ in lines), COMMAND)
-    return "### Go on\n\n" + block("\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash")
+    return "### How to go on\n\n" + block("\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash")
 
 
 def _mapping(found: object) -> Mapping[str, object]:

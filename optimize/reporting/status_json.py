@@ -1,7 +1,7 @@
-"""Where studies stand, as one JSON document for programs: `optimize status --json`.
+"""The state of studies as one JSON document for programs: `optimize status --json`.
 
-Counted in the database; of the trials only the latest, those at the top and the baseline are read. `docs/take-away.md` lists the
-keys: programs rely on them. It has no words for people.
+Trials are counted in the database; it reads only the latest ones, those at the top and the baseline. `docs/take-away.md` lists
+the keys, on which programs rely.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from optimize.confirm.verdict import Verdict
 from optimize.study.stored import StoredStudy
 from storage import TrialRecord, count_statuses, first_baseline, holder_of
 
-SCHEMA = 1  # goes up when a key changes its meaning or goes; new keys may come
+SCHEMA = 1  # goes up when a key changes its meaning or is removed; a new key does not change it
 
 
 def document(where: str, studies: Sequence[StoredStudy], last: int) -> dict[str, Any]:
-    """Of these studies, with the `last` trials of each."""
+    """Return the document about these studies, with the `last` trials of each."""
     return {"schema": SCHEMA, "database": where, "studies": [_study(study, last) for study in studies]}
 
 
@@ -73,7 +73,7 @@ def _utc(seconds: float) -> str:
 
 
 def _json(value: object) -> object:
-    """JSON has no NaN and no infinity; what another program kept as a parameter may be anything."""
+    """Return a value that JSON can hold: it has no NaN and no infinity, and another program's parameter may be anything."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -1,13 +1,12 @@
 """Studies, trials and plans as text for a terminal.
 
-Values in, renderables out: it opens nothing and prints nothing. Everything about one trial is in `trial_page.py`.
+Values in, renderables out: it opens nothing and prints nothing. The page about one trial is in `terminal.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from shlex import quote
+from dataclasses import asdict, dataclass
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -18,6 +17,7 @@ from optimize.config.plan import Plan
 from optimize.config.settings import Settings
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
+from optimize.reporting.hints import command_line, given_flags, study_flags
 from optimize.search.pruner import summarize_pruning
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.stopping import counted
@@ -27,7 +27,7 @@ from optimize.trial import Metric, Slot
 from storage import TrialRecord
 
 COLOURS = {"COMPLETE": "default", "PRUNED": "yellow", "FAIL": "red", "RUNNING": "cyan", "WAITING": "dim"}
-LONG_S = 900.0  # a laptop's owner would rather be told
+LONG_S = 900.0  # above, a study on a CPU gets a line on how to make it shorter
 
 
 def trial_line(
@@ -37,7 +37,7 @@ def trial_line(
     baseline: Mapping[str, object],
     but: Sequence[str] = (),
 ) -> Text:
-    """One ended trial on one line."""
+    """Return one ended trial on one line; `but` are its caveats."""
     line = Text(f"{record.number:>5}  ")
     took = duration(record.seconds or 0.0)
     what = "again" if record.requeue_of is not None else record.kind
@@ -47,7 +47,7 @@ def trial_line(
         line.append(f"{record.value:.6f}", style="bold green" if is_best else "")
         line.append(f"  {_versus(record.value, best_before, is_best):<15}", style="green" if is_best else "dim")
         line.append(f"{took:>10}  {params}", style="" if is_best else "dim")
-        return line.append("".join(f"  (but: {doubt})" for doubt in but), style="yellow")
+        return line.append("".join(f"  (but: {caveat})" for caveat in but), style="yellow")
     line.append(f"{record.status or record.state.lower():<25}", style=COLOURS[record.state])
     line.append(f"{took:>10}  {params}", style="dim")
     return line.append(f"\n{'':>7}{record.reason}", style=COLOURS[record.state])
@@ -56,7 +56,7 @@ def trial_line(
 def study_table(
     records: Sequence[TrialRecord], best: BestTrial | None, metric: Metric, baseline: Mapping[str, object]
 ) -> Table:
-    """A line for each of these trials, the best one of the study marked if it is among them."""
+    """Return a table with a line for each of these trials; the study's best one is marked if it is among them."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (("trial", "right"), (metric.name, "right"), ("ending", "left"), ("took", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def study_table(
 
 
 def best_lines(best: BestTrial | None, metric: Metric) -> list[str]:
-    """Which trial is the best, how sure that is, and whose the best single value is where that is another's."""
+    """Return which trial is the best and how sure that is; and which has the best single value, if that is another one."""
     if best is None:
         return []
     value = f"{best.record.value or 0.0:.6f}"
@@ -88,23 +88,23 @@ def best_lines(best: BestTrial | None, metric: Metric) -> list[str]:
 
 
 def pruning_lines(records: Sequence[TrialRecord], metric: Metric) -> list[str]:
-    """What pruning did, in one line; none if it condemned nothing."""
-    cuts = summarize_pruning(records, metric)
-    if not cuts.cut and not cuts.ran_on:
+    """Return what pruning did in one line; none if it found no trial hopeless."""
+    done = summarize_pruning(records, metric)
+    if not done.cut and not done.ran_on:
         return []
-    line = f"pruning: {cuts.cut} trials cut, about {duration(cuts.saved_s)} saved"
-    if cuts.ran_on:
-        line += f"; {cuts.ran_on} more were condemned and ran on, {cuts.missed} of them into the top quarter"
-        line += f" (so at most {cuts.at_most:.0%} of the condemned belong there, 95 % confidence)"
+    line = f"pruning: {done.cut} trials cut, about {duration(done.saved_s)} saved"
+    if done.ran_on:
+        line += f"; {done.ran_on} more were hopeless and ran on, {done.missed} of them into the top quarter"
+        line += f" (so at most {done.at_most:.0%} of hopeless trials belong there, 95 % confidence)"
     return [line]
 
 
 def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
-    """What is about to happen, in a few lines: which profile and why, the space, the slots, how long it will take."""
+    """Return what is about to happen in a few lines: which profile and why, the space, the slots, how long it will take."""
     settings, space = plan.settings, plan.space
     feasible = space.count_feasible(plan.constants)
     devices = ", ".join(sorted({slot.device for slot in slots}))
-    limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C or `make stop` ends it"
+    limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C ends it"
     return [
         f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}",
         f"search space {settings.search_space}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
@@ -116,7 +116,7 @@ def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
 
 
 def _duration_lines(plan: Plan, slots: int) -> list[str]:
-    """How long it will take, where that can be told; and how to shrink what a CPU would take long for."""
+    """Return how long it will take, where that is known, and how to make it shorter where a CPU would take long."""
     settings, one = plan.settings, plan.workload.duration_s(plan.constants)
     if one is None or settings.trials is None:
         return []
@@ -125,19 +125,20 @@ def _duration_lines(plan: Plan, slots: int) -> list[str]:
     if settings.device == "cpu" and seconds > LONG_S:
         fewer = max(2, int(settings.trials * LONG_S / seconds))
         lines.append(
-            f"shorter: TRIALS={fewer}, or a smaller budget under [constants] in a profile of your own (PROFILE=./my.toml)"
+            f"shorter: {command_line('run', {**given_flags(settings), 'trials': fewer})}, or a profile of your own with a smaller "
+            "budget under [constants]"
         )
     return lines
 
 
 def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = ()) -> RenderableType:
-    """Everything that `optimize check` shows; `beginning` is what `--from` would bring."""
+    """Return everything that `optimize check` shows; `beginning` is what `--from` would bring."""
     dead = [
-        f"  {name} = {value!r}: no rule ever lets it through" for name, value in plan.space.dead_choices(plan.constants)
+        f"  {name} = {value!r}: the rules never allow it" for name, value in plan.space.dead_choices(plan.constants)
     ]
     return Group(
         *map(Text, plan_lines(plan, slots)),
-        Text("\nchoices that can never be used:\n" + "\n".join(dead), style="yellow") if dead else Text(""),
+        Text("\nchoices that no trial can have:\n" + "\n".join(dead), style="yellow") if dead else Text(""),
         Text("settings", style="bold"),
         _settings_table(plan),
         Text("\nparameters (the baseline marked)", style="bold"),
@@ -158,18 +159,18 @@ def _gigabytes(slot: Slot) -> str:
 
 
 def _memory_lines(plan: Plan) -> list[str]:
-    """How it is foreseen what does not fit; a CPU's trials share a memory that nobody reports."""
+    """Return how it is predicted what will not fit; for a CPU nothing is, because its trials share one memory."""
     if plan.settings.device == "cpu":
         return []
     if plan.workload.memory is None:
-        return ["memory: learned from the trials, roughly; `memory` in workload.toml would make it sharp"]
-    return [f"memory: learned from the trials by {plan.workload.memory.text}"]
+        return ["memory: learned from the trials, roughly; an expression `memory` in workload.toml makes it exact"]
+    return [f"memory: learned from the trials, with the expression {plan.workload.memory.text}"]
 
 
 def overview_table(studies: Sequence[Overview]) -> RenderableType:
-    """All studies, a line each."""
+    """Return a table with a line for each study."""
     if not studies:
-        return Text("no study yet: make optimize")
+        return Text(f"no study yet; to run one: {command_line('run')}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (
         ("study", "left"),
@@ -179,7 +180,7 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
         ("best", "right"),
     ):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
-    table.add_column("driven by")
+    table.add_column("run by")
     for study in studies:
         counts = (str(study.counts[state]) for state in ("COMPLETE", "PRUNED", "FAIL"))
         table.add_row(
@@ -191,49 +192,62 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
     return table
 
 
-def end_report(
-    plan: Plan, reason: str, records: Sequence[TrialRecord], verdict: Verdict | None = None, notes: Sequence[str] = (),
-    confirmable: bool = True,
-) -> RenderableType:  # fmt: skip
-    """Why it ended, what was found and how sure that is, and how to go on; `confirmable`: with `make confirm` as well."""
-    metric, settings = plan.workload.metric, plan.settings
-    shown = find_best(records, metric.direction, verdict)
-    best = shown.record if shown else None
-    baseline = baseline_of(records)
-    which = f"STUDY={settings.study}" + (
-        f" STORAGE={settings.storage}" if settings.origins.get("storage") == "flag" else ""
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a call of `optimize run` ended."""
+
+    reason: str
+    records: Sequence[TrialRecord]  # every finished trial
+    verdict: Verdict | None = None  # of an earlier confirmation
+    notes: Sequence[str] = ()  # what else to say, such as what an advisor did
+    stopped: bool = False  # by somebody; else because its budget was spent
+
+
+def end_report(plan: Plan, ended: RunResult, confirmable: bool = True) -> RenderableType:
+    """Return why it ended, what was found and how sure that is, and how to go on.
+
+    `confirmable` says whether confirming is one way to go on.
+    """
+    metric, settings, records = plan.workload.metric, plan.settings, ended.records
+    best = find_best(records, metric.direction, ended.verdict)
+    lines: list[RenderableType] = [Text(f"study {settings.study}: {ended.reason}", style="bold")]
+    if best is not None:
+        lines += _best_and_why(best, baseline_of(records), metric)
+        lines.append(_hint("runnable", f"{settings.runs / settings.study / 'best'}"))
+        lines.append(_hint("more", command_line("show", study_flags(settings), best.record.number)))
+    lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *ended.notes)]
+    if confirmable and best is not None and best.open:
+        lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
+    lines.append(_hint("to send", command_line("report", study_flags(settings))))
+    lines.append(_hint("look", command_line("dashboard", {"runs": settings.runs})))
+    lines.append(
+        _hint("go on", command_line("run", {**given_flags(settings), "trials": _next_goal(settings, records)}))
     )
-    lines: list[RenderableType] = [Text(f"study {settings.study}: {reason}", style="bold")]
-    if best is not None and best.value is not None:
-        gain = (
-            f", the baseline {baseline.value:.6f} ({best.value - baseline.value:+.6f})"
-            if baseline and baseline.value is not None
-            else ""
-        )
-        lines += [
-            Text(f"best {metric.name} {best.value:.6f} in trial {best.number}{gain}", style="green"),
-            Padding(
-                Text(changes(best.params, baseline.params if baseline else {}, shown=99)), (0, 0, 0, 2), expand=False
-            ),
-            *(Text(f"  but: {doubt}", style="yellow") for doubt in caveats(best, baseline)),
-            *(
-                Padding(Text(line), (0, 0, 0, 2))
-                for line in ([str(shown), shown.aside] if shown and best.kind != "baseline" else [])
-                if line
-            ),
-            _hint("runnable", f"{settings.runs / settings.study / 'best'}"),
-            _hint("more", f"make show N={best.number} {which}"),
-        ]
-    lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *notes)]
-    done = counted(records)
-    goal = settings.trials if settings.trials and done < settings.trials else 2 * done
-    more = f" TRIALS={goal}" if settings.trials else ""
-    if confirmable and shown is not None and shown.open:
-        lines.append(_hint("be sure", f"make confirm{_variables(settings)}"))
-    lines.append(_hint("to send", f"make report {which}"))
-    lines.append(_hint("look", "make dashboard"))
-    lines.append(_hint("go on", f"make optimize{_variables(settings)}{more}"))
     return Group(*lines)
+
+
+def _best_and_why(best: BestTrial, baseline: TrialRecord | None, metric: Metric) -> list[RenderableType]:
+    record, value = best.record, best.record.value or 0.0
+    gain = ""
+    if baseline is not None and baseline.value is not None:
+        gain = f", the baseline {baseline.value:.6f} ({value - baseline.value:+.6f})"
+    why = [str(best), best.aside] if record.kind != "baseline" else []
+    return [
+        Text(f"best {metric.name} {value:.6f} in trial {record.number}{gain}", style="green"),
+        _indented_line(changes(record.params, baseline.params if baseline else {}, shown=99)),
+        *(Text(f"  but: {caveat}", style="yellow") for caveat in caveats(record, baseline)),
+        *(_indented_line(line) for line in why if line),
+    ]
+
+
+def _indented_line(text: str) -> Padding:
+    return Padding(Text(text), (0, 0, 0, 2), expand=False)
+
+
+def _next_goal(settings: Settings, records: Sequence[TrialRecord]) -> int | None:
+    """How many trials the same call should end at next; None if this one had no such limit."""
+    done = counted(records)
+    return settings.trials if not settings.trials or done < settings.trials else 2 * done
 
 
 def _hint(what: str, command: str) -> Text:
@@ -241,26 +255,9 @@ def _hint(what: str, command: str) -> Text:
 
 
 def whole(text: Text) -> Text:
-    """Text whose lines are to be copied: a terminal may break them, we do not. To be printed with `crop=False`."""
+    """Return a text that Rich does not break, so that its lines can be copied. Print it with `crop=False`."""
     text.no_wrap, text.overflow = True, "ignore"
     return text
-
-
-def _variables(settings: Settings) -> str:
-    """The make variables that lead back to this study."""
-    given = {
-        "STORAGE": "storage",
-        "STUDY": "study",
-        "PROFILE": "profile",
-        "WORKLOAD": "workload",
-        "SPACE": "search_space",
-        "ADVISOR": "advisor",
-    }
-    return "".join(
-        f" {name}={quote(getattr(settings, field) or 'none')}"
-        for name, field in given.items()
-        if settings.origins.get(field) == "flag"
-    )
 
 
 def _settings_table(plan: Plan) -> Table:
@@ -268,7 +265,7 @@ def _settings_table(plan: Plan) -> Table:
     for name, origin in plan.settings.origins.items():
         value = getattr(plan.settings, name)
         if name == "storage" and value:
-            value = "a database by URL"  # it may hold a password
+            value = "a database by URL"  # the URL may hold a password
         if name in ("constants", "limits"):
             for key, each in value.items() if isinstance(value, Mapping) else asdict(value).items():
                 table.add_row(f"  {name}.{key}", "none" if each is None else str(each), Text(origin, style="dim"))

@@ -1,6 +1,7 @@
-"""The live view of a study in a terminal: a line for every ended trial, and the slots below them.
+"""A study in a terminal: the live view while it runs, and the page about one trial.
 
-It is told what happens and draws it; without a terminal only the lines remain. Tables are in `tables.py`.
+The live view prints a line for every ended trial and keeps the slots below them; without a terminal only the lines remain.
+`trial_page` returns all that is kept of one trial. Tables are in `tables.py`.
 """
 
 from __future__ import annotations
@@ -20,33 +21,32 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.confirm.caveats import caveats
-from optimize.confirm.verdict import Verdict
+from optimize.reporting.hints import command_line, training_command
+from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.tables import COLOURS, trial_line, whole
-from optimize.script.command import RUN
-from optimize.study.best import baseline_of, find_best
+from optimize.study.best import baseline_of
 from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED, Budget, StopLevel, counted
 from optimize.study.stored import StoredStudy
 from optimize.text import changes, duration, short, visible
-from optimize.trial import Job, Metric, Progress, Slot, Value
-from storage import TrialRecord
+from optimize.trial import Job, Progress, Slot
+from storage import TrialRecord, parent_of
 
-FRAME_LINES = 5  # of a terminal's height, that the rows of running trials leave free
+FRAME_LINES = 5  # of a terminal's height that the rows of running trials leave free
+LOG_LINES = 15  # of a log's end that the page about a trial shows
 
 
 class LiveView(Callback):
-    """Lines for ended trials and, on a terminal, a live view of the slots below them."""
+    """Print a line for each ended trial and, on a terminal, a live view of the slots below them."""
 
-    ranks = True  # whether one of the trials is the best
-
-    def __init__(
-        self, console: Console, study: str, metric: Metric, budget: Budget, slots: Sequence[Slot], baseline: Mapping[str, Value],
-        earlier: Sequence[TrialRecord], verdict: Verdict | None = None,
-    ) -> None:  # fmt: skip
-        self._console, self._study, self._metric, self._budget = console, study, metric, budget
-        self._slots, self._baseline = slots, baseline
-        self._done, self._proof = counted(earlier), baseline_of(earlier)
-        best = find_best(earlier, metric.direction, verdict) if self.ranks else None
+    def __init__(self, console: Console, shown: ShownStudy, budget: Budget, slots: Sequence[Slot]) -> None:
+        stored, earlier = shown.stored, shown.records()
+        self._console, self._study, self._metric, self._budget = console, stored.name, stored.metric, budget
+        self._slots, self._baseline = slots, stored.baseline
+        self._shown = shown
+        self._done, self._reference = counted(earlier), baseline_of(earlier)
+        self._has_best = not parent_of(stored.name)  # replicates have no best one
+        best = stored.best(earlier)
         self._best = best.record if best else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
@@ -73,14 +73,14 @@ class LiveView(Callback):
         self._jobs.pop(record.number, None)
         self._progress.pop(record.number, None)
         self._done += counted([record])
-        self._proof = self._proof or baseline_of([record])
+        self._reference = self._reference or baseline_of([record])
         line = self.line(record)
         if self._console.is_terminal:
             self._console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
         else:
             self._console.print(line, soft_wrap=True, highlight=False)
         if (
-            self.ranks
+            self._has_best
             and record.value is not None
             and (self._best is None or self._metric.better(record.value, self._best.value or 0.0))
         ):
@@ -89,21 +89,26 @@ class LiveView(Callback):
             self._took, self._took_s = self._took + 1, self._took_s + record.seconds
 
     def line(self, record: TrialRecord) -> Text:
-        """An ended trial."""
-        return trial_line(record, self._best, self._metric, self._baseline, caveats(record, self._proof))
+        """Return the line for an ended trial."""
+        return trial_line(record, self._best, self._metric, self._baseline, caveats(record, self._reference))
 
     def what(self, job: Job) -> str:
-        """What a running trial tries."""
+        """Return what a running trial tries."""
         return changes(job.params, self._baseline)
 
-    def on_stop(self, wish: StopLevel, why: str) -> None:
-        running = f"trials that run ({len(self._jobs)})"
-        finishing = (
-            f"{why}: no new trial starts, the {running} finish first. Again (or `make stop NOW=1`) cancels them."
-        )
-        cancelling = f"{why}: the {running} are cancelled; their parameters are queued."
-        self._console.print(finishing if wish is StopLevel.FINISH else cancelling, style="yellow", highlight=False)
+    def on_stop(self, level: StopLevel, why: str) -> None:
+        running = f"the running trials ({len(self._jobs)})"
+        finishing = f"{why}: no new trial starts; {running} finish first. {self._how_to_cancel()}"
+        cancelling = f"{why}: {running} are cancelled; their parameters are queued."
+        self._console.print(finishing if level is StopLevel.FINISH else cancelling, style="yellow", highlight=False)
         self._ending = True
+
+    def _how_to_cancel(self) -> str:
+        stored = self._shown.stored
+        if stored.database.path != stored.paths.database:  # its URL may hold a password
+            return "Ctrl-C again cancels them."
+        stop = command_line("stop", {"study": stored.name, "runs": stored.paths.root, "now": True})
+        return f"Ctrl-C again, or `{stop}`, cancels them."
 
     def _view(self) -> RenderableType:
         rows = Table.grid(padding=(0, 1))
@@ -112,7 +117,7 @@ class LiveView(Callback):
         for number, (job, slot, since) in islice(jobs, room):
             rows.add_row(Text(slot.name, style="dim"), *self._row(number, job, time.monotonic() - since))
         more = [Text(f"{'':>5} and {len(jobs) - room} more", style="dim")] if len(jobs) > room else []
-        # A terminal writes its ^C where the cursor is: at the end of a full line it would push the view up by one.
+        # A terminal writes ^C where the cursor is: at the end of a full line it would push the view up by one.
         return Group(Rule(style="dim"), self._headline(), rows, *more, Text(""))
 
     def _headline(self) -> Text:
@@ -127,7 +132,7 @@ class LiveView(Callback):
         )
 
     def _seconds_left(self, trials: int) -> float | None:
-        took = self._took_s / self._took if self._took else None  # the mean, since those that are cut are shorter
+        took = self._took_s / self._took if self._took else None  # the mean, since pruned trials take less time
         return trials * took / len(self._slots) if took else None
 
     def _row(self, number: int, job: Job, elapsed: float) -> tuple[RenderableType, ...]:
@@ -142,17 +147,17 @@ class LiveView(Callback):
         return label, ProgressBar(total=1.0, completed=progress.fraction, width=20), loss, speed, left, params
 
 
-LOG_LINES = 15
-
-
 def trial_page(record: TrialRecord, stored: StoredStudy, activate: str = "") -> RenderableType:
-    """Everything about one trial, to be printed with `crop=False`; `activate` makes `optimize` a command of the shell."""
+    """Return everything about one trial; print it with `crop=False`.
+
+    `activate` is what the shell needs before it knows the command `optimize`.
+    """
     texts, metric = stored.texts(record), stored.metric
     value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
     took = "" if record.seconds is None else f"   {duration(record.seconds)}"
     facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items()]
     folder = f"trial-{record.number}"
-    how = f"sh {RUN}" if RUN in texts else "python train.py"
+    how = training_command(texts)
     again = (
         f"{activate}optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && {how}"
     )
@@ -164,15 +169,15 @@ def trial_page(record: TrialRecord, stored: StoredStudy, activate: str = "") -> 
         *(Text(f"{what}: {where}", style="dim") for what, where in _origins(record) if where),
         Text(record.reason, style=COLOURS[record.state]),
         *(
-            [Text(f"ran on, though condemned: {record.condemned}")]
+            [Text(f"judged hopeless, but ran on: {record.condemned}")]
             if record.condemned and record.value is not None
             else []
         ),
         _params_table(record, stored.baseline),
         Columns(facts, padding=(0, 2)),
         *(_section("patch", _indented(_patch(texts))) if texts else ()),
-        *(_section("train loss", _sparkline(record.curve)) if texts or record.curve else ()),
-        *(_section("log, its last lines", _indented(_log(texts))) if texts else ()),
+        *(_section("train loss", _losses(record.curve)) if texts or record.curve else ()),
+        *(_section("last lines of the log", _indented(_log(texts))) if texts else ()),
         *(_section("train it again", _indented(Text(again))) if texts else ()),
     )
 
@@ -186,7 +191,7 @@ def _log(texts: Mapping[str, str]) -> Text:
 
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
-    what = {"replicate": "a replicate of", "advisor": "advised by"}.get(record.kind, "a start")
+    what = {"replicate": "replicate of", "advisor": "proposed by"}.get(record.kind, "start from")
     return (what, record.source), ("taken over from", record.taken_from)
 
 
@@ -208,7 +213,7 @@ def _params_table(record: TrialRecord, baseline: Mapping[str, object]) -> Table:
     return table
 
 
-def _sparkline(curve: Mapping[int, float]) -> RenderableType:
-    """`5% 6.81  10% 5.92 ...`: the train loss at percents of the budget."""
-    points = [f"{percent}% {loss:.3f}" for percent, loss in curve.items()] or ["none was printed"]
+def _losses(curve: Mapping[int, float]) -> RenderableType:
+    """Return the train loss at percents of the budget: `5% 6.81  10% 5.92 ...`."""
+    points = [f"{percent}% {loss:.3f}" for percent, loss in curve.items()] or ["the script printed none"]
     return Padding(Columns(points, padding=(0, 2)), (0, 2))

@@ -1,14 +1,24 @@
-"""What to try next: starts that did well elsewhere, then samplers behind one decorator, so that nothing
-infeasible and nothing twice is proposed.
+"""What to try next: first starts that did well elsewhere, then what a sampler proposes, feasible and new.
 
-Knows search spaces and trials; no study, no database, no script. Outsiders import from here.
+It knows search spaces and trials, but no study, no database and no script. Other rooms import from here.
 """
 
 from optimize.search.memory import Footprint, Memory, footprint
 from optimize.search.samplers import SAMPLERS, Past, Sampler, open_sampler, unfit
-from optimize.search.starts import Candidate, Starts, fit, plan_starts
+from optimize.search.starts import Candidate, Starts, Target, fit, plan_starts
 
 __all__ = [
-    "SAMPLERS", "Candidate", "Footprint", "Memory", "Past", "Sampler", "Starts", "fit", "footprint", "open_sampler",
-    "plan_starts", "unfit",
-]  # fmt: skip
+    "SAMPLERS",
+    "Candidate",
+    "Footprint",
+    "Memory",
+    "Past",
+    "Sampler",
+    "Starts",
+    "Target",
+    "fit",
+    "footprint",
+    "open_sampler",
+    "plan_starts",
+    "unfit",
+]

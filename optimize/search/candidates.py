@@ -1,6 +1,6 @@
-"""A search space as a lattice of points, and the law for leaving it: what is proposed is feasible and unseen.
+"""A search space as a lattice of points, and the `Chooser`, which accepts only points that are feasible and new.
 
-It learns nothing and knows no sampler: learners draw points, the `Chooser` accepts them or finds others.
+It learns nothing and knows no sampler: learners draw points, the `Chooser` accepts them or finds others nearby.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from search_spaces import Rule, SearchSpace, SearchSpaceError
 Point = tuple[int, ...]
 """A configuration as the indices of its choices, in the order of the space's parameters."""
 
-NEIGHBOURS = 2_000  # looked at around a point: all that differ in two parameters, in a space of twenty
-DOUBT = 0.01  # a choice is suspect when chance explains its failures less often than this
-DARING = 0.02  # share of proposals that ignore suspicion
-LOOKS = 1_000_000  # configurations that one proposal may look at before it gives up: about 10 s
+NEIGHBOURS = 2_000  # checked around a point: all that differ in two parameters, in a space of twenty
+SUSPECT_BELOW = 0.01  # a choice is suspect when chance explains its failures less often than this
+UNGUARDED = 0.02  # share of proposals that ignore suspicion and memory
+MOST_CHECKED = 1_000_000  # configurations that one proposal may check before it gives up: about 10 s
 
 
 class Lattice:
-    """Configurations as points. A step changes one parameter: an ordered one to the next choice, another to any."""
+    """Map configurations to points and back.
+
+    A step changes one parameter: an ordered one to the next choice, any other to any choice.
+    """
 
     def __init__(self, space: SearchSpace, constants: Mapping[str, Value]) -> None:
         self.space, self._constants = space, constants
@@ -36,26 +39,31 @@ class Lattice:
         self._stride = _coprime_near(self.size * 618 // 1000, self.size)
 
     def params(self, point: Point) -> dict[str, Value]:
+        """Return the choices at a point."""
         return {p.name: p.choices[i] for p, i in zip(self.space.parameters, point, strict=True)}
 
     def point(self, params: Mapping[str, Value]) -> Point | None:
-        """Where these parameters are, None if they are not of this space: history may be older than its choices."""
+        """Return the point of these parameters; None if the space has no such choices, as in trials of an older space."""
         if not self.space.contains(params):
             return None
         return tuple(indices[params[name]] for indices, name in zip(self._indices, self.space.names, strict=True))
 
     def feasible(self, params: Mapping[str, Value]) -> bool:
-        """Where a rule cannot be computed, as in a division by zero, nothing is: a plan cannot look at all of a large space."""
+        """Tell whether every rule holds. Where a rule cannot be computed, as in a division by zero, none does.
+
+        The plan cannot find such places beforehand: it does not check all of a large space.
+        """
         try:
             return self.space.feasible(params, self._constants)
         except SearchSpaceError:
             return False
 
     def broken_rules(self, params: Mapping[str, Value]) -> tuple[Rule, ...]:
+        """Return the rules that these parameters break. Raises SearchSpaceError if one cannot be computed."""
         return self.space.broken_rules(params, self._constants)
 
     def at(self, index: int) -> Point:
-        """Every point once, as `index` goes from 0 to `size`; neighbours in this order lie far apart."""
+        """Return every point once as `index` goes from 0 to `size`; neighbours in this order lie far apart."""
         rest, point = index * self._stride % self.size, []
         for size in reversed(self.sizes):
             rest, i = divmod(rest, size)
@@ -63,6 +71,7 @@ class Lattice:
         return tuple(reversed(point))
 
     def steps(self, point: Point) -> list[Point]:
+        """Return every point that is one step away."""
         return [
             (*point[:axis], i, *point[axis + 1 :])
             for axis, here in enumerate(point)
@@ -71,11 +80,12 @@ class Lattice:
         ]
 
     def uniform(self, rng: random.Random) -> Point:
+        """Draw a point; each is as likely as any other."""
         return tuple(rng.randrange(size) for size in self.sizes)
 
 
 class Failures:
-    """Which choices have only ever ended badly, more often than by chance."""
+    """Count the endings of each choice, to find those that have only ever ended badly, more often than by chance."""
 
     def __init__(self, lattice: Lattice) -> None:
         self._bad = [[0] * size for size in lattice.sizes]
@@ -83,23 +93,26 @@ class Failures:
         self._trials, self._failed = 0, 0
 
     def learned(self, point: Point, bad: bool) -> None:
+        """Count the ending of a trial at this point."""
         self._trials += 1
         self._failed += bad
         for axis, i in enumerate(point):
             self._bad[axis][i] += bad
             self._alive[axis][i] |= not bad
 
-    def doubt(self, point: Point) -> bool:
-        """Whether one of its choices is suspect: that so many trials all fail has a probability below DOUBT."""
+    def is_suspect(self, point: Point) -> bool:
+        """Tell whether a choice of this point is suspect: that all its trials fail by chance is less likely than SUSPECT_BELOW."""
         rate = (self._failed + 1) / (self._trials + 2)
-        return any(not self._alive[axis][i] and rate ** self._bad[axis][i] < DOUBT for axis, i in enumerate(point))
+        return any(
+            not self._alive[axis][i] and rate ** self._bad[axis][i] < SUSPECT_BELOW for axis, i in enumerate(point)
+        )
 
 
 class Chooser:
-    """Turns draws into proposals, and remembers what has been seen, by its identity.
+    """Turn draws into proposals, and remember what was proposed before, by its identity.
 
-    Points that `doubt` condemns, or of which `too_large` says that they do not fit the device, are passed over, but for a
-    small share of proposals that may prove it wrong.
+    It passes over points that `is_suspect`, and parameters that are `too_large` for the device. A small share of the
+    proposals ignores both, so that a wrong suspicion can be disproved.
     """
 
     def __init__(
@@ -107,34 +120,36 @@ class Chooser:
         lattice: Lattice,
         rng: random.Random,
         identity: Callable[[Mapping[str, Value]], Hashable] | None,
-        doubt: Callable[[Point], bool],
+        is_suspect: Callable[[Point], bool],
         too_large: Callable[[Mapping[str, Value]], bool] | None = None,
     ) -> None:
-        self._lattice, self._rng, self._identity, self._doubt = lattice, rng, identity or _itself, doubt
+        self._lattice, self._rng, self._identity = lattice, rng, identity or _itself
+        self._is_suspect = is_suspect
         self._too_large = too_large or (lambda params: False)
         self._seen: set[Hashable] = set()
-        self._walked = 0  # all points before this one, in the lattice's order, are seen or infeasible for ever
+        self._walked = 0  # every point before this one, in the lattice's order, is seen or infeasible
 
     def saw(self, params: Mapping[str, Value]) -> None:
+        """Never accept these parameters from now on."""
         self._seen.add(self._identity(params))
 
     def choose(self, draw: Callable[[], Point], redraws: int, *, trusting: bool = False) -> Point:
-        """A proposal: the first good draw, else the nearest good neighbour of the last, else any that is left.
+        """Return the first good draw, else the nearest good neighbour of the last draw, else any good point that is left.
 
-        `trusting` ignores `doubt`, for those who do not learn from values. Raises SpaceExhausted when nothing is left,
-        which is certain: every configuration has been looked at.
+        `trusting` ignores suspicion, for samplers that do not learn from values. Raises SpaceExhausted when nothing is
+        left; every configuration was checked then. Raises StudyError after MOST_CHECKED of them.
         """
-        daring = self._rng.random() < DARING
+        unguarded = self._rng.random() < UNGUARDED
         point = draw()
         for _ in range(redraws):
-            if self._acceptable(point, daring, trusting):
+            if self._acceptable(point, unguarded, trusting):
                 return point
             point = draw()
         around = islice(self._around(point), NEIGHBOURS)
-        return next((near for near in around if self._acceptable(near, daring, trusting)), None) or self.any_left()
+        return next((near for near in around if self._acceptable(near, unguarded, trusting)), None) or self.any_left()
 
     def why_not(self, point: Point) -> str:
-        """Why this is no proposal, "" if it is one: what a draw is judged by, in words, and without daring."""
+        """Return why this point cannot be proposed, "" if it can; suspicion and memory always count here."""
         params = self._lattice.params(point)
         if self._identity(params) in self._seen:
             return "it was tried, or is the same run as one that was"
@@ -144,13 +159,16 @@ class Chooser:
             return str(error)
         if broken:
             return f"it breaks the rule {broken[0].text} ({broken[0].why})"
-        if self._doubt(point):
+        if self._is_suspect(point):
             return "one of its choices has only ever ended badly"
         return "it will probably not fit the device's memory" if self._too_large(params) else ""
 
     def any_left(self) -> Point:
-        """The first good point in the lattice's order; proposing it again and again does not use it up."""
-        for _ in range(LOOKS):
+        """Return the first good point in the lattice's order; until it is seen, it is returned again.
+
+        Raises SpaceExhausted when none is left, StudyError after MOST_CHECKED points.
+        """
+        for _ in range(MOST_CHECKED):
             if self._walked == self._lattice.size:
                 raise self._exhausted()
             point = self._lattice.at(self._walked)
@@ -158,19 +176,19 @@ class Chooser:
                 return point
             self._walked += 1
         where = self._lattice.space.path
-        raise StudyError(f"{where}: none of {LOOKS} configurations is feasible and new. Loosen the rules.")
+        raise StudyError(f"{where}: none of {MOST_CHECKED} configurations is feasible and new. Loosen the rules.")
 
-    def _acceptable(self, point: Point, daring: bool, trusting: bool) -> bool:
-        if not daring and not trusting and self._doubt(point):
+    def _acceptable(self, point: Point, unguarded: bool, trusting: bool) -> bool:
+        if not unguarded and not trusting and self._is_suspect(point):
             return False
-        return self._good(point) and (daring or not self._too_large(self._lattice.params(point)))
+        return self._good(point) and (unguarded or not self._too_large(self._lattice.params(point)))
 
     def _good(self, point: Point) -> bool:
         params = self._lattice.params(point)
         return self._identity(params) not in self._seen and self._lattice.feasible(params)
 
     def _around(self, point: Point) -> Iterator[Point]:
-        """`point`, then others by their number of steps from it, equally near ones in random order."""
+        """Yield `point`, then others by their number of steps from it, equally near ones in random order."""
         known, queue = {point}, deque([point])
         while queue:
             yield (nearest := queue.popleft())
@@ -197,7 +215,10 @@ def _itself(params: Mapping[str, Value]) -> Hashable:
 
 
 def _coprime_near(wanted: int, size: int) -> int:
-    """Steps of about the golden section of `size` scatter evenly; coprime to it they reach everything once."""
+    """Return a stride near `wanted` that is coprime to `size`, so that it reaches every index once.
+
+    A stride near the golden section of `size` scatters evenly.
+    """
     step = max(1, wanted)
     while gcd(step, size) != 1:
         step += 1

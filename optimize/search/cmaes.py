@@ -1,7 +1,7 @@
 """CMA-ES on the ordered parameters, frequencies among the best for the others, and a cheap model that preselects.
 
-It sees points of a lattice, not trials: what is feasible and unseen is the Chooser's affair, and no state is stored,
-because telling the same trials again rebuilds it.
+It sees points of a lattice, not trials: the Chooser decides what is feasible and new. It stores no state; learning the
+same trials again rebuilds it.
 
 Sources: N. Hansen, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772 (the update, without negative weights);
 preselection: Y. Jin, Surrogate-assisted evolutionary computation, Swarm and Evolutionary Computation 1(2), 2011.
@@ -30,14 +30,14 @@ PRESELECTED, PRESELECT_AFTER = 8, 4  # the best of 8 candidates by the model, on
 WINDOW = 100  # trials that the model is made of: the last ones, since the search has moved on from the others
 NOISE, LENGTH = 0.05, 0.27  # of the model's kernel: variance, and its reach over a parameter's range
 REDRAWS = 100  # a draw costs microseconds
-# Without progress for so many trials, such a share of proposals are the best with so many parameters drawn anew. A
-# narrow CMA-ES never leaves a place that only two parameters together lead out of: of 48 searches of sixty trials two
-# ended there, and none with this; where there is no such place it costs nothing that could be measured.
-PATIENCE, LEAPS, LEAP = 8, 0.3, 4
+# After STUCK_AFTER trials without progress, a share LEAPS of the proposals is the best point with LEAP parameters drawn anew.
+# A narrow CMA-ES never leaves a place that only two parameters together lead out of: of 48 searches of sixty trials two
+# ended there, and none with leaps. Where there is no such place, no cost could be measured.
+STUCK_AFTER, LEAPS, LEAP = 8, 0.3, 4
 
 
 class Strategy:
-    """The (mu/mu_w, lambda)-CMA-ES in the unit cube: a mean, a step size, a covariance, and how they learn."""
+    """Run the (mu/mu_w, lambda)-CMA-ES in the unit cube: a mean, a step size and a covariance, which learn from rankings."""
 
     def __init__(self, dimensions: int) -> None:
         n = dimensions
@@ -60,6 +60,7 @@ class Strategy:
         self._inverse_root: Array = np.eye(n)
 
     def draw(self, rng: np.random.Generator) -> Array:
+        """Draw a point of the unit cube, of shape (dimensions,)."""
         for _ in range(RESAMPLES):
             x = self.mean + self.sigma * self._root @ rng.standard_normal(len(self.mean))
             if ((x >= 0) & (x <= 1)).all():
@@ -67,7 +68,7 @@ class Strategy:
         return np.clip(x, 0, 1)
 
     def learn(self, ranked: Array) -> None:
-        """One generation, the best first."""
+        """Learn from one generation of shape (population, dimensions), the best first."""
         self.generation += 1
         steps = (ranked[: len(self._weights)] - self.mean) / self.sigma
         step = self._weights @ steps
@@ -91,7 +92,7 @@ class Strategy:
 
 
 class CmaEsLearner:
-    """The learner behind `cmaes` and `auto`."""
+    """Learn for the samplers `cmaes` and `auto`."""
 
     def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, *, preselect: bool) -> None:
         self._lattice, self._chooser, self._preselect = lattice, chooser, preselect
@@ -113,10 +114,10 @@ class CmaEsLearner:
         return candidates[int(np.argmin(predict(values, self._features(points), self._features(candidates))))]
 
     def running(self, number: int, point: Point) -> None:
-        """Nothing to learn: draws are random, and what runs is never proposed again."""
+        """Do nothing: draws are random, and what runs is never proposed again."""
 
     def learned(self, number: int, point: Point, value: float | None) -> None:
-        """Only ranks matter here, so bad parameters are simply the worst."""
+        """Learn a value; only ranks matter, so bad parameters are simply the worst."""
         rated = inf if value is None else value
         self._complete += value is not None
         insort(self._ranked, (rated, len(self._ranked), point))
@@ -125,12 +126,11 @@ class CmaEsLearner:
             self._generation.append((rated, point))
             self._evolve(self._strategy)
 
-    def forgotten(self, number: int) -> None:
-        pass
+    def forgotten(self, number: int) -> None: ...
 
     def _evolve(self, strategy: Strategy) -> None:
         if len(self._generation) == strategy.population:
-            self._generation.sort(key=lambda lesson: lesson[0])
+            self._generation.sort(key=lambda rated: rated[0])
             strategy.learn(np.array([self._unit(point) for _, point in self._generation]))
             self._generation.clear()
         if not strategy.generation and self._complete:
@@ -139,7 +139,7 @@ class CmaEsLearner:
             strategy.mean = best + CENTRE_SHARE * (0.5 - best)
 
     def _is_stuck(self) -> bool:
-        return len(self._ranked) - 1 - self._ranked[0][1] >= PATIENCE
+        return len(self._ranked) - 1 - self._ranked[0][1] >= STUCK_AFTER
 
     def _leap(self) -> Point:
         point, sizes = list(self._ranked[0][2]), self._lattice.sizes
@@ -161,7 +161,7 @@ class CmaEsLearner:
         return tuple(point)
 
     def _shares(self, axis: int) -> Array:
-        """How often each choice of an unordered parameter is among the best fifth, counting one trial spread over all."""
+        """Return how often each choice of an unordered parameter is among the best fifth, with one more trial spread over all."""
         size = self._lattice.sizes[axis]
         counts: Array = np.full(size, 1 / size)
         for value, _, point in self._ranked[: max(3, self._complete // 5)]:
@@ -172,8 +172,10 @@ class CmaEsLearner:
         return np.array([(point[axis] + 0.5) / self._lattice.sizes[axis] for axis in self._axes])
 
     def _features(self, points: list[Point] | tuple[Point, ...]) -> Array:
-        """Coordinates in which the model's kernel has length 1: two choices of an unordered parameter are as far apart
-        as seven tenths of an ordered one's range."""
+        """Return coordinates of shape (points, features) in which the model's kernel has length 1.
+
+        Two choices of an unordered parameter are as far apart as seven tenths of an ordered one's range.
+        """
         rows = np.array(points)
         columns = [(rows[:, [axis]] + 0.5) / self._lattice.sizes[axis] for axis in self._axes]
         columns += [0.5 * np.eye(self._lattice.sizes[axis])[rows[:, axis]] for axis in self._others]
@@ -181,7 +183,7 @@ class CmaEsLearner:
 
 
 def predict(values: tuple[float, ...], known: Array, wanted: Array) -> Array:
-    """What values to expect, as normal scores of their ranks: the mean of a Gaussian process with a fixed kernel.
+    """Predict the values at `wanted` as normal scores of their ranks: the mean of a Gaussian process with a fixed kernel.
 
     C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006, eq. 2.25. Ranks,
     because one diverged trial must not flatten the differences between good ones; equal values share a rank.

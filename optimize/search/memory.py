@@ -1,7 +1,7 @@
-"""Will a proposal fit the device? What trials have shown of memory, as far as it tells which parameters need too much.
+"""Whether a proposal will fit the device's memory, learned from the trials that ran.
 
-It knows nothing of a GPU but its size and nothing of a script but its expression; a device without memory of its own has
-none of this. The arithmetic is in `memory_models.py`; who passes over what is doubted here is the `Chooser`.
+It knows nothing of a GPU but its size, and nothing of a script but its expression `memory`. A device without memory of its
+own, such as a CPU, has none of this. The arithmetic is in `memory_models.py`; the `Chooser` passes over what is unlikely to fit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # numpy is imported when there is something to compute
     from optimize.search.memory_models import Affine, Multiplicative
 
 Score = Callable[[Mapping[str, Value]], float | None]
-"""What peak memory is nearly affine to, by the workload's own expression."""
+"""The value of the workload's own expression, to which peak memory is nearly affine; None where it has none."""
 
 UNLIKELY = 0.25  # proposals that fit with less than this probability are passed over
 MOST = 1.05  # of the device's memory: a peak above it is counted in some other way, and says nothing
@@ -27,16 +27,16 @@ _MIB_TO_MB = 1.048576  # scripts print peak_vram_mb in units of 2**20 bytes, as 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What one trial has shown: whether it fitted, and its peak where the script printed one."""
+    """What one trial has shown of memory: whether it fitted, and its peak where the script printed one."""
 
     fitted: bool
     peak_mb: float = 0.0  # MB of 10**6 bytes
 
 
 def footprint(state: str, status: str, summary: Mapping[str, float | str]) -> Footprint | None:
-    """What an ending shows; None for the endings that show nothing, as most failures do.
+    """Return what an ending shows of memory; None for the endings that show nothing, as most failures do.
 
-    A FAIL never does: what ran out of memory beside another trial on its GPU may fit alone.
+    A FAIL never does: a trial that ran out of memory beside another trial on its GPU may fit alone.
     """
     if state == "FAIL":
         return None
@@ -51,7 +51,7 @@ def footprint(state: str, status: str, summary: Mapping[str, float | str]) -> Fo
 
 
 class Memory:
-    """What is known of the memory that parameters need, in one study."""
+    """Learn, in one study, how much memory parameters need. `device_mb` is in MB of 10**6 bytes."""
 
     def __init__(self, space: SearchSpace, score: Score | None, device_mb: float) -> None:
         self._score, self._device_mb = score, device_mb
@@ -60,6 +60,7 @@ class Memory:
         self._trials = self._full = 0
 
     def learned(self, params: Mapping[str, Value], seen: Footprint) -> None:
+        """Take in what one trial has shown."""
         share = seen.peak_mb / self._device_mb if self._device_mb else 0.0
         features = self._features(params)
         if features is None:
@@ -68,17 +69,17 @@ class Memory:
         self._model = self._model or self._begin(features)
         self._model.learned(features, seen.fitted, share if share <= MOST else 0.0)
 
-    def doubts(self, params: Mapping[str, Value]) -> bool:
-        """Whether these parameters are predicted not to fit. Never before anything has pointed to a limit."""
+    def unlikely_to_fit(self, params: Mapping[str, Value]) -> bool:
+        """Tell whether these parameters probably do not fit. Never true before a trial has pointed to a limit."""
         return self.probability(params) < UNLIKELY
 
     def probability(self, params: Mapping[str, Value]) -> float:
-        """That they fit."""
+        """Return the probability that these parameters fit."""
         features = self._features(params) if self._model else None
         return 1.0 if features is None or self._model is None else self._model.probability(features)
 
     def __str__(self) -> str:
-        """What is known, in a line; "" as long as that is nothing."""
+        """Return what is known in one line; "" while that is nothing."""
         if not self._model:
             return ""
         return f"memory: {self._full} of {self._trials} trials ran out of it; {self._model}"
@@ -96,7 +97,7 @@ class Memory:
 
 
 def _scale(parameter: Parameter) -> tuple[str, Callable[[Value], float]] | None:
-    """A numeric parameter's name and its place around the middle of its choices: as a logarithm where that exists."""
+    """Return a numeric parameter's name and its distance from the middle of its choices, as a logarithm if all are positive."""
     numbers = [float(c) for c in parameter.choices if isinstance(c, int | float) and not isinstance(c, bool)]
     if len(numbers) < len(parameter.choices) or len(numbers) < 2:
         return None

@@ -1,6 +1,6 @@
-"""Two small models of which trials fit a device's memory, each with its uncertainty; `memory.py` says what they learn from.
+"""Two small models of which trials fit a device's memory, each with its uncertainty. `memory.py` feeds them.
 
-`Affine` knows a score that peak memory is nearly affine to; `Multiplicative` knows only the parameters, and so less.
+`Affine` gets a score that peak memory is nearly affine to. `Multiplicative` gets only the parameters, and so learns less.
 Neither knows a parameter's name.
 """
 
@@ -25,10 +25,10 @@ PRIOR = 4  # BLUR is believed as if it had been measured on that many peaks
 
 
 class Affine:
-    """Where the limit is: a posterior over the score at which memory is full, by Bayes' rule on a grid.
+    """Find the score at which memory is full: a posterior by Bayes' rule on a grid.
 
-    A label moves it by a logistic curve as wide as BLUR. Peaks tell it through a line, memory = fixed part + slope x
-    score, whose fixed part, and the share of the device that can be used, are summed over.
+    Whether a trial fitted moves it by a logistic curve as wide as BLUR. Peaks move it through a line, memory = fixed part +
+    slope x score; the fixed part, and the share of the device that can be used, are summed over.
     """
 
     def __init__(self, score: float) -> None:
@@ -40,7 +40,7 @@ class Affine:
         self._survival: Array | None = None  # the probability that the limit lies above each of the grid
 
     def learned(self, features: Sequence[float], fitted: bool, share: float) -> None:
-        """`share`: the peak relative to the device's memory, 0 where it is not known."""
+        """Take in one trial. `share` is its peak relative to the device's memory, 0 where it is not known."""
         (score,) = features
         above = _logistic((self._limits - log(score)) / BLUR * _LOGISTIC)
         self._labels += np.log(MISPRINT + (1 - 2 * MISPRINT) * (above if fitted else 1 - above))
@@ -50,7 +50,7 @@ class Affine:
         self._survival = None
 
     def probability(self, features: Sequence[float]) -> float:
-        """That the limit lies above this score."""
+        """Return the probability that the limit lies above this score."""
         if not self._informed:
             return 1.0
         if self._survival is None:
@@ -58,7 +58,7 @@ class Affine:
         return float(np.interp(log(features[0]), self._limits, self._survival))
 
     def interval(self, mass: float) -> tuple[float, float]:
-        """Scores between which the limit lies with this probability."""
+        """Return the scores between which the limit lies with probability `mass`."""
         survival = self._posterior()
         tail = (1 - mass) / 2
         low, high = (float(np.interp(-p, -survival, self._limits)) for p in (1 - tail, tail))
@@ -77,7 +77,7 @@ class Affine:
         return np.asarray(1 - np.cumsum(mass) + mass / 2)  # each point stands for half a step on either side of it
 
     def _peaks(self) -> Array | float:
-        """Log likelihood of the peaks for each limit: relative residuals with an unknown spread (Student's t)."""
+        """Return the log likelihood of the peaks for each limit: relative residuals with an unknown spread (Student's t)."""
         count, q, qs, qq, qqs, qqss = self._sums
         if not count:
             return 0.0
@@ -98,8 +98,11 @@ ANY = 3.0  # as a logarithm, how far from the limit the middle of the space may 
 
 
 class Multiplicative:
-    """Memory as a product of powers of the parameters: its logarithm is linear, so labels make it a logistic regression
-    and peaks an ordinary one; Laplace's approximation gives its uncertainty (C. M. Bishop, 2006, chapter 4.5)."""
+    """Model memory as a product of powers of the parameters, whose logarithm is linear.
+
+    Whether trials fitted makes it a logistic regression, peaks make it an ordinary one. Laplace's approximation gives its
+    uncertainty: C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, chapter 4.5.
+    """
 
     def __init__(self, features: int) -> None:
         self._rows: list[Array] = []
@@ -110,13 +113,14 @@ class Multiplicative:
         self._covariance: Array | None = None
 
     def learned(self, features: Sequence[float], fitted: bool, share: float) -> None:
+        """Take in one trial. `share` is its peak relative to the device's memory, 0 where it is not known."""
         self._rows.append(np.append(features, 1.0))
         self._fitted.append(fitted)
         self._shares.append(share)
         self._covariance = None
 
     def probability(self, features: Sequence[float]) -> float:
-        """That memory stays below the limit, given all that was learned."""
+        """Return the probability that memory stays below the limit."""
         if all(self._fitted) and not any(self._shares):
             return 1.0
         if self._covariance is None:
@@ -130,7 +134,7 @@ class Multiplicative:
         return "an expression for `memory` in workload.toml would tell more of what fits"
 
     def _fit(self) -> None:
-        """Newton's method; its last curvature is the posterior's."""
+        """Find the weights by Newton's method; its last curvature is the posterior's."""
         rows, fitted, shares = np.array(self._rows), np.array(self._fitted), np.array(self._shares)
         measured = shares > 0
         peaks = np.log(np.where(measured, shares, 1.0) / USUALLY)

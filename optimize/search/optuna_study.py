@@ -1,7 +1,7 @@
-"""Optuna's samplers on an in-memory mirror of the study, where ordered parameters are the indices of their choices.
+"""Optuna's samplers on an in-memory copy of the study, in which ordered parameters are the indices of their choices.
 
-The mirror is asked once per proposal and told once per ending; it is never rebuilt and never stored. It holds no trial
-that the study does not have: a refused draw is drawn again inside the sampler, within one ask.
+The copy is asked once per proposal and told once per ending; it is never rebuilt and never stored. It holds no trial that
+the study does not have: a refused draw is drawn again inside the sampler, within one ask.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MARGIN = 0.1  # of the range of values: by how much a bad trial is worse than th
 
 
 class OptunaLearner:
-    """A learner made of an Optuna sampler. It minimises.
+    """Learn by one of Optuna's samplers. It minimises.
 
-    To a sampler that does not read PRUNED trials, bad parameters are told as a value a little worse than the worst one,
-    here and nowhere else; until there is a worst one they stay RUNNING.
+    A sampler that does not read PRUNED trials is told a value a little worse than the worst one for bad parameters, here
+    and nowhere else. Until there is a worst value, such trials stay RUNNING.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class OptunaLearner:
         self._names, self._distributions, self._reads_pruned = lattice.space.names, whole.distributions, reads_pruned
         with _without_announcement():
             self._study = optuna.create_study(sampler=whole)
-        self._numbers: dict[int, int] = {}  # the study's -> the mirror's
-        self._proposed: tuple[int, Point] | None = None  # asked here, not started there yet
+        self._numbers: dict[int, int] = {}  # the study's -> the copy's
+        self._proposed: tuple[int, Point] | None = None  # asked here, not started in the study yet
         self._bad: list[int] = []
         self._best, self._worst = float("inf"), -float("inf")
 
@@ -49,7 +49,7 @@ class OptunaLearner:
         return point
 
     def running(self, number: int, point: Point) -> None:
-        """RUNNING here too, which keeps a sampler from proposing the same again and again to parallel slots."""
+        """Add the trial as RUNNING, so that the sampler does not propose the same to parallel slots again and again."""
         if self._proposed and self._proposed[1] == point:
             self._numbers[number], self._proposed = self._proposed[0], None
         else:
@@ -58,14 +58,14 @@ class OptunaLearner:
     def learned(self, number: int, point: Point, value: float | None) -> None:
         if number not in self._numbers:
             self._numbers[number] = self._add(point)
-        mirrored = self._numbers.pop(number)
+        copied = self._numbers.pop(number)
         if value is not None:
-            self._study.tell(mirrored, value)
+            self._study.tell(copied, value)
             self._best, self._worst = min(self._best, value), max(self._worst, value)
         elif self._reads_pruned:
-            self._study.tell(mirrored, state=TrialState.PRUNED)
+            self._study.tell(copied, state=TrialState.PRUNED)
         else:
-            self._bad.append(mirrored)
+            self._bad.append(copied)
         self._rate_bad()
 
     def forgotten(self, number: int) -> None:
@@ -73,19 +73,19 @@ class OptunaLearner:
             self._study.tell(self._numbers.pop(number), state=TrialState.FAIL)
 
     def _withdraw(self) -> None:
-        """A proposal that was never started must not repel the sampler for ever."""
+        """Forget a proposal that was never started; else it would repel the sampler for ever."""
         if self._proposed:
             self._study.tell(self._proposed[0], state=TrialState.FAIL)
             self._proposed = None
 
     def _add(self, point: Point) -> int:
-        """A trial that was not asked for here: the baseline, a known-good start, one of an earlier driver."""
+        """Add a trial that was not asked for here: the baseline, a known-good start, one of an earlier driver."""
         params = dict(zip(self._names, point, strict=True))
         self._study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=self._distributions))
         return len(self._study.get_trials(deepcopy=False)) - 1
 
     def _rate_bad(self) -> None:
-        """Keep bad trials worse than all others, whatever came later. The storage is ours alone, so this is no race."""
+        """Keep bad trials worse than all others, whatever came later. Nobody else uses this storage, so there is no race."""
         if not self._bad or self._worst < self._best:
             return
         rated = self._worst + MARGIN * (self._worst - self._best or abs(self._worst) or 1.0)
@@ -98,7 +98,7 @@ class OptunaLearner:
 
 
 class _WholeConfigurations(BaseSampler):
-    """Makes any sampler draw all parameters at once, until the chooser accepts them; also in its start-up trials."""
+    """Make any sampler draw all parameters at once until the chooser accepts them, in its start-up trials too."""
 
     def __init__(
         self, inner: BaseSampler, lattice: Lattice, chooser: Chooser, rng: random.Random, redraws: int
@@ -133,7 +133,7 @@ class _WholeConfigurations(BaseSampler):
 
 @contextmanager
 def _without_announcement() -> Iterator[None]:
-    """Optuna logs each new study, also an in-memory one, which would puzzle people who know of one study only."""
+    """Keep Optuna from logging the in-memory study, which would puzzle people who know of one study only."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,18 +1,19 @@
-"""When a running trial is hopeless: its train loss at a fixed percent of the budget, against finished trials at that percent.
+"""When a running trial is hopeless, and what pruning saved.
 
-It is told what finished and asked about what runs. It stops nothing and stores nothing: `study.py` keeps its verdicts, the
-loop acts on them. What a study says of its cuts afterwards is in `cuts.py`.
+A trial's train loss at a percent of the budget is compared with that of finished trials at the same percent. `Pruner` learns
+from finished trials and judges running ones. It stops nothing and stores nothing: `study/study.py` keeps its decisions, the
+loop acts on them. `summarize_pruning` counts afterwards what they saved and how often they were wrong.
 
-The final value is predicted by a bent line in the loss, corrected by the parameters (a ridge regression): two trials
-with the same loss half way do not end alike if one has a long warmdown behind it, and the parameters say so without
-anybody naming them. How wrong such predictions are is measured, not assumed: each finished trial is predicted by the
-others, at every percent afresh, so a percent that says little condemns nobody. And one bad moment is not enough: late
-bloomers exist, so a trial must be hopeless at two percents in a row.
+A ridge regression predicts the final value by a parabola in the loss, corrected by the parameters: two trials with the
+same loss half way do not end alike if one still has a long warmdown before it. How wrong such predictions are is measured,
+not assumed: each finished trial is predicted by the others, at every percent afresh, so a percent that says little prunes
+nothing. Late bloomers exist, so a trial must be hopeless at two percents in a row.
 
-Measured on 261 recorded trials, random's and auto's in random orders, by `benchmarks/pruning.py`: 35 % of the training
-saved, none of the top quarter cut. If one percent were enough, 40 % and 0.5 %. In orders that nobody would choose (--variants),
-by one parameter, up to 1.5 % of the top quarter are cut, and with all the best first 5 %. Where a good sampler proposes, little
-is hopeless: of `auto`'s own trials, in their order, 3 % are saved.
+`benchmarks/pruning.py` measured it on 261 recorded trials of the samplers random and auto, in random orders: it saves 35 % of
+the training and prunes none of the top quarter. With one percent instead of two in a row, it saves 40 % and prunes 0.5 % of
+the top quarter. In orders that nobody would choose (--variants) it prunes up to 1.5 % of the top quarter where trials are
+sorted by one parameter, and 5 % with all the best first. A good sampler proposes little that is hopeless: of the trials
+of `auto`, in their own order, it saves 3 %.
 """
 
 from __future__ import annotations
@@ -33,30 +34,28 @@ from storage import TrialRecord
 Array = NDArray[np.float64]
 Params = Mapping[str, Hashable]
 
-FINISHED = 16  # complete trials at a percent before anything is condemned there
-NEAREST = (
-    60  # finished trials, of the most similar loss, that one is compared with: what others do teaches nothing here
-)
-TOP = 0.25  # what must not be lost
+FINISHED = 16  # complete trials at a percent before anything is pruned there
+NEAREST = 60  # finished trials of the most similar loss, with which a trial is compared; others say nothing about it
+TOP = 0.25  # the share of the best that must not be lost
 CAUTION = 1.64  # standard errors by which the top quarter is taken larger than it looks: it is known from few trials
 DEVIATIONS = 2.0  # root mean square errors that the margin has at least: the largest of few errors is not large yet
 IN_A_ROW = 2  # percents at which a trial must be hopeless
-SPARED = 0.07  # share of the condemned that run on, to show how often the verdict is wrong
+SPARED = 0.07  # share of the hopeless trials that run on, to show how often the decision is wrong
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # on what the parameters explain; the one that predicts best is taken
-FAR = 3.0  # half spreads beyond the median where bad is bad: one loss of 40 must not bend the line for all others
+FAR = 3.0  # half spreads beyond the median at which losses are clipped: one loss of 40 must not bend the line for all others
 
 
 @dataclass(frozen=True, slots=True)
 class PruneDecision:
-    """Why a trial is hopeless, in the metric's own numbers."""
+    """Why a trial is hopeless, in units of the metric."""
 
     metric: Metric
     percent: int
     loss: float
     expected: float
-    margin: float  # by more it was never wrong for a good trial
+    margin: float  # no expectation of a good trial was too bad by more
     bound: float  # where the top quarter ends
-    spared: bool  # it may run on all the same
+    spared: bool  # runs on all the same
 
     def __str__(self) -> str:
         side = "below" if self.metric.direction == "minimize" else "above"
@@ -66,57 +65,53 @@ class PruneDecision:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    params: Params
-    curve: Mapping[int, float]
-    value: float  # the smaller the better
-
-
 class Pruner:
-    """One study's. The same seed and trials give the same verdicts, also after a restart."""
+    """Judge the running trials of one study. The same seed and trials give the same decisions, also after a restart."""
 
     def __init__(self, metric: Metric, seed: int) -> None:
         self._metric, self._seed = metric, seed
         self._sign = 1.0 if metric.direction == "minimize" else -1.0
-        # kept sorted, so that a verdict among thousands of trials costs what it does among sixty
+        # Values are smaller the better. Both stay sorted, so that a decision among thousands of trials costs what it does
+        # among sixty.
         self._values: list[float] = []
-        self._at: dict[tuple[frozenset[str], int], list[tuple[float, float, int, _Finished]]] = {}
+        # Names of parameters and a percent -> finished trials: loss there, value, order of ending, parameters.
+        self._at: dict[tuple[frozenset[str], int], list[tuple[float, float, int, Params]]] = {}
         self._cut = 0
 
     def completed(self, params: Params, curve: Mapping[int, float], value: float) -> None:
-        """A trial ran to its end."""
-        trial = _Finished(dict(params), dict(curve), self._sign * value)
-        insort(self._values, trial.value)
+        """Learn from a trial that ran to its end. `curve` maps percents of the budget to train losses."""
+        params, value = dict(params), self._sign * value
+        insort(self._values, value)
         for percent, loss in curve.items():
             known = self._at.setdefault((frozenset(params), percent), [])
-            insort(known, (loss, trial.value, len(self._values), trial))
+            insort(known, (loss, value, len(self._values), params))
 
     def cut(self) -> None:
-        """A trial ended as hopeless. Its value is not known and never made up; it counts as none of the top quarter."""
+        """Count a trial that was pruned. Its value stays unknown; it counts as outside the top quarter."""
         self._cut += 1
 
     def judge(self, number: int, params: Params, curve: Mapping[int, float]) -> PruneDecision | None:
-        """The verdict on a running trial, by its curve so far; None if there is hope, or too little to tell."""
+        """Return why a running trial is hopeless by its curve so far; None if it is not, or if there is too little to tell."""
         latest = sorted(curve)[-IN_A_ROW:]
-        looks = [self._look(number, params, percent, curve[percent]) for percent in latest]
-        return looks[-1] if len(looks) == IN_A_ROW and all(looks) else None
+        found = [self._judge_at(number, params, percent, curve[percent]) for percent in latest]
+        return found[-1] if len(found) == IN_A_ROW and all(found) else None
 
-    def _look(self, number: int, params: Params, percent: int, loss: float) -> PruneDecision | None:
+    def _judge_at(self, number: int, params: Params, percent: int, loss: float) -> PruneDecision | None:
         bound = self._bound()
         known = self._at.get((frozenset(params), percent), [])
         if bound is None or len(known) < FINISHED:
             return None
         here = bisect_left(known, loss, key=lambda each: each[0])
-        around = [trial for *_, trial in known[max(here - NEAREST, 0) : here + NEAREST]]
-        around.sort(key=lambda trial: (abs(trial.curve[percent] - loss), trial.curve[percent], trial.value))
+        around = sorted(
+            known[max(here - NEAREST, 0) : here + NEAREST], key=lambda each: (abs(each[0] - loss), *each[:2])
+        )
         comparable = around[:NEAREST]
-        losses = np.array([t.curve[percent] for t in comparable])
-        values = np.array([t.value for t in comparable])
+        losses = np.array([each[0] for each in comparable])
+        values = np.array([each[1] for each in comparable])
         good = values <= max(bound, float(np.median(values)))
         if loss <= np.median(losses[good]) or np.ptp(losses) == 0:
-            return None  # its curve has nothing to do with it
-        columns = _columns([*(t.params for t in comparable), params])
+            return None  # its loss is no worse than that of good trials, or says nothing
+        columns = _columns([*(each[-1] for each in comparable), params])
         expected, margin = _predict(np.append(losses, loss), columns, values, good)
         if not expected - margin > bound:
             return None
@@ -125,9 +120,9 @@ class Pruner:
         return PruneDecision(self._metric, percent, loss, *shown, spared)
 
     def _bound(self) -> float | None:
-        """The worst value that may be in the top quarter; None while that may be anyone's.
+        """Return the worst value that may be in the top quarter; None while any value may be.
 
-        Cut trials are counted: a quarter of those that were left to finish would be ever stricter, and feed on itself.
+        Pruned trials count too: a quarter of the finished ones alone would get ever stricter, the more it prunes.
         """
         trials = len(self._values) + self._cut
         rank = math.ceil(TOP * trials + CAUTION * math.sqrt(TOP * (1 - TOP) * trials))
@@ -135,7 +130,7 @@ class Pruner:
 
 
 def _predict(losses: Array, columns: Array, values: Array, good: NDArray[np.bool_]) -> tuple[float, float]:
-    """The last one's expected value, and by how much expectations of good trials were too bad at most."""
+    """Return the last trial's expected value, and by how much the expectations of good trials were too bad at most."""
     line = _scaled(losses)
     matrix = np.column_stack([np.ones_like(line), line, line**2, *_centred(columns).T])
     known, asked, wanted = matrix[:-1], matrix[-1], _capped(values)
@@ -146,10 +141,10 @@ def _predict(losses: Array, columns: Array, values: Array, good: NDArray[np.bool
 
 
 def _fit(known: Array, asked: Array, wanted: Array, penalty: float) -> tuple[float, float, Array, float]:
-    """A ridge regression in which a constant and the loss are free.
+    """Fit a ridge regression in which a constant and the loss are free.
 
-    Returns its mean squared error when each is predicted by the others; what it expects of `asked`; the errors of those
-    predictions in units of the noise; and that of `asked` in the same units (both grow away from what is known).
+    Returns its mean squared error when each trial is predicted by the others; what it expects of `asked`; the errors of
+    those predictions in units of the noise; and that of `asked` in the same units. Both grow away from what is known.
     """
     ridge = np.full(known.shape[1], penalty)
     ridge[:2] = 1e-9
@@ -162,7 +157,7 @@ def _fit(known: Array, asked: Array, wanted: Array, penalty: float) -> tuple[flo
 
 
 def _columns(params: Sequence[Params]) -> Array:
-    """Parameters as numbers: the rank of its value among those tried, or for what has no order one column a value."""
+    """Return parameters as numbers: a number's rank among the values tried; for other values a column for each of them."""
     columns = []
     for name in params[0]:
         values = [each[name] for each in params]
@@ -189,28 +184,28 @@ def _capped(values: Array) -> Array:
 
 
 def _spread(numbers: Array) -> tuple[float, float]:
-    """The median, and how far the best tenth is from it."""
+    """Return the median, and how far the best tenth is from it."""
     middle = float(np.median(numbers))
     return middle, max(middle - float(np.quantile(numbers, 0.1)), 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
 class PruningSummary:
-    """`ran_on` were condemned and spared, or faster than their end; `missed` of them came into the top quarter."""
+    """What pruning did in a study."""
 
-    cut: int
+    cut: int  # trials that were stopped
     saved_s: float
-    ran_on: int
-    missed: int
+    ran_on: int  # hopeless trials that ran to their end: they were spared, or ended before they could be stopped
+    missed: int  # of these, those in the top quarter
 
     @property
     def at_most(self) -> float:
-        """The share of the condemned that belong to the top quarter is below this, with a confidence of 95 %."""
+        """Return an upper bound of the share of hopeless trials that belong to the top quarter, with a confidence of 95 %."""
         return upper_bound(self.missed, self.ran_on)
 
 
 def summarize_pruning(records: Sequence[TrialRecord], metric: Metric) -> PruningSummary:
-    """The top quarter is one of all that completed or was cut."""
+    """Count what pruning did. The top quarter is one of all trials that completed or were stopped as hopeless."""
     complete = [record for record in records if record.value is not None]
     cut = [record for record in records if record.status == TrialStatus.HOPELESS]
     ran_on = [record for record in complete if record.condemned]
@@ -224,13 +219,16 @@ def summarize_pruning(records: Sequence[TrialRecord], metric: Metric) -> Pruning
 
 
 def _saved_s(record: TrialRecord, whole: float) -> float:
-    """What was left of the trial: by its own pace, or up to the usual time, whichever is less."""
+    """Return the seconds that were left of the trial: by its own pace, or up to the usual time, whichever is less."""
     seconds, reached = record.seconds or 0.0, max(record.curve, default=100) / 100
     return max(0.0, min(whole, seconds / reached) - seconds)
 
 
 def upper_bound(hits: int, of: int, confidence: float = 0.95) -> float:
-    """The largest share that makes so few hits at least as likely as 1 - confidence: Clopper and Pearson, 1934."""
+    """Return the largest share that makes so few hits at least as likely as 1 - confidence.
+
+    The exact binomial bound of C. J. Clopper and E. S. Pearson, Biometrika 26(4), 1934.
+    """
     low, high = 0.0, 1.0
     if hits >= of:
         return 1.0
@@ -242,6 +240,6 @@ def upper_bound(hits: int, of: int, confidence: float = 0.95) -> float:
 
 
 def _chance(hits: int, of: int, share: float) -> float:
-    """Of exactly so many; in logarithms, because the coefficients of a thousand trials are no floats."""
+    """Return the probability of exactly so many; by logarithms, since the coefficients of a thousand trials overflow."""
     ways = math.lgamma(of + 1) - math.lgamma(hits + 1) - math.lgamma(of - hits + 1)
     return math.exp(ways + hits * math.log(share) + (of - hits) * math.log1p(-share))

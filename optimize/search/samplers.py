@@ -1,6 +1,6 @@
-"""The samplers on offer, all behind one decorator: whole configurations, feasible, unseen, and aware of order.
+"""The samplers, each behind `Sampler`, which proposes whole configurations that are feasible and new.
 
-It stores nothing and knows no study: `study.py` asks for parameters, and tells what became of them.
+It stores nothing and knows no study: `study/study.py` asks for parameters and says how their trials ended.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from optimize.trial import Value
 from search_spaces import SearchSpace
 
 Identity = Callable[[Mapping[str, Value]], Hashable]
+"""Parameters with equal identities would train the same thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +35,34 @@ class Past:
 
 
 class Learner(Protocol):
-    """What the decorator wraps: draws points, through a Chooser, and learns how they ended. It minimises."""
+    """The method behind a `Sampler`: it draws points through a Chooser, learns how they ended, and minimises."""
 
     def draw(self) -> Point: ...
     def running(self, number: int, point: Point) -> None: ...
     def learned(self, number: int, point: Point, value: float | None) -> None:
-        """`value` None means that the parameters are bad."""
+        """The trial ended with this value; None means that the parameters are bad."""
 
     def forgotten(self, number: int) -> None:
         """The trial says nothing about its parameters."""
 
 
 Make = Callable[[Lattice, Chooser, int, int], Learner]
-"""Of the study's seed, the same for ever, and of a stream, another one each time the study is opened."""
+"""Makes a learner. The first number is the study's seed; the second is the seed of its random stream, another one each time
+the study is opened."""
 
 
 class Sampler:
-    """The decorator: what it proposes breaks no rule, was never started before, and probably fits the device."""
+    """Propose what breaks no rule, was never started before, and probably fits the device."""
 
     def __init__(
-        self, lattice: Lattice, make: Make, seed: int, direction: str, identity: Identity | None,
+        self,
+        lattice: Lattice,
+        make: Make,
+        seed: int,
+        direction: str,
+        identity: Identity | None,
         new_memory: Callable[[], Memory] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._lattice, self._make, self._seed, self._identity = lattice, make, seed, identity
         self._new_memory = new_memory
         self._sign = 1 if direction == "minimize" else -1
@@ -63,20 +70,20 @@ class Sampler:
         self._begin(trials=0)
 
     def propose(self) -> dict[str, Value]:
-        """A whole configuration. Raises SpaceExhausted when none is left.
+        """Return a whole configuration. Raises SpaceExhausted when none is left.
 
         Until it is started it may be proposed again; a proposal that is never started is forgotten by the next one.
         """
         return self._lattice.params(self._learner.draw())
 
     def why_not(self, params: Mapping[str, Value]) -> str:
-        """Why what somebody else proposes is not to be tried, "" if it may be; nothing is drawn for that."""
+        """Return why what somebody else proposes cannot be tried, "" if it can; this draws nothing."""
         point = self._lattice.point(params)
         return "it is not in the search space" if point is None else self._chooser.why_not(point)
 
     def preview(self) -> dict[str, Value] | None:
-        """What it would propose now; None if it learns nothing, so that its proposals tell nothing, or none is left."""
-        if isinstance(self._learner, _Unteachable):
+        """Return what it would propose now; None if it learns nothing, so that its proposal says nothing, or if none is left."""
+        if isinstance(self._learner, _NonLearner):
             return None
         try:
             return self.propose()
@@ -84,7 +91,7 @@ class Sampler:
             return None
 
     def started(self, number: int, params: Mapping[str, Value]) -> None:
-        """From now on these parameters count as seen, however the trial ends."""
+        """Never propose these parameters again, however the trial ends."""
         self._chooser.saw(params)
         point = self._lattice.point(params)
         if point is not None:  # else of an older space: seen, but nothing to learn from
@@ -92,18 +99,20 @@ class Sampler:
             self._learner.running(number, point)
 
     def finished(self, number: int, state: str, value: float | None, footprint: Footprint | None = None) -> None:
-        """COMPLETE teaches `value`, PRUNED that the parameters are bad, FAIL nothing. A stranger's end is ignored.
+        """Learn from an ending: from COMPLETE its `value`, from PRUNED that the parameters are bad, from FAIL nothing.
 
-        Parameters of a FAIL are not proposed again: the study itself puts back into its queue what deserves it.
+        A trial that was never `started` here is ignored. Parameters of a FAIL are not proposed again: the study itself
+        queues those that deserve another try.
         """
         point = self._running.pop(number, None)
         if point is not None:
-            self._teach(number, point, state, value, footprint)
+            self._learn(number, point, state, value, footprint)
 
     def replay(self, trials: Iterable[Past]) -> None:
-        """Take over what earlier drivers did, before anything else. Trials still RUNNING may be `finished` later.
+        """Learn what earlier drivers did; call it before anything else. Trials still RUNNING may be `finished` later.
 
-        The random stream goes on from another seed, made of the study's and the number of trials: it repeats nothing.
+        The random stream starts from a new seed, made of the study's seed and the number of trials, so that it does not
+        repeat the proposals of an earlier call.
         """
         past = sorted(trials, key=lambda trial: trial.number)
         self._begin(len(past))
@@ -113,10 +122,10 @@ class Sampler:
                 self.started(trial.number, trial.params)
             else:
                 self._chooser.saw(trial.params)
-                self._teach(trial.number, point, trial.state, trial.value, trial.footprint)
+                self._learn(trial.number, point, trial.state, trial.value, trial.footprint)
 
     def memory_summary(self) -> str:
-        """What the trials have shown of it, in a line; "" if nothing."""
+        """Return what the trials have shown of the device's memory in one line; "" if nothing."""
         return str(self._memory or "")
 
     def _begin(self, trials: int) -> None:
@@ -124,12 +133,15 @@ class Sampler:
         self._failures = Failures(self._lattice)
         self._memory = self._new_memory() if self._new_memory else None
         self._chooser = Chooser(
-            self._lattice, random.Random(stream), self._identity, self._failures.doubt,
-            self._memory.doubts if self._memory else None,
-        )  # fmt: skip
+            self._lattice,
+            random.Random(stream),
+            self._identity,
+            self._failures.is_suspect,
+            self._memory.unlikely_to_fit if self._memory else None,
+        )
         self._learner = self._make(self._lattice, self._chooser, self._seed, stream)
 
-    def _teach(self, number: int, point: Point, state: str, value: float | None, seen: Footprint | None) -> None:
+    def _learn(self, number: int, point: Point, state: str, value: float | None, seen: Footprint | None) -> None:
         if self._memory and seen:
             self._memory.learned(self._lattice.params(point), seen)
         if state == "FAIL":
@@ -140,8 +152,8 @@ class Sampler:
         self._learner.learned(number, point, self._sign * value if good and value is not None else None)
 
 
-class _Unteachable:
-    """What the samplers have in common that learn nothing."""
+class _NonLearner:
+    """Base of the samplers that learn nothing."""
 
     def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
         self._lattice, self._chooser, self._rng = lattice, chooser, random.Random(stream)
@@ -151,24 +163,24 @@ class _Unteachable:
     def forgotten(self, number: int) -> None: ...
 
 
-class _Random(_Unteachable):
+class _Random(_NonLearner):
     """Every feasible configuration is as likely as any other."""
 
     def draw(self) -> Point:
         return self._chooser.choose(lambda: self._lattice.uniform(self._rng), redraws=1_000, trusting=True)
 
 
-class _Grid(_Unteachable):
-    """Every configuration once, in an order that scatters: a grid that is stopped early has covered the whole space."""
+class _Grid(_NonLearner):
+    """Every configuration once, in a scattered order: a grid that is stopped early has covered the whole space."""
 
     def draw(self) -> Point:
         return self._chooser.any_left()
 
 
-class _Qmc(_Unteachable):
+class _Qmc(_NonLearner):
     """Sobol' points, scrambled by the study's seed: a low-discrepancy sequence, I. M. Sobol', 1967; A. B. Owen, 1998.
 
-    When a study goes on, the same sequence is walked again, past what was seen.
+    When a study goes on, it walks the same sequence again and passes over what was seen.
     """
 
     def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
@@ -199,7 +211,7 @@ def _tpe(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
 def _gp(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """Expected improvement on a Gaussian process, arXiv:2310.20708. Half a second a draw.
 
-    A redraw takes the refused configuration for a running one and looks elsewhere.
+    A redraw treats the refused configuration as a running one, and so draws elsewhere.
     """
     from optuna.samplers import GPSampler
 
@@ -209,14 +221,14 @@ def _gp(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
 
 
 def _cmaes(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
-    """CMA-ES on the ordered parameters (see evolution.py). Optuna's own draws unordered ones at random."""
+    """CMA-ES on the ordered parameters (see `cmaes.py`). Optuna's own draws unordered ones at random."""
     from optimize.search.cmaes import CmaEsLearner
 
     return CmaEsLearner(lattice, chooser, stream, preselect=False)
 
 
 def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
-    """CMA-ES with a preselecting model (evolution.py): the best at every hour of what was measured, on both judges.
+    """CMA-ES with a preselecting model (`cmaes.py`): the best at every hour of all that was measured, on both judges.
 
     benchmarks/search.py, a surrogate of 10,199 published trials (arXiv 2603.24647), seeds 100-131 (it was tuned on 0-31):
     differences to plain Optuna 5 TPE in 0.0001 val_bpb with their standard errors after 1, 3, 6, 24 simulated hours,
@@ -236,8 +248,14 @@ def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner
 
 
 SAMPLERS: Mapping[str, Make] = {
-    "auto": _auto, "tpe": _tpe, "cmaes": _cmaes, "gp": _gp, "random": _Random, "qmc": _Qmc, "grid": _Grid,
-}  # fmt: skip
+    "auto": _auto,
+    "tpe": _tpe,
+    "cmaes": _cmaes,
+    "gp": _gp,
+    "random": _Random,
+    "qmc": _Qmc,
+    "grid": _Grid,
+}
 _NEEDS = {"gp": ("scipy", "torch"), "qmc": ("scipy",)}
 
 
@@ -251,11 +269,11 @@ def open_sampler(
     identity: Identity | None = None,
     new_memory: Callable[[], Memory] | None = None,
 ) -> Sampler:
-    """The sampler of that name. `identity`: parameters with equal ones are the same run; by default their own values.
-    `new_memory` makes what learns which parameters fit the device; without it none is passed over for that.
+    """Open the sampler of that name. Raises SettingsError if it cannot serve this space.
 
-    The same seed, space and history give the same proposals; without a seed each opening gives others.
-    Raises SettingsError if it cannot serve this space.
+    Parameters of equal `identity` would train the same thing; by default it is their own values. `new_memory` makes what
+    learns which parameters fit the device; without it, memory plays no part. The same seed, space and history give the
+    same proposals; without a seed each opening gives others.
     """
     problem = unfit(name, space)
     if problem:
@@ -265,7 +283,7 @@ def open_sampler(
 
 
 def unfit(name: str, space: SearchSpace | None) -> str:
-    """Why this sampler cannot serve this space, or any, "" if it can."""
+    """Return why this sampler cannot serve this space, or any space where that is None; "" if it can."""
     if name not in SAMPLERS:
         return f"--sampler: {name!r} is not on offer. Use one of {', '.join(SAMPLERS)}.{meant(name, SAMPLERS)}"
     if name == "cmaes" and space and not any(parameter.ordered for parameter in space.parameters):

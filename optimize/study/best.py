@@ -1,6 +1,7 @@
 """Which trial is the best one, and how sure that is: by value, until a confirmation has found a winner.
 
-Everybody who shows a best trial asks here. It reads a verdict and records; it finds no verdict (`confirming/`) and shows nothing.
+Everything that shows a best trial asks here. This module reads a verdict and records. It finds no verdict (`confirm/` does) and
+shows nothing.
 """
 
 from __future__ import annotations
@@ -14,29 +15,30 @@ from storage import TrialRecord, best_record
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """The best trial of a study."""
+    """The best trial of a study, and how sure that is."""
 
     record: TrialRecord
     confirmed: bool
     why: str  # in a line
-    luckiest: TrialRecord  # the best single value: once there is a winner, it may be another trial's
-    finalist: Finalist | None = None  # what repetitions have told of its parameters
-    open: bool = False  # whether a confirmation would tell more of it
-    aside: str = ""  # about the best single value, where that is another trial's
+    luckiest: TrialRecord  # has the best single value: once there is a winner, it may be another trial
+    finalist: Finalist | None = None  # the result of training its parameters again
+    open: bool = False  # whether a confirmation would tell more about it
+    aside: str = ""  # a line about the best single value, where another trial has it
 
     def __str__(self) -> str:
         return f"{'confirmed' if self.confirmed else 'unconfirmed'}: {self.why}"
 
     def attrs(self) -> dict[str, object]:
-        """For summary.toml."""
+        """Return what `summary.toml` says about it."""
         return {"confirmed": self.confirmed, "confirmation": self.why}
 
 
 def find_best(records: Sequence[TrialRecord], direction: str, verdict: Verdict | None) -> BestTrial | None:
-    """The confirmed winner; a trial with a better value that came later and was not looked at yet; else the best value.
+    """Return the best trial, or None if none has a value.
 
-    What was found of a trial holds for every other one of the same parameters. Some of the records will do: those that
-    were repeated, the baseline, and the best by value up to the first that is none of these.
+    That is the confirmed winner, or a trial that came later with a better value and was not repeated yet. Without a winner it is
+    the trial with the best value. A result holds for every other trial with the same parameters. Not all records are needed: the
+    repeated ones, the baseline, and the best by value up to the first that is none of these.
     """
     luckiest, repeated = best_record(records, direction), Repeated(records, verdict)
     if luckiest is None:
@@ -48,14 +50,14 @@ def find_best(records: Sequence[TrialRecord], direction: str, verdict: Verdict |
     new = best_record([of_winner, *(r for r in records if not repeated.has(r))], direction) or of_winner
     aside = _aside(luckiest, new, repeated)
     if new.number != winner.number:
-        why = f"came after trial {winner.number}, which is confirmed, with a better value: optimize confirm tells whether it is"
+        why = f"better than trial {winner.number}, which is confirmed, and not confirmed yet: run optimize confirm"
         return BestTrial(new, False, why, luckiest, open=True, aside=aside)
     why = f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds"
     return BestTrial(of_winner, True, why, luckiest, winner, aside=aside)
 
 
 class Repeated:
-    """The configurations that were trained with other seeds, as far as they are among the records; the baseline's is one."""
+    """The configurations that were trained with other seeds, as far as they are among the records; the baseline is one."""
 
     def __init__(self, records: Iterable[TrialRecord], verdict: Verdict | None) -> None:
         self._verdict = verdict
@@ -70,18 +72,18 @@ class Repeated:
         return any(_same(record, other) for other in self._records if other.kind == "baseline")
 
     def finalist(self, record: TrialRecord) -> Finalist | None:
-        """What was found of these parameters; None also where too little completed to tell."""
+        """Return the result for these parameters; None if there is none, or too few replicates completed."""
         same = (other.number for other in self._records if _same(record, other))
         return next((self._finalists[number] for number in same if number in self._finalists), None)
 
     @property
     def in_vain(self) -> bool:
-        """Whether nothing at all could be told."""
+        """Whether a confirmation ended without any result."""
         return self._verdict is not None and not self._verdict.finalists
 
 
 def numbers_repeated(verdict: Verdict | None) -> set[int]:
-    """The trials that were, by number."""
+    """Return the numbers of the trials that were repeated."""
     return set() if verdict is None else {*verdict.repeated, *(each.number for each in verdict.finalists)}
 
 
@@ -90,7 +92,7 @@ def _by_value(best: TrialRecord, repeated: Repeated) -> BestTrial:
     if repeated.is_baseline(best):
         return BestTrial(best, False, "the baseline: nothing has a better value", best)
     if finalist is not None:
-        why = f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: not told from luck"
+        why = f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: which may be luck"
         return BestTrial(best, False, why, best, finalist)
     if repeated.in_vain or repeated.has(best):
         return BestTrial(best, False, "too few trainings completed with other seeds", best, open=True)
@@ -109,7 +111,7 @@ def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:
 
 
 def _same(one: TrialRecord, other: TrialRecord) -> bool:
-    """Of a table that was brought in nobody may know the parameters."""
+    """Trials of an imported table may have no parameters: then only the number tells."""
     return one.number == other.number or (bool(one.params) and one.params == other.params)
 
 
@@ -118,5 +120,5 @@ def _interval(finalist: Finalist) -> str:
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The completed trial of the script as it is."""
+    """Return the completed trial of the script as it is."""
     return next((r for r in records if r.kind == "baseline" and r.value is not None), None)

@@ -1,4 +1,4 @@
-"""Who looks on while a study runs, such as the terminal or the files on disk; called by the loop, in its thread."""
+"""What the loop tells while a study runs, to the terminal, the files on disk and others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from storage import TrialRecord
 
 
 class Callback:
-    """Overrides what interests it."""
+    """Called by the loop, in its thread. Override what you need."""
 
     def on_start(self, job: Job, slot: Slot) -> None: ...
 
@@ -16,7 +16,7 @@ class Callback:
 
     def on_trial_end(self, record: TrialRecord) -> None: ...
 
-    def on_stop(self, wish: StopLevel, why: str) -> None: ...
+    def on_stop(self, level: StopLevel, why: str) -> None: ...
 
     def on_tick(self) -> None:
-        """About once a second, and after every event; slots that were free are busy again by then."""
+        """Called about once a second and after every event, when free slots are busy again."""

@@ -1,6 +1,7 @@
-"""What makes the values of a study comparable: scripts, search space, constants, data and metric, each hashed on its own.
+"""What makes the values of a study comparable: scripts, search space, constants, data, metric and the model of the device.
 
-Compared when a study is reopened, before anything is asked, and when its trials are to go into another one.
+The parts of the fingerprint are hashed one by one. They are compared before a study is reopened and before its trials go into
+another one. A faster device trains more under a time budget, so a study stays with one model.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _ADVICE = {
 
 
 def fingerprint(workload: Workload, space: SearchSpace, constants: Mapping[str, Value], data: str) -> dict[str, str]:
-    """One short text per part; equal parts mean comparable values."""
+    """Return a short text for each part of a study; equal parts mean comparable values."""
     return {
         "script": workload.fingerprint(),
         "search space": space.fingerprint(),
@@ -45,11 +46,11 @@ def _metric(metric: Metric) -> str:
 
 
 def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Raise StudyMismatchError with a line for each part that differs; one, if it is a study without scripts."""
+    """Raise StudyMismatchError with a line for each part that differs, or one line if no script of the study is known."""
     if not stored or not isinstance(stored, dict):
         raise StudyMismatchError(
-            f"study {study}: it was brought in from elsewhere or made by another program: no script of it is known to go "
-            f"on with. Begin a new study with it: --from {study} and another --study."
+            f"study {study}: it was imported or made by another program, so its script is not known. "
+            f"Start a new study from it: --from {study} and another --study."
         )
     lines = [
         f"study {study}: {_ADVICE[part]}: its values would not be comparable. "
@@ -64,9 +65,9 @@ def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str
 def changed_before_any_value(
     attrs: Mapping[str, Any], wanted: Mapping[str, str], baseline: Mapping[str, object], direction: str
 ) -> str:
-    """What has changed of a study in which nothing has a value yet, if it may go on all the same; "" if not, or nothing.
+    """Return what has changed in a study that has no value yet, if it may go on all the same; else "".
 
-    The search space, the baseline's parameters and the direction are in its trials already.
+    The search space, the baseline's parameters and the direction may not change: its trials have them already.
     """
     stored = attrs.get(FINGERPRINT)
     if not stored or not isinstance(stored, dict) or attrs.get(BASELINE) != baseline:
@@ -77,23 +78,25 @@ def changed_before_any_value(
     return ", ".join(_ADVICE[part] for part in changed)
 
 
-def self_description(
-    space: SearchSpace, constants: Mapping[str, Value], baseline: Mapping[str, Value], parts: Mapping[str, str],
-    about: Mapping[str, str],
-) -> dict[str, Any]:  # fmt: skip
-    """The attributes of a new study; `parts` is its fingerprint, `constants` are the profile's, `about` is for people."""
-    stored = {p.name: p.encode(baseline[p.name]) for p in space.parameters}
-    return {FINGERPRINT: dict(parts), BASELINE: stored, CONSTANTS: dict(constants), ABOUT: dict(about)}
+def describe_study(plan: Plan, parts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the attributes of a new study; `parts` is its fingerprint."""
+    stored = plan.space.encode(plan.baseline)
+    return {
+        FINGERPRINT: dict(parts),
+        BASELINE: stored,
+        CONSTANTS: dict(plan.settings.constants),
+        ABOUT: plan.about(),
+    }
 
 
 def is_confirmable(attrs: Mapping[str, Any]) -> bool:
-    """Whether `optimize confirm` can work on a study with these attributes: its scripts are known, and they have a seed."""
+    """Tell whether `optimize confirm` can work on a study with these attributes: its scripts are known and have a seed."""
     about = attrs.get(ABOUT)
     return bool(attrs.get(FINGERPRINT)) and not (isinstance(about, dict) and about.get(SEED) == "")
 
 
 def constants_of(attrs: Mapping[str, Any], workload: Workload, otherwise: Mapping[str, Value]) -> dict[str, Value]:
-    """All constants that the scripts had in a study with these attributes; its scripts are `workload`'s."""
+    """Return all constants of the scripts in a study with these attributes; its scripts are those of `workload`."""
     profile = attrs.get(CONSTANTS)
     mine = {name: _tuples(value) for name, value in profile.items()} if isinstance(profile, dict) else dict(otherwise)
     return {**workload.constants(), **mine}
@@ -102,13 +105,13 @@ def constants_of(attrs: Mapping[str, Any], workload: Workload, otherwise: Mappin
 def differences(
     attrs: Mapping[str, Any], workload: Workload, space: SearchSpace, constants: Mapping[str, Value], data: str | None
 ) -> list[str]:
-    """Why values of a study with these attributes cannot stand beside those of a new one; [] if they can.
+    """Return why values of a study with these attributes are not comparable with those of a new one; [] if they are.
 
-    The space may be another. So may constants that are a parameter in one of the two: what a trial had is known.
+    The search space may differ. So may constants that are a parameter in one of the two: each trial tells its value.
     """
     stored = attrs.get(FINGERPRINT, {})
     if not stored:
-        return ["it was brought in from elsewhere or made by another program"]
+        return ["it was imported or made by another program"]
     wanted = fingerprint(workload, space, constants, data or "")
     parts = ("script", "metric", *(() if data is None else ("data",)))
     lines = [_ADVICE[part] for part in parts if stored.get(part) != wanted[part]]
@@ -131,12 +134,12 @@ def _tuples(value: object) -> Any:
 
 
 def model_of(records: Sequence[TrialRecord]) -> str:
-    """The model that a study's values come from; "" if it has none, or they do not tell."""
+    """Return the model of the device that a study's values come from; "" if it has no value or none tells."""
     return next((record.device for record in records if record.value is not None and record.device), "")
 
 
 def other_model(plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord]) -> str:
-    """The model that values come from, where no slot is one and they could not stand beside what these give; else ""."""
+    """Return the model that the values come from, if no slot is of it and values would not be comparable; else ""."""
     known = model_of(records)
     here = known in ("", *(slot.device for slot in slots)) or not slots
     return "" if here or plan.settings.mixed_devices or plan.workload.budget_is_work(plan.constants) else known
@@ -145,7 +148,7 @@ def other_model(plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord
 def slots_of_one_model(
     plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord], say: Callable[[str], None]
 ) -> tuple[Slot, ...]:
-    """Those that the study may use. Raises StudyMismatchError if its values would not be comparable."""
+    """Return the slots that the study may use. Raises StudyMismatchError if its values would not be comparable."""
     study, known = plan.settings.study, model_of(records)
     if plan.settings.mixed_devices or not slots:
         return tuple(slots)

@@ -1,19 +1,17 @@
-"""Opening a study: the lock, the fingerprint, what an earlier driver left behind, the baseline and other starts.
+"""Creates a study or goes on with it: the lock, the fingerprint, what an earlier driver left, the baseline and other starts.
 
-After `open_study` a Study is ready to be asked; what happens then is `study.py`'s and `loop.py`'s.
+After `open_study` a Study is ready to be asked; what happens then is up to `study.py` and `loop.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
-from optimize.config.settings import script_environment
-from optimize.errors import StudyBusyError
 from optimize.runner.workdir import bury, remove_folder
 from optimize.script.derived import same_run, scorer
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
@@ -22,23 +20,21 @@ from optimize.study.comparable import (
     FINGERPRINT,
     changed_before_any_value,
     check_fingerprint,
+    describe_study,
     fingerprint,
-    self_description,
 )
-from optimize.study.start_from import FROM, begin, check_source
+from optimize.study.held import hold_study
+from optimize.study.start_from import FROM, check_source, start_trials
 from optimize.study.stopping import COUNTED
-from optimize.study.study import Queued, Study
+from optimize.study.study import Queued, Search, Study
 from optimize.text import changes
 from optimize.trial import BASELINE, Outcome, Slot, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (
     Artifacts,
     Database,
-    LeaseHeldError,
-    StorageError,
     StudyPaths,
     TrialRecord,
-    acquire,
     add_trials,
     enqueued_params,
     parent_of,
@@ -49,47 +45,46 @@ from storage import (
 
 @contextmanager
 def open_study(
-    database: Database, paths: StudyPaths, plan: Plan, data: str | None, say: Callable[[str], None],
-    slots: Sequence[Slot] = (), *, sampler: Sampler | None = None, advisor: Advisor | None = None,
-) -> Iterator[Study]:  # fmt: skip
-    """The study, created or reopened, with this process as its only driver.
+    database: Database,
+    plan: Plan,
+    data: str | None,
+    say: Callable[[str], None],
+    slots: Sequence[Slot] = (),
+    *,
+    sampler: Sampler | None = None,
+    advisor: Advisor | None = None,
+) -> Iterator[Study]:
+    """Create or reopen the plan's study, with this process as its only driver.
 
     `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell a trial's device.
     `sampler` is the plan's if none is given. An `advisor` proposes its share.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
-    name = plan.settings.study
+    paths = StudyPaths(plan.settings.runs, plan.settings.study)
     study_id = _find_or_create(database, paths, plan, data, slots, say)
-    try:
-        lease = acquire(database, study_id, lock=paths.lock)
-    except LeaseHeldError as error:
-        raise StudyBusyError(f"study {name}: {error}") from None
-    try:
-        if dead := lease.taken_from:
-            say(f"study {name}: taken over from process {dead.pid} on {dead.host}, which has died")
+    with hold_study(database, study_id, paths, say) as held:
         _check(database, study_id, plan, data, say)
         sampler = sampler or _sampler(plan, slots)
-        artifacts = Artifacts(paths.artifacts, database)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
-        study = Study(
-            database, study_id, name, plan.space, sampler, artifacts, plan.workload.files, lease, pruner, advisor
-        )
+        artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
+        study = Study(held, artifacts, plan.space, plan.workload.files, search)
         records = read_records(database, study_id)
         if advisor is not None:
             advisor.resume(records, spent_of(database.study_attrs(study_id)))
         _remember(study, records, plan.space)
         for record in records:
-            if record.state == "WAITING" and not record.params and (wish := enqueued_params(database, record.trial_id)):
-                say(_take_in(study, record, wish, plan))
+            if (
+                record.state == "WAITING"
+                and not record.params
+                and (given := enqueued_params(database, record.trial_id))
+            ):
+                say(_adopt_enqueued(study, record, given, plan))
         sampler.replay(_history(records, plan.space))
         _close_orphans(study, records, plan, paths, say)
         if not _has_baseline(study):
             study.enqueue(plan.baseline, "baseline")
         _enqueue_starts(study, records, plan, say)
         yield study
-    finally:
-        with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
-            lease.release()
 
 
 def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
@@ -112,9 +107,13 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
 
 
 def _find_or_create(
-    database: Database, paths: StudyPaths, plan: Plan, data: str | None, slots: Sequence[Slot],
+    database: Database,
+    paths: StudyPaths,
+    plan: Plan,
+    data: str | None,
+    slots: Sequence[Slot],
     say: Callable[[str], None],
-) -> int:  # fmt: skip
+) -> int:
     settings, metric = plan.settings, plan.workload.metric
     study_id = database.find_study(settings.study)
     if study_id is not None:
@@ -128,11 +127,11 @@ def _find_or_create(
         refuse_results_of_another(paths, database.where)
     about = _description(plan, data)
     with database.transaction():  # with all that it begins with, or not at all
-        beginning = begin(database, plan, data, slots)
+        starts = start_trials(database, plan, data, slots)
         about |= {} if settings.start_from is None else {FROM: settings.start_from}
         study_id = database.create_study(settings.study, metric.direction, metric.name, about)
-        add_trials(database, study_id, beginning.trials)
-    for line in beginning.lines:
+        add_trials(database, study_id, starts.trials)
+    for line in starts.lines:
         say(line)
     return study_id
 
@@ -143,11 +142,11 @@ def _parts(plan: Plan, data: str | None) -> dict[str, str]:
 
 
 def _description(plan: Plan, data: str | None) -> dict[str, Any]:
-    return self_description(plan.space, plan.settings.constants, plan.baseline, _parts(plan, data), plan.about())
+    return describe_study(plan, _parts(plan, data))
 
 
 def _changed(database: Database, study_id: int, plan: Plan, data: str | None) -> str:
-    """What somebody has mended of a study in which nothing has come to anything yet, in words; "" if nothing."""
+    """What was changed since a study began in which no trial has completed yet, in words; "" if nothing."""
     counts = database.counts(study_id)
     if data is None or any(counts[state] for state in ("COMPLETE", "PRUNED", "RUNNING")):
         return ""
@@ -156,17 +155,17 @@ def _changed(database: Database, study_id: int, plan: Plan, data: str | None) ->
 
 
 def _check(database: Database, study_id: int, plan: Plan, data: str | None, say: Callable[[str], None]) -> None:
-    """Once more, now that nobody else drives it: what a first trial showed to be missing may be mended."""
+    """Compare again, now that nobody else drives it: a mistake that a first trial showed may have been corrected."""
     if what := _changed(database, study_id, plan, data):
         for name, value in _description(plan, data).items():
             database.set_study_attr(study_id, name, value)
         database.name_objective(study_id, plan.workload.metric.name)
-        say(f"study {plan.settings.study}: {what}; nothing has a value yet, so it goes on as it is now")
+        say(f"study {plan.settings.study}: {what}; no trial has a value yet, so the study goes on with it")
     check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), _parts(plan, data))
 
 
 def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, say: Callable[[str], None]) -> None:
-    """The space's own starts, but for those that were ever in the study: each is tried once, whoever died between two."""
+    """Queue the starts of the search space that were never in the study, so each is tried once."""
     names = plan.space.names
     known = {tuple(record.params.get(name) for name in names) for record in records}
     untried = [
@@ -176,13 +175,13 @@ def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, sa
     ]
     for start in untried:
         study.enqueue(start.params, "start", start.source)
-        say(start.line)
+        say(start.title)
     for line in plan.starts.left_out if untried or not records else ():
         say(line)
 
 
 def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) -> None:
-    """Finished trials as records, waiting ones as the queue."""
+    """Give the study its finished trials as records and its waiting ones as the queue."""
     for record in records:
         if record.requeue_of is not None:
             study.adopt_requeue(record.requeue_of)
@@ -192,10 +191,10 @@ def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) 
             study.adopt_queued(queued)
 
 
-def _take_in(study: Study, record: TrialRecord, wish: Mapping[str, Any], plan: Plan) -> str:
-    """A trial of `enqueue_trial` joins the queue as it is, what it does not name being the baseline's; or it is closed."""
+def _adopt_enqueued(study: Study, record: TrialRecord, given: Mapping[str, Any], plan: Plan) -> str:
+    """Queue a trial of `enqueue_trial`, or close it. What it does not name is the baseline's. Return a line about it."""
     try:
-        params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in wish.items()}}
+        params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in given.items()}}
         broken = plan.space.broken_rules(params, plan.constants)
         why = f"breaks the rule {broken[0].text} ({broken[0].why})" if broken else ""
     except SearchSpaceError as error:
@@ -204,14 +203,14 @@ def _take_in(study: Study, record: TrialRecord, wish: Mapping[str, Any], plan: P
         study.discard(record, f"enqueue_trial: {why}", TrialStatus.CANCELLED)
         return f"trial {record.number} of enqueue_trial is not tried: {why}"
     study.adopt_enqueued(record, params)
-    rest = ", the rest as in the baseline" if len(wish) < len(params) else ""
+    rest = ", the rest as in the baseline" if len(given) < len(params) else ""
     return f"trial {record.number} of enqueue_trial is tried: {changes(params, plan.baseline)}{rest}"
 
 
 def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
-    """What the sampler knows of: trials whose parameters are of this space, as ours always are.
+    """Return what the sampler learns from: trials whose parameters are of this space, as ours always are.
 
-    A trial that a dead driver left RUNNING is among them: it may be told with its result, and is not to be proposed again.
+    A trial that a dead driver left RUNNING is among them: it may have a result, and is not to be proposed again.
     """
     past = []
     for record in records:
@@ -233,17 +232,14 @@ def _close_orphans(
 
 
 def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
-    """A trial that a dead driver left RUNNING: told if it had come to its end, else lost and queued again."""
+    """Close a trial that a dead driver left RUNNING: tell its outcome if it had ended, else queue its parameters again."""
     queued = _queued(record, plan.space)
     lost = Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
     outcome = bury(paths.work / str(record.number), lost)
     if queued is None:
         study.discard(record, "its parameters are incomplete or of another space")
         return f"trial {record.number} was left by an earlier driver without its parameters: closed"
-    settings = plan.settings
-    job = plan.workload.prepare(
-        Suggestion(record.number, queued.params), settings.constants, script_environment(settings), settings.limits
-    )
+    job = plan.job(Suggestion(record.number, queued.params))
     study.adopt_running(queued)
     told = study.tell(job, outcome)
     if told.state in COUNTED:
@@ -252,7 +248,7 @@ def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPat
 
 
 def _sweep(work: Path) -> None:
-    """Every trial has been told by now: what a dead driver left of their folders can go."""
+    """Remove the work folders that a dead driver left; every trial has been told by now."""
     for folder in work.iterdir() if work.is_dir() else ():
         remove_folder(folder)
 
@@ -265,11 +261,11 @@ def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
 
 
 def _decoded(record: TrialRecord, space: SearchSpace) -> dict[str, Value] | None:
-    """The parameters as the script has them; None if they are not a whole configuration of this space."""
+    """Return the parameters as the script has them; None if they are not a whole configuration of this space."""
     if record.params.keys() != set(space.names):
         return None
     try:
-        return {p.name: p.decode(record.params[p.name]) for p in space.parameters}
+        return space.decode(record.params)
     except SearchSpaceError:
         return None
 

@@ -1,6 +1,6 @@
-"""Trials of one study made into trials of another: do their parameters fit the other space, and what is kept of them.
+"""Makes trials of one study into trials of another: which parameters fit the other search space, and what is kept.
 
-Whether their values are comparable is `fingerprint.py`'s to say. Nothing is written here.
+Whether the values are comparable is decided in `comparable.py`. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class RetargetedTrials:
-    """The trials as they go into the new study, by their new numbers, and why others do not: a few words and how many."""
+    """The trials for the new study, by their new numbers, and how many were left out for which reason."""
 
     trials: Sequence[WholeTrial]
     left_out: Mapping[str, int]
@@ -39,7 +39,7 @@ class RetargetedTrials:
 
     @property
     def why_not(self) -> str:
-        """`2 with DEPTH = 12, which is no choice now; 1 that still runs`."""
+        """Return the reasons in a line: `2 with DEPTH = 12, which is no choice now; 1 still running`."""
         return "; ".join(f"{count} {why}" for why, count in self.left_out.items())
 
 
@@ -48,42 +48,42 @@ class _Misfit(Exception):
 
 
 def origin_of(study: str, attrs: Mapping[str, Any], plan: Plan) -> Origin:
-    """Of a study with these attributes, whose scripts are the plan's."""
+    """Return the origin for a study with these attributes, whose scripts are the plan's."""
     constants = constants_of(attrs, plan.workload, plan.settings.constants)
     return Origin(study, frozenset(attrs.get(BASELINE, {})), constants)
 
 
-def take(
+def retarget(
     trials: Sequence[WholeTrial], states: Collection[str], origin: Origin, plan: Plan, devices: Collection[str] = ()
 ) -> RetargetedTrials:
-    """The trials of `origin` in these states that are configurations of the plan's space. Of what was too much for
-    another device than `devices`, nothing is known here; none of these: no matter."""
+    """Return the trials of `origin` that are in one of these states and are configurations of the plan's search space.
+
+    A trial that ran out of memory or time on a device that is not among `devices` is left out; without `devices`, it is kept.
+    """
     space = plan.space
     fitting: list[tuple[WholeTrial, dict[str, Value]]] = []
     left_out: Counter[str] = Counter()
     for trial in trials:
         try:
             if trial.state not in states:
-                raise _Misfit(_UNTAKEN.get(trial.state, "that failed"))
+                raise _Misfit(_LEFT_OUT.get(trial.state, "that failed"))
             if devices:
                 _refuse_limits_of_others(trial, devices)
             fitting.append((trial, _refit(trial.params, origin, plan)))
         except _Misfit as why:
             left_out[str(why)] += 1
     numbers = {trial.number: number for number, (trial, _) in enumerate(fitting)}
-    choices = {p.name: p.stored_choices for p in space.parameters}
     moved = []
     for trial, params in fitting:
-        stored = {p.name: p.encode(params[p.name]) for p in space.parameters}
         attrs = _attrs(trial, origin.study, numbers, is_baseline=params == plan.baseline)
-        moved.append(trial.moved(stored, choices, attrs))
+        moved.append(trial.moved(space.encode(params), space.stored_choices, attrs))
     return RetargetedTrials(moved, left_out)
 
 
 def value_of(stored: Stored, parameter: Parameter) -> Value:
-    """What another space or a table holds as `stored`, as a value of the kind that `parameter` has.
+    """Return `stored`, of another search space or a table, as a value of the kind that `parameter` has.
 
-    Raises SearchSpaceError for what is no such value.
+    Raises SearchSpaceError if it is no such value.
     """
     if isinstance(parameter.choices[0], tuple) and isinstance(stored, str):
         return parse_expression(stored).evaluate({})
@@ -91,7 +91,7 @@ def value_of(stored: Stored, parameter: Parameter) -> Value:
 
 
 _LIMITS: Mapping[str, str] = {TrialStatus.OUT_OF_MEMORY: "memory", TrialStatus.TIMED_OUT: "time"}
-_UNTAKEN = {"RUNNING": "still running", "WAITING": "waiting to be run"}
+_LEFT_OUT = {"RUNNING": "still running", "WAITING": "waiting to be run"}
 
 
 def _refuse_limits_of_others(trial: WholeTrial, devices: Collection[str]) -> None:
@@ -102,7 +102,7 @@ def _refuse_limits_of_others(trial: WholeTrial, devices: Collection[str]) -> Non
 
 
 def _refit(params: Mapping[str, Stored], origin: Origin, plan: Plan) -> dict[str, Value]:
-    """The trial's parameters in the new space: the same run, or a _Misfit."""
+    """Return the trial's parameters in the new space. Raises _Misfit if that would not be the same training."""
     if params.keys() != origin.names:
         raise _Misfit("of another program")
     for name in sorted(params.keys() - set(plan.space.names)):
@@ -123,7 +123,7 @@ def _choice(parameter: Parameter, params: Mapping[str, Stored], before: Mapping[
 
 
 def _same(stored: Stored, constant: Value) -> bool:
-    """Whether a stored choice is the constant's value; tuples are stored as text."""
+    """Tell whether a stored choice is the constant's value; tuples are stored as text."""
     if isinstance(constant, tuple) and isinstance(stored, str):
         try:
             return parse_expression(stored).evaluate({}) == constant
@@ -133,7 +133,7 @@ def _same(stored: Stored, constant: Value) -> bool:
 
 
 def _attrs(trial: WholeTrial, study: str, numbers: Mapping[int | None, int], is_baseline: bool) -> dict[str, Any]:
-    """Its attributes with another origin: other numbers, where it really ran, and which is the baseline here."""
+    """Return its attributes with the new numbers, where it really ran, and whether it is the baseline here."""
     found = trial.attrs.get("origin")
     origin = found if isinstance(found, dict) else {}
     kind = str(origin.get("kind", ""))

@@ -1,7 +1,7 @@
-"""What `--from` brings into a new study: the finished trials of another one, or its best parameters to be tried again.
+"""What `--from` brings into a new study: the finished trials of another one, or the best parameters of a study or table to try.
 
-A study's trials are taken over where their values are comparable; the rows of a table never are, they are only tried.
-It reads; `opening.py` writes what it finds, in the transaction that creates the study.
+Trials of a study are copied if their values are comparable. Rows of a table (our trials.csv, autoresearch's results.tsv, others
+like them) are only tried: their values never count as results. This module reads; `resume.py` writes what it finds.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from optimize.errors import OptimizeError, SettingsError, StudyError
 from optimize.importing.cells import number_in, read_text
 from optimize.importing.csv_table import LINES_SHOWN, read_table
 from optimize.importing.rows import Row, value_in
-from optimize.search import Candidate, Starts, fit
+from optimize.search import Candidate, Starts, Target, fit
 from optimize.study.best import find_best
 from optimize.study.comparable import differences, other_model
-from optimize.study.retarget import RetargetedTrials, origin_of, take, value_of
+from optimize.study.retarget import RetargetedTrials, origin_of, retarget, value_of
 from optimize.study.stopping import COUNTED
 from optimize.text import listed, meant
 from optimize.trial import Metric, Slot, Value
@@ -49,7 +49,7 @@ HINT = "; a study is named without a slash"
 
 @dataclass(frozen=True, slots=True)
 class TableCandidates:
-    """What a file offers: candidates, the best first, and one line about what could be used and why not the rest."""
+    """The rows of a table that can be tried, the best first, and a line that says which rows cannot, and why."""
 
     candidates: Sequence[Candidate]
     note: str
@@ -65,12 +65,12 @@ def is_file(source: str) -> bool:
 
 
 def read_source(source: str) -> str:
-    """The text of such a file. Raises SettingsError."""
+    """Return the text of such a file. Raises SettingsError."""
     return read_text(source, _what(source), HINT)
 
 
-def read_offer(source: str, space: SearchSpace, metric: Metric) -> TableCandidates:
-    """The rows of a table that name parameters of the space. Raises SettingsError, with a line for each trouble."""
+def read_candidates(source: str, space: SearchSpace, metric: Metric) -> TableCandidates:
+    """Read the rows of a table that name parameters of the search space. Raises SettingsError with a line for each problem."""
     advice = "Give a table of the workload's metric, with a header."
     table = read_table(source, _what(source), metric.name, space.names, hint=HINT, advice=advice)
     found: list[tuple[float, int, Candidate]] = []
@@ -113,7 +113,7 @@ def _params(row: Row, space: SearchSpace) -> dict[str, Value]:
 
 
 def _parsed(text: str, parameter: Parameter) -> Value:
-    """A cell as a value near which there is a choice."""
+    """Return a cell as a value that has a nearest choice. Raises _UnusableError."""
     try:
         value = _literal(text, parameter)
         parameter.nearest(value)
@@ -142,22 +142,22 @@ def _note(what: str, lines: Sequence[int], unusable: Mapping[str, int]) -> str:
     return f"{what}: {len(lines)} of {rows} rows can be tried{shown}" + (f"; not: {why}" if why else "")
 
 
-FROM = "from"  # study attribute: what it began with
+FROM = "from"  # study attribute: the source of --from
 BEST = 5  # distinct configurations that are tried again
 
 
 @dataclass(frozen=True, slots=True)
 class StartTrials:
-    """The trials that a new study begins with, and what the user should know."""
+    """The trials that a new study starts with, and lines for the user about them."""
 
     trials: Sequence[WholeTrial]
     lines: Sequence[str]
 
 
 def describe_start_from(plan: Plan, slots: Sequence[Slot] = ()) -> Sequence[str]:
-    """What `--from` would bring, as far as is known before the data is prepared; nothing is created.
+    """Return lines about what `--from` would bring, as far as is known before the data is prepared. Creates nothing.
 
-    Raises SettingsError and StudyError for all that would keep the study from beginning so.
+    Raises SettingsError or StudyError if the study cannot start that way.
     """
     source = plan.settings.start_from
     if source is None:
@@ -171,7 +171,7 @@ def describe_start_from(plan: Plan, slots: Sequence[Slot] = ()) -> Sequence[str]
 
 
 def unknown_source(settings: Settings) -> Sequence[str]:
-    """Why there is no such source of `--from`, known without a plan, so that it is told with whatever else is wrong."""
+    """Return why the source of `--from` does not exist; [] if it does. Needs no plan, so all mistakes are told at once."""
     source = settings.start_from
     if source is None:
         return []
@@ -192,7 +192,7 @@ def unknown_source(settings: Settings) -> Sequence[str]:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Database | None]:
-    """The database that is there, None if there is none yet, which is an error only for the name of a study."""
+    """Open the database, or None if there is none yet; that is an error only if `--from` names a study."""
     where = settings.storage or StudyPaths.of(settings.runs, settings.study).database
     if is_there(where):
         with closing(open_database(where, create=False)) as database:
@@ -206,7 +206,7 @@ def _opened(settings: Settings) -> Iterator[Database | None]:
 
 
 def _goes_on(settings: Settings, source: str, database: Database | None) -> str:
-    """A line if the study is there already, and began so; "" if it is new."""
+    """Return a line if the study exists and began with the same source; "" if it is new."""
     study_id = database.find_study(settings.study) if database else None
     if database is None or study_id is None:
         return ""
@@ -214,28 +214,34 @@ def _goes_on(settings: Settings, source: str, database: Database | None) -> str:
 
 
 def check_source(study: str, attrs: Mapping[str, Any], source: str) -> str:
-    """A study that is there already began with `source`, and goes on. Raises StudyError if it did not."""
+    """Return a line if an existing study began with `source`. Raises StudyError if it did not."""
     began = attrs.get(FROM)
     if began == source:
         return f"study {study}: it began with {source} and goes on"
     how = f"began with {began}" if began else "began without it"
     raise StudyError(
-        f"study {study}: --from {source}: it is there already and {how}. Leave --from out, or choose another STUDY."
+        f"study {study}: --from {source}: the study exists and {how}. Leave --from out, or choose another --study."
     )
 
 
-def begin(database: Database, plan: Plan, data: str | None, slots: Sequence[Slot] = ()) -> StartTrials:
-    """What the plan's new study begins with. `data` is the fingerprint of its data, None while that is not known; so are
-    `slots`, which say on which devices it will run."""
+def start_trials(database: Database, plan: Plan, data: str | None, slots: Sequence[Slot] = ()) -> StartTrials:
+    """Return what the plan's new study starts with.
+
+    `data` is the fingerprint of its data, None while that is not known. `slots` tell on which devices it will run.
+    """
     source = plan.settings.start_from
     if source is None:
         return StartTrials((), ())
     return _from_table(source, plan) if is_file(source) else _from_study(database, source, plan, data, slots)
 
 
+def _target(plan: Plan) -> Target:
+    return Target(plan.space, plan.constants, plan.baseline)
+
+
 def _from_table(source: str, plan: Plan) -> StartTrials:
-    offer = read_offer(source, plan.space, plan.workload.metric)
-    return _to_try(fit(offer.candidates, plan.space, plan.constants, plan.baseline, BEST), [offer.note], source, plan)
+    table = read_candidates(source, plan.space, plan.workload.metric)
+    return _to_try(fit(table.candidates, _target(plan), BEST), [table.note], source, plan)
 
 
 def _from_study(database: Database, source: str, plan: Plan, data: str | None, slots: Sequence[Slot]) -> StartTrials:
@@ -247,13 +253,14 @@ def _from_study(database: Database, source: str, plan: Plan, data: str | None, s
         differing.append(f"its trials ran on {model}, here is {slots[0].device}")
     if not differing:
         devices = {slot.device for slot in slots}
-        taken = take(read_whole_trials(database, study_id), COUNTED, origin_of(source, attrs, plan), plan, devices)
-        if any(trial.state == "COMPLETE" for trial in taken.trials):
-            return StartTrials(taken.trials, [_taken_line(source, taken)])
+        origin = origin_of(source, attrs, plan)
+        found = retarget(read_whole_trials(database, study_id), COUNTED, origin, plan, devices)
+        if any(trial.state == "COMPLETE" for trial in found.trials):
+            return StartTrials(found.trials, [_copied_line(source, found)])
         differing = ["none of its complete trials fits the search space"]
     candidates = _best(source, records, plan.space, *database.objective(study_id), verdict_of(attrs))
-    why = f"--from {source}: {'; '.join(differing)}: its trials are not taken over, the best of their parameters are tried"
-    return _to_try(fit(candidates, plan.space, plan.constants, plan.baseline, BEST), [why], source, plan)
+    why = f"--from {source}: {'; '.join(differing)}: its trials are not copied; the best of their parameters are tried"
+    return _to_try(fit(candidates, _target(plan), BEST), [why], source, plan)
 
 
 def _study_of(database: Database, source: str) -> int:
@@ -267,9 +274,9 @@ def _study_of(database: Database, source: str) -> int:
     return study_id
 
 
-def _taken_line(source: str, taken: RetargetedTrials) -> str:
-    left = f"; left out: {taken.why_not}" if taken.left_out else ""
-    return f"--from {source}: {len(taken.trials)} trials are taken over; they do not count against TRIALS{left}"
+def _copied_line(source: str, found: RetargetedTrials) -> str:
+    left = f"; left out: {found.why_not}" if found.left_out else ""
+    return f"--from {source}: {len(found.trials)} trials are copied; they do not count against --trials{left}"
 
 
 def _best(
@@ -280,7 +287,7 @@ def _best(
     direction: str,
     verdict: Verdict | None,
 ) -> list[Candidate]:
-    """The complete trials as candidates, the best first, which may be confirmed; the others by value."""
+    """Return the complete trials as candidates: the best first, which may be confirmed, then the others by value."""
     sign, best = 1 if direction == "minimize" else -1, find_best(records, direction, verdict)
     first = best.record.number if best else None
     complete = sorted((r.number != first, sign * r.value, r.number, r) for r in records if r.value is not None)
@@ -302,18 +309,16 @@ def _value(name: str, stored: Stored, space: SearchSpace) -> Value:
 
 def _to_try(starts: Starts, lines: Sequence[str], source: str, plan: Plan) -> StartTrials:
     if not starts.planned:
-        raise StudyError(f"--from {source}: nothing to begin with: {_why_none(starts)}")
+        raise StudyError(f"--from {source}: nothing to start with: {_why_none(starts)}")
     trials = [_waiting(plan, start.params, "start", start.source) for start in starts.planned]
     return StartTrials([_waiting(plan, plan.baseline, "baseline"), *trials], [*lines, *starts.lines])
 
 
 def _why_none(starts: Starts) -> str:
     if not starts.left_out:
-        return "it has no complete trial. Name another, or leave --from out."
-    return f"{starts.left_out[0]}. Name another, or leave --from out."
+        return "it has no complete trial. Name another source, or leave --from out."
+    return f"{starts.left_out[0]}. Name another source, or leave --from out."
 
 
 def _waiting(plan: Plan, params: Mapping[str, Value], kind: str, source: str = "") -> WholeTrial:
-    stored = {p.name: p.encode(params[p.name]) for p in plan.space.parameters}
-    choices = {p.name: p.stored_choices for p in plan.space.parameters}
-    return waiting_trial(stored, choices, origin_attrs(kind, source=source))
+    return waiting_trial(plan.space.encode(params), plan.space.stored_choices, origin_attrs(kind, source=source))

@@ -1,6 +1,6 @@
-"""How a person or a machine asks the loop to stop: Ctrl-C once or twice, SIGTERM, SIGHUP, `optimize stop`.
+"""When a study stops: its budget is spent, or somebody asks (Ctrl-C once or twice, SIGTERM, SIGHUP, `optimize stop`).
 
-It only notes the wish; the loop acts on it.
+This module only keeps the request and judges the budget. The loop acts on both.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from storage import TrialRecord
 
 
 @contextmanager
-def dying_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the program by an exception, so that it can end what it has started. Main thread only."""
+def exiting_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exception, so that the program can end what it has started. Main thread only."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -31,7 +31,7 @@ def dying_in_order() -> Iterator[None]:
 
 
 class StopLevel(IntEnum):
-    """How urgent it is."""
+    """How soon a study is to stop."""
 
     NONE = 0
     FINISH = 1  # start no new trial, let the running ones end
@@ -39,10 +39,10 @@ class StopLevel(IntEnum):
 
 
 class StopSignals:
-    """A context in which SIGINT, SIGTERM and SIGHUP are wishes instead of deaths. Main thread only."""
+    """A context in which SIGINT, SIGTERM and SIGHUP are stop requests. Main thread only."""
 
     def __init__(self) -> None:
-        self._wish = StopLevel.NONE
+        self._level = StopLevel.NONE
         self._why = ""
         self._previous: dict[int, object] = {}
 
@@ -63,23 +63,23 @@ class StopSignals:
         return self._why
 
     def level(self) -> StopLevel:
-        """The most urgent wish so far."""
-        return self._wish
+        """Return the most urgent request so far."""
+        return self._level
 
     def ask(self, how: str) -> None:
-        """From another terminal: "now", "after" the running trials, or "" for nothing."""
+        """Take a request of another terminal: "now", "after" the running trials, or "" for none."""
         if how:
             self._raise_to(StopLevel.CANCEL if how == "now" else StopLevel.FINISH, "optimize stop")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            self._raise_to(StopLevel(min(self._wish + 1, StopLevel.CANCEL)), "Ctrl-C")
+            self._raise_to(StopLevel(min(self._level + 1, StopLevel.CANCEL)), "Ctrl-C")
         else:
             self._raise_to(StopLevel.CANCEL, signal.Signals(number).name)
 
-    def _raise_to(self, wish: StopLevel, why: str) -> None:
-        if wish > self._wish:
-            self._wish, self._why = wish, why
+    def _raise_to(self, level: StopLevel, why: str) -> None:
+        if level > self._level:
+            self._level, self._why = level, why
 
 
 COUNTED = ("COMPLETE", "PRUNED")  # endings that say something about the parameters
@@ -87,14 +87,17 @@ COUNTED = ("COMPLETE", "PRUNED")  # endings that say something about the paramet
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """None means no limit. `trials` counts COMPLETE and PRUNED ones that ran here, the baseline included; `hours` this call."""
+    """When a study has done enough; None means no limit.
+
+    `trials` counts COMPLETE and PRUNED trials that ran here, the baseline included. `hours` counts from the start of the call.
+    """
 
     trials: int | None = None
     hours: float | None = None
     max_consecutive_failures: int = 5
 
     def spent(self, done: int, elapsed_s: float) -> str | None:
-        """Why the study is to end here, or None."""
+        """Return why the study ends here, or None if it goes on."""
         if self.trials is not None and done >= self.trials:
             return f"{done} trials are done"
         if self.hours is not None and elapsed_s >= self.hours * 3600:
@@ -102,10 +105,10 @@ class Budget:
         return None
 
     def room(self, done: int, running: int) -> bool:
-        """Whether one more trial may start without passing the limit if all that run should count."""
+        """Tell whether one more trial may start, assuming that all running ones will count."""
         return self.trials is None or done + running < self.trials
 
 
 def counted(records: Iterable[TrialRecord]) -> int:
-    """How many of the trials count against a limit of trials: those taken over from another study ran before."""
+    """Return how many trials count against a limit of trials; those copied from another study do not."""
     return sum(record.state in COUNTED and not record.taken_from for record in records)

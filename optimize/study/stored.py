@@ -1,7 +1,4 @@
-"""A study as it lies in the database, looked at and exported without driving it: for status, show, export, stop and clean.
-
-It changes no trial; `study.py` does.
-"""
+"""A study as the database has it, for status, show, export, stop and clean. Nothing here drives it or changes a trial."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from pathlib import Path
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
 from optimize.study.best import BestTrial, Repeated, find_best, numbers_repeated
-from optimize.study.study import request_stop
+from optimize.study.held import request_stop
 from optimize.text import listed, meant
 from optimize.trial import BASELINE, Metric
 from storage import (
@@ -35,17 +32,17 @@ from storage import (
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One line about a study; its trials are counted in the database."""
+    """One line about a study; `counts` has the number of trials by state."""
 
     name: str
     counts: Mapping[str, int]
     best: BestTrial | None
-    driver: str  # who works on it now, "" if nobody
+    driver: str  # the process that drives it now, "" if there is none
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStudy:
-    """Everything that was kept of one study. `runs` is the folder of its files."""
+    """Everything that is kept of one study."""
 
     name: str
     metric: Metric
@@ -55,35 +52,37 @@ class StoredStudy:
     study_id: int
 
     def records(self) -> list[TrialRecord]:
-        """Every trial, the running ones included, by number."""
+        """Return every trial, the running ones included, by number."""
         return read_records(self.database, self.study_id)
 
     def choices(self) -> dict[str, tuple[Stored, ...]]:
-        """Every parameter with its choices in the search space's order, tuples as text; none where it is a range."""
+        """Return every parameter with its choices in the search space's order, tuples as text; () for a range."""
         return read_choices(self.database, self.study_id)
 
     def latest(self, count: int) -> list[TrialRecord]:
-        """The newest trials, by number; no other is read."""
+        """Return the newest trials, by number; no other is read."""
         return [record_of(trial) for trial in self.database.latest_trials(self.study_id, count)]
 
     def verdict(self) -> Verdict | None:
-        """What the last confirmation came to."""
+        """Return the verdict of the last confirmation; None if there is none."""
         return verdict_of(self.database.study_attrs(self.study_id))
 
     def best(self, records: Sequence[TrialRecord] | None = None) -> BestTrial | None:
-        """Its best trial and how sure that is, of these records; without them, no more are read than it takes.
-        Replicates have no best one."""
+        """Return the best trial of these records, and how sure that is. A study of replicates has none.
+
+        Without records, no more are read than it takes.
+        """
         if parent_of(self.name):
             return None
         verdict = self.verdict()
         return find_best(list(self._leaders(verdict)) if records is None else records, self.metric.direction, verdict)
 
     def children(self) -> list[str]:
-        """Names of the studies that hold its replicates."""
+        """Return the names of the studies that hold its replicates."""
         return [name for name in self.database.study_names() if parent_of(name) == self.name]
 
     def record(self, number: int) -> TrialRecord:
-        """Raises StudyError if there is no such trial."""
+        """Return a trial by its number. Raises StudyError if there is no such trial."""
         trial = (
             self.database.find_trial(self.study_id, number) if 0 <= number < 2**31 else None
         )  # what databases can ask for
@@ -92,11 +91,11 @@ class StoredStudy:
         return record_of(trial)
 
     def count(self) -> int:
-        """How many trials there are, in whatever state."""
+        """Return how many trials there are, in whatever state."""
         return sum(self.database.counts(self.study_id).values())
 
     def texts(self, record: TrialRecord) -> dict[str, str]:
-        """What the trial left, by file name."""
+        """Return the artifacts of a trial as text, by file name."""
         artifacts = self.artifacts()
         return {name: artifacts.read(record.trial_id, name) for name in artifacts.names(record.trial_id)}
 
@@ -104,7 +103,7 @@ class StoredStudy:
         return holder_of(self.database, self.study_id) is not None
 
     def export_trial(self, number: int, to: Path) -> Sequence[Path]:
-        """The scripts and everything else that a trial left, into a new folder. Raises StudyError if it exists."""
+        """Write the artifacts of a trial, scripts included, to a new folder. Raises StudyError if that exists."""
         texts = self.texts(self.record(number))
         if to.exists():
             raise StudyError(f"{to}: exists already. Name a folder that does not; nothing was written.")
@@ -112,22 +111,22 @@ class StoredStudy:
         return [to / name for name in texts]
 
     def request_stop(self, now: bool) -> str:
-        """Ask the driver to stop; returns what was done. Raises StudyError if nobody drives the study."""
+        """Ask the driver to stop; return a line about it. Raises StudyError if no process drives the study."""
         holder = holder_of(self.database, self.study_id)
         if holder is None:
-            raise StudyError(f"study {self.name}: nobody works on it. There is nothing to stop.")
+            raise StudyError(f"study {self.name}: no process drives it. There is nothing to stop.")
         request_stop(self.database, self.study_id, holder, "now" if now else "after")
         how = "its running trials are cancelled and queued again" if now else "it ends after its running trials"
         return f"study {self.name}: process {holder.pid} on {holder.host} was asked to stop; {how}"
 
     def delete(self) -> str:
-        """Trials, artifacts and files; returns what had to stay. Raises StudyError while somebody drives the study."""
+        """Delete trials, artifacts and files; return what had to stay. Raises StudyError while a process drives the study."""
         children = self.children()
         for name in (*children, self.name):
             study_id = self.database.find_study(name)
             holder = holder_of(self.database, study_id) if study_id is not None else None
             if holder is not None:
-                raise StudyError(f"study {name}: process {holder.pid} on {holder.host} works on it. Stop it first.")
+                raise StudyError(f"study {name}: process {holder.pid} on {holder.host} drives it. Stop it first.")
         artifacts = self.artifacts()
         shutil.rmtree(self.paths.folder, ignore_errors=True)  # first: killed after it, the same call again goes on
         for name in (*children, self.name):
@@ -136,7 +135,7 @@ class StoredStudy:
         return f", but for the files in {artifacts.folder}, which {others} may need" if others else ""
 
     def _leaders(self, verdict: Verdict | None) -> Iterator[TrialRecord]:
-        """What was repeated, the baseline, and the best by value up to the first that is none of these."""
+        """Yield the repeated trials, the baseline, and the best by value up to the first that is none of these."""
         found = (self.database.find_trial(self.study_id, number) for number in sorted(numbers_repeated(verdict)))
         known = [record_of(trial) for trial in found if trial is not None]
         known += filter(None, [first_baseline(self.database, self.study_id)])
@@ -148,22 +147,22 @@ class StoredStudy:
                 return
 
     def finished(self) -> list[TrialRecord]:
-        """Every trial that has ended, by number."""
+        """Return every trial that has ended, by number."""
         return [record for record in self.records() if record.is_finished]
 
     def artifacts(self) -> Artifacts:
-        """What its trials left."""
+        """Return the artifacts of its trials."""
         return Artifacts(self.paths.artifacts, self.database)
 
 
 def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
-    """The named study, or the only one there is, replicates aside. Raises StudyError naming those there are."""
+    """Return the named study, or the only one, replicates aside. Raises StudyError that names those there are."""
     names = main_studies(database)
     if name is None and len(names) == 1:
         name = names[0]
     study_id = database.find_study(name) if name is not None else None
     if name is None or study_id is None:
-        what = f"study {name}: there is none of that name." if name else "--study: which one?"
+        what = f"study {name}: there is no such study." if name else "--study: which one?"
         there = f"There are {listed(names)}" if names else f"{database.where} holds no study yet: make optimize"
         raise StudyError(f"{what} {there}.{meant(name or '', names)}")
     told = database.study_attrs(study_id).get(BASELINE)
@@ -173,12 +172,12 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
 
 
 def main_studies(database: Database) -> list[str]:
-    """All studies but those that hold another one's replicates."""
+    """Return the names of all studies but those that hold replicates of another one."""
     return [name for name in database.study_names() if not parent_of(name)]
 
 
 def overview(database: Database, runs: Path) -> list[Overview]:
-    """All studies, a line each; replicates are not among them."""
+    """Return a line for each study; studies of replicates are left out."""
     lines = []
     for name in sorted(main_studies(database)):
         stored = find_study(database, name, runs)

@@ -1,6 +1,6 @@
 """A persistent study while one driver works on it: ask for parameters, report progress, tell endings.
 
-What each ending means is one table, in `consequences.py`. It starts no process, it prints nothing.
+What each ending means is one table, in `trial.py`. This module starts no process and prints nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.script.command import RUN, shell_script
 from optimize.search import Sampler, footprint
 from optimize.search.pruner import Pruner
+from optimize.study.held import HeldStudy
 from optimize.trial import (
     CROWDED,
     Again,
@@ -32,9 +33,6 @@ from optimize.trial import (
 from search_spaces import SearchSpace
 from storage import (
     Artifacts,
-    Database,
-    Holder,
-    Lease,
     StorageError,
     Stored,
     TrialRecord,
@@ -47,7 +45,6 @@ from storage import (
     record_of,
 )
 
-STOP = "stop"  # study attribute
 # At most 8: every intermediate value costs a write, and loading time for ever. Close together where a cut saves most;
 # at 5 percent the parameters say more than the loss.
 CURVE_PERCENTS = (10, 15, 20, 30, 40, 50, 65, 85)
@@ -55,7 +52,7 @@ CURVE_PERCENTS = (10, 15, 20, 30, 40, 50, 65, 85)
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Parameters on their way through the study: to be created, then a WAITING or RUNNING trial of the database."""
+    """Parameters that wait or run: first to be created, then a WAITING or RUNNING trial of the database."""
 
     params: Mapping[str, Value]
     kind: str
@@ -66,85 +63,81 @@ class Queued:
     number: int = -1
 
 
-def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
-    """Ask the driver that holds the study, and no later one, to stop: `how` is "now" or "after"."""
-    database.set_study_attr(study_id, STOP, {"holder": holder.to_text(), "how": how})
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What decides on a study's trials: which parameters are tried next, and which trials are pruned."""
 
-
-def stop_request(database: Database, study_id: int, holder: Holder) -> str:
-    """How somebody has asked this driver of the study to stop, "" if nobody has."""
-    wish = database.study_attrs(study_id).get(STOP, {})
-    return str(wish.get("how", "")) if wish.get("holder") == holder.to_text() else ""
+    sampler: Sampler
+    pruner: Pruner | None = None  # None: no trial is pruned
+    advisor: Advisor | None = None  # None: the sampler alone proposes
 
 
 class Study:
-    """The driver's handle. `open_study` in `opening.py` makes one; one thread uses it."""
+    """The driver's handle on its study. `open_study` in `resume.py` makes one. Only one thread may use it."""
 
     def __init__(
-        self, database: Database, study_id: int, name: str, space: SearchSpace, sampler: Sampler, artifacts: Artifacts,
-        originals: Mapping[str, str], lease: Lease, pruner: Pruner | None = None, advisor: Advisor | None = None,
-    ) -> None:  # fmt: skip
-        self.name = name
-        self._database, self._study_id, self._lease = database, study_id, lease
-        self._space, self._sampler, self._artifacts, self._originals = space, sampler, artifacts, originals
-        self._pruner = pruner  # None: nothing is cut
-        self._advisor = advisor  # None: the sampler alone proposes
+        self, held: HeldStudy, artifacts: Artifacts, space: SearchSpace, originals: Mapping[str, str], search: Search
+    ) -> None:
+        self.name = held.name
+        self._held, self._database, self._study_id, self._lease = held, held.database, held.study_id, held.lease
+        self._space, self._artifacts, self._originals = space, artifacts, originals
+        self._sampler, self._pruner, self._advisor = search.sampler, search.pruner, search.advisor
         self._noted: Spent | None = None  # of the advisor, in the database
         self._queue: deque[Queued] = deque()
         self._running: dict[int, Queued] = {}
         self._records: dict[int, TrialRecord] = {}
         self._requeued: set[int] = set()  # trials whose parameters have gone back into the queue
         self._curves: dict[int, dict[int, float]] = {}  # of running trials: percent -> train loss
-        self._condemned: set[int] = set()  # running trials on which there is a verdict
+        self._decided: set[int] = set()  # running trials that the pruner has decided on
 
     def records(self) -> Sequence[TrialRecord]:
-        """Every finished trial, in the order of their numbers."""
+        """Return every finished trial, by number."""
         return [self._records[number] for number in sorted(self._records)]
 
     def proven(self) -> bool:
-        """Whether the script has ever completed in this study."""
+        """Tell whether the script has ever completed in this study."""
         return any(record.state == "COMPLETE" for record in self._records.values())
 
     def has_queued(self, kind: str | None = None) -> bool:
         return any(kind in (None, trial.kind) for trial in self._queue)
 
     def queued(self) -> Sequence[Queued]:
-        """What waits, the next one first."""
+        """Return what waits in the queue, the next one first."""
         return tuple(self._queue)
 
     def withdraw(self, trial: Queued, why: str) -> None:
-        """Close a queued trial that nobody wants any more."""
+        """Close a queued trial that is not needed any more."""
         self._queue.remove(trial)
         self._database.finish_trial(trial.trial_id, "FAIL", attrs=ending_attrs(TrialStatus.CANCELLED, reason=why))
         self._remember(trial.trial_id)
 
     def verdict(self) -> Verdict | None:
-        """What the last confirmation came to."""
+        """Return the verdict of the last confirmation; None if there is none."""
         return verdict_of(self._database.study_attrs(self._study_id))
 
     def memory_summary(self) -> str:
-        """What the trials have shown of the device's memory, in a line; "" if nothing."""
+        """Return a line on what the trials have shown about the device's memory; "" if nothing."""
         return self._sampler.memory_summary()
 
     def stop_request(self) -> str:
-        """How somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
-        return stop_request(self._database, self._study_id, self._lease.holder)
+        """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
+        return self._held.stop_request()
 
     def ask(self) -> Suggestion:
-        """What to try next: queued parameters first, then the advisor's or the sampler's. Raises SpaceExhausted.
+        """Return what to try next: queued parameters, else the advisor's or the sampler's. Raises SpaceExhausted.
 
         The trial exists in the database, RUNNING and with all its parameters, before this returns.
         """
         trial = self._start_queued() or self._start_advised() or self._start_proposed()
         self._running[trial.number] = trial
         if self._advisor is not None:
-            self._advisor.look_ahead(len(self._records), len(self._running), self._sight)
+            self._advisor.look_ahead(len(self._records), len(self._running), self._view)
         return Suggestion(trial.number, dict(trial.params), trial.alone)
 
     def report(self, progress: Progress) -> str:
         """Keep the train loss at fixed percents of the budget, which the dashboard draws as a curve.
 
-        Returns why the trial is hopeless and is to be cut, "" if it may go on.
+        Return why the trial is to be pruned, "" if it may go on.
         """
         percent = max((p for p in CURVE_PERCENTS if p <= 100 * progress.fraction), default=0)
         curve = self._curves.setdefault(progress.number, {})
@@ -159,19 +152,19 @@ class Study:
             found = self._database.find_trial(self._study_id, progress.number)
             if found is not None and not found.state.is_finished():
                 raise
-            return ""  # a person has told it, in the dashboard: its curve is of no use any more
+            return ""  # somebody ended it in the dashboard: its curve is of no use any more
 
     def tell(self, job: Job, outcome: Outcome) -> TrialRecord:
-        """Close a trial for good: artifacts on the disk, then queue, attributes and state in one transaction."""
+        """Close a trial: write its artifacts, then queue, attributes and state in one transaction. Return its record."""
         trial = self._running[job.number]
         consequence = consequence_of(outcome)
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
-        attrs, kept = _attrs(job, outcome), self._artifacts.write(self._keepsakes(job, outcome))
+        attrs, kept = _attrs(job, outcome), self._artifacts.write(self._files_to_keep(job, outcome))
 
         def close() -> Queued | None:
             told = self._database.finish_trial(trial.trial_id, consequence.state, value, attrs=attrs, artifacts=kept)
             if not told or not self._again(trial, consequence):
-                return None  # also if a person has told it otherwise, in the dashboard
+                return None  # also if somebody ended it otherwise in the dashboard
             attempt = trial.attempt + (consequence.again is not Again.ALWAYS)
             again = replace(trial, attempt=attempt, alone=trial.alone or consequence is CROWDED)
             return self._create("WAITING", again, requeue_of=trial.number)
@@ -179,7 +172,7 @@ class Study:
         queued = self._lease.write(close, stands=lambda queued: self._stands(trial, queued))
         del self._running[job.number]
         self._curves.pop(job.number, None)
-        self._condemned.discard(job.number)
+        self._decided.discard(job.number)
         if queued is not None:
             self.adopt_queued(queued)
             self._requeued.add(trial.number)
@@ -189,11 +182,11 @@ class Study:
         return record
 
     def renew(self) -> None:
-        """Say that this driver is alive. Raises LeaseLostError if another one has taken the study over."""
+        """Renew the lease. Raises LeaseLostError if another driver has taken the study over."""
         self._lease.renew()
 
     def is_ours(self) -> bool:
-        """Whether no other driver has taken the study over: its views are then the other's to write."""
+        """Tell whether this driver still holds the study; else another one writes its views."""
         return self._lease.is_held()
 
     def enqueue(self, params: Mapping[str, Value], kind: str, source: str = "") -> None:
@@ -201,21 +194,21 @@ class Study:
         self.adopt_queued(self._create("WAITING", Queued(params, kind, source=source)))
 
     def adopt_queued(self, trial: Queued) -> None:
-        """A WAITING trial of the database joins the queue; the baseline goes first, since all else is measured by it."""
+        """Put a WAITING trial of the database into the queue; the baseline goes first, since all else is compared with it."""
         if trial.kind == "baseline":
             self._queue.appendleft(trial)
         else:
             self._queue.append(trial)
 
     def adopt_enqueued(self, record: TrialRecord, params: Mapping[str, Value]) -> None:
-        """A WAITING trial that another program made becomes one of the queue, under its own number."""
+        """Put a WAITING trial that another program made into the queue, under its own number."""
         source = "enqueue_trial"
         choices, attrs = self._choices(), origin_attrs("start", source=source)
         if fill_waiting(self._database, record.trial_id, self._stored(params), choices, attrs):
             self.adopt_queued(Queued(params, "start", source=source, trial_id=record.trial_id, number=record.number))
 
     def adopt_running(self, trial: Queued) -> None:
-        """A RUNNING trial that an earlier driver left: to be told like any other."""
+        """Take over a RUNNING trial that an earlier driver left, to be told like any other."""
         self._running[trial.number] = trial
 
     def adopt_finished(self, record: TrialRecord) -> None:
@@ -226,24 +219,24 @@ class Study:
             self._pruner.cut()
 
     def discard(self, record: TrialRecord, why: str, status: TrialStatus = TrialStatus.LOST) -> None:
-        """Close a trial that cannot be told: another program's, or one without its parameters."""
+        """Close a trial that cannot be told: of another program, or without its parameters."""
         self._database.finish_trial(record.trial_id, "FAIL", attrs=ending_attrs(status, reason=why))
         self._remember(record.trial_id)
 
     def adopt_requeue(self, number: int) -> None:
-        """The parameters of trial `number` are in the queue already, whatever becomes of the trial itself."""
+        """Note that the parameters of trial `number` are in the queue already."""
         self._requeued.add(number)
 
     def _judge(self, trial: Queued, curve: Mapping[int, float]) -> str:
-        """One verdict a trial, and only on what was proposed: whatever else is queued, somebody wants to know."""
-        if self._pruner is None or trial.kind not in ("sampler", "advisor") or trial.number in self._condemned:
+        """Ask the pruner about a proposed trial until it has decided. Queued parameters are never pruned."""
+        if self._pruner is None or trial.kind not in ("sampler", "advisor") or trial.number in self._decided:
             return ""
-        verdict = self._pruner.judge(trial.number, self._stored(trial.params), curve)
-        if verdict is None:
+        decision = self._pruner.judge(trial.number, self._stored(trial.params), curve)
+        if decision is None:
             return ""
-        self._condemned.add(trial.number)
-        self._database.set_trial_attrs(trial.trial_id, condemned_attrs(str(verdict)))
-        return "" if verdict.spared else str(verdict)
+        self._decided.add(trial.number)
+        self._database.set_trial_attrs(trial.trial_id, condemned_attrs(str(decision)))
+        return "" if decision.spared else str(decision)
 
     def _start_queued(self) -> Queued | None:
         while self._queue:
@@ -254,7 +247,7 @@ class Study:
         return None
 
     def _start(self, trial: Queued) -> bool:
-        """False if somebody has deleted or told it meanwhile."""
+        """Start a waiting trial; False if somebody has deleted or ended it meanwhile."""
         start = self._database.start_waiting
         return self._lease.write(
             lambda: start(trial.trial_id), stands=lambda started: started and self._exists(trial, "RUNNING")
@@ -266,7 +259,7 @@ class Study:
         params, spent = self._advisor.advise(self._sampler.why_not), self._advisor.spent
         if spent != self._noted:
             self._noted, note = spent, self._database.set_study_attr
-            # a note that is lost with the answer to its commit comes with the next one
+            # one that is lost with the answer to its commit comes with the next one
             self._lease.write(lambda: note(self._study_id, ADVICE, spent.attrs()), stands=lambda _: True)
         return None if params is None else self._start_new(Queued(params, "advisor", source=self._advisor.model))
 
@@ -280,7 +273,7 @@ class Study:
             self._advisor.proposed(trial.kind)
         return trial
 
-    def _sight(self) -> StudyView:
+    def _view(self) -> StudyView:
         running = [trial.params for trial in self._running.values()]
         return StudyView(self.records(), running, self._sampler.preview())
 
@@ -297,24 +290,24 @@ class Study:
         return replace(new, trial_id=created.trial_id, number=created.number)
 
     def _choices(self) -> dict[str, tuple[Stored, ...]]:
-        return {p.name: p.stored_choices for p in self._space.parameters}
+        return self._space.stored_choices
 
     def _stands(self, told: Queued, queued: Queued | None) -> bool:
         found = self._database.find_trial(self._study_id, told.number)
         return found is not None and found.state.is_finished() and (queued is None or self._exists(queued))
 
     def _exists(self, trial: Queued, state: str | None = None) -> bool:
-        """Whether a trial stands in the database, although the answer to its commit was lost."""
+        """Tell whether a trial is in the database, although the answer to its commit was lost."""
         found = self._database.find_trial(self._study_id, trial.number)
         return found is not None and found._trial_id == trial.trial_id and state in (None, found.state.name)
 
     def _stored(self, params: Mapping[str, Value]) -> dict[str, Stored]:
-        return {p.name: p.encode(params[p.name]) for p in self._space.parameters}
+        return self._space.encode(params)
 
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
         return trial.number not in self._requeued and trial.attempt < consequence.again
 
-    def _keepsakes(self, job: Job, outcome: Outcome) -> dict[str, str]:
+    def _files_to_keep(self, job: Job, outcome: Outcome) -> dict[str, str]:
         again = shell_script(job)
         kept = {
             **({RUN: again} if again else {}),
@@ -335,6 +328,11 @@ class Study:
 def _attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:
     script = hashlib.sha256(repr(sorted(job.files.items())).encode()).hexdigest()[:16]
     return ending_attrs(
-        outcome.status, reason=outcome.reason, seconds=outcome.seconds, slot=outcome.slot, script=script,
-        summary=outcome.summary, device=outcome.device,
-    )  # fmt: skip
+        outcome.status,
+        reason=outcome.reason,
+        seconds=outcome.seconds,
+        slot=outcome.slot,
+        script=script,
+        summary=outcome.summary,
+        device=outcome.device,
+    )

@@ -71,9 +71,14 @@ def _git(*words: str, where: str) -> str:
     try:
         # A session of its own has no terminal: git asks nobody for a password.
         done = subprocess.run(
-            ["git", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=GIT_S,
+            ["git", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_S,
             start_new_session=True,
-        )  # fmt: skip
+        )
     except FileNotFoundError:
         raise WorkloadError("git: is not installed. Install it, or clone the repository elsewhere.") from None
     except subprocess.TimeoutExpired:

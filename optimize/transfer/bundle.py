@@ -19,6 +19,7 @@ from pathlib import Path
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
 from optimize.reporting.files import write_views
+from optimize.reporting.hints import training_command
 from optimize.script.command import RUN
 from optimize.study.best import BestTrial
 from optimize.study.stored import StoredStudy, find_study
@@ -96,7 +97,7 @@ def _again(stored: StoredStudy) -> list[str]:
     lines = [f"cd {stored.paths.study}/best"]
     if (stored.paths.best / "prepare.py").exists():
         lines.append(f"{shlex.join(['python', 'prepare.py', *_prepare_args(stored)])}    # its data; once")
-    return [*lines, f"sh {RUN}" if (stored.paths.best / RUN).exists() else "python train.py"]
+    return [*lines, training_command([path.name for path in stored.paths.best.iterdir()])]
 
 
 def _has_scripts(best: Path) -> bool:
@@ -131,8 +132,12 @@ Addition = Callable[[StoredStudy], object]
 
 
 def write_bundle(
-    stored: StoredStudy, to: Path | None, all_artifacts: bool, say: Callable[[str], None], additions: tuple[Addition, ...] = ()
-) -> Path:  # fmt: skip
+    stored: StoredStudy,
+    to: Path | None,
+    all_artifacts: bool,
+    say: Callable[[str], None],
+    additions: tuple[Addition, ...] = (),
+) -> Path:
     """The archive at `to`, or under a name with today's date and time in the study's folder; returns where it is.
 
     StudyError or StorageError, and nothing is written, if there is one already.

@@ -13,8 +13,8 @@ from pathlib import Path
 from optimize.config.plan import Plan
 from optimize.errors import StudyBusyError, StudyError
 from optimize.reporting.files import write_views
-from optimize.study.comparable import FINGERPRINT, differences, fingerprint, self_description
-from optimize.study.retarget import RetargetedTrials, origin_of, take
+from optimize.study.comparable import FINGERPRINT, describe_study, differences, fingerprint
+from optimize.study.retarget import RetargetedTrials, origin_of, retarget
 from optimize.study.stored import find_study
 from optimize.text import listed, meant
 from storage import (
@@ -133,19 +133,19 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
         if study_id is None:
             names = database.study_names()
             raise StudyError(
-                f"study {old}: there is none of that name. There are: {listed(names) or 'none yet'}.{meant(old, names)}"
+                f"study {old}: there is no such study. There are: {listed(names) or 'none yet'}.{meant(old, names)}"
             )
         if database.find_study(new) is not None:
             raise StudyError(f"study {new}: it is there already. Choose another name with --to.")
         refuse_results_of_another(paths, database.where)
         attrs = database.study_attrs(study_id)
         _refuse_incomparable(old, differences(attrs, plan.workload, plan.space, plan.settings.constants, None), new)
-        taken = take(read_whole_trials(database, study_id), STATES, origin_of(old, attrs, plan), plan)
+        taken = retarget(read_whole_trials(database, study_id), STATES, origin_of(old, attrs, plan), plan)
         if not taken.trials:
             why = taken.why_not or "it has no trial"
             raise StudyError(f"study {old}: no trial of it is one of {plan.space.path}: {why}. Nothing was moved.")
         parts = fingerprint(plan.workload, plan.space, plan.settings.constants, attrs[FINGERPRINT].get("data", ""))
-        about = self_description(plan.space, plan.settings.constants, plan.baseline, parts, plan.about())
+        about = describe_study(plan, parts)
         add_trials(database, database.create_study(new, metric.direction, metric.name, about), taken.trials)
     return _lines(old, new, taken)
 

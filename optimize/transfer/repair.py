@@ -48,7 +48,7 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan
             raise StudyError(f"study {settings.study}: there is none in {database.where}. Nothing to repair.")
         for problem in database.integrity_check():
             note(f"{database.where}: {problem}")
-        with open_study(database, paths, plan, None, note):
+        with open_study(database, plan, None, note):
             artifacts = Artifacts(paths.artifacts, database)
             dangling = artifacts.dangling()
             if others := artifacts.other_users():
@@ -76,7 +76,7 @@ def _mend_child(
         return
     paths = StudyPaths(runs, name)
     paths.create()
-    with open_study(database, paths, plan, None, lambda line: note(f"{name}: {line}"), sampler=sampler):
+    with open_study(database, plan, None, lambda line: note(f"{name}: {line}"), sampler=sampler):
         for path in write_views(find_study(database, name, runs)):
             say(f"written: {path}")
 

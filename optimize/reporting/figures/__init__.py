@@ -1,4 +1,6 @@
-"""What is drawn of a study: the numbers behind its figures, how each ending looks, the figures, and how much parameters matter.
+"""The figures of a study.
 
-The numbers (`series.py`) and the looks (`looks.py`) know no plotting library: a page, a notebook and a dashboard draw the same.
+`data.py` has the numbers behind them and imports no plotting library; `importance.py` says how much each parameter matters.
+`static.py` draws with matplotlib for the report and the notebook, `interactive.py` with plotly for the dashboard. `style.py` holds
+their common style, and how each ending is drawn.
 """

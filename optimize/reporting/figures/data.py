@@ -1,7 +1,7 @@
-"""The numbers behind every figure of a study: from trial records to points, steps, hours and curves.
+"""The numbers behind every figure of a study: from trial records to histories, costs, curves, slices and noise.
 
-Pure functions of values; the records of any Optuna study will do, in any order, unfinished ones among them. Nothing is
-drawn or read here, and no number is made up: a trial without a value has no point on the metric's axis.
+All are pure functions. They take the records of any Optuna study, in any order, unfinished ones among them. Nothing is drawn
+or read here, and no number is made up: a trial without a value has no point on the metric's axis.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from optimize.reporting.figures.style import in_order
 from optimize.trial import Metric
 from storage import Stored, TrialRecord
 
-MOST_VALUES = 12  # of a parameter without listed choices: with more of them it is drawn on an axis of numbers
+MOST_VALUES = 12  # of a parameter without listed choices; with more, it is drawn on an axis of numbers
 DECADES = 1.5  # powers of ten that a parameter has to span for a logarithmic axis
 Choices = Mapping[str, Sequence[Stored]]
 """Parameter -> its choices in the search space's order, tuples as text; no choices: a range of numbers, or not known."""
@@ -26,7 +26,7 @@ _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
 def ending_of(record: TrialRecord) -> str:
-    """How a trial ended, in our words; of other programs' trials, and while it runs, Optuna's state in small letters."""
+    """Return how a trial ended: its status, or for another program's trial and while it runs, Optuna's state in lower case."""
     return record.status or record.state.lower()
 
 
@@ -34,58 +34,64 @@ def ending_of(record: TrialRecord) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """A trial that has ended, where it stands among those that have."""
+class HistoryPoint:
+    """A trial that has ended, beside those that ended before it."""
 
-    number: int  # the trial's
+    record: TrialRecord
     order: int  # of ending: 1 is the first
-    hours: float | None  # from the study's first start to its end
-    ending: str
-    value: float | None
     best: float | None  # best value so far, this trial included
     improved: bool
-    # what differs from the best before it: name -> (before, after); of the first one with a value nothing
+    # what differs from the best before it: name -> (before, after); empty for the first trial with a value
     changed: Mapping[str, tuple[Stored, Stored]]
-    kind: str = ""  # baseline, start, sampler, ...: who wished for it
+
+    @property
+    def number(self) -> int:
+        """Return the trial's number."""
+        return self.record.number
+
+    @property
+    def value(self) -> float | None:
+        """Return the trial's value."""
+        return self.record.value
+
+    @property
+    def ending(self) -> str:
+        """Return how the trial ended."""
+        return ending_of(self.record)
 
 
 @dataclass(frozen=True, slots=True)
-class Staircase:
-    """Everything of a plot in the manner of autoresearch's progress: dots, steps, labels."""
+class History:
+    """All that a plot of an optimization history shows: every trial that has ended, the improvements, the baseline."""
 
-    tried: tuple[Tried, ...]  # by order of ending
+    points: tuple[HistoryPoint, ...]  # by order of ending
     baseline: float | None
 
     @property
-    def steps(self) -> tuple[Tried, ...]:
-        """The improvements alone, the first value among them: (order, best) is the corner of each stair."""
-        return tuple(each for each in self.tried if each.improved)
+    def steps(self) -> tuple[HistoryPoint, ...]:
+        """Return the improvements, the first value among them: each (order, best) is the corner of a stair."""
+        return tuple(each for each in self.points if each.improved)
 
     @property
-    def best(self) -> Tried | None:
+    def best(self) -> HistoryPoint | None:
+        """Return the latest improvement."""
         return self.steps[-1] if self.steps else None
 
 
-def staircase(records: Sequence[TrialRecord], metric: Metric) -> Staircase:
-    """The finished trials in the order in which they ended, as `results.tsv` has them, and the best value so far."""
+def history(records: Sequence[TrialRecord], metric: Metric) -> History:
+    """Return the finished trials in the order in which they ended, as `results.tsv` lists them, with the best value so far."""
     ended = sorted((r for r in records if r.is_finished), key=lambda r: (r.finished or _NOT_YET, r.number))
-    began = min((r.started for r in ended if r.started), default=None)
-    tried: list[Tried] = []
+    points: list[HistoryPoint] = []
     best: TrialRecord | None = None
     for order, record in enumerate(ended, 1):
-        value, before = record.value, best
-        improved = value is not None and (
-            before is None or before.value is None or metric.better(value, than=before.value)
+        improved = record.value is not None and (
+            best is None or best.value is None or metric.better(record.value, than=best.value)
         )
-        best = record if improved else before
-        hours = (record.finished - began).total_seconds() / 3600 if began and record.finished else None
-        changed = _changed(before, record) if improved and before else {}
-        best_value = best.value if best else None
-        tried.append(
-            Tried(record.number, order, hours, ending_of(record), value, best_value, improved, changed, record.kind)
-        )
+        changed = _changed(best, record) if improved and best else {}
+        best = record if improved else best
+        points.append(HistoryPoint(record, order, best.value if best else None, improved, changed))
     baseline = next((r.value for r in ended if r.kind == "baseline" and r.value is not None), None)
-    return Staircase(tuple(tried), baseline)
+    return History(tuple(points), baseline)
 
 
 def _changed(before: TrialRecord, after: TrialRecord) -> dict[str, tuple[Stored, Stored]]:
@@ -98,18 +104,18 @@ def _changed(before: TrialRecord, after: TrialRecord) -> dict[str, tuple[Stored,
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one ending has cost."""
+class EndingCost:
+    """What the trials of one ending cost."""
 
     ending: str
     trials: int
-    hours: float  # of a device: of a GPU, or of a core
+    hours: float  # of a device: a GPU, or a core
 
 
-def cost(records: Sequence[TrialRecord], devices: float = 1.0) -> list[Share]:
-    """Device-hours by ending, in the order of legends. `devices`: how many a trial occupies, such as 2 GPUs, or 0.5.
+def cost(records: Sequence[TrialRecord], devices: float = 1.0) -> list[EndingCost]:
+    """Return device-hours by ending, in the order of legends. A trial occupies so many `devices`, such as 2 GPUs or 0.5.
 
-    Trials that ran in another study have cost this one nothing, and those that run still are not counted.
+    Trials that were taken over from another study cost this one nothing; running trials are not counted.
     """
     hours: dict[str, float] = defaultdict(float)
     trials: Counter[str] = Counter()
@@ -117,31 +123,30 @@ def cost(records: Sequence[TrialRecord], devices: float = 1.0) -> list[Share]:
         if record.is_finished and not record.taken_from:
             trials[ending_of(record)] += 1
             hours[ending_of(record)] += devices * (record.seconds or 0.0) / 3600
-    return [Share(ending, trials[ending], hours[ending]) for ending in in_order(trials)]
+    return [EndingCost(ending, trials[ending], hours[ending]) for ending in in_order(trials)]
 
 
 # --- learning curves --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """The train loss of one trial at percents of its budget; of other programs' trials, whatever they reported by step."""
+class LearningCurve:
+    """The train loss of one trial at percents of its budget; for another program's trial, what it reported at its steps."""
 
     number: int
     ending: str
-    value: float | None
     steps: tuple[int, ...]
     losses: tuple[float, ...]  # finite
 
 
-def curves(records: Sequence[TrialRecord]) -> list[Curve]:
-    """Of every trial that has one, also of those that run, by number."""
+def curves(records: Sequence[TrialRecord]) -> list[LearningCurve]:
+    """Return the curve of every trial that has one, by number; running trials are among them."""
     found = []
     for record in sorted(records, key=lambda record: record.number):
         points = [(step, loss) for step, loss in sorted(record.curve.items()) if math.isfinite(loss)]
         if points:
             steps, losses = zip(*points, strict=True)
-            found.append(Curve(record.number, ending_of(record), record.value, steps, losses))
+            found.append(LearningCurve(record.number, ending_of(record), steps, losses))
     return found
 
 
@@ -159,26 +164,26 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The metric over one parameter."""
+    """The metric over one parameter: what a slice plot shows."""
 
     name: str
-    choices: tuple[Stored, ...]  # in the search space's order, the label of each index; none: `at` is a number
+    choices: tuple[Stored, ...]  # in the search space's order; the label of each index. Empty: `at` is a number
     dots: tuple[Dot, ...]
-    medians: tuple[float | None, ...]  # one for each choice; None: no trial with it has completed
+    medians: tuple[float | None, ...]  # one for each choice; None where no trial has completed
     counts: tuple[int, ...]  # completed trials with each choice
     logarithmic: bool = False  # without choices: the axis that suits the numbers
 
     def index(self, value: Stored) -> float | None:
-        """Where a value stands on this slice's axis; None if it is not on it."""
+        """Return where a value stands on this slice's axis; None if it is not on it."""
         if not self.choices:
             return _number(value)
         return next((float(i) for i, choice in enumerate(self.choices) if _same(choice, value)), None)
 
 
 def slices(records: Sequence[TrialRecord], choices: Choices) -> list[Slice]:
-    """One for each parameter, in the order of `choices` and then of appearance; completed trials only.
+    """Return one slice for each parameter, in the order of `choices`, then of appearance; of completed trials only.
 
-    A parameter that `choices` does not list has those of its values that occur, sorted, if they are few or no numbers.
+    For a parameter without listed choices, its values are the choices, sorted, if they are few or not numbers.
     """
     complete = [record for record in records if record.value is not None]
     names = dict.fromkeys([*choices, *(name for record in complete for name in record.params)])
@@ -214,7 +219,9 @@ def _number(value: Stored) -> float | None:
 
 
 def _same(one: Stored, other: Stored) -> bool:
-    return isinstance(one, bool) == isinstance(other, bool) and one == other  # 1 == True, but is another choice
+    return (
+        isinstance(one, bool) == isinstance(other, bool) and one == other
+    )  # in Python 1 == True, but they are two choices
 
 
 # --- noise ------------------------------------------------------------------------------------------------------------
@@ -222,7 +229,7 @@ def _same(one: Stored, other: Stored) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How far values of the same parameters are apart."""
+    """How far values of equal parameters are apart."""
 
     deviation: float  # standard deviation, pooled over the parameters that were tried more than once
     groups: int  # such parameters
@@ -230,8 +237,10 @@ class Noise:
 
 
 def noise(records: Sequence[TrialRecord]) -> Noise | None:
-    """From completed trials of equal parameters; None where nothing was tried twice. A study seldom repeats on purpose:
-    replicates of the winners lie in the child study of a confirmation."""
+    """Return the noise among completed trials of equal parameters; None where nothing was tried twice.
+
+    A study seldom repeats on purpose: replicates of the winners are in the child study of a confirmation.
+    """
     groups: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(list)
     for record in records:
         if record.value is not None:

@@ -1,6 +1,7 @@
-"""How much each parameter has mattered for being among the best: Optuna's PED-ANOVA, and what luck alone would show.
+"""How much each parameter matters for being among the best: Optuna's PED-ANOVA, and what luck alone would show.
 
-It reads nothing: trials are given. Few of them say little: then it says nothing.
+S. Watanabe, A. Bansal and F. Hutter, PED-ANOVA, IJCAI 2023, arXiv:2304.10255. It reads nothing: trials are given. Of too few
+trials it says nothing.
 """
 
 from __future__ import annotations
@@ -15,32 +16,32 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-FEWEST = 20  # completed trials, below which the figure would show luck alone
-TOP, TOP_TRIALS = 0.1, 5  # what counts as the best: this share of the trials, and at least so many
-SHUFFLES = 19  # of the values among the trials: luck passes the largest of so many once in twenty times
+FEWEST = 20  # completed trials; with fewer, the figure would show luck alone
+TOP, TOP_TRIALS = 0.1, 5  # the best are this share of the trials, and at least so many
+SHUFFLES = 19  # of the values among the trials: luck passes the largest of 19 results once in 20 times
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """Of one parameter. Shares of all importances, the largest first."""
+    """How much one parameter matters."""
 
     name: str
-    share: float
-    luck: float  # a parameter without any influence stays below this share, 19 times of 20
+    share: float  # of all importances
+    luck: float  # a parameter without any influence stays below this share 19 times of 20
 
 
 @dataclass(frozen=True, slots=True)
 class Importances:
-    """Of all parameters for being among the best `top` of `trials`; `why_not` says why there are none."""
+    """How much all parameters matter for being among the best `top` of `trials`; `why_not` says why there is no answer."""
 
-    of: tuple[Importance, ...] = ()
+    of: tuple[Importance, ...] = ()  # the largest share first
     top: int = 0
     trials: int = 0
     why_not: str = ""
 
 
 def importances(trials: Sequence[FrozenTrial], direction: str) -> Importances:
-    """By the completed ones of a study's trials."""
+    """Compute importances from the completed trials of a study."""
     done = [trial for trial in trials if trial.state is TrialState.COMPLETE and _is_finite(trial)]
     if any(len(trial.values) > 1 for trial in done):
         return Importances(why_not="trials with several values have no one order")
@@ -61,12 +62,12 @@ def importances(trials: Sequence[FrozenTrial], direction: str) -> Importances:
 
 
 def _study_of(trials: Sequence[FrozenTrial]) -> optuna.Study:
-    """A study in memory with these trials, numbered from 0: what an evaluator wants to be given."""
+    """Return a study in memory with these trials, numbered from 0, as Optuna's evaluators need it."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
-        for trial in trials:  # as new: of one that was brought in it may not be known when it started
+        for trial in trials:  # made anew: an imported trial may lack its start
             study.add_trial(create_trial(values=trial.values, params=trial.params, distributions=trial.distributions))
     finally:
         optuna.logging.set_verbosity(verbosity)
@@ -74,15 +75,15 @@ def _study_of(trials: Sequence[FrozenTrial]) -> optuna.Study:
 
 
 def _divergences(study: optuna.Study, names: list[str], values: list[float], top: int) -> dict[str, float]:
-    """How unlike the best trials' values of each parameter are those of all trials."""
+    """Return for each parameter how much its values in the best trials differ from those in all trials."""
     evaluator = PedAnovaImportanceEvaluator(target_quantile=top / len(values))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says at every call that the least `target` is taken for the best: so it is
+        warnings.simplefilter("ignore")  # that the smallest `target` counts as the best, which is meant
         return evaluator.evaluate(study, names, target=lambda trial: values[trial.number])
 
 
 def _luck(study: optuna.Study, names: list[str], values: list[float], top: int) -> dict[str, float]:
-    """What `_divergences` stay below when the values have nothing to do with the parameters."""
+    """Return what `_divergences` stay below when the values have nothing to do with the parameters."""
     chance, found = random.Random(0), []
     for _ in range(SHUFFLES):
         shuffled = values.copy()

@@ -1,6 +1,6 @@
-"""The figures of a study as plotly draws them in the dashboard: best so far, cost, confirmation; bounded in size.
+"""The figures of the dashboard, drawn with plotly: best so far, cost, confirmation; all bounded in size.
 
-Values in, plotly's JSON out. plotly is imported when the first figure is drawn, which no trial has to wait for.
+Values in, plotly's JSON out. plotly is imported when the first figure is drawn, so that no trial waits for it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from optimize.confirm.verdict import Finalist, Verdict
-from optimize.reporting.figures.data import Staircase, Tried, cost, staircase
+from optimize.reporting.figures.data import History, HistoryPoint, cost, history
 from optimize.reporting.figures.style import ACCENT, GREY, style_of
 from optimize.text import duration, short
 from optimize.trial import Metric
@@ -20,18 +20,18 @@ from storage import TrialRecord
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-MOST_DOTS = 400  # of trials that changed nothing, and of failures each: more are only ink, and load slowly
-LABEL = 40  # characters of a label that names two changes; else it names one
-CHARACTER, LINE = 0.0115, 0.05  # what a label takes of width and height, about
-CROWDED = 100  # failures whose marks are small
-CROWD, WORTH = 20, 0.9  # with so many values, the axis ends at the one that is worse than this share
-WIDE = 4  # bars that fill the plot
+MOST_DOTS = 400  # of trials without an improvement, and of failures; more would only load slowly
+LABEL = 40  # characters up to which a label names two changes; else it names one
+CHARACTER, LINE = 0.0115, 0.05  # size of a label's character and line, as shares of the plot, about
+CROWDED = 100  # with so many failures, their marks are small
+CROWD, WORTH = 20, 0.9  # with so many values, the axis shows only this share of them, the best
+WIDE = 4  # so many bars fill the plot
 _BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"}
 T = TypeVar("T")
 
 
 def interactive_figures(records: Sequence[TrialRecord], metric: Metric, verdict: Verdict | None) -> dict[str, str]:
-    """By a name that is an HTML id; those of which there is nothing to tell are left out."""
+    """Return the figures as plotly's JSON by name, a valid HTML id, without those that would be empty."""
     figures = {"best-so-far": _best_so_far(records, metric), "cost": _cost(records)}
     if verdict is not None and verdict.finalists:
         figures["confirmation"] = _confirmation(verdict, metric)
@@ -62,13 +62,13 @@ def _figure(title: str, subtitle: str, x: str, y: str, **layout: Any) -> go.Figu
 
 
 def _best_so_far(records: Sequence[TrialRecord], metric: Metric) -> go.Figure | None:
-    stairs = staircase(records, metric)
-    if not stairs.tried:
+    found = history(records, metric)
+    if not found.points:
         return None
-    plain = [each for each in stairs.tried if each.value is not None and not each.improved]
-    failed = [each for each in stairs.tried if each.value is None]
+    plain = [each for each in found.points if each.value is not None and not each.improved]
+    failed = [each for each in found.points if each.value is None]
     figure = _figure(
-        f"Best {metric.name} so far", _summary(stairs.tried, stairs.best), "trials that have ended", metric.name
+        f"Best {metric.name} so far", _summary(found.points, found.best), "trials that have ended", metric.name
     )
     figure.update_layout(legend=_BELOW)
     dots = thinned(plain, MOST_DOTS)
@@ -82,16 +82,16 @@ def _best_so_far(records: Sequence[TrialRecord], metric: Metric) -> go.Figure | 
         hovertemplate="trial %{customdata}: %{y:.6f}<extra></extra>",
     )
     _add_failures(figure, thinned(failed, MOST_DOTS))
-    if stairs.baseline is not None:
+    if found.baseline is not None:
         line, words = {"color": "#666", "dash": "dot", "width": 1}, {"size": 10, "color": "#666"}
         figure.add_hline(
-            y=stairs.baseline, line=line, annotation={"text": "baseline", "font": words, "yanchor": "bottom"}
+            y=found.baseline, line=line, annotation={"text": "baseline", "font": words, "yanchor": "bottom"}
         )
-    if stairs.steps:
-        frame = _frame(stairs, metric)
+    if found.steps:
+        frame = _frame(found, metric)
         figure.update_xaxes(range=frame.x)
         figure.update_yaxes(range=frame.y, selector={"overlaying": None})
-        _add_steps(figure, stairs.steps, stairs.tried[-1].order, metric, frame)
+        _add_steps(figure, found.steps, found.points[-1].order, metric, frame)
     return figure
 
 
@@ -103,31 +103,31 @@ class Frame:
     y: tuple[float, float]
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """As shares of width and height."""
+        """Return a point as shares of width and height."""
         return (x - self.x[0]) / (self.x[1] - self.x[0]), (y - self.y[0]) / (self.y[1] - self.y[0])
 
 
-def _frame(stairs: Staircase, metric: Metric) -> Frame:
-    """The value axis spans what is worth telling apart; a few far worse values lie beyond it, until somebody zooms out."""
-    values = sorted((t.value for t in stairs.tried if t.value is not None), reverse=metric.direction != "minimize")
+def _frame(found: History, metric: Metric) -> Frame:
+    """Return axes that leave out a few far worse values; zooming out shows them."""
+    values = sorted((t.value for t in found.points if t.value is not None), reverse=metric.direction != "minimize")
     worst = values[int(WORTH * (len(values) - 1))] if len(values) >= CROWD else values[-1]
-    if stairs.baseline is not None and metric.better(worst, than=stairs.baseline):
-        worst = stairs.baseline
+    if found.baseline is not None and metric.better(worst, than=found.baseline):
+        worst = found.baseline
     low, high = sorted((values[0], worst))
     room = abs(high - low) or abs(high) / 100 or 1.0
-    below, above = (0.25, 0.08) if metric.direction == "minimize" else (0.1, 0.2)  # labels stand beyond the stairs
-    end = stairs.tried[-1].order
+    below, above = (0.25, 0.08) if metric.direction == "minimize" else (0.1, 0.2)  # labels stand beyond the steps
+    end = found.points[-1].order
     return Frame((1 - 0.02 * end - 0.5, 1.03 * end + 0.5), (low - below * room, high + above * room))
 
 
-def _summary(tried: Sequence[Tried], best: Tried | None) -> str:
+def _summary(tried: Sequence[HistoryPoint], best: HistoryPoint | None) -> str:
     complete = sum(each.value is not None for each in tried)
     counts = f"{len(tried)} trials have ended, {complete} of them complete"
     return counts + (f"; the best single value is {best.best:.6f}, of trial {best.number}" if best else "")
 
 
-def _add_failures(figure: go.Figure, failed: Sequence[Tried]) -> None:
-    """A row of marks below the others: they have no value, so they stand at none."""
+def _add_failures(figure: go.Figure, failed: Sequence[HistoryPoint]) -> None:
+    """Add a row of marks at the lower edge: failed trials have no value."""
     figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
     figure.add_scatter(
         x=[each.order for each in failed],
@@ -146,7 +146,7 @@ def _add_failures(figure: go.Figure, failed: Sequence[Tried]) -> None:
     )
 
 
-def _add_steps(figure: go.Figure, steps: Sequence[Tried], end: int, metric: Metric, frame: Frame) -> None:
+def _add_steps(figure: go.Figure, steps: Sequence[HistoryPoint], end: int, metric: Metric, frame: Frame) -> None:
     figure.add_scatter(
         x=[*(each.order for each in steps), end],
         y=[*(each.best for each in steps), steps[-1].best],
@@ -158,7 +158,7 @@ def _add_steps(figure: go.Figure, steps: Sequence[Tried], end: int, metric: Metr
     figure.add_scatter(
         x=[each.order for each in steps],
         y=[each.best for each in steps],
-        customdata=[[each.number, escape(_story(each, len(each.changed)))] for each in steps],
+        customdata=[[each.number, escape(_describe(each, len(each.changed)))] for each in steps],
         mode="markers",
         marker={"color": ACCENT, "size": 9, "line": {"color": "white", "width": 1}},
         name="better",
@@ -176,12 +176,12 @@ def _add_steps(figure: go.Figure, steps: Sequence[Tried], end: int, metric: Metr
         )
 
 
-def _labelled(steps: Sequence[Tried], metric: Metric, frame: Frame) -> list[tuple[Tried, bool]]:
-    """The improvements that find room for a label, the latest first, and whether it stands to the right of its step.
+def _labelled(steps: Sequence[HistoryPoint], metric: Metric, frame: Frame) -> list[tuple[HistoryPoint, bool]]:
+    """Return the improvements with room for a label, the latest first, and whether it stands to the right of its step.
 
-    To the left, on the far side of the stairs, nothing but labels can be in the way; to the right, the next step.
+    To the left, beyond the steps, only other labels can be in the way; to the right, the next step.
     """
-    found: list[tuple[Tried, bool]] = []
+    found: list[tuple[HistoryPoint, bool]] = []
     taken: list[tuple[float, float, float, float]] = []
     towards = -1 if metric.direction == "minimize" else 1
     for i, step in reversed(list(enumerate(steps))):
@@ -198,13 +198,13 @@ def _labelled(steps: Sequence[Tried], metric: Metric, frame: Frame) -> list[tupl
     return found
 
 
-def _label(step: Tried) -> str:
-    both = _story(step, 2)
-    return both if len(both) <= LABEL else _story(step, 1)
+def _label(step: HistoryPoint) -> str:
+    both = _describe(step, 2)
+    return both if len(both) <= LABEL else _describe(step, 1)
 
 
-def _story(step: Tried, most: int) -> str:
-    """What an improvement changed; at most so many of its parameters by name."""
+def _describe(step: HistoryPoint, most: int) -> str:
+    """Return what an improvement changed, with at most `most` of its parameters by name."""
     if not step.changed:
         return "the first value"
     pairs = [f"{name} {short(before)} → {short(after)}" for name, (before, after) in list(step.changed.items())[:most]]
@@ -215,29 +215,29 @@ def _story(step: Tried, most: int) -> str:
 
 
 def _cost(records: Sequence[TrialRecord]) -> go.Figure | None:
-    shares = cost(records)
-    hours = sum(share.hours for share in shares)
+    costs = cost(records)
+    hours = sum(each.hours for each in costs)
     if not hours:
         return None
     unit, size = ("hours", 1.0) if hours >= 1 else ("minutes", 60.0) if hours >= 1 / 30 else ("seconds", 3600.0)
-    trials = sum(share.trials for share in shares)
+    trials = sum(each.trials for each in costs)
     figure = _figure(
         "What it has cost", f"{duration(3600 * hours)} of training in {trials} trials, by ending", unit, ""
     )
-    looks = [style_of(share.ending) for share in shares]
+    styles = [style_of(each.ending) for each in costs]
     figure.add_bar(
-        x=[size * share.hours for share in shares],
-        y=[escape(look.label) for look in looks],
+        x=[size * each.hours for each in costs],
+        y=[escape(style.label) for style in styles],
         orientation="h",
-        marker={"color": [look.colour for look in looks]},
-        text=[f" {duration(3600 * share.hours)} in {share.trials} trials" for share in shares],
+        marker={"color": [style.colour for style in styles]},
+        text=[f" {duration(3600 * each.hours)} in {each.trials} trials" for each in costs],
         textposition="outside",
         textangle=0,
         cliponaxis=False,
         hoverinfo="y+text",
     )
-    figure.update_layout(bargap=0.5 if len(shares) < WIDE else 0.2)
-    figure.update_xaxes(range=[0, 1.4 * size * max(share.hours for share in shares)])  # room for the words
+    figure.update_layout(bargap=0.5 if len(costs) < WIDE else 0.2)
+    figure.update_xaxes(range=[0, 1.4 * size * max(each.hours for each in costs)])  # room for the words
     figure.update_yaxes(autorange="reversed")
     return figure
 
@@ -245,7 +245,7 @@ def _cost(records: Sequence[TrialRecord]) -> go.Figure | None:
 def _confirmation(verdict: Verdict, metric: Metric) -> go.Figure:
     figure = _figure(
         "Are the winners real?",
-        f"gain over the baseline with other seeds, {verdict.level:.0%} intervals; grey: too small to tell from luck".replace(
+        f"gain over the baseline with other seeds, {verdict.level:.0%} intervals; grey: too small to tell from noise".replace(
             "%", " %"
         ),
         f"gain in {metric.name}",
@@ -279,11 +279,11 @@ def _add_finalists(figure: go.Figure, finalists: Sequence[Finalist], colour: str
 
 
 def _rounded(value: float | None) -> float | None:
-    return value and float(f"{value:.7g}")  # as much as an eye can read
+    return value and float(f"{value:.7g}")  # more digits would only make the page larger
 
 
 def thinned(items: Sequence[T], most: int) -> list[T]:
-    """At most so many of them, evenly spread; the last one is among them."""
+    """Return at most `most` of the items, evenly spread, the last one among them."""
     if len(items) <= most:
         return list(items)
     return [items[len(items) - 1 - round(i * (len(items) - 1) / (most - 1))] for i in range(most)][::-1]

@@ -1,7 +1,7 @@
-"""What the figures of a study show: each function makes a drawing of numbers from `series.py` or `importance.py`.
+"""The figures of the report: each function makes a drawing of numbers from `data.py` or `importance.py`.
 
-Every axis says what it is in which unit, and which way is better. Endings are told apart by colour and shape, and one colour
-is kept for improvements. It opens and writes nothing.
+Every axis names its quantity and unit, and says which way is better. Endings differ in colour and shape; one colour is kept for
+improvements. It opens and writes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from optimize.reporting.figures.data import Curve, Dot, Share, Slice, Staircase, Tried
+from optimize.reporting.figures.data import Dot, EndingCost, History, HistoryPoint, LearningCurve, Slice
 from optimize.reporting.figures.importance import Importances
 from optimize.reporting.figures.style import (
     ACCENT,
@@ -35,21 +35,21 @@ from optimize.text import short
 from optimize.trial import Metric
 from storage import Stored
 
-WORST = 0.9  # share of the values that an axis shows at least: a diverged trial must not flatten all others
-NEAR, FAR = 1.6, 4.0  # times their range, within which the worst value, and the baseline, are shown as well
-UNITS = {"val_bpb": "bits per byte"}  # of metrics that are known to everybody
+WORST = 0.9  # share of the values that an axis shows at least, so that one bad trial does not flatten all others
+NEAR, FAR = 1.6, 4.0  # within so many times their range the worst value, and the baseline, are shown as well
+UNITS = {"val_bpb": "bits per byte"}  # of well-known metrics
 ROOM = 0.26  # of the axis, beyond the best value, for labels
 JITTER = 0.22  # of the distance between two choices
 
 
 def better(metric: Metric) -> str:
-    """`val_bpb, bits per byte (lower is better)`."""
+    """Return `val_bpb, bits per byte (lower is better)`."""
     unit = f", {UNITS[metric.name]}" if metric.name in UNITS else ""
     return f"{metric.name[:40]}{unit} ({'lower' if metric.direction == 'minimize' else 'higher'} is better)"
 
 
 def label(value: Stored) -> str:
-    """A value beside a mark or an axis."""
+    """Return a parameter's value as a short text for an axis."""
     text = short(value)
     return text if len(text) <= 18 else f"{text[:16]}.."
 
@@ -57,7 +57,10 @@ def label(value: Stored) -> str:
 def shown_range(
     values: Sequence[float], metric: Metric, room: float = ROOM, baseline: float | None = None
 ) -> tuple[float, float]:
-    """From the best value to most of the others, the baseline among them unless it is far off; `room` beyond the best."""
+    """Return the limits of an axis: from the best value to most of the others, and to the baseline unless it is far off.
+
+    `room` is added beyond the best value, as a share of the span.
+    """
     sign = 1.0 if metric.direction == "minimize" else -1.0
     ranked = sorted(sign * value for value in values)
     best, bad = ranked[0], ranked[min(int(WORST * len(ranked)), len(ranked) - 1)]
@@ -67,7 +70,7 @@ def shown_range(
     if baseline is not None and sign * baseline - best <= FAR * usual:
         reach.append(sign * baseline)
     span = max(reach) - best
-    if not 1e-12 * abs(best) < span < 1e300:  # one value alone, or numbers that no axis can bear
+    if not 1e-12 * abs(best) < span < 1e300:  # one value alone, or numbers that overflow an axis
         span = abs(best) * 0.01 or 1.0
     low, high = best - room * span, best + 1.06 * span
     return (low, high) if sign > 0 else (-high, -low)
@@ -77,37 +80,39 @@ def shown_range(
 
 
 def progress(
-    stairs: Staircase, metric: Metric, labels: int, names: int = 2, rank: Mapping[str, float] | None = None
+    history: History, metric: Metric, labels: int, names: int = 2, rank: Mapping[str, float] | None = None
 ) -> Draw:
-    """Grey dots, the improvements in their colour with what they changed, the best so far as a line; failures below.
+    """Draw the best value so far as a line, improvements with what they changed, other trials grey, failures below.
 
-    `labels` improvements at most are labelled, with `names` parameters each, the ones of the highest `rank` first.
+    At most `labels` improvements get a label, with at most `names` parameters each, those of the highest `rank` first.
     """
 
     def paint(axes: Axes) -> Finish:
-        values = [each.value for each in stairs.tried if each.value is not None]
-        low, high = shown_range(values, metric, baseline=stairs.baseline)
+        values = [each.value for each in history.points if each.value is not None]
+        low, high = shown_range(values, metric, baseline=history.baseline)
         span = high - low
-        failed = [each for each in stairs.tried if each.value is None]
+        failed = [each for each in history.points if each.value is None]
         floor = low - 0.07 * span if failed else low
         axes.set_ylim(floor, high)
-        axes.set_xlim(0, max(len(stairs.tried), 5) + 1)
-        others = [each for each in stairs.tried if each.value is not None and not each.improved]
+        axes.set_xlim(0, max(len(history.points), 5) + 1)
+        others = [each for each in history.points if each.value is not None and not each.improved]
         _dots(axes, others, low, high)
         _rug(axes, failed, floor + 0.03 * span)
-        _stairs(axes, stairs)
-        if stairs.baseline is not None:
-            axes.axhline(stairs.baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1.5, label="baseline")
+        _draw_steps(axes, history)
+        if history.baseline is not None:
+            axes.axhline(
+                history.baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1.5, label="baseline"
+            )
         axes.set_xlabel("trials, in the order in which they ended")
         axes.set_ylabel(better(metric))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend_below(axes)
-        return lambda: _label_steps(axes, stairs, metric, labels, names, rank or {})
+        return lambda: _label_steps(axes, history, metric, labels, names, rank or {})
 
     return paint
 
 
-def _dots(axes: Axes, others: Sequence[Tried], low: float, high: float) -> None:
+def _dots(axes: Axes, others: Sequence[HistoryPoint], low: float, high: float) -> None:
     inside = [each for each in others if each.value is not None and low <= each.value <= high]
     beyond = [each for each in others if each not in inside]
     few = len(others) <= MOST_DOTS
@@ -123,54 +128,54 @@ def _dots(axes: Axes, others: Sequence[Tried], low: float, high: float) -> None:
                          rasterized=not few, label=f"beyond the axis ({len(out)})")  # fmt: skip
 
 
-def _rug(axes: Axes, failed: Sequence[Tried], y: float) -> None:
+def _rug(axes: Axes, failed: Sequence[HistoryPoint], y: float) -> None:
     for ending in in_order(each.ending for each in failed):
-        look, xs = style_of(ending), [each.order for each in failed if each.ending == ending]
-        axes.scatter(xs, [y] * len(xs), s=16, c=look.colour, marker=look.marker, linewidths=0.4, alpha=0.8,
-                     rasterized=len(failed) > MOST_DOTS, label=f"{look.label} ({len(xs)})")  # fmt: skip
+        style, xs = style_of(ending), [each.order for each in failed if each.ending == ending]
+        axes.scatter(xs, [y] * len(xs), s=16, c=style.colour, marker=style.marker, linewidths=0.4, alpha=0.8,
+                     rasterized=len(failed) > MOST_DOTS, label=f"{style.label} ({len(xs)})")  # fmt: skip
 
 
-def _stairs(axes: Axes, stairs: Staircase) -> None:
-    if not stairs.steps:
+def _draw_steps(axes: Axes, history: History) -> None:
+    if not history.steps:
         return
-    xs, ys = zip(*_corners(stairs), strict=True)
+    xs, ys = zip(*_corners(history), strict=True)
     axes.plot(xs, ys, color=ACCENT, linewidth=1.8, zorder=3, label="best so far")
-    steps = stairs.steps
+    steps = history.steps
     axes.scatter([s.order for s in steps], [s.best or 0.0 for s in steps], s=34, c=ACCENT, edgecolors="white", linewidths=0.8,
                  zorder=4, label=f"improvement ({len(steps)})")  # fmt: skip
 
 
-def _corners(stairs: Staircase) -> list[tuple[float, float]]:
+def _corners(history: History) -> list[tuple[float, float]]:
     corners: list[tuple[float, float]] = []
-    for step in stairs.steps:
+    for step in history.steps:
         if corners:
             corners.append((step.order, corners[-1][1]))
         corners.append((step.order, step.best or 0.0))
-    return [*corners, (len(stairs.tried), corners[-1][1])]
+    return [*corners, (len(history.points), corners[-1][1])]
 
 
 def _label_steps(
-    axes: Axes, stairs: Staircase, metric: Metric, most: int, names: int, rank: Mapping[str, float]
+    axes: Axes, history: History, metric: Metric, most: int, names: int, rank: Mapping[str, float]
 ) -> None:
-    steps, low_high = stairs.steps, axes.get_ylim()
+    steps, low_high = history.steps, axes.get_ylim()
     if not steps:
         return
     gains = {after.number: abs((before.best or 0.0) - (after.best or 0.0)) for before, after in pairwise(steps)}
     by_gain = sorted(steps[1:-1], key=lambda step: -gains[step.number])
-    wanted = [*steps[-1:], *by_gain][:most] if len(steps) > 1 or stairs.baseline is None else []
+    wanted = [*steps[-1:], *by_gain][:most] if len(steps) > 1 or history.baseline is None else []
     labels = [
         Label(step.order, step.best or 0.0, step_text(step, names, rank))
         for step in wanted
         if low_high[0] <= (step.best or 0.0) <= low_high[1]
     ]
-    taken = line_boxes(axes, _corners(stairs))
+    taken = line_boxes(axes, _corners(history))
     place_labels(axes, labels, taken, downwards=metric.direction == "minimize", colour=ACCENT)
 
 
-def step_text(step: Tried, names: int, rank: Mapping[str, float]) -> str:
-    """`DEPTH 2 -> 3, MATRIX_LR 0.04 -> 0.02 +3`: what an improvement changed, the parameters that matter most first."""
+def step_text(step: HistoryPoint, names: int, rank: Mapping[str, float]) -> str:
+    """Return what an improvement changed, a line for each parameter, those of the highest `rank` first."""
     if not step.changed:
-        return "baseline" if step.kind == "baseline" else f"trial {step.number}"
+        return "baseline" if step.record.kind == "baseline" else f"trial {step.number}"
     first = sorted(step.changed, key=lambda name: -rank.get(name, 0.0))[:names]
     texts = [f"{name[:28]} {label(step.changed[name][0])}→{label(step.changed[name][1])}" for name in first]
     more = len(step.changed) - len(first)
@@ -180,21 +185,21 @@ def step_text(step: Tried, names: int, rank: Mapping[str, float]) -> str:
 # --- learning curves --------------------------------------------------------------------------------------------------
 
 
-def learning(found: Sequence[Curve], best: int | None, x_label: str) -> Draw:
-    """The train loss of every trial over its budget, by ending, the best one's in the colour of improvements."""
+def learning(found: Sequence[LearningCurve], best: int | None, x_label: str) -> Draw:
+    """Draw the train loss of every trial over its budget, by ending, the best trial in the colour of improvements."""
 
     def paint(axes: Axes) -> Finish:
         many = len(found) > MOST_DOTS
         for ending in in_order(curve.ending for curve in found):
-            look = style_of(ending)
+            style = style_of(ending)
             mine = [curve for curve in found if curve.ending == ending and curve.number != best]
             lines = [np.column_stack([curve.steps, curve.losses]) for curve in mine]
             quiet = ending == "complete"
-            axes.add_collection(LineCollection(lines, colors=GREY if quiet else look.colour, alpha=0.35 if quiet else 0.7,
+            axes.add_collection(LineCollection(lines, colors=GREY if quiet else style.colour, alpha=0.35 if quiet else 0.7,
                                                linewidths=0.7, rasterized=many))  # fmt: skip
-            axes.scatter([c.steps[-1] for c in mine], [c.losses[-1] for c in mine], s=8 if quiet else 16, marker=look.marker,
-                         c=GREY if quiet else look.colour, linewidths=0.3, alpha=0.5 if quiet else 0.9, rasterized=many,
-                         label=f"{look.label} ({len(mine)})")  # fmt: skip
+            axes.scatter([c.steps[-1] for c in mine], [c.losses[-1] for c in mine], s=8 if quiet else 16, marker=style.marker,
+                         c=GREY if quiet else style.colour, linewidths=0.3, alpha=0.5 if quiet else 0.9, rasterized=many,
+                         label=f"{style.label} ({len(mine)})")  # fmt: skip
         for curve in found:
             if curve.number == best:
                 axes.plot(curve.steps, curve.losses, color=ACCENT, linewidth=2, marker="o", markersize=4, zorder=4,
@@ -216,13 +221,13 @@ def learning(found: Sequence[Curve], best: int | None, x_label: str) -> Draw:
 
 
 def parameter(one: Slice, metric: Metric, limits: tuple[float, float], best: int | None, baseline: Stored) -> Draw:
-    """The metric over one parameter: every completed trial a dot, the median of each choice a bar, the best marked."""
+    """Draw the metric over one parameter: every completed trial a dot, the median of each choice a bar, the best marked."""
 
     def paint(axes: Axes) -> Finish:
         chance = random.Random(one.name)
         seen = [dot for dot in one.dots if limits[0] <= dot.value <= limits[1]]
-        sway = JITTER if one.choices else 0.0
-        at = {dot.number: dot.at + chance.uniform(-sway, sway) for dot in seen}
+        spread = JITTER if one.choices else 0.0
+        at = {dot.number: dot.at + chance.uniform(-spread, spread) for dot in seen}
         many = len(seen) > MOST_DOTS
         axes.scatter([at[d.number] for d in seen], [d.value for d in seen], s=12 if not many else 7, c=GREY, alpha=0.55,
                      linewidths=0, rasterized=many)  # fmt: skip
@@ -247,7 +252,7 @@ def parameter(one: Slice, metric: Metric, limits: tuple[float, float], best: int
 
 
 def _beyond(axes: Axes, dots: Sequence[Dot], limits: tuple[float, float]) -> None:
-    """Marks at the edge for what is off the axis: a choice that was never good must not look untried."""
+    """Draw marks at the edge for dots off the axis, so that a choice that was never good does not seem untried."""
     for marker, edge, side in (("^", limits[1], [d for d in dots if d.value > limits[1]]),
                                ("v", limits[0], [d for d in dots if d.value < limits[0]])):  # fmt: skip
         axes.scatter([dot.at for dot in side], [edge] * len(side), s=18, marker=marker, facecolors="none", edgecolors=GREY,
@@ -257,7 +262,7 @@ def _beyond(axes: Axes, dots: Sequence[Dot], limits: tuple[float, float]) -> Non
 def _choice_axis(axes: Axes, one: Slice, baseline: Stored) -> None:
     if one.logarithmic:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))  # the usual one writes TeX
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))  # matplotlib's own writes TeX
         axes.xaxis.set_minor_formatter(NullFormatter())
     if not one.choices:
         return
@@ -276,7 +281,7 @@ def _choice_axis(axes: Axes, one: Slice, baseline: Stored) -> None:
 
 
 def importance(found: Importances) -> Draw:
-    """A bar for each parameter; a mark where luck alone might have brought it."""
+    """Draw a bar for each parameter, and a mark below which luck alone stays."""
 
     def paint(axes: Axes) -> Finish:
         of = found.of[::-1]
@@ -285,7 +290,7 @@ def importance(found: Importances) -> Draw:
         colours = [sure if each.share > each.luck else GREY for each in of]
         axes.barh(range(len(of)), [100 * each.share for each in of], color=colours, height=0.62)
         axes.scatter([100 * each.luck for each in of], range(len(of)), marker="|", s=90, c=INK, linewidths=1.4, zorder=3,
-                     label="luck stays below, 19 times of 20")  # fmt: skip
+                     label="luck stays below this, 19 times of 20")  # fmt: skip
         axes.set_yticks(range(len(of)), names, fontsize="small")
         axes.set_ylim(-0.6, len(of) - 0.4)
         axes.grid(axis="y", visible=False)
@@ -297,17 +302,17 @@ def importance(found: Importances) -> Draw:
     return paint
 
 
-def spent(shares: Sequence[Share], unit: str) -> Draw:
-    """Device-hours by ending, with the number of trials."""
+def spent(costs: Sequence[EndingCost], unit: str) -> Draw:
+    """Draw device-hours by ending, with the number of trials. `unit` names the device."""
 
     def paint(axes: Axes) -> Finish:
-        of, scale = shares[::-1], hours_scale(shares)
-        hours = [scale[0] * share.hours for share in of]
-        axes.barh(range(len(of)), hours, color=[style_of(share.ending).colour for share in of], height=0.62)
-        for i, share in enumerate(of):
-            text = f" {hours[i]:.3g} {scale[1]}, {share.trials} trial{'s' if share.trials != 1 else ''}"
+        of, scale = costs[::-1], hours_scale(costs)
+        hours = [scale[0] * cost.hours for cost in of]
+        axes.barh(range(len(of)), hours, color=[style_of(cost.ending).colour for cost in of], height=0.62)
+        for i, cost in enumerate(of):
+            text = f" {hours[i]:.3g} {scale[1]}, {cost.trials} trial{'s' if cost.trials != 1 else ''}"
             axes.text(hours[i], i, text, va="center", fontsize="small")
-        axes.set_yticks(range(len(of)), [style_of(share.ending).label for share in of], fontsize="small")
+        axes.set_yticks(range(len(of)), [style_of(cost.ending).label for cost in of], fontsize="small")
         axes.set_ylim(-0.6, len(of) - 0.4)
         axes.set_xlim(0, max([*hours, 0.001]) * 1.6)
         axes.grid(axis="y", visible=False)
@@ -317,9 +322,9 @@ def spent(shares: Sequence[Share], unit: str) -> Draw:
     return paint
 
 
-def hours_scale(shares: Sequence[Share]) -> tuple[float, str]:
-    """Minutes where there is less than an hour and a half: by what hours are multiplied, and the unit's sign."""
-    return (1.0, "h") if sum(share.hours for share in shares) >= 1.5 else (60.0, "min")
+def hours_scale(costs: Sequence[EndingCost]) -> tuple[float, str]:
+    """Return by what to multiply hours, and the unit's sign: minutes where all costs are below an hour and a half."""
+    return (1.0, "h") if sum(cost.hours for cost in costs) >= 1.5 else (60.0, "min")
 
 
 def _legend_below(axes: Axes) -> None:

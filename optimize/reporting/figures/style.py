@@ -1,6 +1,7 @@
-"""Turns drawings into figures of one style: an SVG element for a page, the bytes of a PNG file.
+"""The common style of the figures: colours and fonts, how each ending is drawn, where labels find room.
 
-It opens no window, leaves matplotlib's settings as they are, writes no file, and does not know what is drawn.
+`draw` turns drawings into figures; `svg_of` makes one an element of a page, `png_of` the bytes of a file. It opens no window,
+leaves matplotlib's settings as they are, writes no file, and does not know what is drawn.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-INK, LINE, PAPER = "#1f2328", "#d6dade", "#ffffff"  # text and axes, grids, background: a page replaces them by its own
-MOST_DOTS = 500  # above, the dots and lines of a figure are pixels in its SVG: a thousand would be half a megabyte
+INK, LINE, PAPER = "#1f2328", "#d6dade", "#ffffff"  # text and axes, grids, background; a page replaces them by its own
+MOST_DOTS = 500  # with more, dots and lines are pixels in the SVG: a thousand of them would take half a megabyte
 PNG_DPI, RASTER_DPI = 150, 200
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -52,32 +53,32 @@ STYLE: dict[Any, Any] = {
     "legend.columnspacing": 1.2,
     "figure.facecolor": PAPER,
     "axes.facecolor": "none",
-    "text.parse_math": False,  # names come from scripts: a dollar sign is one
+    "text.parse_math": False,  # names come from scripts and may hold a dollar sign
     "svg.fonttype": "path",
     "svg.hashsalt": "optimize",
 }
 Finish = Callable[[], object] | None
 Draw = Callable[[Axes], Finish]
-"""Draws into axes; what it returns is called when the layout is settled, to place what depends on it."""
+"""Draws into axes; it may return a function, which is called when the layout is final, to place labels."""
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Whatever is drawn inside looks like a figure of ours."""
+    """Draw in our style inside this context."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in letters that the font lacks
         yield
 
 
 def draw(what: Draw, width: float, height: float, title: str = "") -> Figure:
-    """A figure of one drawing, in inches. A page has its own headings, a file beside it needs a title."""
+    """Return a figure of one drawing; its size is in inches. A page has headings of its own; a file needs a `title`."""
     return draw_grid([what], 1, width, height, title)
 
 
 def draw_grid(
     what: Sequence[Draw], columns: int, width: float, height: float, title: str = "", y_label: str = ""
 ) -> Figure:
-    """Several drawings side by side; the size is that of all of them."""
+    """Return a figure of several drawings side by side; width and height, in inches, are those of the whole figure."""
     with styled():
         figure = Figure((width, height), layout="constrained", dpi=100)
         FigureCanvasAgg(figure)
@@ -98,9 +99,9 @@ def draw_grid(
 
 
 def svg_of(figure: Figure, name: str, colours: Mapping[str, str]) -> str:
-    """The figure as an element for a page: it scales with the page and has its `colours` (ours -> the page's).
+    """Return the figure as an element of a page: it scales with the page and has its `colours` (ours -> the page's).
 
-    `name` is unique on the page: of two elements with the same id it would know the first one only.
+    `name` must be unique on the page, because all ids begin with it.
     """
     buffer = io.StringIO()
     with styled():
@@ -121,7 +122,7 @@ def svg_of(figure: Figure, name: str, colours: Mapping[str, str]) -> str:
 
 
 def png_of(figure: Figure) -> bytes:
-    """The figure as a file."""
+    """Return the figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with styled():
         figure.set_facecolor(PAPER)
@@ -131,23 +132,26 @@ def png_of(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-GAP_PT = 3.0  # between a label and whatever is beside it
-FAR_PT = 12.0  # from its step: then a thin line leads there
-# Where a label may stand, seen from its step, in points: (to the right, away from the stairs), the nearest first.
+GAP_PT = 3.0  # points between a label and whatever is beside it
+FAR_PT = 12.0  # points from its step beyond which a thin line leads there
+# Where a label may stand, in points from its step: (to the right, away from the steps), the nearest first.
 PLACES = [(x, away) for away in (6, 19, 32, 45, 60, 80, 100) for x in (5, -5, 24, -24, 48)]
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text for the point at (x, y), in the axes' own numbers."""
+    """A text for the point at (x, y), in data coordinates."""
 
     x: float
     y: float
     text: str
 
 
-def place_labels(axes: Axes, labels: Sequence[Label], stairs: Sequence[Bbox], downwards: bool, colour: str) -> int:
-    """How many found a place, the first ones first. `stairs` are in pixels; beyond them is down, or up."""
+def place_labels(axes: Axes, labels: Sequence[Label], steps: Sequence[Bbox], downwards: bool, colour: str) -> int:
+    """Place labels beyond the steps, the first ones first, as far as there is room; return how many were placed.
+
+    `steps` are in pixels; `downwards` says on which side of them is beyond.
+    """
     figure = axes.get_figure(root=True)
     assert figure is not None
     renderer: RendererBase = figure.canvas.get_renderer()  # type: ignore[attr-defined]
@@ -163,7 +167,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], stairs: Sequence[Bbox], do
             box = Bbox.from_bounds(x, y, width, height).padded(GAP_PT * pixels)
             line = Bbox([corner.min, corner.max])
             free = not any(box.overlaps(other) or line.overlaps(other) for other in full)
-            if free and _inside(box, room) and _beyond(box, stairs, downwards):
+            if free and _inside(box, room) and _beyond(box, steps, downwards):
                 full += [box, line]
                 placed += 1
                 _write(axes, label, right, up, colour)
@@ -172,7 +176,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], stairs: Sequence[Bbox], do
 
 
 def line_boxes(axes: Axes, corners: Sequence[tuple[float, float]], padding_px: float = 3.0) -> list[Bbox]:
-    """The lines between corners, in pixels."""
+    """Return boxes around the lines between corners, in pixels."""
     points = [axes.transData.transform(corner) for corner in corners]
     return [
         Bbox([[min(a[0], b[0]), min(a[1], b[1])], [max(a[0], b[0]), max(a[1], b[1])]]).padded(padding_px)
@@ -211,12 +215,12 @@ def _write(axes: Axes, label: Label, right: float, up: float, colour: str) -> No
 
 
 def _corner(right: float, up: float) -> tuple[float, float]:
-    """Of the text, that is nearest to its step."""
+    """Return the corner of a label that is nearest to its step."""
     return (0.0 if right > 0 else 1.0), (1.0 if up < 0 else 0.0)
 
 
-def _beyond(box: Bbox, stairs: Sequence[Bbox], downwards: bool) -> bool:
-    here = [step for step in stairs if step.x0 < box.x1 and step.x1 > box.x0]
+def _beyond(box: Bbox, steps: Sequence[Bbox], downwards: bool) -> bool:
+    here = [step for step in steps if step.x0 < box.x1 and step.x1 > box.x0]
     return all(box.y1 <= step.y0 if downwards else box.y0 >= step.y1 for step in here)
 
 
@@ -225,20 +229,20 @@ def _inside(box: Bbox, room: Bbox) -> bool:
 
 
 ACCENT = "#007a5e"  # improvements, the best, the confirmed: nothing else has this colour
-GREY = "#9a9a9a"  # trials that changed nothing
+GREY = "#9a9a9a"  # trials without an improvement
 
 
 @dataclass(frozen=True, slots=True)
 class EndingStyle:
-    """Of one ending; `label` is its word for people."""
+    """How trials of one ending are drawn."""
 
-    label: str
+    label: str  # its word for people
     colour: str
-    marker: str
-    symbol: str
+    marker: str  # of matplotlib
+    symbol: str  # of plotly
 
 
-# In the order of legends and tables: what was of use, what was bad, what was the world's fault, what is not over.
+# In the order of legends and tables: complete, bad parameters, trouble of the machine, not over yet.
 STYLES = {
     "complete": EndingStyle("complete", "#0072b2", "o", "circle"),
     "hopeless": EndingStyle("hopeless, cut", "#e69f00", "v", "triangle-down"),
@@ -252,7 +256,9 @@ STYLES = {
     "busy": EndingStyle("busy device", "#8a8a8a", "h", "hexagon"),
     "cancelled": EndingStyle("cancelled", "#6c7f92", "d", "diamond-tall"),
     "lost": EndingStyle("lost", "#7d7d5a", "*", "star"),
-    "pruned": EndingStyle("pruned", "#e69f00", "v", "triangle-down"),  # these two of other programs, which say no more
+    "pruned": EndingStyle(
+        "pruned", "#e69f00", "v", "triangle-down"
+    ),  # this and `fail` are for trials of other programs
     "fail": EndingStyle("failed", "#b8423c", "X", "x"),
     "running": EndingStyle("running", "#0b6e99", ".", "circle-open"),
     "waiting": EndingStyle("waiting", "#9a9a9a", ".", "circle-open"),
@@ -260,11 +266,11 @@ STYLES = {
 
 
 def style_of(ending: str) -> EndingStyle:
-    """That of an ending as `series.ending_of` names it; one that is unknown looks like a failure and keeps its name."""
+    """Return how an ending of `data.ending_of` is drawn; an unknown one is drawn as a failure under its own name."""
     return STYLES.get(ending) or EndingStyle(ending.replace("_", " ")[:40], "#b8423c", "X", "x")
 
 
 def in_order(endings: Iterable[str]) -> list[str]:
-    """Each once, in the order of legends; those of no known look last."""
+    """Return each ending once, in the order of legends, unknown ones last."""
     known = list(STYLES)
     return sorted(set(endings), key=lambda ending: (known.index(ending) if ending in known else len(known), ending))

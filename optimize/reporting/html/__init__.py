@@ -1,6 +1,6 @@
-"""A study as a page to read, print and send: `report.html`, whole in one file, and its figures as PNG files beside it.
+"""A study as a page to read, print and send: `report.html`, one file, and its figures as PNG files beside it.
 
-It is a view: made whole from the database whenever asked, while a driver runs as well, and never read back.
+The page is a view: it is made whole from the database whenever asked, also while the study runs, and never read back.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from storage import ReportPaths, parent_of, write_bytes, write_text
 
 
 def write_report(stored: StoredStudy, to: Path | None = None) -> Sequence[Path]:
-    """Write the page and the figures into the study's folder, or into `to`; returns what was written, the page first.
+    """Write the page and the figures into the study's folder, or into `to`; return what was written, the page first.
 
-    StudyError for replicates: their parent's report tells of them.
+    Raises StudyError for a study of replicates, because the report of its parent shows them.
     """
     if parent := parent_of(stored.name):
         raise StudyError(
-            f"study {stored.name}: it holds replicates, which the report of {parent} tells of. Name that one."
+            f"study {stored.name}: it holds replicates, which the report of study {parent} shows. Use --study {parent}."
         )
     paths = stored.paths.report if to is None else ReportPaths(to)
     facts = gather(stored)
@@ -34,6 +34,6 @@ def write_report(stored: StoredStudy, to: Path | None = None) -> Sequence[Path]:
         if name in pictures:
             write_bytes(paths.plot(name), pictures[name].png)
         else:
-            paths.plot(name).unlink(missing_ok=True)  # of a study that had this name before
+            paths.plot(name).unlink(missing_ok=True)  # left by a deleted study of this name
     write_text(paths.html, page)
     return [paths.html, *(paths.plot(name) for name in FILES if name in pictures)]

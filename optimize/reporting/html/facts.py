@@ -1,6 +1,6 @@
-"""Everything a report tells of a study, gathered once: from the database, its artifacts and its settings.json.
+"""Everything that a report shows of a study, gathered once from the database, its artifacts and its settings.json.
 
-What is not there is empty, never a reason to fail: a report is made of any study at any moment. It draws and writes nothing.
+What is missing is left empty and is no error: a report can be made of any study at any moment. It draws and writes nothing.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from optimize.config.versions import machine
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.reporting.figures.data import (
-    Curve,
+    EndingCost,
+    History,
+    LearningCurve,
     Noise,
-    Share,
     Slice,
-    Staircase,
     cost,
     curves,
+    history,
     noise,
     slices,
-    staircase,
 )
 from optimize.reporting.figures.importance import Importances, importances
 from optimize.study.best import BestTrial, baseline_of
@@ -37,14 +37,14 @@ from storage import StorageError, Stored, TrialRecord, holder_of
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """Of one study at one moment."""
+    """What a report shows of one study at one moment."""
 
     name: str
     metric: Metric
     now: datetime
-    ours: bool  # made by this program: curves are over percents of a budget
+    ours: bool  # made by this program, so that curves are over percents of a budget
     confirmable: bool  # by optimize confirm
-    driver: str  # who works on it now, "" if nobody
+    driver: str  # the process that runs it now, "" if there is none
     records: Sequence[TrialRecord]
     standing: BestTrial | None  # the best trial, and how sure that is
     baseline: TrialRecord | None  # the completed one
@@ -52,25 +52,26 @@ class ReportFacts:
     choices: Mapping[str, Sequence[Stored]]
     constants: Mapping[str, object]
     verdict: Verdict | None
-    stairs: Staircase
-    curves: Sequence[Curve]
+    history: History
+    curves: Sequence[LearningCurve]
     slices: Sequence[Slice]
-    shares: Sequence[Share]
+    costs: Sequence[EndingCost]
     unit: str  # of the cost: GPU, core or device
     noise: Noise | None
     importances: Importances
     patch: str
     settings: Mapping[str, Any]  # as settings.json has them
     machine: Mapping[str, str]  # that drove it last, as far as settings.json says
-    devices: Mapping[str, int]  # model -> trials
+    devices: Mapping[str, int]  # model -> number of trials
 
     @property
     def best(self) -> TrialRecord | None:
+        """Return the best trial."""
         return self.standing.record if self.standing else None
 
 
 def gather(stored: StoredStudy) -> ReportFacts:
-    """Reads the whole study."""
+    """Read the whole study."""
     records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
     standing, settings = stored.best(records), _settings(stored.paths.settings_json)
     holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
@@ -89,10 +90,10 @@ def gather(stored: StoredStudy) -> ReportFacts:
         choices=choices,
         constants=constants if isinstance(constants, dict) else _mapping(settings.get("constants")),
         verdict=verdict_of(attrs),
-        stairs=staircase(records, stored.metric),
+        history=history(records, stored.metric),
         curves=curves(records),
         slices=slices(records, choices),
-        shares=cost(records, devices),
+        costs=cost(records, devices),
         unit=unit,
         noise=noise(records),
         importances=importances(stored.database.trials(stored.study_id), stored.metric.direction),
@@ -104,7 +105,7 @@ def gather(stored: StoredStudy) -> ReportFacts:
 
 
 def here() -> Mapping[str, str]:
-    """The machine that makes the report."""
+    """Return facts about the machine that makes the report."""
     return machine()
 
 
@@ -127,7 +128,7 @@ def _patch(stored: StoredStudy, best: TrialRecord | None) -> str:
 
 
 def _devices(settings: Mapping[str, Any], records: Sequence[TrialRecord]) -> tuple[str, float]:
-    """What a trial's time is of, and how many of them it occupies."""
+    """Return the kind of device whose time a trial takes, and how many devices it occupies."""
     of, one = settings.get("gpus_per_trial"), settings.get("trials_per_gpu")
     kind = settings.get("device") or next((r.slot.split(":")[0] for r in records if r.slot), "")
     if kind == "cpu":

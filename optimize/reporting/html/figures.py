@@ -1,6 +1,6 @@
 """The figures of a report: each as an element of the page, in a wide and a narrow form, and as a PNG file beside it.
 
-Which figures there are, their sizes and titles; what they show is drawn in `optimize/reporting/figures/static.py`.
+It chooses the figures, their sizes and titles; `optimize/reporting/figures/static.py` draws them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from optimize.reporting.figures.style import ACCENT, INK, LINE, PAPER, STYLES, D
 from optimize.reporting.html.facts import ReportFacts
 from optimize.reporting.html.markup import Markup, join, tag
 
-# So that they suit a dark page.
+# Replaced by the colours of the page, so that the figures suit a dark page.
 PAGE_COLOURS = {
     INK: "var(--ink)",
     LINE: "var(--line)",
@@ -23,7 +23,7 @@ PAGE_COLOURS = {
 }
 WIDE, NARROW = (9.6, 5.0), (4.6, 4.8)  # inches; at 10 points both are legible where they are shown
 SLICE, SLICE_COLUMNS = (3.4, 2.5), 4
-MOST_SLICES = 60  # of a study with more parameters, the first
+MOST_SLICES = 60  # a study with more parameters shows the first
 FILES = ("progress", "importance", "slices", "curves", "cost")
 
 
@@ -37,19 +37,19 @@ class Picture:
 
 
 def draw_all(facts: ReportFacts) -> dict[str, Picture]:
-    """Those for which there is something to show, by name."""
+    """Draw the figures that have something to show; return them by name."""
     return {picture.name: picture for picture in _all(facts)}
 
 
 def _all(facts: ReportFacts) -> Iterator[Picture]:
     of = f"{facts.name}: "
-    if facts.stairs.steps:
+    if facts.history.steps:
         rank = {each.name: each.share for each in facts.importances.of}
         wide, narrow = (
-            static.progress(facts.stairs, facts.metric, labels, names, rank) for labels, names in ((14, 2), (5, 1))
+            static.progress(facts.history, facts.metric, labels, names, rank) for labels, names in ((14, 2), (5, 1))
         )
-        tried, kept = len(facts.stairs.tried), len(facts.stairs.steps)
-        yield _two("progress", wide, narrow, f"{of}{tried} trials, {kept} improvements")
+        ended, kept = len(facts.history.points), len(facts.history.steps)
+        yield _two("progress", wide, narrow, f"{of}{ended} trials, {kept} improvements")
     if facts.importances.of:
         size = 4.8, 1.1 + 0.27 * len(facts.importances.of)
         yield _one("importance", static.importance(facts.importances), size, f"{of}importance of parameters")
@@ -60,9 +60,9 @@ def _all(facts: ReportFacts) -> Iterator[Picture]:
         best = facts.best.number if facts.best else None
         what = static.learning(facts.curves, best, x_label)
         yield _two("curves", what, what, f"{of}learning curves of {len(facts.curves)} trials")
-    if facts.shares:
-        size = 4.8, 0.9 + 0.32 * len(facts.shares)
-        yield _one("cost", static.spent(facts.shares, facts.unit), size, f"{of}cost by ending")
+    if facts.costs:
+        size = 4.8, 0.9 + 0.32 * len(facts.costs)
+        yield _one("cost", static.spent(facts.costs, facts.unit), size, f"{of}cost by ending")
 
 
 def _one(name: str, what: Draw, size: tuple[float, float], title: str) -> Picture:
@@ -76,7 +76,7 @@ def _two(name: str, wide: Draw, narrow: Draw, title: str) -> Picture:
 
 
 def _slices(facts: ReportFacts) -> Picture:
-    """One small figure for each parameter: a page sets as many beside each other as it has room for."""
+    """Draw one small figure for each parameter; the page sets as many side by side as it has room for."""
     values = [record.value for record in facts.records if record.value is not None]
     limits, best = static.shown_range(values, facts.metric, room=0.06), facts.best.number if facts.best else None
     shown = [each for each in facts.slices if each.dots][:MOST_SLICES]

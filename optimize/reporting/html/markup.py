@@ -1,6 +1,6 @@
-"""HTML that is safe by construction: every text is escaped unless it was made here, whoever wrote it.
+"""HTML that is safe by construction: every text is escaped unless it was made here.
 
-Study names, parameters, reasons, logs and settings come from scripts and databases: they are data on the page.
+Study names, parameters, reasons, logs and settings come from scripts and databases; on the page they are plain text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from optimize.text import visible
 
-LONGEST_HEAD = 12  # of a column, to be said again in each row
+LONGEST_HEAD = 12  # characters of a column's title that is repeated in each row on a narrow screen
 
 
 class Markup(str):
@@ -20,24 +20,25 @@ class Markup(str):
 
 
 def text(content: object) -> Markup:
-    """Anything as text on a page; control characters, and those that turn the direction of writing, are shown as escapes."""
+    """Return anything as text of a page; control characters, and those that turn the direction of writing, become escapes."""
     return content if isinstance(content, Markup) else Markup(html.escape(visible(str(content)), quote=True))
 
 
 def tag(name: str, *content: object, **attributes: str) -> Markup:
-    """An element; `class_` is the attribute class."""
+    """Return an element; `class_` is its attribute class."""
     given = "".join(f' {key.rstrip("_").replace("_", "-")}="{text(value)}"' for key, value in attributes.items())
     return Markup(f"<{name}{given}>{join(content)}</{name}>")
 
 
 def join(content: Iterable[object], between: str = "") -> Markup:
+    """Return the contents side by side, with `between` between them."""
     return Markup(text(between).join(map(text, content)))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()) -> Markup:
-    """The columns `numbers` are aligned to the right; those that are empty in every row are left out.
+    """Return a table whose columns `numbers` are aligned to the right, without columns that are empty in every row.
 
-    On a narrow screen a row is a paragraph, in which a cell says what it is of, if that is short.
+    On a narrow screen a row becomes a paragraph, in which each cell repeats the title of its column if that is short.
     """
     filled = [[text(cell) for cell in row] for row in rows]
     kept = [i for i in range(len(head)) if any(row[i] for row in filled)]
@@ -49,7 +50,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequen
 
 
 def diff(patch: str, most_lines: int) -> Markup:
-    """A patch, its added and removed lines coloured; of a long one the first lines."""
+    """Return a patch with its added and removed lines coloured, cut after `most_lines`."""
     lines = [line.rstrip("\t").expandtabs(4) for line in patch.split("\n")]
     kinds = {"+": "add", "-": "del", "@": "at"}
     shown = [

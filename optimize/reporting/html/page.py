@@ -1,6 +1,6 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no picture from anywhere.
+"""The report as one HTML page that loads nothing else: no script, no font, no picture.
 
-Facts and pictures in, text out: what a reader sees first is here, all that follows in `sections.py`.
+Facts and pictures in, text out. The head of the page is here, the rest in `sections.py`.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def render_page(facts: ReportFacts, pictures: Mapping[str, Picture]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     body = join([_header(facts), _cards(facts), *(section(facts, pictures) for section in SECTIONS)], "\n")
     title = join([facts.name, " \N{EM DASH} report"])
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(title=title, body=body)
 
 
 def _header(facts: ReportFacts) -> Markup:
-    lines = [tag("p", _story(facts), class_="soft"), tag("p", _subject(facts), class_="soft")]
+    lines = [tag("p", _counts_and_times(facts), class_="soft"), tag("p", _subject(facts), class_="soft")]
     if facts.driver:
         moment = f"{facts.now:%Y-%m-%d %H:%M:%S} UTC"
-        lines.append(tag("p", f"{facts.driver} works on it: this is how it stood {moment}.", class_="warn"))
+        lines.append(tag("p", f"The study is running ({facts.driver}). This page shows it at {moment}.", class_="warn"))
     return tag("header", tag("h1", facts.name), *lines)
 
 
-def _story(facts: ReportFacts) -> str:
-    """`131 trials, 120 completed; 2026-11-22 13:53 to 14:43 UTC`."""
+def _counts_and_times(facts: ReportFacts) -> str:
+    """Return `131 trials, 120 completed; 2026-11-22 13:53 to 14:43 UTC`."""
     records = facts.records
     states = {"completed": "COMPLETE", "running": "RUNNING", "waiting": "WAITING"}
     counts = {word: sum(record.state == state for record in records) for word, state in states.items()}
-    told = [f"{counted(len(records), 'trial')}", *(f"{count} {word}" for word, count in counts.items() if count)]
+    parts = [f"{counted(len(records), 'trial')}", *(f"{count} {word}" for word, count in counts.items() if count)]
     times = [moment for record in records for moment in (record.started, record.finished) if moment]
     if not times:
-        return ", ".join(told)
+        return ", ".join(parts)
     first, last = min(times), max(times)
     until = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
-    return f"{', '.join(told)}; {first:%Y-%m-%d %H:%M} to {until} UTC"
+    return f"{', '.join(parts)}; {first:%Y-%m-%d %H:%M} to {until} UTC"
 
 
 def _subject(facts: ReportFacts) -> str:
-    """What was tuned, on which device, with which constants."""
+    """Return what was tuned, on which device, with which constants."""
     workload = facts.settings.get("workload")
     what = (
         f"{counted(len(facts.choices), 'parameter')} of {written(workload)}"
@@ -66,7 +66,7 @@ def _subject(facts: ReportFacts) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """`1 trial`, `3 trials`."""
+    """Return `1 trial`, `3 trials`."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""The sections of a report, one function each, in the order of SECTIONS: a figure or a table, and what it says in words.
+"""The sections of a report, one function each, in the order of SECTIONS: a figure or a table, with a caption.
 
 A section without anything to show is one line that says so.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from optimize.confirm.caveats import caveats
-from optimize.reporting.figures.data import Tried, ending_of
+from optimize.reporting.figures.data import HistoryPoint, ending_of
 from optimize.reporting.figures.static import hours_scale
 from optimize.reporting.figures.style import style_of
 from optimize.reporting.html.facts import ReportFacts, here
@@ -25,33 +25,29 @@ Pictures = Mapping[str, Picture]
 
 
 def progress(facts: ReportFacts, pictures: Pictures) -> Markup:
-    title, steps = "Best so far", facts.stairs.steps
+    title, steps = "Best so far", facts.history.steps
     if "progress" not in pictures:
         return _nothing(title, NO_VALUE if facts.records else "The study has no trial yet.")
-    caption = (
-        "A dot is a trial, the line the best single value so far; marks at the lower edge are trials without a value."
-    )
+    caption = "Each dot is a trial, the line is the best single value so far. Marks at the lower edge are trials without a value."
     gains = ["", *(signed(abs((b.value or 0.0) - (a.value or 0.0))) for a, b in pairwise(steps))]
     rows = [(step.number, number(step.value), gain, _changed(step)) for step, gain in zip(steps, gains, strict=True)]
     head = ("trial", facts.metric.name, "gain", "what differs from the best before it")
     return _section(title, _figure(pictures["progress"], title, caption), table(head, rows[-STEPS_SHOWN:], (0, 1, 2)))
 
 
-def _changed(step: Tried) -> str:
+def _changed(step: HistoryPoint) -> str:
     pairs = (f"{name} {written(a)} \N{RIGHTWARDS ARROW} {written(b)}" for name, (a, b) in step.changed.items())
-    return ", ".join(pairs) or step.kind
+    return ", ".join(pairs) or step.record.kind
 
 
 def confirmation(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, verdict, noise = "Is it real?", facts.verdict, facts.noise
     if verdict is None:
-        line = "Nothing was confirmed, and the best of many trials is partly luck."
+        line = "Nothing was confirmed yet. The best of many trials is partly luck."
         if facts.confirmable:
-            line += " optimize confirm repeats the best trials and the baseline with the same other seeds."
+            line += " optimize confirm trains the best trials and the baseline again with other seeds."
         if noise is not None:
-            line += (
-                f" {noise.trials} trials of equal parameters differ by a standard deviation of {noise.deviation:.3g}."
-            )
+            line += f" The values of {noise.trials} trials of equal parameters have a standard deviation of {noise.deviation:.3g}."
         return _nothing(title, line)
     more = [tag("p", each) for each in verdict.lines]
     if not verdict.finalists:
@@ -63,8 +59,8 @@ def confirmation(facts: ReportFacts, pictures: Pictures) -> Markup:
     ]  # fmt: skip
     head = ("trial", "pairs", "mean gain", f"{verdict.level:.0%} interval", "verdict", "but")
     line = (
-        "The mean difference to the baseline with the same seeds, positive is better; the trial that was selected is not among "
-        f"the pairs. Noise between seeds: {verdict.noise:.3g}. A gain below {verdict.floor:.3g} could not have been told from it."
+        "The gain is the mean difference to the baseline with the same seeds; positive is better. The trial itself is not among "
+        f"the pairs. The noise between seeds is {verdict.noise:.3g}; a gain below {verdict.floor:.3g} cannot be told from it."
     )
     return _section(title, table(head, rows, (0, 1, 2, 3)), tag("p", line, class_="soft"), *more)
 
@@ -72,12 +68,12 @@ def confirmation(facts: ReportFacts, pictures: Pictures) -> Markup:
 def importance(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, found = "Which parameters mattered", facts.importances
     if "importance" not in pictures:
-        return _nothing(title, f"Not told: {found.why_not}.")
+        return _nothing(title, f"There is no answer: {found.why_not}.")
     caption = (
-        f"PED-ANOVA: how much the values among the best {found.top} of {found.trials} completed trials differ from those of all. "
-        "Marks: what values shuffled among the trials stay below, 19 times of 20. A bar that does not pass its mark is grey, and "
-        "says nothing. Importance is that for these choices and these trials: a parameter that was set well from the start, or "
-        "whose choices are close together, looks unimportant."
+        f"PED-ANOVA: how much a parameter's values in the best {found.top} of {found.trials} completed trials differ from those in "
+        "all. A mark shows what shuffled values stay below, 19 times of 20. A bar that does not pass its mark is grey and says "
+        "nothing. Importance holds for these choices and these trials: a parameter that was set well from the start, or whose "
+        "choices are close together, looks unimportant."
     )
     return _section(title, _figure(pictures["importance"], title, caption, "side"))
 
@@ -87,11 +83,11 @@ def slices(facts: ReportFacts, pictures: Pictures) -> Markup:
     if "slices" not in pictures:
         return _nothing(title, NO_VALUE)
     caption = (
-        f"{facts.metric.name} of completed trials over each choice, in the search space's order: a dot a trial, a bar the median, "
-        "a star the best; the baseline's choice is shaded. Dots differ in their other parameters as well."
+        f"{facts.metric.name} of completed trials over each choice, in the search space's order. A dot is a trial, a bar the "
+        "median, the star the best trial; the baseline's choice is shaded. Trials differ in their other parameters as well."
     )
     if len(facts.slices) > MOST_SLICES:
-        caption += f" The first {MOST_SLICES} of {len(facts.slices)} parameters."
+        caption += f" These are the first {MOST_SLICES} of {len(facts.slices)} parameters."
     return _section(title, _figure(pictures["slices"], title, caption))
 
 
@@ -99,29 +95,29 @@ def curves(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "Learning curves"
     if "curves" not in pictures:
         return _nothing(title, "No trial has reported its progress.")
-    caption = "Every trial that reported its progress; the mark at its end tells by colour and shape how it ended."
+    caption = "Every trial that reported its progress. The colour and shape of the mark at its end show how it ended."
     return _section(title, _figure(pictures["curves"], title, caption))
 
 
 def cost(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "What it cost"
-    if not facts.shares:
+    if not facts.costs:
         return _nothing(title, "No trial has ended here yet.")
-    scale, unit = hours_scale(facts.shares)
-    total = sum(share.hours for share in facts.shares)
+    scale, unit = hours_scale(facts.costs)
+    total = sum(each.hours for each in facts.costs)
     words = f"{scale * total:.3g} {facts.unit}-{'hours' if unit == 'h' else 'minutes'} in all"
     taken = sum(bool(record.taken_from) for record in facts.records)
-    words += f"; {taken} trials that were taken over from another study are not counted." if taken else "."
+    words += f"; {taken} trials that were taken over from another study cost nothing here." if taken else "."
     lines = [tag("p", line, class_="soft") for line in pruning_lines(facts.records, facts.metric)]
     rows = [
         (
-            style_of(s.ending).label,
-            s.trials,
-            f"{scale * s.hours:.3g} {unit}",
-            f"{s.hours / (total or 1):.0%}",
-            _why(facts, s.ending),
+            style_of(each.ending).label,
+            each.trials,
+            f"{scale * each.hours:.3g} {unit}",
+            f"{each.hours / (total or 1):.0%}",
+            _why(facts, each.ending),
         )
-        for s in facts.shares
+        for each in facts.costs
     ]
     head = ("ending", "trials", "time", "share", "the latest reason")
     shown = _figure(pictures["cost"], title, words, "side") if "cost" in pictures else tag("p", words)
@@ -138,9 +134,9 @@ def best_trials(facts: ReportFacts, pictures: Pictures) -> Markup:
     if not ranked:
         return _nothing(title, NO_VALUE)
     shown = [record for *_, record in ranked[:BEST_SHOWN]]
-    shown += [facts.best] if facts.best and facts.best not in shown else []  # a winner that many single values outdo
+    shown += [facts.best] if facts.best and facts.best not in shown else []  # a confirmed winner may lie below
     head = ("trial", facts.metric.name, "took", "differs from the baseline in", "")
-    line = "By their single values, each one training with one seed."
+    line = "Ordered by their single values; each is one training with one seed."
     rows = [_trial(facts, record) for record in shown]
     return _section(title, table(head, rows, (0, 1, 2)), tag("p", line, class_="soft"))
 
@@ -158,8 +154,8 @@ def patch(facts: ReportFacts, pictures: Pictures) -> Markup:
     if best is None:
         return _nothing(title, NO_VALUE)
     if not facts.patch:
-        return _nothing(title, f"Trial {best.number} has left no patch: it is the script as it is, or ran elsewhere.")
-    note = f"Trial {best.number} against the original script. A copy that runs alone: "
+        return _nothing(title, f"Trial {best.number} left no patch: it is the unchanged script, or it ran elsewhere.")
+    note = f"Trial {best.number} against the original script. To get a copy that runs on its own: "
     command = tag("code", f"optimize export --study {facts.name} --trial {best.number} --to trial-{best.number}")
     return _section(title, tag("p", note, command, class_="soft"), diff(facts.patch, PATCH_LINES))
 
@@ -186,7 +182,7 @@ def settings(facts: ReportFacts, pictures: Pictures) -> Markup:
         if name in kept and name != "origins"
         for row in _setting(name, kept[name], origin)
     ]
-    note = "Of the last call of optimize run."
+    note = "Those of the last call of optimize run."
     return _section(title, tag("p", note, class_="soft"), table(("setting", "value", "from"), rows))
 
 
@@ -199,11 +195,11 @@ def _setting(name: str, value: object, origin: object) -> Iterable[Sequence[obje
 
 
 def machine(facts: ReportFacts, pictures: Pictures) -> Markup:
-    devices = {"devices": ", ".join(f"{name or 'not told'} ({count} trials)" for name, count in facts.devices.items())}
+    devices = {"devices": ", ".join(f"{name or 'unknown'} ({count} trials)" for name, count in facts.devices.items())}
     driven = {**facts.machine, **(devices if facts.devices else {})}
-    of = "Of the last call of optimize run:" if facts.machine else "Of the trials:"
+    of = "During the last call of optimize run:" if facts.machine else "The trials ran on:"
     parts = [tag("p", of, class_="soft"), _pairs(driven)] if driven else []
-    made = f"This report was made {facts.now:%Y-%m-%d %H:%M} UTC with:"
+    made = f"This report was made on {facts.now:%Y-%m-%d} at {facts.now:%H:%M} UTC, on:"
     return _section("Machine and versions", *parts, tag("p", made, class_="soft"), _pairs(here()))
 
 
@@ -213,20 +209,20 @@ SECTIONS: Sequence[Callable[[ReportFacts, Pictures], Markup]] = (
 
 
 def number(value: float | None) -> str:
-    """A value of the metric: six decimals, as everywhere; `trials.csv` has all that there are."""
+    """Return a value of the metric with six decimals, as everywhere; `trials.csv` has all digits."""
     if value is None:
         return ""
     return f"{value:.6f}" if 1e-3 <= abs(value) < 1e9 or not value else f"{value:.6g}"
 
 
 def signed(gain: float) -> str:
-    """A gain, with its sign."""
+    """Return a gain with its sign."""
     return f"{gain:+.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def written(value: object) -> str:
-    """A value of a parameter or a setting, with all its blanks: a page has room for them."""
-    if isinstance(value, list):  # of settings.json; a parameter's tuple is text
+    """Return a value of a parameter or a setting, in full: a page has room for it."""
+    if isinstance(value, list):  # from settings.json; a stored tuple is text
         return ", ".join(map(written, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 

@@ -1,7 +1,7 @@
-"""Trials for MLflow: a run each, with parameters, metric, summary and learning curve, in an experiment named after the study.
+"""Trials for MLflow: each one an MLflow run with parameters, metric, summary and learning curve, in an experiment of the study.
 
-They go to the server of MLFLOW_TRACKING_URI, or to a SQLite file of MLflow's own beside our database. A run that a dead driver
-has left half written is completed, not written twice.
+They go to the server of MLFLOW_TRACKING_URI, or to MLflow's own SQLite file beside our database. An MLflow run that a dead
+driver left half written is completed, not written twice.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from mlflow.entities import Metric as Point
 from mlflow.entities import Param, Run, RunStatus
 
 from optimize.errors import OptimizeError
-from optimize.reporting.trackers.tracker import Curve, reason
+from optimize.reporting.trackers.tracker import CurvePoints, reason
 from optimize.trial import Metric, TrialStatus
 from storage import StudyPaths, TrialRecord
 
-STEPS = 1000  # of a learning curve: the whole budget, whatever it is
+STEPS = 1000  # of a learning curve: the whole budget, whatever its unit
 MOST_PARAMS, MOST_POINTS = 100, 1000  # of one request
 NUMBER = "optimize.trial"
 ENDED_EARLY = (TrialStatus.HOPELESS, TrialStatus.TIMED_OUT, TrialStatus.CANCELLED)
 
 
 class Mlflow:
-    """The experiment of one study."""
+    """Write the trials of one study to its MLflow experiment."""
 
     def __init__(self, tracking: str | None, paths: StudyPaths, metric: Metric) -> None:
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of each table that it makes
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs each table that it makes
         self._metric, self._study = metric, paths.study
         self._client = MlflowClient(tracking_uri=tracking or f"sqlite:///{paths.mlflow.resolve()}")
-        # beside our database nothing is put there, but MLflow wants a place; a server has its own
+        # MLflow needs a place for artifacts, though none are written; a server has its own
         place = None if tracking else (paths.root / "mlflow-artifacts").resolve().as_uri()
         self._experiment = self._find_or_create(paths.study, place)
         self._runs = {_key(run): run.info for run in self._all_runs()}
         server = f"experiment {paths.study} at {reason(Exception(tracking))}" if tracking else ""
-        self.where = server or f"{paths.mlflow} (to look at it: mlflow ui --backend-store-uri sqlite:///{paths.mlflow})"
+        self.where = server or f"{paths.mlflow} (to view it: mlflow ui --backend-store-uri sqlite:///{paths.mlflow})"
 
     def has(self, record: TrialRecord) -> bool:
         run = self._runs.get((_ms(record.started), str(record.number)))
         return run is not None and RunStatus.is_terminated(RunStatus.from_string(run.status))
 
-    def write(self, record: TrialRecord, curve: Curve) -> None:
+    def write(self, record: TrialRecord, curve: CurvePoints) -> None:
         known = self._runs.get((_ms(record.started), str(record.number)))
         run = known.run_id if known else self._create_run(record)
         params = [Param(name, str(value)) for name, value in record.params.items()]
@@ -58,7 +58,7 @@ class Mlflow:
         run = self._client.create_run(self._experiment, start_time=_ms(record.started), run_name=name, tags=tags)
         return str(run.info.run_id)
 
-    def _points(self, record: TrialRecord, curve: Curve) -> Iterator[Point]:
+    def _points(self, record: TrialRecord, curve: CurvePoints) -> Iterator[Point]:
         begun, ended = _ms(record.started), _ms(record.finished)
         if record.value is not None:
             yield Point(_name(self._metric.name), record.value, ended, 0)
@@ -76,7 +76,7 @@ class Mlflow:
             return str(self._client.create_experiment(study, artifact_location=place))
         if found.lifecycle_stage != "active":
             raise OptimizeError(
-                f"--log mlflow: its experiment {study} was deleted there. Restore it, or use another --study."
+                f"--log mlflow: MLflow has deleted the experiment {study}. Restore it there, or use another --study."
             )
         return str(found.experiment_id)
 
@@ -89,7 +89,7 @@ class Mlflow:
 
 
 def _key(run: Run) -> tuple[int, str]:
-    """Another trial of this number, of a study that was deleted meanwhile, began at another time."""
+    """Return what identifies a trial: one of the same number in a deleted study of this name began at another time."""
     return run.info.start_time, run.data.tags.get(NUMBER, "")
 
 
@@ -114,7 +114,7 @@ def _ended(record: TrialRecord) -> str:
 
 
 def _name(key: str) -> str:
-    """What a script calls a figure, as MLflow allows it."""
+    """Return the name of a figure with the characters that MLflow allows."""
     return re.sub(r"[^\w\- ]", "_", key)
 
 

@@ -1,6 +1,6 @@
 """Trials for TensorBoard: a folder each, with parameters, metric, summary and learning curve, for its views SCALARS and HPARAMS.
 
-A trial's file is put there whole, by a rename, so that who looks sees all of it or nothing. No thread, no torch.
+A rename puts a trial's folder there, so that TensorBoard sees all of it or nothing. It needs no thread and no torch.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ from tensorboard.plugins.hparams.api_pb2 import DataType, Experiment, HParamInfo
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from optimize.reporting.trackers.tracker import Curve
+from optimize.reporting.trackers.tracker import CurvePoints
 from optimize.trial import Metric
 from storage import TrialRecord, replace_folder
 
 VERSION = "brain.Event:2"  # what an event file begins with
-REST = (
-    "z_summary"  # it opens the first two groups of charts only: the curve's and the metric's, if this one is the last
-)
-STEPS = 1000  # of a learning curve: the whole budget, whatever it is
+# The page opens only the first two groups of charts: those of curve and metric, if this name sorts last.
+REST = "z_summary"
+STEPS = 1000  # of a learning curve: the whole budget, whatever its unit
 
 
 class TensorBoard:
-    """The folder of one study's trials."""
+    """Write the trials of one study into a folder for TensorBoard."""
 
     def __init__(self, folder: Path, metric: Metric) -> None:
         self._folder, self._metric = folder, metric
-        self.where = f"{folder} (to look at it: tensorboard --logdir {folder})"
+        self.where = f"{folder} (to view it: tensorboard --logdir {folder})"
 
     def has(self, record: TrialRecord) -> bool:
         return (self._run(record) / _file_name(record)).exists()
 
-    def write(self, record: TrialRecord, curve: Curve) -> None:
+    def write(self, record: TrialRecord, curve: CurvePoints) -> None:
         file = io.BytesIO()
         records = RecordWriter(file)
         for event in self._events(record, curve):
@@ -48,7 +47,7 @@ class TensorBoard:
     def _run(self, record: TrialRecord) -> Path:
         return self._folder / _name(record)
 
-    def _events(self, record: TrialRecord, curve: Curve) -> Iterator[Event]:
+    def _events(self, record: TrialRecord, curve: CurvePoints) -> Iterator[Event]:
         begun, ended = _moments(record)
         yield Event(wall_time=begun, file_version=VERSION)
         yield _hparams(begun, metadata.EXPERIMENT_TAG, HParamsPluginData(experiment=self._columns(record)))
@@ -58,13 +57,13 @@ class TensorBoard:
         for fraction, loss in curve:
             yield _scalar(begun + fraction * (ended - begun), "train_loss", loss, round(STEPS * fraction))
         for tag, value in self._results(record):
-            yield _scalar(ended, tag, value, record.number)  # side by side, a point for each trial: the search
+            yield _scalar(ended, tag, value, record.number)  # by number: one chart shows all trials
         success = Status.STATUS_SUCCESS if record.state == "COMPLETE" else Status.STATUS_FAILURE
         end = SessionEndInfo(status=success, end_time_secs=ended)
         yield _hparams(ended, metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
 
     def _columns(self, record: TrialRecord) -> Experiment:
-        """Of the table HPARAMS, which would else have one for each figure of the summary, and the metric as the last."""
+        """Return the columns of the table HPARAMS: by default it has one for each figure of the summary, and the metric last."""
         infos = [HParamInfo(name=name, type=_type(value)) for name, value in record.params.items()]
         shown = {self._metric.name: self._metric.name, f"{REST}/seconds": "seconds"}
         metrics = [MetricInfo(name=MetricName(tag=tag), display_name=name) for tag, name in shown.items()]
@@ -85,7 +84,7 @@ def _name(record: TrialRecord) -> str:
 
 
 def _file_name(record: TrialRecord) -> str:
-    """Another trial of this number, of a study that was deleted meanwhile, began at another time."""
+    """Return a name with the trial's start: one of the same number in a deleted study of this name began at another time."""
     return f"events.out.tfevents.{int(_moments(record)[0])}.optimize"
 
 

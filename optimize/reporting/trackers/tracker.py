@@ -1,4 +1,4 @@
-"""What a tracker is: somewhere else that finished trials are written to."""
+"""What a tracker is: another place to which finished trials are written."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Protocol
 
 from storage import TrialRecord, one_line
 
-Curve = Sequence[tuple[float, float]]
+CurvePoints = Sequence[tuple[float, float]]
 """Fraction of the budget, train loss."""
 
 
 class Tracker(Protocol):
-    """Somewhere to write trials to."""
+    """Another place for finished trials."""
 
-    where: str  # in words, and how to look at it
+    where: str  # for people: the place, and how to view it
 
     def has(self, record: TrialRecord) -> bool:
-        """Whether this trial is there, whole."""
+        """Tell whether this trial is there as a whole."""
         ...
 
-    def write(self, record: TrialRecord, curve: Curve) -> None:
-        """Writes a finished trial; again: writes the same."""
+    def write(self, record: TrialRecord, curve: CurvePoints) -> None:
+        """Write a finished trial; writing it twice changes nothing."""
         ...
 
 
 def reason(error: Exception) -> str:
-    """An error of somebody else's package as a few words, without the password that a URL may hold."""
+    """Return an error of another package in a few words, without the password that a URL may hold."""
     text = re.sub(r"//[^/@\s]+@", "//***@", str(error)) or type(error).__name__
     return one_line(text, 200).rstrip(".")

@@ -1,0 +1,73 @@
+"""Commands that a user can paste where they stand: `make ...` in the folder of this project's Makefile, else `optimize ...`.
+
+It knows how flags are written, not what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from shlex import quote
+
+from optimize.config.settings import Settings
+from optimize.script.command import RUN
+
+Flags = Mapping[str, object]
+"""Flag without its dashes -> value; True stands for a flag without a value, None and False leave it out."""
+
+_TARGETS = {"run": "optimize"}  # of the Makefile, where they have another name than the command
+_PROJECT = Path(__file__).parents[2]
+_FIELDS = {
+    "storage": "storage",
+    "study": "study",
+    "profile": "profile",
+    "workload": "workload",
+    "space": "search_space",
+    "advisor": "advisor",
+}
+
+
+def command_line(command: str, flags: Flags | None = None, number: int | None = None) -> str:
+    """Return a command line for the shell in the current folder; `number` is that of the trial it is about."""
+    given = {name: value for name, value in (flags or {}).items() if value is not None and value is not False}
+    if _is_default_folder(given.get("runs")):
+        given.pop("runs", None)
+    if _has_makefile() and "runs" not in given:  # the Makefile has no variable for it
+        shown = {**({} if number is None else {"n": number}), **given}
+        words = [f"{name.upper().replace('-', '_')}={_text(1 if v is True else v)}" for name, v in shown.items()]
+        return " ".join(["make", _TARGETS.get(command, command), *words])
+    words = [f"--{name}" if value is True else f"--{name} {_text(value)}" for name, value in given.items()]
+    return " ".join(["optimize", command, *([] if number is None else [str(number)]), *words])
+
+
+def training_command(files: Collection[str]) -> str:
+    """Return what trains a trial again in a folder of the files that it left."""
+    return f"sh {RUN}" if RUN in files else "python train.py"
+
+
+def given_flags(settings: Settings) -> Flags:
+    """Return the flags that lead back to a study: those of this call that say what is trained and where it is kept."""
+    given = {
+        flag: getattr(settings, field) or "none"
+        for flag, field in _FIELDS.items()
+        if settings.origins.get(field) == "flag"
+    }
+    return {**given, "runs": settings.runs}
+
+
+def study_flags(settings: Settings) -> Flags:
+    """Return the flags by which a command finds the stored study."""
+    storage = settings.storage if settings.origins.get("storage") == "flag" else None
+    return {"study": settings.study, "storage": storage, "runs": settings.runs}
+
+
+def _text(value: object) -> str:
+    return quote(str(value))
+
+
+def _has_makefile() -> bool:
+    return Path.cwd() == _PROJECT and Path("Makefile").is_file()
+
+
+def _is_default_folder(runs: object) -> bool:
+    return runs is None or runs == Settings().runs

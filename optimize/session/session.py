@@ -1,0 +1,196 @@
+"""What one call that drives a study opens, and the loop at its end: the skeleton that `run` and `confirm` share.
+
+It knows how the rooms fit together and nothing of what happens inside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from optimize.advisor import Advisor
+from optimize.config.plan import Plan
+from optimize.config.settings import ENV_PASS, Settings, script_environment, tracking_uri
+from optimize.config.versions import machine
+from optimize.executors import Executor, open_executor
+from optimize.executors.ray_cluster import Cluster
+from optimize.reporting.dashboard import DashboardWriter
+from optimize.reporting.files import ResultFiles
+from optimize.reporting.shown_study import ShownStudy
+from optimize.reporting.terminal import LiveView
+from optimize.reporting.trackers import TrackerCallback, open_tracker
+from optimize.search import Sampler
+from optimize.study.callback import Callback
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, StopLevel, StopSignals, exiting_on_signals
+from optimize.study.stored import find_study
+from optimize.study.study import Study
+from optimize.transfer.backup import open_backups
+from optimize.trial import Job, Slot, Suggestion
+from storage import Artifacts, Database, StudyPaths, open_database, write_text
+
+Say = Callable[[str], None]
+View = ResultFiles | DashboardWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: where lines and the live view go, and where backups are kept.
+
+    `executor` and `data` stand in for the plan's executor and for the preparation of its data, in tests and benchmarks.
+    """
+
+    console: Console
+    say: Say
+    backup: Path | None = None
+    executor: Callable[[Sequence[Slot]], Executor] | None = None
+    data: str | None = None
+
+
+class Session:
+    """One open call: its database, backups and files. `prepare` comes before a study is opened, `drive` at the end."""
+
+    def __init__(self, plan: Plan, caller: Caller, stack: ExitStack, create: bool) -> None:
+        self.plan, self.say = plan, caller.say
+        self._caller, self._stack = caller, stack
+        self.paths = StudyPaths(plan.settings.runs, plan.settings.study)
+        where = plan.settings.storage or self.paths.database
+        self.database: Database = stack.enter_context(closing(open_database(where, create=create)))
+        self.database.retry.say = caller.say
+        self.artifacts = Artifacts(self.paths.artifacts, self.database)
+        # Entered first and left last: what it keeps at the end is a study that nobody drives.
+        self._backups = stack.enter_context(self._open_backups())
+        self._trackers: Sequence[TrackerCallback] = ()
+        self._data = ""
+
+    def prepare(self) -> str:
+        """Open the trackers, prepare the data, and turn signals into stop requests; return the data's fingerprint."""
+        self._trackers = self._open_trackers()
+        self._data = prepare_data(self.plan, self.say) if self._caller.data is None else self._caller.data
+        self.stop_signals = self._stack.enter_context(StopSignals())
+        self.database.retry.go_on = lambda: self.stop_signals.level() < StopLevel.CANCEL
+        return self._data
+
+    def open_study(
+        self, slots: Sequence[Slot], *, sampler: Sampler | None = None, advisor: Advisor | None = None
+    ) -> Study:
+        """Open the plan's study, as its only driver. Raises what `open_study` in `study/resume.py` raises."""
+        opened = open_study(self.database, self.plan, self._data, self.say, slots, sampler=sampler, advisor=advisor)
+        return self._stack.enter_context(opened)
+
+    def shown(self, study: Study) -> ShownStudy:
+        """Return what views need to know of the open study."""
+        settings = self.plan.settings
+        return ShownStudy(
+            find_study(self.database, settings.study, settings.runs), study.records, self.say, study.is_ours
+        )
+
+    def write_settings(self, more: Mapping[str, object] | None = None) -> None:
+        """Keep what this call was told, beside the results."""
+        write_text(self.paths.settings_json, settings_json(self.plan.settings, more))
+
+    @contextmanager
+    def reporting(self, study: Study, live: LiveView, views: Sequence[View]) -> Iterator[Sequence[Callback]]:
+        """Everything that shows or writes what trials come to; each is brought up to date at the end, whatever that is."""
+        with ExitStack() as stack:
+            for view in views:
+                stack.callback(view.write)
+            for tracker in self._trackers:
+                tracker.begin(study.records())
+                stack.callback(tracker.close)
+            yield (stack.enter_context(live), *views, *self._trackers, self._backups)
+
+    def drive(
+        self,
+        study: Study,
+        slots: Sequence[Slot],
+        budget: Budget,
+        callbacks: Sequence[Callback],
+        scale: Callable[[Suggestion], int] = lambda suggestion: 1,
+    ) -> str:
+        """Work until the budget is spent or a stop request comes; return why it ended. Raises StudyAborted.
+
+        `scale` is how many times the usual time a trial may take.
+        """
+
+        def prepare(suggestion: Suggestion) -> Job:
+            return self.plan.job(suggestion, scale(suggestion))
+
+        loop = Loop(
+            study,
+            self._executor(tuple(slots)),
+            prepare,
+            budget,
+            callbacks,
+            self.stop_signals,
+            self.plan.settings.keep_failed,
+        )
+        return loop.run()
+
+    def _executor(self, slots: Sequence[Slot]) -> Executor:
+        if self._caller.executor is not None:
+            return self._caller.executor(slots)
+        nodes = cluster(self.plan, self._data, self.say)
+        return open_executor(self.plan.settings.executor, tuple(slots), self.paths.work, nodes)
+
+    def _open_backups(self) -> AbstractContextManager[Callback]:
+        if self._caller.backup is None:
+            return nullcontext(Callback())
+        return open_backups(self._caller.backup, self.database, self.paths.artifacts, self.say)
+
+    def _open_trackers(self) -> Sequence[TrackerCallback]:
+        settings, metric = self.plan.settings, self.plan.workload.metric
+        server = tracking_uri() if "mlflow" in settings.log else None
+        return [
+            TrackerCallback(name, open_tracker(name, self.paths, metric, server), self.artifacts, self.say)
+            for name in dict.fromkeys(settings.log)
+        ]
+
+
+@contextmanager
+def open_session(plan: Plan, caller: Caller, create: bool = True) -> Iterator[Session]:
+    """Open the database and the backups of a call that drives the plan's study.
+
+    Without `create` the database has to be there already. Raises StorageError.
+    """
+    with ExitStack() as stack:
+        yield Session(plan, caller, stack, create)
+
+
+def prepare_data(plan: Plan, say: Say) -> str:
+    """Run the workload's preparation with the plan's constants; return the data's fingerprint. Raises WorkloadError."""
+    settings = plan.settings
+    with exiting_on_signals():
+        return plan.workload.prepare_data(settings.constants, settings.prepare_args, script_environment(settings), say)
+
+
+def cluster(plan: Plan, data: str = "", say: Say = lambda line: None) -> Cluster:
+    """Return what an executor over several machines has to know of the plan.
+
+    Each machine uses its own value of what is a fact about a machine (PATH, HOME, ...); what the profile passes on is passed on
+    to all of them.
+    """
+    settings = plan.settings
+    return Cluster(
+        device=settings.device,
+        preparation=plan.workload.preparation(settings.constants, settings.prepare_args),
+        data=data,
+        env=script_environment(settings),
+        own=frozenset(ENV_PASS) - frozenset(settings.env_pass),
+        count=settings.slots,
+        gpus_per_trial=settings.gpus_per_trial,
+        mixed_devices=settings.mixed_devices,
+        say=say,
+    )
+
+
+def settings_json(settings: Settings, more: Mapping[str, object] | None = None) -> str:
+    """Return the settings as JSON, without the storage URL, which may hold a password."""
+    kept = asdict(settings) | {"storage": None, "machine": machine(), **(more or {})}
+    return json.dumps(kept, indent=2, default=str) + "\n"

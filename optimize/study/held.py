@@ -1,0 +1,62 @@
+"""A study whose lease this process has, and how others ask it to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from optimize.errors import StudyBusyError
+from storage import Database, Holder, Lease, LeaseHeldError, StorageError, StudyPaths, acquire
+
+STOP = "stop"  # study attribute
+
+
+@dataclass(frozen=True, slots=True)
+class HeldStudy:
+    """A study in the database whose lease this process has: nobody else may write to it."""
+
+    database: Database
+    study_id: int
+    name: str
+    lease: Lease
+
+    def stop_request(self) -> str:
+        """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
+        asked = self.database.study_attrs(self.study_id).get(STOP, {})
+        return str(asked.get("how", "")) if asked.get("holder") == self.lease.holder.to_text() else ""
+
+    def write_attrs(self, attrs: Mapping[str, Any]) -> None:
+        """Set attributes of the study. Raises LeaseLostError if another driver has taken it over."""
+
+        def put() -> None:
+            for name, value in attrs.items():
+                self.database.set_study_attr(self.study_id, name, value)
+
+        kept = self.database.study_attrs
+        self.lease.write(put, stands=lambda _: attrs.items() <= kept(self.study_id).items())
+
+
+@contextmanager
+def hold_study(
+    database: Database, study_id: int, paths: StudyPaths, say: Callable[[str], None] = lambda line: None
+) -> Iterator[HeldStudy]:
+    """Hold the study's lease. Raises StudyBusyError while another driver is alive."""
+    paths.create()
+    try:
+        lease = acquire(database, study_id, lock=paths.lock)
+    except LeaseHeldError as error:
+        raise StudyBusyError(f"study {paths.study}: {error}") from None
+    try:
+        if dead := lease.taken_from:
+            say(f"study {paths.study}: taken over from process {dead.pid} on {dead.host}, which has died")
+        yield HeldStudy(database, study_id, paths.study, lease)
+    finally:
+        with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
+            lease.release()
+
+
+def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:
+    """Ask the driver that holds the study, and no later one, to stop: `how` is "now" or "after"."""
+    database.set_study_attr(study_id, STOP, {"holder": holder.to_text(), "how": how})
