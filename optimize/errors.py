@@ -1,4 +1,4 @@
-"""Errors that end a study; each is one line for the user, *where: what. what to do*, and `cli.py` prints just that.
+"""The errors that end a study. Each problem is one line for the user, *where: what. what to do*; `cli.py` prints just that.
 
     OptimizeError
     |- SettingsError               an unknown key, a bad flag: all of them at once
@@ -8,12 +8,12 @@
     |  |- StudyMismatchError       reopened with another script, space, constants, data or metric
     |  |- StudyBusyError           another driver is alive: host, pid, since when
     |  |- NothingToConfirm         no trial is better than the baseline
-    |  |- SpaceExhausted           every feasible configuration has been tried
+    |  |- SpaceExhausted           all feasible parameters have been tried
     |  `- StudyAborted             the environment is broken, or too many failures in a row
-    `- ExecutorError               no slot found, a guardian that does not answer
+    `- ExecutorError               no slot was found, a guardian does not answer
 
 `search_spaces` has its own `SearchSpaceError(ValueError)`, `storage` its `StorageError(RuntimeError)`; neither imports this file.
-Endings of a *trial* are values (`trial.Outcome`), not errors.
+How a *trial* ends is a value (`trial.Outcome`), never an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 
 class OptimizeError(Exception):
-    """Base of everything a user can cause; `problems` are the lines to show."""
+    """The base of all errors that a user can cause; `problems` are the lines to show."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -30,40 +30,40 @@ class OptimizeError(Exception):
 
 
 class SettingsError(OptimizeError):
-    pass
+    """Unknown keys, bad flags or values: all of them at once."""
 
 
 class WorkloadError(OptimizeError):
-    pass
+    """The workload cannot be used: a script, a constant or its data is missing."""
 
 
 class RenderError(WorkloadError):
-    pass
+    """A value cannot be written into the script exactly."""
 
 
 class StudyError(OptimizeError):
-    pass
+    """The study cannot go on."""
 
 
 class StudyMismatchError(StudyError):
-    pass
+    """The study was begun with another script, space, constants, data or metric."""
 
 
 class StudyBusyError(StudyError):
-    pass
+    """Another driver of the study is alive."""
 
 
 class NothingToConfirm(StudyError):
-    pass
+    """No trial is better than the baseline."""
 
 
 class SpaceExhausted(StudyError):
-    pass
+    """All feasible parameters have been tried."""
 
 
 class StudyAborted(StudyError):
-    pass
+    """The environment is broken, or too many trials failed in a row."""
 
 
 class ExecutorError(OptimizeError):
-    pass
+    """Trials cannot be run."""

@@ -1,6 +1,6 @@
-"""How durations, parameters and a script's text are put into words, the same in a terminal, a note and a page.
+"""Puts durations, parameters, names and a script's text into words, the same in a terminal, a note and a page.
 
-Values in, text out; it lays nothing out.
+Values in, text out. It knows nothing of layout.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NAMES_SHOWN = 20
 
 
 def duration(seconds: float) -> str:
-    """`4.2 s`, `42 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return seconds as `4.2 s`, `42 s`, `3 min 20 s` or `2 h 05 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown: int = PARAMS_SHOWN) -> str:
-    """The parameters in which a trial differs from the baseline, `DEPTH=3 MATRIX_LR=0.02`."""
+    """Return the parameters in which a trial differs from the baseline, such as `DEPTH=3 MATRIX_LR=0.02`."""
     # compared as text, because a stored tuple is text
     differing = [
         f"{name}={short(value)}" for name, value in params.items() if short(value) != short(baseline.get(name))
@@ -40,14 +40,14 @@ def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown:
 
 
 def short(value: object) -> str:
-    """A parameter's value in as few characters as tell it from the others."""
+    """Return a parameter's value in few characters."""
     return f"{value:g}" if isinstance(value, float) else str(value).replace(", ", ",")
 
 
 def meant(name: str, known: Iterable[str], path: bool = False) -> str:
-    """What somebody may have meant by a name that is unknown, ` Did you mean cpu?`; "" if nothing is near.
+    """Return ` Did you mean cpu?` for an unknown name that resembles a known one, else "".
 
-    `path`: it may stand for a file or folder, for which a bare name is not enough.
+    `path`: the name may be a file or folder that has to be given as `./name`.
     """
     if path and name and len(name) < 256 and Path(name).exists():
         return f" Did you mean ./{name}?"
@@ -56,18 +56,18 @@ def meant(name: str, known: Iterable[str], path: bool = False) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """`a, b, c`, in order; of very many the first."""
+    """Return `a, b, c`, sorted; of more than NAMES_SHOWN the first, and how many more there are."""
     ordered = sorted(names)
     more = len(ordered) - NAMES_SHOWN
     return ", ".join(ordered[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def study_name(text: str) -> str:
-    """A name for a study, from those of folders and files, which may hold anything."""
+    """Return a valid name for a study, made from that of a folder or file."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[-100:].lstrip("._-") or "study"
 
 
 def visible(text: str) -> str:
-    """Text from a script without the power to steer a terminal: lines stay lines, other control characters are shown."""
+    """Return a script's text with control characters escaped, but for line ends, so that it cannot control a terminal."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in lines)

@@ -1,7 +1,8 @@
-"""The values that travel: Suggestion -> Job -> Outcome, and the Progress in between.
+"""The values of a trial's journey, Suggestion -> Job -> Outcome with Progress in between, and what each status means.
 
-Frozen, picklable, JSON-able, without file handles: threads, processes and machines are only places they pass through.
-Nothing here acts; `process.py` runs a job, `consequences.py` gives outcomes their consequences.
+They are frozen, can be pickled and hold no file handle: threads, processes and machines are only places they pass through.
+The table CONSEQUENCES says for each status what the sampler learns and whether the parameters are tried again. Nothing here
+acts: `runner/process.py` runs a job, `study/study.py` applies the consequences.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal
 
-BASELINE = "baseline"  # attribute of a study: the parameters of the script as it is
+BASELINE = "baseline"  # study attribute: the parameters that the script itself has
 
 Value = bool | int | float | str | None | tuple["Value", ...]
 """A literal that a parameter or a constant of a script can hold."""
@@ -19,45 +20,48 @@ Value = bool | int | float | str | None | tuple["Value", ...]
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """Parameters that the study wants tried, under the study's trial number."""
+    """Parameters to try, under the study's trial number."""
 
     number: int
     params: Mapping[str, Value]
-    alone: bool = False  # to be tried with nothing else of ours on its device
+    alone: bool = False  # with no other trial of ours on its device
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a script reports: the key in its summary, or the lines that it stands in; and which way is better."""
+    """What a script reports: the key in its summary, or the lines that hold it; and which direction is better."""
 
     name: str = "val_bpb"
     direction: str = "minimize"  # or "maximize", Optuna's words
-    regex: str = ""  # its one group is the value; "": `name: value` in the summary, or anywhere if there is none
+    regex: str = (
+        ""  # its one group is the value; "": `name: value` in the summary, or in any line if there is no summary
+    )
     take: str = "last"  # or "min", "max": of all the lines that match
 
     def better(self, value: float, than: float) -> bool:
+        """Return whether `value` is strictly better."""
         return value < than if self.direction == "minimize" else value > than
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a running trial is cut; None means never. Seconds, and MB of 10**6 bytes."""
+    """When a running trial is ended; None means never. Times in seconds, sizes in MB of 10**6 bytes."""
 
     total_s: float | None = None  # from start to end, the whole process
     startup_s: float | None = None  # until the first progress line (or the summary)
     grace_s: float = 5.0  # between SIGTERM and SIGKILL
-    free_s: float = 60.0  # for a GPU's memory to be free again, before the trial starts on it
+    free_s: float = 60.0  # for a GPU's memory to be free before the trial starts on it
     disk_mb: float | None = 2_000.0  # everything under the work folder
     log_mb: float = 4.0  # kept of the log: its head and its tail
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressFormat:
-    """How a script tells how far it is: lines that `regex` finds; its groups are step, total, percent and loss."""
+    """The lines in which a script reports its progress: `regex` has the groups step, total, percent and loss."""
 
     regex: str = ""  # "": autoresearch's `step 00100 (33.3%) | loss: ...`
     total: float | None = None  # steps of a whole run, where no line says so
-    none: bool = False  # it tells nothing until its end, so that startup_s cannot be waited for
+    none: bool = False  # it reports nothing until its end, so that startup_s does not apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,10 @@ class Job:
     env: Mapping[str, str] = field(default_factory=dict)  # the whole environment, but for what the slot adds
     metric: Metric = Metric()
     limits: Limits = Limits()
-    preload: tuple[str, ...] = ()  # modules that it may find imported already, where that is safe
-    alone: bool = False  # with nothing else of ours on its device
+    preload: tuple[str, ...] = ()  # modules that may be imported before it starts, where that is safe
+    alone: bool = False  # with no other trial of ours on its device
     progress: ProgressFormat = ProgressFormat()
-    links: Mapping[str, str] = field(default_factory=dict)  # path in the work folder -> folder of data, only to be read
+    links: Mapping[str, str] = field(default_factory=dict)  # path in the work folder -> folder of data, to be read only
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,13 @@ class Slot:
     name: str
     env: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"  # model name: values of different models are not comparable under a time budget
-    memory_mb: float = 0.0  # the device's own, in MB of 10**6 bytes; 0 where there is none or it is not told
+    memory_mb: float = 0.0  # the device's own, in MB of 10**6 bytes; 0 where it has none or it is unknown
     shared: bool = False  # slots with the same `env` are on the same GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One progress line of a running trial; what the script did not print is None."""
+    """One progress line of a running trial; a field that the script did not print is None."""
 
     number: int
     fraction: float  # of the budget, 0 to 1
@@ -101,57 +105,57 @@ class Progress:
 
 
 class TrialStatus(StrEnum):
-    """How a trial ended. Which ones teach the sampler is one table, in `consequences.py`."""
+    """How a trial ended. CONSEQUENCES says what each status means for the study."""
 
     COMPLETE = "complete"
     OUT_OF_MEMORY = "out_of_memory"
     DIVERGED = "diverged"
     INFEASIBLE = "infeasible"  # an assertion of the script on its parameters
     TIMED_OUT = "timed_out"
-    HOPELESS = "hopeless"  # pruned on its curve
+    HOPELESS = "hopeless"  # ended by the pruner
     SILENT = "silent"  # no first progress line within startup_s
     CRASHED = "crashed"
     ENVIRONMENT = "environment"  # driver, kernel image, module, data, disk: nothing to do with the parameters
-    BUSY = "busy"  # somebody else holds the memory of the slot's GPU: never started
+    BUSY = "busy"  # somebody else holds the memory of the slot's GPU: it never started
     CANCELLED = "cancelled"
-    LOST = "lost"  # the driver or the machine went away
+    LOST = "lost"  # the driver, the guardian or the machine died
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one job ended. A crashed script is an outcome, never an exception in our loop."""
+    """How one job ended. A crashed script is an outcome, never an exception."""
 
     status: TrialStatus
     seconds: float  # wall clock of the process
     reason: str = ""  # one line, for people
     summary: Mapping[str, float | str] = field(default_factory=dict)  # the last `---` block of the log
-    log: str = ""  # head and tail, the cut marked
+    log: str = ""  # head and tail, with a mark where the middle was cut
     slot: str = ""
     curve: tuple[tuple[float, float], ...] = ()  # (fraction of the budget, smoothed train loss)
-    device: str = ""  # the slot's model
+    device: str = ""  # model of the slot's device
     shared: bool = False  # another trial of ours may have been on the same GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What an executor's `wait` returns when a job is over."""
+    """The event that a job has ended, as an executor's `wait` returns it beside Progress."""
 
     job: Job
     outcome: Outcome
 
 
 class Again(IntEnum):
-    """How often parameters are tried before an ending stands; below that they go back into the queue."""
+    """How often parameters are tried before a status stands. Until then they go back into the queue."""
 
     NEVER = 1
-    ONCE = 2  # a second such ending stands
+    ONCE = 2  # a second one stands
     OFTEN = 10  # not for ever: these parameters may be what kills the driver
-    ALWAYS = 1_000_000  # nothing that they did
+    ALWAYS = 1_000_000  # the parameters are not the cause
 
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What an ending is told as (Optuna's state) and whether its parameters are tried again."""
+    """The state that Optuna is told, and whether the parameters are tried again."""
 
     state: Literal["COMPLETE", "PRUNED", "FAIL"]
     again: Again = Again.NEVER
@@ -176,6 +180,6 @@ CROWDED = Consequence("FAIL", Again.ALWAYS)  # out of memory beside another tria
 
 
 def consequence_of(outcome: Outcome) -> Consequence:
-    """Of an ending, for the sampler and the parameters."""
+    """Return what an outcome means for the sampler and the parameters."""
     crowded = outcome.status is TrialStatus.OUT_OF_MEMORY and outcome.shared
     return CROWDED if crowded else CONSEQUENCES[outcome.status]

@@ -72,7 +72,7 @@ def test_both_understand_a_table_in_the_same_way(tmp_path: Path, text: str, para
             "has DEPTH in the columns param_DEPTH and params_DEPTH. Remove one.",
         ),
         (b"val_bpb,DEPTH\n1,2\n1,2,3\n", "line 3 has 3 cells, the header 2. Correct it."),
-        (b'val_bpb,DEPTH\n1,"2\n', "line 2 is no line of a table: unexpected end of data. Save it as CSV or TSV."),
+        (b'val_bpb,DEPTH\n1,"2\n', "line 2 is not a line of a table: unexpected end of data. Save it as CSV or TSV."),
         (b"val_bpb,DEPTH\n1,\xff\n", "byte 16 is not UTF-8. Save it as UTF-8 text."),
         (b"\x7fELF\x02\x01\x01\x00\xf5", "byte 8 is not UTF-8. Save it as UTF-8 text."),
         (b"val_bpb,DEPTH\n" + b"1,2\n" * 100_001, "more than 100,000 rows. Cut it down."),
@@ -87,7 +87,7 @@ def test_both_say_the_same_of_a_table_of_100_mb(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     with path.open("wb") as file:
         file.truncate(100_000_000)
-    both_refuse(path, "larger than 50 MB. Cut it down.")
+    both_refuse(path, "larger than 50 MB. Give a smaller file.")
 
 
 def both_refuse(path: Path, what: str) -> None:

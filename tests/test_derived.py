@@ -122,7 +122,7 @@ def test_mistakes_in_derived_quantities_are_told_together_a_line_each(driver: Dr
         "b: replaces: SIZE does not occur in its expression. Correct one of them.",
         "Y: Y is a constant of the script already. Use another name.",
         "c: `X // (SIZE - 8)`: divides by zero. Guard it, as in `B != 0 and A % B == 0`.",
-        "d: `X > 2`: gives True. Give it a number's value.",
+        "d: `X > 2`: its value is True, not a number. Correct it.",
     }
     assert all("workload.toml" in line for line in lines)
 
@@ -132,7 +132,7 @@ def test_mistakes_in_derived_quantities_are_told_together_a_line_each(driver: Dr
     [
         ('a = { expression = "ceil(X)" }', "`ceil(X)` is not allowed"),
         ('a = { replaces = ["X"] }', "has no expression"),
-        ('a = "X * 2"', "is no table"),
+        ('a = "X * 2"', "not a table"),
         ('a = { expression = "X", replace = ["X"] }', "replace: unknown key"),
         ('a = { expression = 3 }', "is not a string"),
     ],
@@ -148,7 +148,7 @@ def test_what_is_no_derived_quantity_is_told_with_the_other_mistakes(driver: Dri
     ("text", "says"),
     [
         ('memory = "X * WIDTH"', "memory: WIDTH is neither a parameter nor a constant of the script"),
-        ('memory = "X, Y"', "memory: `X, Y`: gives (4, 0.5)"),
+        ('memory = "X, Y"', "memory: `X, Y`: its value is (4, 0.5)"),
         ('memory = "X *"', "memory: `X *`: column"),
     ],
 )

@@ -216,13 +216,13 @@ def test_a_lone_script_is_read_alone_and_needs_to_be_described(tmp_path: Path) -
     assert f"--space {shlex.quote(str(tmp_path / 'again.toml'))}" in said[-1]
 
 
-def test_a_script_whose_workload_is_broken_is_drafted_and_told_what_to_mend(tmp_path: Path) -> None:
+def test_a_script_whose_workload_is_broken_is_drafted_and_told_what_to_correct(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "LR = 0.1\n")
     (folder / "workload.toml").write_text("direction = 'sideways'\nmetrik = 'loss'\n")
     said = write_space(str(folder / "train.py"), tmp_path / "new.toml", {})
     assert load_space(str(tmp_path / "new.toml")).names == ("LR",)
     broken = folder / "workload.toml"
-    assert said[-1] == f"edit it, then mend {broken}: direction: 'sideways'. Use minimize or maximize. And 1 more."
+    assert said[-1] == f"edit it, then correct {broken}: direction: 'sideways'. Use minimize or maximize. And 1 more."
 
 
 def test_a_profile_for_another_script_makes_no_baseline(tmp_path: Path) -> None:

@@ -164,7 +164,9 @@ def test_two_names_that_would_become_one_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "alike.db"
     for name in ("a b", "a/b"):
         optuna.create_study(study_name=name, storage=f"sqlite:///{path}")
-    assert refused(tmp_path, path) == ["study new-a-b: two would have this name. Use --source-study."]
+    assert refused(tmp_path, path) == [
+        "study new-a-b: two would have this name. Choose one of them with --source-study."
+    ]
 
 
 def test_what_belongs_to_tables_is_refused_for_a_database(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What the columns of a table and the keys of JSON mean, whoever named them; and their values as parameters.
+"""Reads a text file within bounds, decides what columns and JSON keys mean, and turns cells into values.
 
-It reads no file, and knows no trial.
+`csv_table.py` and `json_lines.py` build rows with it. It knows no trial.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from optimize.errors import SettingsError
+from optimize.toml import read_bounded
 from search_spaces import SearchSpaceError, parse_expression
 from storage import Stored, one_line
 
@@ -25,28 +26,28 @@ _SETTING = re.compile(rf"\b([A-Z][A-Z0-9_]*)\s*(?:[=:]\s*({_VALUE})|\s(?:{_VALUE
 
 
 def read_text(source: str, what: str, hint: str = "") -> str:
-    """The whole file. `what` begins every message, such as `--from ./results.tsv`. Raises SettingsError."""
+    """Return the text of a file. `what` begins every message, such as `--from ./results.tsv`. Raises SettingsError."""
     path = Path(source)
     try:
         path = path.expanduser()
-        if not path.is_file():  # a pipe would block for ever
+        if not path.is_file():
             how = "is not a file" if path.exists() else "does not exist"
             raise SettingsError(f"{what}: {how}. Check the path{hint}.")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except (OSError, RuntimeError, ValueError) as error:
+        return read_bounded(path, MAX_BYTES).decode("utf-8-sig")
+    except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or "not a path"
         raise SettingsError(f"{one_line(what, 200)}: cannot be read: {why}. Check the path.") from None
-    if len(raw) > MAX_BYTES:
-        raise SettingsError(f"{what}: larger than {MAX_BYTES // 10**6} MB. Cut it down.")
-    try:
-        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{what}: byte {error.start} is not UTF-8. Save it as UTF-8 text.") from None
+    except ValueError as error:
+        raise SettingsError(f"{one_line(what, 200)}: {error}. Give a smaller file.") from None
 
 
 def table_rows(text: str, what: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every line that is not empty; tabs separate where the first of them has one."""
+    """Yield line number and cells of each line that is not empty. Tabs separate if the first such line has one.
+
+    Raises SettingsError.
+    """
     lines = io.StringIO(text, newline="")
     tabs = "\t" in next(filter(str.strip, lines), "")
     lines.seek(0)
@@ -57,18 +58,18 @@ def table_rows(text: str, what: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
     except csv.Error as error:
         raise SettingsError(
-            f"{what}: line {reader.line_num} is no line of a table: {error}. Save it as CSV or TSV."
+            f"{what}: line {reader.line_num} is not a line of a table: {error}. Save it as CSV or TSV."
         ) from None
 
 
-def settings_in(story: str) -> dict[str, str]:
-    """What a sentence sets: `DEPTH=6`, `DEPTH: 6`, `DEPTH 4 -> 6`; the values as they stand there."""
-    found = _SETTING.findall(story[:LONGEST])
+def settings_in(text: str) -> dict[str, str]:
+    """Return what a sentence sets, as text: `DEPTH=6`, `DEPTH: 6`, `DEPTH 4 -> 6`."""
+    found = _SETTING.findall(text[:LONGEST])
     return {name: (one or other).rstrip(".") for name, one, other in found}
 
 
 def number_in(text: str) -> int | float | tuple[object, ...] | None:
-    """A finite number, a product or power of numbers such as `2**17`, or a tuple of them; None for anything else."""
+    """Return a finite number, also of arithmetic such as `2**17`, or a tuple of them; None for anything else."""
     for kind in (int, float):
         try:
             value: int | float = kind(text)
@@ -106,7 +107,7 @@ NAME_IT = "Name its column or key with --metric."
 
 
 def parameter_of(column: str, named: Collection[str]) -> str:
-    """The parameter that a column or key holds, "" if it holds something else. `named` is what the user said."""
+    """Return the parameter that a column or key holds, "" if it holds none. `named` are those that the user named."""
     for prefix in _PREFIXES:
         if column.startswith(prefix) and len(column) > len(prefix):
             return column[len(prefix) :]
@@ -114,15 +115,17 @@ def parameter_of(column: str, named: Collection[str]) -> str:
 
 
 def parameters_among(names: Iterable[str], named: Collection[str]) -> dict[str, str]:
-    """Column or key -> the parameter that it holds. One that says so (`params_DEPTH`) goes before one that is only called
-    so (`DEPTH`), which then holds something else."""
+    """Return column or key -> the parameter that it holds.
+
+    With `params_DEPTH` there, `DEPTH` holds something else.
+    """
     found = {name: parameter for name in names if (parameter := parameter_of(name, named))}
-    said = {parameter for name, parameter in found.items() if name != parameter}
-    return {name: parameter for name, parameter in found.items() if name != parameter or name not in said}
+    prefixed = {parameter for name, parameter in found.items() if name != parameter}
+    return {name: parameter for name, parameter in found.items() if name != parameter or name not in prefixed}
 
 
 def metric_among(names: Sequence[str], metric: str | None, what: str, advice: str = NAME_IT) -> tuple[str, str]:
-    """(metric, the column or key that has it). Raises SettingsError where there is none."""
+    """Return the metric and the column or key that holds it. Raises SettingsError if there is none."""
     for wanted in (metric,) if metric else ("val_bpb",):
         for column in (f"metric_{wanted}", wanted):
             if column in names:
@@ -134,7 +137,7 @@ def metric_among(names: Sequence[str], metric: str | None, what: str, advice: st
 
 
 def stored(told: object) -> Stored:
-    """A value of JSON or a cell as a parameter's: numbers as numbers, a tuple as text, as we keep them."""
+    """Return a value of JSON or a cell as records hold a parameter's: numbers as numbers, a tuple as text."""
     if isinstance(told, bool) or told is None:
         return told
     if isinstance(told, int | float):
@@ -145,14 +148,14 @@ def stored(told: object) -> Stored:
 
 
 def params_from(given: Iterable[tuple[str, object]]) -> dict[str, Stored]:
-    """By cleaned name; what is empty is not told."""
+    """Return parameters by their cleaned names, without those that are empty."""
     return {
         one_line(name, 100): stored(value) for name, value in given if value not in ("", None) and one_line(name, 100)
     }
 
 
 def numbers_from(given: Mapping[str, Any]) -> dict[int, float]:
-    """A curve, of JSON: step -> value."""
+    """Return a curve of JSON as step -> value, without entries that are no numbers."""
     found = {}
     for step, value in given.items():
         try:

@@ -1,7 +1,7 @@
-"""Tables of trials as rows: autoresearch's results.tsv, our trials.csv, what Optuna's dataframe is saved as, others like them.
+"""Reads tables of trials: autoresearch's results.tsv, our trials.csv, Optuna's dataframe as CSV, and others like them.
 
-Every row that is one becomes a Row; a line with more cells than the header has is refused, with all others like it.
-What becomes of a row, a trial to look at or parameters to try, is not decided here.
+Each line becomes a Row; lines with more cells than the header are reported, all at once. Whether a row becomes a trial to
+look at or parameters to try is not decided here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIVE = ("commit", "memory_gb", "status", "description")  # of autoresearch's co
 
 @dataclass(frozen=True, slots=True)
 class TableContents:
-    """What a file tells: its rows, in their order, and of which metric."""
+    """The rows of a file, in their order, and the metric of their values."""
 
     metric: str
     rows: Sequence[Row]
@@ -37,8 +37,10 @@ class TableContents:
 def read_table(
     source: str, what: str, metric: str | None, named: Collection[str], *, hint: str = "", advice: str = NAME_IT
 ) -> TableContents:
-    """`what` begins every message, such as `--from ./results.tsv`; `hint` is for a path that leads nowhere, `advice` for a
-    table without the metric. `named` are parameters whatever they are called. Raises SettingsError, a line for each trouble.
+    """Return the rows of a table. Raises SettingsError with a line for each problem.
+
+    `what` begins every message, such as `--from ./results.tsv`. `hint` ends the one for a path that does not exist, `advice`
+    the one for a table without the metric. `named` are columns that are parameters, whatever they are called.
     """
     lines = table_rows(read_text(source, what, hint), what)
     header = [cell.strip() for cell in next(lines, (0, []))[1]]
@@ -64,20 +66,20 @@ def read_table(
 
 
 def first_of(problems: Sequence[str], what: str) -> list[str]:
-    """A file may have any number of bad lines; a terminal has few."""
+    """Return the first LINES_SHOWN problems, and how many more there are."""
     more = len(problems) - LINES_SHOWN
     return [*problems[:LINES_SHOWN], *([f"{what}: and {more} more such lines. Correct them."] if more > 0 else [])]
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which columns of the file mean what to us."""
+    """What the columns of the file mean."""
 
     name: str  # of the metric
     metric: str  # its column
     params: Mapping[str, str]  # column -> parameter
     told: Mapping[str, str]  # column -> what it means
-    ours: bool  # what else there is are figures that the script printed
+    ours: bool  # all other columns are figures that the script printed
 
 
 def _columns(header: Sequence[str], metric: str | None, named: Collection[str], what: str, advice: str) -> _Columns:
@@ -109,7 +111,7 @@ def _columns(header: Sequence[str], metric: str | None, named: Collection[str], 
 
 
 def _fitted(cells: list[str], header: Sequence[str]) -> list[str]:
-    """A tab in a description, which stands last in a results.tsv, is part of it."""
+    """Join cells that a tab in the description, the last column of a results.tsv, has split."""
     if header[-1] == "description" and len(cells) > len(header):
         return [*cells[: len(header) - 1], " ".join(cells[len(header) - 1 :])]
     return cells

@@ -1,7 +1,6 @@
-"""Brings what a file or another database tells into a study of ours: all of it, or nothing.
+"""Imports a file or another database as a study: all of it, or nothing.
 
-Such a study is an archive: it can be looked at, exported, compared and begun with, but no script of it is known, and so it is
-never gone on with.
+Such a study can be shown, exported, compared, and give another study its starts. It can never go on: its script is unknown.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _STATUS = {"COMPLETE": TrialStatus.COMPLETE, "PRUNED": TrialStatus.HOPELESS, "FA
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be brought in, and what the user says about it."""
+    """What to import, and what the user says about it."""
 
     source: str  # a file, or a URL
     study: str  # its new name
@@ -51,12 +50,12 @@ class Request:
     metric: str | None = None
     direction: str | None = None
     params: Sequence[str] = ()  # columns that are parameters, whatever they are called
-    zone: str | None = None  # of times that name none
+    zone: str | None = None  # for times that name none
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A study as it goes into our database."""
+class _ImportedStudy:
+    """A study as it is written into our database."""
 
     name: str
     metric: str
@@ -73,45 +72,47 @@ class _Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a source tells, or what is wrong with it and with what the user says about it."""
+    """What was read of a source, and what is wrong with it or with what the user says about it."""
 
     request: Request
-    arrivals: Sequence[_Arrival]
+    studies: Sequence[_ImportedStudy]
     problems: Sequence[str]
 
 
 def read(request: Request) -> Reading:
-    """Opens no database of ours."""
+    """Read the source. Problems are in the result; no database of ours is opened."""
     problems = _problems_of(request)
-    zone, arrivals = None, list[_Arrival]()
+    zone, studies = None, list[_ImportedStudy]()
     try:
         zone = _zone(request.zone)
     except (ValueError, OSError, LookupError):
         problems.append(
-            f"--zone: {one_line(str(request.zone), 60)!r} is no time zone. Use a name such as Europe/Berlin, or UTC."
+            f"--zone: {one_line(str(request.zone), 60)!r} is not a time zone. Use a name such as Europe/Berlin, or UTC."
         )
     try:
-        arrivals = _read(request, zone)
+        studies = _read(request, zone)
     except OptimizeError as error:
         problems += error.problems
     except StorageError as error:
         problems.append(f"import {error}")
-    return Reading(request, arrivals, problems)
+    return Reading(request, studies, problems)
 
 
 def bring_in(database: Database, runs: Path, reading: Reading, say: Callable[[str], None]) -> list[str]:
-    """The names of the new studies. Raises SettingsError with every problem that was found; then nothing was written."""
-    names = [each.name for each in reading.arrivals] or [reading.request.study]
+    """Write the studies. Return their names. Raises SettingsError with all problems; then nothing was written."""
+    names = [each.name for each in reading.studies] or [reading.request.study]
     problems = [line for name in dict.fromkeys(names) for line in _bad_name(name, database, runs)]
-    problems += [f"study {name}: two would have this name. Use --source-study." for name in _twice(names)]
+    problems += [
+        f"study {name}: two would have this name. Choose one of them with --source-study." for name in _twice(names)
+    ]
     problems += reading.problems
     if problems:
         raise SettingsError(*problems)
     with database.transaction():
-        for each in reading.arrivals:
+        for each in reading.studies:
             study_id = database.create_study(each.name, each.direction, each.metric, each.attrs)
             add_trials(database, study_id, each.trials)
-    for each in reading.arrivals:
+    for each in reading.studies:
         for line in _lines(reading.request.source, each):
             say(line)
     return names
@@ -123,7 +124,7 @@ def _problems_of(request: Request) -> list[str]:
         problems.append(f"--direction: {request.direction!r} is neither minimize nor maximize. Use one of them.")
     if _is_database(request.source):
         given = {"direction": request.direction, "params": request.params}
-        problems += [f"--{name}: a database says that itself. Leave it out." for name, value in given.items() if value]
+        problems += [f"--{name}: a database holds that itself. Leave it out." for name, value in given.items() if value]
     elif request.source_study is not None:
         problems.append("--source-study: is for a database; a table or JSON lines are one study. Leave it out.")
     return problems
@@ -145,10 +146,10 @@ def _bad_name(name: str, database: Database, runs: Path) -> list[str]:
     return []
 
 
-def _read(request: Request, zone: tzinfo | None) -> list[_Arrival]:
+def _read(request: Request, zone: tzinfo | None) -> list[_ImportedStudy]:
     if _is_database(request.source):
         found = read_foreign(request.source, request.source_study, zone)
-        return [_arrival(each, request, len(found)) for each in found]
+        return [_from_database(each, request, len(found)) for each in found]
     source = Path(request.source).name
     what = f"import {one_line(request.source, 200)}"
     read = read_lines if _is_lines(request.source) else read_table
@@ -159,17 +160,17 @@ def _read(request: Request, zone: tzinfo | None) -> list[_Arrival]:
     direction = request.direction or "minimize"
     trials, noticed = trials_from_rows(told.rows, TableReading(source, direction, zone))
     about = {"from": one_line(source), "at": _now()}
-    return [_Arrival(request.study, told.metric, direction, trials, about, noticed)]
+    return [_ImportedStudy(request.study, told.metric, direction, trials, about, noticed)]
 
 
-def _arrival(found: ForeignStudy, request: Request, of: int) -> _Arrival:
-    """A study of another database; where there are several, each has its own name behind the new one."""
+def _from_database(found: ForeignStudy, request: Request, of: int) -> _ImportedStudy:
+    """Return a study of another database. Of several, each adds its own name to the new one."""
     suffix = re.sub(r"[^A-Za-z0-9._-]+", "-", found.name)[:60]
     source = shown_address(request.source)
     about = {"from": source, "study": one_line(found.name), "made_by": f"Optuna {found.made_by}", "at": _now()}
     noticed: Counter[str] = Counter()
     trials = [_moved(trial, found.name, noticed) for trial in found.trials]
-    return _Arrival(
+    return _ImportedStudy(
         request.study if of == 1 else f"{request.study}-{suffix}",
         request.metric or found.metric,
         found.direction,
@@ -180,7 +181,7 @@ def _arrival(found: ForeignStudy, request: Request, of: int) -> _Arrival:
 
 
 def _moved(trial: WholeTrial, study: str, noticed: Counter[str]) -> WholeTrial:
-    """With where it ran; what runs there does not run here, and what is complete has a value."""
+    """Return the trial with its origin. One that still runs there, or is complete without a value, is failed here."""
     state, attrs = trial.state, dict(trial.attrs)
     if state == "RUNNING":
         noticed["still running there, kept as failed"] += 1
@@ -197,7 +198,7 @@ def _moved(trial: WholeTrial, study: str, noticed: Counter[str]) -> WholeTrial:
     return replace(trial, state=state, attrs={**attrs, **ran})
 
 
-def _lines(source: str, each: _Arrival) -> list[str]:
+def _lines(source: str, each: _ImportedStudy) -> list[str]:
     states = Counter(trial.state for trial in each.trials)
     names = {name for trial in each.trials for name in trial.params}
     naming = sum(bool(trial.params) for trial in each.trials)
@@ -223,11 +224,11 @@ def _is_lines(source: str) -> bool:
 def _begins(source: str, count: int) -> bytes:
     try:
         path = Path(source).expanduser()
-        if not path.is_file():  # a pipe would block for ever
+        if not path.is_file():  # reading a pipe would block for ever
             return b""
         with path.open("rb") as file:
             return file.read(count)
-    except (OSError, ValueError, RuntimeError):  # whoever reads it says so
+    except (OSError, ValueError, RuntimeError):  # the reader reports it
         return b""
 
 

@@ -1,6 +1,6 @@
-"""Trials as JSON lines, an object each, as many programs write them: flat, or with the parameters in an object of their own.
+"""Reads trials from JSON lines, one object each: flat, or with the parameters in an object of their own.
 
-What is known by name is understood, the rest is kept. A line that is no object, or tells of no trial, is refused with its number.
+Known keys are interpreted, the rest is kept. A line that is not an object, or holds no trial, is reported with its number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ATTRIBUTES = ("user_attrs", "attributes")
 
 
 def read_lines(source: str, what: str, metric: str | None, named: Collection[str]) -> TableContents:
-    """As `read_table`. Raises SettingsError, with a line for each trouble."""
+    """Return the rows of a file, as `read_table` does. Raises SettingsError with a line for each problem."""
     found: list[tuple[int, dict[str, Any]]] = []
     problems = []
     for number, line in enumerate(read_text(source, what).split("\n"), 1):
@@ -47,11 +47,11 @@ def read_lines(source: str, what: str, metric: str | None, named: Collection[str
         raise SettingsError(f"{what}: it is empty. Give a file with a JSON object a line.")
     keys = list(dict.fromkeys(key for _, told in found for key in (*told, *_merged(told, _FIGURES))))
     name, key = _metric(keys, metric, what)
-    strange = [number for number, told in found if not _tells(told, key, named)]
-    if strange:
+    without = [number for number, told in found if not _holds_trial(told, key, named)]
+    if without:
         problems = [
-            f"{what}: line {number} tells of no trial: no {key}, no parameters, no status. Remove it."
-            for number in strange
+            f"{what}: line {number} holds no trial: no {key}, no parameters, no status. Remove it."
+            for number in without
         ]
         raise SettingsError(*first_of(problems, what))
     return TableContents(name, [_row(number, told, key, named) for number, told in found])
@@ -62,22 +62,22 @@ def _metric(keys: Sequence[str], metric: str | None, what: str) -> tuple[str, st
     return ("value", "values") if as_optuna else metric_among(keys, metric, what)
 
 
-def _tells(told: Mapping[str, Any], key: str, named: Collection[str]) -> bool:
+def _holds_trial(told: Mapping[str, Any], key: str, named: Collection[str]) -> bool:
     known = {key, "state", "status", "description", *PARAMS}
     return bool(known & {*told, *_merged(told, _FIGURES)}) or any(parameter_of(name, named) for name in told)
 
 
 def _object(line: str) -> dict[str, Any]:
-    """Raises ValueError, in a few words."""
+    """Return the object of a line. Raises ValueError with the reason in a few words."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError("is no JSON") from None
+        raise ValueError("is not JSON") from None
     if not isinstance(told, dict):
-        raise ValueError("is no JSON object")
+        raise ValueError("is not a JSON object")
     for name in (*PARAMS, *_FIGURES, *_CURVES, *_ATTRIBUTES):
         if name in told and told[name] is not None and not isinstance(told[name], dict):
-            raise ValueError(f"has {name} that is no object")
+            raise ValueError(f"has {name} that is not an object")
     objectives = told.get("values")
     if objectives is not None and (not isinstance(objectives, list) or len(objectives) > 1):
         raise ValueError("has values that are not a list of one, and studies here have one objective")

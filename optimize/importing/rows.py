@@ -1,6 +1,6 @@
-"""One row of what a stranger's file tells of a trial, and the trial that it becomes here.
+"""Turns rows of an imported file into trials: their state, value, parameters, times and attributes.
 
-It reads no file. A row that tells little becomes a trial that tells little: none is left out.
+It reads no file. It leaves no row out: a row with little in it becomes a trial with little in it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _COMPLETE = {
     "keep", "kept", "discard", "discarded", "complete", "completed", "ok", "success", "done", "finished", "baseline",
 }  # fmt: skip
 _WORDS = {status.value for status in TrialStatus}
-_OURS = ("origin", "status", "reason", "summary", "ending", "condemned")  # attributes that mean something to us
+_OURS = ("origin", "status", "reason", "summary", "ending", "condemned")  # attributes with a meaning here
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a file tells of one trial: `told` by what it means to us, values as they stand in the file."""
+    """What a file says of one trial: `told` by the meaning of its columns, with values as they stand in the file."""
 
     line: int  # of the file
     told: Mapping[str, object] = field(default_factory=dict)
@@ -42,41 +42,42 @@ class Row:
     rest: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, what: str) -> str:
+        """Return what is told under this meaning, stripped; "" if nothing is."""
         found = self.told.get(what)
         return "" if found is None else str(found).strip()
 
 
 @dataclass(frozen=True, slots=True)
 class TableReading:
-    """How the rows of one file are to be understood."""
+    """How the rows of one file are read."""
 
     source: str  # the file's name, kept with every trial
     direction: str
-    zone: tzinfo | None  # of times that name none; None: this machine's
+    zone: tzinfo | None  # for times that name none; None: this machine's
 
 
-def trials_from_rows(rows: Sequence[Row], manner: TableReading) -> tuple[list[WholeTrial], Counter[str]]:
-    """A trial for every row, in their order; and what was noticed, a few words and how often."""
+def trials_from_rows(rows: Sequence[Row], reading: TableReading) -> tuple[list[WholeTrial], Counter[str]]:
+    """Return a trial for each row, in their order, and what was noticed: a few words -> how often."""
     noticed: Counter[str] = Counter()
     named = [params_from(row.params.items()) for row in rows]
     prose = _prose(named, noticed)
     params = [{name: value for name, value in each.items() if name not in prose} for each in named]
     texts = [{name: value for name, value in each.items() if name in prose} for each in named]
     trials = [
-        replace(_trial(row, text, manner, noticed), params=each, rows=stored)
+        replace(_trial(row, text, reading, noticed), params=each, rows=stored)
         for row, text, each, stored in zip(rows, texts, params, spanning_rows(params), strict=True)
     ]
     return trials, noticed
 
 
 def value_in(row: Row, direction: str) -> float | None:
-    """What a trial gave that is complete, by the rules for trials that are brought in; None of any other."""
+    """Return the value of a row that becomes a complete trial, None for any other."""
     value = number_of(row.value)
     return value if _ended(row, value, direction, Counter())[0] == "COMPLETE" else None
 
 
 def number_of(told: object) -> float | None:
-    """A finite number, or None."""
+    """Return a finite number, or None."""
     if isinstance(told, bool) or not isinstance(told, int | float | str):
         return None
     try:
@@ -87,7 +88,7 @@ def number_of(told: object) -> float | None:
 
 
 def moment_of(told: object, zone: tzinfo | None) -> datetime | None:
-    """Naive UTC, of ISO text or of seconds (or milliseconds) since 1970; None for anything else."""
+    """Return the naive UTC time of ISO text, or of seconds or milliseconds since 1970; None for anything else."""
     if isinstance(told, str) and _EPOCH.fullmatch(told.strip()):
         told = float(told)
     try:
@@ -98,41 +99,41 @@ def moment_of(told: object, zone: tzinfo | None) -> datetime | None:
         return None
 
 
-def _trial(row: Row, texts: Mapping[str, Stored], manner: TableReading, noticed: Counter[str]) -> WholeTrial:
-    """Without its parameters; `texts` are those that are none."""
+def _trial(row: Row, texts: Mapping[str, Stored], reading: TableReading, noticed: Counter[str]) -> WholeTrial:
+    """Return the trial of a row, without its parameters. `texts` are columns of prose, kept as attributes."""
     value = number_of(row.value)
-    state, status, why = _ended(row, value, manner.direction, noticed)
-    story = row.text("description")
+    state, status, why = _ended(row, value, reading.direction, noticed)
     memory_gb = number_of(row.told.get("memory_gb"))
     peak = {"peak_vram_mb": memory_gb * _GIGABYTE_MB} if memory_gb else {}
-    times = {what: moment_of(row.told.get(what), manner.zone) for what in ("started", "finished")}
+    times = {what: moment_of(row.told.get(what), reading.zone) for what in ("started", "finished")}
     if any(row.text(what) and moment is None for what, moment in times.items()):
         noticed["with a time that cannot be read, kept without it"] += 1
     number = row.text("number")
-    ran = f"{manner.source} line {row.line}" + (f" (trial {number})" if number else "")
+    ran = f"{reading.source} line {row.line}" + (f" (trial {number})" if number else "")
     ending = ending_attrs(
         status,
-        reason=why or row.text("reason") or story,
+        reason=why or row.text("reason") or row.text("description"),
         seconds=number_of(row.told.get("seconds")),
         slot=row.text("slot"),
         device=row.text("device"),
         script=one_line(row.text("commit"), 40),
         summary={**peak, **{name: clean(each) for name, each in row.summary.items()}},
     )
+    rest = _rest(row, texts, value if state != "COMPLETE" else None)
     return WholeTrial(
         state=state,
         params={},
         rows=(),
-        attrs={**_rest(row, texts, value if state != "COMPLETE" else None), **origin_attrs(_kind(row), taken_from=ran), **ending},
+        attrs={**rest, **origin_attrs(_kind(row), taken_from=ran), **ending},
         values=(value,) if state == "COMPLETE" and value is not None else (),
         curve=row.curve,
         started=times["started"],
         finished=times["finished"],
-    )  # fmt: skip
+    )
 
 
 def _ended(row: Row, value: float | None, direction: str, noticed: Counter[str]) -> tuple[str, str, str]:
-    """State, status and a reason of ours, if there is one."""
+    """Return state, status, and a reason of ours if there is one."""
     state = row.text("state").rpartition(".")[2].upper()  # TrialState.COMPLETE
     word = row.text("status").lower()
     if state == "WAITING":
@@ -166,7 +167,7 @@ def _kind(row: Row) -> str:
 
 
 def _rest(row: Row, texts: Mapping[str, Stored], value: float | None) -> dict[str, Any]:
-    """What else the file tells, cleaned; names that mean something to us are given another."""
+    """Return all other columns as attributes, cleaned. Names that have a meaning here get another."""
     told: dict[str, Any] = {
         "description": row.text("description"),
         "commit": row.text("commit"),
@@ -183,7 +184,7 @@ def _rest(row: Row, texts: Mapping[str, Stored], value: float | None) -> dict[st
 
 
 def _prose(named: Sequence[Mapping[str, Stored]], noticed: Counter[str]) -> set[str]:
-    """Names that are no parameters: one with hundreds of different texts is told, but tells of no choice."""
+    """Return names of prose: a column with more than MOST_TEXTS different texts is no parameter."""
     different: dict[str, set[str]] = {}
     wordy = set()
     for params in named:

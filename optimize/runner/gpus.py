@@ -139,6 +139,6 @@ def _query(tool: str, *arguments: str, timeout_s: float = QUERY_TIMEOUT_S) -> st
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ExecutorError(f"{tool}: {error}. Run it by hand to see why") from None
     if answer.returncode:
-        said = " ".join((answer.stdout + answer.stderr).split())[:200]
-        raise ExecutorError(f"{tool}: exit code {answer.returncode}: {said}. Run it by hand to see why")
+        answered = " ".join((answer.stdout + answer.stderr).split())[:200]
+        raise ExecutorError(f"{tool}: exit code {answer.returncode}: {answered}. Run it by hand to see why")
     return answer.stdout

@@ -1,4 +1,4 @@
-"""The training script as text: its constants, how it is started, what it prints, and the folder that it is a workload with.
+"""Reads and renders a workload: the training script as text, its constants, its command, and what it prints.
 
-Nothing here runs it; `jobs/` does.
+Nothing here runs the script: `runner/` does.
 """

@@ -1,6 +1,6 @@
-"""How a workload's scripts are started: whether that can be at all, seen before any trial, and how a person does it again.
+"""Checks a workload's commands before any trial, reads their flags, and writes a shell script that trains a trial again.
 
-Words in, lines out; `process.py` starts them.
+It starts nothing: `runner/process.py` does.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ _FLAG = re.compile(r"--([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 
 
 def unstartable(command: Sequence[str], known: Collection[str], path: str | None) -> list[str]:
-    """Why this command cannot be started. `known`: files and folders that a trial finds; no `path`: programs are not looked for."""
+    """Return a line for each reason why this command cannot be started.
+
+    `known`: files and folders that a trial finds. `path`: where programs are looked for; None: nowhere.
+    """
     program, *words = command or [PYTHON]
     lines = []
     if "/" in program and not Path(program).is_absolute():
         lines.append(
-            f'{program}: a trial\'s files are written as text, not to be run. Name the program: ["bash", "{program}"].'
+            f'{program}: a trial\'s files are written as text and cannot be executed. Name the program: ["bash", "{program}"].'
         )
     elif path is not None and PYTHON not in program and shutil.which(program, path=path) is None:
         lines.append(
-            f"there is no program {program} on this machine. Install it, put it on PATH, or mend workload.toml."
+            f"there is no program {program} on this machine. Install it, put it on PATH, or correct workload.toml."
         )
     for word in words:
         if word.endswith(".py") and " " not in word and not _is_found(word, known):
-            lines.append(f"{word} is not there when a trial runs. Name it in `files`, relative to the folder.")
+            lines.append(f"{word} does not exist when a trial runs. Name it in `files`, relative to the folder.")
     return lines
 
 
@@ -43,7 +46,7 @@ def _is_found(script: str, known: Collection[str]) -> bool:
 
 
 def flags_of(command: Sequence[str]) -> dict[str, Value]:
-    """What `--name=value` words set: scripts that read them let them win over everything else."""
+    """Return what `--name=value` words set: in scripts that read them they win over everything else."""
     found: dict[str, Value] = {}
     for word in command:
         if flag := _FLAG.fullmatch(word):
@@ -55,7 +58,7 @@ def flags_of(command: Sequence[str]) -> dict[str, Value]:
 
 
 def shell_script(job: Job) -> str:
-    """What trains this trial again in a folder of its files; empty where `python train.py` does."""
+    """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does."""
     if job.command == (PYTHON, "train.py") and not job.links:
         return ""
     lines = ["#!/bin/sh", f"# trains trial {job.number} again, in this folder: sh {RUN}", "set -e"]

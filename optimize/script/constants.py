@@ -1,7 +1,9 @@
-"""Exact, checked edits of a script's module constants: `read_constants` finds them, `render` writes values over them.
+"""Reads a script's module constants and the seed in its calls, and writes values over them, exactly.
 
-A constant is a name with exactly one assignment at module level. Only the bytes of its value change, so comments and layout stay.
-Nothing is executed, and no expression ever reaches a script: values are written as literals and read back before they are accepted.
+A constant is a name with exactly one assignment at module level. A script without a constant for its seed may have a literal
+in calls such as `torch.manual_seed(42)`: `read_seed_calls` and `render_seed_calls` handle those. Only the bytes of a value
+change, so comments and layout stay. Nothing is executed, and no expression ever reaches a script: values are written as
+literals and read back before they are accepted.
 """
 
 from __future__ import annotations
@@ -30,31 +32,37 @@ class Constant:
 
 @lru_cache(maxsize=64)  # the same scripts are read for every trial
 def read_constants(text: str, where: str) -> Mapping[str, Constant]:
-    """Every name of `text` that has exactly one assignment at module level. Raises RenderError if it is not Python."""
+    """Return each name of `text` that has exactly one assignment at module level. Raises RenderError if it is not Python."""
     tree = _parse(text, where)
     bound = list(_module_bindings(tree.body))
     return MappingProxyType({c.name: c for c in _assignments(tree, text.encode()) if bound.count(c.name) == 1})
 
 
 def render(text: str, values: Mapping[str, Value], where: str) -> str:
-    """`text` with each named constant set to its value. Raises RenderError naming every value that cannot be written exactly."""
+    """Return `text` with each named constant set to its value.
+
+    Raises RenderError with a line for each value that cannot be written exactly.
+    """
     constants = read_constants(text, where)
     problems = [why_not(text, name, where) for name in values if name not in constants]
-    problems += [f"{where}: {name}: {value!r} is not a literal. Use numbers, strings, booleans or tuples of them."
-                 for name, value in values.items() if not is_literal(value)]  # fmt: skip
+    problems += [
+        f"{where}: {name}: {value!r} is not a literal. Use numbers, strings, booleans or tuples of them."
+        for name, value in values.items()
+        if not is_literal(value)
+    ]
     if problems:
         raise RenderError(*problems)
     return _rendered(text, tuple((name, repr(value)) for name, value in values.items()), where)
 
 
 def comment_on(text: str, constant: Constant) -> str:
-    """What stands behind a constant's value as a comment on the same line, "" if nothing does."""
+    """Return the comment behind a constant's value on the same line, "" if there is none."""
     rest = text.encode()[constant.end :].splitlines()
     return rest[0].decode().strip().lstrip("#").strip() if rest and rest[0].strip().startswith(b"#") else ""
 
 
 def why_not(text: str, name: str, where: str) -> str:
-    """The line that tells a user why `name` is not a constant of this script."""
+    """Return the line that tells a user why `name` is not a constant of this script."""
     tree = _parse(text, where)
     count = list(_module_bindings(tree.body)).count(name)
     inside = sorted({n.lineno for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name and _stores(n)})
@@ -71,12 +79,12 @@ def why_not(text: str, name: str, where: str) -> str:
 
 
 def bound_names(text: str, where: str) -> frozenset[str]:
-    """Every name that the script binds at module level, in whatever way."""
+    """Return each name that the script binds at module level, in whatever way."""
     return frozenset(_module_bindings(_parse(text, where).body))
 
 
 def syntax_fingerprint(text: str, where: str) -> str:
-    """The script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only."""
+    """Return the script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only."""
     tree = _parse(text, where)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
@@ -86,7 +94,7 @@ def syntax_fingerprint(text: str, where: str) -> str:
 
 
 def is_literal(value: object) -> bool:
-    """Whether `repr(value)` reads back as the same value: not so for nan, inf, or anything that is not data."""
+    """Return whether `repr(value)` reads back as the same value: not so for nan, inf, or anything that is not data."""
     if isinstance(value, tuple):
         return all(map(is_literal, value))
     if isinstance(value, float):
@@ -109,13 +117,18 @@ def _line_offsets(source: bytes) -> list[int]:
 
 
 def _assignments(tree: ast.Module, source: bytes) -> Iterator[Constant]:
-    """Every plain assignment at module level, also of names that have several."""
+    """Yield each plain assignment at module level, also of names that have several."""
     offsets = _line_offsets(source)
     for name, value in map(_simple_assignment, tree.body):
         if name is not None and value is not None:
-            start = offsets[value.lineno - 1] + value.col_offset
-            end = offsets[(value.end_lineno or value.lineno) - 1] + (value.end_col_offset or 0)
+            start, end = _span(value, offsets)
             yield Constant(name, source[start:end].decode(), value.lineno, start, end)
+
+
+def _span(node: ast.expr, offsets: list[int]) -> tuple[int, int]:
+    """Return the byte offsets of an expression."""
+    start = offsets[node.lineno - 1] + node.col_offset
+    return start, offsets[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
 
 
 def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None]:
@@ -128,7 +141,7 @@ def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None
 
 
 def _module_bindings(body: Iterable[ast.stmt]) -> Iterator[str]:
-    """Names bound at module level, once per binding, those under `if`, `for`, `with` and `try` included."""
+    """Yield names bound at module level, once for each binding, those under `if`, `for`, `with` and `try` included."""
     scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     waiting: list[ast.AST] = list(body)
     while waiting:
@@ -162,7 +175,7 @@ def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str) -> s
 
 
 def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where: str) -> None:
-    """Read the rendered script back: the values must be there exactly, and the rest as it was."""
+    """Read the rendered script back. Raises RenderError unless the values are there exactly, and the rest as it was."""
     tree, source = _parse(rendered, where), rendered.encode()
     found = [constant for constant in _assignments(tree, source) if constant.name in literals]
     if {c.name: repr(ast.literal_eval(c.expression)) for c in found} != literals:
@@ -171,19 +184,19 @@ def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where:
         raise RenderError(f"{where}: rendering changed more than the parameters. Report this as a bug.")
 
 
-def _around(source: bytes, constants: Iterable[Constant]) -> list[bytes]:
-    """What stands before, between and after the values of these constants."""
-    spans = sorted((c.start, c.end) for c in constants)
+def _around(source: bytes, values: Iterable[Constant | _Literal]) -> list[bytes]:
+    """Return what stands before, between and after these values."""
+    spans = sorted((each.start, each.end) for each in values)
     starts, ends = [*(start for start, _ in spans), len(source)], [0, *(end for _, end in spans)]
     return [source[end:start] for end, start in zip(ends, starts, strict=True)]
 
 
-SEED_CALLS = "manual_seed"  # how a seed is called among parameters that is no constant
-_SEEDING = frozenset(
-    f"{module}{name}"
-    for module in ("", "torch.", "torch.cuda.", "torch.mps.", "torch.xpu.")
-    for name in ("manual_seed", "manual_seed_all")
-) | {"random.seed", "np.random.seed", "numpy.random.seed", "mx.random.seed"}  # fmt: skip
+# --- seeds in calls ---------------------------------------------------------------------------------------------------
+
+SEED_CALLS = "manual_seed"  # the name that such a seed has among the constants
+_TORCH = ("", "torch.", "torch.cuda.", "torch.mps.", "torch.xpu.")
+_SEEDING = {f"{module}{name}" for module in _TORCH for name in ("manual_seed", "manual_seed_all")}
+_SEEDING |= {"random.seed", "np.random.seed", "numpy.random.seed", "mx.random.seed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +211,9 @@ class _Literal:
 
 
 def read_seed_calls(text: str, where: str) -> int | None:
-    """The seed in the script's calls; None if it has none with a literal.
+    """Return the seed in the script's calls, None if it has none with a literal.
 
-    Raises RenderError if they disagree: then nobody can say which one is the script's seed.
+    Raises RenderError if they disagree: then it is unknown which one is the script's seed.
     """
     found = _literals(text, where)
     if len({literal.value for literal in found}) > 1:
@@ -212,16 +225,16 @@ def read_seed_calls(text: str, where: str) -> int | None:
 
 
 def render_seed_calls(text: str, seed: int, where: str) -> str:
-    """`text` with `seed` in every call that seeds. Raises RenderError if there is none."""
+    """Return `text` with `seed` in every call that seeds. Raises RenderError if there is none."""
     found = _literals(text, where)
     if not found or type(seed) is not int or seed < 0:
         raise RenderError(
             f"{where}: {SEED_CALLS}: {seed!r} cannot be written: there is no call to seed, or no such seed."
         )
-    rest = _around_literals(text.encode(), found)
+    rest = _around(text.encode(), found)
     rendered = str(seed).encode().join(rest).decode()
     again = _literals(rendered, where)
-    if [(a.value, a.call) for a in again] != [(seed, f.call) for f in found] or _around_literals(
+    if [(a.value, a.call) for a in again] != [(seed, f.call) for f in found] or _around(
         rendered.encode(), again
     ) != rest:
         raise RenderError(f"{where}: {SEED_CALLS}: the seed did not survive rendering. Report this as a bug.")
@@ -229,25 +242,17 @@ def render_seed_calls(text: str, seed: int, where: str) -> str:
 
 
 def _literals(text: str, where: str) -> list[_Literal]:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise RenderError(f"{where}: not Python that can be read: {error}. Fix the script.") from None
-    source = text.encode()
-    offsets = [0]
-    for line in source.splitlines(keepends=True):  # of bytes: cuts where Python's tokenizer does
-        offsets.append(offsets[-1] + len(line))
+    tree, offsets = _parse(text, where), _line_offsets(text.encode())
     found = []
     for call, number in _seeded(tree):
-        start = offsets[number.lineno - 1] + number.col_offset
-        end = offsets[(number.end_lineno or number.lineno) - 1] + (number.end_col_offset or 0)
+        start, end = _span(number, offsets)
         assert isinstance(number.value, int)
         found.append(_Literal(number.value, call, number.lineno, start, end))
     return sorted(found, key=lambda literal: literal.start)
 
 
 def _seeded(tree: ast.Module) -> Iterator[tuple[str, ast.Constant]]:
-    """Calls whose argument holds exactly one whole number: `42`, or `1337 + rank`, which keeps what is added."""
+    """Yield calls whose argument holds exactly one whole number: `42`, or `1337 + rank`, where only 1337 changes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in _SEEDING and len(node.args) == 1:
             inside = [n for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant) and type(n.value) is int]
@@ -261,10 +266,3 @@ def _is_sum(argument: ast.expr) -> bool:
         and isinstance(argument.op, ast.Add)
         and all(isinstance(side, ast.Constant | ast.Name) for side in (argument.left, argument.right))
     )
-
-
-def _around_literals(source: bytes, literals: list[_Literal]) -> list[bytes]:
-    """What stands before, between and after the literals."""
-    starts = [*(literal.start for literal in literals), len(source)]
-    ends = [0, *(literal.end for literal in literals)]
-    return [source[end:start] for end, start in zip(ends, starts, strict=True)]

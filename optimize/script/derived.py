@@ -1,6 +1,6 @@
-"""Quantities that follow from a script's constants, such as the width of a model: settings that agree in them are one run.
+"""Reads, checks and computes quantities that follow from a script's constants, such as the width of a model.
 
-`workload.toml` says what they are; here they are read, checked and computed. What is proposed is the search's affair.
+`workload.toml` defines them. Parameters that agree in them train the same model. This module proposes nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from search_spaces import Expression, SearchSpaceError, parse_expression
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A name for an expression; `replaces` are the constants that act on the script through it alone."""
+    """A named expression. `replaces` are the constants that affect the script through it alone."""
 
     name: str
     expression: Expression
     replaces: tuple[str, ...]
 
     def value(self, values: Mapping[str, Value]) -> float | None:
-        """Its value, None where these values allow none, as with a division by zero."""
+        """Return its value, None where there is none, as with a division by zero."""
         try:
             return number(self.expression, values)
         except SearchSpaceError:
@@ -30,22 +30,24 @@ class Derived:
 
 
 def read_derived(table: Table) -> tuple[Derived, ...]:
-    """The entries of the table [derived], each `name = { expression = "...", replaces = ["..."] }`."""
+    """Return the entries of the table [derived], each `name = { expression = "...", replaces = ["..."] }`."""
     found = []
     for name, entry in table.tables().items():
         text, replaces = entry.text("expression", ""), entry.words("replaces", ())
         entry.finish()
         if not text:
-            table.problems.append(f"{entry.where}: it has no expression. Give it one, as text.")
+            table.problems.append(f"{entry.where}: it has no expression. Write one as a string.")
         elif expression := read_expression(text, f"{table.where} {name}", table.problems):
             found.append(Derived(name, expression, replaces))
     for name in table.literals():
-        table.problems.append(f'{table.where} {name}: is no table. Write {{ expression = "...", replaces = ["..."] }}.')
+        table.problems.append(
+            f'{table.where} {name}: is not a table. Write {{ expression = "...", replaces = ["..."] }}.'
+        )
     return tuple(found)
 
 
 def read_expression(text: str, where: str, problems: list[str]) -> Expression | None:
-    """The expression in `text`, None if there is none or, with a problem noted, if it is no arithmetic."""
+    """Return the expression in `text`, None if it is empty. One that is no arithmetic is None, and a line in `problems`."""
     try:
         return parse_expression(text, where) if text else None
     except SearchSpaceError as error:
@@ -54,7 +56,7 @@ def read_expression(text: str, where: str, problems: list[str]) -> Expression | 
 
 
 def mistakes(derived: Sequence[Derived], memory: Expression | None, constants: Mapping[str, Value]) -> list[str]:
-    """One line for each name that is not known and each expression that gives no number for these constants."""
+    """Return a line for each unknown name and each expression that has no number as its value for these constants."""
     lines = []
     for each in derived:
         where = each.expression.where
@@ -72,15 +74,16 @@ def mistakes(derived: Sequence[Derived], memory: Expression | None, constants: M
 
 
 def with_derived(derived: Sequence[Derived], values: Mapping[str, Value]) -> dict[str, Value]:
-    """`values` and what follows from them, as far as they allow it."""
+    """Return `values` with the derived quantities that can be computed from them."""
     computed = {each.name: each.value(values) for each in derived}
     return {**values, **{name: value for name, value in computed.items() if value is not None}}
 
 
 def same_run(derived: Sequence[Derived], constants: Mapping[str, Value]) -> Callable[[Mapping[str, Value]], Hashable]:
-    """The identity of parameters: they themselves, but what a derived quantity replaces gives way to its value.
+    """Return a function that maps parameters to an identity, which is equal for parameters that train the same model.
 
-    Where that value cannot be computed, the replaced parameters stay: better to try a run twice than never.
+    A derived quantity stands for the parameters that it replaces. Where it cannot be computed they stay themselves: better to
+    try the same model twice than never.
     """
 
     def identity(params: Mapping[str, Value]) -> Hashable:
@@ -100,7 +103,7 @@ def same_run(derived: Sequence[Derived], constants: Mapping[str, Value]) -> Call
 def scorer(
     memory: Expression | None, derived: Sequence[Derived], constants: Mapping[str, Value]
 ) -> Callable[[Mapping[str, Value]], float | None] | None:
-    """What the memory expression gives for parameters: None where it gives nothing above 0."""
+    """Return a function that computes the memory expression for parameters, None where its value is not above 0."""
     if memory is None:
         return None
 
@@ -115,17 +118,17 @@ def scorer(
 
 
 def number(expression: Expression, values: Mapping[str, Value]) -> float:
-    """The expression's value. Raises SearchSpaceError, also if it is no number."""
+    """Return the expression's value. Raises SearchSpaceError, also if it is not a number."""
     value = expression.evaluate(values)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SearchSpaceError(
-            f"{expression.where}: `{expression.text}`: gives {value!r:.60}. Give it a number's value."
+            f"{expression.where}: `{expression.text}`: its value is {value!r:.60}, not a number. Correct it."
         )
     return value
 
 
 def no_number(expression: Expression, values: Mapping[str, Value], declared: Sequence[str] = ()) -> list[str]:
-    """Why it gives no number for these values: one line for each name that is not known, or what went wrong."""
+    """Return why its value is not a number: a line for each unknown name that is not `declared`, or what went wrong."""
     unknown = sorted(expression.names - set(values))
     if unknown:  # a declared one that has no value has a line of its own
         return [

@@ -1,6 +1,6 @@
-"""Writes a first search space for any script: finds its constants and what is said of them, and has choices drafted.
+"""Drafts a search space for any script: finds its constants and the comments on them, and has choices proposed.
 
-It reads the script and runs nothing. What the choices are is decided in `search_spaces`; the file is a person's to edit.
+It reads the script and runs nothing. `search_spaces` decides what the choices are; the file is for a person to edit.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ LONGEST_HEADING = 60  # longer is prose
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What a script's comments say, by line: beside a statement, and above a group of them."""
+    """A script's comments by line: beside a statement, and above a group of them."""
 
     beside: Mapping[int, str] = field(default_factory=dict)
     above: Mapping[int, str] = field(default_factory=dict)
 
 
 def write_space(script: str, to: Path | None, constants: Mapping[str, Value], flags: str = "") -> Sequence[str]:
-    """Draft a search space for `script`, a file or a workload, into a file that does not exist yet; returns what to say.
+    """Draft a search space for `script`, a file or a workload, into a new file. Return the lines to show.
 
-    `constants` are a profile's, which make the baseline, and `flags` those of the commands that go with the file.
+    `constants` are a profile's, which make the baseline. `flags` are those of the commands in the file's head.
+    Raises OptimizeError if the file exists.
     """
     workload, lacks = workload_of(script)
     path = to or Path(f"{workload.name}-space.toml")
@@ -65,7 +66,7 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
 
 
 def draft_for(workload: Workload, constants: Mapping[str, Value], head: Sequence[str]) -> Draft:
-    """The search space of a workload's own script. Raises WorkloadError if nothing in it could vary."""
+    """Return a draft for a workload's script. Raises WorkloadError if nothing in it could vary."""
     text, where = workload.files[workload.script], workload.folder / workload.script
     known = workload.constants() | ({} if _lacking(workload, constants) else dict(constants))
     remarks, section = read_remarks(text), section_of(text)
@@ -82,7 +83,7 @@ def draft_for(workload: Workload, constants: Mapping[str, Value], head: Sequence
 
 
 def section_of(text: str) -> range:
-    """The lines from a heading such as `# Hyperparameters` to the next function or class; all lines without one."""
+    """Return the lines from a heading such as `# Hyperparameters` to the next function or class; all lines without one."""
     everything = range(1, text.count("\n") + 2)
     heading = SECTION.search(text)
     if heading is None:
@@ -94,25 +95,28 @@ def section_of(text: str) -> range:
 
 
 def read_remarks(text: str) -> Remarks:
-    """The comments of a script; none if it cannot be cut into tokens."""
+    """Return the comments of a script, as far as it can be tokenized."""
     remarks: tuple[dict[int, str], dict[int, str]] = {}, {}
     heading = ""
     with suppress(tokenize.TokenError, SyntaxError):
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            line, said = token.start[0], token.string.lstrip("#").strip()
+            line, comment = token.start[0], token.string.lstrip("#").strip()
             if token.type == tokenize.COMMENT and token.line.lstrip().startswith("#"):
-                heading = said if any(map(str.isalnum, said)) and len(said) <= LONGEST_HEADING else ""
+                heading = comment if any(map(str.isalnum, comment)) and len(comment) <= LONGEST_HEADING else ""
             elif token.type == tokenize.COMMENT:
-                remarks[0][line] = said
+                remarks[0][line] = comment
             elif token.type == tokenize.NL and not token.line.strip():
-                heading = ""  # an empty line ends what a heading speaks of
+                heading = ""  # an empty line ends the group
             elif token.type == tokenize.NAME and heading:
                 remarks[1].setdefault(line, heading)
     return Remarks(*remarks)
 
 
 def workload_of(script: str) -> tuple[Workload, str]:
-    """The workload that a script belongs to, and what must be done before a study can run it; a lone file is read alone."""
+    """Return the workload that a script belongs to, and what must be done before a study can run it.
+
+    A file without a workload becomes one of its own. Raises WorkloadError.
+    """
     if not script.endswith(".py"):
         return load_workload(script), ""
     path = Path(script).expanduser()
@@ -128,7 +132,7 @@ def workload_of(script: str) -> tuple[Workload, str]:
     except WorkloadError as error:
         if (path.parent / "workload.toml").exists():
             first, *others = error.problems
-            lacks = f"mend {first}" + (f" And {len(others)} more." if others else "")
+            lacks = f"correct {first}" + (f" And {len(others)} more." if others else "")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -151,7 +155,7 @@ def _head(workload: Workload, made: str, checked: str) -> list[str]:
 
 
 def _lacking(workload: Workload, constants: Mapping[str, Value]) -> list[str]:
-    """Constants of a profile that is made for another script: none of them is this one's."""
+    """Return the constants that the script does not have: their profile is for another script."""
     return [name for name in constants if name not in workload.constants()]
 
 
@@ -162,7 +166,7 @@ def _found(constant: Constant, value: Value, text: str, remarks: Remarks) -> Scr
 
 
 def _flag(workload: Workload) -> str:
-    """How the workload is named in a command."""
+    """Return the workload as a command names it."""
     if workload.folder.parent == OURS:
         return workload.name
     folder = str(workload.folder)

@@ -1,6 +1,7 @@
-"""What a script prints, as workload.toml describes it: where its metric stands, and what its progress lines look like.
+"""Reads what workload.toml says of a script's output: where its metric stands, and what its progress lines look like.
 
-Read and checked here, before any trial; what the lines of a running trial say is heard in `runner/progress.py`.
+It checks the regular expressions before any trial, also for patterns that would take too long on a line (`is_slow`).
+`runner/progress.py` applies them to the lines of a running trial.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ MAX_S = 0.05  # of processor time on one line; a sound one takes some millionths
 
 
 def mistake(text: str, groups: Collection[str] | None) -> str:
-    """What is wrong with the regex, with advice; empty if nothing is. `groups`: the names it may use; None: one, without name."""
+    """Return what is wrong with the regex and what to do, "" if nothing is.
+
+    `groups`: the names of groups that it may have; None: it has one group, which needs no name.
+    """
     if not text or len(text) > MAX_CHARS or "\n" in text:
         return f"is not one line of 1 to {MAX_CHARS} characters. Shorten it."
     try:
         regex = re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        return f"is no regular expression: {error}. Correct it."
+        return f"is not a regular expression: {error}. Correct it."
     if problem := _bad_groups(regex, groups):
         return problem
     if is_slow(regex):
@@ -46,26 +50,25 @@ def _bad_groups(regex: re.Pattern[str], groups: Collection[str] | None) -> str:
 
 
 def is_slow(regex: re.Pattern[str]) -> bool:
+    """Return whether the regex takes more than MAX_S of processor time on a line that it does not match."""
     for probe in _probes(regex.pattern):
         length = 8.0
         while length <= LINE_CHARS:
             line = (probe * (int(length) // len(probe) + 1))[: int(length) - 1] + "\0"
-            if all(
-                _cost_s(regex, line) > MAX_S for _ in range(2)
-            ):  # what passes, such as a collection of garbage, is not its
+            if all(_cost_s(regex, line) > MAX_S for _ in range(2)):  # once may be a garbage collection
                 return True
             length = length + 1 if length < 32 else length * 1.2
     return False
 
 
 def _cost_s(regex: re.Pattern[str], line: str) -> float:
-    began = time.thread_time()  # others of this process may be at work
+    began = time.thread_time()  # other threads of this process may be running
     regex.search(line)
     return time.thread_time() - began
 
 
 def _probes(pattern: str) -> Iterator[str]:
-    """What a regex may stumble over when it comes again and again: its own characters and words, and those of numbers."""
+    """Yield texts whose repetition may be slow to match: the regex's own characters and words, and those of numbers."""
     words = re.findall(r"[A-Za-z0-9_:=,.%/ -]+", pattern) + re.findall(r"[A-Za-z0-9]+", pattern)
     yield from sorted(
         {*"a0 .-", *(c for c in pattern if c.isprintable()), *words, *(f"{w} " for w in words), "0.", "a "}
@@ -76,7 +79,7 @@ TAKES = ("last", "min", "max")
 
 
 def read_metric(table: Table) -> Metric:
-    """The keys `metric`, a name or `{ name, regex, take }`, and `direction`."""
+    """Return the metric of the keys `metric`, a name or `{ name, regex, take }`, and `direction`."""
     direction = table.text("direction", "minimize")
     if direction not in ("minimize", "maximize"):
         table.problems.append(f"{table.where}: direction: {direction!r}. Use minimize or maximize.")
@@ -96,13 +99,13 @@ def read_metric(table: Table) -> Metric:
 def _named(metric: Metric, table: Table) -> Metric:
     if not metric.name.strip() or not metric.name.isprintable():
         table.problems.append(
-            f"{table.where}: metric: {metric.name!r:.60} is no name. Give it a word, such as val_loss."
+            f"{table.where}: metric: {metric.name!r:.60} is not a name. Use a word, such as val_loss."
         )
     return metric
 
 
 def read_progress(table: Table) -> tuple[ProgressFormat, Expression | None]:
-    """The key `progress`, `{ regex, total }` or false; the total is an expression over the scripts' constants."""
+    """Return the format of the key `progress`, `{ regex, total }` or false, and its total over the scripts' constants."""
     if not table.is_table("progress"):
         return ProgressFormat(none=not table.flag("progress", True)), None
     inner = table.table("progress")

@@ -1,6 +1,6 @@
-"""A workload: a folder with a training script, read and never written; it turns parameters into jobs.
+"""Loads a workload, a folder with a training script, and turns parameters into jobs. It never writes to the folder.
 
-It knows the script's constants and files, how data is prepared and which metric is reported; not where or how a job runs.
+It knows the script's constants and files, how data is prepared and which metric is reported, but not where or how a job runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BUDGETS = ("FLOP_BUDGET", "TIME_BUDGET")
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A training script and what it needs; `files` maps a path inside the folder to its text."""
+    """A training script and what it needs. `files` maps a path inside the folder to its text."""
 
     name: str
     folder: Path
@@ -41,21 +41,21 @@ class Workload:
     duration: Expression | None = None  # seconds a trial takes, in terms of the scripts' constants
     work_budget: Expression | None = None  # whether a trial ends after so much work, in terms of the same constants
     preload: tuple[str, ...] = ()  # modules that a trial on a CPU may find imported
-    memory: Expression | None = None  # what peak memory is nearly affine to
+    memory: Expression | None = None  # peak memory is nearly an affine function of it
     derived: tuple[Derived, ...] = ()
     seed: str = ""  # the constant that is the seed; "": SEED, if there is one, else the literal in calls that seed
     val_split: str = "VAL_SPLIT"  # the constant, 0 or 1, that says which half of the validation text is used
     budget: tuple[str, ...] = BUDGETS  # constants that limit the training; the first that is above 0 counts
-    overrides: str = ""  # the file whose constants are in force, whatever the script assigns
+    overrides: str = ""  # the file whose constants win over those of the script
     progress: ProgressFormat = field(default_factory=ProgressFormat)
     total: Expression | None = None  # steps of a whole run, in terms of the constants
     links: Mapping[str, str] = field(default_factory=dict)  # path in a trial's folder -> folder of data
 
     def constants(self) -> dict[str, Value]:
-        """The script's constants whose value is a literal or arithmetic on literals: name -> value."""
+        """Return the scripts' constants whose value is a literal or arithmetic on literals: name -> value."""
         values = {}
         for name, (_, constant) in self._owners().items():
-            with suppress(SearchSpaceError):  # names or calls: not to be known without running the script
+            with suppress(SearchSpaceError):  # names or calls: unknown without running the script
                 values[name] = _value(constant.expression)
         return {
             **values,
@@ -63,22 +63,22 @@ class Workload:
         }
 
     def comments(self, names: Iterable[str]) -> dict[str, str]:
-        """What the scripts say of these constants, on the lines that assign them."""
+        """Return the comments on the lines that assign these constants."""
         owners = self._owners()
         found = {name: source.comment_on(self.files[file], c) for name in names for file, c in [owners[name]]}
         return {name: comment for name, comment in found.items() if comment}
 
     def duration_s(self, constants: Mapping[str, Value]) -> float | None:
-        """About how long one trial takes, if workload.toml says how to tell."""
+        """Return about how many seconds a trial takes, None if `duration_s` in workload.toml does not say."""
         seconds = self.duration.evaluate(constants) if self.duration else None
         return float(seconds) if isinstance(seconds, int | float) else None
 
     def budget_is_work(self, constants: Mapping[str, Value]) -> bool:
-        """Whether a neighbour or a slower device leaves a trial's value as it is, if workload.toml says how to tell."""
+        """Return whether a trial ends after so much work, so that a slower device changes nothing (`work_budget`)."""
         return bool(self.work_budget.evaluate(constants)) if self.work_budget else False
 
     def problems(self, names: Iterable[str]) -> list[str]:
-        """One line for each of `names` that cannot be written into the scripts, or whose present value cannot be read."""
+        """Return a line for each of `names` that cannot be written into the scripts, or whose value cannot be read."""
         owners, values, flags = self._owners(), self.constants(), flags_of(self.command)
         lines = []
         for name in names:
@@ -95,13 +95,14 @@ class Workload:
         return lines
 
     def binds(self, name: str) -> bool:
-        """Whether one of the scripts gives this name a value at module level, in whatever way."""
+        """Return whether one of the scripts gives this name a value at module level, in whatever way."""
         return any(name in source.bound_names(self.files[f], str(self.folder / f)) for f in self._python_files())
 
     def render(self, values: Mapping[str, Value]) -> dict[str, str]:
-        """Every file with `values` written over its constants. Raises RenderError naming all that cannot be.
+        """Return every file with `values` written over its constants.
 
-        A value named SEED_CALLS is written into the script's calls that seed: see `seeds.py`.
+        A value named SEED_CALLS is written into the script's calls that seed. Raises RenderError with a line for each value
+        that cannot be written.
         """
         values = dict(values)
         seed = values.pop(SEED_CALLS, None)
@@ -121,7 +122,7 @@ class Workload:
     def prepare(
         self, suggestion: Suggestion, constants: Mapping[str, Value], env: Mapping[str, str], limits: Limits
     ) -> Job:
-        """The job that trains `suggestion`: the profile's constants over the script's, the parameters over both."""
+        """Return the job that trains `suggestion`: `constants` win over the script's, parameters over both."""
         files = self.render({**constants, **suggestion.params})
         return Job(
             suggestion.number,
@@ -138,7 +139,7 @@ class Workload:
         )
 
     def preparation(self, constants: Mapping[str, Value], arguments: Iterable[str]) -> Preparation | None:
-        """How this workload's data is prepared, on whatever machine; None where there is nothing to prepare or to look at."""
+        """Return how this workload's data is prepared, on any machine; None if it has neither `prepare` nor links."""
         if not self.prepare_command and not self.links:
             return None
         command = (*self._placed(self.prepare_command), *arguments) if self.prepare_command else ()
@@ -151,12 +152,12 @@ class Workload:
         env: Mapping[str, str],
         say: Callable[[str], None],
     ) -> str:
-        """Run the workload's own preparation here; returns its data fingerprint ("" if none). Raises WorkloadError."""
+        """Prepare the data on this machine. Return its fingerprint, "" if there is none. Raises WorkloadError."""
         preparation = self.preparation(constants, arguments)
         return run_preparation(preparation, env, say) if preparation is not None else ""
 
     def fingerprint(self) -> str:
-        """Hash of the scripts' syntax trees, of the files that are not Python, and of the command."""
+        """Return a hash of the scripts' syntax trees, of the files that are not Python, and of the commands."""
         digest = hashlib.sha256(repr((self.command, self.prepare_command)).encode() + self.overrides.encode())
         for file, text in sorted(self.files.items()):
             tree = source.syntax_fingerprint(text, str(self.folder / file)) if file.endswith(".py") else text
@@ -164,7 +165,7 @@ class Workload:
         return digest.hexdigest()[:16]
 
     def _owners(self) -> dict[str, tuple[str, Constant]]:
-        """Constant name -> (file, constant in force): the overrides' before the script's, and the script's before others'."""
+        """Return name -> (file, constant that wins): the overrides' before the script's, the script's before others'."""
         owners: dict[str, tuple[str, Constant]] = {}
         for file in self._python_files():
             for name, constant in source.read_constants(self.files[file], str(self.folder / file)).items():
@@ -176,7 +177,7 @@ class Workload:
         return owners
 
     def _progress(self, constants: Mapping[str, Value]) -> ProgressFormat:
-        """How far a trial with these constants is at a step."""
+        """Return the progress format with the total of a trial with these constants."""
         if self.total is None:
             return self.progress
         with suppress(SearchSpaceError):
@@ -188,13 +189,16 @@ class Workload:
         return tuple(word.replace(FOLDER, str(self.folder.resolve())) for word in command)
 
     def overrides_are_read(self) -> bool:
-        """Whether a trial would find them, as far as the command and the scripts' text tell."""
+        """Return whether a trial would read them, as far as the command and the scripts' text show."""
         name = Path(self.overrides).name
         texts = [*self.command, *(text for file, text in self.files.items() if file != self.overrides)]
         return self.overrides in self.files and any(name in text for text in texts)
 
     def unstartable(self, path: str | None) -> list[str]:
-        """One line for each command whose program or script is not there; `path`: where programs are looked for, None: nowhere."""
+        """Return a line for each command whose program or script does not exist.
+
+        `path`: where programs are looked for; None: nowhere.
+        """
         lines = []
         for key, command in (("command", self.command), ("prepare", self.prepare_command)):
             known = {*self.files, *self.links}
@@ -207,13 +211,13 @@ class Workload:
         return next((line for line in reasons if "has no such constant" not in line), reasons[0] if reasons else none)
 
     def _python_files(self) -> list[str]:
-        """Those whose constants win come first."""
+        """Return the Python files; those whose constants win come first."""
         files = (f for f in self.files if f.endswith(".py"))
         return sorted(files, key=lambda f: (f != self.overrides, f != self.script, f))
 
 
 def load_workload(name_or_path: str) -> Workload:
-    """A bare name is one of ours, anything with a slash is a folder. Raises WorkloadError with every problem found."""
+    """Load one of our workloads by its name, or a folder, which has a slash. Raises WorkloadError with all problems."""
     is_path = "/" in name_or_path or name_or_path in (".", "..")
     folder = Path(name_or_path).expanduser() if is_path else OURS / name_or_path
     if not is_path and name_or_path not in ours():
@@ -258,7 +262,7 @@ def load_workload(name_or_path: str) -> Workload:
 
 
 def ours() -> list[str]:
-    """Names of the workloads that ship with this package."""
+    """Return the names of the workloads in this package."""
     return sorted(path.name for path in OURS.iterdir() if (path / "train.py").exists())
 
 
@@ -299,19 +303,19 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
                 with path.open(encoding="utf-8-sig", newline="") as file:
                     files[path.relative_to(folder).as_posix()] = file.read()
             except (OSError, UnicodeDecodeError) as error:
-                problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or mend it.")
+                problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or correct it.")
     return files
 
 
 def _read_links(folder: Path, table: Table) -> dict[str, str]:
-    """Path in a trial's folder -> the data's own. A relative one is the same in the workload's folder."""
+    """Return path in a trial's folder -> the data's own path. A relative one starts in the workload's folder."""
     links = {}
     for name, target in table.paths("links").items():
         path = Path(target).expanduser()
         links[name] = str(path if path.is_absolute() else (folder / path).resolve())
         parts, where = Path(name).parts, f"{table.where}: links: {name}"
         if not parts or Path(name).is_absolute() or ".." in parts:
-            table.problems.append(f"{where}: is no path inside a trial's folder. Name one.")
+            table.problems.append(f"{where}: is not a path inside a trial's folder. Name one.")
         elif any(other != name and _lie_together(Path(name), Path(other)) for other in links):
             table.problems.append(f"{where}: lies in another link. Leave one of them out.")
         elif not Path(links[name]).is_dir():
@@ -330,5 +334,5 @@ def _expression(table: Table, key: str) -> Expression | None:
 
 
 def _value(expression: str) -> Value:
-    """The value of a script's expression, if it is arithmetic on literals. Raises SearchSpaceError if it is not."""
+    """Return the value of an expression that is arithmetic on literals. Raises SearchSpaceError for any other."""
     return parse_expression(expression).evaluate({})
