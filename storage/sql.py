@@ -1,8 +1,8 @@
-"""Optuna's tables, as far as we write them: the schema of revision v3.2.0.a, which `open_database` makes sure of.
+"""Writes rows into Optuna's own tables (`optuna.storages._rdb.models`) of revision v3.2.0.a, and names our two tables.
 
 Optuna's own calls cost some 20 ms a trial in its object mapper, and commit after each; these rows go in by a few
-statements of one transaction. Tests compare them with what Optuna writes itself. Nothing here creates a table, and
-`trials.py` reads them.
+statements of one transaction. Tests compare them with what Optuna writes. Nothing here creates a table, and
+`reader.py` reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy
 from optuna.distributions import (
@@ -22,9 +22,10 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
+from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.driver_errors import GONE
@@ -34,67 +35,31 @@ REVISION = "v3.2.0.a"
 Stored = bool | int | float | str | None
 """What Optuna can keep as a choice. Tuples travel as text; who decodes them is not storage."""
 
-_optuna = MetaData()
-STUDIES = Table("studies", _optuna, Column("study_id", Integer, primary_key=True), Column("study_name", Text))
-DIRECTIONS = Table(
-    "study_directions",
-    _optuna,
-    Column("study_direction_id", Integer, primary_key=True),
-    Column("direction", Enum(StudyDirection)),
-    Column("study_id", Integer),
-    Column("objective", Integer),
-)
-TRIALS = Table(
-    "trials",
-    _optuna,
-    Column("trial_id", Integer, primary_key=True),
-    Column("number", Integer),
-    Column("study_id", Integer),
-    Column("state", Enum(TrialState)),
-    Column("datetime_start", DateTime),  # naive UTC, as all times of Optuna's tables
-    Column("datetime_complete", DateTime),
-)
-PARAMS = Table(
-    "trial_params",
-    _optuna,
-    Column("param_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("param_name", Text),
-    Column("param_value", Float(53)),  # the index of the choice
-    Column("distribution_json", Text),
-)
-VALUES = Table(
-    "trial_values",
-    _optuna,
-    Column("trial_value_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("objective", Integer),
-    Column("value", Float(53)),
-    Column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")),
-)
-CURVES = Table(
-    "trial_intermediate_values",
-    _optuna,
-    Column("trial_intermediate_value_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("step", Integer),
-    Column("intermediate_value", Float(53)),
-    Column("intermediate_value_type", Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype")),
-)
-HEARTBEATS = Table("trial_heartbeats", _optuna, Column("trial_id", Integer))  # other programs'
+
+def _table(model: type[models.BaseModel]) -> Table:
+    return cast(Table, model.__table__)
 
 
-def _attributes(name: str, owner: str) -> Table:
-    columns = Column(f"{name[:-1]}_id", Integer, primary_key=True), Column(owner, Integer), Column("key", Text)
-    return Table(name, _optuna, *columns, Column("value_json", Text))
+STUDIES = _table(models.StudyModel)
+DIRECTIONS = _table(models.StudyDirectionModel)
+STUDY_ATTRS = _table(models.StudyUserAttributeModel)
+STUDY_SYSTEM_ATTRS = _table(models.StudySystemAttributeModel)
+TRIALS = _table(models.TrialModel)  # times are naive UTC, as in all of Optuna's tables
+PARAMS = _table(models.TrialParamModel)  # of a choice the value is its index
+VALUES = _table(models.TrialValueModel)
+CURVES = _table(models.TrialIntermediateValueModel)
+TRIAL_ATTRS = _table(models.TrialUserAttributeModel)
+TRIAL_SYSTEM_ATTRS = _table(models.TrialSystemAttributeModel)
+HEARTBEATS = _table(models.TrialHeartbeatModel)  # other programs' signs of life
 
-
-STUDY_ATTRS = _attributes("study_user_attributes", "study_id")
-STUDY_SYSTEM_ATTRS = _attributes("study_system_attributes", "study_id")
-TRIAL_ATTRS = _attributes("trial_user_attributes", "trial_id")
-TRIAL_SYSTEM_ATTRS = _attributes("trial_system_attributes", "trial_id")
-
-OPTUNAS = tuple(_optuna.tables)  # the names of all of them but its two notes of versions
+# The names of all of them; `version_info` and `alembic_version` only note versions.
+OPTUNAS = tuple(
+    table.name
+    for table in (
+        STUDIES, DIRECTIONS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS, PARAMS, VALUES, CURVES, TRIAL_ATTRS,
+        TRIAL_SYSTEM_ATTRS, HEARTBEATS,
+    )
+)  # fmt: skip
 
 LEASES = Table(
     "optimize_leases",  # one of our two own tables, for `lease.py`
@@ -156,7 +121,7 @@ def insert_trial(
 def lock_study(connection: sqlalchemy.Connection, study_id: int) -> None:
     """Until the end of the transaction nobody else adds to the study or deletes it. Raises KeyError if it is gone."""
     # Two drivers would count alike; SQLite's transaction is the lock already, a server locks the study's row.
-    study = sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update()
+    study = sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update()
     if connection.execute(study).one_or_none() is None:
         raise KeyError(GONE)
 
@@ -187,7 +152,7 @@ def study_attrs(connection: sqlalchemy.Connection, study_id: int) -> dict[str, A
 
 def has_trial(connection: sqlalchemy.Connection, study_id: int, created: Created) -> bool:
     """Waits for whoever is just creating one: an insert that seemed lost may still be on its way."""
-    connection.execute(sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update())
+    connection.execute(sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update())
     mine = (TRIALS.c.trial_id == created.trial_id) & (TRIALS.c.number == created.number)
     found = sqlalchemy.select(TRIALS.c.trial_id).where(mine & (TRIALS.c.study_id == study_id))
     return connection.execute(found).first() is not None
