@@ -27,6 +27,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import Column, Float, Integer, MetaData, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
 
 from storage.driver_errors import GONE
 
@@ -165,6 +166,26 @@ def delete_study(connection: sqlalchemy.Connection, study_id: int) -> None:
     own = [LEASES] if sqlalchemy.inspect(connection).has_table(LEASES.name) else []
     for table in (TRIALS, DIRECTIONS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, *own, STUDIES):
         connection.execute(table.delete().where(table.c.study_id == study_id))
+
+
+def delete_leases(connection: sqlalchemy.Connection) -> None:
+    """Forget who drives the studies: nobody drives those of a database that was just restored."""
+    if sqlalchemy.inspect(connection).has_table(LEASES.name):
+        connection.execute(LEASES.delete())
+
+
+def backup_lines(connection: sqlalchemy.Connection) -> list[str]:
+    """Return the words of the database's line of backups, the oldest first; [] if it has none yet."""
+    if not sqlalchemy.inspect(connection).has_table(BACKUPS.name):
+        return []
+    return list(connection.execute(sqlalchemy.select(BACKUPS.c.line).order_by(BACKUPS.c.number)).scalars())
+
+
+def add_backup_line(connection: sqlalchemy.Connection, line: str, further: bool) -> None:
+    """Add a word to the line of backups; if there is one already, only where a `further` one is wanted."""
+    connection.execute(CreateTable(BACKUPS, if_not_exists=True))
+    if further or not backup_lines(connection):
+        connection.execute(BACKUPS.insert().values(line=line))
 
 
 def put_attrs(connection: sqlalchemy.Connection, table: Table, owner: int, attrs: Mapping[str, Any]) -> None:
