@@ -157,7 +157,7 @@ class Copies:
 def begin_line(database: Database, anew: bool = False) -> None:
     """Gives the database a line if it has none, or a further one: it is the database's own from now on."""
     if anew or not database.write(sql.backup_lines, kind="read"):
-        database.write(lambda connection: sql.add_backup_line(connection, secrets.token_hex(16), anew))
+        database.write(lambda connection: sql.add_backup_line(connection, secrets.token_hex(16), anew), ours=True)
 
 
 def restore_backup(folder: Path, runs: Path) -> Restored:
@@ -199,7 +199,7 @@ def _bring_database(folder: Path, to: Path) -> list[str]:
         try:
             problems = check_pages(to, "integrity_check")
             if not problems:
-                open_database(to, create=False, check=False).close()  # Optuna's, and of this release
+                open_database(to, create=False, check=False, read_only=True).close()  # Optuna's
                 return [f"{line}; the backup before it is taken" for line in bad]
         except StorageError as error:
             problems = [str(error).removeprefix(f"{to}: ")]
@@ -219,9 +219,9 @@ def _bring_artifacts(source: Path, to: Path) -> None:
 
 def _begin_again(runs: Path, lines: Sequence[str]) -> Restored:
     """Nobody drives what was just restored, and from here on it is a line of its own."""
-    with closing(open_database(runs / DATABASE, create=False, check=False)) as database:
+    with closing(open_database(runs / DATABASE, create=False, check=False, read_only=True)) as database:
         begin_line(database, anew=True)
-        database.write(sql.delete_leases)
+        database.write(sql.delete_leases, ours=True)
         names = database.study_names()
         ids = [found for name in names if (found := database.find_study(name)) is not None]
         trials = sum(sum(database.counts(study_id).values()) for study_id in ids)

@@ -50,6 +50,7 @@ class ForeignStudy:
     attrs: Mapping[str, Any]
     trials: Sequence[WholeTrial]
     made_by: str  # the version of Optuna that made the database
+    notices: Sequence[str] = ()  # what the user should know of the database
 
 
 def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[ForeignStudy]:
@@ -69,7 +70,9 @@ def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[For
         try:
             with warnings.catch_warnings():  # Optuna 5's, about choices that Optuna 4 took
                 warnings.simplefilter("ignore")
-                return [_read(database, name, made_by, local) for name in names if study in (None, name)]
+                found = [_read(database, name, made_by, local) for name in names if study in (None, name)]
+            notices = [notice.replace(database.where, shown) for notice in database.notices if database.read_only]
+            return [replace(each, notices=notices) for each in found]
         except (StorageError, *_STRANGE) as error:
             strange = error.__cause__ if isinstance(error, StorageError) else error
             if not isinstance(strange, _STRANGE):
@@ -116,14 +119,14 @@ def _opened(where: str) -> Iterator[tuple[Database, str]]:
     """The database, and how messages name it."""
     address = parse_address(where)
     if address.path is None:
-        with closing(open_database(where, create=False)) as database:
+        with closing(open_database(where, create=False, read_only=True)) as database:
             yield database, address.shown
         return
     with tempfile.TemporaryDirectory(prefix="optimize-import-") as folder:
         copy = Path(folder) / "copy.db"
         copy_foreign(address.path, copy)
         try:
-            with closing(open_database(copy, create=False)) as database:
+            with closing(open_database(copy, create=False, read_only=True)) as database:
                 yield database, address.shown
         except StorageError as error:  # it names the copy, which is nobody's business
             raise StorageError(str(error).replace(str(copy), address.shown)) from error

@@ -31,6 +31,11 @@ _NAMED = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")
 class QuickStorage(RDBStorage):
     """Optuna's storage for its own readers, the dashboard above all: 10,000 trials take it seconds instead of a minute."""
 
+    def close(self) -> None:
+        """Close every connection."""
+        self.remove_session()
+        self.engine.dispose()
+
     def _get_trials(
         self,
         study_id: int,

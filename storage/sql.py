@@ -31,7 +31,8 @@ from sqlalchemy.schema import CreateTable
 
 from storage.driver_errors import GONE
 
-REVISION = "v3.2.0.a"
+REVISION = "v3.2.0.a"  # of the tables, as Alembic stamps them
+TESTED = "5.0.0"  # the Optuna that makes tables of this revision and that all of this is tested with
 
 Stored = bool | int | float | str | None
 """What Optuna can keep as a choice. Tuples travel as text; who decodes them is not storage."""
@@ -223,6 +224,15 @@ def change_state(
     times = {"datetime_complete" if after.is_finished() else "datetime_start": utc_now()}
     wanted = (TRIALS.c.trial_id == trial_id) & TRIALS.c.state.in_(before)
     return connection.execute(TRIALS.update().where(wanted).values(state=after, **times)).rowcount == 1
+
+
+def best_first(study_id: int, direction: str) -> sqlalchemy.Select[tuple[int]]:
+    """Return the query for the ids of a study's COMPLETE trials, the best value first and the earliest of equals."""
+    trials, values = TRIALS.c, VALUES.c
+    query = sqlalchemy.select(trials.trial_id).join(VALUES, values.trial_id == trials.trial_id)
+    complete = (trials.state == TrialState.COMPLETE) & (values.value_type == "FINITE")
+    order = values.value if direction == "minimize" else values.value.desc()
+    return query.where(trials.study_id == study_id, complete).order_by(order, trials.number)
 
 
 def state_of(connection: sqlalchemy.Connection, trial_id: int) -> TrialState | None:

@@ -20,6 +20,7 @@ from storage.driver_errors import FOREIGN, RESTORE, explain, is_locked
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, os_failure, sync_file, sync_folder
 from storage.reader import QuickStorage
+from storage.revision import refuse_untested_optuna
 from storage.sql import BACKUPS
 from storage.text import one_line
 from storage.transactions import RetryPolicy
@@ -91,6 +92,8 @@ def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
 
 
 def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> QuickStorage:
+    if not complete:
+        refuse_untested_optuna(str(path))
     # The URL names no file: the creator does. Optuna would format() a path, and one with braces would fail.
     kwargs = {"creator": functools.partial(connect, path, journal, sync), "poolclass": QueuePool}
     # Its version check loads all of Alembic's migrations; `open_database` compares one string.
@@ -212,6 +215,7 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
         return
     if not create:
         raise StorageError(f"{path}: no database here yet. Start a study first (`optimize run`)")
+    refuse_untested_optuna(str(path))
     with os_errors_at(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     new = beside(path)

@@ -57,23 +57,26 @@ def activation() -> str:
 
 
 @contextmanager
-def opened_database(storage: str | None, runs: Path, create: bool = False) -> Iterator[Database]:
-    """The database of the flags, or of the environment."""
+def opened_database(
+    storage: str | None, runs: Path, create: bool = False, read_only: bool = False
+) -> Iterator[Database]:
+    """Open the database of the flags, or of the environment; `read_only` that of a newer Optuna too, with a warning."""
     from optimize.config.settings import storage_url
     from storage import open_database
 
-    with closing(open_database(storage_url(storage) or runs / "optuna.db", create=create)) as database:
+    where = storage_url(storage) or runs / "optuna.db"
+    with closing(open_database(where, create=create, read_only=read_only)) as database:
         database.retry.say = say
         say_all(database.notices)
         yield database
 
 
 @contextmanager
-def opened_study(study: str | None, storage: str | None, runs: Path) -> Iterator[StoredStudy]:
-    """The study of the flags as it lies in the database."""
+def opened_study(study: str | None, storage: str | None, runs: Path, read_only: bool = True) -> Iterator[StoredStudy]:
+    """Open the study of the flags as it lies in the database, to be looked at unless `read_only` is False."""
     from optimize.study.stored import find_study
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=read_only) as database:
         yield find_study(database, study, runs)
 
 

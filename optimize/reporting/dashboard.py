@@ -153,7 +153,7 @@ def write_dashboard(stored: StoredStudy, say: Callable[[str], None]) -> None:
 
     What somebody has written there stays. A driver does that itself: nobody else may, while there is one.
     """
-    if parent_of(stored.name):
+    if parent_of(stored.name) or stored.database.read_only:
         return  # replicates have no best of their own
     writer = DashboardWriter(
         stored.database, stored.name, stored.metric, stored.paths, stored.artifacts(), stored.finished, say
