@@ -150,8 +150,7 @@ def _acquire(database: Database, study_id: int, clock: Clock | None) -> Lease:
 
 
 def _held_error(where: str, row: _Row, now: float) -> LeaseHeldError:
-    holder = row.holder
-    return LeaseHeldError(where, host=holder.host, pid=holder.pid, since=holder.since, age=now - row.renewed_at)
+    return LeaseHeldError(where, who=str(row.holder), since=row.holder.since, age=now - row.renewed_at)
 
 
 def _is_dead(row: _Row, now: float) -> bool:

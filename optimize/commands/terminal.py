@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from optimize.errors import OptimizeError
+from optimize.text import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -26,8 +27,8 @@ WIDE = 200  # columns of what goes into a file or another program: a line for ea
 
 
 def say(line: str) -> None:
-    """A line on stderr. It may quote a script's log: a terminal is steered by nobody but us."""
-    print("".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line), file=sys.stderr, flush=True)
+    """Print a line on stderr. It may quote a script's log: a terminal is steered by nobody but us."""
+    print(escaped(line, keep="\t"), file=sys.stderr, flush=True)
 
 
 def say_all(lines: Iterable[str]) -> None:

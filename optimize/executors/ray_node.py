@@ -37,7 +37,7 @@ from optimize.runner.workdir import outcome_from_json, read_log, read_outcome, r
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 TRAVELS = (
-    "__init__.py", "errors.py", "trial.py",
+    "__init__.py", "errors.py", "text.py", "trial.py",
     "executors/__init__.py", "executors/guardian.py", "executors/ray_node.py", "executors/slots.py",
     "runner/__init__.py", "runner/causes.py", "runner/diagnosis.py", "runner/gpu_memory.py", "runner/gpus.py", "runner/log.py",
     "runner/prepare.py", "runner/process.py", "runner/process_tree.py", "runner/progress.py", "runner/stop.py",

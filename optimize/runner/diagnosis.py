@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from optimize.runner.causes import CAUSES
+from optimize.text import one_line
 from optimize.trial import Metric, Progress, TrialStatus
 
 _TRACEBACK = "Traceback (most recent call last)"
@@ -200,9 +201,9 @@ def judge(log: str, end: Exit, metric: Metric, heard: HeardMetric | None = None)
     is_final = end.stopped is None and end.code == 0 if in_lines else _is_last_word(log, rest, end)
     if isinstance(value, float) and math.isfinite(value) and is_final:
         reason = f"ended by us after its summary: {end.why}" if end.stopped else ""
-        return Diagnosis(TrialStatus.COMPLETE, _one_line(reason), summary)
+        return Diagnosis(TrialStatus.COMPLETE, one_line(reason, REASON_CHARS), summary)
     status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
-    return Diagnosis(status, _one_line(reason), summary)
+    return Diagnosis(status, one_line(reason, REASON_CHARS), summary)
 
 
 def _is_last_word(log: str, rest: str, end: Exit) -> bool:
@@ -289,10 +290,3 @@ def _judge_exception(error: Raised) -> tuple[TrialStatus, str]:
 def _lines(text: str) -> Iterator[str]:
     """Non-empty lines, trailing blanks off; a terminal's carriage return ends a line as well."""
     return (line for line in (raw.rstrip() for raw in re.split(r"[\r\n]+", text)) if line)
-
-
-def _one_line(text: str) -> str:
-    """For a terminal and a table: one line, of a length that fits, with nothing that moves a cursor."""
-    flat = " ".join(text[: 4 * REASON_CHARS].split())
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
-    return safe if len(safe) <= REASON_CHARS else safe[: REASON_CHARS - 1] + "…"

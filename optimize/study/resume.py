@@ -67,7 +67,7 @@ def open_study(
         raise StudyBusyError(f"study {name}: {error}") from None
     try:
         if dead := lease.taken_from:
-            say(f"study {name}: taken over from process {dead.pid} on {dead.host}, which has died")
+            say(f"study {name}: taken over from {dead}, which has died")
         _check(database, study_id, plan, data, say)
         sampler = sampler or _sampler(plan, slots)
         artifacts = Artifacts(paths.artifacts, database)
