@@ -31,7 +31,7 @@ from optimize.reporting.figures.data import history
 from optimize.reporting.figures.static import progress
 from optimize.reporting.figures.style import draw, png_of
 from optimize.study.stored import find_study
-from storage import StorageError, open_database
+from storage import Database, StorageError, open_database
 
 RUNS = Path("runs")
 DRIVE = Path("/content/drive")
@@ -103,7 +103,9 @@ def dashboard(runs: Path = RUNS, port: int = 0, height: int = 700) -> str:
     """optuna-dashboard below the cell, before, while and after a study runs; returns its address on this machine."""
     from optimize.reporting.dashboard import dashboard_app
 
-    database = open_database(runs / "optuna.db")
+    database = open_database(runs / "optuna.db", read_only=True)
+    for notice in database.notices:
+        _say(notice)
     server = make_server("127.0.0.1", port, dashboard_app(database, runs / "artifacts"), handler_class=_Silent)
     threading.Thread(target=server.serve_forever, name="dashboard", daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/dashboard"
@@ -178,7 +180,7 @@ class _Screen:
     def _draw(self, lines: int) -> None:
         self._text.update(_as_html(self._lines()[-lines:]))
         try:
-            with closing(open_database(self._runs / "optuna.db", create=False, check=False)) as database:
+            with closing(_look_at(self._runs / "optuna.db")) as database:
                 stored = find_study(database, self._name, self._runs)
                 counts = database.counts(stored.study_id)
                 if counts != self._drawn and counts["COMPLETE"]:
@@ -189,6 +191,10 @@ class _Screen:
             return  # it is not made yet, or busy: the next look will see it
         except Exception as error:  # the study goes on, and somebody has to look after it
             self._picture.update(_as_html([f"no picture: {type(error).__name__}: {error}"]))
+
+
+def _look_at(path: Path) -> Database:
+    return open_database(path, create=False, check=False, read_only=True)
 
 
 class _Silent(WSGIRequestHandler):

@@ -13,22 +13,19 @@ import mimetypes
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import sqlalchemy
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from storage.dashboard_notes import drop_links
 from storage.database import Database
-from storage.driver_errors import stored_json
 from storage.errors import StorageError
 from storage.files import os_errors_at, sync_file, sync_folder
-from storage.sql import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
+from storage.queries import delete_system_attrs, list_system_attrs
 from storage.text import encodable, one_line
 
 PREFIX = "artifacts:"  # Optuna's: upload_artifact and the dashboard keep metadata in system attributes under it
@@ -128,20 +125,11 @@ class Artifacts:
     def forget_missing(self) -> int:
         """Removes metadata without a file, of finished trials too, and notes' links to them: for a copy that nobody has read."""
         there = {path.name for path in self.folder.iterdir()}
-        count = 0
-        for table, owner in ((TRIAL_SYSTEM_ATTRS, "trial_id"), (STUDY_SYSTEM_ATTRS, "study_id")):
-            query = sqlalchemy.select(table.c[owner], table.c.key, table.c.value_json)
-            rows = self._database.rows(query.where(table.c.key.like(f"{PREFIX}%")))
-            lost = [
-                {"of": owner_id, "named": key}
-                for owner_id, key, text in rows
-                if _parse(stored_json(text, self._database.where)).get("artifact_id") not in there
-            ]
-            wanted = (table.c[owner] == sqlalchemy.bindparam("of")) & (table.c.key == sqlalchemy.bindparam("named"))
-            count += len(lost)
-            self._database.write(_execute_many(table.delete().where(wanted), lost))
+        attrs = list_system_attrs(self._database, PREFIX)
+        lost = [each for each in attrs if _parse(each.value).get("artifact_id") not in there]
+        delete_system_attrs(self._database, lost)
         self._database.write(lambda connection: drop_links(connection, there))
-        return count
+        return len(lost)
 
     def delete_study(self, name: str) -> None:
         """Removes a study with everything that its trials left; files that another study or database may name stay."""
@@ -176,14 +164,9 @@ class Artifacts:
         self._noted = True
 
     def ids_of_study(self, name: str) -> list[str]:
-        of_trials = (
-            "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id "
-            "WHERE t.study_id = :study AND a.key LIKE :keys"
-        )
-        of_study = "SELECT value_json FROM study_system_attributes WHERE study_id = :study AND key LIKE :keys"
-        values = {"study": self._database.find_study(name), "keys": f"{PREFIX}%"}
-        rows = [row for query in (of_trials, of_study) for row in self._database.rows(sqlalchemy.text(query), **values)]
-        return [meta["artifact_id"] for (text,) in rows if (meta := _parse(stored_json(text, self._database.where)))]
+        study_id = self._database.find_study(name)
+        attrs = [] if study_id is None else list_system_attrs(self._database, PREFIX, study_id)
+        return [meta["artifact_id"] for each in attrs if (meta := _parse(each.value))]
 
     def path_of(self, artifact_id: str) -> Path | None:
         """None for an id that would leave the folder: metadata may come from a stranger."""
@@ -210,22 +193,9 @@ class Artifacts:
         return [meta for key, text in attrs.items() if key.startswith(PREFIX) and (meta := _parse(text))]
 
     def _all_metadata(self) -> Iterator[tuple[int, str, str]]:
-        for table, owner in (("trial_system_attributes", "trial_id"), ("study_system_attributes", "study_id")):
-            query = sqlalchemy.text(f"SELECT {owner}, value_json FROM {table} WHERE key LIKE :keys")
-            for owner_id, value in self._database.rows(query, keys=f"{PREFIX}%"):
-                meta = _parse(stored_json(value, self._database.where))
-                if meta:
-                    yield owner_id, meta["filename"], meta["artifact_id"]
-
-
-def _execute_many(
-    statement: sqlalchemy.Executable, rows: list[dict[str, Any]]
-) -> Callable[[sqlalchemy.Connection], None]:
-    def work(connection: sqlalchemy.Connection) -> None:
-        if rows:
-            connection.execute(statement, rows)
-
-    return work
+        for each in list_system_attrs(self._database, PREFIX):
+            if meta := _parse(each.value):
+                yield each.owner_id, meta["filename"], meta["artifact_id"]
 
 
 def _meta(artifact_id: str, name: str) -> ArtifactMeta:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +17,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy
-from sqlalchemy.schema import CreateTable
-
+from storage import sql
 from storage.artifacts import Artifacts
 from storage.database import Database, open_database
-from storage.driver_errors import explain
 from storage.errors import LeaseHeldError, StorageError, StorageFullError
 from storage.files import beside, os_errors_at, sweep, sync_file, sync_folder
 from storage.locks import FileLock
-from storage.sql import BACKUPS, LEASES
-from storage.sqlite import check_pages, copy_online, in_use
-from storage.url import Address
+from storage.sqlite import backup_lines_in, check_pages, copy_online, in_use
 
 DATABASE, PREVIOUS, ARTIFACTS = "optuna.db", "optuna.previous.db", "artifacts"
 _SETTLED_S = 60.0  # a younger file may still be being written
@@ -76,7 +70,7 @@ class BackupFolder:
             try:
                 copy_online(self._path, here)
                 mine = self._refuse_others()
-                if _lines_in(here) != mine:
+                if backup_lines_in(here) != mine:
                     raise StorageError(f"{self._path}: replaced by another file. No backup was made")
                 with os_errors_at(self.folder):
                     self._copies.make()  # before the database that names them
@@ -103,8 +97,8 @@ class BackupFolder:
 
     def _refuse_others(self) -> list[str]:
         """Our lines."""
-        mine = self._database.write(_lines, kind="read")
-        there = next((each for path in _databases(self.folder) if (each := _lines_in(path)) is not None), None)
+        mine = self._database.write(sql.backup_lines, kind="read")
+        there = next((each for path in _databases(self.folder) if (each := backup_lines_in(path)) is not None), None)
         if there is None and any(_databases(self.folder)):
             raise StorageError(f"{self.folder}: the backup in it is damaged. Move it away, or name another folder")
         if there is not None and (not there or there[-1] not in mine):
@@ -162,14 +156,8 @@ class Copies:
 
 def begin_line(database: Database, anew: bool = False) -> None:
     """Gives the database a line if it has none, or a further one: it is the database's own from now on."""
-
-    def begin(connection: sqlalchemy.Connection) -> None:
-        connection.execute(CreateTable(BACKUPS, if_not_exists=True))
-        if anew or not _lines(connection):
-            connection.execute(BACKUPS.insert().values(line=secrets.token_hex(16)))
-
-    if anew or not database.write(_lines, kind="read"):
-        database.write(begin)
+    if anew or not database.write(sql.backup_lines, kind="read"):
+        database.write(lambda connection: sql.add_backup_line(connection, secrets.token_hex(16), anew), ours=True)
 
 
 def restore_backup(folder: Path, runs: Path) -> Restored:
@@ -211,7 +199,7 @@ def _bring_database(folder: Path, to: Path) -> list[str]:
         try:
             problems = check_pages(to, "integrity_check")
             if not problems:
-                open_database(to, create=False, check=False).close()  # Optuna's, and of this release
+                open_database(to, create=False, check=False, read_only=True).close()  # Optuna's
                 return [f"{line}; the backup before it is taken" for line in bad]
         except StorageError as error:
             problems = [str(error).removeprefix(f"{to}: ")]
@@ -231,39 +219,14 @@ def _bring_artifacts(source: Path, to: Path) -> None:
 
 def _begin_again(runs: Path, lines: Sequence[str]) -> Restored:
     """Nobody drives what was just restored, and from here on it is a line of its own."""
-    with closing(open_database(runs / DATABASE, create=False, check=False)) as database:
+    with closing(open_database(runs / DATABASE, create=False, check=False, read_only=True)) as database:
         begin_line(database, anew=True)
-        database.write(_forget_drivers)
+        database.write(sql.delete_leases, ours=True)
         names = database.study_names()
         ids = [found for name in names if (found := database.find_study(name)) is not None]
         trials = sum(sum(database.counts(study_id).values()) for study_id in ids)
         missing = len(Artifacts(runs / ARTIFACTS, database).dangling().metadata)
     return Restored(names, trials, missing, lines)
-
-
-def _forget_drivers(connection: sqlalchemy.Connection) -> None:
-    if sqlalchemy.inspect(connection).has_table(LEASES.name):
-        connection.execute(LEASES.delete())
-
-
-def _lines(connection: sqlalchemy.Connection) -> list[str]:
-    if not sqlalchemy.inspect(connection).has_table(BACKUPS.name):
-        return []
-    return list(connection.execute(sqlalchemy.select(BACKUPS.c.line).order_by(BACKUPS.c.number)).scalars())
-
-
-def _lines_in(path: Path) -> list[str] | None:
-    """The lines of a database that nobody writes; None if it is damaged."""
-    try:
-        # immutable: no locks are asked of a file system that may have none
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
-            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (BACKUPS.name,)).fetchone()
-            query = f"SELECT line FROM {BACKUPS.name} ORDER BY number"
-            return [line for (line,) in connection.execute(query)] if known else []
-    except sqlite3.OperationalError as error:
-        raise explain(Address(shown=str(path)), error) from error
-    except sqlite3.DatabaseError:
-        return None
 
 
 def _databases(folder: Path) -> Iterator[Path]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from storage import sql
@@ -23,10 +23,11 @@ from storage.driver_errors import FOREIGN, explain, stored_json
 from storage.errors import StorageError
 from storage.files import check_place
 from storage.postgres import check_server, open_server
-from storage.reader import KnownTrials, read_trials
+from storage.reader import KnownTrials, QuickStorage, read_trials
+from storage.revision import check_revision, refuse_untested_optuna
 from storage.sql import Created, OtherChoicesError, Stored
 from storage.sqlite import check_pages, copy_online, open_sqlite
-from storage.transactions import RETRY_S, SERVER_RETRY_S, RetryPolicy, Transactions
+from storage.transactions import READING, RETRY_S, SERVER_RETRY_S, RetryPolicy, Transactions
 from storage.url import Address, parse_address
 
 T = TypeVar("T")
@@ -42,11 +43,13 @@ _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def open_database(
-    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float | None = None
-) -> Database:
-    """The database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage.
+    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float | None = None, read_only: bool = False
+) -> Database:  # fmt: skip
+    """Open the database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage.
 
     `patience_s` is how long a lock or a lost server is waited for later on; what cannot be opened is told at once.
+    `read_only` opens tables of a newer Optuna too, with a notice; nothing can be written into them.
+    Raises StorageError for what is no database of Optuna's, or one that this release cannot use.
     """
     address = parse_address(where)
     try:
@@ -54,36 +57,52 @@ def open_database(
             rdb, notices = open_sqlite(address, create=create, check=check)
         else:
             rdb, notices = open_server(address, create=create), ()
-        _refuse_other_versions(rdb, address)
+        newer = check_revision(rdb, address.shown)
     except FOREIGN as error:
         raise explain(address, error) from None  # no traceback of a driver: it may hold the URL
+    if newer is not None and not read_only:
+        rdb.close()
+        raise StorageError(newer.refusal)
     usual_s = RETRY_S if address.path is not None else SERVER_RETRY_S
-    return Database(rdb, address, notices, RetryPolicy(usual_s if patience_s is None else patience_s))
+    retry = RetryPolicy(usual_s if patience_s is None else patience_s)
+    return Database(
+        rdb, address, [*notices, *([newer.warning] if newer else [])], retry, newer.refusal if newer else ""
+    )
 
 
-def check_database(where: Path | str) -> None:
-    """Raises StorageError for what would keep a study from using this database, or making it. Changes nothing."""
+def check_database(where: Path | str, *, read_only: bool = False) -> Sequence[str]:
+    """Return the notices of the database, if it is there. Changes nothing.
+
+    Raises StorageError for what would keep a study from using it, or making it; `read_only`: from being looked at.
+    """
     address = parse_address(where)
     try:
         used = check_server(address) if address.path is None else address.path.exists()
     except FOREIGN as error:
         raise explain(address, error) from None
     if used:
-        open_database(where, create=False).close()
-    elif address.path is not None:
+        with closing(open_database(where, create=False, read_only=read_only)) as database:
+            return database.notices
+    refuse_untested_optuna(address.shown)
+    if address.path is not None:
         check_place(address.path)
+    return ()
 
 
 class Database:
     """An open database; close it when done. `notices` are lines that the user should see once.
 
-    `patience` says how long a lock or a lost server is waited for, and whom to tell.
+    `retry` says how long a lock or a lost server is waited for, and whom to tell. `read_only` is the line that says why
+    nothing may be written; "" if all may.
     """
 
-    def __init__(self, rdb: RDBStorage, address: Address, notices: Sequence[str], retry: RetryPolicy) -> None:
+    def __init__(
+        self, rdb: QuickStorage, address: Address, notices: Sequence[str], retry: RetryPolicy, read_only: str = ""
+    ) -> None:
         # for Optuna's own readers: the dashboard, load_study
         self.storage: BaseStorage = optuna.storages.get_storage(rdb)
         self.where, self.path, self.notices = address.shown, address.path, tuple(notices)
+        self.read_only = read_only
         self._rdb = rdb
         self._known: dict[int, KnownTrials] = {}
         self._transactions = Transactions(rdb.engine, address, retry)
@@ -93,8 +112,7 @@ class Database:
         return f"Database({self.where!r})"
 
     def close(self) -> None:
-        self._rdb.remove_session()
-        self._rdb.engine.dispose()
+        self._rdb.close()
 
     def transaction(self) -> AbstractContextManager[sqlalchemy.Connection]:
         """`with database.transaction():` makes the writing verbs inside durable together, or none of them."""
@@ -113,8 +131,14 @@ class Database:
         *,
         kind: str = "write",
         stands: Callable[[sqlalchemy.Connection, T], bool] | None = None,
+        ours: bool = False,
     ) -> T:
-        """`work` in one transaction, tried again while it only has to wait; for the SQL of this package."""
+        """Run `work` in one transaction, again while it only has to wait; for the SQL of this package.
+
+        Raises StorageError if the database is `read_only`. `ours`: it writes our own two tables, which every release may.
+        """
+        if self.read_only and not ours and kind not in READING:
+            raise StorageError(self.read_only)
         return self._transactions.write(work, kind, stands=stands)
 
     def rows(self, query: sqlalchemy.Executable, **values: object) -> list[tuple[Any, ...]]:
@@ -165,7 +189,7 @@ class Database:
 
     def objective(self, study_id: int) -> tuple[str, str]:
         """The metric's name and its direction, "minimize" or "maximize"."""
-        direction = self._run(lambda: self.storage.get_study_directions(study_id))[0]
+        direction = self._transactions.run(lambda: self.storage.get_study_directions(study_id))[0]
         table = sql.STUDY_SYSTEM_ATTRS.c  # one row of many: the notes of trials are among them
         query = sqlalchemy.select(table.value_json).where(table.study_id == study_id, table.key == _METRIC_NAMES)
         names = [name for (text,) in self.rows(query) for name in stored_json(text, self.where)] or ["value"]
@@ -270,19 +294,11 @@ class Database:
             raise StorageError(f"{self.where}: trial id {trial_id} is deleted. Was it the dashboard?")
         return found[0]
 
-    def best_trial(self, study_id: int) -> FrozenTrial | None:
-        """The best COMPLETE trial, the earliest of equals, without loading the others."""
-        return next(iter(self.best_trials(study_id, 1)), None)
-
     def best_trials(self, study_id: int, count: int, skip: int = 0) -> list[FrozenTrial]:
-        """The best COMPLETE ones in order, but for the first to `skip`, without loading the others."""
+        """Return the best COMPLETE trials, the earliest of equals first, but for the first to `skip`; no others are loaded."""
         _, direction = self.objective(study_id)
-        trials, values = sql.TRIALS.c, sql.VALUES.c
-        query = sqlalchemy.select(trials.trial_id).join(sql.VALUES, values.trial_id == trials.trial_id)
-        complete = (trials.state == TrialState.COMPLETE) & (values.value_type == "FINITE")
-        order = values.value if direction == "minimize" else values.value.desc()
-        ordered = query.where(trials.study_id == study_id, complete).order_by(order, trials.number)
-        return [self.trial(trial_id) for (trial_id,) in self.rows(ordered.limit(count).offset(skip))]
+        best_first = sql.best_first(study_id, direction).limit(count).offset(skip)
+        return [self.trial(trial_id) for (trial_id,) in self.rows(best_first)]
 
     def latest_trials(self, study_id: int, count: int) -> list[FrozenTrial]:
         """The newest ones by number, without loading the others."""
@@ -316,9 +332,6 @@ class Database:
         """What is wrong inside the file, [] if nothing; a server looks after itself."""
         return [] if self.path is None else check_pages(self.path, "integrity_check")
 
-    def _run(self, work: Callable[[], T]) -> T:
-        return self._transactions.run(work)
-
     def _change(self, trial_id: int, work: Callable[[sqlalchemy.Connection], None], kind: str = "write") -> None:
         """A finished trial does not change: readers keep it."""
 
@@ -330,17 +343,5 @@ class Database:
         self.write(change, kind=kind)
 
     def _is_finished_so(self, trial_id: int, state: str, value: float | None, attrs: Json) -> bool:
-        found = self._run(lambda: self._rdb.get_trial(trial_id))
+        found = self._transactions.run(lambda: self._rdb.get_trial(trial_id))
         return found.state.name == state and found.value == value and attrs.items() <= found.user_attrs.items()
-
-
-def _refuse_other_versions(rdb: RDBStorage, address: Address) -> None:
-    version = rdb.get_current_version()
-    if version == sql.REVISION:
-        return
-    rdb.engine.dispose()
-    if version in rdb.get_all_versions():
-        what = "of an older Optuna. Back it up, then: optuna storage upgrade --storage URL"
-    else:
-        what = f"of a newer Optuna than this release knows. pip install --upgrade it, or optuna=={optuna.__version__}"
-    raise StorageError(f"{address.shown}: its tables are {what}")

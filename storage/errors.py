@@ -27,11 +27,10 @@ class StorageFullError(StorageError):
 
 
 class LeaseHeldError(StorageError):
-    """Another driver holds the study; `age` is the seconds since it last gave a sign of life."""
+    """Another driver holds the study: who, since when (seconds since 1970), and how long ago it was last seen (seconds)."""
 
-    def __init__(self, where: str, *, host: str, pid: int | None, since: float, age: float) -> None:
-        self.host, self.pid, self.since, self.age = host, pid, since, age
-        who = "another process" if pid is None else f"process {pid} on {host}"
+    def __init__(self, where: str, *, who: str, since: float, age: float) -> None:
+        self.since, self.age = since, age
         started = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         super().__init__(
             f"{where}: another driver is at work: {who}, since {started}, last seen {age:.0f} s ago. "

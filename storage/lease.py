@@ -50,7 +50,7 @@ class Lease:
         now = self._clock() if self._clock else self._database.now()
         mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
         update = LEASES.update().where(mine).values(renewed_at=now)
-        if self._database.write(lambda connection: connection.execute(update).rowcount, kind="light") != 1:
+        if self._database.write(lambda connection: connection.execute(update).rowcount, kind="light", ours=True) != 1:
             raise self._lost()
         self._renewed = self._tick()
 
@@ -76,7 +76,7 @@ class Lease:
         """Lets the next driver in at once; a lease that was lost stays with its new holder."""
         mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
         try:
-            self._database.write(lambda connection: connection.execute(LEASES.delete().where(mine)))
+            self._database.write(lambda connection: connection.execute(LEASES.delete().where(mine)), ours=True)
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -144,14 +144,13 @@ def _acquire(database: Database, study_id: int, clock: Clock | None) -> Lease:
         row = _read(connection, study_id)
         return row is not None and row.token == token
 
-    row = database.write(take, stands=taken)
+    row = database.write(take, stands=taken, ours=True)
     renewed = clock() if clock else time.monotonic()
     return Lease(study_id, holder, row.holder if row else None, database, token, clock, None, renewed)
 
 
 def _held_error(where: str, row: _Row, now: float) -> LeaseHeldError:
-    holder = row.holder
-    return LeaseHeldError(where, host=holder.host, pid=holder.pid, since=holder.since, age=now - row.renewed_at)
+    return LeaseHeldError(where, who=str(row.holder), since=row.holder.since, age=now - row.renewed_at)
 
 
 def _is_dead(row: _Row, now: float) -> bool:
@@ -168,7 +167,7 @@ def _make_table(database: Database) -> None:
     if _has_table(database):
         return
     try:
-        database.write(lambda connection: connection.execute(CreateTable(LEASES, if_not_exists=True)))
+        database.write(lambda connection: connection.execute(CreateTable(LEASES, if_not_exists=True)), ours=True)
     except StorageError:
         if not _has_table(database):  # PostgreSQL's IF NOT EXISTS fails for one of two that try at once
             raise

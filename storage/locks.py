@@ -31,6 +31,9 @@ class Holder:
     place: str
     since: float  # seconds since 1970
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
     def alive(self) -> bool | None:
         """None where this process cannot know: another machine, another boot, another container."""
         if self.place != _place():
@@ -130,9 +133,9 @@ def _lock(descriptor: int, path: Path) -> None:
 def _held_error(descriptor: int, path: Path) -> LeaseHeldError:
     holder = parse_holder(os.pread(descriptor, 4096, 0).decode(errors="replace"))
     if holder is None:  # it is just writing its name
-        return LeaseHeldError(str(path), host="", pid=None, since=path.stat().st_mtime, age=0.0)
+        return LeaseHeldError(str(path), who="another process", since=path.stat().st_mtime, age=0.0)
     # It lives, or the kernel would have released its lock: seen just now.
-    return LeaseHeldError(str(path), host=holder.host, pid=holder.pid, since=holder.since, age=0.0)
+    return LeaseHeldError(str(path), who=str(holder), since=holder.since, age=0.0)
 
 
 def _write_holder(descriptor: int) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from storage import sql
 from storage.errors import StorageError
 from storage.reader import QuickStorage
+from storage.revision import refuse_untested_optuna
 from storage.url import Address
 
 # libpq's own options, where the URL does not set them: a server that vanished is noticed within a minute or so.
@@ -128,6 +129,8 @@ def _connection(address: Address) -> Iterator[sqlalchemy.Connection]:
 
 def _rdb(address: Address, *, complete: bool) -> QuickStorage:
     assert address.url is not None
+    if not complete:
+        refuse_untested_optuna(address.shown)
     # Optuna would format() the URL: braces in a password are doubled.
     url = _with_driver(address.url).render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     kwargs = {"pool_pre_ping": True, "connect_args": _connect_args(address)}

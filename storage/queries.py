@@ -6,6 +6,7 @@ What a status means is not known here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
@@ -15,10 +16,20 @@ from storage import sql
 from storage.database import Database
 from storage.driver_errors import stored_json
 from storage.records import TrialRecord, record_of
-from storage.sql import TRIAL_ATTRS, TRIALS, Stored
+from storage.sql import DIRECTIONS, STUDY_SYSTEM_ATTRS, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, TRIALS, Stored
 from storage.text import one_line
 
 _PAGE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SystemAttr:
+    """An attribute that Optuna, or a program beside it, keeps of a trial or of a study."""
+
+    of: str  # "trial" or "study"
+    owner_id: int
+    key: str
+    value: Any
 
 
 def count_statuses(database: Database, study_id: int) -> dict[str, int]:
@@ -33,6 +44,18 @@ def count_statuses(database: Database, study_id: int) -> dict[str, int]:
             name = one_line(status, 60)
             found[name] = found.get(name, 0) + count
     return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
+
+
+def count_objectives(database: Database, study_id: int) -> int:
+    """Return how many objectives a study has: one, where it is ours."""
+    query = sqlalchemy.select(DIRECTIONS.c.direction).where(DIRECTIONS.c.study_id == study_id)
+    return len(database.rows(query))
+
+
+def library_version(database: Database) -> str:
+    """Return the version of Optuna that made the database; "" if it does not say."""
+    found = database.rows(sqlalchemy.text("SELECT library_version FROM version_info"))
+    return one_line(str(found[0][0]), 20) if found else ""
 
 
 def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
@@ -78,3 +101,37 @@ def fill_waiting(
         return True
 
     return database.write(fill)
+
+
+def list_system_attrs(database: Database, prefix: str, study_id: int | None = None) -> list[SystemAttr]:
+    """Return the attributes whose key begins with `prefix`: those of trials, then those of studies, in the order of writing.
+
+    With a `study_id` only those of this study and its trials.
+    """
+    of_trials, of_studies = TRIAL_SYSTEM_ATTRS, STUDY_SYSTEM_ATTRS
+    from_trials = sqlalchemy.select(of_trials.c.trial_id, of_trials.c.key, of_trials.c.value_json)
+    from_studies = sqlalchemy.select(of_studies.c.study_id, of_studies.c.key, of_studies.c.value_json)
+    if study_id is not None:
+        mine = sqlalchemy.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+        from_trials = from_trials.where(of_trials.c.trial_id.in_(mine))
+        from_studies = from_studies.where(of_studies.c.study_id == study_id)
+    found = []
+    for of, table, query in (("trial", of_trials, from_trials), ("study", of_studies, from_studies)):
+        wanted = query.where(table.c.key.startswith(prefix, autoescape=True)).order_by(*table.primary_key)
+        rows = database.rows(wanted)
+        found += [SystemAttr(of, owner_id, key, stored_json(text, database.where)) for owner_id, key, text in rows]
+    return found
+
+
+def delete_system_attrs(database: Database, attrs: Sequence[SystemAttr]) -> None:
+    """Delete these attributes, of finished trials too."""
+    by_table = (("trial", TRIAL_SYSTEM_ATTRS, "trial_id"), ("study", STUDY_SYSTEM_ATTRS, "study_id"))
+
+    def delete(connection: sqlalchemy.Connection) -> None:
+        for of, table, owner in by_table:
+            wanted = (table.c[owner] == sqlalchemy.bindparam("of")) & (table.c.key == sqlalchemy.bindparam("named"))
+            if rows := [{"of": each.owner_id, "named": each.key} for each in attrs if each.of == of]:
+                connection.execute(table.delete().where(wanted), rows)
+
+    if attrs:
+        database.write(delete)

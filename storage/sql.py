@@ -1,8 +1,8 @@
-"""Optuna's tables, as far as we write them: the schema of revision v3.2.0.a, which `open_database` makes sure of.
+"""Writes rows into Optuna's own tables (`optuna.storages._rdb.models`) of revision v3.2.0.a, and names our two tables.
 
 Optuna's own calls cost some 20 ms a trial in its object mapper, and commit after each; these rows go in by a few
-statements of one transaction. Tests compare them with what Optuna writes itself. Nothing here creates a table, and
-`trials.py` reads them.
+statements of one transaction. Tests compare them with what Optuna writes. Nothing here creates a table, and
+`reader.py` reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy
 from optuna.distributions import (
@@ -22,79 +22,46 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
+from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
 
 from storage.driver_errors import GONE
 
-REVISION = "v3.2.0.a"
+REVISION = "v3.2.0.a"  # of the tables, as Alembic stamps them
+TESTED = "5.0.0"  # the Optuna that makes tables of this revision and that all of this is tested with
 
 Stored = bool | int | float | str | None
 """What Optuna can keep as a choice. Tuples travel as text; who decodes them is not storage."""
 
-_optuna = MetaData()
-STUDIES = Table("studies", _optuna, Column("study_id", Integer, primary_key=True), Column("study_name", Text))
-DIRECTIONS = Table(
-    "study_directions",
-    _optuna,
-    Column("study_direction_id", Integer, primary_key=True),
-    Column("direction", Enum(StudyDirection)),
-    Column("study_id", Integer),
-    Column("objective", Integer),
-)
-TRIALS = Table(
-    "trials",
-    _optuna,
-    Column("trial_id", Integer, primary_key=True),
-    Column("number", Integer),
-    Column("study_id", Integer),
-    Column("state", Enum(TrialState)),
-    Column("datetime_start", DateTime),  # naive UTC, as all times of Optuna's tables
-    Column("datetime_complete", DateTime),
-)
-PARAMS = Table(
-    "trial_params",
-    _optuna,
-    Column("param_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("param_name", Text),
-    Column("param_value", Float(53)),  # the index of the choice
-    Column("distribution_json", Text),
-)
-VALUES = Table(
-    "trial_values",
-    _optuna,
-    Column("trial_value_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("objective", Integer),
-    Column("value", Float(53)),
-    Column("value_type", Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype")),
-)
-CURVES = Table(
-    "trial_intermediate_values",
-    _optuna,
-    Column("trial_intermediate_value_id", Integer, primary_key=True),
-    Column("trial_id", Integer),
-    Column("step", Integer),
-    Column("intermediate_value", Float(53)),
-    Column("intermediate_value_type", Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype")),
-)
-HEARTBEATS = Table("trial_heartbeats", _optuna, Column("trial_id", Integer))  # other programs'
+
+def _table(model: type[models.BaseModel]) -> Table:
+    return cast(Table, model.__table__)
 
 
-def _attributes(name: str, owner: str) -> Table:
-    columns = Column(f"{name[:-1]}_id", Integer, primary_key=True), Column(owner, Integer), Column("key", Text)
-    return Table(name, _optuna, *columns, Column("value_json", Text))
+STUDIES = _table(models.StudyModel)
+DIRECTIONS = _table(models.StudyDirectionModel)
+STUDY_ATTRS = _table(models.StudyUserAttributeModel)
+STUDY_SYSTEM_ATTRS = _table(models.StudySystemAttributeModel)
+TRIALS = _table(models.TrialModel)  # times are naive UTC, as in all of Optuna's tables
+PARAMS = _table(models.TrialParamModel)  # of a choice the value is its index
+VALUES = _table(models.TrialValueModel)
+CURVES = _table(models.TrialIntermediateValueModel)
+TRIAL_ATTRS = _table(models.TrialUserAttributeModel)
+TRIAL_SYSTEM_ATTRS = _table(models.TrialSystemAttributeModel)
+HEARTBEATS = _table(models.TrialHeartbeatModel)  # other programs' signs of life
 
-
-STUDY_ATTRS = _attributes("study_user_attributes", "study_id")
-STUDY_SYSTEM_ATTRS = _attributes("study_system_attributes", "study_id")
-TRIAL_ATTRS = _attributes("trial_user_attributes", "trial_id")
-TRIAL_SYSTEM_ATTRS = _attributes("trial_system_attributes", "trial_id")
-
-OPTUNAS = tuple(_optuna.tables)  # the names of all of them but its two notes of versions
+# The names of all of them; `version_info` and `alembic_version` only note versions.
+OPTUNAS = tuple(
+    table.name
+    for table in (
+        STUDIES, DIRECTIONS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, TRIALS, PARAMS, VALUES, CURVES, TRIAL_ATTRS,
+        TRIAL_SYSTEM_ATTRS, HEARTBEATS,
+    )
+)  # fmt: skip
 
 LEASES = Table(
     "optimize_leases",  # one of our two own tables, for `lease.py`
@@ -156,7 +123,7 @@ def insert_trial(
 def lock_study(connection: sqlalchemy.Connection, study_id: int) -> None:
     """Until the end of the transaction nobody else adds to the study or deletes it. Raises KeyError if it is gone."""
     # Two drivers would count alike; SQLite's transaction is the lock already, a server locks the study's row.
-    study = sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update()
+    study = sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update()
     if connection.execute(study).one_or_none() is None:
         raise KeyError(GONE)
 
@@ -187,7 +154,7 @@ def study_attrs(connection: sqlalchemy.Connection, study_id: int) -> dict[str, A
 
 def has_trial(connection: sqlalchemy.Connection, study_id: int, created: Created) -> bool:
     """Waits for whoever is just creating one: an insert that seemed lost may still be on its way."""
-    connection.execute(sqlalchemy.select(STUDIES).where(STUDIES.c.study_id == study_id).with_for_update())
+    connection.execute(sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id).with_for_update())
     mine = (TRIALS.c.trial_id == created.trial_id) & (TRIALS.c.number == created.number)
     found = sqlalchemy.select(TRIALS.c.trial_id).where(mine & (TRIALS.c.study_id == study_id))
     return connection.execute(found).first() is not None
@@ -200,6 +167,26 @@ def delete_study(connection: sqlalchemy.Connection, study_id: int) -> None:
     own = [LEASES] if sqlalchemy.inspect(connection).has_table(LEASES.name) else []
     for table in (TRIALS, DIRECTIONS, STUDY_ATTRS, STUDY_SYSTEM_ATTRS, *own, STUDIES):
         connection.execute(table.delete().where(table.c.study_id == study_id))
+
+
+def delete_leases(connection: sqlalchemy.Connection) -> None:
+    """Forget who drives the studies: nobody drives those of a database that was just restored."""
+    if sqlalchemy.inspect(connection).has_table(LEASES.name):
+        connection.execute(LEASES.delete())
+
+
+def backup_lines(connection: sqlalchemy.Connection) -> list[str]:
+    """Return the words of the database's line of backups, the oldest first; [] if it has none yet."""
+    if not sqlalchemy.inspect(connection).has_table(BACKUPS.name):
+        return []
+    return list(connection.execute(sqlalchemy.select(BACKUPS.c.line).order_by(BACKUPS.c.number)).scalars())
+
+
+def add_backup_line(connection: sqlalchemy.Connection, line: str, further: bool) -> None:
+    """Add a word to the line of backups; if there is one already, only where a `further` one is wanted."""
+    connection.execute(CreateTable(BACKUPS, if_not_exists=True))
+    if further or not backup_lines(connection):
+        connection.execute(BACKUPS.insert().values(line=line))
 
 
 def put_attrs(connection: sqlalchemy.Connection, table: Table, owner: int, attrs: Mapping[str, Any]) -> None:
@@ -237,6 +224,15 @@ def change_state(
     times = {"datetime_complete" if after.is_finished() else "datetime_start": utc_now()}
     wanted = (TRIALS.c.trial_id == trial_id) & TRIALS.c.state.in_(before)
     return connection.execute(TRIALS.update().where(wanted).values(state=after, **times)).rowcount == 1
+
+
+def best_first(study_id: int, direction: str) -> sqlalchemy.Select[tuple[int]]:
+    """Return the query for the ids of a study's COMPLETE trials, the best value first and the earliest of equals."""
+    trials, values = TRIALS.c, VALUES.c
+    query = sqlalchemy.select(trials.trial_id).join(VALUES, values.trial_id == trials.trial_id)
+    complete = (trials.state == TrialState.COMPLETE) & (values.value_type == "FINITE")
+    order = values.value if direction == "minimize" else values.value.desc()
+    return query.where(trials.study_id == study_id, complete).order_by(order, trials.number)
 
 
 def state_of(connection: sqlalchemy.Connection, trial_id: int) -> TrialState | None:

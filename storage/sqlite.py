@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy.pool import QueuePool
 
@@ -19,6 +20,9 @@ from storage.driver_errors import FOREIGN, RESTORE, explain, is_locked
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, os_failure, sync_file, sync_folder
 from storage.reader import QuickStorage
+from storage.revision import refuse_untested_optuna
+from storage.sql import BACKUPS
+from storage.text import one_line
 from storage.transactions import RetryPolicy
 from storage.url import Address
 
@@ -88,6 +92,8 @@ def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
 
 
 def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> QuickStorage:
+    if not complete:
+        refuse_untested_optuna(str(path))
     # The URL names no file: the creator does. Optuna would format() a path, and one with braces would fail.
     kwargs = {"creator": functools.partial(connect, path, journal, sync), "poolclass": QueuePool}
     # Its version check loads all of Alembic's migrations; `open_database` compares one string.
@@ -131,6 +137,54 @@ def copy_online(source: Path, to: Path) -> None:
         new.unlink(missing_ok=True)
 
 
+def backup_lines_in(path: Path) -> list[str] | None:
+    """Return what `sql.backup_lines` does, of a file that nobody writes; None if it is damaged."""
+    try:
+        # immutable: no locks are asked of a file system that may have none
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (BACKUPS.name,)).fetchone()
+            query = f"SELECT line FROM {BACKUPS.name} ORDER BY number"
+            return [line for (line,) in connection.execute(query)] if known else []
+    except sqlite3.OperationalError as error:
+        raise explain(Address(shown=str(path)), error) from error
+    except sqlite3.DatabaseError:
+        return None
+
+
+def copy_foreign(source: Path, to: Path) -> None:
+    """Copy what the file and its -wal hold, opened for reading only; a program that writes there goes on.
+
+    Raises StorageError for what is no database of Optuna's.
+    """
+    if not source.is_file():
+        what = "a folder, not a database" if source.is_dir() else "no such file"
+        raise StorageError(f"{source}: {what}. Check the path")
+    with os_errors_at(source), source.open("rb") as file:
+        start = file.read(len(MAGIC))
+    if start != MAGIC:
+        raise StorageError(f"{source}: not a SQLite database. Name another file")
+    try:
+        with closing(_reading(source)) as old, closing(sqlite3.connect(to)) as new:
+            old.backup(new)
+            _refuse_strangers(source, new)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise explain(Address(shown=str(source)), error) from error
+
+
+def _refuse_strangers(source: Path, copy: sqlite3.Connection) -> None:
+    made = dict(copy.execute("SELECT type, name FROM sqlite_master ORDER BY type"))
+    for kind in ("view", "trigger"):
+        if kind in made:
+            raise StorageError(f"{source}: has a {kind} ({one_line(made[kind], 40)}), which Optuna never makes")
+    stamp = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+    if copy.execute(stamp).fetchone() is None or copy.execute("SELECT 1 FROM alembic_version").fetchone() is None:
+        raise StorageError(f"{source}: a database, but not one of Optuna's. Name another file")
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30.0)
+
+
 def settle(path: Path) -> None:
     """Makes a database that nobody has open one file without a -wal, which opens on a read-only disk too."""
     try:
@@ -161,6 +215,7 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
         return
     if not create:
         raise StorageError(f"{path}: no database here yet. Start a study first (`optimize run`)")
+    refuse_untested_optuna(str(path))
     with os_errors_at(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     new = beside(path)

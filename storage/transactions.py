@@ -74,7 +74,7 @@ T = TypeVar("T")
 RETRY_S = 60.0  # how long a lock is waited for; SQLite itself waits a part of it in each attempt
 SERVER_RETRY_S = 600.0  # and a server that is restarted, or moved: trials go on meanwhile
 _KIND = "optimize_transaction"  # an execution option: "read", "snapshot", "write" or "light"
-_READING = ("read", "snapshot")
+READING = ("read", "snapshot")
 # Of one transaction, not of the session, which a pooler may share: nobody waits for ever for a machine that has vanished.
 _SERVER_LIMITS = sqlalchemy.text(
     "SELECT set_config('lock_timeout', '30s', true), set_config('idle_in_transaction_session_timeout', '60s', true),"
@@ -104,7 +104,7 @@ class Transactions:
             yield self._current
             return
         with self._engine.connect() as connection, connection.execution_options(**{_KIND: kind}).begin():
-            if self._begin_server and kind not in _READING:
+            if self._begin_server and kind not in READING:
                 connection.execute(_SERVER_LIMITS, {"light": kind == "light"})
             if self._begin_server and kind == "snapshot":
                 connection.execute(_SERVER_SNAPSHOT)
@@ -190,6 +190,6 @@ def _begin_sqlite(light: str, connection: sqlalchemy.Connection) -> None:
     # Python's sqlite3 would begin late and without a lock: a transaction that reads first and writes then fails at once
     # ("database is locked", no waiting) when another program wrote in between. IMMEDIATE waits for its turn instead.
     kind = connection.get_execution_options().get(_KIND, "read")
-    if kind not in _READING:
+    if kind not in READING:
         connection.exec_driver_sql(f"PRAGMA synchronous = {light if kind == 'light' else 'FULL'}")
-    connection.exec_driver_sql("BEGIN" if kind in _READING else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if kind in READING else "BEGIN IMMEDIATE")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,11 @@ ONLY_IN = {
     "tiktoken": (),
     "rustbpe": (),
 }
+# What knows a database's language; everybody else calls their functions.
+SQL = (
+    "completion", "dashboard_notes", "database", "driver_errors", "lease", "postgres", "queries", "reader", "sql", "sqlite",
+    "study_copy", "transactions", "url",
+)  # fmt: skip
 OPTUNA = ("optimize.search.", "storage.", "optimize.reporting.figures.importance", "optimize.reporting.dashboard")
 # Sent to any node, or run by a guardian there.
 STANDARD_LIBRARY_ONLY = ("optimize.runner.", "optimize.trial", "optimize.errors", "optimize.text", "optimize.toml",
@@ -78,8 +86,6 @@ def imports(path: Path) -> set[str]:
 
 
 def third_party(path: Path) -> set[str]:
-    import sys
-
     return {n.split(".")[0] for n in imports(path)} - set(sys.stdlib_module_names) - set(PACKAGES) - {"__future__"}
 
 
@@ -152,6 +158,22 @@ def test_a_package_is_imported_only_where_it_is_expected(package: str) -> None:
 def test_optuna_is_known_to_search_and_storage_and_what_draws_from_it() -> None:
     for module, path in MODULES.items():
         assert "optuna" not in third_party(path) or module.startswith(OPTUNA), module
+
+
+def test_sql_stands_only_in_the_files_of_storage_that_are_about_it() -> None:
+    statement = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|PRAGMA) [A-Za-z0-9_*(]")
+    for module, path in MODULES.items():
+        if module.partition(".")[0] == "storage" and module.partition(".")[2] in SQL:
+            continue
+        assert not {"sqlalchemy", "sqlite3", "psycopg"} & {name.split(".")[0] for name in imports(path)}, module
+        texts = (node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant))
+        assert not [text for text in texts if isinstance(text, str) and statement.match(text)], module
+
+
+def test_a_shell_that_completes_a_name_does_not_wait_for_optuna() -> None:
+    asked = "import sys, storage; storage.complete_studies; print(sorted({'optuna', 'sqlalchemy', 'pandas'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
 
 
 def test_a_class_name_exists_once() -> None:

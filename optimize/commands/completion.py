@@ -6,8 +6,7 @@ ours in the middle of what somebody types. Paths are completed by the shell itse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import typer
@@ -18,7 +17,6 @@ EXECUTORS = ("local", "ray")
 LOGS = ("tensorboard", "mlflow")
 NEWEST = 50  # trials
 REPLICATES = "/confirm"  # a study of them is none that a command means unasked
-BUSY_S = 0.2  # that a database may be busy
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:
@@ -49,35 +47,32 @@ def workload_names(incomplete: str) -> list[str]:
 
 
 def study_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _matching(
-        [str(name) for (name,) in _asked(ctx, "SELECT study_name FROM studies ORDER BY study_name")], incomplete
-    )
+    """Return the studies of the database file of --runs."""
+    from storage import complete_studies
+
+    path = _database_file(ctx)
+    return _matching(complete_studies(path) if path else [], incomplete)
 
 
 def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The newest trials of the study of the flags, or of the only one, each with its state."""
+    """Return the newest trials of the study of the flags, or of the only one, each with its state."""
+    from storage import complete_trials
+
+    path = _database_file(ctx)
     studies = [name for name in study_names(ctx, "") if not name.endswith(REPLICATES)]
     study = ctx.params.get("study") or (studies[0] if len(studies) == 1 else None)
-    query = "SELECT number, state FROM trials JOIN studies USING (study_id) WHERE study_name = ? ORDER BY number DESC LIMIT ?"
-    trials = _asked(ctx, query, (study, NEWEST))
-    return [(str(number), str(state).lower()) for number, state in trials if str(number).startswith(incomplete)]
+    trials = complete_trials(path, study, NEWEST) if path else []
+    return [(number, state.lower()) for number, state in trials if number.startswith(incomplete)]
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _asked(ctx: typer.Context, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-    """What the database file of --runs answers; [] whatever is wrong, and where another database was named."""
-    import sqlite3
-
+def _database_file(ctx: typer.Context) -> Path | None:
+    """Return the database file of --runs; None where another database was named."""
     from optimize.config.settings import storage_url
 
-    path = Path(ctx.params.get("runs") or "runs") / "optuna.db"
-    if ctx.params.get("storage") or storage_url(None) or not path.is_file():
-        return []
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
-            return database.execute(query, values).fetchall()
-    except sqlite3.Error:
-        return []
+    if ctx.params.get("storage") or storage_url(None):
+        return None
+    return Path(ctx.params.get("runs") or "runs") / "optuna.db"

@@ -91,7 +91,7 @@ def stop(
 
     Example: optimize stop --now
     """
-    with opened_study(study, storage, runs) as stored:
+    with opened_study(study, storage, runs, read_only=False) as stored:
         say(stored.request_stop(now))
 
 
@@ -106,7 +106,7 @@ def backup(
     """
     from optimize.transfer.repair import back_up
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         say(back_up(database, runs / "artifacts", to))
 
 
@@ -142,7 +142,7 @@ def copy(
     from optimize.transfer.copy import Place, copy_to
 
     where = copy_url(to)
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         copy_to(Place(database, runs), study, where, to_runs, say)
 
 
@@ -156,7 +156,7 @@ def clean(
 
     Example: optimize clean --study night --yes
     """
-    with opened_study(study, storage, runs) as stored:
+    with opened_study(study, storage, runs, read_only=False) as stored:
         if not yes:
             typer.confirm(f"Delete study {study}, {stored.count()} trials and all they left?", abort=True)
         kept = stored.delete()

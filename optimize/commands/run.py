@@ -122,7 +122,7 @@ def check(
         mend(plan, say, _children(plan))
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
-    _check_database(plan)
+    say_all(_check_database(plan, read_only=True))
     try:
         found = _slots(plan)
     except ExecutorError:  # a profile may be looked at on another machine than it is for; a study would not run here
@@ -216,10 +216,11 @@ def _plan(given: dict[str, Any]) -> Plan:
     return make_plan(settings, problems, compare=not wrong.of_profile)
 
 
-def _check_database(plan: Plan) -> None:
+def _check_database(plan: Plan, read_only: bool = False) -> Sequence[str]:
     from storage import StudyPaths, check_database
 
-    check_database(plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database)
+    where = plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database
+    return check_database(where, read_only=read_only)
 
 
 def _accept(plan: Plan, trust: bool) -> None:

@@ -33,7 +33,7 @@ def status(
     from optimize.reporting.tables import best_lines, overview_table, pruning_lines, study_table
     from optimize.study.stored import find_study, main_studies, overview
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         if study is None and len(main_studies(database)) != 1:
             open_console().print(overview_table(overview(database, runs)))
             return
@@ -56,7 +56,7 @@ def _status_json(study: str | None, storage: str | None, runs: Path, last: int) 
     from optimize.reporting.status_json import document
     from optimize.study.stored import find_study, main_studies
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         names = sorted(main_studies(database)) if study is None else [study]
         show_json(document(database.where, [find_study(database, name, runs) for name in names], last))
 
@@ -91,6 +91,6 @@ def dashboard(
     from optimize.reporting.dashboard import check_address, serve_dashboard
 
     say_all(check_address(host, port, expose))
-    with opened_database(storage, runs, create=True) as database:
+    with opened_database(storage, runs, create=True, read_only=True) as database:
         say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on without it)")
         serve_dashboard(database, runs / "artifacts", host, port)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from optimize.errors import OptimizeError
+from optimize.text import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -26,8 +27,8 @@ WIDE = 200  # columns of what goes into a file or another program: a line for ea
 
 
 def say(line: str) -> None:
-    """A line on stderr. It may quote a script's log: a terminal is steered by nobody but us."""
-    print("".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line), file=sys.stderr, flush=True)
+    """Print a line on stderr. It may quote a script's log: a terminal is steered by nobody but us."""
+    print(escaped(line, keep="\t"), file=sys.stderr, flush=True)
 
 
 def say_all(lines: Iterable[str]) -> None:
@@ -57,23 +58,26 @@ def activation() -> str:
 
 
 @contextmanager
-def opened_database(storage: str | None, runs: Path, create: bool = False) -> Iterator[Database]:
-    """The database of the flags, or of the environment."""
+def opened_database(
+    storage: str | None, runs: Path, create: bool = False, read_only: bool = False
+) -> Iterator[Database]:
+    """Open the database of the flags, or of the environment; `read_only` that of a newer Optuna too, with a warning."""
     from optimize.config.settings import storage_url
     from storage import open_database
 
-    with closing(open_database(storage_url(storage) or runs / "optuna.db", create=create)) as database:
+    where = storage_url(storage) or runs / "optuna.db"
+    with closing(open_database(where, create=create, read_only=read_only)) as database:
         database.retry.say = say
         say_all(database.notices)
         yield database
 
 
 @contextmanager
-def opened_study(study: str | None, storage: str | None, runs: Path) -> Iterator[StoredStudy]:
-    """The study of the flags as it lies in the database."""
+def opened_study(study: str | None, storage: str | None, runs: Path, read_only: bool = True) -> Iterator[StoredStudy]:
+    """Open the study of the flags as it lies in the database, to be looked at unless `read_only` is False."""
     from optimize.study.stored import find_study
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=read_only) as database:
         yield find_study(database, study, runs)
 
 

@@ -28,6 +28,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 from optimize.errors import ExecutorError
 from optimize.executors.ray_cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots, unreachable
 from optimize.executors.ray_node import NodeFacts, Steward, copy_travellers, facts, run_trial
+from optimize.text import one_line
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # between two queries of the cluster: nodes come and go
@@ -196,7 +197,7 @@ class RayExecutor:
             try:
                 value = ray.get(ref)
             except ray.exceptions.RayError as error:
-                self._roster.failed(node, _one_line(error))
+                self._roster.failed(node, _said(error))
                 else_do()
             else:
                 then(value)
@@ -313,7 +314,7 @@ def connect() -> None:
             ray.init("auto", log_to_driver=False, logging_level=logging.CRITICAL, runtime_env={"py_modules": [package]})
         except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, AssertionError) as error:
             ray.shutdown()
-            raise ExecutorError(f"executor ray: {address}: {_one_line(error, 300)}") from None
+            raise ExecutorError(f"executor ray: {address}: {_said(error, 300)}") from None
         finally:
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it by its own
 
@@ -328,7 +329,7 @@ def _nodes() -> list[dict[str, Any]]:
     try:
         return [info for info in ray.nodes() if info["Alive"]]
     except Exception as error:  # Ray has no one class for it
-        raise ExecutorError(f"executor ray: the cluster does not answer: {_one_line(error)}. {GOES_ON}") from None
+        raise ExecutorError(f"executor ray: the cluster does not answer: {_said(error)}. {GOES_ON}") from None
 
 
 def _diagnose_death(error: Exception, trial: _RayTrial) -> tuple[TrialStatus, str]:
@@ -342,9 +343,9 @@ def _diagnose_death(error: Exception, trial: _RayTrial) -> tuple[TrialStatus, st
         case ray.exceptions.RayTaskError():
             return TrialStatus.ENVIRONMENT, f"{where}: {error.cause!r}"
         case ray.exceptions.RuntimeEnvSetupError():
-            return TrialStatus.ENVIRONMENT, f"{where}: our code did not get there: {_one_line(error)}"
-    return TrialStatus.LOST, f"{where}: the trial died with it or with its task: {_one_line(error)}"
+            return TrialStatus.ENVIRONMENT, f"{where}: our code did not get there: {_said(error)}"
+    return TrialStatus.LOST, f"{where}: the trial died with it or with its task: {_said(error)}"
 
 
-def _one_line(error: Exception, length: int = 200) -> str:
-    return " ".join(str(error).split())[:length] or type(error).__name__
+def _said(error: Exception, limit: int = 200) -> str:
+    return one_line(str(error), limit) or type(error).__name__

@@ -104,11 +104,15 @@ def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
         say(line)
     if restored.missing:
         say(f"{folder}: {restored.missing} artifacts are not in the backup; their trials' results are")
-    with closing(open_database(runs / "optuna.db", create=False)) as database:
+    with closing(open_database(runs / "optuna.db", create=False, read_only=True)) as database:
+        for notice in database.notices:
+            say(notice)
+        read_only = database.read_only
         for name in restored.studies:
             try:
                 write_views(find_study(database, name, runs))
             except StorageError as error:  # a view is no reason to have restored nothing
                 say(f"{error} (everything is restored; optimize export writes the tables again)")
     what = ", ".join(restored.studies) or "no study"
-    say(f"restored to {runs}: {what}, {restored.trials} trials; `optimize run` goes on with them")
+    next_ = "" if read_only else "; `optimize run` goes on with them"
+    say(f"restored to {runs}: {what}, {restored.trials} trials{next_}")
