@@ -1,7 +1,7 @@
 """Runs trials on a Ray cluster: one Ray task each, pinned to a node that has the same Python, torch and data.
 
-The only file that imports ray. It runs no job itself: `ray_node.py` does on a node, and only that is sent there.
-Ray places tasks, carries messages and notices deaths; it never retries a trial. No node sees the database or a shared disk.
+The only file that imports ray. It runs no job itself: `ray_node.py` does on a node, and only that is sent there. Ray places
+tasks, carries messages and notices deaths; it never retries a trial. No node sees the database or a shared disk.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ from optimize.text import one_line
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # between two queries of the cluster: nodes come and go
-HEAD_S = 30.0  # without the cluster's head: after a minute Ray would end this process, and we could say nothing
-ANSWER_S = 120.0  # for every node to say what it has
+HEAD_S, ANSWER_S = 30.0, 120.0  # without the head: Ray would end us silently after 60 s; for every node to say what it has
 BUNCHES_PER_S = 200  # of progress that this thread can read, from all trials together
 UNSTARTED_S = 2.0  # a cancelled trial that waits for a busy node is taken back after this
 GOES_ON = "Start it again, then the study: it goes on where it stopped"
