@@ -93,7 +93,7 @@ def test_a_new_study_begins_with_one_that_was_brought_in(driver: Driver) -> None
     ("words", "what"),
     [
         (["nothing.tsv", "--study", "new"], "does not exist"),
-        (["--study", "new"], "import: what?"),
+        (["--study", "new"], "import: no source"),
         (["spoilt.tsv", "--study", "new"], "not UTF-8"),
         (["results.tsv"], "--study: which name"),
         (["results.tsv", "--study", "s"], "has one of this name"),

@@ -32,7 +32,10 @@ from optimize.text import one_line
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # between two queries of the cluster: nodes come and go
-HEAD_S, ANSWER_S = 30.0, 120.0  # without the head: Ray would end us silently after 60 s; for every node to say what it has
+HEAD_S, ANSWER_S = (
+    30.0,
+    120.0,
+)  # without the head: Ray would end us silently after 60 s; for every node to say what it has
 BUNCHES_PER_S = 200  # of progress that this thread can read, from all trials together
 UNSTARTED_S = 2.0  # a cancelled trial that waits for a busy node is taken back after this
 GOES_ON = "Start it again, then the study: it goes on where it stopped"
