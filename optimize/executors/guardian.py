@@ -73,6 +73,7 @@ class _Orders:
         self.number: int | None = None  # of the job that is running
 
     def fileno(self) -> int:
+        """Return the pipe, which becomes readable when an order comes."""
         return self._pipe
 
     def next_job(self) -> dict[str, Any] | None:

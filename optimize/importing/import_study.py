@@ -66,6 +66,7 @@ class _ImportedStudy:
 
     @property
     def attrs(self) -> dict[str, Any]:
+        """The attributes of the study: where it came from, and its baseline."""
         first = next((t for t in self.trials if t.attrs.get("origin", {}).get("kind") == "baseline"), None)
         return {IMPORTED: dict(self.about), BASELINE: dict(first.params) if first else {}}
 

@@ -90,6 +90,7 @@ class _Script:
         self._disk_at = math.inf
 
     def run(self, stop_source: StopSource | None) -> Exit:
+        """Start the script and wait until every process of it is gone."""
         if stop := self._wait_before_start(stop_source):
             return Exit(None, 0.0, stop)
         self._started = time.monotonic()
