@@ -113,9 +113,9 @@ class _Orders:
         self._ended = not data
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._take(json.loads(line))
+            self._receive(json.loads(line))
 
-    def _take(self, order: dict[str, Any]) -> None:
+    def _receive(self, order: dict[str, Any]) -> None:
         if "job" in order:
             self._stops.pop(order["job"]["number"], None)  # it came too late for an earlier job
             self._jobs.append(order)
