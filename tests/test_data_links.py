@@ -17,7 +17,7 @@ from optimize.runner.prepare import Preparation, run_preparation
 from optimize.runner.process import run_job
 from optimize.runner.workdir import (
     FILES,
-    LOOKED_AT,
+    MOST_ENTRIES,
     fingerprint,
     folder_bytes,
     link_data,
@@ -173,11 +173,11 @@ def test_links_that_lead_in_circles_are_counted_once_and_come_to_an_end(tmp_path
 def test_of_a_corpus_in_very_many_pieces_the_first_are_looked_at(data: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    for number in range(LOOKED_AT + 10):
+    for number in range(MOST_ENTRIES + 10):
         (corpus / f"{number:06}").touch()
     (data / "corpus").symlink_to(corpus)
     before = fingerprint({"data": str(data)})
-    (corpus / f"{LOOKED_AT + 5:06}").write_text("unseen")
+    (corpus / f"{MOST_ENTRIES + 5:06}").write_text("unseen")
     assert fingerprint({"data": str(data)}) == before
     (corpus / "000005").write_text("seen")
     assert fingerprint({"data": str(data)}) != before

@@ -157,7 +157,7 @@ def test_what_a_desktop_takes_holds_up_one_trial_and_no_other(
     assert outcome_of(executor, job(4, HURRIED)).status is TrialStatus.BUSY
 
 
-def test_a_wish_to_end_is_heeded_while_it_waits(open_slot: Callable[[Slot], LocalExecutor], tool: Tool) -> None:
+def test_a_stop_request_ends_the_wait(open_slot: Callable[[Slot], LocalExecutor], tool: Tool) -> None:
     executor = open_slot(SLOT)
     outcome_of(executor, job(1))
     tool.says(62_000, {})

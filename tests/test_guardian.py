@@ -40,12 +40,12 @@ class Guardian:
         self.process.stdin.write(b"".join(map(encode, messages)))
         self.process.stdin.flush()
 
-    def hear(self) -> Message:
+    def read(self) -> Message:
         assert self.process.stdout is not None
         return decode(self.process.stdout.readline())
 
-    def hear_until(self, kind: str) -> Message:
-        while kind not in (message := self.hear()):
+    def read_until(self, kind: str) -> Message:
+        while kind not in (message := self.read()):
             pass
         return message
 
@@ -58,13 +58,13 @@ class Guardian:
 
     def status_of(self, job: Job) -> str:
         self.say(self.job(job))
-        return str(self.hear_until("outcome")["outcome"]["status"])
+        return str(self.read_until("outcome")["outcome"]["status"])
 
 
 @pytest.fixture
 def guardian(tmp_path: Path) -> Iterator[Guardian]:
     guardian = Guardian(tmp_path)
-    assert guardian.hear() == {"ready": guardian.process.pid}
+    assert guardian.read() == {"ready": guardian.process.pid}
     with guardian.process:
         yield guardian
         assert guardian.process.stdin is not None
@@ -92,12 +92,12 @@ def test_no_signal_but_sigkill_ends_it(guardian: Guardian, number: int) -> None:
     os.kill(guardian.process.pid, number)
     assert guardian.status_of(zoo_job("ok", number=1)) == "complete"
     guardian.say(guardian.job(zoo_job("slow_ok", "0.2", number=2)))
-    guardian.hear_until("progress")
+    guardian.read_until("progress")
     os.kill(guardian.process.pid, number)
-    assert guardian.hear_until("outcome")["outcome"]["status"] == "complete"
+    assert guardian.read_until("outcome")["outcome"]["status"] == "complete"
 
 
-def test_the_script_does_not_inherit_that_deafness(guardian: Guardian) -> None:
+def test_the_script_does_not_inherit_its_signal_handlers(guardian: Guardian) -> None:
     text = (
         "import signal\n"
         "for number in (signal.SIGTERM, signal.SIGHUP): assert signal.getsignal(number) is signal.SIG_DFL\n"
@@ -110,13 +110,13 @@ def test_the_script_does_not_inherit_that_deafness(guardian: Guardian) -> None:
 
 def test_a_stop_that_comes_together_with_its_job_counts(guardian: Guardian) -> None:
     guardian.say(guardian.job(zoo_job("hang", number=3)), guardian.stop(3))
-    outcome = guardian.hear_until("outcome")["outcome"]
+    outcome = guardian.read_until("outcome")["outcome"]
     assert (outcome["status"], outcome["reason"]) == ("hopeless", "because")
 
 
 def test_a_stop_for_another_job_does_no_harm(guardian: Guardian) -> None:
     guardian.say(guardian.stop(3), guardian.job(zoo_job("ok", number=4)), guardian.stop(5))
-    assert guardian.hear_until("outcome")["outcome"]["status"] == "complete"
+    assert guardian.read_until("outcome")["outcome"]["status"] == "complete"
     guardian.say(guardian.stop(4))
     assert guardian.status_of(zoo_job("ok", number=4)) == "complete"
     assert guardian.status_of(zoo_job("ok", number=5)) == "complete"
@@ -126,7 +126,7 @@ def test_the_first_progress_and_each_whole_percent_are_reported(guardian: Guardi
     text = "for i in range(1001): print(f'step {i} ({i / 10:.1f}%) | loss: 3.0')\nprint('---\\nval_bpb: 1.5')"
     guardian.say(guardian.job(replace(zoo_job("ok"), files={"train.py": text})))
     told = []
-    while "progress" in (message := guardian.hear()):
+    while "progress" in (message := guardian.read()):
         told.append(message["progress"]["fraction"])
     assert message["outcome"]["status"] == "complete"
     assert set(told) >= {i / 100 for i in range(101)}
@@ -140,7 +140,7 @@ def test_a_driver_that_does_not_listen_does_not_hold_up_the_trial(guardian: Guar
     )
     guardian.say(guardian.job(replace(zoo_job("ok", number=1), files={"train.py": text})))
     assert eventually((tmp_path / "1" / "exit.json").exists)
-    assert guardian.hear_until("outcome")["outcome"]["status"] == "complete"
+    assert guardian.read_until("outcome")["outcome"]["status"] == "complete"
 
 
 @pytest.mark.parametrize("script", ["hang", "double_fork", "ignores_sigterm"])
@@ -148,7 +148,7 @@ def test_when_the_driver_goes_nothing_stays_and_the_record_says_lost(
     guardian: Guardian, tmp_path: Path, script: str
 ) -> None:
     guardian.say(guardian.job(zoo_job(script, number=1, limits=Limits(grace_s=3600.0))))
-    guardian.hear_until("progress")
+    guardian.read_until("progress")
     assert guardian.process.stdin is not None
     guardian.process.stdin.close()
     outcome = read_outcome(tmp_path / "1", wait_s=60.0)
@@ -172,7 +172,7 @@ def test_when_the_driver_goes_after_the_summary_the_record_says_complete(guardia
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing makes a child die with its parent")
 def test_killed_with_9_it_takes_its_script_along(guardian: Guardian, tmp_path: Path) -> None:
     guardian.say(guardian.job(zoo_job("ignores_sigterm", number=1)))
-    guardian.hear_until("progress")
+    guardian.read_until("progress")
     guardian.process.kill()
     assert eventually(lambda: living(tmp_path) == [])
     assert read_outcome(tmp_path / "1", wait_s=60.0) is None

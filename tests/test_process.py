@@ -42,22 +42,22 @@ class StopLevel:
     """A `StopSource` that a test gives by hand."""
 
     def __init__(self) -> None:
-        self._ear, self._mouth = os.pipe()
+        self._reader, self._writer = os.pipe()
         self._stop: StopRequest | None = None
 
     def fileno(self) -> int:
-        return self._ear
+        return self._reader
 
     def poll(self) -> StopRequest | None:
         return self._stop
 
     def say(self, stop: StopRequest) -> None:
         self._stop = stop
-        os.write(self._mouth, b"!")
+        os.write(self._writer, b"!")
 
     def close(self) -> None:
-        os.close(self._ear)
-        os.close(self._mouth)
+        os.close(self._reader)
+        os.close(self._writer)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_curve_has_no_point_where_the_loss_is_no_number(folder: Path) -> Non
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_wish_to_end_reaches_a_silent_script(folder: Path, source: StopLevel) -> None:
+def test_a_stop_request_reaches_a_silent_script(folder: Path, source: StopLevel) -> None:
     timer = threading.Timer(0.1, source.say, [StopRequest(TrialStatus.CANCELLED, "enough")])
     timer.start()
     outcome = run_job(zoo_job("hang_silent"), folder, SLOT, stop_source=source)
@@ -157,7 +157,7 @@ def test_a_wish_to_end_reaches_a_silent_script(folder: Path, source: StopLevel) 
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "enough")
 
 
-def test_the_last_words_of_a_script_that_heeds_sigterm_are_in_the_log(folder: Path, source: StopLevel) -> None:
+def test_the_last_words_of_a_script_that_handles_sigterm_are_in_the_log(folder: Path, source: StopLevel) -> None:
     stop = StopRequest(TrialStatus.CANCELLED, "enough")
     outcome = run_job(
         zoo_job("exits_on_sigterm"), folder, SLOT, stop_source=source, on_progress=lambda _: source.say(stop)
@@ -174,7 +174,7 @@ def test_at_once_means_without_grace(folder: Path, source: StopLevel) -> None:
     assert "last words" not in outcome.log
 
 
-def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, source: StopLevel) -> None:
+def test_a_second_more_urgent_stop_request_ends_the_grace(folder: Path, source: StopLevel) -> None:
     job = zoo_job("ignores_sigterm", limits=Limits(grace_s=3600.0))
 
     def on_progress(progress: Progress) -> None:
@@ -185,7 +185,7 @@ def test_a_second_more_urgent_wish_ends_the_grace(folder: Path, source: StopLeve
     assert (outcome.status, outcome.reason) == (TrialStatus.CANCELLED, "first")
 
 
-def test_a_wish_that_was_there_before_starts_nothing(folder: Path, source: StopLevel) -> None:
+def test_a_stop_request_that_came_before_starts_nothing(folder: Path, source: StopLevel) -> None:
     source.say(StopRequest(TrialStatus.CANCELLED, "before"))
     outcome = run_job(zoo_job("ok"), folder, SLOT, stop_source=source)
     assert (outcome.status, outcome.log) == (TrialStatus.CANCELLED, "")

@@ -40,7 +40,7 @@ def test_of_many_lines_the_last_the_lowest_or_the_highest_is_taken(take: str, va
 @pytest.mark.parametrize("take", ["last", "min", "max"])
 @pytest.mark.parametrize("said", ["nan", "inf", "-inf", "NaN"])
 @pytest.mark.parametrize("regex", [REGEX, r"val loss (\S+)", r"val loss (\d+\.\d+)", r"val loss (\S+)$"])
-def test_a_value_that_is_not_finite_is_heard_though_the_regex_knows_digits_only(
+def test_a_value_that_is_not_finite_is_found_though_the_regex_knows_digits_only(
     take: str, said: str, regex: str
 ) -> None:
     metric = Metric("val_loss", regex=regex, take=take)
@@ -201,7 +201,7 @@ def told(metric: Metric, form: ProgressFormat, pieces: list[bytes]) -> tuple[obj
 @example(b"\rstep 5 (5%) | loss: nan | remaining: 5s  \r", [42], METRICS[0], FORMS[0])
 @example("\r 5%|█".encode() + b" loss=1.0]", [6, 7], METRICS[0], FORMS[2])
 @example(b"step 5 (5%) | loss: 2.0 | remaining: 5s | norm: 7.0", [39], METRICS[0], FORMS[3])
-def test_however_the_bytes_are_cut_the_same_is_heard(
+def test_however_the_bytes_are_cut_the_same_is_parsed(
     said: bytes, cuts: list[int], metric: Metric, form: ProgressFormat
 ) -> None:
     places = sorted({0, len(said), *(cut for cut in cuts if cut < len(said))})
@@ -209,7 +209,7 @@ def test_however_the_bytes_are_cut_the_same_is_heard(
     assert told(metric, form, pieces) == told(metric, form, [said])
 
 
-def test_of_a_line_without_an_end_only_the_beginning_is_heard() -> None:
+def test_of_a_line_without_an_end_only_the_beginning_is_parsed() -> None:
     metric = Metric("v", regex=r"^val loss ([0-9.]+)")
     parser = OutputParser(Job(0, {}, {}, (), metric=metric), lambda progress: None)
     for _ in range(100):
@@ -223,7 +223,7 @@ def test_of_a_line_without_an_end_only_the_beginning_is_heard() -> None:
     assert parser.metric.found().value == 4.0
 
 
-def test_a_line_that_is_rewritten_is_heard_before_the_next_one_comes() -> None:
+def test_a_line_that_is_rewritten_is_parsed_before_the_next_one_comes() -> None:
     progress: list[Progress] = []
     parser = OutputParser(Job(0, {}, {}, ()), progress.append)
     parser.feed(AUTORESEARCH.format(step=3, loss="2.5", left=290).encode())

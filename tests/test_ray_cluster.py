@@ -231,7 +231,7 @@ def test_a_guardian_is_used_again_unless_it_has_died(session: str) -> None:
     assert _spare != [first]
 
 
-def test_a_wish_to_stop_is_heeded_even_if_it_comes_first(session: str, tmp_path: Path) -> None:
+def test_a_stop_request_is_followed_even_if_it_comes_first(session: str, tmp_path: Path) -> None:
     (tmp_path / "optimize-session-one" / "1-1.stop").write_text(json.dumps(["hopeless", "enough"]))
     outcome = run(zoo_job("hang"), session)[1]
     assert (outcome.status, outcome.reason) == (TrialStatus.HOPELESS, "enough")

@@ -1,10 +1,12 @@
-"""Forked trials: that nobody can tell one from a started one, that nothing reaches the zygote, and when there is no fork."""
+"""Forked trials: they find and do what started ones do, nothing reaches the zygote, and when there is no fork."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from optimize.executors.local import LocalExecutor
-from optimize.runner.process_tree import can_spare_children, kill_orphans
+from optimize.runner.process_tree import MARK, ZYGOTE, can_spare_children, kill_orphans
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
 from tests.zoo import as_preloaded, children_of, endings, eventually, guardians_of, is_zygote, living, zoo_job
 
@@ -103,7 +105,7 @@ def zygotes() -> list[int]:
     ]
 
 
-# --- nobody can tell --------------------------------------------------------------------------------------------------
+# --- like a started one-----------------------------------------------------------------------------------------------
 
 
 def test_a_forked_script_finds_what_a_started_one_finds(executor: LocalExecutor) -> None:
@@ -151,15 +153,29 @@ def test_whatever_becomes_of_a_trial_the_same_zygote_forks_the_next(executor: Lo
     assert (zygotes(), guardians_of(os.getpid())) == (before, guardians)
 
 
-def test_a_forked_trial_is_found_when_its_guardian_is_gone(executor: LocalExecutor, tmp_path: Path) -> None:
-    """The double fork leaves a daemon that never executed anything: its environment is that of the zygote."""
+def test_a_daemon_of_a_forked_trial_is_found_when_its_guardian_is_gone(executor: LocalExecutor, tmp_path: Path) -> None:
+    """It never executed a program, so that its environment is the zygote's, and nothing but init is its parent."""
     executor.submit(as_preloaded(zoo_job("double_fork", number=1)))
     while not any(isinstance(event, Progress) for event in executor.wait(60.0)):
         pass
     assert len(living(tmp_path)) == 2
+    (guardian,), (zygote,) = guardians_of(os.getpid()), zygotes()
+    os.kill(guardian, signal.SIGKILL)
+    assert eventually(lambda: len(living(tmp_path)) == 1 and not Path(f"/proc/{zygote}").exists())
     kill_orphans(tmp_path / "work" / "1")
     assert living(tmp_path) == []
     endings(executor)
+
+
+def test_a_script_cannot_name_another_trial_as_its_zygote(tmp_path: Path) -> None:
+    folder, other = tmp_path / "7", tmp_path / "8"
+    folder.mkdir()
+    (folder / ZYGOTE).write_text(str(other))
+    command = [sys.executable, "-S", "-c", "import time; time.sleep(3600)"]
+    with subprocess.Popen(command, env={MARK: str(other)}) as neighbour:
+        kill_orphans(folder)
+        assert neighbour.poll() is None
+        neighbour.kill()
 
 
 def test_a_guardian_that_is_killed_takes_trial_and_zygote_along(executor: LocalExecutor, tmp_path: Path) -> None:
@@ -234,7 +250,7 @@ def test_what_cannot_be_preloaded_is_said_in_the_log(
         assert zygotes() == []
 
 
-def test_a_wish_to_end_is_heeded_while_the_modules_load(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_a_stop_request_is_followed_while_the_modules_load(executor: LocalExecutor, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time; time.sleep(3600)")
     env = {"PATH": os.defpath, "PYTHONPATH": str(tmp_path)}
     executor.submit(job(SUMMARY, number=1, preload=("slow",), env=env))

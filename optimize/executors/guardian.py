@@ -73,6 +73,7 @@ class _Orders:
         self.number: int | None = None  # of the job that is running
 
     def fileno(self) -> int:
+        """Return the pipe, which becomes readable when an order comes."""
         return self._pipe
 
     def next_job(self) -> dict[str, Any] | None:
@@ -112,9 +113,9 @@ class _Orders:
         self._ended = not data
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._take(json.loads(line))
+            self._receive(json.loads(line))
 
-    def _take(self, order: dict[str, Any]) -> None:
+    def _receive(self, order: dict[str, Any]) -> None:
         if "job" in order:
             self._stops.pop(order["job"]["number"], None)  # it came too late for an earlier job
             self._jobs.append(order)

@@ -35,7 +35,7 @@ class LocalSlot:
         self.rest_s = self.rests_until = 0.0
         self.false_starts = 0  # of the guardian, in a row
 
-    def take(self, job: Job, folder: Path) -> None:
+    def reserve(self, job: Job, folder: Path) -> None:
         """Reserve the slot for this job."""
         self.job, self._folder, self.waits = job, folder, True
 
@@ -127,21 +127,21 @@ class LocalExecutor:
 
     @property
     def free(self) -> int:
-        return len(self._takers())
+        return len(self._available())
 
     def submit(self, job: Job) -> Slot:
         # one that has to be alone goes where it will be soonest
-        takers = sorted(self._takers(), key=lambda taker: job.alone and len(self._neighbours(taker)))
-        if not takers:
+        places = sorted(self._available(), key=lambda place: job.alone and len(self._neighbours(place)))
+        if not places:
             raise RuntimeError("no slot is free")
-        place, folder = takers[0], self._folder(job.number)
+        place, folder = places[0], self._folder(job.number)
         with contextlib.suppress(ValueError):
             self._forgotten.remove(folder)  # it is used again, and emptied for that
-        place.take(job, folder)
+        place.reserve(job, folder)
         self._begin()
         return place.slot
 
-    def _takers(self) -> list[LocalSlot]:
+    def _available(self) -> list[LocalSlot]:
         now = time.monotonic()
         return [
             place
@@ -180,11 +180,11 @@ class LocalExecutor:
         self._events.clear()
         for event in events:
             if isinstance(event, Ending):
-                self._give_rest(event.outcome)
+                self._set_rest(event.outcome)
         self._begin()
         return events
 
-    def _give_rest(self, outcome: Outcome) -> None:
+    def _set_rest(self, outcome: Outcome) -> None:
         for place in (place for place in self._places if place.slot.name == outcome.slot):
             busy = outcome.status is TrialStatus.BUSY
             place.rest_s = min(2 * place.rest_s or self._rest_s, MOST_REST_S) if busy else 0.0

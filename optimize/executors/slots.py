@@ -1,7 +1,7 @@
 """Finds what this machine offers: its processor and memory, its device, and the slots in which trials run.
 
-It reads the environment, as `config/settings.py` does. It starts no process but `sysctl` on a Mac (`runner/gpus.py` reads
-the GPUs' tools), and it does not know how long a slot is busy or whether its memory is free.
+It reads the environment, as `config/settings.py` does. It starts no process but `sysctl` on a Mac: `runner/gpus.py` reads the
+GPUs' tools. It does not know how long a slot is busy or whether its memory is free.
 """
 
 from __future__ import annotations

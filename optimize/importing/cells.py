@@ -136,15 +136,17 @@ def metric_among(names: Sequence[str], metric: str | None, what: str, advice: st
     raise SettingsError(f"{what}: has neither {one_line(metric or 'val_bpb', 60)} nor value. It has {there}. {advice}")
 
 
-def stored(told: object) -> Stored:
+def stored(value: object) -> Stored:
     """Return a value of JSON or a cell as records hold a parameter's: numbers as numbers, a tuple as text."""
-    if isinstance(told, bool) or told is None:
-        return told
-    if isinstance(told, int | float):
-        return told if abs(told) <= _EXACT or (isinstance(told, float) and isfinite(told)) else str(told)[:_LONGEST]
-    if isinstance(told, list | tuple):
-        return one_line(str(tuple(told)), _LONGEST)
-    return _of_text(str(told))
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float):
+        return (
+            value if abs(value) <= _EXACT or (isinstance(value, float) and isfinite(value)) else str(value)[:_LONGEST]
+        )
+    if isinstance(value, list | tuple):
+        return one_line(str(tuple(value)), _LONGEST)
+    return _of_text(str(value))
 
 
 def params_from(given: Iterable[tuple[str, object]]) -> dict[str, Stored]:

@@ -78,7 +78,7 @@ class _Columns:
     name: str  # of the metric
     metric: str  # its column
     params: Mapping[str, str]  # column -> parameter
-    told: Mapping[str, str]  # column -> what it means
+    known: Mapping[str, str]  # column -> what it means
     ours: bool  # all other columns are figures that the script printed
 
 
@@ -106,8 +106,8 @@ def _columns(header: Sequence[str], metric: str | None, named: Collection[str], 
     ]
     if problems:
         raise SettingsError(*first_of(problems, what))
-    told = {each: MEANING[each] for each in header if each in MEANING and each not in params and each != column}
-    return _Columns(one_line(name, 60), column, params, told, ours={"kind", "requeue_of", "taken_from"} <= set(header))
+    known = {each: MEANING[each] for each in header if each in MEANING and each not in params and each != column}
+    return _Columns(one_line(name, 60), column, params, known, ours={"kind", "requeue_of", "taken_from"} <= set(header))
 
 
 def _fitted(cells: list[str], header: Sequence[str]) -> list[str]:
@@ -118,9 +118,9 @@ def _fitted(cells: list[str], header: Sequence[str]) -> list[str]:
 
 
 def _row(line: int, cells: Mapping[str, str], columns: _Columns) -> Row:
-    told = {what: cells[column] for column, what in columns.told.items() if cells[column]}
+    known = {what: cells[column] for column, what in columns.known.items() if cells[column]}
     params = {parameter: cells[column] for column, parameter in columns.params.items() if cells[column]}
-    left = [each for each in cells if each and each not in columns.params and each not in columns.told]
+    left = [each for each in cells if each and each not in columns.params and each not in columns.known]
     rest = {
         column.removeprefix("user_attrs_"): cells[column]
         for column in left
@@ -128,7 +128,7 @@ def _row(line: int, cells: Mapping[str, str], columns: _Columns) -> Row:
     }
     figures, rest = (_figures(rest), {}) if columns.ours else ({}, rest)
     return Row(
-        line, told, cells[columns.metric], params or settings_in(told.get("description", "")), figures, rest=rest
+        line, known, cells[columns.metric], params or settings_in(known.get("description", "")), figures, rest=rest
     )
 
 

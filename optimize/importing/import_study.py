@@ -67,6 +67,7 @@ class _ImportedStudy:
 
     @property
     def attrs(self) -> dict[str, Any]:
+        """The attributes of the study: where it came from, and its baseline."""
         first = next((t for t in self.trials if t.attrs.get("origin", {}).get("kind") == "baseline"), None)
         return {IMPORTED: dict(self.about), BASELINE: dict(first.params) if first else {}}
 
@@ -156,14 +157,14 @@ def _read(request: Request, zone: tzinfo | None) -> list[_ImportedStudy]:
     source = Path(request.source).name
     what = f"import {one_line(request.source, 200)}"
     read = read_lines if _is_lines(request.source) else read_table
-    told = read(request.source, what, request.metric, request.params)
-    known = {name for row in told.rows for name in row.params}
+    contents = read(request.source, what, request.metric, request.params)
+    known = {name for row in contents.rows for name in row.params}
     if missing := [name for name in request.params if name not in known]:
         raise SettingsError(*(f"{what}: no row has {one_line(name, 60)} (--params). Correct it." for name in missing))
     direction = request.direction or "minimize"
-    trials, noticed = trials_from_rows(told.rows, TableReading(source, direction, zone))
+    trials, noticed = trials_from_rows(contents.rows, TableReading(source, direction, zone))
     about = {"from": one_line(source), "at": _now()}
-    return [_ImportedStudy(request.study, told.metric, direction, trials, about, noticed)]
+    return [_ImportedStudy(request.study, contents.metric, direction, trials, about, noticed)]
 
 
 def _from_database(found: ForeignStudy, request: Request, of: int) -> _ImportedStudy:

@@ -45,16 +45,16 @@ def read_lines(source: str, what: str, metric: str | None, named: Collection[str
         raise SettingsError(*first_of(problems, what))
     if not found:
         raise SettingsError(f"{what}: it is empty. Give a file with a JSON object a line.")
-    keys = list(dict.fromkeys(key for _, told in found for key in (*told, *_merged(told, _FIGURES))))
+    keys = list(dict.fromkeys(key for _, record in found for key in (*record, *_merged(record, _FIGURES))))
     name, key = _metric(keys, metric, what)
-    without = [number for number, told in found if not _holds_trial(told, key, named)]
+    without = [number for number, record in found if not _holds_trial(record, key, named)]
     if without:
         problems = [
             f"{what}: line {number} holds no trial: no {key}, no parameters, no status. Remove it."
             for number in without
         ]
         raise SettingsError(*first_of(problems, what))
-    return TableContents(name, [_row(number, told, key, named) for number, told in found])
+    return TableContents(name, [_row(number, record, key, named) for number, record in found])
 
 
 def _metric(keys: Sequence[str], metric: str | None, what: str) -> tuple[str, str]:
@@ -62,48 +62,48 @@ def _metric(keys: Sequence[str], metric: str | None, what: str) -> tuple[str, st
     return ("value", "values") if as_optuna else metric_among(keys, metric, what)
 
 
-def _holds_trial(told: Mapping[str, Any], key: str, named: Collection[str]) -> bool:
+def _holds_trial(record: Mapping[str, Any], key: str, named: Collection[str]) -> bool:
     known = {key, "state", "status", "description", *PARAMS}
-    return bool(known & {*told, *_merged(told, _FIGURES)}) or any(parameter_of(name, named) for name in told)
+    return bool(known & {*record, *_merged(record, _FIGURES)}) or any(parameter_of(name, named) for name in record)
 
 
 def _object(line: str) -> dict[str, Any]:
     """Return the object of a line. Raises ValueError with the reason in a few words."""
     try:
-        told = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
-    if not isinstance(told, dict):
+    if not isinstance(record, dict):
         raise ValueError("is not a JSON object")
     for name in (*PARAMS, *_FIGURES, *_CURVES, *_ATTRIBUTES):
-        if name in told and told[name] is not None and not isinstance(told[name], dict):
+        if name in record and record[name] is not None and not isinstance(record[name], dict):
             raise ValueError(f"has {name} that is not an object")
-    objectives = told.get("values")
+    objectives = record.get("values")
     if objectives is not None and (not isinstance(objectives, list) or len(objectives) > 1):
         raise ValueError("has values that are not a list of one, and studies here have one objective")
-    return told
+    return record
 
 
-def _row(number: int, told: Mapping[str, Any], key: str, named: Collection[str]) -> Row:
+def _row(number: int, record: Mapping[str, Any], key: str, named: Collection[str]) -> Row:
     objects = {*PARAMS, *_FIGURES, *_CURVES, *_ATTRIBUTES}
-    flat = {name: value for name, value in told.items() if name not in objects and name != key}
+    flat = {name: value for name, value in record.items() if name not in objects and name != key}
     known = {MEANING[name]: value for name, value in flat.items() if name in MEANING}
-    inner = {name: value for part in reversed(PARAMS) for name, value in (told.get(part) or {}).items()}
+    inner = {name: value for part in reversed(PARAMS) for name, value in (record.get(part) or {}).items()}
     held = {name: each for name, each in parameters_among(flat, named).items() if each not in inner}
     params = {**{parameter: flat[name] for name, parameter in held.items()}, **inner}
     rest = {name: value for name, value in flat.items() if name not in MEANING and name not in held}
-    figures = _merged(told, _FIGURES)
-    value = told.get(key, figures.get(key))
+    figures = _merged(record, _FIGURES)
+    value = record.get(key, figures.get(key))
     return Row(
         line=number,
-        told=known,
+        known=known,
         value=value[0] if isinstance(value, list) and value else value,
         params=params or settings_in(str(known.get("description", ""))),
         summary=figures,
-        curve=numbers_from(_merged(told, _CURVES)),
-        rest={**rest, **_merged(told, _ATTRIBUTES)},
+        curve=numbers_from(_merged(record, _CURVES)),
+        rest={**rest, **_merged(record, _ATTRIBUTES)},
     )
 
 
-def _merged(told: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return {key: value for name in names for key, value in (told.get(name) or {}).items()}
+def _merged(record: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {key: value for name in names for key, value in (record.get(name) or {}).items()}

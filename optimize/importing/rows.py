@@ -31,10 +31,10 @@ _OURS = ("origin", "status", "reason", "summary", "ending", "condemned")  # attr
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a file says of one trial: `told` by the meaning of its columns, with values as they stand in the file."""
+    """What a file says of one trial: `known` by the meaning of its columns, with values as they stand in the file."""
 
     line: int  # of the file
-    told: Mapping[str, object] = field(default_factory=dict)
+    known: Mapping[str, object] = field(default_factory=dict)
     value: object = None
     params: Mapping[str, object] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -42,8 +42,8 @@ class Row:
     rest: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, what: str) -> str:
-        """Return what is told under this meaning, stripped; "" if nothing is."""
-        found = self.told.get(what)
+        """Return what is known under this meaning, stripped; "" if nothing is."""
+        found = self.known.get(what)
         return "" if found is None else str(found).strip()
 
 
@@ -76,25 +76,27 @@ def value_in(row: Row, direction: str) -> float | None:
     return value if _ended(row, value, direction, Counter())[0] == "COMPLETE" else None
 
 
-def number_of(told: object) -> float | None:
+def number_of(given: object) -> float | None:
     """Return a finite number, or None."""
-    if isinstance(told, bool) or not isinstance(told, int | float | str):
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
         return None
     try:
-        value = float(told)
+        value = float(given)
     except (ValueError, OverflowError):
         return None
     return value if isfinite(value) else None
 
 
-def moment_of(told: object, zone: tzinfo | None) -> datetime | None:
+def moment_of(given: object, zone: tzinfo | None) -> datetime | None:
     """Return the naive UTC time of ISO text, or of seconds or milliseconds since 1970; None for anything else."""
-    if isinstance(told, str) and _EPOCH.fullmatch(told.strip()):
-        told = float(told)
+    if isinstance(given, str) and _EPOCH.fullmatch(given.strip()):
+        given = float(given)
     try:
-        if isinstance(told, int | float) and not isinstance(told, bool):
-            return datetime.fromtimestamp(told / 1000 if told > 1e11 else told, UTC).replace(tzinfo=None)
-        return naive_utc(datetime.fromisoformat(told.strip()), zone) if isinstance(told, str) and told.strip() else None
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            return datetime.fromtimestamp(given / 1000 if given > 1e11 else given, UTC).replace(tzinfo=None)
+        return (
+            naive_utc(datetime.fromisoformat(given.strip()), zone) if isinstance(given, str) and given.strip() else None
+        )
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -103,9 +105,9 @@ def _trial(row: Row, texts: Mapping[str, Stored], reading: TableReading, noticed
     """Return the trial of a row, without its parameters. `texts` are columns of prose, kept as attributes."""
     value = number_of(row.value)
     state, status, why = _ended(row, value, reading.direction, noticed)
-    memory_gb = number_of(row.told.get("memory_gb"))
+    memory_gb = number_of(row.known.get("memory_gb"))
     peak = {"peak_vram_mb": memory_gb * _GIGABYTE_MB} if memory_gb else {}
-    times = {what: moment_of(row.told.get(what), reading.zone) for what in ("started", "finished")}
+    times = {what: moment_of(row.known.get(what), reading.zone) for what in ("started", "finished")}
     if any(row.text(what) and moment is None for what, moment in times.items()):
         noticed["with a time that cannot be read, kept without it"] += 1
     number = row.text("number")
@@ -113,7 +115,7 @@ def _trial(row: Row, texts: Mapping[str, Stored], reading: TableReading, noticed
     ending = ending_attrs(
         status,
         reason=why or row.text("reason") or row.text("description"),
-        seconds=number_of(row.told.get("seconds")),
+        seconds=number_of(row.known.get("seconds")),
         slot=row.text("slot"),
         device=row.text("device"),
         script=one_line(row.text("commit"), 40),
@@ -156,8 +158,8 @@ def _ended(row: Row, value: float | None, direction: str, noticed: Counter[str])
     if word in ("discard", "discarded"):
         return "PRUNED", TrialStatus.HOPELESS, ""
     noticed["without a value, kept as failed"] += 1
-    told = row.value not in (None, "")
-    return "FAIL", TrialStatus.CRASHED, f"has no value: {one_line(str(row.value), 40)!r}" if told else ""
+    has_text = row.value not in (None, "")
+    return "FAIL", TrialStatus.CRASHED, f"has no value: {one_line(str(row.value), 40)!r}" if has_text else ""
 
 
 def _kind(row: Row) -> str:
@@ -168,14 +170,14 @@ def _kind(row: Row) -> str:
 
 def _rest(row: Row, texts: Mapping[str, Stored], value: float | None) -> dict[str, Any]:
     """Return all other columns as attributes, cleaned. Names that have a meaning here get another."""
-    told: dict[str, Any] = {
+    known: dict[str, Any] = {
         "description": row.text("description"),
         "commit": row.text("commit"),
         "status_there": row.text("status"),
     }
     if value:
-        told["value_there"] = value  # of a trial that has none here
-    found = {**{key: text for key, text in told.items() if text}, **row.rest, **texts}
+        known["value_there"] = value  # of a trial that has none here
+    found = {**{key: text for key, text in known.items() if text}, **row.rest, **texts}
     kept = {}
     for key, each in list(found.items())[:MOST_ATTRIBUTES]:
         name = one_line(str(key), LONGEST_NAME) or "unnamed"

@@ -1,8 +1,8 @@
 """Waits until a GPU's memory is free again before the next trial starts on it.
 
-Free means: no more is used than the least that this guardian has ever seen, plus a tolerance. Memory that was used from the
-beginning (by a desktop, by somebody else's process) does not count, nor does a little more that stays and belongs to no new
-process that computes: that is a desktop's. `gpus.py` asks the GPUs that the slot's environment names. There is no waiting
+Free means: no more is used than the least that this guardian has ever seen, plus a tolerance. So memory that a desktop or
+somebody else's process used from the beginning does not count. Nor does a little more that stays, if no new process computes
+there: that is a desktop's. `gpus.py` asks the GPUs that the slot's environment names. There is no waiting
 where they do not answer, as for a slice of a GPU (MIG), or where two trials share a GPU. It frees nothing and kills nobody.
 """
 

@@ -90,6 +90,7 @@ class _Script:
         self._disk_at = math.inf
 
     def run(self, stop_source: StopSource | None) -> Exit:
+        """Start the script and wait until every process of it is gone."""
         if stop := self._wait_before_start(stop_source):
             return Exit(None, 0.0, stop)
         self._started = time.monotonic()
@@ -125,7 +126,7 @@ class _Script:
         if self._warm_start is None:
             return None
         if self._job.preload and self._warm_start.unfit:
-            self._take(f"[preload: {self._warm_start.unfit}. Started without]\n".encode())
+            self._record(f"[preload: {self._warm_start.unfit}. Started without]\n".encode())
         return self._warm_start.fork(self._job, self._env, self._folder)
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
@@ -169,9 +170,9 @@ class _Script:
         if data == b"":  # it has closed its output, and may go on
             self._selector.unregister(self._pipe)
         elif data:
-            self._take(data)
+            self._record(data)
 
-    def _take(self, data: bytes) -> None:
+    def _record(self, data: bytes) -> None:
         self._log.write(data)
         self._parser.feed(data)
 
@@ -244,7 +245,7 @@ class _Script:
         stuck = self._tree.end() if self._process.returncode is not None else self._tree.members()
         deadline = time.monotonic() + 0.5  # all writers are dead, but for one that we cannot see, on macOS
         while (data := _read_some(self._pipe)) and time.monotonic() < deadline:
-            self._take(data)
+            self._record(data)
         self._parser.close()
         os.close(self._pipe)
         return stuck

@@ -1,7 +1,7 @@
 """Reads a script's output while it prints: its metric, and its progress in whatever words it has.
 
-It works line by line on the stream, because a log keeps its head and its tail only: the lowest of a thousand values may
-have been cut. It keeps no text; what a value or its absence means is decided in `diagnosis.py`.
+It works line by line on the stream, because a log keeps its head and its tail only. The lowest of a thousand values may be
+in what was cut. It keeps no text; what a value or its absence means is decided in `diagnosis.py`.
 """
 
 from __future__ import annotations

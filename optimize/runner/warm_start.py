@@ -1,9 +1,9 @@
 """Starts trials as forks of a Python that has imported what they need: with torch, each is 1.5 seconds sooner.
 
 Results are the same to the last bit, and a forked trial is watched, limited and killed like any other: `zygote.py` makes it
-a child of this process. It is for scripts on the CPU (a CUDA context does not survive a fork), on Linux, in a guardian, and
-for jobs of one environment and one `python train.py ...`. Anything else is started as usual, and the trial's log says so
-if the modules cannot be preloaded. It reads no output and ends no trial.
+a child of this process. It works on Linux, in a guardian, and for scripts on the CPU: a CUDA context does not survive a
+fork. The jobs have one environment, one list of modules, and a command `python train.py ...`. Any other job is started as
+usual. If the modules cannot be preloaded, the trial's log says so. It reads no output and ends no trial.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from optimize.runner.log import BoundedLog, wait_until_closed
 from optimize.runner.process_tree import kill_orphans
 from optimize.trial import Job, Outcome, TrialStatus
 
-LOOKED_AT = 10_000  # files and folders of each link: those of a corpus in a million pieces take too long
+MOST_ENTRIES = 10_000  # files and folders of each link: those of a corpus in a million pieces take too long
 
 
 def link_data(files: Path, links: Mapping[str, str]) -> None:
@@ -62,7 +62,7 @@ def fingerprint(links: Mapping[str, str]) -> str:
     """Return a hash that changes when a file of the data is added, removed or resized. Hidden files do not count."""
     digest = hashlib.sha256()
     for name, target in sorted(links.items()):
-        for path, size in filter(None, islice(_walk(target), LOOKED_AT)):
+        for path, size in filter(None, islice(_walk(target), MOST_ENTRIES)):
             digest.update(f"{name}\0{path}\0{size}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
@@ -80,8 +80,8 @@ def _walk(folder: str) -> Iterator[tuple[str, int] | None]:
             folders.clear()
             continue
         seen.add(found)
-        folders[:] = sorted(name for name in folders if not _is_aside(name))
-        for name in sorted(name for name in names if not _is_aside(name)):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        for name in sorted(name for name in names if not _is_hidden(name)):
             path = os.path.join(at, name)  # noqa: PTH118
             try:
                 yield os.path.relpath(path, folder), os.stat(path).st_size  # noqa: PTH116
@@ -97,7 +97,7 @@ def _identity(folder: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_aside(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__pycache__"
 
 

@@ -21,7 +21,10 @@ from optimize.trial import Value
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """One module-level assignment `name = expression`; `start` and `end` are byte offsets of the expression."""
+    """A module-level assignment `name = expression`, or a call `name(expression)` that seeds.
+
+    `start` and `end` are byte offsets of the expression.
+    """
 
     name: str
     expression: str
@@ -184,7 +187,7 @@ def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where:
         raise RenderError(f"{where}: rendering changed more than the parameters. Report this as a bug.")
 
 
-def _around(source: bytes, values: Iterable[Constant | _Literal]) -> list[bytes]:
+def _around(source: bytes, values: Iterable[Constant]) -> list[bytes]:
     """Return what stands before, between and after these values."""
     spans = sorted((each.start, each.end) for each in values)
     starts, ends = [*(start for start, _ in spans), len(source)], [0, *(end for _, end in spans)]
@@ -199,56 +202,42 @@ _SEEDING = {f"{module}{name}" for module in _TORCH for name in ("manual_seed", "
 _SEEDING |= {"random.seed", "np.random.seed", "numpy.random.seed", "mx.random.seed"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Literal:
-    """A whole number inside the first argument of a call that seeds; `start` and `end` are byte offsets."""
-
-    value: int
-    call: str
-    line: int
-    start: int
-    end: int
-
-
 def read_seed_calls(text: str, where: str) -> int | None:
     """Return the seed in the script's calls, None if it has none with a literal.
 
     Raises RenderError if they disagree: then it is unknown which one is the script's seed.
     """
-    found = _literals(text, where)
-    if len({literal.value for literal in found}) > 1:
-        calls = ", ".join(f"{literal.call}({literal.value}) in line {literal.line}" for literal in found)
+    found = _seeds(text, where)
+    if len({int(seed.expression) for seed in found}) > 1:
+        calls = ", ".join(f"{seed.name}({seed.expression}) in line {seed.line}" for seed in found)
         raise RenderError(
             f"{where}: several seeds: {calls}. Give the script one constant SEED, or name it: seed in workload.toml."
         )
-    return found[0].value if found else None
+    return int(found[0].expression) if found else None
 
 
 def render_seed_calls(text: str, seed: int, where: str) -> str:
     """Return `text` with `seed` in every call that seeds. Raises RenderError if there is none."""
-    found = _literals(text, where)
+    found = _seeds(text, where)
     if not found or type(seed) is not int or seed < 0:
         raise RenderError(
             f"{where}: {SEED_CALLS}: {seed!r} cannot be written: there is no call to seed, or no such seed."
         )
     rest = _around(text.encode(), found)
     rendered = str(seed).encode().join(rest).decode()
-    again = _literals(rendered, where)
-    if [(a.value, a.call) for a in again] != [(seed, f.call) for f in found] or _around(
-        rendered.encode(), again
-    ) != rest:
+    again = _seeds(rendered, where)
+    written = [(each.name, each.expression) for each in again]
+    if written != [(each.name, str(seed)) for each in found] or _around(rendered.encode(), again) != rest:
         raise RenderError(f"{where}: {SEED_CALLS}: the seed did not survive rendering. Report this as a bug.")
     return rendered
 
 
-def _literals(text: str, where: str) -> list[_Literal]:
+def _seeds(text: str, where: str) -> list[Constant]:
     tree, offsets = _parse(text, where), _line_offsets(text.encode())
-    found = []
-    for call, number in _seeded(tree):
-        start, end = _span(number, offsets)
-        assert isinstance(number.value, int)
-        found.append(_Literal(number.value, call, number.lineno, start, end))
-    return sorted(found, key=lambda literal: literal.start)
+    found = [
+        Constant(call, str(number.value), number.lineno, *_span(number, offsets)) for call, number in _seeded(tree)
+    ]
+    return sorted(found, key=lambda seed: seed.start)
 
 
 def _seeded(tree: ast.Module) -> Iterator[tuple[str, ast.Constant]]:
