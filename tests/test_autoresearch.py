@@ -145,7 +145,7 @@ def test_what_is_there_is_left_alone(there: str, mirror: Path, tmp_path: Path) -
     else:
         folder.symlink_to("/not/there")
     before = left(tmp_path)
-    with pytest.raises(WorkloadError, match="is there already"):
+    with pytest.raises(WorkloadError, match="exists already"):
         begin(mirror, folder)
     assert left(tmp_path) == before
 
@@ -155,8 +155,8 @@ def test_what_is_there_is_left_alone(there: str, mirror: Path, tmp_path: Path) -
     [
         ("no mirror", "HEAD", "mine", "no mirror"),
         ("a mirror", "0" * 40, "mine", "Check the address"),
-        ("a mirror", "--upload-pack=x", "mine", "is no commit"),
-        ("a mirror", "-f", "mine", "is no commit"),
+        ("a mirror", "--upload-pack=x", "mine", "not a commit"),
+        ("a mirror", "-f", "mine", "not a commit"),
         ("--upload-pack=touch x", "HEAD", "mine", "Check the address"),
         ("ext::sh -c touch% x", "HEAD", "mine", "Check the address"),
         ("a mirror", "HEAD", "mine", "has no train.py"),
@@ -208,4 +208,4 @@ def test_from_nothing_to_a_best_by_the_commands_that_it_prints(mirror: Path, tmp
     )  # the commit of karpathy's repository that was tried is not looked for in another
     again = optimize("autoresearch", "mine", "--from", str(mirror))
     assert again.returncode == 2
-    assert again.stderr == "mine: is there already. Name a folder that is not, or remove this one.\n"
+    assert again.stderr == "mine: exists already. Name a new folder, or remove this one.\n"

@@ -269,7 +269,7 @@ def test_a_disk_that_never_answers_delays_nothing(tmp_path: Path) -> None:
         backups.on_trial_end(RECORD)
         backups.on_tick()
     backups.close()
-    assert said == ["the drive: the last backup took longer than 0 s; the one before is whole"]
+    assert said == ["the drive: the last backup was not ready after 0 s; the one before it is whole"]
     never.set()
 
 
@@ -308,8 +308,8 @@ def test_a_failure_is_one_line_and_is_tried_again() -> None:
         assert eventually(lambda number=number: len(tries) >= number, RETRY_S)  # type: ignore[misc]
     backups.close()
     assert said == [
-        "the drive: no space left (no backup; the study goes on, and the next trial tries again)",
-        "the drive: backups are made again",
+        "the drive: no space left (no backup was made; the study goes on, and the next trial tries again)",
+        "the drive: backups work again",
     ]
 
 

@@ -226,7 +226,7 @@ def test_a_lost_artifact_of_the_best_is_said_and_the_rest_is_taken(driver: Drive
     for path in driver.paths.artifacts.iterdir():
         path.unlink()
     root = unpacked(bundled(driver), tmp_path / "there")
-    assert any("have no file any more" in line for line in driver.said)
+    assert any("artifacts are left out" in line for line in driver.said)
     assert (root / "s" / "results.tsv").exists()
 
 

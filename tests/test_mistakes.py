@@ -160,7 +160,7 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
         ("import results.tsv --study i", "does not exist"),
         ("import workload --study i", "workload"),
         (f"import {LONG} --study i", "nnn"),
-        ("import runs/s/results.tsv", "which name shall it have?"),
+        ("import runs/s/results.tsv", "Give a name that no study has"),
         ("import runs/s/results.tsv --study a/b", "Leave the / out"),
         ("import runs/s/results.tsv --study i --direction up", "direction"),
         ("import runs/s/results.tsv --study i --zone Nowhere/X", "Nowhere/X"),

@@ -1,7 +1,7 @@
-"""What a shell offers after TAB for names of ours: profiles, spaces, studies, trials.
+"""What a shell offers after TAB: names of profiles, search spaces, workloads, studies and trials.
 
-It answers at once and is silent where it cannot: no package that takes long to import, no database but the file, no line of
-ours in the middle of what somebody types. Paths are completed by the shell itself.
+It answers at once and stays silent where it cannot: it imports no slow package, opens no database but the file, and prints no
+message while somebody types. The shell itself completes paths.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 
 import typer
 
-# Asking those who know takes half a second; tests/test_completion.py holds these to them.
+# Importing the modules that define these takes half a second; tests/test_completion.py compares them.
 SAMPLERS = ("auto", "tpe", "cmaes", "gp", "random", "qmc", "grid")
 EXECUTORS = ("local", "ray")
 LOGS = ("tensorboard", "mlflow")
 NEWEST = 50  # trials
-REPLICATES = "/confirm"  # a study of them is none that a command means unasked
+REPLICATES = "/confirm"  # ends the name of a study of replicates, which no command takes by default
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:
-    """Completes these names."""
+    """Return a function that completes these names."""
 
     def completed(incomplete: str) -> list[str]:
         return _matching(names, incomplete)
@@ -29,25 +29,28 @@ def one_of(*names: str) -> Callable[[str], list[str]]:
 
 
 def profile_names(incomplete: str) -> list[str]:
+    """Complete the name of a profile."""
     from optimize.config.settings import profiles
 
     return _matching(profiles(), incomplete)
 
 
 def space_names(incomplete: str) -> list[str]:
+    """Complete the name of a search space."""
     from search_spaces import shipped_spaces
 
     return _matching(shipped_spaces(), incomplete)
 
 
 def workload_names(incomplete: str) -> list[str]:
+    """Complete the name of a workload."""
     from optimize.script.workload import ours
 
     return _matching(ours(), incomplete)
 
 
 def study_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the studies of the database file of --runs."""
+    """Complete the name of a study in the database file of --runs."""
     from storage import complete_studies
 
     path = _database_file(ctx)
@@ -55,7 +58,7 @@ def study_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Return the newest trials of the study of the flags, or of the only one, each with its state."""
+    """Complete the number of a trial: the newest ones of the study of the flags, or of the only one, each with its state."""
     from storage import complete_trials
 
     path = _database_file(ctx)

@@ -1,4 +1,4 @@
-"""Commands that look at studies and change nothing: status, show, dashboard."""
+"""Commands that show studies and change nothing: status, show, dashboard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optimize.commands.completion import trial_numbers
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import activation, open_console, opened_database, opened_study, say, say_all, show_json
 
-RECENT = 1_000  # trials that tell what pruning did: a look at a study does not read all of a large one
+RECENT = 1_000  # trials from which it says what pruning did, so that it need not read all of a large study
 
 
 def status(
@@ -21,7 +21,7 @@ def status(
     last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document for programs, on stdout.")] = False,
 ) -> None:
-    """The studies, or the latest trials of one of them.
+    """Show all studies, or the latest trials of one of them.
 
     Example: optimize status --study gpt-cpu --last 50
     """
@@ -67,7 +67,7 @@ def show(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:
-    """Everything about one trial: parameters, patch, ending, curve, log tail, and how to train it again.
+    """Show everything about one trial: parameters, patch, ending, curve, end of the log, and how to train it again.
 
     Example: optimize show 12
     """
@@ -84,7 +84,7 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to bind. Only loopback is safe: there is no login.")] = "127.0.0.1",
     expose: Annotated[bool, typer.Option("--expose", help="Allow an address that others can reach.")] = False,
 ) -> None:
-    """Serve optuna-dashboard for all studies, also while they run or before there is one.
+    """Serve optuna-dashboard for all studies, also while they run and before there is one.
 
     Example: optimize dashboard --port 8081
     """
@@ -92,5 +92,5 @@ def dashboard(
 
     say_all(check_address(host, port, expose))
     with opened_database(storage, runs, create=True, read_only=True) as database:
-        say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on without it)")
+        say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on)")
         serve_dashboard(database, runs / "artifacts", host, port)
