@@ -1,7 +1,8 @@
-"""The database of all studies: verbs that keep a trial whole whatever dies when. Optuna reads what they write.
+"""Opens the database of all studies, and keeps each trial in it whole whatever dies when. Optuna reads what is written.
 
-Each verb is one transaction, waits for locks, and fails only with a StorageError of one line. It does not know what a
-status or a sampler is: `records.py` writes and reads the meaning. One process writes a study (`lease.py`), all read.
+Each method is one transaction, waits for locks, and fails only with a StorageError of one line. What a status or a
+sampler is, is not known here: `records.py` writes and reads the meaning. One process writes a study (`lease.py`), all
+read.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def open_database(
 
 
 def check_database(where: Path | str, *, read_only: bool = False) -> Sequence[str]:
-    """Return the notices of the database, if it is there. Changes nothing.
+    """Return the notices of the database, if it is there; changes nothing.
 
     Raises StorageError for what would keep a study from using it, or making it; `read_only`: from being looked at.
     """
@@ -112,16 +113,17 @@ class Database:
         return f"Database({self.where!r})"
 
     def close(self) -> None:
+        """Close every connection."""
         self._rdb.close()
 
     def transaction(self) -> AbstractContextManager[sqlalchemy.Connection]:
-        """`with database.transaction():` makes the writing verbs inside durable together, or none of them."""
+        """Return a context in which all writing methods become durable together, or none of them."""
         return self._transactions.block()
 
     def together(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
-        """The writing verbs that `work` calls, durable together or none of them; again as a whole after a lost connection.
-
-        Where the answer to a commit was lost, `stands` says whether the result is in the database; it may call verbs.
+        """Make the writing methods that `work` calls durable together, or none; all of `work` again after a lost
+        connection. `stands` says whether a result is in the database, for where the answer to a commit was lost; it
+        may call methods.
         """
         return self.write(lambda _: work(), stands=lambda _, result: stands(result))
 
@@ -142,13 +144,15 @@ class Database:
         return self._transactions.write(work, kind, stands=stands)
 
     def rows(self, query: sqlalchemy.Executable, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows that a query finds, with `values` in the place of its parameters."""
+
         def reading(connection: sqlalchemy.Connection) -> list[tuple[Any, ...]]:
             return [tuple(row) for row in connection.execute(query, values)]
 
         return self.write(reading, kind="read")
 
     def now(self) -> float:
-        """Seconds since 1970 by the clock that all users of this database share."""
+        """Return the seconds since 1970 by the clock that all users of this database share."""
         if self.path is not None:
             return time.time()
         ((now,),) = self.rows(sqlalchemy.text("SELECT EXTRACT(EPOCH FROM clock_timestamp())"))
@@ -157,15 +161,17 @@ class Database:
     # Studies
 
     def study_names(self) -> list[str]:
+        """Return the names of all studies, in the order of their creation."""
         names = sqlalchemy.select(sql.STUDIES.c.study_name).order_by(sql.STUDIES.c.study_id)
         return [name for (name,) in self.rows(names)]
 
     def find_study(self, name: str) -> int | None:
+        """Return the id of the study of this name; None if there is none."""
         found = self.rows(sqlalchemy.select(sql.STUDIES.c.study_id).where(sql.STUDIES.c.study_name == name))
         return found[0][0] if found else None
 
     def create_study(self, name: str, direction: str, metric_name: str, attrs: Json | None = None) -> int:
-        """A new study, complete with its attributes; the dashboard shows the metric by its name."""
+        """Create a study with all its attributes and return its id. Raises StorageError if there is one of this name."""
 
         def create(connection: sqlalchemy.Connection) -> int:
             study_id = sql.insert_study(connection, name, direction)
@@ -181,14 +187,14 @@ class Database:
             raise
 
     def delete_study(self, name: str) -> None:
-        """Removes a study and its trials; `Artifacts.delete_study` takes their files along."""
+        """Remove a study and its trials; `Artifacts.delete_study` removes their files as well."""
         study_id = self.find_study(name)
         if study_id is not None:
             self._known.pop(study_id, None)
             self.write(lambda connection: sql.delete_study(connection, study_id))
 
     def objective(self, study_id: int) -> tuple[str, str]:
-        """The metric's name and its direction, "minimize" or "maximize"."""
+        """Return the metric's name and its direction, "minimize" or "maximize"."""
         direction = self._transactions.run(lambda: self.storage.get_study_directions(study_id))[0]
         table = sql.STUDY_SYSTEM_ATTRS.c  # one row of many: the notes of trials are among them
         query = sqlalchemy.select(table.value_json).where(table.study_id == study_id, table.key == _METRIC_NAMES)
@@ -196,6 +202,7 @@ class Database:
         return str(names[0]), direction.name.lower()
 
     def study_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return our attributes of a study."""
         return self.write(lambda connection: sql.study_attrs(connection, study_id), kind="read")
 
     def set_study_attr(self, study_id: int, key: str, value: object) -> None:
@@ -216,7 +223,7 @@ class Database:
         choices: Mapping[str, Sequence[Stored]],
         attrs: Json | None = None,
     ) -> Created:
-        """A trial with all its parameters and attributes, or none: nobody ever sees a part of it."""
+        """Create a trial with all its parameters and attributes, or none: nobody ever sees a part of it."""
 
         def create(connection: sqlalchemy.Connection) -> Created:
             created = sql.insert_trial(connection, study_id, TrialState[state], params, choices)
@@ -229,7 +236,7 @@ class Database:
             raise StorageError(f"{self.where}: {error}: the study has other choices. Start a new study") from None
 
     def start_waiting(self, trial_id: int) -> bool:
-        """WAITING becomes RUNNING; False if it was not waiting any more."""
+        """Change the state WAITING into RUNNING; False if the trial did not wait any more."""
         waiting, running = [TrialState.WAITING], TrialState.RUNNING
         return self.write(
             lambda connection: sql.change_state(connection, trial_id, waiting, running),
@@ -240,12 +247,12 @@ class Database:
         self._change(trial_id, lambda connection: sql.put_attrs(connection, sql.TRIAL_ATTRS, trial_id, attrs))
 
     def add_artifacts(self, trial_id: int, metadata: Mapping[str, str]) -> None:
-        """Metadata as `Artifacts.write` returned it, for a trial that goes on."""
+        """Add metadata as `Artifacts.write` returned it, to a trial that goes on."""
         system = sql.TRIAL_SYSTEM_ATTRS
         self._change(trial_id, lambda connection: sql.put_attrs(connection, system, trial_id, metadata))
 
     def report(self, trial_id: int, step: int, value: float) -> None:
-        """A point of the learning curve; only a power cut can lose it, together with the trial that drew it."""
+        """Add a point of the learning curve; only a power cut can lose it, together with its running trial."""
         point = (trial_id, step, value)
         self._change(trial_id, lambda connection: sql.put_curve_point(connection, *point), kind="light")
 
@@ -258,10 +265,7 @@ class Database:
         attrs: Json | None = None,
         artifacts: Mapping[str, str] | None = None,
     ) -> bool:
-        """Attributes, artifacts' metadata, value and state, all at once; False if someone else had finished the trial.
-
-        A trial that is finished already in just this way is no contradiction: the answer to a first attempt was lost.
-        """
+        """Write attributes, artifacts' metadata, value and state at once; False if somebody else had finished it."""
         if (state == "COMPLETE") != (value is not None and math.isfinite(value)):
             raise ValueError(f"{state} with value {value}: a finite value belongs to COMPLETE, and only to it")
 
@@ -274,21 +278,23 @@ class Database:
                 sql.put_value(connection, trial_id, value)
             return True
 
+        # finished in just this way: the answer to a first attempt was lost
         return self.write(finish) or self._is_finished_so(trial_id, state, value, attrs or {})
 
     def trials(self, study_id: int, states: Sequence[str] | None = None) -> list[FrozenTrial]:
-        """By number. Finished trials are read once and shared between calls: look, do not change."""
+        """Return the trials by number. Finished ones are read once and shared between calls: do not change them."""
         known = self._known.setdefault(study_id, KnownTrials(study_id))
         trials = self.write(known.update, kind="read")
         return trials if states is None else [trial for trial in trials if trial.state.name in states]
 
     def find_trial(self, study_id: int, number: int) -> FrozenTrial | None:
+        """Return the trial of this number; None if there is none."""
         where = (sql.TRIALS.c.study_id == study_id) & (sql.TRIALS.c.number == number)
         found = self.write(lambda connection: read_trials(connection, where), kind="read")
         return found[0] if found else None
 
     def trial(self, trial_id: int) -> FrozenTrial:
-        """By the database's id: as quick in a study of any size."""
+        """Return a trial by the database's id, as quickly in a study of any size. Raises StorageError if it is gone."""
         found = self.write(lambda connection: read_trials(connection, sql.TRIALS.c.trial_id == trial_id), kind="read")
         if not found:
             raise StorageError(f"{self.where}: trial id {trial_id} is deleted. Was it the dashboard?")
@@ -301,39 +307,32 @@ class Database:
         return [self.trial(trial_id) for (trial_id,) in self.rows(best_first)]
 
     def latest_trials(self, study_id: int, count: int) -> list[FrozenTrial]:
-        """The newest ones by number, without loading the others."""
-        trial_id = sql.TRIALS.c.trial_id
-        newest = sqlalchemy.select(trial_id).where(sql.TRIALS.c.study_id == study_id)
-        wanted = trial_id.in_(newest.order_by(trial_id.desc()).limit(count))
-        return self.write(lambda connection: read_trials(connection, wanted), kind="read")
+        """Return the newest trials by number, without loading the others."""
+        return self.write(lambda connection: read_trials(connection, sql.among_latest(study_id, count)), kind="read")
 
     def counts(self, study_id: int) -> dict[str, int]:
-        """How many trials are in each state, without loading any."""
-        state = sql.TRIALS.c.state
-        query = sqlalchemy.select(state, sqlalchemy.func.count()).where(sql.TRIALS.c.study_id == study_id)
-        found = {each.name: count for each, count in self.rows(query.group_by(state))}
+        """Return how many trials are in each state, without loading any."""
+        found = {each.name: count for each, count in self.rows(sql.count_states(study_id))}
         return {each.name: found.get(each.name, 0) for each in TrialState}
 
     def system_attrs(self, trial_id: int) -> dict[str, Any]:
-        """What Optuna and its friends keep of a trial, artifacts' metadata among it, in the order of writing."""
-        table = sql.TRIAL_SYSTEM_ATTRS
-        query = sqlalchemy.select(table.c.key, table.c.value_json).where(table.c.trial_id == trial_id)
-        return {key: stored_json(text, self.where) for key, text in self.rows(query.order_by(*table.primary_key))}
+        """Return what Optuna and programs beside it keep of a trial, artifacts' metadata included, as it was written."""
+        return {key: stored_json(text, self.where) for key, text in self.rows(sql.system_attrs_of(trial_id))}
 
-    # Care
+    # Maintenance
 
     def backup(self, to: Path) -> None:
-        """A consistent copy of a SQLite database while studies go on; the artifacts are plain files beside it."""
+        """Copy a SQLite database consistently while studies go on. Raises StorageError for a server's."""
         if self.path is None:
             raise StorageError(f"{self.where}: a server's database is copied by its own tool. Use pg_dump")
         copy_online(self.path, to)
 
     def integrity_check(self) -> list[str]:
-        """What is wrong inside the file, [] if nothing; a server looks after itself."""
+        """Return what is wrong inside the file, [] if nothing; a server looks after itself."""
         return [] if self.path is None else check_pages(self.path, "integrity_check")
 
     def _change(self, trial_id: int, work: Callable[[sqlalchemy.Connection], None], kind: str = "write") -> None:
-        """A finished trial does not change: readers keep it."""
+        """Do `work` on a trial that is not finished: readers keep finished trials, so those never change."""
 
         def change(connection: sqlalchemy.Connection) -> None:
             if sql.state_of(connection, trial_id) not in _OPEN:

@@ -1,11 +1,11 @@
-"""What can go wrong with what is remembered; each error is one line for the user, *where: what. what to do*.
+"""The errors of this package; each is one line for the user, *where: what. what to do*.
 
     StorageError(RuntimeError)      unreadable, unwritable, not a database, out of reach
     |- StorageFullError             no space left; what was finished is kept
     |- LeaseHeldError               another driver of this study is alive: who, and since when
     `- LeaseLostError               another driver took this study over while we were silent
 
-SQLAlchemy's, SQLite's and Optuna's own errors become these once, in `failures.py`; a password is in none of them.
+Errors of SQLAlchemy, SQLite and Optuna become these in `driver_errors.py`; no message holds a password.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from storage.text import one_line
 
 
 class StorageError(RuntimeError):
-    """Something about the database or the folders that the user has to know; one line."""
+    """A problem of the database or the folders that the user has to know, in one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message, limit=600))
@@ -39,4 +39,4 @@ class LeaseHeldError(StorageError):
 
 
 class LeaseLostError(StorageError):
-    """Another driver has taken the study over; this one must stop without writing."""
+    """Another driver has taken the study over; this one must end without writing."""

@@ -1,7 +1,8 @@
-"""Reads studies of a database that is not ours: nothing in it is changed, believed or run.
+"""Reads studies of another program's database, and cleans them: nothing in it is changed, trusted or run.
 
-A SQLite file is copied first, so that neither locks nor a version check touch the original. Optuna 4 wrote the local times of
-its machine, Optuna 5 writes UTC, into the same tables. Where trials go is not decided here.
+A SQLite file is copied first, so that neither locks nor a version check touch the original. Into the same columns
+Optuna 4 wrote the local times of its machine and Optuna 5 writes UTC. For the trials of a table, the ranges of their
+parameters are found here as well. Where trials go is not decided here.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _STRANGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
 
 @dataclass(frozen=True, slots=True)
 class ForeignStudy:
-    """One study as it was found; `trials` by number, their times naive UTC, texts cleaned, without system attributes."""
+    """One study as it was found; `trials` by number, times naive UTC, texts cleaned, without system attributes."""
 
     name: str
     metric: str
@@ -54,9 +55,10 @@ class ForeignStudy:
 
 
 def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[ForeignStudy]:
-    """The study of that name, or all. `zone` is that of the times, None: UTC from Optuna 5 on, before it this machine's.
+    """Return the study of this name, or all studies if it is None.
 
-    Raises StorageError, one line, for what is no such database, and for a study of several objectives.
+    `zone` is that of the times; None means UTC from Optuna 5 on, and this machine's before it. Raises StorageError for
+    what is no database of Optuna's, and for a study of several objectives.
     """
     with _opened(where) as (database, shown):
         names = database.study_names()
@@ -81,14 +83,14 @@ def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[For
 
 
 def naive_utc(moment: datetime, zone: tzinfo | None) -> datetime:
-    """As our tables have it. A time without a zone is of `zone`; None: of this machine's."""
+    """Return a time as our tables have it. A time without a zone is of `zone`; None means this machine's."""
     if moment.tzinfo is None and zone is not None:
         moment = moment.replace(tzinfo=zone)
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def clean(value: Any, depth: int = 0) -> Any:
-    """What JSON of a stranger holds, as JSON that every reader bears: no NaN, no control characters, bounded."""
+    """Return a stranger's JSON as every reader can hold it: no NaN, no control characters, limited in size and depth."""
     if isinstance(value, str):
         return _text(value, _LONGEST_TEXT)
     if isinstance(value, float):
@@ -108,7 +110,7 @@ def clean(value: Any, depth: int = 0) -> Any:
 
 
 def _text(text: str, longest: int) -> str:
-    """Lines stay lines; other marks that a terminal or a page would obey are taken out."""
+    """Cut a text and remove what a terminal or a page would obey; lines stay lines."""
     lines = text[: 2 * longest].replace("\r\n", "\n").split("\n")
     safe = "\n".join(one_line(line, longest) if not line.isprintable() else line for line in lines)
     return safe if len(safe) <= longest else f"{safe[: longest - 3]}..."
@@ -116,7 +118,7 @@ def _text(text: str, longest: int) -> str:
 
 @contextmanager
 def _opened(where: str) -> Iterator[tuple[Database, str]]:
-    """The database, and how messages name it."""
+    """Open the database, and say how messages name it."""
     address = parse_address(where)
     if address.path is None:
         with closing(open_database(where, create=False, read_only=True)) as database:
@@ -176,7 +178,7 @@ def _cleaned_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choice(choice: Any) -> Any:
-    """A choice as Optuna 5 has them: Optuna 4 took anything of JSON, such as a list, with a warning."""
+    """Return a choice as Optuna 5 has them: Optuna 4 took anything of JSON, such as a list, with a warning."""
     if choice is None or isinstance(choice, bool | int | float):
         return choice
     return one_line(choice if isinstance(choice, str) else json.dumps(choice), _LONGEST_CHOICE)
@@ -187,7 +189,7 @@ _EXACT = 2**53  # larger whole numbers are not stored exactly
 
 
 def spanning_rows(trials: Sequence[Mapping[str, Stored]]) -> list[list[dict[str, Any]]]:
-    """For each trial the rows of its parameters, as `WholeTrial` has them."""
+    """Return for each trial the rows of its parameters, with ranges that span the values of all trials."""
     seen: dict[str, dict[tuple[type, Stored], None]] = {}
     for params in trials:
         for name, value in params.items():
@@ -215,7 +217,7 @@ def _range(values: Iterable[Stored]) -> BaseDistribution:
 
 
 def _choices(known: Sequence[Stored]) -> tuple[Stored, ...]:
-    """As they are where all are of one kind, else as texts: to Optuna 1, 1.0 and True are the same choice."""
+    """Return choices as they are if all are of one kind, else as texts: to Optuna 1, 1.0 and True are the same choice."""
     kinds = {type(value) for value in known if value is not None}
     if len(kinds) == 1:
         return tuple(sorted(known, key=lambda value: (value is None, "" if value is None else value)))

@@ -1,6 +1,5 @@
-"""Names everything that outsiders may use of this package; `storage/__init__.py` hands it on.
-
-What stands here is imported at once, when a first name of it is asked for.
+"""Names everything that other packages may use of this one; `storage/__init__.py` imports it when a name is first asked
+for.
 """
 
 from storage.artifacts import Artifacts, Dangling

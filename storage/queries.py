@@ -1,4 +1,5 @@
-"""Answers about a whole study that the database counts, without a trial being loaded.
+"""Asks the database about whole studies, without loading their trials; reads and fills trials of Optuna's
+`enqueue_trial`.
 
 What a status means is not known here.
 """
@@ -33,7 +34,10 @@ class SystemAttr:
 
 
 def count_statuses(database: Database, study_id: int) -> dict[str, int]:
-    """How many finished trials ended in each of our words, the most frequent first; those of other programs have none."""
+    """Return how many finished trials ended with each of our statuses, the most frequent first.
+
+    Trials of other programs have no status.
+    """
     text, number = TRIAL_ATTRS.c.value_json, sqlalchemy.func.count()
     query = sqlalchemy.select(text, number).join(TRIALS, TRIALS.c.trial_id == TRIAL_ATTRS.c.trial_id)
     wanted = (TRIALS.c.study_id == study_id) & (TRIAL_ATTRS.c.key == "status")
@@ -59,7 +63,7 @@ def library_version(database: Database) -> str:
 
 
 def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
-    """The first complete trial of the script as it is."""
+    """Return the first complete trial of the script as it is; None if there is none yet."""
     query = sqlalchemy.select(TRIALS.c.number).join(TRIAL_ATTRS, TRIALS.c.trial_id == TRIAL_ATTRS.c.trial_id)
     complete = (TRIALS.c.study_id == study_id) & (TRIALS.c.state == TrialState.COMPLETE)
     named = (TRIAL_ATTRS.c.key == "origin") & TRIAL_ATTRS.c.value_json.like('%"baseline"%')
@@ -72,7 +76,7 @@ def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
 
 
 def ranked_records(database: Database, study_id: int) -> Iterator[TrialRecord]:
-    """The complete trials, the best value first and the earliest of equals; no more are read than are asked for."""
+    """Yield the complete trials, the best value first and the earliest of equals; no more are read than are asked for."""
     read, page = 0, 1
     while trials := database.best_trials(study_id, page, skip=read):
         yield from map(record_of, trials)
@@ -80,7 +84,7 @@ def ranked_records(database: Database, study_id: int) -> Iterator[TrialRecord]:
 
 
 def enqueued_params(database: Database, trial_id: int) -> dict[str, Any] | None:
-    """What `enqueue_trial` was given; None if the trial did not come by it."""
+    """Return what `enqueue_trial` was given; None if the trial was not made by it."""
     found = database.system_attrs(trial_id).get("fixed_params")
     return found if isinstance(found, dict) else None
 
@@ -89,7 +93,7 @@ def fill_waiting(
     database: Database, trial_id: int, params: Mapping[str, Stored], choices: Mapping[str, Sequence[Stored]],
     attrs: Mapping[str, Any],
 ) -> bool:  # fmt: skip
-    """Parameters and attributes of a trial that waits, all at once; False if it does not wait any more."""
+    """Write parameters and attributes of a trial that waits, all at once; False if it does not wait any more."""
     rows = [{"trial_id": trial_id, **sql.param_row(name, value, choices[name])} for name, value in params.items()]
 
     def fill(connection: sqlalchemy.Connection) -> bool:

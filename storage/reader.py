@@ -1,7 +1,7 @@
-"""Reads trials fast: each finished one once, and all that they have in common (choices) only once.
+"""Reads trials fast: each finished one once, and what trials have in common (choices) only once.
 
-The values are Optuna's own FrozenTrial, equal to what Optuna reads, in a fraction of its time. It writes nothing.
-`QuickStorage` lends this reader to Optuna itself.
+The values are Optuna's own FrozenTrial, equal to what Optuna reads, in a fraction of its time. Nothing is written.
+`QuickStorage` gives this reader to Optuna itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMED = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")
 
 
 class QuickStorage(RDBStorage):
-    """Optuna's storage for its own readers, the dashboard above all: 10,000 trials take it seconds instead of a minute."""
+    """Optuna's storage for its own readers, such as the dashboard: 10,000 trials take seconds instead of a minute."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -60,7 +60,9 @@ class KnownTrials:
     newest_finished: int = -1  # id; every trial up to it is known
 
     def update(self, connection: sqlalchemy.Connection) -> list[FrozenTrial]:
-        """All trials by number, after reading what is new or was not finished."""
+        """Return all trials by number, after reading what is new or was not finished. Raises KeyError if the study is
+        gone.
+        """
         study = sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_id == self.study_id)
         if not connection.execute(study).first():
             raise KeyError(GONE)
@@ -81,7 +83,7 @@ class KnownTrials:
 
 
 def read_trials(connection: sqlalchemy.Connection, wanted: sqlalchemy.ColumnElement[bool]) -> list[FrozenTrial]:
-    """Whole trials by number, of rows of the table of trials."""
+    """Return whole trials by number; `wanted` is a condition on the table of trials."""
     # States first: a trial that is seen finished has all of its rows, because they were written together.
     heads = connection.execute(sqlalchemy.select(*_HEAD).where(wanted).order_by(TRIALS.c.trial_id)).all()
     if not heads:

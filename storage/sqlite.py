@@ -1,6 +1,8 @@
 """Opens a SQLite file the way a study needs it: durable, waiting for locks, and surely a database of Optuna's.
 
-WAL where the file system allows it, DELETE elsewhere. A new file appears complete or not at all. No study is read here.
+It uses WAL where the file system allows it, which `/proc/self/mounts` tells, and DELETE elsewhere. A new file appears
+complete or not at all. It also copies a file that is in use, ours or another program's, and checks its pages. No study
+is read here.
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ _SHARED = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|9p|fuse(blk|\..+)?|afs|ceph|lust
 
 
 def without_wal(path: Path, mounts: str | None = None) -> str | None:
-    """The name of the file system at `path` if WAL is not safe there, else None."""
+    """Return the name of the file system at `path` if WAL is not safe there, else None."""
     kind = filesystem_of(path, _read(_MOUNTS) if mounts is None else mounts)
     return kind if _SHARED.fullmatch(kind) else None
 
 
 def filesystem_of(path: Path, mounts: str) -> str:
-    """The type of the innermost mount that holds `path`; of two mounts on one point the later one hides the earlier."""
+    """Return the type of the innermost mount that holds `path`; of two mounts on one point the later one hides the
+    earlier.
+    """
     path = path.absolute().resolve()
     found, kind = Path("/"), ""
     for line in mounts.splitlines():
@@ -65,7 +69,10 @@ MAGIC = b"SQLite format 3\0"
 
 
 def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickStorage, tuple[str, ...]]:
-    """The storage in the file at `address.path`, and what the user should know about it."""
+    """Open the storage in the file at `address.path`; returns it with what the user should know about it.
+
+    Raises StorageError for what is no database of Optuna's, or is damaged.
+    """
     path = address.path
     assert path is not None
     _make_sure_of_a_file(path, create)
@@ -77,7 +84,9 @@ def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickSt
             raise StorageError(f"{path}: damaged ({problems[0]}). {RESTORE}")
     journal = "DELETE" if shared else "WAL"
     rdb = _once_unlocked(lambda: rdb_storage(path, journal=journal, complete=_tables_are_complete(address)))
-    return rdb, (f"{path}: lies on {shared}, where WAL is not safe: journal mode DELETE, slower",) if shared else ()
+    return rdb, (
+        f"{path}: is on {shared}, where WAL is not safe. The slower journal mode DELETE is used",
+    ) if shared else ()
 
 
 def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
@@ -92,6 +101,7 @@ def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
 
 
 def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> QuickStorage:
+    """Open Optuna's storage in a file; `complete` says that its tables are there."""
     if not complete:
         refuse_untested_optuna(str(path))
     # The URL names no file: the creator does. Optuna would format() a path, and one with braces would fail.
@@ -101,7 +111,7 @@ def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL")
 
 
 def connect(path: Path, journal: str, sync: str) -> sqlite3.Connection:
-    """A connection with our settings; transactions are begun by `transactions.py`, not by Python's sqlite3."""
+    """Open a connection with our settings; transactions are begun by `transactions.py`, not by Python's sqlite3."""
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.execute(f"PRAGMA synchronous = {sync}")
@@ -111,7 +121,9 @@ def connect(path: Path, journal: str, sync: str) -> sqlite3.Connection:
 
 
 def check_pages(path: Path, pragma: str) -> list[str]:
-    """What SQLite finds wrong: `quick_check` reads every page, `integrity_check` compares indexes too. [] is sound."""
+    """Return what SQLite finds wrong: `quick_check` reads every page, `integrity_check` compares indexes too. [] is
+    sound.
+    """
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
             found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}")]
@@ -121,7 +133,7 @@ def check_pages(path: Path, pragma: str) -> list[str]:
 
 
 def copy_online(source: Path, to: Path) -> None:
-    """A consistent copy of a database in use, as one file; `to` is replaced when the copy is complete and sound."""
+    """Copy a database in use consistently, as one file; `to` is replaced when the copy is complete and sound."""
     if to.exists() and (to.is_dir() or in_use(to) or to.samefile(source)):
         raise StorageError(f"{to}: in use, or not a file. Choose another name for the copy")
     new = beside(to)
@@ -186,7 +198,7 @@ def _reading(path: Path) -> sqlite3.Connection:
 
 
 def settle(path: Path) -> None:
-    """Makes a database that nobody has open one file without a -wal, which opens on a read-only disk too."""
+    """Make one file without a -wal of a database that nobody has open, so that it opens on a read-only disk too."""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
@@ -206,7 +218,7 @@ def _copy(source: Path, new: Path) -> None:
 
 
 def in_use(path: Path) -> bool:
-    """Whether somebody has it open for writing, or died so: its name must not get another file now."""
+    """Return whether somebody has it open for writing, or died so: its name must not get another file now."""
     return any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
 
 
@@ -232,7 +244,7 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
 
 
 def _link(new: Path, path: Path) -> None:
-    """Gives the finished file its name, unless another process was faster: its database is then the one."""
+    """Give the finished file its name, unless another process was faster: then its database is used."""
     try:
         path.hardlink_to(new)
     except FileExistsError:
@@ -255,7 +267,9 @@ def _look_at(path: Path) -> None:
 
 
 def _tables_are_complete(address: Address) -> bool:
-    """Whether Optuna's tables are all there: the version is stamped last. Somebody else's database is refused."""
+    """Return whether Optuna's tables are all there: the version is stamped last. Raises StorageError for another
+    program's.
+    """
     assert address.path is not None
     try:
         with closing(sqlite3.connect(address.path, timeout=BUSY_S)) as connection:

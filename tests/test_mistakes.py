@@ -135,7 +135,7 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
         (f"run {PLAN} --study s --from s", "the study exists and began without it"),
         # databases and folders
         (f"run {PLAN} --study new --storage ./workload", "a folder, not a database"),
-        (f"run {PLAN} --study new --storage what://ever", "no such kind of database"),
+        (f"run {PLAN} --study new --storage what://ever", "only SQLite and PostgreSQL can be used"),
         (f"run {PLAN} --study new --storage postgresql://me:secret@host/x", "OPTIMIZE_STORAGE_URL"),
         (f"run {PLAN} --study new --storage {LONG}", "File name too long"),
         (f"run {PLAN} --study new --runs ./space.toml", "Not a directory"),
