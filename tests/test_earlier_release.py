@@ -27,9 +27,9 @@ from optimize.importing.import_study import IMPORTED
 from optimize.reporting.files import write_views
 from optimize.reporting.status_json import document
 from optimize.study.comparable import ABOUT, CONSTANTS, FINGERPRINT
+from optimize.study.held import STOP
 from optimize.study.start_from import FROM
 from optimize.study.stored import StoredStudy, find_study
-from optimize.study.study import STOP
 from optimize.trial import BASELINE, Outcome, TrialStatus
 from storage import open_database, read_records
 from storage.sql import BACKUPS, LEASES

@@ -62,10 +62,6 @@ class _RayTrial:
             ray.cancel(self.stream)
 
 
-def _nothing(*_: Any) -> None:
-    pass
-
-
 class RayExecutor:
     """An `Executor` over the nodes of a running cluster."""
 
@@ -173,8 +169,6 @@ class RayExecutor:
     def forget(self, number: int, keep: bool = False) -> None:
         """Do nothing: its folder was removed with its task."""
 
-    # --- what comes back ----------------------------------------------------------------------------------------------
-
     def _serve(self, timeout_s: float) -> None:
         watched: dict[Any, Callable[[Any], None]] = dict(self._awaited)
         for trial in self._trials.values():
@@ -191,7 +185,11 @@ class RayExecutor:
             watched[each](each)
 
     def _ask(
-        self, node: Node, answer: Any, then: Callable[[Any], None] = _nothing, else_do: Callable[[], None] = _nothing
+        self,
+        node: Node,
+        answer: Any,
+        then: Callable[[Any], object] = lambda value: None,
+        else_do: Callable[[], object] = lambda: None,
     ) -> None:
         """Call `then(value)` when a steward has answered, `else_do()` if it fails; its node is given up then."""
 
@@ -246,8 +244,6 @@ class RayExecutor:
                 trial.take_back_at = math.inf
                 trial.cancel_task()
         return min((trial.take_back_at for trial in self._trials.values()), default=math.inf)
-
-    # --- the nodes ----------------------------------------------------------------------------------------------------
 
     def _update_nodes(self) -> None:
         """Add the nodes that have come, drop those that have gone."""
