@@ -27,7 +27,6 @@ from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
-    from optimize.search import Sampler
     from optimize.session.confirm import ConfirmOptions
     from optimize.trial import Slot
 
@@ -173,12 +172,11 @@ def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Confirm
     return wanted
 
 
-def _children(plan: Plan) -> Sequence[tuple[Plan, Sampler]]:
+def _children(plan: Plan) -> Sequence[Plan]:
     """Return the plan of the study of its replicates, if it can have one."""
     from optimize.confirm.replicates import child_plan, variation_of
-    from optimize.session.replicating import QueueOnly
 
-    return [(child_plan(plan, variation_of(plan)), QueueOnly())] if _can_be_confirmed(plan) else []
+    return [child_plan(plan, variation_of(plan))] if _can_be_confirmed(plan) else []
 
 
 def _can_be_confirmed(plan: Plan) -> bool:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from math import isfinite
 from typing import Protocol
 
-from optimize.errors import SettingsError, StudyError
+from optimize.errors import SettingsError, SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
 from optimize.search.memory import Footprint, Memory
 from optimize.text import meant
@@ -150,6 +150,25 @@ class Sampler:
         good = state == "COMPLETE" and value is not None and isfinite(value)
         self._failures.learned(point, bad=not good)
         self._learner.learned(number, point, self._sign * value if good and value is not None else None)
+
+
+class QueueOnly(Sampler):
+    """Propose nothing: everything that is to be trained is queued."""
+
+    def __init__(self, done: str) -> None:
+        self._done = done  # what is said when the queue is empty
+
+    def propose(self) -> dict[str, Value]:
+        raise SpaceExhausted(self._done)
+
+    def started(self, number: int, params: object) -> None: ...
+
+    def finished(self, number: int, state: str, value: float | None, footprint: object = None) -> None: ...
+
+    def replay(self, trials: object) -> None: ...
+
+    def memory_summary(self) -> str:
+        return ""
 
 
 class _NonLearner:
