@@ -1,4 +1,4 @@
-"""The command line: puts the commands together, and turns what a user can cause into lines and an exit code."""
+"""The command line: puts the commands together, and turns errors that a user can cause into lines and an exit code."""
 
 from __future__ import annotations
 
@@ -21,16 +21,33 @@ app = typer.Typer(
     help="Tune the constants of a training script: try, keep what helps, lose nothing.",
 )
 for command in (
-    studies.run, studies.confirm, studies.prepare, studies.check, status.status, status.show, manage.export, manage.report,
-    status.dashboard, manage.stop, studies.migrate, manage.backup, manage.restore, manage.copy, manage.clean, manage.autoresearch,
-):  # fmt: skip
+    studies.run,
+    studies.confirm,
+    studies.prepare,
+    studies.check,
+    status.status,
+    status.show,
+    manage.export,
+    manage.report,
+    status.dashboard,
+    manage.stop,
+    studies.migrate,
+    manage.backup,
+    manage.restore,
+    manage.copy,
+    manage.clean,
+    manage.autoresearch,
+):
     app.command()(command)
 app.add_typer(space, name="space")
-app.command("import")(manage.bring)  # a word of Python's
+app.command("import")(manage.bring)  # `import` is a keyword of Python
 
 
 def run(words: Sequence[str]) -> int:
-    """The exit code of a command line: what a user can cause is lines on stderr and 2, anything else a traceback."""
+    """Run a command line and return its exit code.
+
+    An error that a user can cause is lines on stderr and the code 2; anything else is a traceback.
+    """
     keep_to_one_thread()
     open_streams()
     try:
@@ -51,7 +68,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _no_word(word: str, before: Sequence[str]) -> str:
-    """Why this can be no value of anything, "" if it can: a path that is empty would be the folder we are in."""
+    """Return why this word cannot be a value, "" if it can. An empty path, for one, would be the current folder."""
     if not word or (word.startswith("--") and word.endswith("=")):
         flag = word.rstrip("=") or next(iter(before[-1:]), "optimize")
         return f"{flag}: it is empty. Give it a value, or leave it out."
@@ -60,14 +77,14 @@ def _no_word(word: str, before: Sequence[str]) -> str:
 
 
 def _problems(error: Exception) -> Iterable[str] | None:
-    """The lines of an error that a user can cause; None for a bug."""
+    """Return the lines of an error that a user can cause; None for a bug."""
     from search_spaces import SearchSpaceError
     from storage import StorageError
 
-    if hasattr(error, "format_message"):  # typer's own, of which no class is public
+    if hasattr(error, "format_message"):  # of typer, whose error classes are not public
         return _misuse(error)
     if isinstance(error, OSError) and error.errno in _NOT_OURS and error.filename is not None:
-        return [f"{error.filename}: {error.strerror}. Check the path, and what you may do there."]
+        return [f"{error.filename}: {error.strerror}. Check the path, and your rights there."]
     if isinstance(error, OptimizeError | SearchSpaceError):
         return error.problems
     return [str(error)] if isinstance(error, StorageError) else None
@@ -79,7 +96,7 @@ _NOT_OURS = frozenset(
 
 
 def _misuse(error: Any) -> list[str]:
-    """What is wrong with the words themselves, of which typer knows only the first; help, if there were none, is printed."""
+    """Return what is wrong with the command line itself; typer knows only the first mistake. Without words it prints help."""
     said, context = error.format_message(), getattr(error, "ctx", None)
     if not said or type(error).__name__ == "NoArgsIsHelpError":
         return list(said.splitlines())

@@ -1,6 +1,7 @@
-"""A study from a notebook, on Colab or any Jupyter: run and drawn, looked at, kept on Drive, taken away; a line in a cell each.
+"""A study from a notebook, on Colab or any Jupyter: run and draw it, show the dashboard, keep backups on Drive, take it away.
 
-The study is a process, the same as in a terminal, and nothing is decided here. What goes wrong is one line, and no traceback.
+Each is one line in a cell. The study is a process, as in a terminal, and nothing is decided here. An error is one line without a
+traceback.
 """
 
 from __future__ import annotations
@@ -31,28 +32,29 @@ from optimize.reporting.figures.data import history
 from optimize.reporting.figures.static import progress
 from optimize.reporting.figures.style import draw, png_of
 from optimize.study.stored import find_study
-from storage import StorageError, open_database
+from storage import Database, StorageError, open_database
 
 RUNS = Path("runs")
 DRIVE = Path("/content/drive")
 LINES_SHOWN, LAST_BYTES = 14, 20_000
 EVERY_S = 3.0
 PLAIN_TEXT = "white-space: pre; overflow-x: auto; font-family: monospace; font-size: 12px; line-height: 1.35"
-NO_DRIVE = "backups go to {} on this machine, and are gone when it is"
-# The study leads a session of its own, so that an interrupt of the cell reaches it from here only; Linux ends it with us.
+NO_DRIVE = "backups go to {} on this machine and are lost with it"
+# The study gets a process group of its own, so that an interrupt of the cell reaches it only from here. Linux ends it when this
+# process ends.
 STARTER = (
     "import ctypes, os, signal, sys\n"
     "if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, signal.SIGTERM)\n"  # PR_SET_PDEATHSIG
     "if str(os.getppid()) == sys.argv[1]: os.execv(sys.executable, [sys.executable, '-m', 'optimize', *sys.argv[2:]])\n"
 )
-# Jupyter tells programs to print as to a terminal; here are only lines.
+# Jupyter tells programs to print as to a terminal, but a cell shows only lines.
 PLAIN = ("env", "-u", "FORCE_COLOR", "-u", "CLICOLOR_FORCE", "NO_COLOR=1", "TERM=dumb", "COLUMNS=110")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class CellError(OptimizeError):
-    """What ends a cell; IPython shows its lines and nothing else."""
+    """An error that ends a cell; IPython shows its lines and nothing else."""
 
     def _render_traceback_(self) -> list[str]:
         return list(self.problems)
@@ -72,7 +74,7 @@ def _in_one_line(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def drive(folder: str) -> Path:
-    """Where backups go: this folder of Google Drive; not on Colab, or without a Drive, a folder here."""
+    """Return where backups go: this folder of Google Drive, or a local folder where there is no Drive."""
     here = Path("drive") / folder
     colab = _colab("drive")
     if colab is None:
@@ -80,7 +82,7 @@ def drive(folder: str) -> Path:
         return here
     try:
         colab.mount(str(DRIVE))
-    except Exception as error:  # whatever Drive says when it is refused, or out of reach
+    except Exception as error:  # whatever Drive raises when it is refused or unreachable
         _say(f"no Drive ({str(error) or type(error).__name__}): " + NO_DRIVE.format(here))
         return here
     _say(f"backups go to the folder {folder} of your Drive")
@@ -89,21 +91,23 @@ def drive(folder: str) -> Path:
 
 @_in_one_line
 def restore(backup: Path, runs: Path = RUNS) -> None:
-    """On a new machine: bring back what was kept, if anything was. Studies that are here already stay as they are."""
+    """Restore a backup on a new machine, if there is one. Studies that are here already stay as they are."""
     if (runs / "optuna.db").exists():
-        _say(f"{runs}: the studies are here")
+        _say(f"{runs}: the studies are here already")
     elif backup.is_dir() and any(backup.iterdir()):
         _command("restore", str(backup), "--runs", str(runs))
     else:
-        _say(f"{backup}: no backup yet, so this is a new beginning")
+        _say(f"{backup}: no backup yet; nothing to restore")
 
 
 @_in_one_line
 def dashboard(runs: Path = RUNS, port: int = 0, height: int = 700) -> str:
-    """optuna-dashboard below the cell, before, while and after a study runs; returns its address on this machine."""
+    """Show optuna-dashboard below the cell, before, while and after a study runs; return its address on this machine."""
     from optimize.reporting.dashboard import dashboard_app
 
-    database = open_database(runs / "optuna.db")
+    database = open_database(runs / "optuna.db", read_only=True)
+    for notice in database.notices:
+        _say(notice)
     server = make_server("127.0.0.1", port, dashboard_app(database, runs / "artifacts"), handler_class=_Silent)
     threading.Thread(target=server.serve_forever, name="dashboard", daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/dashboard"
@@ -125,24 +129,24 @@ def run(
     more: Sequence[str] = (),
     runs: Path = RUNS,
 ) -> str:
-    """Run a study, or go on with it, and draw it meanwhile; returns its name. 0 and "" leave a matter to the profile.
+    """Run a study, or go on with it, and draw it meanwhile; return its name. 0 and "" stand for the profile's value.
 
-    The first interrupt of the cell lets the running trials end, the second cancels them.
+    The first interrupt of the cell lets the running trials finish, the second cancels them.
     """
     chosen, why = pick_profile(detect_device()) if profile in ("auto", "") else (profile, "flag")
     name = load_settings(chosen, why, {"study": study or None, "runs": runs}).study
     flags = {"profile": chosen, "study": name, "runs": runs, "trials": trials, "hours": hours, "backup": backup}
     words = [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
-    with tempfile.TemporaryFile() as said:  # no pipe: that would break, and the study with it, when a kernel dies
+    with tempfile.TemporaryFile() as said:  # not a pipe, which would break when the kernel dies, and end the study
         _Screen(name, runs, said.fileno()).follow(_started("run", *words, *more, said=said.fileno()))
     return name
 
 
 @_in_one_line
 def bundle(study: str, runs: Path = RUNS) -> Path:
-    """Everything of a study in one file; on Colab your browser downloads it."""
+    """Write everything about a study into one file and return its path; on Colab your browser downloads it."""
     to = Path(f"{study}.zip")
-    to.unlink(missing_ok=True)  # made by this cell before
+    to.unlink(missing_ok=True)  # from an earlier run of this cell
     _command("export", "--study", study, "--bundle", "--to", str(to), "--runs", str(runs))
     colab = _colab("files")
     if colab is not None:
@@ -151,7 +155,7 @@ def bundle(study: str, runs: Path = RUNS) -> Path:
 
 
 class _Screen:
-    """The picture of a study, and below it the last lines that it said."""
+    """Show the picture of a study, and below it its last lines."""
 
     def __init__(self, name: str, runs: Path, said: int) -> None:
         self._name, self._runs, self._said = name, runs, said
@@ -160,7 +164,7 @@ class _Screen:
         self._text = display(HTML(""), display_id=True)
 
     def follow(self, process: subprocess.Popen[str]) -> None:
-        """Until it has ended. Raises CellError with its last line if it failed."""
+        """Update both until the process has ended. Raises CellError with its last line if it failed."""
         with _interrupts_go_to(process):
             while process.poll() is None:
                 self._draw(LINES_SHOWN)
@@ -171,14 +175,14 @@ class _Screen:
             raise CellError(_last_words(self._lines()))
 
     def _lines(self) -> list[str]:
-        """The last ones; read without moving the place where the study writes."""
+        """Return the last lines, read without moving the position at which the study writes."""
         start = max(0, os.fstat(self._said).st_size - LAST_BYTES)
         return os.pread(self._said, LAST_BYTES, start).decode(errors="replace").splitlines()
 
     def _draw(self, lines: int) -> None:
         self._text.update(_as_html(self._lines()[-lines:]))
         try:
-            with closing(open_database(self._runs / "optuna.db", create=False, check=False)) as database:
+            with closing(_look_at(self._runs / "optuna.db")) as database:
                 stored = find_study(database, self._name, self._runs)
                 counts = database.counts(stored.study_id)
                 if counts != self._drawn and counts["COMPLETE"]:
@@ -186,20 +190,24 @@ class _Screen:
                     self._picture.update(Image(png_of(draw(drawing, 10, 4.5, f"study {self._name}")), width=900))
                     self._drawn = counts
         except (StorageError, OptimizeError):
-            return  # it is not made yet, or busy: the next look will see it
-        except Exception as error:  # the study goes on, and somebody has to look after it
+            return  # not made yet, or busy: the next update will show it
+        except Exception as error:  # the study goes on, and so does its cell
             self._picture.update(_as_html([f"no picture: {type(error).__name__}: {error}"]))
 
 
+def _look_at(path: Path) -> Database:
+    return open_database(path, create=False, check=False, read_only=True)
+
+
 class _Silent(WSGIRequestHandler):
-    """Requests do not belong into a cell's output."""
+    """Log no requests: they do not belong into the output of a cell."""
 
     def log_message(self, *words: object) -> None: ...
 
 
 @contextlib.contextmanager
 def _interrupts_go_to(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Interrupts of this cell are the study's; none is raised here, where it could break an import or a drawing in two."""
+    """Pass interrupts of this cell on to the study; raised here, one could break an import or a drawing."""
     before = signal.signal(signal.SIGINT, lambda number, frame: process.send_signal(signal.SIGINT))
     try:
         yield
@@ -223,7 +231,7 @@ def _started(*words: str, said: int = subprocess.PIPE) -> subprocess.Popen[str]:
 
 
 def _command(*words: str) -> None:
-    """A command that takes its time but shows no picture."""
+    """Run a command and print its lines."""
     process = _started(*words)
     out, _ = process.communicate()
     lines = out.splitlines()
@@ -234,7 +242,7 @@ def _command(*words: str) -> None:
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    return next((line for line in reversed(lines) if any(map(str.isalnum, line))), "it ended without a word")
+    return next((line for line in reversed(lines) if any(map(str.isalnum, line))), "it ended without a message")
 
 
 def _say(line: str) -> None:

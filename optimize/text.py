@@ -67,7 +67,17 @@ def study_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[-100:].lstrip("._-") or "study"
 
 
+def escaped(text: str, keep: str = "") -> str:
+    """Return `text` with every character that could steer a terminal as its escape (`\\x1b`), but for those in `keep`."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 def visible(text: str) -> str:
-    """Return a script's text with control characters escaped, but for line ends, so that it cannot control a terminal."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in lines)
+    """Return the text of a script, safe to show: lines stay lines, other control characters become escapes."""
+    return escaped(text.replace("\r\n", "\n").replace("\r", "\n"), keep="\n")
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return `text` as one line that is safe to show: blanks and line breaks folded, cut at `limit` characters."""
+    safe = escaped(" ".join(text[: 4 * limit].split()))
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

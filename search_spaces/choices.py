@@ -1,4 +1,4 @@
-"""Choices around a value that nobody has thought about yet: what the name of a constant and its present value suggest.
+"""Proposes choices around a constant's present value, by what its name suggests.
 
 They are habits, not findings: a person edits them. It knows no script and writes no file. The present value is always
 among the choices, and numbers rise.
@@ -79,7 +79,9 @@ class Choices:
 
 
 def choices_for(name: str, value: Value, others: Mapping[str, Value]) -> Choices | str:
-    """Choices around `value`, or why the constant is better left alone; `others` are all constants of the script."""
+    """Return choices around `value`, or why the constant is better left alone; `others` are all constants of the
+    script.
+    """
     words = words_of(name)
     if reason := _why_alone(name, words):
         return reason
@@ -96,7 +98,7 @@ def choices_for(name: str, value: Value, others: Mapping[str, Value]) -> Choices
 
 
 def words_of(name: str) -> frozenset[str]:
-    """DEVICE_BATCH_SIZE -> device, batch, size; beta1 -> beta, 1; nEmbd -> n, embd."""
+    """Split a name into its words: DEVICE_BATCH_SIZE -> device, batch, size; beta1 -> beta, 1; nEmbd -> n, embd."""
     return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name))
 
 
@@ -108,14 +110,14 @@ def _why_alone(name: str, words: Set[str]) -> str:
 
 
 def _rising(found: Iterable[float], value: float) -> Choices | str:
-    """The numbers that a list of choices can hold, with the value itself; too few are no choice."""
+    """Return the numbers that a list of choices can hold, with the value itself; too few are no choice."""
     whole = isinstance(value, int)
     usable = {n for n in found if (-(2**63) <= n < 2**63 if whole else math.isfinite(n))} | {value}
     return Choices(tuple(sorted(usable))) if len(usable) > 1 and _holdable(value) else NO_LITERAL
 
 
 def _holdable(value: Value, depth: int = 0) -> bool:
-    """Whether a TOML list of choices can hold it."""
+    """Return whether a TOML list of choices can hold the value."""
     if isinstance(value, tuple):
         return depth < 3 and all(_holdable(each, depth + 1) for each in value)
     if isinstance(value, str):
@@ -143,7 +145,7 @@ def _whole(words: Set[str], value: int, others: Mapping[str, Value]) -> Iterable
 
 
 def _heads(value: int, others: Mapping[str, Value]) -> Iterable[float]:
-    """What divides the width, if there is one to divide, else halves and doubles."""
+    """Return divisors of the width, if there is one, else the value halved and doubled."""
     width = next((n for key, n in others.items() if key.lower() in WIDTHS and type(n) is int), 0)
     if not 0 < value <= width <= 2**20:
         return [n for n in (value // 2, value, value * 2) if n > 0] if value else [0, 1, 2]
@@ -152,7 +154,10 @@ def _heads(value: int, others: Mapping[str, Value]) -> Iterable[float]:
 
 
 def _multiples(value: int) -> Iterable[int]:
-    """Of the largest power of two that divides the value and is small beside it: 768 -> 384, 512, 768, 1024, 1536."""
+    """Return multiples of the largest power of two that divides the value and is small beside it.
+
+    768 -> 384, 512, 768, 1024, 1536.
+    """
     unit = value & -value
     while unit > 1 and value // unit < 6:
         unit //= 2
@@ -180,7 +185,7 @@ def _scaled(value: float, factors: Iterable[float]) -> list[float]:
 
 
 def _rounded(value: float) -> float:
-    """The nearest number, by ratio, that a person would write: 0.028 -> 0.03, 0.42 -> 0.4."""
+    """Return the nearest number, by ratio, that a person would write: 0.028 -> 0.03, 0.42 -> 0.4."""
     if value == 0 or not math.isfinite(value):
         return value
     digits, exponent = f"{value:.17e}".split("e")
@@ -189,7 +194,7 @@ def _rounded(value: float) -> float:
 
 
 def _around(ladder: Sequence[float], value: float) -> list[float]:
-    """The value with two rungs below it and two above; where a side has fewer, the other gives more."""
+    """Return the value with two rungs below it and two above; where a side has fewer, the other gives more."""
     below = [n for n in ladder if n < value]
     above = [n for n in ladder if n > value]
     down = min(len(below), max(2, 4 - len(above)))
@@ -212,7 +217,10 @@ def _tuple(words: Set[str], value: tuple[Value, ...]) -> Choices | str:
 
 
 def _one_at_a_time(numbers: Sequence[float], near_one: bool) -> list[tuple[float, ...]]:
-    """The first of them a rung lower and a rung higher, the last a rung higher: (0.8, 0.95) -> (0.7, 0.95), (0.8, 0.95), ..."""
+    """Vary one element: the first a rung lower and a rung higher, the last a rung higher.
+
+    (0.8, 0.95) -> (0.7, 0.95), (0.8, 0.95), ...
+    """
     ladder, first, last = (_TO_ONE if near_one else _LINEAR), numbers[0], numbers[-1]
     lower, higher = [n for n in ladder if n < first][-1:], [n for n in ladder if n > first][:1]
     found = [(n, *numbers[1:]) for n in (*lower, first, *higher)]
@@ -221,7 +229,7 @@ def _one_at_a_time(numbers: Sequence[float], near_one: bool) -> list[tuple[float
 
 
 def _times(number: float, factor: float) -> float:
-    """A whole number stays one, and what is not zero does not become zero."""
+    """Multiply a number; a whole one stays whole, and what is not zero does not become zero."""
     if isinstance(number, int):
         product = int(number * factor) if abs(number) < 2**53 else number
         return product or number

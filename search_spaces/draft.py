@@ -1,7 +1,7 @@
-"""A first search space for a script that nobody has described yet, as the text of a TOML file that is meant to be edited.
+"""Drafts a first search space for a script that has none, as the text of a TOML file that is meant to be edited.
 
-It writes no file and reads no script: it is given constants with their values and comments. What the file says loads by
-`parse_space`, and the values of now are a configuration that keeps its rules.
+It writes no file and reads no script: it is given constants with their values and comments. `parse_space` loads the
+text, and the present values are a configuration that keeps its rules.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class ScriptConstant:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The text of the file. `varied` are its parameters; `waiting` need a person's help before they can be some."""
+    """The text of the file. `varied` are its parameters; `waiting` are constants that need a person's help to become
+    some.
+    """
 
     text: str
     varied: Sequence[str]
@@ -47,9 +49,10 @@ class Draft:
 
 
 def draft_space(found: Sequence[ScriptConstant], others: Mapping[str, Value], head: Sequence[str]) -> Draft:
-    """A file for the constants in `found`; `others` are constants that rules may name, `head` the lines it begins with.
+    """Draft a file for the constants in `found`.
 
-    Without `varied` parameters it is no search space: there is nothing that could vary.
+    `others` are constants that rules may name, `head` the lines it begins with. Without `varied` parameters the text is
+    no search space: there is nothing that could vary.
     """
     known = {**others, **{each.name: each.value for each in found}}
     proposed, left = _proposed(found, known)
@@ -68,7 +71,7 @@ def draft_space(found: Sequence[ScriptConstant], others: Mapping[str, Value], he
 def _proposed(
     found: Sequence[ScriptConstant], known: Mapping[str, Value]
 ) -> tuple[list[tuple[ScriptConstant, Choices]], dict[str, list[str]]]:
-    """The constants with choices, in the script's order, and the names of the others by the reason."""
+    """Return the constants with choices, in the script's order, and the names of the others by the reason."""
     capitals = sum(each.name.isupper() for each in found) >= 2
     proposed: list[tuple[ScriptConstant, Choices]] = []
     left: dict[str, list[str]] = {}
@@ -110,14 +113,14 @@ def _choices_line(found: ScriptConstant, choices: Choices) -> str:
 
 
 def _remark(found: ScriptConstant, choices: Choices) -> str:
-    """What it is now, what the script says of it, what is to be done."""
+    """Return the comment of a parameter: its present value, what the script says of it, what is to be done."""
     said = [f"now {_literal(found.value)}"] if len(choices.values) > 1 else []
     said += [_plain(found.comment)] if found.comment else []
     return "; ".join([*said, *([choices.missing] if choices.missing else [])])
 
 
 def _rules(varied: Sequence[str], known: Mapping[str, Value]) -> Iterable[str]:
-    """What such constants usually have to meet. A rule that the present values break is there, but commented out."""
+    """Return what such constants usually have to meet. A rule that the present values break is commented out."""
     for rule, why in _usual_rules(known):
         if not parse_rule(rule, why).expression.names & set(varied):
             continue
@@ -139,7 +142,7 @@ def _usual_rules(known: Mapping[str, Value]) -> Iterable[tuple[str, str]]:
 
 
 def _first(names: Sequence[str], known: Mapping[str, Value]) -> str:
-    """The constant of one of these names, however it is written; only a number above 0 can be meant."""
+    """Return the constant of one of these names, however it is written, if it is a number above 0."""
     spelt = {name.lower(): name for name, value in known.items() if _is_number(value) and name.isascii()}
     return next((spelt[name] for name in names if name in spelt), "")
 
@@ -156,7 +159,7 @@ def _holds(rule: str, known: Mapping[str, Value]) -> bool:
 
 
 def _start(found: Sequence[ScriptConstant], varied: Sequence[str]) -> str:
-    """How a known-good configuration would be written down."""
+    """Return how a known-good configuration would be written down."""
     first = next((f"{_key(each.name)} = {_literal(each.value)}" for each in found if each.name in varied), "")
     if not first:
         return ""
@@ -195,7 +198,7 @@ def _commented(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str, limit: int = 140) -> str:
-    """One line of printable text: what a script says must not end a comment."""
+    """Return one line of printable text: what a script says must not end a comment."""
     line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
     return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."
 
@@ -205,7 +208,10 @@ def _key(name: str) -> str:
 
 
 def _literal(value: Value, small: float = SMALL) -> str:
-    """As TOML has it, numbers as a person would write them: 131_072, 6e-4, 0.04. Below `small` they have an exponent."""
+    """Return a value as TOML has it, numbers as a person would write them: 131_072, 6e-4, 0.04.
+
+    Numbers below `small` have an exponent.
+    """
     match value:
         case bool():
             return "true" if value else "false"

@@ -1,7 +1,8 @@
-"""Expressions that people write in TOML files, and rules made of them: arithmetic and comparison on names and literals.
+"""Parses and evaluates expressions of TOML files, and rules made of them: arithmetic and comparison on names and
+literals.
 
-Nothing is handed to Python to be run: the syntax tree is walked, what is not listed below is refused when parsed,
-and the work of an evaluation is bounded. It does not know where a name's value comes from. There is no `ceil`: write
+Nothing is handed to Python to be run: the syntax tree is walked, what is not listed below is refused when it is parsed,
+and the work of an evaluation is limited. Where a name's value comes from is not known here. There is no `ceil`: write
 `-(-a // b)`.
 """
 
@@ -44,7 +45,7 @@ _ALLOWED = "Allowed are numbers, text, names, tuples, + - * / // % **, compariso
 
 
 class SearchSpaceError(ValueError):
-    """Every problem found, one line each: *where: what. What to do.*"""
+    """Every problem that was found, one line each: *where: what. What to do.*"""
 
     def __init__(self, *problems: str) -> None:
         # a file from a stranger must not steer the terminal that shows the message
@@ -70,7 +71,10 @@ class Expression:
     _tree: ast.expr = field(compare=False, repr=False)
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
-        """The expression's value. Raises SearchSpaceError, also for a division by zero or a number out of bounds."""
+        """Return the expression's value.
+
+        Raises SearchSpaceError, also for a division by zero or a number out of bounds.
+        """
         try:
             return _evaluate(self._tree, values)
         except _RefusedError as refused:
@@ -86,9 +90,11 @@ class Rule:
 
     @property
     def text(self) -> str:
+        """The rule as it stands in the file."""
         return self.expression.text
 
     def holds(self, values: Mapping[str, Value]) -> bool:
+        """Return whether these values meet the condition. Raises SearchSpaceError where it cannot be computed."""
         result = self.expression.evaluate(values)
         if not isinstance(result, bool):
             raise SearchSpaceError(_message(self.expression.where, self.text, _NO_CONDITION))
@@ -99,7 +105,7 @@ _NO_CONDITION = "is no condition. Compare it with something, as in `A % B == 0`.
 
 
 def parse_rule(text: str, why: str, where: str = "") -> Rule:
-    """A rule, refused if its expression can never be true or false."""
+    """Parse a rule. Raises SearchSpaceError if its expression can never be true or false."""
     expression = parse_expression(text, where)
     if not expression.names:
         raise SearchSpaceError(_message(where, text, "names no parameter. Remove it."))
@@ -110,7 +116,7 @@ def parse_rule(text: str, why: str, where: str = "") -> Rule:
 
 
 def parse_expression(text: str, where: str = "") -> Expression:
-    """The expression in `text`; `where` begins each message about it. Raises SearchSpaceError naming the column."""
+    """Parse the expression in `text`; `where` begins each message about it. Raises SearchSpaceError naming the column."""
     text = text.strip()
     try:
         tree = _parse(text)
@@ -125,7 +131,7 @@ def parse_expression(text: str, where: str = "") -> Expression:
 
 
 def kind(value: Value) -> str:
-    """What sort of literal a value is, in the words of our messages."""
+    """Return what sort of literal a value is, in the words of our messages."""
     if value is None or isinstance(value, bool):
         return "nothing" if value is None else "true/false"
     if isinstance(value, int | float):
@@ -138,7 +144,7 @@ def _parse(text: str) -> ast.expr:
         raise _RefusedError(f"is longer than {MAX_CHARS} characters. Shorten it.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # doubtful syntax is refused, not printed past us
+            warnings.simplefilter("error")  # suspicious syntax is refused, not printed as a warning
             return ast.parse(text, mode="eval").body
     except SyntaxError as error:
         raise _RefusedError(f"column {error.offset or len(text) + 1}: {error.msg}. {_ALLOWED}") from None
@@ -256,7 +262,7 @@ def _compare(op: ast.cmpop, left: Value, right: Value) -> bool:
 
 
 def _and_or(node: ast.BoolOp, values: Mapping[str, Value]) -> bool:
-    """Like Python, stops at the first operand that decides."""
+    """Evaluate `and` and `or` as Python does: it ends at the first operand that decides."""
     decisive = isinstance(node.op, ast.Or)
     return any(_truth(_evaluate(operand, values)) is decisive for operand in node.values) is decisive
 

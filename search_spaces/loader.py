@@ -1,7 +1,7 @@
-"""Search-space files: TOML -> SearchSpace, every problem of a file reported at once and nothing in it ever run.
+"""Loads search spaces from TOML files; every problem of a file is reported at once and nothing in it is run.
 
-A bare name is one of ours, anything with a slash is a path. The format is described in README.md beside this file.
-It does not know the script: whether a parameter exists there, and what a rule's constants are, is checked by others.
+A bare name is one of ours, anything with a slash is a path. README.md beside this file describes the format. The script
+is not known here: others check that a parameter exists there, and what a rule's constants are.
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ class _Problems:
         self.lines: list[str] = []
 
     def add(self, where: str, what: str) -> None:
+        """Add a line."""
         self.lines.append(f"{self.path}: {where}: {what}")
 
     def unknown_keys(self, where: str, table: Mapping[str, object], known: tuple[str, ...]) -> None:
+        """Add a line for each key that is not known."""
         for key in table:
             if key not in known:
                 self.add(f"{where}{_show(key)}", f"unknown key. Known here: {', '.join(known)}.")
 
 
 def shipped_spaces() -> tuple[str, ...]:
-    """Names of the search spaces that come with this package."""
+    """Return the names of the search spaces that come with this package."""
     return tuple(sorted(path.stem for path in OURS.glob("*.toml")))
 
 
 def load_space(name_or_path: str) -> SearchSpace:
-    """The search space of that name or in that file. Raises SearchSpaceError with every problem found."""
+    """Load the search space of this name or in this file. Raises SearchSpaceError with every problem found."""
     if "/" in name_or_path:
         return parse_space(_read(Path(name_or_path), name_or_path), name_or_path)
     if name_or_path not in shipped_spaces():
@@ -64,7 +66,9 @@ def _unknown(name: str) -> str:
 
 
 def parse_space(text: str, path: str) -> SearchSpace:
-    """The search space written in `text`; `path` is for messages. Raises SearchSpaceError with every problem found."""
+    """Parse the search space written in `text`; `path` is for messages. Raises SearchSpaceError with every problem
+    found.
+    """
     problems = _Problems(path)
     data = _parse_toml(text, path)
     problems.unknown_keys("", data, ("parameters", "rules", "start"))
@@ -122,7 +126,7 @@ def _parameters(table: object, problems: _Problems) -> tuple[Parameter, ...]:
 
 
 def _choices(name: str, raw: object, problems: _Problems) -> tuple[Value, ...]:
-    """The checked choices, empty if they are not usable."""
+    """Return the checked choices, empty if they cannot be used."""
     name = name if name.isidentifier() else _show(name)
     if not isinstance(raw, list):
         problems.add(name, f"{_show(raw)} is not a list of choices. Write [first, second].")
@@ -154,14 +158,14 @@ def _objection_to_all(choices: tuple[Value, ...]) -> str:
 
 
 def _same_numbers(choices: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Whole numbers among fractions become floats, so that every choice has one type: [0, 0.05] -> 0.0, 0.05."""
+    """Turn whole numbers among fractions into floats, so that every choice has one type: [0, 0.05] -> 0.0, 0.05."""
     if any(isinstance(choice, float) for choice in choices):
         return tuple(float(choice) if isinstance(choice, int) else choice for choice in choices)
     return choices
 
 
 def _objection(value: object, depth: int = 0) -> str:
-    """Why a TOML value cannot be a choice; "" if it can."""
+    """Return why a TOML value cannot be a choice; "" if it can."""
     if isinstance(value, list):
         if depth == MAX_DEPTH:
             return "arrays are nested too deeply. Flatten them."
@@ -239,7 +243,7 @@ def _start_params(
 
 
 def _tables(raw: object, key: str, problems: _Problems) -> list[tuple[str, dict[str, object]]]:
-    """The [[key]] tables, each with its name for messages."""
+    """Return the [[key]] tables, each with its name for messages."""
     if not isinstance(raw, list) or not all(isinstance(table, dict) for table in raw):
         problems.add(key, f"is not an array of tables. Begin each with [[{key}]].")
         return []
@@ -247,7 +251,7 @@ def _tables(raw: object, key: str, problems: _Problems) -> list[tuple[str, dict[
 
 
 def _text(table: Mapping[str, object], key: str, where: str, problems: _Problems) -> str:
-    """A required line of text, "" if it is none."""
+    """Return a required line of text, "" if it is none."""
     value = table.get(key)
     text = value.strip() if isinstance(value, str) else ""
     if text and text.isprintable():
@@ -257,7 +261,7 @@ def _text(table: Mapping[str, object], key: str, where: str, problems: _Problems
 
 
 def _show(value: object) -> str:
-    """A value for a message: bounded in length and depth."""
+    """Return a value for a message, limited in length and depth."""
     return _SHORT.repr(value)
 
 

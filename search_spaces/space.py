@@ -1,4 +1,4 @@
-"""A search space as a value: parameters with their choices, rules that forbid configurations, and known-good starts.
+"""Describes a search space as a value: parameters with choices, rules that forbid configurations, known-good starts.
 
 It reads no file (`loader.py` does), samples nothing and does not know Optuna; it only says what is in the space.
 """
@@ -38,28 +38,29 @@ class Parameter:
 
     @property
     def stored_choices(self) -> tuple[Stored, ...]:
+        """Return the choices as Optuna holds them."""
         return tuple(map(_encode, self.choices))
 
     def __contains__(self, value: object) -> bool:
         return any(_same(choice, value) for choice in self.choices)
 
     def encode(self, value: Value) -> Stored:
-        """The choice equal to `value` as Optuna holds it: a tuple as its text, anything else as it is."""
+        """Return the choice equal to `value` as Optuna holds it: a tuple as its text, anything else as it is."""
         return _encode(self._find(value, self.choices))
 
     def decode(self, stored: Stored) -> Value:
-        """The choice that `encode` made `stored` of. Never evaluates text: it only looks among the choices."""
+        """Return the choice that `encode` made `stored` of. It looks among the choices and never evaluates text."""
         return self._find(stored, self.stored_choices)
 
     def nearest(self, value: Value) -> Value:
-        """The choice closest to `value`: by ratio among positive numbers, else by difference.
+        """Return the choice closest to `value`: by ratio among positive numbers, else by difference.
 
         Raises SearchSpaceError where no choice is nearer than another, as with text.
         """
         return self.by_distance(value)[0][1]
 
     def by_distance(self, value: Value) -> list[tuple[float, Value]]:
-        """Every choice with its distance, the nearest first; only `value` itself where others have no distance."""
+        """Return every choice with its distance, the nearest first; only `value` itself where others have no distance."""
         if any(not _comparable(value, choice) for choice in self.choices):
             return [(0.0, self._find(value, self.choices))]
         ratio = all(isinstance(v, int | float) and v > 0 for v in (value, *self.choices))
@@ -111,11 +112,12 @@ class SearchSpace:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the parameters, in order."""
         return tuple(parameter.name for parameter in self.parameters)
 
     @property
     def size(self) -> int:
-        """Configurations, the infeasible ones included."""
+        """How many configurations there are, the infeasible ones included."""
         return _size(self.parameters)
 
     def __getitem__(self, name: str) -> Parameter:
@@ -141,28 +143,30 @@ class SearchSpace:
         return {p.name: p.decode(stored[p.name]) for p in self.parameters}
 
     def contains(self, params: Mapping[str, Value]) -> bool:
-        """Whether `params` gives exactly our parameters, each one of its choices. Rules are not asked."""
+        """Return whether `params` gives exactly our parameters, each one of its choices. Rules are not asked."""
         return params.keys() == set(self.names) and all(params[p.name] in p for p in self.parameters)
 
     def configurations(self) -> Iterator[dict[str, Value]]:
-        """Every configuration, the infeasible ones included, one at a time; the last parameter varies fastest."""
+        """Yield every configuration, the infeasible ones included; the last parameter varies fastest."""
         for values in product(*(parameter.choices for parameter in self.parameters)):
             yield dict(zip(self.names, values, strict=True))
 
     def broken_rules(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> tuple[Rule, ...]:
+        """Return the rules that a configuration breaks. Raises SearchSpaceError where a rule cannot be computed."""
         values = {**constants, **params}
         return tuple(rule for rule in self.rules if not rule.holds(values))
 
     def feasible(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> bool:
+        """Return whether a configuration breaks no rule. Raises SearchSpaceError where a rule cannot be computed."""
         return not self.broken_rules(params, constants)
 
     def unknown_names(self, constants: Collection[str]) -> tuple[str, ...]:
-        """Names in rules that are neither a parameter nor a constant."""
+        """Return the names in rules that are neither a parameter nor a constant."""
         used = {name for rule in self.rules for name in rule.expression.names}
         return tuple(sorted(used - set(self.names) - set(constants)))
 
     def count_feasible(self, constants: Mapping[str, Value]) -> int | None:
-        """Exactly how many configurations break no rule; None where rules tie too many parameters together to count."""
+        """Return how many configurations break no rule; None where rules tie too many parameters together to count."""
         groups = self._groups()
         if any(group.work > MAX_WORK for group in groups):
             return None
@@ -171,7 +175,7 @@ class SearchSpace:
         return free * math.prod(sum(1 for _ in group.feasible(constants)) for group in groups)
 
     def dead_choices(self, constants: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
-        """Choices that occur in no feasible configuration; those of groups too large to count are not judged."""
+        """Return choices that occur in no feasible configuration; those of groups too large to count are not judged."""
         dead: set[tuple[str, int]] = set()
         for group in self._groups():
             if group.work <= MAX_WORK:
@@ -179,7 +183,7 @@ class SearchSpace:
         return tuple((p.name, c) for p in self.parameters for i, c in enumerate(p.choices) if (p.name, i) in dead)
 
     def nearest(self, params: Mapping[str, Value]) -> tuple[dict[str, Value], tuple[Snap, ...]]:
-        """`params` moved to the nearest choices, and what moved. The result may break rules.
+        """Move `params` to the nearest choices; returns them and what moved. The result may break rules.
 
         Raises SearchSpaceError with a line for each name that is not ours and each value without a nearest choice.
         """
@@ -195,7 +199,8 @@ class SearchSpace:
         return snapped, tuple(Snap(n, params[n], c) for n, c in snapped.items() if not _same(c, params[n]))
 
     def nearest_feasible(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> dict[str, Value] | None:
-        """The configuration near `params`, which names every parameter, that breaks no rule; None if none is near.
+        """Return the configuration near `params` that breaks no rule; None if none is near. `params` names every
+        parameter.
 
         Numbers that rules speak of may move beyond the nearest choice, by at most NEAR choices altogether.
         """
@@ -216,20 +221,20 @@ class SearchSpace:
         return None
 
     def _surely_feasible(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> bool:
-        """Also where a rule cannot be computed, as in a division by zero, nothing is feasible."""
+        """Return whether no rule forbids it and every rule can be computed: a division by zero forbids as well."""
         try:
             return self.feasible(params, constants)
         except SearchSpaceError:
             return False
 
     def fingerprint(self) -> str:
-        """Hash of names, choices in their order, and rules; not of comments, starts, file name, order of lines."""
+        """Return a hash of names, choices in their order, and rules; comments, starts and the file's name do not count."""
         parameters = sorted((p.name, list(map(repr, p.choices))) for p in self.parameters)
         rules = sorted(rule.text for rule in self.rules)
         return hashlib.sha256(repr((parameters, rules)).encode()).hexdigest()[:16]
 
     def _groups(self) -> list[_Group]:
-        """Rules that share a parameter, directly or through other rules, with the parameters they tie together."""
+        """Group rules that share a parameter, directly or through other rules, with the parameters they tie together."""
         groups: list[tuple[set[str], list[Rule]]] = []
         for rule in self.rules:
             names, rules = set(rule.expression.names & set(self.names)), [rule]
@@ -253,7 +258,7 @@ class _Group:
         return _size(self.parameters) * sum(rule.expression.size for rule in self.rules)
 
     def feasible(self, constants: Mapping[str, Value]) -> Iterator[tuple[int, ...]]:
-        """The feasible configurations of these parameters, as indices of choices."""
+        """Yield the feasible configurations of these parameters, as indices of choices."""
         values = dict(constants)
         for indices in product(*(range(len(p.choices)) for p in self.parameters)):
             for parameter, index in zip(self.parameters, indices, strict=True):
@@ -279,12 +284,12 @@ def _encode(choice: Value) -> Stored:
 
 
 def _same(a: object, b: object) -> bool:
-    """Equal, and not merely because Python counts True as 1."""
+    """Return whether two values are equal, and not merely because Python counts True as 1."""
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
 def _comparable(a: Value, b: Value) -> bool:
-    """Whether a distance between two values means anything: numbers, or tuples of as many numbers."""
+    """Return whether a distance between two values means anything: numbers, or tuples of as many numbers."""
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(kind(x) == kind(y) == "number" for x, y in zip(a, b, strict=True))
     return kind(a) == kind(b) == "number"
@@ -298,6 +303,6 @@ def _distance(a: Value, b: Value, ratio: bool) -> float:
 
 
 def _finite(value: Value) -> float:
-    """A number as a float, those beyond its range cut."""
+    """Return a number as a float, cut where it is beyond the range of floats."""
     assert isinstance(value, int | float)
     return float(max(-1e300, min(1e300, value)))

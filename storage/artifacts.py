@@ -1,7 +1,8 @@
 """Keeps what a trial leaves (script, patch, log, curve) as files that the dashboard shows beside the trial.
 
-Files first, then their metadata, so that no metadata ever names a file that is not there; a kill between leaves an
-orphan file, which a repair removes. Names and texts come from scripts: they are data, and no file is named by them.
+Files are written first, then their metadata, so that metadata never names a file that is not there. A kill between the
+two leaves a file without metadata, which `optimize check --repair` removes. Names and texts come from scripts: they are
+data, and no file is named by them.
 """
 
 from __future__ import annotations
@@ -13,22 +14,19 @@ import mimetypes
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import sqlalchemy
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from storage.dashboard_notes import drop_links
 from storage.database import Database
-from storage.driver_errors import stored_json
 from storage.errors import StorageError
 from storage.files import os_errors_at, sync_file, sync_folder
-from storage.sql import STUDY_SYSTEM_ATTRS, TRIAL_SYSTEM_ATTRS
+from storage.queries import delete_system_attrs, list_system_attrs
 from storage.text import encodable, one_line
 
 PREFIX = "artifacts:"  # Optuna's: upload_artifact and the dashboard keep metadata in system attributes under it
@@ -46,7 +44,7 @@ _USERS = ".{}.databases"  # beside the folder: a line for each database that nam
 
 @dataclass(frozen=True, slots=True)
 class Dangling:
-    """What does not fit together: files that no metadata names, and (trial id, name) whose file is not there."""
+    """Files that no metadata names, and (trial id, name) of metadata whose file is missing."""
 
     files: tuple[Path, ...]
     metadata: tuple[tuple[int, str], ...]
@@ -56,7 +54,7 @@ class Dangling:
 
 
 class Artifacts:
-    """The artifacts of all studies of one database, in one folder; `store` is what the dashboard wants."""
+    """The artifacts of all studies of one database, in one folder; `store` is Optuna's view of it, for the dashboard."""
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
@@ -68,7 +66,7 @@ class Artifacts:
         self._syncing = ThreadPoolExecutor(_AT_ONCE)
 
     def write(self, files: Mapping[str, str | bytes]) -> dict[str, str]:
-        """Puts the files on the disk and returns their metadata, for `finish_trial(artifacts=...)`."""
+        """Write the files to the disk and return their metadata, for `finish_trial(artifacts=...)`."""
         if not files:
             return {}
         self.note_user()
@@ -83,33 +81,37 @@ class Artifacts:
         return {PREFIX + each: json.dumps(asdict(_meta(each, name))) for each, name in zip(ids, files, strict=True)}
 
     def save(self, trial_id: int, files: Mapping[str, str | bytes]) -> None:
-        """`write`, and the metadata at once; for a trial that is not finished yet."""
+        """Write the files and their metadata, for a trial that is not finished yet."""
         self._database.add_artifacts(trial_id, self.write(files))
 
     def names(self, trial_id: int) -> list[str]:
+        """Return the names of a trial's artifacts, in the order of writing."""
         return [meta["filename"] for meta in self._metadata(trial_id)]
 
     def ids(self, trial_id: int) -> dict[str, str]:
-        """Name -> id, which is the name of the file in the folder."""
+        """Return the id of each artifact of a trial by its name; the id is the name of the file in the folder."""
         return {meta["filename"]: meta["artifact_id"] for meta in self._metadata(trial_id)}
 
     def read(self, trial_id: int, name: str) -> str:
-        """The text of an artifact; bytes that are not UTF-8 are shown as replacement characters."""
+        """Return the text of an artifact; bytes that are not UTF-8 become replacement characters.
+
+        Raises StorageError if there is no such artifact, or its file is missing.
+        """
         for meta in self._metadata(trial_id):
             if meta["filename"] == name:
                 return self.text(meta["artifact_id"])
         raise StorageError(f"{self._database.where}: trial id {trial_id} has no artifact {name!r}")
 
     def text(self, artifact_id: str) -> str:
-        """As `read`, of what `ids` has named."""
+        """Return the text of the artifact with this id. Raises StorageError if its file is missing."""
         return self._content(artifact_id).decode("utf-8", errors="replace")
 
     def other_users(self) -> list[str]:
-        """Other databases that keep files in this folder: it cannot be known which of them nobody needs."""
+        """Return the other databases that keep files in this folder. While there are any, no file is removed."""
         return [user for user in self._users() if user != self._user]
 
     def dangling(self, now: float | None = None) -> Dangling:
-        """Compares the folder with the metadata of all studies; reads no content."""
+        """Compare the folder with the metadata of all studies; no content is read. `now` is in seconds since 1970."""
         known = list(self._all_metadata())
         named = {artifact_id for _, _, artifact_id in known}
         there = {path.name: path for path in self.folder.iterdir() if path.is_file()}
@@ -119,32 +121,26 @@ class Artifacts:
         return Dangling(() if self.other_users() else tuple(files), tuple(missing))
 
     def remove_orphans(self, dangling: Dangling) -> int:
-        """Deletes files that belong to no trial. Metadata stays: Optuna changes nothing of a finished trial."""
+        """Delete files that belong to no trial; returns how many. Metadata stays: finished trials are not changed."""
         with os_errors_at(self.folder):
             for path in dangling.files:
                 path.unlink(missing_ok=True)
         return len(dangling.files)
 
     def forget_missing(self) -> int:
-        """Removes metadata without a file, of finished trials too, and notes' links to them: for a copy that nobody has read."""
+        """Remove metadata whose file is missing, and the links of notes to it; returns how many there were.
+
+        This changes finished trials too, so it is for a copy that nobody has read yet.
+        """
         there = {path.name for path in self.folder.iterdir()}
-        count = 0
-        for table, owner in ((TRIAL_SYSTEM_ATTRS, "trial_id"), (STUDY_SYSTEM_ATTRS, "study_id")):
-            query = sqlalchemy.select(table.c[owner], table.c.key, table.c.value_json)
-            rows = self._database.rows(query.where(table.c.key.like(f"{PREFIX}%")))
-            lost = [
-                {"of": owner_id, "named": key}
-                for owner_id, key, text in rows
-                if _parse(stored_json(text, self._database.where)).get("artifact_id") not in there
-            ]
-            wanted = (table.c[owner] == sqlalchemy.bindparam("of")) & (table.c.key == sqlalchemy.bindparam("named"))
-            count += len(lost)
-            self._database.write(_execute_many(table.delete().where(wanted), lost))
+        attrs = list_system_attrs(self._database, PREFIX)
+        lost = [each for each in attrs if _parse(each.value).get("artifact_id") not in there]
+        delete_system_attrs(self._database, lost)
         self._database.write(lambda connection: drop_links(connection, there))
-        return count
+        return len(lost)
 
     def delete_study(self, name: str) -> None:
-        """Removes a study with everything that its trials left; files that another study or database may name stay."""
+        """Remove a study with everything that its trials left; files that another study or database may name stay."""
         ids = [] if self.other_users() else self.ids_of_study(name)
         self._database.delete_study(name)
         shared = {
@@ -156,7 +152,7 @@ class Artifacts:
 
     @property
     def _user(self) -> str:
-        """This database's name in the folder; a file's is relative, since folder and file are moved together."""
+        """Return this database's name in the folder; a relative one for a file, which is moved with the folder."""
         path = self._database.path
         return self._database.where if path is None else os.path.relpath(path.resolve(), self.folder.resolve())
 
@@ -170,28 +166,25 @@ class Artifacts:
             return path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
 
     def note_user(self) -> None:
+        """Write this database's name beside the folder, so that others remove no file from it."""
         if not self._noted and self._user not in self._users():
             with os_errors_at(self._note), self._note.open("a", encoding="utf-8") as file:
                 file.write(f"{self._user}\n")
         self._noted = True
 
     def ids_of_study(self, name: str) -> list[str]:
-        of_trials = (
-            "SELECT a.value_json FROM trial_system_attributes a JOIN trials t ON t.trial_id = a.trial_id "
-            "WHERE t.study_id = :study AND a.key LIKE :keys"
-        )
-        of_study = "SELECT value_json FROM study_system_attributes WHERE study_id = :study AND key LIKE :keys"
-        values = {"study": self._database.find_study(name), "keys": f"{PREFIX}%"}
-        rows = [row for query in (of_trials, of_study) for row in self._database.rows(sqlalchemy.text(query), **values)]
-        return [meta["artifact_id"] for (text,) in rows if (meta := _parse(stored_json(text, self._database.where)))]
+        """Return the ids of all artifacts of a study and of its trials; [] if there is no such study."""
+        study_id = self._database.find_study(name)
+        attrs = [] if study_id is None else list_system_attrs(self._database, PREFIX, study_id)
+        return [meta["artifact_id"] for each in attrs if (meta := _parse(each.value))]
 
     def path_of(self, artifact_id: str) -> Path | None:
-        """None for an id that would leave the folder: metadata may come from a stranger."""
+        """Return the path of an artifact; None for an id that would leave the folder, such as a stranger's."""
         inside = artifact_id not in ("", ".", "..") and not set(artifact_id) & set("/\\\0")
         return self.folder / artifact_id if inside else None
 
     def _put(self, files: Mapping[Path, str | bytes]) -> None:
-        """One wait for the disk instead of six: all are there before the first is synced, by threads that stay."""
+        """Write all files, then sync them at once in threads: one wait for the disk instead of six."""
         for path, content in files.items():
             with path.open("xb") as file:
                 file.write(encodable(content).encode("utf-8") if isinstance(content, str) else content)
@@ -210,22 +203,9 @@ class Artifacts:
         return [meta for key, text in attrs.items() if key.startswith(PREFIX) and (meta := _parse(text))]
 
     def _all_metadata(self) -> Iterator[tuple[int, str, str]]:
-        for table, owner in (("trial_system_attributes", "trial_id"), ("study_system_attributes", "study_id")):
-            query = sqlalchemy.text(f"SELECT {owner}, value_json FROM {table} WHERE key LIKE :keys")
-            for owner_id, value in self._database.rows(query, keys=f"{PREFIX}%"):
-                meta = _parse(stored_json(value, self._database.where))
-                if meta:
-                    yield owner_id, meta["filename"], meta["artifact_id"]
-
-
-def _execute_many(
-    statement: sqlalchemy.Executable, rows: list[dict[str, Any]]
-) -> Callable[[sqlalchemy.Connection], None]:
-    def work(connection: sqlalchemy.Connection) -> None:
-        if rows:
-            connection.execute(statement, rows)
-
-    return work
+        for each in list_system_attrs(self._database, PREFIX):
+            if meta := _parse(each.value):
+                yield each.owner_id, meta["filename"], meta["artifact_id"]
 
 
 def _meta(artifact_id: str, name: str) -> ArtifactMeta:
@@ -235,7 +215,7 @@ def _meta(artifact_id: str, name: str) -> ArtifactMeta:
 
 
 def _parse(text: object) -> dict[str, str]:
-    """{} for what is not the metadata of an artifact."""
+    """Return the metadata of an artifact; {} for anything else."""
     try:
         meta = json.loads(text) if isinstance(text, str) else {}
     except ValueError:

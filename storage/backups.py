@@ -1,7 +1,8 @@
-"""A backup that is whole whenever one looks: the database and its artifacts, in a folder that may be slow, vanish or be cut off.
+"""Keeps a whole backup of a database and its artifacts in a folder that may be slow, vanish or be cut off.
 
-The folder can be used as a runs folder (`optuna.db`, `artifacts/`); what its database was before lies beside it until the
-next one is whole. Nothing in it is ever opened for writing. When a backup is due is not decided here.
+The folder can be used as a runs folder (`optuna.db`, `artifacts/`), and is restored into one. The database of the
+backup before stays beside it until the next one is whole. Nothing in the folder is opened for writing. When a backup is
+due is not decided here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +18,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy
-from sqlalchemy.schema import CreateTable
-
+from storage import sql
 from storage.artifacts import Artifacts
 from storage.database import Database, open_database
-from storage.driver_errors import explain
 from storage.errors import LeaseHeldError, StorageError, StorageFullError
 from storage.files import beside, os_errors_at, sweep, sync_file, sync_folder
 from storage.locks import FileLock
-from storage.sql import BACKUPS, LEASES
-from storage.sqlite import check_pages, copy_online, in_use
-from storage.url import Address
+from storage.sqlite import backup_lines_in, check_pages, copy_online, in_use
 
 DATABASE, PREVIOUS, ARTIFACTS = "optuna.db", "optuna.previous.db", "artifacts"
 _SETTLED_S = 60.0  # a younger file may still be being written
@@ -43,7 +38,7 @@ _OTHER = (
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back. `lines` say which copies were passed over, and why."""
+    """What was restored. `lines` say which copies of the database were passed over, and why."""
 
     studies: Sequence[str]
     trials: int
@@ -52,14 +47,19 @@ class Restored:
 
 
 class BackupFolder:
-    """Where backups of one SQLite database go, from however many drivers of it.
+    """The folder for backups of one SQLite database, however many drivers write them.
 
-    A database and its backup share a *line*, a word that each restoring replaces: so a new database never overwrites the
-    backup that should have been restored, nor does a machine that was thought dead overwrite its successor's.
+    A database and its backup share a *line*: a list of random words, to which each restoring adds one. A new database
+    has another line, so it never overwrites the backup that should have been restored. Neither does a machine that was
+    thought dead overwrite its successor's.
     """
 
     def __init__(self, folder: Path, database: Database, artifacts: Path) -> None:
-        """Makes the folder. StorageError if it cannot be, holds another database's backup, or the database is a server's."""
+        """Make the folder.
+
+        Raises StorageError if it cannot be made, if it holds another database's backup, or if the database is a
+        server's.
+        """
         if database.path is None:
             raise StorageError(f"{database.where}: a server's database is copied by its own tool. Use pg_dump")
         self.folder, self._database, self._path = folder, database, database.path
@@ -70,13 +70,13 @@ class BackupFolder:
         self._refuse_others()
 
     def write(self) -> None:
-        """One more backup. Whatever dies when, the folder holds a whole one: this, or the one before."""
+        """Write one more backup. Whatever dies when, the folder holds a whole one: this, or the one before."""
         with self._turn():
             here = self._path.with_name(f".{self._path.name}.backup")
             try:
                 copy_online(self._path, here)
                 mine = self._refuse_others()
-                if _lines_in(here) != mine:
+                if backup_lines_in(here) != mine:
                     raise StorageError(f"{self._path}: replaced by another file. No backup was made")
                 with os_errors_at(self.folder):
                     self._copies.make()  # before the database that names them
@@ -102,9 +102,9 @@ class BackupFolder:
         sync_folder(self.folder)
 
     def _refuse_others(self) -> list[str]:
-        """Our lines."""
-        mine = self._database.write(_lines, kind="read")
-        there = next((each for path in _databases(self.folder) if (each := _lines_in(path)) is not None), None)
+        """Return our line. Raises StorageError if the folder holds a backup of another line, or a damaged one."""
+        mine = self._database.write(sql.backup_lines, kind="read")
+        there = next((each for path in _databases(self.folder) if (each := backup_lines_in(path)) is not None), None)
         if there is None and any(_databases(self.folder)):
             raise StorageError(f"{self.folder}: the backup in it is damaged. Move it away, or name another folder")
         if there is not None and (not there or there[-1] not in mine):
@@ -113,7 +113,7 @@ class BackupFolder:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Another driver's copy must not come late and replace a newer one."""
+        """Wait until no other driver writes a backup: its copy must not come late and replace a newer one."""
         lock = None
         while lock is None:
             try:
@@ -127,7 +127,7 @@ class BackupFolder:
 
 
 class Copies:
-    """Files of one folder in another; what is there in its right size is not copied again."""
+    """Copies files of one folder into another; a file that is there in its right size is not copied again."""
 
     def __init__(self, source: Path, to: Path) -> None:
         self._source, self._to = source, to
@@ -135,7 +135,7 @@ class Copies:
         self._settled: set[str] = set()
 
     def make(self) -> None:
-        """Copy what is new. OSError if a folder does not let us; the next call looks at all of it again."""
+        """Copy what is new. Raises OSError if a folder does not allow it; the next call then looks at all files again."""
         if not self._source.is_dir():
             return
         there, self._there = self._there, None
@@ -161,19 +161,16 @@ class Copies:
 
 
 def begin_line(database: Database, anew: bool = False) -> None:
-    """Gives the database a line if it has none, or a further one: it is the database's own from now on."""
-
-    def begin(connection: sqlalchemy.Connection) -> None:
-        connection.execute(CreateTable(BACKUPS, if_not_exists=True))
-        if anew or not _lines(connection):
-            connection.execute(BACKUPS.insert().values(line=secrets.token_hex(16)))
-
-    if anew or not database.write(_lines, kind="read"):
-        database.write(begin)
+    """Give the database a line of backups if it has none; `anew` adds a word to the one it has."""
+    if anew or not database.write(sql.backup_lines, kind="read"):
+        database.write(lambda connection: sql.add_backup_line(connection, secrets.token_hex(16), anew), ours=True)
 
 
 def restore_backup(folder: Path, runs: Path) -> Restored:
-    """The newest whole backup of a folder as a new runs folder; StorageError, and nothing is written, if there is one already."""
+    """Make a new runs folder from the newest whole backup in `folder`.
+
+    Raises StorageError, and writes nothing, if `runs` holds anything already.
+    """
     with os_errors_at(folder):
         if not any(_databases(folder)):
             raise StorageError(f"{folder}: no backup here. Name what was given to --backup, or to `optimize backup`")
@@ -203,7 +200,7 @@ def restore_backup(folder: Path, runs: Path) -> Restored:
 
 
 def _bring_database(folder: Path, to: Path) -> list[str]:
-    """The newest one that is whole; returns what is wrong with the others."""
+    """Copy the newest database that is whole; returns a line about each that is not."""
     bad: list[str] = []
     for path in _databases(folder):
         with os_errors_at(path):
@@ -211,7 +208,7 @@ def _bring_database(folder: Path, to: Path) -> list[str]:
         try:
             problems = check_pages(to, "integrity_check")
             if not problems:
-                open_database(to, create=False, check=False).close()  # Optuna's, and of this release
+                open_database(to, create=False, check=False, read_only=True).close()  # Optuna's
                 return [f"{line}; the backup before it is taken" for line in bad]
         except StorageError as error:
             problems = [str(error).removeprefix(f"{to}: ")]
@@ -230,10 +227,10 @@ def _bring_artifacts(source: Path, to: Path) -> None:
 
 
 def _begin_again(runs: Path, lines: Sequence[str]) -> Restored:
-    """Nobody drives what was just restored, and from here on it is a line of its own."""
-    with closing(open_database(runs / DATABASE, create=False, check=False)) as database:
+    """Forget the drivers of what was just restored, and add a word to its line."""
+    with closing(open_database(runs / DATABASE, create=False, check=False, read_only=True)) as database:
         begin_line(database, anew=True)
-        database.write(_forget_drivers)
+        database.write(sql.delete_leases, ours=True)
         names = database.study_names()
         ids = [found for name in names if (found := database.find_study(name)) is not None]
         trials = sum(sum(database.counts(study_id).values()) for study_id in ids)
@@ -241,33 +238,8 @@ def _begin_again(runs: Path, lines: Sequence[str]) -> Restored:
     return Restored(names, trials, missing, lines)
 
 
-def _forget_drivers(connection: sqlalchemy.Connection) -> None:
-    if sqlalchemy.inspect(connection).has_table(LEASES.name):
-        connection.execute(LEASES.delete())
-
-
-def _lines(connection: sqlalchemy.Connection) -> list[str]:
-    if not sqlalchemy.inspect(connection).has_table(BACKUPS.name):
-        return []
-    return list(connection.execute(sqlalchemy.select(BACKUPS.c.line).order_by(BACKUPS.c.number)).scalars())
-
-
-def _lines_in(path: Path) -> list[str] | None:
-    """The lines of a database that nobody writes; None if it is damaged."""
-    try:
-        # immutable: no locks are asked of a file system that may have none
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
-            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (BACKUPS.name,)).fetchone()
-            query = f"SELECT line FROM {BACKUPS.name} ORDER BY number"
-            return [line for (line,) in connection.execute(query)] if known else []
-    except sqlite3.OperationalError as error:
-        raise explain(Address(shown=str(path)), error) from error
-    except sqlite3.DatabaseError:
-        return None
-
-
 def _databases(folder: Path) -> Iterator[Path]:
-    """Those of a backup, the newest first."""
+    """Return the databases of a backup, the newest first."""
     return (folder / name for name in (DATABASE, PREVIOUS) if (folder / name).is_file())
 
 
@@ -281,7 +253,7 @@ def _is_plain(entry: os.DirEntry[str]) -> bool:
 
 
 def _copy_whole(path: Path, to: Path) -> int:
-    """The size of a copy that has its name only when it is whole."""
+    """Copy a file, which gets its name only when it is whole; returns its size."""
     new = beside(to)
     try:
         shutil.copyfile(path, new)

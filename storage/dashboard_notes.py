@@ -1,4 +1,4 @@
-"""Notes and plots in the form in which optuna-dashboard reads them: system attributes of the study, cut into parts.
+"""Stores notes and plots as optuna-dashboard reads them: system attributes of the study, cut into parts.
 
 What stands in them is not decided here. What a person has written in the dashboard is never overwritten.
 """
@@ -36,12 +36,12 @@ _IN_WORDS = re.compile(
 
 
 def most_notes(trials: int) -> int:
-    """How many trials may have a note in a study of so many: 1,000 of 2,000, 200 of 10,000."""
+    """Return how many trials of a study with so many may have a note: 1,000 of 2,000, 200 of 10,000."""
     return min(MOST_NOTES, _MOST_LOOKS // max(trials, 1))
 
 
 def put_trial_notes(database: Database, study_id: int, notes: Mapping[int, str]) -> None:
-    """By trial id; a note that is there stays."""
+    """Write notes by trial id; a note that is there already stays."""
 
     def put(connection: sqlalchemy.Connection) -> None:
         sql.lock_study(connection, study_id)
@@ -57,7 +57,7 @@ def put_trial_notes(database: Database, study_id: int, notes: Mapping[int, str])
 
 
 def trials_with_notes(database: Database, study_id: int) -> set[int]:
-    """Their ids."""
+    """Return the ids of the trials that have a note."""
     keys = sqlalchemy.select(STUDY_SYSTEM_ATTRS.c.key).where(STUDY_SYSTEM_ATTRS.c.study_id == study_id)
     return {int(found[1]) for (key,) in database.rows(keys) if (found := _NOTE.fullmatch(key)) and found[1]}
 
@@ -65,8 +65,11 @@ def trials_with_notes(database: Database, study_id: int) -> set[int]:
 def write_study_notes(
     database: Database, study_id: int, note: str, plots: Mapping[str, str], keep: Collection[int] = ()
 ) -> None:
-    """The study's note and its plots (figures of plotly as JSON, by name), written anew; of its trials' notes the
-    oldest are dropped where there are too many, but for those of the trials to `keep` and those that a person wrote."""
+    """Write the study's note and its plots (figures of plotly as JSON, by name) anew.
+
+    Where trials have too many notes, the oldest are dropped. Notes of the trials in `keep`, and those that a person
+    wrote, stay.
+    """
 
     def write(connection: sqlalchemy.Connection) -> None:
         sql.lock_study(connection, study_id)
@@ -79,13 +82,15 @@ def write_study_notes(
 
 
 def rows_of_study(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Those of a study's system attributes that are no parts of notes."""
+    """Return those of a study's system attributes that are no parts of notes."""
     return [dict(row) for row in rows if not _NOTE.fullmatch(row["key"])]
 
 
 def rows_of_notes(rows: Iterable[Mapping[str, Any]], study_id: int, ids: Mapping[int, int]) -> list[dict[str, Any]]:
-    """The notes among a study's system attributes, for another study in which the trials have new ids; their links lead
-    there. What belongs to no trial is left out."""
+    """Return the notes among a study's system attributes as rows for another study, in which trials have the new `ids`.
+
+    Their links lead to the new study. Notes of trials that are not among `ids` are left out.
+    """
     attrs: dict[str, Any] = {}
     before = 0
     for row in rows:
@@ -108,7 +113,7 @@ def rows_of_notes(rows: Iterable[Mapping[str, Any]], study_id: int, ids: Mapping
 
 
 def drop_links(connection: sqlalchemy.Connection, there: Collection[str]) -> None:
-    """Of all notes, links to artifacts that are not `there` become their words; for a copy that nobody has read yet."""
+    """Replace links to artifacts that are not `there` by their words, in all notes of a copy that nobody has read yet."""
 
     def words(found: re.Match[str]) -> str:
         return found[0] if found[4] in there else found[1] or "]"
@@ -121,7 +126,7 @@ def drop_links(connection: sqlalchemy.Connection, there: Collection[str]) -> Non
 
 
 def artifact_link(study_id: int, trial_id: int, artifact_id: str) -> str:
-    """Where the dashboard serves an artifact; "" for an id that is none."""
+    """Return the path under which the dashboard serves an artifact; "" for what is no artifact's id."""
     return f"/artifacts/{study_id}/{trial_id}/{artifact_id}" if re.fullmatch("[0-9a-fA-F-]+", artifact_id) else ""
 
 
@@ -175,7 +180,7 @@ def _parts(prefix: str, text: str) -> dict[str, str]:
 
 
 def _texts(attrs: Mapping[str, Any]) -> dict[str, str]:
-    """The whole texts of notes by the beginning of their parts' names."""
+    """Join the parts of notes: the whole texts by the beginning of their parts' names."""
     found: dict[str, str] = {}
     parts = [(match[1], int(match[2]), str(attrs[key])) for key in attrs if (match := _TEXT.fullmatch(key))]
     for prefix, _, part in sorted(parts):

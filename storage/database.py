@@ -1,7 +1,8 @@
-"""The database of all studies: verbs that keep a trial whole whatever dies when. Optuna reads what they write.
+"""Opens the database of all studies, and keeps each trial in it whole whatever dies when. Optuna reads what is written.
 
-Each verb is one transaction, waits for locks, and fails only with a StorageError of one line. It does not know what a
-status or a sampler is: `records.py` writes and reads the meaning. One process writes a study (`lease.py`), all read.
+Each method is one transaction, waits for locks, and fails only with a StorageError of one line. What a status or a
+sampler is, is not known here: `records.py` writes and reads the meaning. One process writes a study (`lease.py`), all
+read.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from storage import sql
@@ -23,10 +24,11 @@ from storage.driver_errors import FOREIGN, explain, stored_json
 from storage.errors import StorageError
 from storage.files import check_place
 from storage.postgres import check_server, open_server
-from storage.reader import KnownTrials, read_trials
+from storage.reader import KnownTrials, QuickStorage, read_trials
+from storage.revision import check_revision, refuse_untested_optuna
 from storage.sql import Created, OtherChoicesError, Stored
 from storage.sqlite import check_pages, copy_online, open_sqlite
-from storage.transactions import RETRY_S, SERVER_RETRY_S, RetryPolicy, Transactions
+from storage.transactions import READING, RETRY_S, SERVER_RETRY_S, RetryPolicy, Transactions
 from storage.url import Address, parse_address
 
 T = TypeVar("T")
@@ -42,11 +44,13 @@ _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def open_database(
-    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float | None = None
-) -> Database:
-    """The database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage.
+    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float | None = None, read_only: bool = False
+) -> Database:  # fmt: skip
+    """Open the database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage.
 
     `patience_s` is how long a lock or a lost server is waited for later on; what cannot be opened is told at once.
+    `read_only` opens tables of a newer Optuna too, with a notice; nothing can be written into them.
+    Raises StorageError for what is no database of Optuna's, or one that this release cannot use.
     """
     address = parse_address(where)
     try:
@@ -54,36 +58,52 @@ def open_database(
             rdb, notices = open_sqlite(address, create=create, check=check)
         else:
             rdb, notices = open_server(address, create=create), ()
-        _refuse_other_versions(rdb, address)
+        newer = check_revision(rdb, address.shown)
     except FOREIGN as error:
         raise explain(address, error) from None  # no traceback of a driver: it may hold the URL
+    if newer is not None and not read_only:
+        rdb.close()
+        raise StorageError(newer.refusal)
     usual_s = RETRY_S if address.path is not None else SERVER_RETRY_S
-    return Database(rdb, address, notices, RetryPolicy(usual_s if patience_s is None else patience_s))
+    retry = RetryPolicy(usual_s if patience_s is None else patience_s)
+    return Database(
+        rdb, address, [*notices, *([newer.warning] if newer else [])], retry, newer.refusal if newer else ""
+    )
 
 
-def check_database(where: Path | str) -> None:
-    """Raises StorageError for what would keep a study from using this database, or making it. Changes nothing."""
+def check_database(where: Path | str, *, read_only: bool = False) -> Sequence[str]:
+    """Return the notices of the database, if it is there; changes nothing.
+
+    Raises StorageError for what would keep a study from using it, or making it; `read_only`: from being looked at.
+    """
     address = parse_address(where)
     try:
         used = check_server(address) if address.path is None else address.path.exists()
     except FOREIGN as error:
         raise explain(address, error) from None
     if used:
-        open_database(where, create=False).close()
-    elif address.path is not None:
+        with closing(open_database(where, create=False, read_only=read_only)) as database:
+            return database.notices
+    refuse_untested_optuna(address.shown)
+    if address.path is not None:
         check_place(address.path)
+    return ()
 
 
 class Database:
     """An open database; close it when done. `notices` are lines that the user should see once.
 
-    `patience` says how long a lock or a lost server is waited for, and whom to tell.
+    `retry` says how long a lock or a lost server is waited for, and whom to tell. `read_only` is the line that says why
+    nothing may be written; "" if all may.
     """
 
-    def __init__(self, rdb: RDBStorage, address: Address, notices: Sequence[str], retry: RetryPolicy) -> None:
+    def __init__(
+        self, rdb: QuickStorage, address: Address, notices: Sequence[str], retry: RetryPolicy, read_only: str = ""
+    ) -> None:
         # for Optuna's own readers: the dashboard, load_study
         self.storage: BaseStorage = optuna.storages.get_storage(rdb)
         self.where, self.path, self.notices = address.shown, address.path, tuple(notices)
+        self.read_only = read_only
         self._rdb = rdb
         self._known: dict[int, KnownTrials] = {}
         self._transactions = Transactions(rdb.engine, address, retry)
@@ -93,17 +113,17 @@ class Database:
         return f"Database({self.where!r})"
 
     def close(self) -> None:
-        self._rdb.remove_session()
-        self._rdb.engine.dispose()
+        """Close every connection."""
+        self._rdb.close()
 
     def transaction(self) -> AbstractContextManager[sqlalchemy.Connection]:
-        """`with database.transaction():` makes the writing verbs inside durable together, or none of them."""
+        """Return a context in which all writing methods become durable together, or none of them."""
         return self._transactions.block()
 
     def together(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
-        """The writing verbs that `work` calls, durable together or none of them; again as a whole after a lost connection.
-
-        Where the answer to a commit was lost, `stands` says whether the result is in the database; it may call verbs.
+        """Make the writing methods that `work` calls durable together, or none; all of `work` again after a lost
+        connection. `stands` says whether a result is in the database, for where the answer to a commit was lost; it
+        may call methods.
         """
         return self.write(lambda _: work(), stands=lambda _, result: stands(result))
 
@@ -113,18 +133,26 @@ class Database:
         *,
         kind: str = "write",
         stands: Callable[[sqlalchemy.Connection, T], bool] | None = None,
+        ours: bool = False,
     ) -> T:
-        """`work` in one transaction, tried again while it only has to wait; for the SQL of this package."""
+        """Run `work` in one transaction, again while it only has to wait; for the SQL of this package.
+
+        Raises StorageError if the database is `read_only`. `ours`: it writes our own two tables, which every release may.
+        """
+        if self.read_only and not ours and kind not in READING:
+            raise StorageError(self.read_only)
         return self._transactions.write(work, kind, stands=stands)
 
     def rows(self, query: sqlalchemy.Executable, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows that a query finds, with `values` in the place of its parameters."""
+
         def reading(connection: sqlalchemy.Connection) -> list[tuple[Any, ...]]:
             return [tuple(row) for row in connection.execute(query, values)]
 
         return self.write(reading, kind="read")
 
     def now(self) -> float:
-        """Seconds since 1970 by the clock that all users of this database share."""
+        """Return the seconds since 1970 by the clock that all users of this database share."""
         if self.path is not None:
             return time.time()
         ((now,),) = self.rows(sqlalchemy.text("SELECT EXTRACT(EPOCH FROM clock_timestamp())"))
@@ -133,15 +161,17 @@ class Database:
     # Studies
 
     def study_names(self) -> list[str]:
+        """Return the names of all studies, in the order of their creation."""
         names = sqlalchemy.select(sql.STUDIES.c.study_name).order_by(sql.STUDIES.c.study_id)
         return [name for (name,) in self.rows(names)]
 
     def find_study(self, name: str) -> int | None:
+        """Return the id of the study of this name; None if there is none."""
         found = self.rows(sqlalchemy.select(sql.STUDIES.c.study_id).where(sql.STUDIES.c.study_name == name))
         return found[0][0] if found else None
 
     def create_study(self, name: str, direction: str, metric_name: str, attrs: Json | None = None) -> int:
-        """A new study, complete with its attributes; the dashboard shows the metric by its name."""
+        """Create a study with all its attributes and return its id. Raises StorageError if there is one of this name."""
 
         def create(connection: sqlalchemy.Connection) -> int:
             study_id = sql.insert_study(connection, name, direction)
@@ -157,21 +187,22 @@ class Database:
             raise
 
     def delete_study(self, name: str) -> None:
-        """Removes a study and its trials; `Artifacts.delete_study` takes their files along."""
+        """Remove a study and its trials; `Artifacts.delete_study` removes their files as well."""
         study_id = self.find_study(name)
         if study_id is not None:
             self._known.pop(study_id, None)
             self.write(lambda connection: sql.delete_study(connection, study_id))
 
     def objective(self, study_id: int) -> tuple[str, str]:
-        """The metric's name and its direction, "minimize" or "maximize"."""
-        direction = self._run(lambda: self.storage.get_study_directions(study_id))[0]
+        """Return the metric's name and its direction, "minimize" or "maximize"."""
+        direction = self._transactions.run(lambda: self.storage.get_study_directions(study_id))[0]
         table = sql.STUDY_SYSTEM_ATTRS.c  # one row of many: the notes of trials are among them
         query = sqlalchemy.select(table.value_json).where(table.study_id == study_id, table.key == _METRIC_NAMES)
         names = [name for (text,) in self.rows(query) for name in stored_json(text, self.where)] or ["value"]
         return str(names[0]), direction.name.lower()
 
     def study_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return our attributes of a study."""
         return self.write(lambda connection: sql.study_attrs(connection, study_id), kind="read")
 
     def set_study_attr(self, study_id: int, key: str, value: object) -> None:
@@ -192,7 +223,7 @@ class Database:
         choices: Mapping[str, Sequence[Stored]],
         attrs: Json | None = None,
     ) -> Created:
-        """A trial with all its parameters and attributes, or none: nobody ever sees a part of it."""
+        """Create a trial with all its parameters and attributes, or none: nobody ever sees a part of it."""
 
         def create(connection: sqlalchemy.Connection) -> Created:
             created = sql.insert_trial(connection, study_id, TrialState[state], params, choices)
@@ -205,7 +236,7 @@ class Database:
             raise StorageError(f"{self.where}: {error}: the study has other choices. Start a new study") from None
 
     def start_waiting(self, trial_id: int) -> bool:
-        """WAITING becomes RUNNING; False if it was not waiting any more."""
+        """Change the state WAITING into RUNNING; False if the trial did not wait any more."""
         waiting, running = [TrialState.WAITING], TrialState.RUNNING
         return self.write(
             lambda connection: sql.change_state(connection, trial_id, waiting, running),
@@ -216,12 +247,12 @@ class Database:
         self._change(trial_id, lambda connection: sql.put_attrs(connection, sql.TRIAL_ATTRS, trial_id, attrs))
 
     def add_artifacts(self, trial_id: int, metadata: Mapping[str, str]) -> None:
-        """Metadata as `Artifacts.write` returned it, for a trial that goes on."""
+        """Add metadata as `Artifacts.write` returned it, to a trial that goes on."""
         system = sql.TRIAL_SYSTEM_ATTRS
         self._change(trial_id, lambda connection: sql.put_attrs(connection, system, trial_id, metadata))
 
     def report(self, trial_id: int, step: int, value: float) -> None:
-        """A point of the learning curve; only a power cut can lose it, together with the trial that drew it."""
+        """Add a point of the learning curve; only a power cut can lose it, together with its running trial."""
         point = (trial_id, step, value)
         self._change(trial_id, lambda connection: sql.put_curve_point(connection, *point), kind="light")
 
@@ -234,10 +265,7 @@ class Database:
         attrs: Json | None = None,
         artifacts: Mapping[str, str] | None = None,
     ) -> bool:
-        """Attributes, artifacts' metadata, value and state, all at once; False if someone else had finished the trial.
-
-        A trial that is finished already in just this way is no contradiction: the answer to a first attempt was lost.
-        """
+        """Write attributes, artifacts' metadata, value and state at once; False if somebody else had finished it."""
         if (state == "COMPLETE") != (value is not None and math.isfinite(value)):
             raise ValueError(f"{state} with value {value}: a finite value belongs to COMPLETE, and only to it")
 
@@ -250,77 +278,61 @@ class Database:
                 sql.put_value(connection, trial_id, value)
             return True
 
+        # finished in just this way: the answer to a first attempt was lost
         return self.write(finish) or self._is_finished_so(trial_id, state, value, attrs or {})
 
     def trials(self, study_id: int, states: Sequence[str] | None = None) -> list[FrozenTrial]:
-        """By number. Finished trials are read once and shared between calls: look, do not change."""
+        """Return the trials by number. Finished ones are read once and shared between calls: do not change them."""
         known = self._known.setdefault(study_id, KnownTrials(study_id))
         trials = self.write(known.update, kind="read")
         return trials if states is None else [trial for trial in trials if trial.state.name in states]
 
     def find_trial(self, study_id: int, number: int) -> FrozenTrial | None:
+        """Return the trial of this number; None if there is none."""
         where = (sql.TRIALS.c.study_id == study_id) & (sql.TRIALS.c.number == number)
         found = self.write(lambda connection: read_trials(connection, where), kind="read")
         return found[0] if found else None
 
     def trial(self, trial_id: int) -> FrozenTrial:
-        """By the database's id: as quick in a study of any size."""
+        """Return a trial by the database's id, as quickly in a study of any size. Raises StorageError if it is gone."""
         found = self.write(lambda connection: read_trials(connection, sql.TRIALS.c.trial_id == trial_id), kind="read")
         if not found:
             raise StorageError(f"{self.where}: trial id {trial_id} is deleted. Was it the dashboard?")
         return found[0]
 
-    def best_trial(self, study_id: int) -> FrozenTrial | None:
-        """The best COMPLETE trial, the earliest of equals, without loading the others."""
-        return next(iter(self.best_trials(study_id, 1)), None)
-
     def best_trials(self, study_id: int, count: int, skip: int = 0) -> list[FrozenTrial]:
-        """The best COMPLETE ones in order, but for the first to `skip`, without loading the others."""
+        """Return the best COMPLETE trials, the earliest of equals first, but for the first to `skip`; no others are loaded."""
         _, direction = self.objective(study_id)
-        trials, values = sql.TRIALS.c, sql.VALUES.c
-        query = sqlalchemy.select(trials.trial_id).join(sql.VALUES, values.trial_id == trials.trial_id)
-        complete = (trials.state == TrialState.COMPLETE) & (values.value_type == "FINITE")
-        order = values.value if direction == "minimize" else values.value.desc()
-        ordered = query.where(trials.study_id == study_id, complete).order_by(order, trials.number)
-        return [self.trial(trial_id) for (trial_id,) in self.rows(ordered.limit(count).offset(skip))]
+        best_first = sql.best_first(study_id, direction).limit(count).offset(skip)
+        return [self.trial(trial_id) for (trial_id,) in self.rows(best_first)]
 
     def latest_trials(self, study_id: int, count: int) -> list[FrozenTrial]:
-        """The newest ones by number, without loading the others."""
-        trial_id = sql.TRIALS.c.trial_id
-        newest = sqlalchemy.select(trial_id).where(sql.TRIALS.c.study_id == study_id)
-        wanted = trial_id.in_(newest.order_by(trial_id.desc()).limit(count))
-        return self.write(lambda connection: read_trials(connection, wanted), kind="read")
+        """Return the newest trials by number, without loading the others."""
+        return self.write(lambda connection: read_trials(connection, sql.among_latest(study_id, count)), kind="read")
 
     def counts(self, study_id: int) -> dict[str, int]:
-        """How many trials are in each state, without loading any."""
-        state = sql.TRIALS.c.state
-        query = sqlalchemy.select(state, sqlalchemy.func.count()).where(sql.TRIALS.c.study_id == study_id)
-        found = {each.name: count for each, count in self.rows(query.group_by(state))}
+        """Return how many trials are in each state, without loading any."""
+        found = {each.name: count for each, count in self.rows(sql.count_states(study_id))}
         return {each.name: found.get(each.name, 0) for each in TrialState}
 
     def system_attrs(self, trial_id: int) -> dict[str, Any]:
-        """What Optuna and its friends keep of a trial, artifacts' metadata among it, in the order of writing."""
-        table = sql.TRIAL_SYSTEM_ATTRS
-        query = sqlalchemy.select(table.c.key, table.c.value_json).where(table.c.trial_id == trial_id)
-        return {key: stored_json(text, self.where) for key, text in self.rows(query.order_by(*table.primary_key))}
+        """Return what Optuna and programs beside it keep of a trial, artifacts' metadata included, as it was written."""
+        return {key: stored_json(text, self.where) for key, text in self.rows(sql.system_attrs_of(trial_id))}
 
-    # Care
+    # Maintenance
 
     def backup(self, to: Path) -> None:
-        """A consistent copy of a SQLite database while studies go on; the artifacts are plain files beside it."""
+        """Copy a SQLite database consistently while studies go on. Raises StorageError for a server's."""
         if self.path is None:
             raise StorageError(f"{self.where}: a server's database is copied by its own tool. Use pg_dump")
         copy_online(self.path, to)
 
     def integrity_check(self) -> list[str]:
-        """What is wrong inside the file, [] if nothing; a server looks after itself."""
+        """Return what is wrong inside the file, [] if nothing; a server looks after itself."""
         return [] if self.path is None else check_pages(self.path, "integrity_check")
 
-    def _run(self, work: Callable[[], T]) -> T:
-        return self._transactions.run(work)
-
     def _change(self, trial_id: int, work: Callable[[sqlalchemy.Connection], None], kind: str = "write") -> None:
-        """A finished trial does not change: readers keep it."""
+        """Do `work` on a trial that is not finished: readers keep finished trials, so those never change."""
 
         def change(connection: sqlalchemy.Connection) -> None:
             if sql.state_of(connection, trial_id) not in _OPEN:
@@ -330,17 +342,5 @@ class Database:
         self.write(change, kind=kind)
 
     def _is_finished_so(self, trial_id: int, state: str, value: float | None, attrs: Json) -> bool:
-        found = self._run(lambda: self._rdb.get_trial(trial_id))
+        found = self._transactions.run(lambda: self._rdb.get_trial(trial_id))
         return found.state.name == state and found.value == value and attrs.items() <= found.user_attrs.items()
-
-
-def _refuse_other_versions(rdb: RDBStorage, address: Address) -> None:
-    version = rdb.get_current_version()
-    if version == sql.REVISION:
-        return
-    rdb.engine.dispose()
-    if version in rdb.get_all_versions():
-        what = "of an older Optuna. Back it up, then: optuna storage upgrade --storage URL"
-    else:
-        what = f"of a newer Optuna than this release knows. pip install --upgrade it, or optuna=={optuna.__version__}"
-    raise StorageError(f"{address.shown}: its tables are {what}")

@@ -1,6 +1,7 @@
-"""The one place where the errors of SQLite, SQLAlchemy, psycopg and Optuna become a `StorageError` of one line.
+"""Turns the errors of SQLite, SQLAlchemy, psycopg and Optuna into a `StorageError` of one line; nobody else does.
 
-It knows which failures pass by themselves (a lock, a lost connection); `transactions.py` decides how long to try again.
+It knows what a server means when it refuses a connection or a right, which failures pass by themselves (a lock, a lost
+connection), and what is damage. `transactions.py` decides how long to try again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 
 
 def meaning(words: str, url: URL) -> str | None:
-    """What a refused connection means; None for words that are not known."""
+    """Return what a refused connection means and what to do; None for words that are not known."""
     for pattern, sentence in _WORDS:
         if re.search(pattern, words):
             return sentence.format(database=url.database or "DATABASE", user=url.username or "USER")
@@ -47,7 +48,7 @@ def meaning(words: str, url: URL) -> str | None:
 
 
 def lacking_rights(words: str, url: URL) -> str:
-    """`words` are the server's own, such as: permission denied for table trials."""
+    """Return the server's own `words`, such as "permission denied for table trials", and what grants the right."""
     user = url.username or "USER"
     if "schema" in words:
         return f"{words}. As the database's owner: GRANT USAGE, CREATE ON SCHEMA public TO {user}"
@@ -75,37 +76,37 @@ _DRIVERS = ("sqlite3", "psycopg")
 
 
 def is_harmless(error: BaseException) -> bool:
-    """Nothing was changed, so that trying again is safe: another program holds the lock, or no server answered."""
+    """Return whether nothing was changed, so that trying again is safe: a lock is held, or no server answered."""
     if any(is_damage(each) for each in _chain(error)):  # which looks like a connection that never was
         return False
     return is_locked(error) or any(_never_connected(each) for each in _chain(error))
 
 
 def is_locked(error: BaseException) -> bool:
-    """Another program is writing."""
+    """Return whether another program is writing."""
     busy = any(_sqlite_code(each) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) for each in _chain(error))
     return busy or any(_sqlstate(each) in _LOCKED for each in _chain(error))
 
 
 def is_disconnected(error: BaseException) -> bool:
-    """The server went away; SQLAlchemy connects again on the next attempt."""
+    """Return whether the server went away; SQLAlchemy connects again on the next attempt."""
     return any(isinstance(each, sqlalchemy.exc.DBAPIError) and each.connection_invalidated for each in _chain(error))
 
 
 def is_gone(error: BaseException) -> bool:
-    """The study or the trial is no longer there."""
+    """Return whether the study or the trial is no longer there."""
     return isinstance(error, KeyError) and error.args[:1] == (GONE,)
 
 
 def is_damage(error: BaseException) -> bool:
-    """What stands in a row is nothing that was ever written there: a damage inside a page, which no check of pages sees."""
+    """Return whether a row holds what nobody ever wrote: damage inside a page, which no check of pages finds."""
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return True
     return isinstance(error, LookupError | ValueError | sqlite3.Error) and any(word in str(error) for word in _DAMAGED)
 
 
 def stored_json(text: str, where: str) -> Any:
-    """What was kept as JSON in the database `where`."""
+    """Return the value of JSON that is stored in the database `where`. Raises StorageError if it is damaged."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -113,7 +114,7 @@ def stored_json(text: str, where: str) -> Any:
 
 
 def explain(address: Address, error: BaseException) -> StorageError:
-    """One line about `error`, by its most telling cause."""
+    """Return one line about `error`, by its most telling cause."""
     codes = {_sqlite_code(each) for each in _chain(error)}
     states = {_sqlstate(each) for each in _chain(error)}
     extended = {getattr(each, "sqlite_errorcode", 0) for each in _chain(error)}
@@ -138,7 +139,7 @@ def explain(address: Address, error: BaseException) -> StorageError:
 
 
 def _by_server(address: Address, url: URL, error: BaseException, states: set[str | None]) -> str | None:
-    """What only a server has to say; None for what any database may."""
+    """Return what only a server has to say; None for what any database may."""
     words = address.scrub(_innermost(error))
     if _DENIED in states:
         return lacking_rights(words, url)
@@ -150,7 +151,7 @@ def _by_server(address: Address, url: URL, error: BaseException, states: set[str
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that led to it; a driver's own error stands in `orig`."""
+    """Yield the error and all that led to it; a driver's own error stands in `orig`."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -1,11 +1,11 @@
-"""What can go wrong with what is remembered; each error is one line for the user, *where: what. what to do*.
+"""The errors of this package; each is one line for the user, *where: what. what to do*.
 
     StorageError(RuntimeError)      unreadable, unwritable, not a database, out of reach
     |- StorageFullError             no space left; what was finished is kept
     |- LeaseHeldError               another driver of this study is alive: who, and since when
     `- LeaseLostError               another driver took this study over while we were silent
 
-SQLAlchemy's, SQLite's and Optuna's own errors become these once, in `failures.py`; a password is in none of them.
+Errors of SQLAlchemy, SQLite and Optuna become these in `driver_errors.py`; no message holds a password.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from storage.text import one_line
 
 
 class StorageError(RuntimeError):
-    """Something about the database or the folders that the user has to know; one line."""
+    """A problem of the database or the folders that the user has to know, in one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message, limit=600))
@@ -27,11 +27,10 @@ class StorageFullError(StorageError):
 
 
 class LeaseHeldError(StorageError):
-    """Another driver holds the study; `age` is the seconds since it last gave a sign of life."""
+    """Another driver holds the study: who, since when (seconds since 1970), and how long ago it was last seen (seconds)."""
 
-    def __init__(self, where: str, *, host: str, pid: int | None, since: float, age: float) -> None:
-        self.host, self.pid, self.since, self.age = host, pid, since, age
-        who = "another process" if pid is None else f"process {pid} on {host}"
+    def __init__(self, where: str, *, who: str, since: float, age: float) -> None:
+        self.since, self.age = since, age
         started = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         super().__init__(
             f"{where}: another driver is at work: {who}, since {started}, last seen {age:.0f} s ago. "
@@ -40,4 +39,4 @@ class LeaseHeldError(StorageError):
 
 
 class LeaseLostError(StorageError):
-    """Another driver has taken the study over; this one must stop without writing."""
+    """Another driver has taken the study over; this one must end without writing."""

@@ -1,7 +1,9 @@
-"""The tables that people open: `results.tsv` in autoresearch's five columns, `trials.csv` and `.parquet` with everything.
+"""Writes the files that people open: `results.tsv`, `trials.csv`, `trials.parquet`, and what is in `best/`, patches
+included.
 
-Views of the records, always rewritten whole; nothing reads them back to continue a study. A failed trial's value is
-empty: a made-up number would sort, or train a model, as a result.
+`results.tsv` has autoresearch's five columns, the other tables have everything. All are views of the records and
+rewritten whole; nothing reads them back to continue a study. A failed trial's value is empty: a made-up number would
+sort, or train a model, as a result.
 """
 
 from __future__ import annotations
@@ -44,9 +46,10 @@ _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
 def refuse_results_of_another(paths: StudyPaths, where: str) -> None:
-    """StorageError if trials have ended here that the database `where`, which has no such study, knows nothing of.
+    """Raise StorageError if trials have ended in this folder that the database `where`, without such a study, does not
+    know.
 
-    It was lost, or is not the one: the views of a new study would take the place of all that is left of them.
+    Their database was lost, or is another one: the views of a new study would replace all that is left of them.
     """
     with os_errors_at(paths.results_tsv):
         rows = paths.results_tsv.read_bytes().count(b"\n") if paths.results_tsv.exists() else 0
@@ -60,11 +63,14 @@ def refuse_results_of_another(paths: StudyPaths, where: str) -> None:
 def write_results(
     path: Path, records: Iterable[TrialRecord], *, metric: str = "val_bpb", direction: str = "minimize"
 ) -> None:
-    """`results.tsv`: commit, metric, memory_gb, status (keep, discard, crash), description; in the order of ending."""
+    """Write `results.tsv`: commit, metric, memory_gb, status (keep, discard, crash), description; in the order of
+    ending.
+    """
     write_text(path, results_text(records, metric=metric, direction=direction))
 
 
 def results_text(records: Iterable[TrialRecord], *, metric: str = "val_bpb", direction: str = "minimize") -> str:
+    """Return the text of `results.tsv`."""
     known = sorted(records, key=lambda each: (each.finished or _NOT_YET, each.number))
     baseline = next((each for each in known if each.kind == "baseline"), None)
     lines = [("commit", metric, "memory_gb", "status", "description")]
@@ -80,12 +86,12 @@ def results_text(records: Iterable[TrialRecord], *, metric: str = "val_bpb", dir
 
 
 def write_trials(path: Path, records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> None:
-    """`trials.csv`: one line a trial, one column a parameter and a summary key; floats exact, times UTC."""
+    """Write `trials.csv`: a line for each trial, a column for each parameter and summary key; floats exact, times UTC."""
     write_text(path, frame(records, metric=metric).to_csv(index=False))
 
 
 def write_parquet(path: Path, records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> None:
-    """`trials.parquet`: the same table with types; a column of several kinds is text, as in the CSV."""
+    """Write `trials.parquet`: the same table with types; a column of several kinds is text, as in the CSV."""
     import pandas
 
     table = frame(records, metric=metric)
@@ -97,7 +103,9 @@ def write_parquet(path: Path, records: Sequence[TrialRecord], *, metric: str = "
 
 
 def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> pandas.DataFrame:
-    """The records as a table. A parameter or summary key whose name is taken gets `param_` or `summary_` before it."""
+    """Return the records as a table. A parameter or summary key whose name is in use gets `param_` or `summary_` before
+    it.
+    """
     import pandas  # half a second, which `status` does not need
 
     metric = f"metric_{metric}" if metric in _PLAIN else metric
@@ -108,7 +116,7 @@ def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> pandas.
 
 
 def number_text(value: float | None) -> str:
-    """Six decimals like autoresearch's, more where the number has more."""
+    """Return a number with six decimals like autoresearch's, or more where it has more; "" for None."""
     if value is None:
         return ""
     short = f"{value:.6f}"
@@ -116,7 +124,7 @@ def number_text(value: float | None) -> str:
 
 
 def changes(record: TrialRecord, baseline: TrialRecord | None) -> str:
-    """The parameters in which a trial differs from the baseline: `DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.02`."""
+    """Return the parameters in which a trial differs from the baseline: `DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.02`."""
     if baseline is None:
         return ", ".join(f"{name} {value}" for name, value in record.params.items())
     before = baseline.params
@@ -152,7 +160,7 @@ def _cell(text: str) -> str:
 
 
 def _columns(records: Sequence[TrialRecord], metric: str) -> dict[tuple[str, str], str]:
-    """(kind, name) -> column, parameters before summary keys, each in the order of its first appearance."""
+    """Return the column of each (kind, name), parameters before summary keys, in the order of their first appearance."""
     wanted = dict.fromkeys(("param", name) for each in records for name in each.params)
     wanted |= dict.fromkeys(("summary", name) for each in records for name in each.summary)
     columns: dict[tuple[str, str], str] = {}
@@ -196,17 +204,17 @@ def write_best(
     folder: Path, files: Mapping[str, str], record: TrialRecord, *, metric: str = "val_bpb",
     more: Mapping[str, object] | None = None,
 ) -> None:  # fmt: skip
-    """`files` as the trial left them (its scripts, `train.patch`, `params.toml`), and `summary.toml` with `more` in it."""
+    """Write the folder `best/`: `files` as the trial left them, and `summary.toml` with `more` in it."""
     replace_folder(folder, {"summary.toml": summary_text(record, metric, more), **files})
 
 
 def params_text(params: Mapping[str, object], number: int) -> str:
-    """`params.toml`: the values as the script has them; a tuple is an array in TOML."""
+    """Return the text of `params.toml`: the values as the script has them; a tuple becomes an array of TOML."""
     return toml_text(params, f"parameters of trial {number}")
 
 
 def summary_text(record: TrialRecord, metric: str, more: Mapping[str, object] | None = None) -> str:
-    """`summary.toml`: what the trial gave, and under [summary] what its script printed last."""
+    """Return the text of `summary.toml`: the trial's result, and under [summary] what its script printed last."""
     known = {
         "trial": record.number,
         metric: record.value,
@@ -224,7 +232,7 @@ def summary_text(record: TrialRecord, metric: str, more: Mapping[str, object] | 
 
 
 def make_patch(originals: Mapping[str, str], rendered: Mapping[str, str]) -> str:
-    """What `patch -p1` turns the original files into the rendered ones with; empty if nothing changed."""
+    """Return what `patch -p1` turns the original files into the rendered ones with; "" if nothing changed."""
     return "".join(_diff(name, originals.get(name), text) for name, text in rendered.items())
 
 

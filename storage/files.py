@@ -1,7 +1,8 @@
 """Writes whole files and whole folders so that a kill or a power cut leaves the old or the new one, never half.
 
-Write beside, fsync, rename, fsync the folder. What a kill leaves beside is hidden (`.name.*.tmp`) and removed by the
-next write of the same name. It does not lock: two writers of one name end with one of the two versions.
+It writes to a name beside, syncs, renames, and syncs the folder. What a kill leaves beside is hidden (`.name.*.tmp`)
+and removed by the next write of the same name. Nothing is locked: two writers of one name end with one of the two
+versions.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ _LEFTOVER_AFTER_S = 60.0  # a file beside that is younger may belong to a writer
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces the file at `path`; whoever reads it meanwhile sees the old or the new text."""
+    """Replace the file at `path`; whoever reads it meanwhile sees the old or the new text. Raises StorageError."""
     write_bytes(path, encodable(text).encode("utf-8"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
+    """Replace the file at `path`, as `write_text` does."""
     with os_errors_at(path):
         sweep(path)
         new = beside(path)
@@ -42,7 +44,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def replace_folder(path: Path, files: Mapping[str, str | bytes]) -> None:
-    """Replaces the folder at `path` by one that holds exactly `files` (relative name -> content).
+    """Replace the folder at `path` by one that holds exactly `files` (relative name -> content). Raises StorageError.
 
     Linux exchanges the two folders in one step. Elsewhere, and where the file system cannot, there are two renames; a
     kill between them leaves the old folder as `.name.old`, which the next write (or `heal_folder`) puts back.
@@ -59,7 +61,7 @@ def replace_folder(path: Path, files: Mapping[str, str | bytes]) -> None:
 
 
 def heal_folder(path: Path) -> None:
-    """Finishes or undoes a folder swap that was killed between its two renames."""
+    """Finish or undo a folder swap that was killed between its two renames."""
     old = _old(path)
     if old.exists() and not path.exists():
         old.rename(path)
@@ -68,12 +70,12 @@ def heal_folder(path: Path) -> None:
 
 
 def beside(path: Path) -> Path:
-    """A fresh hidden name next to `path`, on the same file system."""
+    """Return a fresh hidden name next to `path`, on the same file system."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Creates `path`, which must not exist, with its content on the disk; its name is durable after `sync_folder`."""
+    """Create `path`, which must not exist, with its content on the disk; its name is durable after `sync_folder`."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -81,12 +83,13 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def sync_file(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Makes the names in a folder durable: a rename is safe against power loss only after this."""
+    """Make the names in a folder durable: a rename is safe against power loss only after this."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -99,7 +102,7 @@ def sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def os_errors_at(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusals into one line that names `path`."""
+    """Turn the operating system's errors into a StorageError of one line that names `path`."""
     try:
         yield
     except OSError as error:
@@ -107,6 +110,7 @@ def os_errors_at(path: Path) -> Iterator[None]:
 
 
 def os_failure(path: Path, error: OSError) -> StorageError:
+    """Return the StorageError for an error of the operating system at `path`."""
     where = str(path) if len(str(path)) <= PATH_SHOWN else f"{path!s:.{PATH_SHOWN}}..."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return StorageFullError(f"{where}: no space left. Free some and start again; what was finished is kept")
@@ -116,7 +120,7 @@ def os_failure(path: Path, error: OSError) -> StorageError:
 
 
 def check_place(path: Path) -> None:
-    """Raises StorageError if no file could be made at `path`, folders included; makes nothing."""
+    """Raise StorageError if no file could be made at `path`, folders included; makes nothing."""
     with os_errors_at(path):
         above = next(folder for folder in path.absolute().parents if folder.exists())
         if not above.is_dir():
@@ -126,7 +130,7 @@ def check_place(path: Path) -> None:
 
 
 def inner_name(name: str) -> PurePosixPath:
-    """`name` as a path that stays inside its folder; anything else is refused."""
+    """Return `name` as a path that stays inside its folder. Raises StorageError for any other."""
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
         raise StorageError(f"{name!r}: not a file name inside a folder. Use a relative path without '..'")
@@ -158,7 +162,7 @@ def _swap(new: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swaps two names in one step; False where the system or the file system cannot."""
+    """Swap two names in one step; False where the system or the file system cannot."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
@@ -176,7 +180,7 @@ def _old(path: Path) -> Path:
 
 
 def sweep(path: Path) -> None:
-    """Removes what writers of `path` that were killed have left beside it."""
+    """Remove what killed writers of `path` have left beside it."""
     for leftover in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - leftover.lstat().st_mtime > _LEFTOVER_AFTER_S:

@@ -1,14 +1,14 @@
-"""Reads studies of a database that is not ours: nothing in it is changed, believed or run.
+"""Reads studies of another program's database, and cleans them: nothing in it is changed, trusted or run.
 
-A SQLite file is copied first, so that neither locks nor a version check touch the original. Optuna 4 wrote the local times of
-its machine, Optuna 5 writes UTC, into the same tables. Where trials go is not decided here.
+A SQLite file is copied first, so that neither locks nor a version check touch the original. Into the same columns
+Optuna 4 wrote the local times of its machine and Optuna 5 writes UTC. For the trials of a table, the ranges of their
+parameters are found here as well. Where trials go is not decided here.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import sqlalchemy
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -30,14 +28,13 @@ from optuna.distributions import (
 )
 
 from storage.database import Database, open_database
-from storage.driver_errors import explain
 from storage.errors import StorageError
-from storage.files import os_errors_at
-from storage.sql import DIRECTIONS, Stored
-from storage.sqlite import MAGIC
+from storage.queries import count_objectives, library_version
+from storage.sql import Stored
+from storage.sqlite import copy_foreign
 from storage.study_copy import WholeTrial, read_whole_trials
 from storage.text import one_line
-from storage.url import Address, parse_address
+from storage.url import parse_address
 
 _LONGEST_TEXT, _LONGEST_VALUE, _MOST, _DEEPEST = 2_000, 20_000, 1_000, 8
 _LONGEST_NAME, _LONGEST_CHOICE = 100, 200
@@ -46,7 +43,7 @@ _STRANGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
 
 @dataclass(frozen=True, slots=True)
 class ForeignStudy:
-    """One study as it was found; `trials` by number, their times naive UTC, texts cleaned, without system attributes."""
+    """One study as it was found; `trials` by number, times naive UTC, texts cleaned, without system attributes."""
 
     name: str
     metric: str
@@ -54,12 +51,14 @@ class ForeignStudy:
     attrs: Mapping[str, Any]
     trials: Sequence[WholeTrial]
     made_by: str  # the version of Optuna that made the database
+    notices: Sequence[str] = ()  # what the user should know of the database
 
 
 def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[ForeignStudy]:
-    """The study of that name, or all. `zone` is that of the times, None: UTC from Optuna 5 on, before it this machine's.
+    """Return the study of this name, or all studies if it is None.
 
-    Raises StorageError, one line, for what is no such database, and for a study of several objectives.
+    `zone` is that of the times; None means UTC from Optuna 5 on, and this machine's before it. Raises StorageError for
+    what is no database of Optuna's, and for a study of several objectives.
     """
     with _opened(where) as (database, shown):
         names = database.study_names()
@@ -68,12 +67,14 @@ def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[For
             raise StorageError(f"{shown}: there is no study {one_line(study, 60)!r}. There are: {there}")
         if not names:
             raise StorageError(f"{shown}: holds no study")
-        made_by = _made_by(database)
+        made_by = library_version(database)
         local = zone if zone is not None or _major(made_by) < 5 else UTC
         try:
             with warnings.catch_warnings():  # Optuna 5's, about choices that Optuna 4 took
                 warnings.simplefilter("ignore")
-                return [_read(database, name, made_by, local) for name in names if study in (None, name)]
+                found = [_read(database, name, made_by, local) for name in names if study in (None, name)]
+            notices = [notice.replace(database.where, shown) for notice in database.notices if database.read_only]
+            return [replace(each, notices=notices) for each in found]
         except (StorageError, *_STRANGE) as error:
             strange = error.__cause__ if isinstance(error, StorageError) else error
             if not isinstance(strange, _STRANGE):
@@ -82,14 +83,14 @@ def read_foreign(where: str, study: str | None, zone: tzinfo | None) -> list[For
 
 
 def naive_utc(moment: datetime, zone: tzinfo | None) -> datetime:
-    """As our tables have it. A time without a zone is of `zone`; None: of this machine's."""
+    """Return a time as our tables have it. A time without a zone is of `zone`; None means this machine's."""
     if moment.tzinfo is None and zone is not None:
         moment = moment.replace(tzinfo=zone)
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def clean(value: Any, depth: int = 0) -> Any:
-    """What JSON of a stranger holds, as JSON that every reader bears: no NaN, no control characters, bounded."""
+    """Return a stranger's JSON as every reader can hold it: no NaN, no control characters, limited in size and depth."""
     if isinstance(value, str):
         return _text(value, _LONGEST_TEXT)
     if isinstance(value, float):
@@ -109,7 +110,7 @@ def clean(value: Any, depth: int = 0) -> Any:
 
 
 def _text(text: str, longest: int) -> str:
-    """Lines stay lines; other marks that a terminal or a page would obey are taken out."""
+    """Cut a text and remove what a terminal or a page would obey; lines stay lines."""
     lines = text[: 2 * longest].replace("\r\n", "\n").split("\n")
     safe = "\n".join(one_line(line, longest) if not line.isprintable() else line for line in lines)
     return safe if len(safe) <= longest else f"{safe[: longest - 3]}..."
@@ -117,56 +118,20 @@ def _text(text: str, longest: int) -> str:
 
 @contextmanager
 def _opened(where: str) -> Iterator[tuple[Database, str]]:
-    """The database, and how messages name it."""
+    """Open the database, and say how messages name it."""
     address = parse_address(where)
     if address.path is None:
-        with closing(open_database(where, create=False)) as database:
+        with closing(open_database(where, create=False, read_only=True)) as database:
             yield database, address.shown
         return
     with tempfile.TemporaryDirectory(prefix="optimize-import-") as folder:
         copy = Path(folder) / "copy.db"
-        _copy(address.path, copy)
+        copy_foreign(address.path, copy)
         try:
-            with closing(open_database(copy, create=False)) as database:
+            with closing(open_database(copy, create=False, read_only=True)) as database:
                 yield database, address.shown
         except StorageError as error:  # it names the copy, which is nobody's business
             raise StorageError(str(error).replace(str(copy), address.shown)) from error
-
-
-def _copy(source: Path, to: Path) -> None:
-    """What the file and its -wal hold. Opened for reading only; a program that writes there goes on."""
-    if not source.is_file():
-        what = "a folder, not a database" if source.is_dir() else "no such file"
-        raise StorageError(f"{source}: {what}. Check the path")
-    with os_errors_at(source), source.open("rb") as file:
-        start = file.read(len(MAGIC))
-    if start != MAGIC:
-        raise StorageError(f"{source}: not a SQLite database. Name another file")
-    try:
-        with closing(_reading(source)) as old, closing(sqlite3.connect(to)) as new:
-            old.backup(new)
-            _look_at(source, new)
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise explain(Address(shown=str(source)), error) from error
-
-
-def _look_at(source: Path, copy: sqlite3.Connection) -> None:
-    made = dict(copy.execute("SELECT type, name FROM sqlite_master ORDER BY type"))
-    for kind in ("view", "trigger"):
-        if kind in made:
-            raise StorageError(f"{source}: has a {kind} ({one_line(made[kind], 40)}), which Optuna never makes")
-    stamp = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
-    if copy.execute(stamp).fetchone() is None or copy.execute("SELECT 1 FROM alembic_version").fetchone() is None:
-        raise StorageError(f"{source}: a database, but not one of Optuna's. Name another file")
-
-
-def _reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30.0)
-
-
-def _made_by(database: Database) -> str:
-    found = database.rows(sqlalchemy.text("SELECT library_version FROM version_info"))
-    return one_line(str(found[0][0]), 20) if found else ""
 
 
 def _major(version: str) -> int:
@@ -177,10 +142,9 @@ def _major(version: str) -> int:
 def _read(database: Database, name: str, made_by: str, zone: tzinfo | None) -> ForeignStudy:
     study_id = database.find_study(name)
     assert study_id is not None
-    objectives = database.rows(sqlalchemy.select(DIRECTIONS.c.direction).where(DIRECTIONS.c.study_id == study_id))
-    if len(objectives) != 1:
+    if (objectives := count_objectives(database, study_id)) != 1:
         raise StorageError(
-            f"{database.where}: study {one_line(name, 60)!r} has {len(objectives)} objectives, studies here have one. "
+            f"{database.where}: study {one_line(name, 60)!r} has {objectives} objectives, studies here have one. "
             "Name another with --source-study"
         )
     metric, direction = database.objective(study_id)
@@ -214,7 +178,7 @@ def _cleaned_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choice(choice: Any) -> Any:
-    """A choice as Optuna 5 has them: Optuna 4 took anything of JSON, such as a list, with a warning."""
+    """Return a choice as Optuna 5 has them: Optuna 4 took anything of JSON, such as a list, with a warning."""
     if choice is None or isinstance(choice, bool | int | float):
         return choice
     return one_line(choice if isinstance(choice, str) else json.dumps(choice), _LONGEST_CHOICE)
@@ -225,7 +189,7 @@ _EXACT = 2**53  # larger whole numbers are not stored exactly
 
 
 def spanning_rows(trials: Sequence[Mapping[str, Stored]]) -> list[list[dict[str, Any]]]:
-    """For each trial the rows of its parameters, as `WholeTrial` has them."""
+    """Return for each trial the rows of its parameters, with ranges that span the values of all trials."""
     seen: dict[str, dict[tuple[type, Stored], None]] = {}
     for params in trials:
         for name, value in params.items():
@@ -253,7 +217,7 @@ def _range(values: Iterable[Stored]) -> BaseDistribution:
 
 
 def _choices(known: Sequence[Stored]) -> tuple[Stored, ...]:
-    """As they are where all are of one kind, else as texts: to Optuna 1, 1.0 and True are the same choice."""
+    """Return choices as they are if all are of one kind, else as texts: to Optuna 1, 1.0 and True are the same choice."""
     kinds = {type(value) for value in known if value is not None}
     if len(kinds) == 1:
         return tuple(sorted(known, key=lambda value: (value is None, "" if value is None else value)))

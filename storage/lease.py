@@ -1,9 +1,9 @@
-"""One driver a study: an flock on one machine, a renewed row in the database everywhere.
+"""Lets one driver work on a study: by an flock on one machine, by a renewed row in the database everywhere.
 
-The driver's loop calls `renew()`; no thread does. A lease that was not renewed for 60 s is dead whatever host it names
-(preempted machines come back under other names), and at once when its process on this machine is gone. It does
-not keep a driver that was asleep, or without its server, from waking: that one learns at its next `renew()` or `write()` that
-it is too late, and has changed nothing.
+The driver's loop calls `renew()`; no thread does. A lease that was not renewed for 60 s is dead whatever host it names,
+since preempted machines come back under other names. It is dead at once when its process on this machine has ended. A
+driver that was asleep, or without its server, may come back too late: its next `renew()` or `write()` tells it so, and
+it has changed nothing.
 """
 
 from __future__ import annotations
@@ -44,18 +44,21 @@ class Lease:
     _renewed: float = field(repr=False)
 
     def renew(self) -> None:
-        """A sign of life, written every 10 s however often this is called."""
+        """Give a sign of life, written every 10 s however often this is called. Raises LeaseLostError."""
         if 0 <= self._tick() - self._renewed < RENEW_EVERY_S:
             return
         now = self._clock() if self._clock else self._database.now()
         mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
         update = LEASES.update().where(mine).values(renewed_at=now)
-        if self._database.write(lambda connection: connection.execute(update).rowcount, kind="light") != 1:
+        if self._database.write(lambda connection: connection.execute(update).rowcount, kind="light", ours=True) != 1:
             raise self._lost()
         self._renewed = self._tick()
 
     def write(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
-        """`Database.together` of the one driver: LeaseLostError, and nothing changed, if another one has the study now."""
+        """Call `Database.together` as the study's only driver.
+
+        Raises LeaseLostError, and changes nothing, if another driver has the study now.
+        """
 
         def guarded() -> T:
             self._hold()
@@ -68,21 +71,21 @@ class Lease:
         return self._database.together(guarded, held)
 
     def is_held(self) -> bool:
-        """Whether no other driver has taken the study over. Only `write` keeps it so."""
+        """Return whether no other driver has taken the study over. Only `write` keeps it so."""
         token = sqlalchemy.select(LEASES.c.token).where(LEASES.c.study_id == self.study_id)
         return self._database.rows(token) == [(self._token,)]
 
     def release(self) -> None:
-        """Lets the next driver in at once; a lease that was lost stays with its new holder."""
+        """Let the next driver in at once; a lease that was lost stays with its new holder."""
         mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
         try:
-            self._database.write(lambda connection: connection.execute(LEASES.delete().where(mine)))
+            self._database.write(lambda connection: connection.execute(LEASES.delete().where(mine)), ours=True)
         finally:
             if self._lock is not None:
                 self._lock.release()
 
     def _hold(self) -> None:
-        """Until the end of the present transaction nobody else can take the study."""
+        """Keep everybody else from taking the study until the end of the present transaction."""
         token = sqlalchemy.select(LEASES.c.token).where(LEASES.c.study_id == self.study_id).with_for_update()
         if self._database.write(lambda connection: connection.execute(token).scalar()) != self._token:
             raise self._lost()
@@ -105,9 +108,10 @@ class _Row:
 
 
 def acquire(database: Database, study_id: int, *, lock: Path | None = None, clock: Clock | None = None) -> Lease:
-    """The lease of a study, taken over from a dead driver if need be; LeaseHeldError names a living one.
+    """Return the lease of a study, taken over from a dead driver if need be.
 
-    `lock` is the study's lock file. Without a `clock` the database's own time decides.
+    `lock` is the study's lock file. Without a `clock` (seconds) the database's own time decides. Raises LeaseHeldError,
+    which names the driver, if one is alive.
     """
     held = None if lock is None else FileLock.acquire(lock)
     try:
@@ -121,7 +125,7 @@ def acquire(database: Database, study_id: int, *, lock: Path | None = None, cloc
 
 
 def holder_of(database: Database, study_id: int, clock: Clock | None = None) -> Holder | None:
-    """Who drives a study now, for `status` and `stop`; None if nobody alive does."""
+    """Return who drives a study now; None if nobody alive does."""
     row = database.write(lambda connection: _read(connection, study_id), kind="read") if _has_table(database) else None
     now = clock() if clock else database.now()
     return None if row is None or _is_dead(row, now) else row.holder
@@ -144,14 +148,13 @@ def _acquire(database: Database, study_id: int, clock: Clock | None) -> Lease:
         row = _read(connection, study_id)
         return row is not None and row.token == token
 
-    row = database.write(take, stands=taken)
+    row = database.write(take, stands=taken, ours=True)
     renewed = clock() if clock else time.monotonic()
     return Lease(study_id, holder, row.holder if row else None, database, token, clock, None, renewed)
 
 
 def _held_error(where: str, row: _Row, now: float) -> LeaseHeldError:
-    holder = row.holder
-    return LeaseHeldError(where, host=holder.host, pid=holder.pid, since=holder.since, age=now - row.renewed_at)
+    return LeaseHeldError(where, who=str(row.holder), since=row.holder.since, age=now - row.renewed_at)
 
 
 def _is_dead(row: _Row, now: float) -> bool:
@@ -168,7 +171,7 @@ def _make_table(database: Database) -> None:
     if _has_table(database):
         return
     try:
-        database.write(lambda connection: connection.execute(CreateTable(LEASES, if_not_exists=True)))
+        database.write(lambda connection: connection.execute(CreateTable(LEASES, if_not_exists=True)), ours=True)
     except StorageError:
         if not _has_table(database):  # PostgreSQL's IF NOT EXISTS fails for one of two that try at once
             raise
@@ -182,7 +185,7 @@ def _read(connection: sqlalchemy.Connection, study_id: int) -> _Row | None:
 
 
 def _write(connection: sqlalchemy.Connection, study_id: int, new: _Row, old: _Row | None) -> bool:
-    """Puts `new` where `old` was seen; False if somebody was faster."""
+    """Put `new` where `old` was seen; False if somebody was faster."""
     values = {**asdict(new.holder), "token": new.token, "renewed_at": new.renewed_at}
     if old is None:
         return _insert(connection, {"study_id": study_id, **values})

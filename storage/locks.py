@@ -1,6 +1,8 @@
-"""An flock that names its holder: the kernel releases it when the process ends, however it ends.
+"""Locks a file with an flock that names its holder, and tells whether that process is alive.
 
-One machine only, and not on every network file system: where the kernel refuses, the lease alone guards the study.
+The kernel releases the lock when the process ends, however it ends. It works on one machine only, and not on every
+network file system: where the kernel refuses, the lease alone guards the study. A process is known by its pid and its
+start.
 """
 
 from __future__ import annotations
@@ -31,24 +33,31 @@ class Holder:
     place: str
     since: float  # seconds since 1970
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
     def alive(self) -> bool | None:
-        """None where this process cannot know: another machine, another boot, another container."""
+        """Return whether it is alive; None where that cannot be known: another machine, another boot, another
+        container.
+        """
         if self.place != _place():
             return None
         return process_start(self.pid) == self.start
 
     def to_text(self) -> str:
+        """Return what `parse_holder` reads."""
         return json.dumps(asdict(self))
 
 
 def this_process(since: float | None = None) -> Holder:
+    """Return this process as a holder `since` a time in seconds since 1970; None means now."""
     pid = os.getpid()
     start = process_start(pid) or ""
     return Holder(socket.gethostname(), pid, start, _place(), time.time() if since is None else since)
 
 
 def parse_holder(text: str) -> Holder | None:
-    """None for what `to_text` did not write: a lock file that was being written when its holder died."""
+    """Return the holder that `to_text` wrote; None for other text, such as a lock file whose holder died while writing."""
     try:
         holder = Holder(**json.loads(text))
     except (ValueError, TypeError):
@@ -57,7 +66,7 @@ def parse_holder(text: str) -> Holder | None:
 
 
 def process_start(pid: int) -> str | None:
-    """When the process started; None if there is none, or only a zombie's rest."""
+    """Return when the process started, in the system's own terms; None if there is none, or only a zombie."""
     if (_PROC / "self").exists():
         return _start_by_proc(pid)
     answer = subprocess.run(
@@ -77,7 +86,7 @@ def _start_by_proc(pid: int) -> str | None:
 
 
 def _place() -> str:
-    """This boot of this machine and this pid namespace; the host name where the system tells neither."""
+    """Return this boot of this machine and this pid namespace; the host name where the system tells neither."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
@@ -91,12 +100,16 @@ _watching_forks = False
 
 @dataclass(slots=True)
 class FileLock:
+    """A lock at `path` that this process holds."""
+
     path: Path
     _descriptor: int
 
     @classmethod
     def acquire(cls, path: Path) -> FileLock:
-        """The lock at `path`, or LeaseHeldError naming who has it. The file stays: removing it would be a race."""
+        """Lock the file at `path`. Raises LeaseHeldError naming the holder. The file stays: removing it would be a
+        race.
+        """
         with os_errors_at(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -111,6 +124,7 @@ class FileLock:
         return cls(path, descriptor)
 
     def release(self) -> None:
+        """Unlock the file; a second call does nothing."""
         if self._descriptor >= 0:
             _held.discard(self._descriptor)
             os.close(self._descriptor)
@@ -130,9 +144,9 @@ def _lock(descriptor: int, path: Path) -> None:
 def _held_error(descriptor: int, path: Path) -> LeaseHeldError:
     holder = parse_holder(os.pread(descriptor, 4096, 0).decode(errors="replace"))
     if holder is None:  # it is just writing its name
-        return LeaseHeldError(str(path), host="", pid=None, since=path.stat().st_mtime, age=0.0)
+        return LeaseHeldError(str(path), who="another process", since=path.stat().st_mtime, age=0.0)
     # It lives, or the kernel would have released its lock: seen just now.
-    return LeaseHeldError(str(path), host=holder.host, pid=holder.pid, since=holder.since, age=0.0)
+    return LeaseHeldError(str(path), who=str(holder), since=holder.since, age=0.0)
 
 
 def _write_holder(descriptor: int) -> None:

@@ -1,6 +1,6 @@
 """Knows where everything that a study leaves lies; nobody else joins these names.
 
-It creates nothing but the study's folder, and reads nothing.
+It makes nothing but the folders of a study and of a report, and reads nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _TAKEN = (  # beside the study folders
 
 
 def parent_of(study: str) -> str:
-    """The study that a child belongs to; "" for a study of its own, such as another program's with a slash in its name."""
+    """Return the study that a child belongs to; "" for a study of its own, such as another program's with a slash in
+    its name.
+    """
     name, _, child = study.partition("/")
     return name if child in _CHILDREN else ""
 
@@ -34,7 +36,7 @@ class ReportPaths:
     folder: Path
 
     def create(self) -> None:
-        """Makes the folders, and says so in one line where that cannot be."""
+        """Make the folders. Raises StorageError where that cannot be."""
         plots = self.plot("any").parent
         with os_errors_at(plots):
             plots.mkdir(parents=True, exist_ok=True)
@@ -49,7 +51,10 @@ class ReportPaths:
 
 @dataclass(frozen=True, slots=True)
 class StudyPaths:
-    """The names under one runs folder: `root/optuna.db`, `root/artifacts`, `root/<study>/...`."""
+    """The names under one runs folder: `root/optuna.db`, `root/artifacts`, `root/<study>/...`.
+
+    Raises StorageError for what is no name of a study.
+    """
 
     root: Path
     study: str
@@ -64,7 +69,7 @@ class StudyPaths:
 
     @classmethod
     def of(cls, root: Path, name: str) -> StudyPaths:
-        """For a study that is in the database: of another program's, whose name is no folder's, a name made from it."""
+        """Return the paths of a study that is in the database; where its name is no folder's, of a name made from it."""
         try:
             return cls(root, name)
         except StorageError:
@@ -72,7 +77,7 @@ class StudyPaths:
             return cls(root, f"{plain or 'study'}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}")
 
     def create(self) -> None:
-        """Makes the study's folder, and says so in one line where that cannot be."""
+        """Make the study's folder. Raises StorageError where that cannot be."""
         with os_errors_at(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK | os.X_OK):
@@ -132,7 +137,7 @@ class StudyPaths:
 
     @property
     def children(self) -> list[str]:
-        """Names that child studies of this one would have."""
+        """The names that child studies of this one would have."""
         return [] if "/" in self.study else [f"{self.study}/{child}" for child in _CHILDREN]
 
     @property

@@ -1,4 +1,5 @@
-"""Opens a database on a server (PostgreSQL, psycopg 3), and looks before it leaps: nothing is made among strangers' tables.
+"""Opens a database on a server (PostgreSQL, psycopg 3), after checking it: nothing is made among another program's
+tables.
 
 Optuna makes its tables there. Backups and durability are the server's own business.
 """
@@ -16,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from storage import sql
 from storage.errors import StorageError
 from storage.reader import QuickStorage
+from storage.revision import refuse_untested_optuna
 from storage.url import Address
 
 # libpq's own options, where the URL does not set them: a server that vanished is noticed within a minute or so.
@@ -32,7 +34,10 @@ _FIRST_TIME = 7_277_113_510  # of an advisory lock: two drivers that open an emp
 
 
 def open_server(address: Address, *, create: bool) -> QuickStorage:
-    """The storage at `address.url`. Without `create` nothing is made, and rights to read are enough."""
+    """Open the storage at `address.url`. Without `create` nothing is made, and rights to read are enough.
+
+    Raises StorageError for a database that a study cannot use.
+    """
     with _connection(address) as connection:
         found = _look(connection)
         _refuse_strangers(address, found)
@@ -47,7 +52,7 @@ def open_server(address: Address, *, create: bool) -> QuickStorage:
 
 
 def check_server(address: Address) -> bool:
-    """Whether there are Optuna's tables. StorageError if a study could not work there; makes nothing."""
+    """Return whether there are Optuna's tables; makes nothing. Raises StorageError if a study could not work there."""
     with _connection(address) as connection:
         found = _look(connection)
         _refuse_strangers(address, found)
@@ -85,7 +90,7 @@ def _refuse_strangers(address: Address, found: _Found) -> None:
 
 
 def _refuse_lack_of_rights(address: Address, connection: sqlalchemy.Connection, found: _Found) -> None:
-    """Before anything is made or changed; what a database lacks in the middle of a study costs a trial."""
+    """Raise StorageError before anything is made or changed: a right that lacks in the middle of a study costs a trial."""
     if connection.execute(sqlalchemy.text("SELECT current_setting('transaction_read_only')")).scalar() == "on":
         raise StorageError(f"{address.shown}: the server takes no changes. Name the primary instead of a standby")
     user = connection.execute(sqlalchemy.text("SELECT current_user")).scalar()
@@ -114,7 +119,7 @@ def _refuse_lack_of_rights(address: Address, connection: sqlalchemy.Connection, 
 
 @contextmanager
 def _connection(address: Address) -> Iterator[sqlalchemy.Connection]:
-    """One to look around with; closing it gives the advisory lock back."""
+    """Open a connection for a look at the database; closing it gives the advisory lock back."""
     assert address.url is not None
     try:
         engine = sqlalchemy.create_engine(
@@ -128,6 +133,8 @@ def _connection(address: Address) -> Iterator[sqlalchemy.Connection]:
 
 def _rdb(address: Address, *, complete: bool) -> QuickStorage:
     assert address.url is not None
+    if not complete:
+        refuse_untested_optuna(address.shown)
     # Optuna would format() the URL: braces in a password are doubled.
     url = _with_driver(address.url).render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     kwargs = {"pool_pre_ping": True, "connect_args": _connect_args(address)}
@@ -135,7 +142,7 @@ def _rdb(address: Address, *, complete: bool) -> QuickStorage:
 
 
 def _with_driver(url: URL) -> URL:
-    """psycopg 3 by name: to SQLAlchemy 2.0 a plain postgresql:// is psycopg2."""
+    """Name psycopg 3 in the URL: to SQLAlchemy 2.0 a plain postgresql:// is psycopg2."""
     return url.set(drivername="postgresql+psycopg")
 
 

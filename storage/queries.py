@@ -1,4 +1,5 @@
-"""Answers about a whole study that the database counts, without a trial being loaded.
+"""Asks the database about whole studies, without loading their trials; reads and fills trials of Optuna's
+`enqueue_trial`.
 
 What a status means is not known here.
 """
@@ -6,6 +7,7 @@ What a status means is not known here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
@@ -15,14 +17,27 @@ from storage import sql
 from storage.database import Database
 from storage.driver_errors import stored_json
 from storage.records import TrialRecord, record_of
-from storage.sql import TRIAL_ATTRS, TRIALS, Stored
+from storage.sql import DIRECTIONS, STUDY_SYSTEM_ATTRS, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, TRIALS, Stored
 from storage.text import one_line
 
 _PAGE = 64
 
 
+@dataclass(frozen=True, slots=True)
+class SystemAttr:
+    """An attribute that Optuna, or a program beside it, keeps of a trial or of a study."""
+
+    of: str  # "trial" or "study"
+    owner_id: int
+    key: str
+    value: Any
+
+
 def count_statuses(database: Database, study_id: int) -> dict[str, int]:
-    """How many finished trials ended in each of our words, the most frequent first; those of other programs have none."""
+    """Return how many finished trials ended with each of our statuses, the most frequent first.
+
+    Trials of other programs have no status.
+    """
     text, number = TRIAL_ATTRS.c.value_json, sqlalchemy.func.count()
     query = sqlalchemy.select(text, number).join(TRIALS, TRIALS.c.trial_id == TRIAL_ATTRS.c.trial_id)
     wanted = (TRIALS.c.study_id == study_id) & (TRIAL_ATTRS.c.key == "status")
@@ -35,8 +50,20 @@ def count_statuses(database: Database, study_id: int) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
 
 
+def count_objectives(database: Database, study_id: int) -> int:
+    """Return how many objectives a study has: one, where it is ours."""
+    query = sqlalchemy.select(DIRECTIONS.c.direction).where(DIRECTIONS.c.study_id == study_id)
+    return len(database.rows(query))
+
+
+def library_version(database: Database) -> str:
+    """Return the version of Optuna that made the database; "" if it does not say."""
+    found = database.rows(sqlalchemy.text("SELECT library_version FROM version_info"))
+    return one_line(str(found[0][0]), 20) if found else ""
+
+
 def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
-    """The first complete trial of the script as it is."""
+    """Return the first complete trial of the script as it is; None if there is none yet."""
     query = sqlalchemy.select(TRIALS.c.number).join(TRIAL_ATTRS, TRIALS.c.trial_id == TRIAL_ATTRS.c.trial_id)
     complete = (TRIALS.c.study_id == study_id) & (TRIALS.c.state == TrialState.COMPLETE)
     named = (TRIAL_ATTRS.c.key == "origin") & TRIAL_ATTRS.c.value_json.like('%"baseline"%')
@@ -49,7 +76,7 @@ def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
 
 
 def ranked_records(database: Database, study_id: int) -> Iterator[TrialRecord]:
-    """The complete trials, the best value first and the earliest of equals; no more are read than are asked for."""
+    """Yield the complete trials, the best value first and the earliest of equals; no more are read than are asked for."""
     read, page = 0, 1
     while trials := database.best_trials(study_id, page, skip=read):
         yield from map(record_of, trials)
@@ -57,7 +84,7 @@ def ranked_records(database: Database, study_id: int) -> Iterator[TrialRecord]:
 
 
 def enqueued_params(database: Database, trial_id: int) -> dict[str, Any] | None:
-    """What `enqueue_trial` was given; None if the trial did not come by it."""
+    """Return what `enqueue_trial` was given; None if the trial was not made by it."""
     found = database.system_attrs(trial_id).get("fixed_params")
     return found if isinstance(found, dict) else None
 
@@ -66,7 +93,7 @@ def fill_waiting(
     database: Database, trial_id: int, params: Mapping[str, Stored], choices: Mapping[str, Sequence[Stored]],
     attrs: Mapping[str, Any],
 ) -> bool:  # fmt: skip
-    """Parameters and attributes of a trial that waits, all at once; False if it does not wait any more."""
+    """Write parameters and attributes of a trial that waits, all at once; False if it does not wait any more."""
     rows = [{"trial_id": trial_id, **sql.param_row(name, value, choices[name])} for name, value in params.items()]
 
     def fill(connection: sqlalchemy.Connection) -> bool:
@@ -78,3 +105,37 @@ def fill_waiting(
         return True
 
     return database.write(fill)
+
+
+def list_system_attrs(database: Database, prefix: str, study_id: int | None = None) -> list[SystemAttr]:
+    """Return the attributes whose key begins with `prefix`: those of trials, then those of studies, in the order of writing.
+
+    With a `study_id` only those of this study and its trials.
+    """
+    of_trials, of_studies = TRIAL_SYSTEM_ATTRS, STUDY_SYSTEM_ATTRS
+    from_trials = sqlalchemy.select(of_trials.c.trial_id, of_trials.c.key, of_trials.c.value_json)
+    from_studies = sqlalchemy.select(of_studies.c.study_id, of_studies.c.key, of_studies.c.value_json)
+    if study_id is not None:
+        mine = sqlalchemy.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+        from_trials = from_trials.where(of_trials.c.trial_id.in_(mine))
+        from_studies = from_studies.where(of_studies.c.study_id == study_id)
+    found = []
+    for of, table, query in (("trial", of_trials, from_trials), ("study", of_studies, from_studies)):
+        wanted = query.where(table.c.key.startswith(prefix, autoescape=True)).order_by(*table.primary_key)
+        rows = database.rows(wanted)
+        found += [SystemAttr(of, owner_id, key, stored_json(text, database.where)) for owner_id, key, text in rows]
+    return found
+
+
+def delete_system_attrs(database: Database, attrs: Sequence[SystemAttr]) -> None:
+    """Delete these attributes, of finished trials too."""
+    by_table = (("trial", TRIAL_SYSTEM_ATTRS, "trial_id"), ("study", STUDY_SYSTEM_ATTRS, "study_id"))
+
+    def delete(connection: sqlalchemy.Connection) -> None:
+        for of, table, owner in by_table:
+            wanted = (table.c[owner] == sqlalchemy.bindparam("of")) & (table.c.key == sqlalchemy.bindparam("named"))
+            if rows := [{"of": each.owner_id, "named": each.key} for each in attrs if each.of == of]:
+                connection.execute(table.delete().where(wanted), rows)
+
+    if attrs:
+        database.write(delete)

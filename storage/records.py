@@ -1,8 +1,8 @@
-"""What a trial was, as one value; the writer and the reader of our attributes in Optuna's tables live here together.
+"""Describes what a trial was as one value; writes and reads our attributes in Optuna's tables.
 
-A trial carries at most six attributes of ours: `origin` from its birth, `condemned` if it was found hopeless while it
-ran, and `status`, `reason`, `summary`, `ending` from its end. Which status means which state is not decided here. Trials
-of other programs have none of these, and read as well.
+A trial has at most six attributes of ours: `origin` from its creation, `condemned` if it was found hopeless while it
+ran, and `status`, `reason`, `summary`, `ending` from its end. Which status means which state is not decided here.
+Trials of other programs have none of these, and can be read as well.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def origin_attrs(
     source: str = "",
     taken_from: str = "",
 ) -> dict[str, Any]:
-    """What is written when a trial is created."""
+    """Return what is written when a trial is created."""
     texts = {"owner": one_line(owner), "source": one_line(source), "taken_from": one_line(taken_from)}
     known = {"kind": kind, "requeue_of": requeue_of, "attempt": attempt, "alone": alone or None, **texts}
     return {"origin": {key: value for key, value in known.items() if value not in (None, "")}}
 
 
 def condemned_attrs(reason: str) -> dict[str, Any]:
-    """What is written when a running trial is found hopeless."""
+    """Return what is written when a running trial is found hopeless."""
     return {"condemned": one_line(reason, _LONGEST_REASON)}
 
 
@@ -87,7 +87,7 @@ def ending_attrs(
     summary: Mapping[str, float | str] | None = None,
     device: str = "",
 ) -> dict[str, Any]:
-    """What is written when a trial ends; text from a script is cut and cleaned, never trusted."""
+    """Return what is written when a trial ends; text from a script is cut and cleaned. `seconds` is how long it took."""
     ending = {"seconds": _storable(seconds), "slot": one_line(slot), "device": one_line(device), "script": script}
     return {
         "status": status,
@@ -98,7 +98,7 @@ def ending_attrs(
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord:
-    """The record of any trial of any Optuna study."""
+    """Return the record of any trial of any Optuna study."""
     origin, ending = _mapping(trial, "origin"), _mapping(trial, "ending")
     started, finished = _utc(trial.datetime_start), _utc(trial.datetime_complete)
     return TrialRecord(
@@ -129,7 +129,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
 
 
 def read_records(database: Database, study_id: int, known: dict[int, TrialRecord] | None = None) -> list[TrialRecord]:
-    """All trials by number. `known` keeps finished ones between calls: give the same dictionary again."""
+    """Return all trials by number. `known` keeps finished ones between calls: give the same dictionary again."""
     known = {} if known is None else known
     records = []
     for trial in database.trials(study_id):
@@ -143,7 +143,7 @@ def read_records(database: Database, study_id: int, known: dict[int, TrialRecord
 
 
 def read_choices(database: Database, study_id: int) -> dict[str, tuple[Stored, ...]]:
-    """Every parameter that a trial had, with its choices in the search space's order; none where it is a range."""
+    """Return the choices of every parameter, in the search space's order; none where it is a range."""
     found: dict[str, tuple[Stored, ...]] = {}
     for trial in database.trials(study_id):
         for name, distribution in trial.distributions.items():
@@ -152,7 +152,7 @@ def read_choices(database: Database, study_id: int) -> dict[str, tuple[Stored, .
 
 
 def best_record(records: Iterable[TrialRecord], direction: str) -> TrialRecord | None:
-    """The best COMPLETE one, the earliest of equals; a train loss of a pruned trial never counts."""
+    """Return the best COMPLETE trial, the earliest of equals; the train loss of a pruned trial never counts."""
     sign = 1.0 if direction == "minimize" else -1.0
     complete = [(sign * record.value, record.number, record) for record in records if record.value is not None]
     return min(complete, key=lambda entry: entry[:2])[2] if complete else None
@@ -183,7 +183,7 @@ def _small(summary: Mapping[str, Any]) -> dict[str, float | str]:
 
 
 def _storable(value: Any) -> Any:
-    """A number that JSON has, or short text: NaN in a database breaks its other readers."""
+    """Return a number that JSON has, or short text: NaN in a database breaks its other readers."""
     if isinstance(value, int | float) and abs(value) <= sys.float_info.max:  # of a NaN it is not
         return value
     return one_line(encodable(str(value)), _LONGEST_TEXT)

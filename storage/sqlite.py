@@ -1,6 +1,8 @@
 """Opens a SQLite file the way a study needs it: durable, waiting for locks, and surely a database of Optuna's.
 
-WAL where the file system allows it, DELETE elsewhere. A new file appears complete or not at all. No study is read here.
+It uses WAL where the file system allows it, which `/proc/self/mounts` tells, and DELETE elsewhere. A new file appears
+complete or not at all. It also copies a file that is in use, ours or another program's, and checks its pages. No study
+is read here.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy.pool import QueuePool
 
@@ -19,6 +22,9 @@ from storage.driver_errors import FOREIGN, RESTORE, explain, is_locked
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, os_failure, sync_file, sync_folder
 from storage.reader import QuickStorage
+from storage.revision import refuse_untested_optuna
+from storage.sql import BACKUPS
+from storage.text import one_line
 from storage.transactions import RetryPolicy
 from storage.url import Address
 
@@ -27,13 +33,15 @@ _SHARED = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|9p|fuse(blk|\..+)?|afs|ceph|lust
 
 
 def without_wal(path: Path, mounts: str | None = None) -> str | None:
-    """The name of the file system at `path` if WAL is not safe there, else None."""
+    """Return the name of the file system at `path` if WAL is not safe there, else None."""
     kind = filesystem_of(path, _read(_MOUNTS) if mounts is None else mounts)
     return kind if _SHARED.fullmatch(kind) else None
 
 
 def filesystem_of(path: Path, mounts: str) -> str:
-    """The type of the innermost mount that holds `path`; of two mounts on one point the later one hides the earlier."""
+    """Return the type of the innermost mount that holds `path`; of two mounts on one point the later one hides the
+    earlier.
+    """
     path = path.absolute().resolve()
     found, kind = Path("/"), ""
     for line in mounts.splitlines():
@@ -61,7 +69,10 @@ MAGIC = b"SQLite format 3\0"
 
 
 def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickStorage, tuple[str, ...]]:
-    """The storage in the file at `address.path`, and what the user should know about it."""
+    """Open the storage in the file at `address.path`; returns it with what the user should know about it.
+
+    Raises StorageError for what is no database of Optuna's, or is damaged.
+    """
     path = address.path
     assert path is not None
     _make_sure_of_a_file(path, create)
@@ -73,7 +84,9 @@ def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickSt
             raise StorageError(f"{path}: damaged ({problems[0]}). {RESTORE}")
     journal = "DELETE" if shared else "WAL"
     rdb = _once_unlocked(lambda: rdb_storage(path, journal=journal, complete=_tables_are_complete(address)))
-    return rdb, (f"{path}: lies on {shared}, where WAL is not safe: journal mode DELETE, slower",) if shared else ()
+    return rdb, (
+        f"{path}: is on {shared}, where WAL is not safe. The slower journal mode DELETE is used",
+    ) if shared else ()
 
 
 def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
@@ -88,6 +101,9 @@ def _once_unlocked(work: Callable[[], QuickStorage]) -> QuickStorage:
 
 
 def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL") -> QuickStorage:
+    """Open Optuna's storage in a file; `complete` says that its tables are there."""
+    if not complete:
+        refuse_untested_optuna(str(path))
     # The URL names no file: the creator does. Optuna would format() a path, and one with braces would fail.
     kwargs = {"creator": functools.partial(connect, path, journal, sync), "poolclass": QueuePool}
     # Its version check loads all of Alembic's migrations; `open_database` compares one string.
@@ -95,7 +111,7 @@ def rdb_storage(path: Path, *, journal: str, complete: bool, sync: str = "FULL")
 
 
 def connect(path: Path, journal: str, sync: str) -> sqlite3.Connection:
-    """A connection with our settings; transactions are begun by `transactions.py`, not by Python's sqlite3."""
+    """Open a connection with our settings; transactions are begun by `transactions.py`, not by Python's sqlite3."""
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.execute(f"PRAGMA synchronous = {sync}")
@@ -105,7 +121,9 @@ def connect(path: Path, journal: str, sync: str) -> sqlite3.Connection:
 
 
 def check_pages(path: Path, pragma: str) -> list[str]:
-    """What SQLite finds wrong: `quick_check` reads every page, `integrity_check` compares indexes too. [] is sound."""
+    """Return what SQLite finds wrong: `quick_check` reads every page, `integrity_check` compares indexes too. [] is
+    sound.
+    """
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
             found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}")]
@@ -115,7 +133,7 @@ def check_pages(path: Path, pragma: str) -> list[str]:
 
 
 def copy_online(source: Path, to: Path) -> None:
-    """A consistent copy of a database in use, as one file; `to` is replaced when the copy is complete and sound."""
+    """Copy a database in use consistently, as one file; `to` is replaced when the copy is complete and sound."""
     if to.exists() and (to.is_dir() or in_use(to) or to.samefile(source)):
         raise StorageError(f"{to}: in use, or not a file. Choose another name for the copy")
     new = beside(to)
@@ -131,8 +149,56 @@ def copy_online(source: Path, to: Path) -> None:
         new.unlink(missing_ok=True)
 
 
+def backup_lines_in(path: Path) -> list[str] | None:
+    """Return what `sql.backup_lines` does, of a file that nobody writes; None if it is damaged."""
+    try:
+        # immutable: no locks are asked of a file system that may have none
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (BACKUPS.name,)).fetchone()
+            query = f"SELECT line FROM {BACKUPS.name} ORDER BY number"
+            return [line for (line,) in connection.execute(query)] if known else []
+    except sqlite3.OperationalError as error:
+        raise explain(Address(shown=str(path)), error) from error
+    except sqlite3.DatabaseError:
+        return None
+
+
+def copy_foreign(source: Path, to: Path) -> None:
+    """Copy what the file and its -wal hold, opened for reading only; a program that writes there goes on.
+
+    Raises StorageError for what is no database of Optuna's.
+    """
+    if not source.is_file():
+        what = "a folder, not a database" if source.is_dir() else "no such file"
+        raise StorageError(f"{source}: {what}. Check the path")
+    with os_errors_at(source), source.open("rb") as file:
+        start = file.read(len(MAGIC))
+    if start != MAGIC:
+        raise StorageError(f"{source}: not a SQLite database. Name another file")
+    try:
+        with closing(_reading(source)) as old, closing(sqlite3.connect(to)) as new:
+            old.backup(new)
+            _refuse_strangers(source, new)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise explain(Address(shown=str(source)), error) from error
+
+
+def _refuse_strangers(source: Path, copy: sqlite3.Connection) -> None:
+    made = dict(copy.execute("SELECT type, name FROM sqlite_master ORDER BY type"))
+    for kind in ("view", "trigger"):
+        if kind in made:
+            raise StorageError(f"{source}: has a {kind} ({one_line(made[kind], 40)}), which Optuna never makes")
+    stamp = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+    if copy.execute(stamp).fetchone() is None or copy.execute("SELECT 1 FROM alembic_version").fetchone() is None:
+        raise StorageError(f"{source}: a database, but not one of Optuna's. Name another file")
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30.0)
+
+
 def settle(path: Path) -> None:
-    """Makes a database that nobody has open one file without a -wal, which opens on a read-only disk too."""
+    """Make one file without a -wal of a database that nobody has open, so that it opens on a read-only disk too."""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
@@ -152,7 +218,7 @@ def _copy(source: Path, new: Path) -> None:
 
 
 def in_use(path: Path) -> bool:
-    """Whether somebody has it open for writing, or died so: its name must not get another file now."""
+    """Return whether somebody has it open for writing, or died so: its name must not get another file now."""
     return any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
 
 
@@ -161,6 +227,7 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
         return
     if not create:
         raise StorageError(f"{path}: no database here yet. Start a study first (`optimize run`)")
+    refuse_untested_optuna(str(path))
     with os_errors_at(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     new = beside(path)
@@ -177,7 +244,7 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
 
 
 def _link(new: Path, path: Path) -> None:
-    """Gives the finished file its name, unless another process was faster: its database is then the one."""
+    """Give the finished file its name, unless another process was faster: then its database is used."""
     try:
         path.hardlink_to(new)
     except FileExistsError:
@@ -200,7 +267,9 @@ def _look_at(path: Path) -> None:
 
 
 def _tables_are_complete(address: Address) -> bool:
-    """Whether Optuna's tables are all there: the version is stamped last. Somebody else's database is refused."""
+    """Return whether Optuna's tables are all there: the version is stamped last. Raises StorageError for another
+    program's.
+    """
     assert address.path is not None
     try:
         with closing(sqlite3.connect(address.path, timeout=BUSY_S)) as connection:

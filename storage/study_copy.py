@@ -1,7 +1,7 @@
-"""Copies a study from one database into another, row by row: all of it in one transaction, or nothing.
+"""Copies a study from one database into another row by row, and reads and adds whole trials as values: all or none.
 
-Rows keep everything but their ids: numbers, order, times to the microsecond. Signs of life (leases, heartbeats) stay where
-the process is that gave them. Artifacts' files go before the rows that name them.
+Rows keep everything but their ids: numbers, order, times to the microsecond. Leases and heartbeats are not copied, as
+they belong to a process. The files of artifacts are copied before the rows that name them.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ Rows = Mapping[sqlalchemy.Table, Sequence[Row]]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Copies that were made, and how many artifacts have no file any more."""
+    """The copies that were made, and how many artifacts have no file any more."""
 
     new: Sequence[Path]
     missing: int
 
 
 def copy_study(source: Database, target: Database, name: str, on_batch: Callable[[], None] = lambda: None) -> int:
-    """Returns how many trials were copied. `on_batch` is called about once a second, such as to renew a lease.
+    """Copy a study; returns how many trials it has. `on_batch` is called about once a second, such as to renew a lease.
 
-    Nobody may drive the study meanwhile. StorageError, and nothing is copied, if the target has a study of this name.
+    Nobody may drive the study meanwhile. Raises StorageError, and copies nothing, if the target has a study of this
+    name.
     """
     study_id = source.find_study(name)
     if study_id is None:
@@ -77,7 +78,7 @@ def copy_study(source: Database, target: Database, name: str, on_batch: Callable
 
 
 def snapshot(source: Database, names: Sequence[str], to: Path) -> None:
-    """These studies alone, as they are at one moment, as a new SQLite file; also while they run, and from a server."""
+    """Copy these studies, as they are at one moment, into a new SQLite file; also while they run, and from a server."""
     with closing(open_database(to, patience_s=0.0)) as target:  # nobody else knows the file
 
         def copy_all(_: sqlalchemy.Connection) -> None:
@@ -92,8 +93,10 @@ def snapshot(source: Database, names: Sequence[str], to: Path) -> None:
 def copy_files(
     source: Artifacts, target: Artifacts, study: str, on_file: Callable[[], None], ids: Sequence[str] | None = None
 ) -> Files:
-    """What the trials of a study left, or the artifacts `ids`, into the folder of another database; none if the two
-    share one."""
+    """Copy what the trials of a study left, or the artifacts `ids`, into the folder of another database.
+
+    Nothing is copied if the two share a folder.
+    """
     source.note_user()
     target.note_user()  # from now on neither of two that share a folder may remove a file from it
     if target.folder.resolve() == source.folder.resolve():
@@ -115,17 +118,18 @@ def copy_files(
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """What an attempt that failed had put there."""
+    """Remove what an attempt that failed had copied."""
     for path in paths:
         path.unlink(missing_ok=True)
 
 
 def read_study(connection: sqlalchemy.Connection, study_id: int) -> Rows:
-    """What belongs to the study itself."""
+    """Return the rows that belong to the study itself."""
     return {table: _rows(connection, table, table.c.study_id == study_id) for table in OF_STUDY}
 
 
 def insert_study(connection: sqlalchemy.Connection, name: str, rows: Rows) -> int:
+    """Add a study of this name with the rows of `read_study`, notes excepted; returns its id."""
     key = connection.execute(sql.STUDIES.insert().values(study_name=name)).inserted_primary_key
     assert key is not None
     for table, each in rows.items():
@@ -135,12 +139,15 @@ def insert_study(connection: sqlalchemy.Connection, name: str, rows: Rows) -> in
 
 
 def insert_notes(connection: sqlalchemy.Connection, study_id: int, rows: Rows, ids: Mapping[int, int]) -> None:
-    """Of the study and of trials, which lie among the study's rows under their ids; `ids` has the new one of each."""
+    """Add the notes of the study and of its trials; `ids` has the new id of each trial.
+
+    The rows of all of them are among the system attributes of the study.
+    """
     _insert(connection, sql.STUDY_SYSTEM_ATTRS, rows_of_notes(rows[sql.STUDY_SYSTEM_ATTRS], study_id, ids))
 
 
 def read_trial_rows(connection: sqlalchemy.Connection, wanted: sqlalchemy.ColumnElement[bool], most: int) -> Rows:
-    """The first `most` trials that are `wanted`, by id, and all that belongs to them. {} if there are none."""
+    """Return the first `most` trials that are `wanted`, by id, and all that belongs to them; {} if there are none."""
     heads = connection.execute(TRIALS.select().where(wanted).order_by(TRIALS.c.trial_id).limit(most)).mappings().all()
     if not heads:
         return {}
@@ -151,9 +158,9 @@ def read_trial_rows(connection: sqlalchemy.Connection, wanted: sqlalchemy.Column
 
 
 def insert_trials(connection: sqlalchemy.Connection, study_id: int, rows: Rows) -> dict[int, int]:
-    """Trials, finished or not, with everything that belongs to them; returns the new id of each old one.
+    """Add trials, finished or not, with everything that belongs to them; returns the new id of each old one.
 
-    The caller gives numbers that are free, and in their order: readers count on ids and numbers that grow together.
+    The caller gives free numbers in their order: readers count on ids and numbers that grow together.
     """
     heads = [{**row, "study_id": study_id} for row in rows[TRIALS]]
     made = TRIALS.insert().returning(TRIALS.c.trial_id, sort_by_parameter_order=True)
@@ -184,7 +191,7 @@ def _insert(connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: li
 
 
 def _copy_file(source: Path | None, to: Path | None, new: list[Path]) -> bool:
-    """False if there is none, or only a name that would leave the folder."""
+    """Copy a file; False if there is none, or only a name that would leave the folder."""
     if source is None or to is None or not source.is_file():
         return False
     if not to.exists():  # names are unique in the world: what is there is the same
@@ -218,7 +225,7 @@ class WholeTrial:
     number: int | None = None  # in the study that it was read from
 
     def moved(self, params: Mapping[str, Stored], choices: Mapping[str, Sequence[Stored]], attrs: Json) -> WholeTrial:
-        """The same trial in another search space. It keeps its artifacts; notes that other programs made of it stay."""
+        """Return the same trial in another search space, with its artifacts and without what other programs noted."""
         kept = {key: value for key, value in self.system_attrs.items() if key.startswith(PREFIX)}
         return replace(self, params=params, rows=_param_rows(params, choices), attrs=attrs, system_attrs=kept)
 
@@ -226,12 +233,15 @@ class WholeTrial:
 def waiting_trial(
     params: Mapping[str, Stored], choices: Mapping[str, Sequence[Stored]], attrs: Json | None = None
 ) -> WholeTrial:
-    """A trial that is still to be run."""
+    """Return a trial that is still to be run."""
     return WholeTrial("WAITING", params, _param_rows(params, choices), attrs or {})
 
 
 def read_whole_trials(database: Database, study_id: int) -> list[WholeTrial]:
-    """Every trial by number. Within `database.transaction()` the study cannot be deleted, nor its artifacts, before the end."""
+    """Return every trial by number.
+
+    Within `database.transaction()` neither the study nor its artifacts can be deleted before the end.
+    """
 
     def read(connection: sqlalchemy.Connection) -> list[WholeTrial]:
         sql.lock_study(connection, study_id)
@@ -246,7 +256,10 @@ def read_whole_trials(database: Database, study_id: int) -> list[WholeTrial]:
 
 
 def add_trials(database: Database, study_id: int, trials: Sequence[WholeTrial]) -> list[Created]:
-    """All of them in this order, or none; their numbers go on from those that the study has."""
+    """Add all trials in this order, or none; their numbers go on from those that the study has.
+
+    Raises StorageError if the study has other choices.
+    """
     try:
         return database.write(
             lambda connection: _insert_whole(connection, study_id, trials),
@@ -270,7 +283,7 @@ def _insert_whole(connection: sqlalchemy.Connection, study_id: int, trials: Sequ
 
 
 def _rows_of(trials: Mapping[int, WholeTrial]) -> Rows:
-    """Of trials by their new numbers, which stand for the ids that they do not have yet."""
+    """Return the rows of trials by their new numbers, which stand for the ids that they do not have yet."""
     times = {n: {"datetime_start": each.started, "datetime_complete": each.finished} for n, each in trials.items()}
     both = trials.items()
     return {

@@ -1,6 +1,6 @@
-"""Makes text from anywhere safe to stand in one line of a table, a message or a terminal.
+"""Makes text safe to stand in one line of a table, a message or a terminal.
 
-It does not escape for HTML or Markdown: who shows it there does that.
+It does not escape for HTML or Markdown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, direction marks, lone surro
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """`text` without control characters and line breaks, runs of space folded, cut at `limit` characters."""
+    """Return `text` without control characters and line breaks, runs of space folded, cut at `limit` characters."""
     safe = text[: 4 * limit]
     if not safe.isprintable():
         safe = "".join(" " if unicodedata.category(mark) in _UNSAFE else mark for mark in safe)
@@ -20,5 +20,5 @@ def one_line(text: str, limit: int = 300) -> str:
 
 
 def encodable(text: str) -> str:
-    """`text` with lone surrogates replaced: a log that was not valid UTF-8 can still be written."""
+    """Return `text` with lone surrogates replaced: a log that was not valid UTF-8 can still be written."""
     return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -1,6 +1,6 @@
-"""Writes TOML (the standard library only reads it): what it writes, tomllib reads back equal.
+"""Writes TOML, which the standard library only reads; tomllib reads back equal values.
 
-Tables of one level, arrays, strings, numbers, booleans, moments. TOML has no null: None becomes a comment.
+It writes tables of one level, arrays, strings, numbers, booleans and times. TOML has no null: None becomes a comment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def toml_text(values: Mapping[str, object], comment: str = "") -> str:
-    """Plain values first, then each mapping among them as a table."""
+    """Return the text of a TOML file: plain values first, then each mapping among them as a table."""
     lines = [f"# {one_line(comment)}"] if comment else []
     lines += [_line(key, value) for key, value in values.items() if not isinstance(value, Mapping)]
     for name, table in values.items():

@@ -1,7 +1,7 @@
-"""Runs a piece of work on the database as one transaction, again while another program holds the lock or a server is away.
+"""Runs a piece of work on the database as one transaction, again while a lock is held or a server is away.
 
-All of the work becomes durable at once or not at all, and once even where the answer to a commit was lost. It knows no
-tables.
+All of the work becomes durable at once or not at all, and once even where the answer to a commit was lost. How long it
+is tried again, and whom that is told, is a policy of each open database. It knows no tables.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from storage.driver_errors import FOREIGN, explain, is_damage, is_disconnected, 
 from storage.errors import StorageError
 from storage.url import Address
 
-_SAID_AFTER_S = 2.0  # a lock that passes by itself is nobody's news
+_SAID_AFTER_S = 2.0  # a shorter wait is not worth a line
 
 
 @dataclass(slots=True)
 class RetryPolicy:
-    """Of one open database. `say` gets a line when a wait begins to matter and one when it is over; `go_on` ends it."""
+    """How long a wait may last, for one open database.
+
+    `say` gets a line when a wait begins to matter and one when it is over; `go_on` returns False to end it.
+    """
 
     seconds: float
     say: Callable[[str], None] = field(default=lambda line: None)
     go_on: Callable[[], bool] = field(default=lambda: True)
 
     def begin(self, what: str) -> Retry:
+        """Begin a wait for what messages call `what`."""
         return Retry(self, what)
 
 
@@ -48,7 +52,7 @@ class Retry:
     _said: bool = False
 
     def goes_on(self, why: Exception) -> bool:
-        """Pause, unless patience is at its end or somebody wishes to stop; False then."""
+        """Pause; False if the time is over or the policy ends the wait."""
         now = time.monotonic()
         self._failed = self._failed or now
         if now + self._pause_s > self._began + self._policy.seconds or not self._policy.go_on():
@@ -61,6 +65,7 @@ class Retry:
         return True
 
     def over(self) -> None:
+        """Say that the wait is over, if anything was said about it."""
         if self._said:
             self._policy.say(f"{self._what}: there again after {time.monotonic() - self._failed:.0f} s")
 
@@ -74,7 +79,7 @@ T = TypeVar("T")
 RETRY_S = 60.0  # how long a lock is waited for; SQLite itself waits a part of it in each attempt
 SERVER_RETRY_S = 600.0  # and a server that is restarted, or moved: trials go on meanwhile
 _KIND = "optimize_transaction"  # an execution option: "read", "snapshot", "write" or "light"
-_READING = ("read", "snapshot")
+READING = ("read", "snapshot")
 # Of one transaction, not of the session, which a pooler may share: nobody waits for ever for a machine that has vanished.
 _SERVER_LIMITS = sqlalchemy.text(
     "SELECT set_config('lock_timeout', '30s', true), set_config('idle_in_transaction_session_timeout', '60s', true),"
@@ -84,7 +89,7 @@ _SERVER_SNAPSHOT = sqlalchemy.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE R
 
 
 class Transactions:
-    """Of one database; threads do not share a transaction. `patience` says how long, and to whom, it waits."""
+    """The transactions of one database; threads do not share one. `retry` says how long, and to whom, it waits."""
 
     def __init__(self, engine: sqlalchemy.Engine, address: Address, retry: RetryPolicy) -> None:
         self._engine, self._address, self.retry = engine, address, retry
@@ -95,16 +100,16 @@ class Transactions:
 
     @contextlib.contextmanager
     def one(self, kind: str = "write") -> Iterator[sqlalchemy.Connection]:
-        """A transaction; inside another one it is a part of that.
+        """Open a transaction; inside another one it is a part of that.
 
-        A "light" one survives a killed process like any other, but may be lost with the power (or the server), for the
-        sake of speed. All that a "snapshot" reads is of one moment, on a server too; what it calls must not write.
+        A "light" one is faster: it survives a killed process like any other, but may be lost with the power (or the
+        server). All that a "snapshot" reads is of one moment, on a server too; it must not write.
         """
         if self._current is not None:
             yield self._current
             return
         with self._engine.connect() as connection, connection.execution_options(**{_KIND: kind}).begin():
-            if self._begin_server and kind not in _READING:
+            if self._begin_server and kind not in READING:
                 connection.execute(_SERVER_LIMITS, {"light": kind == "light"})
             if self._begin_server and kind == "snapshot":
                 connection.execute(_SERVER_SNAPSHOT)
@@ -116,7 +121,9 @@ class Transactions:
 
     @contextlib.contextmanager
     def block(self) -> Iterator[sqlalchemy.Connection]:
-        """`one` for code that cannot be repeated: its lock is waited for before, and all errors are ours."""
+        """Open a transaction for code that cannot be repeated: its lock is waited for before, and all errors are
+        StorageErrors.
+        """
         try:
             with contextlib.ExitStack() as stack:
                 yield self.run(lambda: stack.enter_context(self.one()))
@@ -132,10 +139,10 @@ class Transactions:
         *,
         stands: Callable[[sqlalchemy.Connection, T], bool] | None = None,
     ) -> T:
-        """`work` in one transaction, again from its beginning where the connection was lost.
+        """Run `work` in one transaction, again from its beginning where the connection was lost.
 
-        A commit whose answer was lost may have happened: `stands` finds out whether a result is in the database. What
-        has none is as if done once when it is done twice.
+        A commit whose answer was lost may have happened: `stands` says whether its result is in the database. Without
+        `stands`, work that is done twice must have the same effect as once.
         """
         unanswered: list[T] = []
 
@@ -151,9 +158,10 @@ class Transactions:
         return self.run(attempt)
 
     def run(self, work: Callable[[], T]) -> T:
-        """`work()`, again while it only had to wait for a lock or a server; errors come out as StorageError.
+        """Call `work()`, again while it only had to wait for a lock or a server. Raises StorageError for every other
+        failure.
 
-        Inside a transaction nothing is repeated: the whole of it is, by whoever began it.
+        Inside a transaction nothing is repeated: whoever began it repeats all of it.
         """
         wait = self.retry.begin(self._address.shown)
         while True:
@@ -190,6 +198,6 @@ def _begin_sqlite(light: str, connection: sqlalchemy.Connection) -> None:
     # Python's sqlite3 would begin late and without a lock: a transaction that reads first and writes then fails at once
     # ("database is locked", no waiting) when another program wrote in between. IMMEDIATE waits for its turn instead.
     kind = connection.get_execution_options().get(_KIND, "read")
-    if kind not in _READING:
+    if kind not in READING:
         connection.exec_driver_sql(f"PRAGMA synchronous = {light if kind == 'light' else 'FULL'}")
-    connection.exec_driver_sql("BEGIN" if kind in _READING else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if kind in READING else "BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Where a database is: a path, or a URL whose password is never shown.
+"""Parses where a database is: a path, or a URL whose password is never shown.
 
 It connects to nothing. `shown` is what messages print; `scrub` removes the secrets from any text of a driver.
 """
@@ -19,19 +19,21 @@ _SECRET_OPTIONS = ("pass", "secret", "token", "key")  # of a URL's query: passwo
 
 @dataclass(frozen=True, slots=True)
 class Address:
+    """Where a database is."""
+
     shown: str
     path: Path | None = None  # of a SQLite file
     url: URL | None = field(default=None, repr=False)  # of anything else
 
     def scrub(self, text: str) -> str:
-        """`text` with every secret of the URL replaced."""
+        """Return `text` with every secret of the URL replaced."""
         for secret in sorted(_secrets(self.url), key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
 
 
 def parse_address(where: Path | str) -> Address:
-    """A path is a SQLite file; a text with `://` is a URL."""
+    """Return the address of a path (a SQLite file) or of a text with `://` (a URL). Raises StorageError."""
     if isinstance(where, Path) or "://" not in where:
         path = Path(where).expanduser()
         return Address(shown=str(path), path=path)
@@ -40,12 +42,12 @@ def parse_address(where: Path | str) -> Address:
 
 
 def shown_address(where: str) -> str:
-    """As messages name it: without a password."""
+    """Return an address as messages show it, without a password."""
     return parse_address(where).shown
 
 
 def is_there(where: Path | str) -> bool:
-    """Whether a SQLite file exists already; a server is taken to be there."""
+    """Return whether a SQLite file exists already; a server is taken to be there."""
     path = parse_address(where).path
     return path is None or path.exists()
 
@@ -70,10 +72,12 @@ def _of_sqlite(url: URL) -> Address:
 
 def _of_server(url: URL) -> Address:
     if url.get_backend_name() != "postgresql":
-        hint = " (postgresql://, not postgres://)" if url.drivername == "postgres" else ""
-        raise StorageError(f"the storage URL: no such kind of database is served. Use SQLite or PostgreSQL{hint}")
+        hint = ", not postgres://" if url.drivername == "postgres" else ""
+        raise StorageError(
+            f"the storage URL: only SQLite and PostgreSQL can be used. Write sqlite:/// or postgresql://{hint}"
+        )
     if url.drivername not in ("postgresql", "postgresql+psycopg"):
-        raise StorageError(f"the storage URL: {url.drivername} is not served, psycopg 3 is. Write postgresql://")
+        raise StorageError(f"the storage URL: {url.drivername} cannot be used, psycopg 3 can. Write postgresql://")
     if "@" in (url.host or "") or "@" in (url.database or ""):
         raise StorageError("the storage URL: an @ in the password cuts it in two. Write it as %40")
     hidden = {name: "***" if _is_secret(name) else value for name, value in url.query.items()}

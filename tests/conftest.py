@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -42,8 +44,49 @@ FOREIGN = re.compile(
 )
 
 
-def pytest_configure() -> None:
+# Tests that share what is dear stay in one process each (`pytest -n auto --dist loadgroup`), and the longest begin first. A
+# test belongs to the group of its own mark `xdist_group`, of a fixture below, or of its module where that shares a fixture.
+GROUP_OF_FIXTURE = {"cluster": "ray", "text": "training", "postgres": "postgres"}
+MEMORY, ROOM_BYTES = (
+    Path("/dev/shm"),
+    4_000_000_000,
+)  # temporary files lie there where they fit: SQLite waits for a disk
+FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    groups = {item: group_of(item) for item in items}
+    items.sort(key=lambda item: turn(item, groups[item]))  # stable: within a group the order stays
+    for item, group in groups.items():
+        if group and config.getoption("loadgroup", False):
+            item.add_marker(pytest.mark.xdist_group(group))
+            if hasattr(
+                item, "_id"
+            ):  # pytest-xdist 3.8 renames `_nodeid` for its scheduler, which pytest 9.2 reads no more
+                item._id = type(item._id).parse(f"{item.nodeid}@{group}")
+
+
+def group_of(item: pytest.Item) -> str:
+    if mark := item.get_closest_marker("xdist_group"):
+        return str(mark.args[0])
+    assert isinstance(item, pytest.Function)
+    for fixture, group in GROUP_OF_FIXTURE.items():
+        if fixture in item.fixturenames:
+            return group
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return item.path.stem if any(each[-1].scope in ("class", "module") for each in fixtures) else ""
+
+
+def turn(item: pytest.Item, group: str) -> tuple[int, bool]:
+    return FIRST.index(group) if group in FIRST else len(FIRST), not item.get_closest_marker("slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Each process of the tests, and so all that they start, finds the same surroundings wherever they were started."""
+    config.option.loadscopereorder = False  # of pytest-xdist: `turn` says what comes first
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     for name in [name for name in os.environ if FOREIGN.fullmatch(name)]:
         del os.environ[name]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: children would inherit it
@@ -103,7 +146,7 @@ class Driver:
 
     folder: Path
     settings: Settings
-    kept: Path  # what `once` has made, for all tests of this process
+    kept: Path  # what `once` has made, for the tests of all processes
     said: list[str] = field(default_factory=list)
     data: str = "data"
 
@@ -139,11 +182,15 @@ class Driver:
         """A `runs/` that many tests begin with: the first of them makes it, the others copy it, if script, space and settings
         are the same."""
         kept = self.kept / f"{what}-{self._digest()}"
-        if not kept.exists():
-            make()
-            shutil.copytree(self.settings.runs, kept)
-        else:
-            shutil.copytree(kept, self.settings.runs)
+        self.kept.mkdir(exist_ok=True)
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
+            if not kept.exists():
+                make()
+                shutil.copytree(self.settings.runs, kept.with_suffix(".part"))
+                kept.with_suffix(".part").rename(kept)
+                return
+        shutil.copytree(kept, self.settings.runs)
 
     def _digest(self) -> str:
         files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
@@ -174,7 +221,8 @@ class Driver:
 
 @pytest.fixture
 def driver(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    return make_driver(tmp_path, tmp_path_factory.getbasetemp() / "once")
+    base = tmp_path_factory.getbasetemp()
+    return make_driver(tmp_path, (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once")
 
 
 def make_driver(folder: Path, kept: Path) -> Driver:

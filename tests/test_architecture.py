@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,11 @@ ONLY_IN = {
     "tiktoken": (),
     "rustbpe": (),
 }
+# What knows a database's language; everybody else calls their functions.
+SQL = (
+    "completion", "dashboard_notes", "database", "driver_errors", "lease", "postgres", "queries", "reader", "sql", "sqlite",
+    "study_copy", "transactions", "url",
+)  # fmt: skip
 OPTUNA = ("optimize.search.", "storage.", "optimize.reporting.figures.importance", "optimize.reporting.dashboard")
 # Sent to any node, or run by a guardian there.
 STANDARD_LIBRARY_ONLY = ("optimize.runner.", "optimize.trial", "optimize.errors", "optimize.text", "optimize.toml",
@@ -56,9 +65,15 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -71,8 +86,6 @@ def imports(path: Path) -> set[str]:
 
 
 def third_party(path: Path) -> set[str]:
-    import sys
-
     return {n.split(".")[0] for n in imports(path)} - set(sys.stdlib_module_names) - set(PACKAGES) - {"__future__"}
 
 
@@ -147,10 +160,26 @@ def test_optuna_is_known_to_search_and_storage_and_what_draws_from_it() -> None:
         assert "optuna" not in third_party(path) or module.startswith(OPTUNA), module
 
 
+def test_sql_stands_only_in_the_files_of_storage_that_are_about_it() -> None:
+    statement = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|PRAGMA) [A-Za-z0-9_*(]")
+    for module, path in MODULES.items():
+        if module.partition(".")[0] == "storage" and module.partition(".")[2] in SQL:
+            continue
+        assert not {"sqlalchemy", "sqlite3", "psycopg"} & {name.split(".")[0] for name in imports(path)}, module
+        texts = (node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant))
+        assert not [text for text in texts if isinstance(text, str) and statement.match(text)], module
+
+
+def test_a_shell_that_completes_a_name_does_not_wait_for_optuna() -> None:
+    asked = "import sys, storage; storage.complete_studies; print(sorted({'optuna', 'sqlalchemy', 'pandas'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
+
+
 def test_a_class_name_exists_once() -> None:
     found: dict[str, list[str]] = {}
     for module, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(module)
     assert {name: where for name, where in found.items() if len(where) > 1} == {}
@@ -165,7 +194,7 @@ def test_the_environment_is_read_where_a_reader_expects_it() -> None:
 
 def test_only_the_command_line_prints() -> None:
     for module, path in MODULES.items():
-        calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+        calls = (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call))
         printed = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
         assert module == "optimize.commands.terminal" or not printed, f"{module}: {printed}"
 
@@ -178,4 +207,4 @@ def test_files_stay_small_and_are_called_after_what_is_in_them() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     for module, path in MODULES.items():
-        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), module
+        assert ast.get_docstring(tree(path)), module

@@ -16,6 +16,7 @@ from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.workload import load_workload
 from optimize.transfer.autoresearch import set_up
+from tests.forked import run_forked
 
 ROOT = Path(__file__).parent.parent
 REPLICA = Path(__file__).parent / "replicas" / "macos"
@@ -144,7 +145,7 @@ def test_what_is_there_is_left_alone(there: str, mirror: Path, tmp_path: Path) -
     else:
         folder.symlink_to("/not/there")
     before = left(tmp_path)
-    with pytest.raises(WorkloadError, match="is there already"):
+    with pytest.raises(WorkloadError, match="exists already"):
         begin(mirror, folder)
     assert left(tmp_path) == before
 
@@ -154,8 +155,8 @@ def test_what_is_there_is_left_alone(there: str, mirror: Path, tmp_path: Path) -
     [
         ("no mirror", "HEAD", "mine", "no mirror"),
         ("a mirror", "0" * 40, "mine", "Check the address"),
-        ("a mirror", "--upload-pack=x", "mine", "is no commit"),
-        ("a mirror", "-f", "mine", "is no commit"),
+        ("a mirror", "--upload-pack=x", "mine", "not a commit"),
+        ("a mirror", "-f", "mine", "not a commit"),
         ("--upload-pack=touch x", "HEAD", "mine", "Check the address"),
         ("ext::sh -c touch% x", "HEAD", "mine", "Check the address"),
         ("a mirror", "HEAD", "mine", "has no train.py"),
@@ -192,8 +193,7 @@ def test_from_nothing_to_a_best_by_the_commands_that_it_prints(mirror: Path, tmp
     env = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(tmp_path / "config"), "COLUMNS": "300"}
 
     def optimize(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "optimize", *words]
-        return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+        return run_forked(words, cwd=tmp_path, env=env, timeout=600)
 
     made = optimize("autoresearch", "mine", "--from", str(mirror), "--commit", "HEAD~1", "--profile", "cpu", "--no-uv")
     assert made.returncode == 0, made.stderr
@@ -208,4 +208,4 @@ def test_from_nothing_to_a_best_by_the_commands_that_it_prints(mirror: Path, tmp
     )  # the commit of karpathy's repository that was tried is not looked for in another
     again = optimize("autoresearch", "mine", "--from", str(mirror))
     assert again.returncode == 2
-    assert again.stderr == "mine: is there already. Name a folder that is not, or remove this one.\n"
+    assert again.stderr == "mine: exists already. Name a new folder, or remove this one.\n"

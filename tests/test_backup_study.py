@@ -6,10 +6,8 @@ import random
 import shutil
 import sqlite3
 import subprocess
-import sys
 import textwrap
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +16,9 @@ import pytest
 from storage import StorageError, TrialRecord, open_database, read_records, restore_backup
 from tests.conftest import Driver
 from tests.databases import small_database
+from tests.forked import Forked
 from tests.test_cli import ROOT, environment, flags, optimize, run, slow_down
+from tests.zoo import eventually
 
 pytestmark = pytest.mark.slow
 RETRY_S = 120.0
@@ -42,13 +42,6 @@ KEEPS = """
 """
 
 
-def until(what: Callable[[], bool]) -> None:
-    ends = time.monotonic() + RETRY_S
-    while not what():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
 def kept_trials(folder: Path) -> int:
     """How many finished trials a backup has; looked at without opening it."""
     path = folder / "optuna.db"
@@ -64,9 +57,9 @@ def records(runs: Path) -> list[TrialRecord]:
 
 
 def start(driver: Driver, *words: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver), *words]
+    words = ("run", "--trust", *flags(driver), *words)
     with (driver.folder / "said.txt").open("w") as said:
-        return subprocess.Popen(argv, cwd=driver.folder, env=environment(driver), stdout=said, stderr=said, text=True)
+        return Forked(words, cwd=driver.folder, env=environment(driver), stdout=said, stderr=said)
 
 
 def test_a_driver_killed_in_the_middle_of_a_backup_leaves_a_whole_one(tmp_path: Path) -> None:
@@ -75,12 +68,8 @@ def test_a_driver_killed_in_the_middle_of_a_backup_leaves_a_whole_one(tmp_path: 
     small_database(runs)
     draw, least = random.Random(0), 0
     for number in range(8):
-        process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(KEEPS), str(runs), str(kept)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        words = ["-c", textwrap.dedent(KEEPS), str(runs), str(kept)]
+        process = Forked(words, cwd=ROOT, stdout=subprocess.PIPE)
         assert process.stdout is not None
         for _ in range(2):
             least = int(process.stdout.readline())
@@ -97,7 +86,7 @@ def test_a_study_whose_folder_is_deleted_goes_on_from_its_backup(driver: Driver)
     slow_down(driver, 0.5)
     runs, kept = driver.folder / "runs", driver.folder / "kept"
     process = start(driver, "--backup", "kept")
-    until(lambda: kept_trials(kept) >= 3 or process.poll() is not None)
+    assert eventually(lambda: kept_trials(kept) >= 3 or process.poll() is not None, RETRY_S)
     assert process.poll() is None, (driver.folder / "said.txt").read_text()
     process.kill()
     process.wait()
@@ -132,7 +121,7 @@ def test_a_disk_that_vanishes_ends_no_study(driver: Driver) -> None:
     slow_down(driver, 0.2)
     kept = driver.folder / "kept"
     process = start(driver, "--backup", "kept", "--trials", "12")
-    until(lambda: kept_trials(kept) >= 1 or process.poll() is not None)
+    assert eventually(lambda: kept_trials(kept) >= 1 or process.poll() is not None, RETRY_S)
     kept.rename(driver.folder / "unplugged")
     kept.touch()  # not even a folder
     assert process.wait(timeout=RETRY_S) == 0
@@ -146,13 +135,12 @@ def test_two_studies_share_a_backup(driver: Driver) -> None:
     slow_down(driver, 0.2)
     words = ["run", "--trust", *flags(driver)[:-1]]
     both = [
-        subprocess.Popen(
-            [sys.executable, "-m", "optimize", *words, name, "--trials", "4", "--slots", "1", "--backup", "kept"],
+        Forked(
+            [*words, name, "--trials", "4", "--slots", "1", "--backup", "kept"],
             cwd=driver.folder,
             env=environment(driver),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            text=True,
         )
         for name in ("s", "t")
     ]

@@ -6,8 +6,7 @@ import os
 import shutil
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from optimize.transfer.backup import Backups
 from storage import Artifacts, BackupFolder, Database, StorageError, TrialRecord, open_database, restore_backup
 from tests.databases import new_trial, small_database
+from tests.zoo import eventually
 
 RETRY_S = 60.0
 NO_REST = (0.0, 0.0)
@@ -45,14 +45,6 @@ def trials(path: Path) -> int:
     with closing(open_database(path, create=False)) as database:
         assert database.integrity_check() == []
         return sum(database.counts(1).values())
-
-
-def until(what: Callable[[], bool]) -> None:
-    """However busy the machine is."""
-    ends = time.monotonic() + RETRY_S
-    while not what():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------------
@@ -277,7 +269,7 @@ def test_a_disk_that_never_answers_delays_nothing(tmp_path: Path) -> None:
         backups.on_trial_end(RECORD)
         backups.on_tick()
     backups.close()
-    assert said == ["the drive: the last backup took longer than 0 s; the one before is whole"]
+    assert said == ["the drive: the last backup was not ready after 0 s; the one before it is whole"]
     never.set()
 
 
@@ -296,7 +288,7 @@ def test_trials_that_end_during_a_backup_share_the_next() -> None:
     for _ in range(5):
         backups.on_trial_end(RECORD)
     go_on.release(10)
-    until(lambda: len(calls) == 2)
+    assert eventually(lambda: len(calls) == 2, RETRY_S)
     backups.close()
     assert len(calls) == 3  # and the last one, of what is left behind
 
@@ -313,11 +305,11 @@ def test_a_failure_is_one_line_and_is_tried_again() -> None:
     backups = Backups(write, "the drive", said.append, NO_REST)
     for number in range(1, 4):
         backups.on_trial_end(RECORD)
-        until(lambda number=number: len(tries) >= number)  # type: ignore[misc]
+        assert eventually(lambda number=number: len(tries) >= number, RETRY_S)  # type: ignore[misc]
     backups.close()
     assert said == [
-        "the drive: no space left (no backup; the study goes on, and the next trial tries again)",
-        "the drive: backups are made again",
+        "the drive: no space left (no backup was made; the study goes on, and the next trial tries again)",
+        "the drive: backups work again",
     ]
 
 
@@ -331,7 +323,7 @@ def test_after_a_backup_it_rests_as_long_as_that_is_worth_and_the_end_does_not_w
     calls: list[int] = []
     backups = Backups(lambda: calls.append(1), "the drive", lambda line: None, rest_s=(3600.0, 3600.0))
     backups.on_trial_end(RECORD)
-    until(lambda: len(calls) == 1)
+    assert eventually(lambda: len(calls) == 1, RETRY_S)
     backups.on_trial_end(RECORD)
     backups.close()
     assert len(calls) == 2

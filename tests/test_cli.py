@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Driver
+from tests.forked import Forked, run_forked
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
@@ -23,8 +24,7 @@ def environment(driver: Driver) -> dict[str, str]:
 
 
 def optimize(driver: Driver, *words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "optimize", *words]
-    return subprocess.run(argv, cwd=driver.folder, env=environment(driver), capture_output=True, text=True, timeout=120)
+    return run_forked(words, cwd=driver.folder, env=environment(driver))
 
 
 def run(driver: Driver, *words: str) -> subprocess.CompletedProcess[str]:
@@ -124,10 +124,8 @@ def test_a_database_that_is_not_one_is_one_line_and_left_alone(driver: Driver) -
 
 
 def start(driver: Driver, *words: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver), *words]
-    process = subprocess.Popen(
-        argv, cwd=driver.folder, env=environment(driver), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipe, words = subprocess.PIPE, ("run", "--trust", *flags(driver), *words)
+    process = Forked(words, cwd=driver.folder, env=environment(driver), stdout=pipe, stderr=pipe)
     assert process.stderr is not None
     for line in process.stderr:  # until the first trial has ended: the study is under way
         if "baseline:" in line:
@@ -308,10 +306,8 @@ def test_sigterm_during_preparation_leaves_nothing_running(driver: Driver) -> No
     (driver.folder / "workload" / "prepare.py").write_text(
         "import os, time\nprint('preparing', os.getpid(), flush=True)\ntime.sleep(600)\n"
     )
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver)]
-    process = subprocess.Popen(
-        argv, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    words, nowhere = ["run", "--trust", *flags(driver)], subprocess.DEVNULL
+    process = Forked(words, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE, stdout=nowhere)
     assert process.stderr is not None
     pid = next(int(line.split()[1]) for line in process.stderr if line.startswith("preparing"))
     process.send_signal(signal.SIGTERM)

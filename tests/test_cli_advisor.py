@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from optimize.config.settings import advisor_key, load_settings, script_environm
 from optimize.errors import SettingsError
 from tests.advised_study import GOOD, KEY, enlarge
 from tests.conftest import Driver
+from tests.forked import Forked, run_forked
 from tests.model_server import Asked, model_server, proposals, says
 from tests.test_cli import environment, flags, optimize, slow_down
 from tests.zoo import eventually
@@ -24,9 +24,9 @@ DEAD = "http://127.0.0.1:9/v1"
 
 
 def start(driver: Driver, url: str, *words: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver), "--advisor", "stub", *words]
+    pipe, words = subprocess.PIPE, ("run", "--trust", *flags(driver), "--advisor", "stub", *words)
     env = {**environment(driver), "OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY}
-    return subprocess.Popen(argv, cwd=driver.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Forked(words, cwd=driver.folder, env=env, stdout=pipe, stderr=pipe)
 
 
 def run(driver: Driver, url: str, *words: str) -> tuple[int, str, str]:
@@ -116,10 +116,9 @@ def test_without_a_key_or_a_url_it_is_one_line_before_any_trial(driver: Driver) 
 
 @pytest.mark.slow
 def test_check_shows_the_model_its_server_and_its_share_and_asks_nothing(driver: Driver) -> None:
-    argv = [sys.executable, "-m", "optimize", "check", *flags(driver), "--advisor", "stub"]
     with model_server(says(proposals(*GOOD))) as server:
         env = {**environment(driver), "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}
-        ended = subprocess.run(argv, cwd=driver.folder, env=env, capture_output=True, text=True, timeout=120)
+        ended = run_forked(["check", *flags(driver), "--advisor", "stub"], cwd=driver.folder, env=env)
         assert not server.asked
     assert server.url in ended.stdout
     assert "environment OPENAI_BASE_URL" in ended.stdout

@@ -14,6 +14,7 @@ import pytest
 from optimize.study.stored import find_study
 from storage import TrialRecord
 from tests.conftest import SCRIPT, Driver
+from tests.forked import Forked
 from tests.test_cli import environment, flags, optimize, run, slow_down
 from tests.zoo import eventually
 
@@ -77,10 +78,8 @@ def test_a_study_that_reaches_its_end_is_confirmed_by_itself(noisy: Driver) -> N
 def test_a_driver_killed_in_the_middle_loses_no_replicate_and_repeats_none(noisy: Driver) -> None:
     slow_down(noisy, 0.1)
     assert run(noisy, "--trials", "6", "--no-pruning").returncode == 0
-    argv = [sys.executable, "-m", "optimize", "confirm", *which(noisy), "--seeds", "4"]
-    process = subprocess.Popen(
-        argv, cwd=noisy.folder, env=environment(noisy), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    words, nowhere = ["confirm", *which(noisy), "--seeds", "4"], subprocess.DEVNULL
+    process = Forked(words, cwd=noisy.folder, env=environment(noisy), stderr=nowhere, stdout=nowhere)
     assert eventually(lambda: len(complete(noisy)) >= 3, within_s=120)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
@@ -96,10 +95,8 @@ def test_a_driver_killed_in_the_middle_loses_no_replicate_and_repeats_none(noisy
 
 def test_a_study_that_is_stopped_is_not_confirmed(noisy: Driver) -> None:
     slow_down(noisy, 0.3)
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(noisy), "--trials", "500", "--confirm", "2"]
-    process = subprocess.Popen(
-        argv, cwd=noisy.folder, env=environment(noisy), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    words = ["run", "--trust", *flags(noisy), "--trials", "500", "--confirm", "2"]
+    process = Forked(words, cwd=noisy.folder, env=environment(noisy), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert eventually(lambda: (noisy.paths.root / "optuna.db").exists() and _stops(noisy), within_s=120)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0

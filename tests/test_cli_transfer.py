@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from optimize.reporting.files import write_views
 from optimize.study.stored import find_study
 from tests.conftest import SPACE, Driver
+from tests.forked import Forked
 from tests.test_cli import environment, flags, optimize, run, slow_down
 from tests.transfers import nothing_changes, records, rewrite
 
@@ -60,16 +60,9 @@ def test_check_shows_starts_and_what_from_would_bring_and_makes_nothing(driver: 
 def test_a_driver_killed_with_9_between_starts_runs_each_of_them_once(driver: Driver) -> None:
     with_starts(driver)
     slow_down(driver, 0.1)
-    argv = [sys.executable, "-m", "optimize", "run", "--trust", *flags(driver), "--slots", "1", "--trials", "6"]
+    words, nowhere = ["run", "--trust", *flags(driver), "--slots", "1", "--trials", "6"], subprocess.DEVNULL
     for ends in range(1, 4):
-        process = subprocess.Popen(
-            argv,
-            cwd=driver.folder,
-            env=environment(driver),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = Forked(words, cwd=driver.folder, env=environment(driver), stdout=nowhere, stderr=subprocess.PIPE)
         assert process.stderr is not None
         for line in process.stderr:
             if "baseline:" in line or "start: X" in line or "again: X" in line:

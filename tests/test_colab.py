@@ -9,9 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from storage import TrialRecord, open_database, read_records
 from tests.conftest import Driver
 from tests.test_cli import run, slow_down
 from tests.test_end_to_end import small_profile
+from tests.zoo import eventually
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "notebooks" / "colab.ipynb"
@@ -95,13 +94,6 @@ def records(place: Path, study: str = STUDY) -> list[TrialRecord]:
         return [] if study_id is None else read_records(database, study_id)
 
 
-def until(what: Callable[[], bool]) -> None:
-    ends = time.monotonic() + RETRY_S
-    while not what():
-        assert time.monotonic() < ends
-        time.sleep(0.1)
-
-
 def test_the_committed_notebook_is_valid_and_has_no_outputs() -> None:
     read = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(read)
@@ -118,6 +110,7 @@ def test_the_form_has_a_field_for_each_setting() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 def test_it_runs_from_top_to_bottom_and_on_a_fresh_machine_goes_on(place: Path) -> None:
     first = execute(place, TRIALS=3)
@@ -161,6 +154,7 @@ os.kill(kernel, signal.SIGINT)
 """
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place: Path) -> None:
     slow_down(driver, 0.2)
@@ -177,6 +171,7 @@ def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place
     assert {record.state for record in records(place, "s")} == {"COMPLETE"}
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a study outlives its kernel")
 def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place: Path) -> None:
@@ -186,25 +181,27 @@ def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place
         assert running.kc is not None
         assert running.km is not None
         running.kc.execute(f"{QUICK}\n{RUN}")
-        until(lambda: (place / "runs" / "optuna.db").exists() and bool(records(place, "s")))
+        assert eventually(lambda: (place / "runs" / "optuna.db").exists() and bool(records(place, "s")), RETRY_S)
         os.kill(running.km.provisioner.pid, signal.SIGKILL)
-    until(lambda: all(record.state != "RUNNING" for record in records(place, "s")))
-    until(lambda: run(driver, "--trials", "1").returncode == 0)  # nobody drives it any more
+    assert eventually(lambda: all(record.state != "RUNNING" for record in records(place, "s")), RETRY_S)
+    assert eventually(lambda: run(driver, "--trials", "1").returncode == 0, RETRY_S)  # nobody drives it any more
 
 
+@pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("cell", "line"),
-    [
-        ("notebook.run('tpu')", "tpu: no such profile"),
-        ("notebook.restore(__import__('pathlib').Path('optimize'))", "no backup here"),
-        ("notebook.run('./small.toml', 'a study')", "not a name for a study"),
-    ],
-)
-def test_what_goes_wrong_is_one_line_and_stops_the_notebook(place: Path, cell: str, line: str) -> None:
-    read = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"from optimize import notebook\n{cell}")])
-    with pytest.raises(nbclient.exceptions.CellExecutionError):
-        client(read, place).execute()
-    (error,) = (output for output in read.cells[0].outputs if output.output_type == "error")
-    assert len(error.traceback) == 1
-    assert line in error.traceback[0]
+def test_what_goes_wrong_is_one_line_and_stops_the_notebook(place: Path) -> None:
+    mistakes = {
+        "notebook.run('tpu')": "tpu: no such profile",
+        "notebook.restore(__import__('pathlib').Path('optimize'))": "no backup here",
+        "notebook.run('./small.toml', 'a study')": "not a name for a study",
+    }
+    cells = [nbformat.v4.new_code_cell(f"from optimize import notebook\n{cell}") for cell in mistakes]
+    read = nbformat.v4.new_notebook(cells=cells)
+    running = client(read, place)
+    with running.setup_kernel():
+        for number, line in enumerate(mistakes.values()):
+            with pytest.raises(nbclient.exceptions.CellExecutionError):
+                running.execute_cell(read.cells[number], number)
+            (error,) = (output for output in read.cells[number].outputs if output.output_type == "error")
+            assert len(error.traceback) == 1
+            assert line in error.traceback[0]

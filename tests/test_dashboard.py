@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -23,6 +22,8 @@ from optimize.reporting.dashboard import check_address, write_dashboard
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import Driver, complete
+from tests.forked import Forked
+from tests.studies import many_trials, stored_study
 from tests.test_cli import environment, optimize, run, slow_down, start
 
 CHROMIUM = next(
@@ -44,8 +45,8 @@ def free_port() -> int:
 @contextmanager
 def dashboard(driver: Driver) -> Iterator[str]:
     port = free_port()
-    argv = [sys.executable, "-m", "optimize", "dashboard", "--port", str(port)]
-    with subprocess.Popen(argv, cwd=driver.folder, env=environment(driver), stderr=subprocess.DEVNULL) as process:
+    words = ["dashboard", "--port", str(port)]
+    with Forked(words, cwd=driver.folder, env=environment(driver), stderr=subprocess.DEVNULL) as process:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -92,6 +93,7 @@ def test_it_serves_before_there_is_a_study(driver: Driver) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 @needs_chromium
 def test_a_running_study_is_shown_and_goes_on(driver: Driver, tmp_path: Path) -> None:
     slow_down(driver, 60.0)  # the second trial ends long after all that is looked at here
@@ -138,6 +140,7 @@ assert X == 4, why + "[link](javascript:alert(1)) https://example.com | cell"
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 @needs_chromium
 def test_what_a_script_prints_is_only_text(driver: Driver, tmp_path: Path) -> None:
     train = driver.folder / "workload" / "train.py"
@@ -160,14 +163,11 @@ def test_what_a_script_prints_is_only_text(driver: Driver, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("browser")
 @needs_chromium
 def test_a_thousand_trials_are_shown(driver: Driver, tmp_path: Path) -> None:
-    space = driver.folder / "space.toml"
-    choices = ",\n".join(str(n / 100) for n in range(1, 201))  # 1,200 configurations
-    space.write_text(space.read_text().replace("[0.125, 0.25, 0.5, 1.0]", f"[{choices}]"))
-    driver.run(some_diverge, slots=8, trials=1_000)
     with driver.database() as database:
-        stored = find_study(database, "s", driver.settings.runs)
+        stored = stored_study(database, driver.settings.runs, many_trials(1_000))
         write_dashboard(stored, driver.said.append)
         shown = stored.best()
     assert shown is not None
@@ -182,7 +182,6 @@ def test_a_thousand_trials_are_shown(driver: Driver, tmp_path: Path) -> None:
     assert "Slice" in analytics
     assert "1000 Trials" in trial  # the list beside it
     assert "better than the baseline" in trial
-    assert "language-diff" in trial
 
 
 def some_diverge(job: Job) -> Outcome:
@@ -241,10 +240,8 @@ def test_ctrl_c_ends_it_also_while_it_answers(driver: Driver) -> None:
 @pytest.mark.slow
 def test_ctrl_c_is_its_end_and_no_error_and_requests_are_not_told(driver: Driver) -> None:
     port = free_port()
-    argv = [sys.executable, "-m", "optimize", "dashboard", "--port", str(port)]
-    with subprocess.Popen(
-        argv, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = ["dashboard", "--port", str(port)]
+    with Forked(words, cwd=driver.folder, env=environment(driver), stderr=subprocess.PIPE) as process:
         fetch(f"http://127.0.0.1:{port}/api/studies")
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=120)[1]

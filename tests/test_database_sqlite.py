@@ -141,7 +141,7 @@ def _an_older_one(path: Path) -> None:
         (_a_text, "not a SQLite database"),
         (_someone_elses, "a database, but not Optuna's"),
         (_a_damaged_one, "damaged"),
-        (_a_newer_one, "of a newer Optuna"),
+        (_a_newer_one, "a newer Optuna made its tables"),
         (_an_older_one, "of an older Optuna"),
     ],
 )

@@ -14,10 +14,19 @@ from optimize.config.settings import load_settings, profiles
 from search_spaces import load_space, shipped_spaces
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-PAGES += [path for pattern in ("*/README.md", "docs/*.md", "examples/*/README.md") for path in ROOT.glob(pattern)]
+PAGES = sorted(ROOT.glob("*.md"))
+for folder in ("benchmarks", "docs", "examples", "optimize", "search_spaces", "storage", "tests"):
+    PAGES += sorted((ROOT / folder).rglob("*.md"))
 README = (ROOT / "README.md").read_text("utf-8")
-MANUAL = README + "".join(page.read_text("utf-8") for page in sorted(ROOT.glob("docs/*.md")))  # where details may stand
+DOCS = sorted(ROOT.glob("docs/*.md"))
+MANUAL = README + "".join(page.read_text("utf-8") for page in DOCS)  # where details may stand
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+TARGETS = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.M)[0].split()
+# Flags in our pages that are not of `optimize`: of pip, ray, uv, mypy, mlflow, tensorboard, chromium, and of our benchmarks.
+FOREIGN_FLAGS = {
+    "--address", "--artifact-dir", "--backend-store-uri", "--force-reinstall", "--head", "--headless", "--index-url",
+    "--logdir", "--name", "--no-sync", "--num-shards", "--project", "--screenshot", "--smoke", "--strict",
+}  # fmt: skip
 
 
 def commands_of(group: Any, before: str = "") -> dict[str, Any]:
@@ -29,12 +38,39 @@ def commands_of(group: Any, before: str = "") -> dict[str, Any]:
     return found
 
 
-COMMANDS = commands_of(typer.main.get_command(app))
+GROUP = typer.main.get_command(app)
+COMMANDS = commands_of(GROUP)
+
+
+def prose_and_code(page: Path) -> str:
+    """What a reader sees of a page, without the addresses of its links."""
+    return re.sub(r"\]\([^)]*\)", "]", page.read_text("utf-8"))
+
+
+FLAGS = {
+    flag
+    for command in (GROUP, *COMMANDS.values())
+    for parameter in command.params
+    for flag in (*parameter.opts, *parameter.secondary_opts)
+} | {"--help", "--install-completion"}
+
+
+def code_of(page: Path) -> list[str]:
+    """What a page shows as code: its blocks, and what stands between backticks."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^```(?!toml|python)\w*\n(.*?)^```", text, re.M | re.S)
+    return blocks + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+
+
+def paths_named(page: Path) -> set[str]:
+    """What stands between backticks and looks like a file or a folder of ours."""
+    words = re.findall(r"`([\w./*-]+)`", page.read_text("utf-8"))
+    return {word for word in words if re.search(r"\.(py|toml|md|sh|ipynb)$|\w/$", word)}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_is_in_the_readme_and_has_an_example(name: str) -> None:
-    assert f"optimize {name}" in README
+def test_every_command_is_documented_and_has_an_example(name: str) -> None:
+    assert f"`optimize {name}" in (ROOT / "docs/commands.md").read_text("utf-8")
     assert f"Example: optimize {name}" in (COMMANDS[name].help or "")
 
 
@@ -44,27 +80,77 @@ def test_every_flag_says_what_it_is_for(name: str) -> None:
         assert getattr(parameter, "help", None), f"{name} {parameter.name}"
 
 
-def test_every_make_target_is_explained_and_the_main_ones_are_in_the_readme() -> None:
-    text = (ROOT / "Makefile").read_text("utf-8")
-    targets = re.findall(r"^\.PHONY: (.*)$", text, re.M)[0].split()
-    for target in targets:
-        explained = re.search(rf"^{target}:.*## (\w.*)$", text, re.M)
+def test_every_make_target_is_explained_and_the_main_ones_are_documented() -> None:
+    commands = (ROOT / "docs/commands.md").read_text("utf-8")
+    for target in TARGETS:
+        explained = re.search(rf"^{target}:.*## (\w.*)$", MAKEFILE, re.M)
         assert explained, target
         assert len(f"  make {target:<12} {explained[1]}") <= 80, target
-    for target in ("optimize", "dashboard", "test", "status", "check", "export", "stop"):
+        assert f"make {target}" in commands + (ROOT / "CONTRIBUTING.md").read_text("utf-8"), target
+    for target in ("optimize", "dashboard", "status", "confirm", "report"):
         assert f"make {target}" in README
 
 
-def test_every_variable_of_make_optimize_is_in_the_readme() -> None:
-    text = (ROOT / "Makefile").read_text("utf-8")
-    for variable in re.findall(r"\$\(call flag,([A-Z]+),", text):
-        assert f"`{variable}`" in README, variable
+def test_every_variable_of_make_optimize_is_documented() -> None:
+    text = (ROOT / "docs/variables.md").read_text("utf-8")
+    for variable in re.findall(r"\$\(call flag,([A-Z_]+),", MAKEFILE):
+        assert f"`{variable}`" in text or variable == "COMMIT", variable  # COMMIT is `make autoresearch`'s
 
 
-def test_every_profile_and_space_is_in_the_readme() -> None:
+def test_every_profile_and_space_is_documented() -> None:
+    text = (ROOT / "docs/variables.md").read_text("utf-8")
     for name in {*profiles(), *shipped_spaces()}:
-        assert f"`{name}`" in README
+        assert f"`{name}`" in text
         assert load_space(name).size > 0
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 1500
+
+
+def test_the_index_of_the_manual_has_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text("utf-8")
+    for page in DOCS:
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_make_target_and_flag_in_a_page_exists(page: Path) -> None:
+    text = prose_and_code(page)
+    variables = set(re.findall(r"\$\((?:call flag,|if \$\(|if |foreach log,\$\()?([A-Z_]+)[,)]", MAKEFILE)) | {"N"}
+    for target in re.findall(r"(?:`|^|&& |; )make ([a-z][a-z-]*)", text, re.M):
+        assert target in TARGETS, f"make {target}"
+    for line in re.findall(r"(?:`|^|&& )make [a-z-]+[^`\n#]*", text, re.M):
+        assert set(re.findall(r" ([A-Z_]+)=", line)) <= variables, line
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= FLAGS | FOREIGN_FLAGS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_command_in_a_page_exists_and_takes_its_flags(page: Path) -> None:
+    for line in re.findall(r"\boptimize ([a-z][^`\n|#]*)", "\n".join(code_of(page))):
+        name = next(
+            (each for each in sorted(COMMANDS, key=len, reverse=True) if f"{line} ".startswith(f"{each} ")), None
+        )
+        assert name, f"optimize {line}"
+        flags = {flag for parameter in COMMANDS[name].params for flag in (*parameter.opts, *parameter.secondary_opts)}
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)) <= flags | {"--help"}, f"optimize {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_of_ours_that_a_page_names_by_its_whole_path_exists(page: Path) -> None:
+    ours = ("benchmarks/", "examples/", "notebooks/", "optimize/", "search_spaces/", "storage/", "tests/")
+    for name in paths_named(page):
+        if name.startswith(ours):
+            assert any(ROOT.glob(name)), f"{page}: {name}"
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "optimize/README.md"])
+def test_every_file_that_a_guide_names_exists(page: str) -> None:
+    of_studies = {"best/", "workload.toml", "space.toml", "train.py", "prepare.py"}
+    for name in paths_named(ROOT / page) - of_studies:
+        if not name.startswith("executors/yours"):
+            assert any([*ROOT.glob(name), *(ROOT / "optimize").glob(name)]), f"{page}: {name}"
 
 
 def test_every_key_of_a_profile_and_of_a_workload_is_documented() -> None:

@@ -7,7 +7,6 @@ import keyword
 import os
 import shlex
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.draft_space import draft_for, read_remarks, section_of, workload_of, write_space
 from search_spaces import Value, load_space, parse_space
+from tests.forked import run_forked
 from tests.test_choices import LITERALS
 
 ROOT = Path(__file__).parent.parent
@@ -250,9 +250,7 @@ def test_the_command_writes_beside_and_check_accepts_it(tmp_path: Path) -> None:
     folder_of(tmp_path, NANO)
 
     def optimize(*words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "optimize", *words]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        return subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        return run_forked(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"})
 
     first, second = (optimize("space", "init", "workload/train.py") for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 2), first.stderr

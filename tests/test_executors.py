@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -275,17 +276,21 @@ class TestLocalExecutor(ExecutorContract):
     def test_driver_and_guardian_stay_small_through_a_log_of_2_gb(self, executor: Executor) -> None:
         outcome_of(executor, zoo_job("noisy", "10"))
         processes = [os.getpid(), *guardians_of(os.getpid())]
-        before = [resident_mb(pid) for pid in processes]
+        before = [zoo.resident_mb(pid) for pid in processes]
         outcome = outcome_of(executor, zoo_job("noisy", "2000", number=1, limits=Limits(total_s=500.0)))
         assert outcome.status is TrialStatus.COMPLETE
-        assert max(resident_mb(pid) - old for pid, old in zip(processes, before, strict=True)) < 60
+        assert max(zoo.resident_mb(pid) - old for pid, old in zip(processes, before, strict=True)) < 60
 
-    @pytest.mark.slow
-    def test_a_guardian_that_waits_takes_no_processor_time(self, executor: Executor) -> None:
-        executor.submit(zoo_job("hang", limits=Limits(total_s=4.0)))
-        spent = sum(map(processor_s, guardians_of(os.getpid())))
-        endings(executor)
-        assert sum(map(processor_s, guardians_of(os.getpid()))) - spent < 0.4
+    def test_a_guardian_that_waits_sleeps_and_is_not_woken(self, executor: Executor) -> None:
+        executor.submit(zoo_job("hang"))
+        assert any(isinstance(event, Progress) for event in executor.wait(600.0))
+        guardians = guardians_of(os.getpid())
+        assert eventually(lambda: all(map(zoo.sleeps, guardians)))
+        woken = sum(map(zoo.times_woken, guardians))
+        for _ in range(50):
+            time.sleep(0.02)
+            assert all(map(zoo.sleeps, guardians))
+        assert sum(map(zoo.times_woken, guardians)) - woken < 5
 
 
 def test_a_work_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
@@ -333,13 +338,3 @@ def test_a_driver_killed_with_9_leaves_nothing_running(tmp_path: Path) -> None:
     assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in guardians))
     records = [json.loads((tmp_path / str(number) / "exit.json").read_text()) for number in (1, 2)]
     assert [record["status"] for record in records] == ["lost", "lost"]
-
-
-def resident_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(float(line.split()[1]) / 1000 for line in lines if line.startswith("VmRSS"))
-
-
-def processor_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

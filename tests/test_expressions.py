@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import time
+import random
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import SearchSpaceError, Value, parse_expression, parse_rule
+from search_spaces.expressions import MAX_BITS, MAX_NODES
+from tests.chance import ten_thousand_times
 
 VALUES: dict[str, Value] = {
     "DEPTH": 7,
@@ -98,10 +100,8 @@ def test_a_message_says_where_and_which_expression() -> None:
         "'%s' % 1",
     ],
 )  # fmt: skip
-def test_what_cannot_be_computed_is_our_error_at_once(text: str) -> None:
-    started = time.process_time()
+def test_what_cannot_be_computed_is_our_error_before_it_is_computed(text: str) -> None:
     problem(lambda: parse_expression(text).evaluate(VALUES))
-    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
@@ -178,13 +178,14 @@ nonsense = st.lists(st.sampled_from(TOKENS), max_size=30).map(" ".join) | st.tex
 
 def evaluates_or_is_refused(text: str) -> None:
     problems: tuple[str, ...] = ()
-    started = time.process_time()
     try:
-        parse_expression(text, "w").evaluate(VALUES)
+        expression = parse_expression(text, "w")
+        assert expression.size <= MAX_NODES
+        value = expression.evaluate(VALUES)
+        assert not isinstance(value, int) or value.bit_length() <= MAX_BITS
     except SearchSpaceError as error:
         problems = error.problems
     assert all(map(str.isprintable, problems))
-    assert time.process_time() - started < 0.5
 
 
 @settings(max_examples=150, deadline=None)
@@ -194,7 +195,8 @@ def test_nonsense_raises_nothing_but_our_error(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
-@given(nonsense)
-def test_ten_thousand_pieces_of_nonsense_raise_nothing_but_our_error(text: str) -> None:
-    evaluates_or_is_refused(text)
+def test_ten_thousand_pieces_of_nonsense_raise_nothing_but_our_error() -> None:
+    def piece(draw: random.Random) -> None:
+        evaluates_or_is_refused(" ".join(draw.choices(TOKENS, k=draw.randint(0, 30))))
+
+    ten_thousand_times(piece)

@@ -19,6 +19,7 @@ from optimize.errors import SettingsError
 from optimize.runner.process import run_job
 from optimize.trial import Job, Limits, Metric, Progress, ProgressFormat, Slot, Suggestion, TrialStatus
 from storage import TrialRecord, open_database, read_records
+from tests.forked import run_forked
 from tests.zoo import PATIENT, zoo_job
 
 ROOT = Path(__file__).parent.parent
@@ -28,8 +29,7 @@ MAIN = Slot("a")
 
 def optimize(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "XDG_CONFIG_HOME": str(folder / "config")}
-    argv = [sys.executable, "-m", "optimize", *words]
-    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
+    return run_forked(words, cwd=folder, env=env, timeout=600)
 
 
 def study(folder: Path, workload: Path, space: Path, profile: str, trials: int) -> list[TrialRecord]:

@@ -177,7 +177,6 @@ def test_what_belongs_to_tables_is_refused_for_a_database(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("statement", "what"),
     [
-        ("UPDATE alembic_version SET version_num = 'v9.9.9.a'", "of a newer Optuna than this release knows"),
         ("UPDATE alembic_version SET version_num = 'v2.6.0.a'", "of an older Optuna"),
         ("DELETE FROM alembic_version", "not one of Optuna"),
         ("DROP TABLE trial_params", "no such table"),

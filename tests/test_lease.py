@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -61,8 +62,11 @@ class LeaseContract:
         with pytest.raises(LeaseHeldError) as caught:
             acquire(database, study_id, clock=clock)
         error = caught.value
-        assert (error.pid, error.age, error.since) == (os.getpid(), 7, 1_700_000_000.0)
-        assert f"process {os.getpid()} on {error.host}, since 2023-11-14 22:13:20 UTC, last seen 7 s ago" in str(error)
+        assert (error.age, error.since) == (7, 1_700_000_000.0)
+        assert (
+            f"process {os.getpid()} on {socket.gethostname()}, since 2023-11-14 22:13:20 UTC, last seen 7 s ago"
+            in str(error)
+        )
 
     def test_another_study_is_another_lease(self, database: Database, study_id: int) -> None:
         acquire(database, study_id)
@@ -207,7 +211,7 @@ def test_a_file_lock_whose_holder_has_not_written_its_name_yet_is_still_held(loc
     lock.write_text("{")
     with pytest.raises(LeaseHeldError, match="another process") as caught:
         FileLock.acquire(lock)
-    assert caught.value.pid is None
+    assert "at work: another process, since" in str(caught.value)
     held.release()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+import random
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import SearchSpaceError, Value, load_space, parse_space, shipped_spaces
+from tests.chance import ten_thousand_times
+from tests.counting import calls
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 AUTORESEARCH: dict[str, Value] = {
@@ -227,13 +229,17 @@ PIECES = [
 places = st.tuples(st.integers(0, 5000), st.integers(0, 40), st.sampled_from(PIECES) | st.binary(max_size=6))
 
 
+def refused(file: Path) -> None:
+    with pytest.raises(SearchSpaceError):
+        load_space(str(file))
+
+
 def loads_or_is_refused(file: Path, original: bytes, edits: list[tuple[int, int, bytes]]) -> None:
     for at, length, piece in edits:
         at %= len(original) + 1
         original = original[:at] + piece + original[at + length :]
     file.write_bytes(original)
     problems: tuple[str, ...] = ("none",)
-    started = time.process_time()
     try:
         space = load_space(str(file))
         space.count_feasible({"MAX_SEQ_LEN": 256})
@@ -242,7 +248,6 @@ def loads_or_is_refused(file: Path, original: bytes, edits: list[tuple[int, int,
         problems = error.problems
     assert problems
     assert all(line.isprintable() for line in problems)
-    assert time.process_time() - started < 5
 
 
 @settings(max_examples=150, deadline=None)
@@ -254,19 +259,16 @@ def test_a_mutated_file_raises_nothing_but_our_error(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
-@given(st.sampled_from(SHIPPED), st.lists(places, min_size=1, max_size=4))
-def test_ten_thousand_mutated_files_raise_nothing_but_our_error(
-    tmp_path_factory: pytest.TempPathFactory, original: bytes, edits: list[tuple[int, int, bytes]]
-) -> None:
-    loads_or_is_refused(tmp_path_factory.getbasetemp() / "mutated.toml", original, edits)
+def test_ten_thousand_mutated_files_raise_nothing_but_our_error(tmp_path: Path) -> None:
+    def mutated(draw: random.Random) -> None:
+        pieces = [draw.choice((*PIECES, draw.randbytes(draw.randint(0, 6)))) for _ in range(draw.randint(1, 4))]
+        edits = [(draw.randint(0, 5000), draw.randint(0, 40), piece) for piece in pieces]
+        loads_or_is_refused(tmp_path / "mutated.toml", draw.choice(SHIPPED), edits)
+
+    ten_thousand_times(mutated)
 
 
-@pytest.mark.slow
-def test_the_worst_dotted_keys_that_are_accepted_take_seconds_not_hours(tmp_path: Path) -> None:
-    file = tmp_path / "dots.toml"
-    file.write_text("[k" + ".a" * 490 + "]\n" + "".join(f"b{i}.c=1\n" for i in range(9_000)))
-    started = time.process_time()
-    with pytest.raises(SearchSpaceError):
-        load_space(str(file))
-    assert time.process_time() - started < 10
+def test_the_worst_dotted_keys_that_are_accepted_take_work_in_proportion_to_their_number(tmp_path: Path) -> None:
+    file, keys = tmp_path / "dots.toml", 900
+    file.write_text("[k" + ".a" * 490 + "]\n" + "".join(f"b{i}.c=1\n" for i in range(keys)))
+    assert calls(lambda: refused(file)) < 1_100 * keys

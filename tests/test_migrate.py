@@ -170,7 +170,7 @@ def test_a_constant_of_that_time_that_is_no_choice_leaves_nothing_to_move(driver
     driver.run(trials=2)
     wide(driver)
     driver.set(constants={"SIZE": 8})
-    assert "2 with SIZE = 12, which is no choice now" in refused(driver, "no trial of it is one of")
+    assert "2 with SIZE = 12, which is no choice now" in refused(driver, "none of its trials fits")
 
 
 def test_tuples_are_compared_as_values(old: Driver) -> None:
@@ -222,7 +222,7 @@ def test_another_constant_is_refused_by_name(old: Driver) -> None:
 
 def test_a_study_that_is_not_there_or_a_name_that_is_taken_is_refused(old: Driver) -> None:
     assert "There are: s" in refused(old, "study nothing: there is no such study", old="nothing")
-    refused(old, "study s: it is there already", to="s")
+    refused(old, "study s: exists already", to="s")
 
 
 def test_a_name_that_is_none_is_refused_before_anything_is_made(old: Driver) -> None:

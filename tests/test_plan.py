@@ -91,7 +91,7 @@ def test_a_limit_below_what_a_trial_takes_is_said_before_it(driver: Driver) -> N
     (driver.folder / "workload" / "workload.toml").write_text('duration_s = "SIZE * 100"\n')
     driver.set(limits=Limits(total_s=60.0))
     (note,) = make_plan(driver.settings).notes
-    assert "a trial takes about 800 s and would be cut" in note
+    assert "a trial takes about 800 s and would time out" in note
     driver.set(limits=Limits(total_s=3000.0))
     assert make_plan(driver.settings).notes == ()
 

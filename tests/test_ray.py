@@ -21,7 +21,7 @@ from tests.clusters import LocalCluster, local_cluster
 from tests.test_executors import ExecutorContract, outcome_of
 from tests.zoo import children_of, command_of, endings, eventually, living, zoo_job
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 ROOT = Path(__file__).parent.parent
 OWN = frozenset({"HOME", "PATH", "TMPDIR"})
 CORES, GPUS = Cluster("cpu", own=OWN), Cluster("cuda", own=OWN)

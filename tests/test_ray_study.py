@@ -18,7 +18,7 @@ from storage import TrialRecord, open_database, read_records
 from tests.clusters import LocalCluster, local_cluster
 from tests.zoo import command_of, eventually, living
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 ROOT = Path(__file__).parent.parent
 
 

@@ -16,7 +16,7 @@ from tests.databases import empty_database
 from tests.studies import CHOICES, many_trials, stored_study
 from tests.test_dashboard import CHROMIUM, QUIET, needs_chromium
 
-pytestmark = [pytest.mark.slow, needs_chromium]
+pytestmark = [pytest.mark.slow, needs_chromium, pytest.mark.xdist_group("browser")]
 FRAME = """\
 <iframe id=page src="PAGE" style="width: WIDTHpx; height: 900px; border: 0"></iframe><pre id=told></pre>
 <script>

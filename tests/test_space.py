@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import pickle
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import Parameter, SearchSpace, SearchSpaceError, Start, Value, load_space, parse_rule
+from tests.counting import calls
 
 NUMBERS = Parameter("LR", (0.01, 0.02, 0.04))
 TUPLES = Parameter("BETAS", ((0.8, 0.95), (0.9, 0.95)))
@@ -103,10 +103,10 @@ def test_the_tutorials_space_has_two_dead_choices_and_half_of_it_is_feasible() -
 
 
 def test_billions_of_configurations_are_counted_at_once() -> None:
-    h100, started = load_space("h100"), time.process_time()
+    h100 = load_space("h100")
     assert h100.size == 5_906_250_000
     assert h100.count_feasible({"MAX_SEQ_LEN": 2048}) == 4_134_375_000  # 14 of 20 pairs of batch sizes
-    assert time.process_time() - started < 0.1
+    assert calls(lambda: h100.count_feasible({"MAX_SEQ_LEN": 2048})) < 3_000
 
 
 def test_what_is_too_large_to_count_is_not_guessed() -> None:

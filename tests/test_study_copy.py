@@ -152,10 +152,10 @@ def test_a_study_of_that_name_is_not_overwritten(here: Place, tmp_path: Path) ->
     to = tmp_path / "there" / "optuna.db"
     copy_to(here, "night", str(to), None, print)
     before = to.read_bytes()
-    with pytest.raises(StudyError, match="has one of this name"):
+    with pytest.raises(StudyError, match="has a study of this name"):
         copy_to(here, "night", str(to), None, print)
     assert to.read_bytes() == before
-    with pytest.raises(StudyError, match="has one of this name"):  # its own database
+    with pytest.raises(StudyError, match="has a study of this name"):  # its own database
         copy_to(here, "night", str(here.database.path), None, print)
 
 

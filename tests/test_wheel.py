@@ -31,7 +31,7 @@ def test_the_wheel_holds_every_shipped_file_and_no_tests(wheel: Path) -> None:
         "search_spaces/*.toml",
         "optimize/profiles/*.toml",
         "optimize/transfer/templates/*",
-        "optimize/report/*.html",
+        "optimize/reporting/html/*.html",
         "optimize/workloads/gpt/*.*",
     ):
         for path in ROOT.glob(pattern):

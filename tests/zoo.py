@@ -104,13 +104,13 @@ def endings(executor: Executor, count: int = 1) -> list[Ending]:
 
 
 def living(folder: Path) -> list[str]:
-    """Command lines of all processes whose environment names a work folder under `folder`, and of hidden daemons."""
+    """Command lines of all processes whose environment names a work folder under `folder`, and of its hidden daemons."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             command, environment = _read(process / "cmdline"), _read(process / "environ")
             marked = f"{MARK}={folder}".encode() in environment and not is_zygote(process)
-            if marked or b"hidden_daemon_of_a_trial" in command:
+            if marked or f"hidden_daemon_of_a_trial in {folder}".encode() in command:
                 found.append(f"{process.name} {command!r}")
     return found
 
@@ -132,6 +132,22 @@ def guardians_of(driver: int) -> list[int]:
 def children_of(parent: int) -> list[int]:
     stats = {int(path.name): _read(path / "stat") for path in Path("/proc").iterdir() if path.name.isdigit()}
     return [pid for pid, stat in stats.items() if stat and int(stat.rpartition(b")")[2].split()[1]) == parent]
+
+
+def resident_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(float(line.split()[1]) / 1000 for line in lines if line.startswith("VmRSS"))
+
+
+def sleeps(pid: int) -> bool:
+    """Whether none of its threads does anything."""
+    stats = [path.read_bytes() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(b")")[2].split()[0] == b"S" for stat in stats)
+
+
+def times_woken(pid: int) -> int:
+    lines = [path.read_text().splitlines() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(line.split()[1]) for each in lines for line in each if line.startswith("voluntary"))
 
 
 def eventually(condition: Callable[[], object], within_s: float = 60.0) -> bool:

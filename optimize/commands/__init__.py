@@ -1,5 +1,5 @@
-"""The commands of `optimize`, a file for each reason to call one; `cli.py` puts them together.
+"""The commands of `optimize`; `cli.py` puts them together.
 
-Each turns its flags into values for a module and shows what comes back. Nothing is decided here, and nothing but these
-files and `cli.py` writes to the terminal.
+Each turns its flags into values for other modules and shows what they return. Nothing is decided here. Only these files and
+`cli.py` write to the terminal.
 """

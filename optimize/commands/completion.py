@@ -1,28 +1,26 @@
-"""What a shell offers after TAB for names of ours: profiles, spaces, studies, trials.
+"""What a shell offers after TAB: names of profiles, search spaces, workloads, studies and trials.
 
-It answers at once and is silent where it cannot: no package that takes long to import, no database but the file, no line of
-ours in the middle of what somebody types. Paths are completed by the shell itself.
+It answers at once and stays silent where it cannot: it imports no slow package, opens no database but the file, and prints no
+message while somebody types. The shell itself completes paths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import typer
 
-# Asking those who know takes half a second; tests/test_completion.py holds these to them.
+# Importing the modules that define these takes half a second; tests/test_completion.py compares them.
 SAMPLERS = ("auto", "tpe", "cmaes", "gp", "random", "qmc", "grid")
 EXECUTORS = ("local", "ray")
 LOGS = ("tensorboard", "mlflow")
 NEWEST = 50  # trials
-REPLICATES = "/confirm"  # a study of them is none that a command means unasked
-BUSY_S = 0.2  # that a database may be busy
+REPLICATES = "/confirm"  # ends the name of a study of replicates, which no command takes by default
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:
-    """Completes these names."""
+    """Return a function that completes these names."""
 
     def completed(incomplete: str) -> list[str]:
         return _matching(names, incomplete)
@@ -31,53 +29,53 @@ def one_of(*names: str) -> Callable[[str], list[str]]:
 
 
 def profile_names(incomplete: str) -> list[str]:
+    """Complete the name of a profile."""
     from optimize.config.settings import profiles
 
     return _matching(profiles(), incomplete)
 
 
 def space_names(incomplete: str) -> list[str]:
+    """Complete the name of a search space."""
     from search_spaces import shipped_spaces
 
     return _matching(shipped_spaces(), incomplete)
 
 
 def workload_names(incomplete: str) -> list[str]:
+    """Complete the name of a workload."""
     from optimize.script.workload import ours
 
     return _matching(ours(), incomplete)
 
 
 def study_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _matching(
-        [str(name) for (name,) in _asked(ctx, "SELECT study_name FROM studies ORDER BY study_name")], incomplete
-    )
+    """Complete the name of a study in the database file of --runs."""
+    from storage import complete_studies
+
+    path = _database_file(ctx)
+    return _matching(complete_studies(path) if path else [], incomplete)
 
 
 def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The newest trials of the study of the flags, or of the only one, each with its state."""
+    """Complete the number of a trial: the newest ones of the study of the flags, or of the only one, each with its state."""
+    from storage import complete_trials
+
+    path = _database_file(ctx)
     studies = [name for name in study_names(ctx, "") if not name.endswith(REPLICATES)]
     study = ctx.params.get("study") or (studies[0] if len(studies) == 1 else None)
-    query = "SELECT number, state FROM trials JOIN studies USING (study_id) WHERE study_name = ? ORDER BY number DESC LIMIT ?"
-    trials = _asked(ctx, query, (study, NEWEST))
-    return [(str(number), str(state).lower()) for number, state in trials if str(number).startswith(incomplete)]
+    trials = complete_trials(path, study, NEWEST) if path else []
+    return [(number, state.lower()) for number, state in trials if number.startswith(incomplete)]
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _asked(ctx: typer.Context, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-    """What the database file of --runs answers; [] whatever is wrong, and where another database was named."""
-    import sqlite3
-
+def _database_file(ctx: typer.Context) -> Path | None:
+    """Return the database file of --runs; None where another database was named."""
     from optimize.config.settings import storage_url
 
-    path = Path(ctx.params.get("runs") or "runs") / "optuna.db"
-    if ctx.params.get("storage") or storage_url(None) or not path.is_file():
-        return []
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
-            return database.execute(query, values).fetchall()
-    except sqlite3.Error:
-        return []
+    if ctx.params.get("storage") or storage_url(None):
+        return None
+    return Path(ctx.params.get("runs") or "runs") / "optuna.db"

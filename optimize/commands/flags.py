@@ -1,6 +1,6 @@
-"""Flags that several commands have: each is named and explained once.
+"""Flags that several commands share: each is named and explained once.
 
-What a flag means is settled in `settings.py`; nothing is read or checked here.
+`config/settings.py` defines what a flag means; nothing is read or checked here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ SpaceFlag = Annotated[
     typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.", autocompletion=space_names),
 ]
 BackupFlag = Annotated[
-    Path | None, typer.Option("--backup", help="Keep a backup in this folder, whole after every trial; on any disk.")
+    Path | None,
+    typer.Option("--backup", help="Keep a backup in this folder, whole after every trial; any disk will do."),
 ]
 TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
 
@@ -64,7 +65,7 @@ def _study_flags(
     workload: WorkloadFlag = None,
     search_space: SpaceFlag = None,
 ) -> None:
-    """Which study."""
+    """Flags that name a study."""
 
 
 def _training_flags(
@@ -88,7 +89,7 @@ def _training_flags(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:
-    """The flags of whatever trains: where, and how long."""
+    """Flags of commands that train: where, and how long."""
 
 
 def _search_flags(
@@ -107,27 +108,27 @@ def _search_flags(
         bool | None, typer.Option("--starts/--no-starts", help="Try the search space's starts first. Default: yes.")
     ] = None,
     pruning: Annotated[
-        bool | None, typer.Option("--pruning/--no-pruning", help="Cut trials whose learning curve is hopeless.")
+        bool | None, typer.Option("--pruning/--no-pruning", help="Stop trials whose learning curve is hopeless.")
     ] = None,
     advisor: Annotated[
         str | None, typer.Option(help="A language model that proposes a share of the trials; none: no model.")
     ] = None,
     advisor_share: Annotated[float | None, typer.Option(help="Its share of the proposals. Default: 0.2.")] = None,
 ) -> None:
-    """The flags of whatever searches: what is tried."""
+    """Flags of commands that search: what is tried."""
 
 
 def takes_plan_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """`command(given, ...)` with every flag that a plan is made of: `given` maps settings to the values of the flags."""
-    return _taking(command, _study_flags, _search_flags, _training_flags)
+    """Add every flag that a plan is made of to `command(given, ...)`; `given` maps settings to the values of the flags."""
+    return _with_flags(command, _study_flags, _search_flags, _training_flags)
 
 
 def takes_training_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """The same, for a command that searches nothing."""
-    return _taking(command, _study_flags, _training_flags)
+    """Add the same flags, without those of the search."""
+    return _with_flags(command, _study_flags, _training_flags)
 
 
-def _taking(command: Callable[..., None], *groups: Callable[..., None]) -> Callable[..., None]:
+def _with_flags(command: Callable[..., None], *groups: Callable[..., None]) -> Callable[..., None]:
     shared = {name: parameter for group in groups for name, parameter in _parameters(group).items()}
     own = _parameters(command)
     del own["given"]
@@ -144,7 +145,7 @@ def _taking(command: Callable[..., None], *groups: Callable[..., None]) -> Calla
 
 
 def _parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
-    """The function's parameters, by keyword, their annotations as objects."""
+    """Return the function's parameters by name, keyword-only, their annotations as objects."""
     hints = get_type_hints(function, include_extras=True)
     found = inspect.signature(function).parameters.items()
     return {name: p.replace(annotation=hints[name], kind=p.KEYWORD_ONLY) for name, p in found}

@@ -1,4 +1,5 @@
-"""Commands that look after what studies left: export, report, stop, backup, restore, copy, clean."""
+"""Commands that look after studies: export, report, stop, backup, restore, copy, clean; and those that bring something in:
+autoresearch, import, space init."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ def export(
 def _check_export(number: int | None, bundle: bool, artifacts: bool, to: Path | None) -> None:
     problems = []
     if number is not None and bundle:
-        problems.append("optimize export: --trial or --bundle, not both. A bundle has the best trial's scripts.")
+        problems.append(
+            "optimize export: --trial and --bundle exclude each other. A bundle has the best trial's scripts."
+        )
     elif not bundle and (number is None) != (to is None):
         problems.append(
             "optimize export: --to needs --trial or --bundle, and --trial needs --to. Give both, or neither."
@@ -87,11 +90,11 @@ def stop(
     runs: RunsFlag = RUNS,
     now: Annotated[bool, typer.Option("--now", help="Cancel the running trials; their parameters are queued.")] = False,
 ) -> None:
-    """Ask a running study to end after its present trials.
+    """Ask a running study to end after its running trials.
 
     Example: optimize stop --now
     """
-    with opened_study(study, storage, runs) as stored:
+    with opened_study(study, storage, runs, read_only=False) as stored:
         say(stored.request_stop(now))
 
 
@@ -100,13 +103,13 @@ def backup(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:
-    """Copy the database, consistent also while studies run, and every artifact to a new folder.
+    """Copy the database and every artifact to a new folder, also while studies run.
 
     Example: optimize backup /mnt/disk/optimize-today
     """
     from optimize.transfer.repair import back_up
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         say(back_up(database, runs / "artifacts", to))
 
 
@@ -114,7 +117,7 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="What was given to --backup, or to optimize backup.")],
     runs: RunsFlag = RUNS,
 ) -> None:
-    """Bring all studies of a backup into a runs folder that has none; optimize run goes on with them.
+    """Bring all studies of a backup into a folder of runs that has none; optimize run goes on with them.
 
     Example: optimize restore /mnt/disk/optimize-today
     """
@@ -134,7 +137,7 @@ def copy(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:
-    """Copy a study with everything it left to another database; all of it or nothing. The original stays.
+    """Copy a study with everything it left to another database, all of it or nothing. The original stays.
 
     Example: optimize copy --study night --to postgresql://me@host/studies
     """
@@ -142,7 +145,7 @@ def copy(
     from optimize.transfer.copy import Place, copy_to
 
     where = copy_url(to)
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         copy_to(Place(database, runs), study, where, to_runs, say)
 
 
@@ -152,19 +155,19 @@ def clean(
     runs: RunsFlag = RUNS,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a study with everything it left: its trials, their artifacts, its files. Asks first.
+    """Delete a study with everything it left: its trials, their artifacts, its files. It asks first.
 
     Example: optimize clean --study night --yes
     """
-    with opened_study(study, storage, runs) as stored:
+    with opened_study(study, storage, runs, read_only=False) as stored:
         if not yes:
-            typer.confirm(f"Delete study {study}, {stored.count()} trials and all they left?", abort=True)
+            typer.confirm(f"Delete study {study}, its {stored.count()} trials and all their files?", abort=True)
         kept = stored.delete()
         say(f"study {study}: deleted{kept}")
 
 
 def autoresearch(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder that is not there yet.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder that does not exist yet.")] = Path(
         "autoresearch"
     ),
     profile: ProfileFlag = None,
@@ -173,11 +176,15 @@ def autoresearch(
     ] = None,
     commit: Annotated[
         str | None,
-        typer.Option(help="Commit to take; HEAD is the newest. Default: HEAD; of karpathy's the one that was tried."),
+        typer.Option(
+            help="Commit to take; HEAD is the newest. Default: HEAD; for karpathy's, the one that was tested."
+        ),
     ] = None,
     uv: Annotated[
         bool | None,
-        typer.Option("--uv/--no-uv", help="Run its scripts by uv, or in this Python. Default: uv where there is one."),
+        typer.Option(
+            "--uv/--no-uv", help="Run its scripts with uv, or in this Python. Default: uv where it is installed."
+        ),
     ] = None,
 ) -> None:
     """Clone karpathy/autoresearch, or a fork, and write what a study of it needs: workload.toml, space.toml, GOAL.md.
@@ -221,7 +228,7 @@ def bring(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:
-    """Bring in trials that ran elsewhere as a new study to look at: a results.tsv, trials as JSON lines, an Optuna database.
+    """Import trials that ran elsewhere as a new study to view: a results.tsv, trials as JSON lines, an Optuna database.
 
     Example: optimize import ../autoresearch/results.tsv --study by-hand
     """
@@ -234,7 +241,7 @@ def bring(
 
     where = import_source(source)
     if not study:
-        raise SettingsError("import: --study: which name shall it have? Give one that no study has.")
+        raise SettingsError("import: --study: missing. Give a name that no study has.")
     named = tuple(name.strip() for name in (params or "").split(",") if name.strip())
     reading = read(Request(where, study, source_study, metric, direction, named, zone))
     if reading.problems and not is_there(storage_url(storage) or runs / "optuna.db"):

@@ -1,4 +1,4 @@
-"""Commands that work on a study: run, confirm, prepare, check, migrate. All of them begin with a plan."""
+"""Commands that need a plan: run, confirm, prepare, check, migrate."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(
     trust: TrustFlag = False,
     confirm: Annotated[
         int | None,
-        typer.Option("--confirm", help="At its end train the baseline and the best 3 with so many other seeds."),
+        typer.Option("--confirm", help="At the end, train the baseline and the best 3 again with so many other seeds."),
     ] = None,
     backup: BackupFlag = None,
 ) -> None:
@@ -49,6 +49,7 @@ def run(
     plan = _plan(given)
     _check_database(plan)
     _accept(plan, trust)
+    from optimize.reporting.hints import command_line, given_flags
     from optimize.reporting.tables import end_report, plan_lines
     from optimize.session.run import run_study
     from optimize.session.session import Caller
@@ -60,7 +61,8 @@ def run(
     confirmable = wanted is None and _can_be_confirmed(plan)
     open_console().print(end_report(plan, ended, confirmable), crop=False)
     if wanted is not None and ended.stopped:
-        say("--confirm: left out, because the study was stopped before its end. Later: optimize confirm")
+        later = command_line("confirm", given_flags(plan.settings))
+        say(f"--confirm: left out, because the study was stopped before its end. Later: {later}")
     elif wanted is not None:
         try:
             _confirm(plan, found, wanted, backup)
@@ -91,7 +93,7 @@ def confirm(
 
 
 def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: TrustFlag = False) -> None:
-    """Prepare the data of a profile's workload and stop there.
+    """Prepare the data of a profile's workload, and start no study.
 
     Example: optimize prepare --profile h100
     """
@@ -106,10 +108,10 @@ def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: T
 def check(
     given: dict[str, Any],
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend stuck trials, artifacts, views; keeps results.")
+        bool, typer.Option("--repair", help="Repair stuck trials, artifacts and views; results stay.")
     ] = False,
 ) -> None:
-    """Show what a study would do: every setting with its origin, the space, the baseline, the slots. Starts nothing.
+    """Show what a study would do: every setting with its origin, the space, the baseline, the slots. It starts nothing.
 
     Example: optimize check --profile colab
     """
@@ -122,10 +124,10 @@ def check(
         mend(plan, say, _children(plan))
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
-    _check_database(plan)
+    say_all(_check_database(plan, read_only=True))
     try:
         found = _slots(plan)
-    except ExecutorError:  # a profile may be looked at on another machine than it is for; a study would not run here
+    except ExecutorError:  # a profile for another machine can be shown here, though a study would not run
         open_console().print(check_report(plan, (), describe_start_from(plan)))
         raise
     open_console().print(check_report(plan, found, describe_start_from(plan, found)))
@@ -161,7 +163,7 @@ def migrate(
 
 
 def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> ConfirmOptions:
-    """What is to be confirmed how; a mistake, or a script without a seed, is told before anything is trained."""
+    """Return how to confirm. Raises OptimizeError for a mistake, or a script without a seed, before anything is trained."""
     from optimize.confirm.replicates import variation_of
     from optimize.session.confirm import ConfirmOptions
 
@@ -172,7 +174,7 @@ def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Confirm
 
 
 def _children(plan: Plan) -> Sequence[tuple[Plan, Sampler]]:
-    """The study of its replicates, if it can have one."""
+    """Return the plan of the study of its replicates, if it can have one."""
     from optimize.confirm.replicates import child_plan, variation_of
     from optimize.session.replicating import QueueOnly
 
@@ -180,7 +182,7 @@ def _children(plan: Plan) -> Sequence[tuple[Plan, Sampler]]:
 
 
 def _can_be_confirmed(plan: Plan) -> bool:
-    """Whether the script has a seed that could be another."""
+    """Tell whether the script has a seed that can be changed."""
     try:
         plan.seed()
     except WorkloadError:
@@ -190,6 +192,7 @@ def _can_be_confirmed(plan: Plan) -> bool:
 
 def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: Path | None) -> None:
     from optimize.confirm.table import verdict_table
+    from optimize.reporting.hints import command_line, given_flags
     from optimize.session.confirm import confirm_study
     from optimize.session.session import Caller
 
@@ -198,11 +201,13 @@ def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: 
     if ended.verdict is not None:
         open_console().print(verdict_table(ended.verdict, plan.workload.metric))
     else:
-        say("no verdict yet; what was trained is kept. Go on with: optimize confirm")
+        say(
+            f"no verdict yet; all trainings are kept. Go on with: {command_line('confirm', given_flags(plan.settings))}"
+        )
 
 
 def _plan(given: dict[str, Any]) -> Plan:
-    """The plan of these flags; the profile is picked by looking at the machine where none was named."""
+    """Make the plan of these flags; without a named profile, the machine decides which."""
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device
@@ -216,10 +221,11 @@ def _plan(given: dict[str, Any]) -> Plan:
     return make_plan(settings, problems, compare=not wrong.of_profile)
 
 
-def _check_database(plan: Plan) -> None:
+def _check_database(plan: Plan, read_only: bool = False) -> Sequence[str]:
     from storage import StudyPaths, check_database
 
-    check_database(plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database)
+    where = plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database
+    return check_database(where, read_only=read_only)
 
 
 def _accept(plan: Plan, trust: bool) -> None:
@@ -229,7 +235,7 @@ def _accept(plan: Plan, trust: bool) -> None:
 
 
 def _agrees(commands: Iterable[str]) -> bool:
-    """Show a folder's commands and ask, where there is somebody to ask."""
+    """Show a folder's commands, and ask the user if there is a terminal."""
     say_all(commands)
     return sys.stdin.isatty() and typer.confirm("They run with your rights. Accept them?", err=True)
 

@@ -1,4 +1,4 @@
-"""Commands that look at studies and change nothing: status, show, dashboard."""
+"""Commands that show studies and change nothing: status, show, dashboard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optimize.commands.completion import trial_numbers
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import activation, open_console, opened_database, opened_study, say, say_all, show_json
 
-RECENT = 1_000  # trials that tell what pruning did: a look at a study does not read all of a large one
+RECENT = 1_000  # trials from which it says what pruning did, so that it need not read all of a large study
 
 
 def status(
@@ -21,7 +21,7 @@ def status(
     last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document for programs, on stdout.")] = False,
 ) -> None:
-    """The studies, or the latest trials of one of them.
+    """Show all studies, or the latest trials of one of them.
 
     Example: optimize status --study gpt-cpu --last 50
     """
@@ -33,7 +33,7 @@ def status(
     from optimize.reporting.tables import best_lines, overview_table, pruning_lines, study_table
     from optimize.study.stored import find_study, main_studies, overview
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         if study is None and len(main_studies(database)) != 1:
             open_console().print(overview_table(overview(database, runs)))
             return
@@ -56,7 +56,7 @@ def _status_json(study: str | None, storage: str | None, runs: Path, last: int) 
     from optimize.reporting.status_json import document
     from optimize.study.stored import find_study, main_studies
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=True) as database:
         names = sorted(main_studies(database)) if study is None else [study]
         show_json(document(database.where, [find_study(database, name, runs) for name in names], last))
 
@@ -67,7 +67,7 @@ def show(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
 ) -> None:
-    """Everything about one trial: parameters, patch, ending, curve, log tail, and how to train it again.
+    """Show everything about one trial: parameters, patch, ending, curve, end of the log, and how to train it again.
 
     Example: optimize show 12
     """
@@ -84,13 +84,13 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to bind. Only loopback is safe: there is no login.")] = "127.0.0.1",
     expose: Annotated[bool, typer.Option("--expose", help="Allow an address that others can reach.")] = False,
 ) -> None:
-    """Serve optuna-dashboard for all studies, also while they run or before there is one.
+    """Serve optuna-dashboard for all studies, also while they run and before there is one.
 
     Example: optimize dashboard --port 8081
     """
     from optimize.reporting.dashboard import check_address, serve_dashboard
 
     say_all(check_address(host, port, expose))
-    with opened_database(storage, runs, create=True) as database:
-        say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on without it)")
+    with opened_database(storage, runs, create=True, read_only=True) as database:
+        say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on)")
         serve_dashboard(database, runs / "artifacts", host, port)

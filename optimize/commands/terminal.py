@@ -1,4 +1,7 @@
-"""What a command says and opens: stderr for progress, stdout for results, the database of the flags, one stored study."""
+"""What commands print and open: messages on stderr, results on stdout, the database of the flags, one stored study.
+
+`open_streams` makes stdout and stderr survive a full disk and a reader that has gone.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from optimize.errors import OptimizeError
+from optimize.text import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -22,25 +26,27 @@ if TYPE_CHECKING:
     from storage import Database
 
 
-WIDE = 200  # columns of what goes into a file or another program: a line for each trial, whatever terminal there is
+WIDE = 200  # columns of output that goes into a file or another program: one line for each trial
 
 
 def say(line: str) -> None:
-    """A line on stderr. It may quote a script's log: a terminal is steered by nobody but us."""
-    print("".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line), file=sys.stderr, flush=True)
+    """Print a line on stderr. It may quote a script's log, so control characters are shown as escapes."""
+    print(escaped(line, keep="\t"), file=sys.stderr, flush=True)
 
 
 def say_all(lines: Iterable[str]) -> None:
+    """Print each line on stderr."""
     for line in lines:
         say(line)
 
 
 def show_json(document: object) -> None:
-    """One document on stdout, for programs; ASCII, so that no text of a script does anything to a terminal."""
+    """Print one document on stdout for programs, in ASCII, so that no text of a script affects a terminal."""
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
 def open_console(stderr: bool = False) -> Console:
+    """Open Rich's console on stdout, or on stderr."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -48,7 +54,7 @@ def open_console(stderr: bool = False) -> Console:
 
 
 def activation() -> str:
-    """What makes `optimize` and this Python's `python` commands of the user's shell, where they are none: a make user's."""
+    """Return what a shell needs before it knows the command `optimize`, such as that of a user of make; "" if it knows it."""
     script = Path(sys.prefix, "bin", "activate")
     if shutil.which("optimize") or not script.is_file():
         return ""
@@ -57,28 +63,31 @@ def activation() -> str:
 
 
 @contextmanager
-def opened_database(storage: str | None, runs: Path, create: bool = False) -> Iterator[Database]:
-    """The database of the flags, or of the environment."""
+def opened_database(
+    storage: str | None, runs: Path, create: bool = False, read_only: bool = False
+) -> Iterator[Database]:
+    """Open the database of the flags, or of the environment; `read_only` that of a newer Optuna too, with a warning."""
     from optimize.config.settings import storage_url
     from storage import open_database
 
-    with closing(open_database(storage_url(storage) or runs / "optuna.db", create=create)) as database:
+    where = storage_url(storage) or runs / "optuna.db"
+    with closing(open_database(where, create=create, read_only=read_only)) as database:
         database.retry.say = say
         say_all(database.notices)
         yield database
 
 
 @contextmanager
-def opened_study(study: str | None, storage: str | None, runs: Path) -> Iterator[StoredStudy]:
-    """The study of the flags as it lies in the database."""
+def opened_study(study: str | None, storage: str | None, runs: Path, read_only: bool = True) -> Iterator[StoredStudy]:
+    """Open the study of the flags as it lies in the database, to be looked at unless `read_only` is False."""
     from optimize.study.stored import find_study
 
-    with opened_database(storage, runs) as database:
+    with opened_database(storage, runs, read_only=read_only) as database:
         yield find_study(database, study, runs)
 
 
 def open_streams() -> None:
-    """This process's own two, unless somebody has replaced or closed them."""
+    """Replace stdout and stderr, unless they were replaced or closed before."""
     out, err = sys.__stdout__, sys.__stderr__
     if out is not None and sys.stdout is out:
         sys.stdout = _reopened(out, _Results)
@@ -87,7 +96,7 @@ def open_streams() -> None:
 
 
 class _Results(io.FileIO):
-    """What does not arrive is an error of one line, once; a reader that wants no more is none."""
+    """stdout: a failed write is an error of one line, once; a reader that has gone is no error."""
 
     _failed = False
 
@@ -95,14 +104,16 @@ class _Results(io.FileIO):
         try:
             return _size(data) if self._failed else super().write(data)
         except OSError as error:
-            self._failed = True  # Python tries again when it ends, and would say so in its own way
+            self._failed = True  # Python tries again at its end, and would print a traceback
             if isinstance(error, BrokenPipeError):
                 raise
-            raise OptimizeError(f"stdout: cannot be written: {error.strerror}. Mend that, then say it again.") from None
+            raise OptimizeError(
+                f"stdout: cannot be written: {error.strerror}. Correct that, then repeat the command."
+            ) from None
 
 
 class _Progress(io.FileIO):
-    """No study ends because nobody listens any more, or because its log's disk is full."""
+    """stderr: no study ends because its reader has gone or the disk of its log is full."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -116,7 +127,7 @@ def _size(data: ReadableBuffer) -> int:
 
 
 def _reopened(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
-    """A character that a terminal has not, such as of a script's log, is shown as its number."""
+    """Return the stream with writes of this kind; characters outside its encoding are shown as escapes."""
     stream.flush()
     raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
     return io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=True)

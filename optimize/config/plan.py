@@ -1,4 +1,4 @@
-"""From settings to everything that can be known before a trial: workload, space, constants, baseline; all mistakes at once.
+"""Turns settings into a plan: workload, search space, constants, baseline. Finds all mistakes before a trial starts.
 
 Nothing is started or written here: `optimize check` shows a plan, `optimize run` carries it out.
 """
@@ -30,7 +30,7 @@ TRACKERS = ("tensorboard", "mlflow")  # each is the name of its package and of i
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a study will do. `constants` are all the scripts' known values, the profile's over the scripts'."""
+    """What a study will do. `constants` has every known value of the scripts, with the profile's values in place."""
 
     settings: Settings
     workload: Workload
@@ -38,7 +38,7 @@ class Plan:
     constants: Mapping[str, Value]
     baseline: Mapping[str, Value]
     starts: Starts = field(default_factory=Starts)  # the space's own
-    notes: tuple[str, ...] = ()  # what a user had better know before it begins
+    notes: tuple[str, ...] = ()  # what a user should know before it begins
 
     def job(self, suggestion: Suggestion, scale: int = 1) -> Job:
         """Return the job that trains `suggestion`; it may take `scale` times as long as the profile allows."""
@@ -59,7 +59,7 @@ class Plan:
         }
 
     def seed(self) -> tuple[str, int]:
-        """What the script's seed is called, and which it is. Raises WorkloadError, one line, where there is none to vary."""
+        """Return the name and the value of the script's seed. Raises WorkloadError if there is none to vary."""
         workload, where = self.workload, str(self.workload.folder / self.workload.script)
         name = workload.seed or ("SEED" if "SEED" in self.constants else "")
         if name:
@@ -71,7 +71,7 @@ class Plan:
             raise WorkloadError(*problems)
         if name in self.space.names:
             raise WorkloadError(
-                f"{self.space.path}: {name}: the seed is a parameter of the study. Nothing is left to confirm with."
+                f"{self.space.path}: {name}: the seed is a parameter, so no other seed is left. Take it out of the search space."
             )
         if type(own) is not int or own < 0:
             raise WorkloadError(
@@ -88,9 +88,9 @@ class Plan:
 
 
 def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True) -> Plan:
-    """Load and compare everything. Raises SettingsError with every problem found, before anything is started.
+    """Load and compare everything. Raises SettingsError with every problem, before anything is started.
 
-    `also` are problems that are known already. Not `compare`: the settings are not to be relied upon, and there are some.
+    `also` has problems that are known already. Without `compare` the settings are known to be wrong, and only loading is tried.
     """
     problems = [*also, *_bad_study(settings)]
     workload, space = _load(settings, problems)
@@ -123,25 +123,25 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
     if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
         workload = replace(workload, preload=())  # a CUDA context does not survive a fork
     starts = _starts(settings, space, constants, baseline)
-    notes += lacking(workload) + _too_short(settings, workload.duration_s({**constants, **baseline}))
+    notes += find_gaps(workload) + _too_short(settings, workload.duration_s({**constants, **baseline}))
     return Plan(settings, workload, space, constants, baseline, starts, notes)
 
 
 def _too_short(settings: Settings, duration_s: float | None) -> tuple[str, ...]:
-    """A line if trials would be cut before they can end."""
+    """A line if trials would reach their time limit before they can end."""
     total_s = settings.limits.total_s
     if duration_s is None or total_s is None or duration_s <= total_s:
         return ()
     return (
-        f"profile {settings.profile}: [limits] total_s {total_s:.0f}: a trial takes about {duration_s:.0f} s and would be cut. "
+        f"profile {settings.profile}: [limits] total_s {total_s:.0f}: a trial takes about {duration_s:.0f} s and would time out. "
         "Use a profile of your own with a larger one (--profile ./mine.toml).",
     )
 
 
 def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[Settings, tuple[str, ...]]:
-    """Our profiles hold constants, and what to prepare, of scripts like autoresearch's: one that lacks one of them is none.
+    """Leave the profile's constants out if the script lacks one of them: they are those of scripts like autoresearch's.
 
-    Written into it as far as they go, they would change a script of a stranger that happens to share a name.
+    Else they would change a script of another kind that happens to share a name.
     """
     lacking = [name for name in settings.constants if not workload.binds(name)]
     if "/" in settings.profile or not lacking:
@@ -153,7 +153,7 @@ def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[
 
 
 def _programs(settings: Settings) -> str | None:
-    """Where scripts' programs are looked for; each node of a cluster has a PATH of its own."""
+    """The PATH on which a script's program is searched; None on a cluster, where each node has its own."""
     return None if settings.executor == "ray" else script_environment(settings).get("PATH", "")
 
 
@@ -172,14 +172,14 @@ def _bad_study(settings: Settings) -> list[str]:
     except StorageError as error:
         return [f"{error}."]
     parent = parent_of(settings.study)
-    why = f"it holds the replicates of {parent}, which only `optimize confirm` trains"
+    why = f"it has the replicates of {parent}, which only `optimize confirm` trains"
     return [f"study {settings.study}: {why}. Choose a name without a slash."] if parent else []
 
 
 def _bad_executor(settings: Settings) -> list[str]:
     if settings.executor not in EXECUTORS:
         known, hint = " or ".join(EXECUTORS), meant(settings.executor, EXECUTORS)
-        return [f"--executor: {settings.executor!r} is not on offer. Use {known}.{hint}"]
+        return [f"--executor: {settings.executor!r} is not an executor. Use {known}.{hint}"]
     if settings.executor != "ray":
         return []
     lines = []
@@ -187,12 +187,12 @@ def _bad_executor(settings: Settings) -> list[str]:
         lines.append("--gpus: on a cluster Ray says which GPU a trial gets. Use --slots to limit how many trials run.")
     if settings.keep_failed:
         lines.append(
-            "keep_failed: on a cluster work folders do not come back. Leave it out; `optimize show` has the log."
+            "keep_failed: a cluster's work folders do not come back. Leave it out; `optimize show` has the log."
         )
     if settings.trials_per_gpu > 1:
-        lines.append("[slots] trials_per_gpu: on a cluster a trial has its GPU for itself. Leave it out.")
+        lines.append("[slots] trials_per_gpu: on a cluster each trial has its own GPU. Leave it out.")
     if settings.device == "mps":
-        lines.append("[slots] device: Ray knows no mps. Use cpu, cuda or rocm.")
+        lines.append("[slots] device: Ray does not support mps. Use cpu, cuda or rocm.")
     return lines
 
 
@@ -276,8 +276,11 @@ def unfit_trackers(names: Sequence[str]) -> list[str]:
     return lines
 
 
-def lacking(workload: Workload) -> tuple[str, ...]:
-    """A line for the files that a trial would not find, and one if nothing looks like the metric."""
+def find_gaps(workload: Workload) -> tuple[str, ...]:
+    """Return a line for files that a trial would not find, and one if no script names the metric.
+
+    These are guesses from the text of the scripts, never errors: a script may build names when it runs.
+    """
     return (*_files(workload), *_metric(workload))
 
 
@@ -286,8 +289,8 @@ def _files(workload: Workload) -> Iterator[str]:
     left = sorted(text for text in named if _is_left(workload, text))
     if left:
         yield (
-            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py goes along unless `files` in "
-            f"{workload.folder / 'workload.toml'} says more (`links` for folders of data)"
+            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py is copied. Name them by `files` "
+            f"in {workload.folder / 'workload.toml'}, or a folder of data by `links`"
         )
 
 
@@ -301,7 +304,7 @@ def _metric(workload: Workload) -> Iterator[str]:
 
 
 def _texts(source: str) -> Iterator[str]:
-    """The literal texts of a Python file; of anything else none."""
+    """The string literals of a Python file; none of another file."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -312,7 +315,7 @@ def _texts(source: str) -> Iterator[str]:
 
 
 def _is_left(workload: Workload, text: str) -> bool:
-    """Whether it is a file of the workload's folder that does not go along."""
+    """Whether it is a file of the workload's folder that trials do not get."""
     path = PurePosixPath(text)
     if not text or len(text) > 200 or path.is_absolute() or ".." in path.parts or str(path) in workload.files:
         return False

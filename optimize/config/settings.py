@@ -1,6 +1,6 @@
-"""From profile, flags and environment to one frozen `Settings`, each value with its origin.
+"""Reads profile, flags and environment into one frozen `Settings`, each value with its origin.
 
-The only file besides `executors/slots.py` that reads the environment. It opens nothing and starts nothing.
+Besides this file only `executors/slots.py` reads the environment. Nothing is opened or started here.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
 KEY_VARIABLE, MODEL_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"  # as every client of this protocol calls them
 OPENAI = "https://api.openai.com/v1"
 NO_ADVISOR = "none"  # --advisor none: whatever the profile says
-# MLflow's client is told by the environment only: report nothing to its makers, and do not hold a study up for minutes.
-MLFLOW_MANNERS = {
+# MLflow's client reads only the environment: no telemetry, and no retries that would delay a study for minutes.
+MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
-# What a training script needs of the machine; API keys and the storage URL are not among it.
+# What a training script needs from the machine; API keys and the storage URL are not among it.
 ENV_PASS = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "SHELL",
     "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
@@ -47,7 +47,7 @@ ENV_PASS = (
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything one call of `optimize run` is told. `origins` says for each field where its value comes from."""
+    """Everything that one call of `optimize run` is told. `origins` says for each field where its value comes from."""
 
     profile: str = "cpu"
     study: str = ""
@@ -77,14 +77,14 @@ class Settings:
     env_pass: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     keep_failed: bool = False
-    log: tuple[str, ...] = ()  # hooks: where finished trials are written to as well
+    log: tuple[str, ...] = ()  # trackers: where finished trials are written as well
     preload: bool = True  # where the workload names modules, and the device is a CPU
     runs: Path = Path("runs")
     storage: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def command(self) -> str:
-        """What leads back to the same study; not where its database is, since a URL may hold a password."""
+        """Return the command that goes on with the study, without its storage URL, which may hold a password."""
         flags = {"--study": "study", "--profile": "profile", "--workload": "workload", "--space": "search_space"}
         given = [f"{flag} {shlex.quote(getattr(self, name))}" for flag, name in flags.items() if self._was_named(name)]
         return " ".join(["optimize run", *given])
@@ -96,18 +96,18 @@ class Settings:
 def load_settings(
     profile: str, why: str, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """The settings of this call; flags that are None were not given. Precedence: flag, environment, profile, default.
+    """Return the settings of this call; flags that are None were not given. Precedence: flag, environment, profile, default.
 
     Raises SettingsError with every problem of the profile and the flags.
     """
-    settings, wrong = read_settings(profile, why, flags, environ)
-    if wrong.of_profile or wrong.of_flags:
-        raise SettingsError(*wrong.of_profile, *wrong.of_flags)
+    settings, problems = read_settings(profile, why, flags, environ)
+    if problems.of_profile or problems.of_flags:
+        raise SettingsError(*problems.of_profile, *problems.of_flags)
     return settings
 
 
-class Wrong(NamedTuple):
-    """Every problem: those of the profile leave what it says unknown, in place of a bad flag there is at least its value."""
+class Problems(NamedTuple):
+    """Every problem of the settings. One of the profile leaves its values unknown; a bad flag is at least known."""
 
     of_profile: Sequence[str]
     of_flags: Sequence[str]
@@ -115,8 +115,8 @@ class Wrong(NamedTuple):
 
 def read_settings(
     profile: str, why: str, flags: Mapping[str, object], environ: Mapping[str, str] | None = None
-) -> tuple[Settings, Wrong]:
-    """The settings as far as they can be read, and what is wrong with them."""
+) -> tuple[Settings, Problems]:
+    """Return the settings as far as they can be read, and their problems."""
     of_profile: list[str] = []
     settings, found = _from_profile(Settings(profile=profile), profile, of_profile)
     origins = {f.name: f"profile {profile}" if f.name in found else "default" for f in fields(Settings)}
@@ -129,16 +129,16 @@ def read_settings(
     origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
     environ = environ if environ is not None else os.environ
     settings, origins = _fill(settings, origins, environ)
-    if settings.advisor and "advisor" in flags:  # else this command asks no model anything
+    if settings.advisor and "advisor" in flags:  # else this command asks no model
         of_flags += _bad_advisor(settings, environ)
         settings = replace(settings, advisor_url=environ.get(MODEL_URL_VARIABLE, "").strip().rstrip("/") or OPENAI)
         known = MODEL_URL_VARIABLE if environ.get(MODEL_URL_VARIABLE) else KEY_VARIABLE
         origins["advisor_url"] = f"environment {known}"
-    return replace(settings, origins=origins), Wrong(of_profile, of_flags)
+    return replace(settings, origins=origins), Problems(of_profile, of_flags)
 
 
 def script_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a script gets of our environment: the allow-list above and the profile's `env_pass`."""
+    """Return the environment of a script: the variables of ENV_PASS and of the profile's `env_pass` that are set here."""
     environ = environ if environ is not None else os.environ
     return {name: environ[name] for name in (*ENV_PASS, *settings.env_pass) if name in environ} | {
         "PYTHONUNBUFFERED": "1",
@@ -147,7 +147,7 @@ def script_environment(settings: Settings, environ: Mapping[str, str] | None = N
 
 
 def pick_profile(device: Device) -> tuple[str, str]:
-    """The profile for the machine we are on, and why."""
+    """Return the profile for this machine, and why."""
     for profile, least_gb in (("h100", 70), ("gpu", 20), ("colab", 0)):
         if device.kind == "cuda" and device.memory_mb >= least_gb * 1000:
             return profile, f"this machine has {device.name}, {device.memory_mb / 1000:.0f} GB"
@@ -155,7 +155,7 @@ def pick_profile(device: Device) -> tuple[str, str]:
 
 
 def storage_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The database that was named by flag or environment. Raises SettingsError for a password in a flag."""
+    """Return the database that a flag or the environment names. Raises SettingsError for a password in a flag."""
     problems = _bad_flags({"storage": flag})
     if problems:
         raise SettingsError(*problems)
@@ -163,46 +163,46 @@ def storage_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> st
 
 
 def copy_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """The database to copy to, by flag or environment. Raises SettingsError for a password in a flag, or for neither."""
+    """Return the database to copy to, by flag or environment. Raises SettingsError for a password in a flag, or without one."""
     if flag is not None and _has_password(flag):
         raise SettingsError(_password_line("to", COPY_VARIABLE))
     to = flag or environ.get(COPY_VARIABLE)
     if not to:
-        raise SettingsError(f"--to: where to? Give a file or a database URL; one with a password as {COPY_VARIABLE}.")
+        raise SettingsError(f"--to: no target. Give a file or a database URL; one with a password as {COPY_VARIABLE}.")
     return to
 
 
 def tracking_uri(environ: MutableMapping[str, str] = os.environ) -> str | None:
-    """MLflow's server, if the environment names one; its client is taught manners, where nobody has told it otherwise."""
-    for name, value in MLFLOW_MANNERS.items():
+    """Return MLflow's server, if the environment names one. Sets MLFLOW_DEFAULTS where they are not set."""
+    for name, value in MLFLOW_DEFAULTS.items():
         environ.setdefault(name, value)
     return environ.get("MLFLOW_TRACKING_URI") or None
 
 
 def import_source(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """The file or database to bring in, by argument or environment. Raises SettingsError for a password in the argument."""
+    """Return the file or database to import, by argument or environment. Raises SettingsError for a password in the argument."""
     if argument is not None and "://" in argument and _has_password(argument):
         raise SettingsError(_password_line("import SOURCE", IMPORT_VARIABLE, ""))
     source = argument or environ.get(IMPORT_VARIABLE)
     if not source:
         raise SettingsError(
-            f"import: what? Name a .tsv, .csv, .jsonl or database file, or a URL; one with a password as {IMPORT_VARIABLE}."
+            f"import: no source. Name a .tsv, .csv, .jsonl or database file, or a URL; one with a password as {IMPORT_VARIABLE}."
         )
     return source
 
 
 def advisor_key(environ: Mapping[str, str] = os.environ) -> str:
-    """The key of the advisor's server, "" where it needs none. Only what talks to that server may hold it."""
+    """Return the key of the advisor's server; "" if it needs none. Only the client of that server may hold it."""
     return environ.get(KEY_VARIABLE, "").strip()
 
 
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where this user's own choices are remembered."""
+    """Return the folder of this user's own choices."""
     return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
 
 
 def profiles() -> list[str]:
-    """Names of the profiles that ship with this package."""
+    """Return the names of the profiles that ship with this package."""
     return sorted(path.stem for path in PROFILES.glob("*.toml"))
 
 
@@ -283,7 +283,7 @@ def _bad_flags(given: Mapping[str, object]) -> list[str]:
         lines.append(f"--seed: {seed} is below 0. Give 0 or more.")
     share = given.get("advisor_share", 1)
     if isinstance(share, int | float) and not 0 < share <= 1:
-        lines.append(f"--advisor-share: {share:g} is no share. Give a number above 0, at most 1.")
+        lines.append(f"--advisor-share: {share:g} is not a share. Give a number above 0, at most 1.")
     storage = given.get("storage")
     if isinstance(storage, str) and _has_password(storage):
         lines.append(_password_line("storage", STORAGE_VARIABLE))
@@ -291,7 +291,7 @@ def _bad_flags(given: Mapping[str, object]) -> list[str]:
 
 
 def _bad_advisor(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """What keeps a model from being asked. Nothing here repeats a key, nor a URL that may hold one."""
+    """Why no model can be asked. No line repeats a key, or a URL that may hold one."""
     url, key = environ.get(MODEL_URL_VARIABLE, "").strip(), advisor_key(environ)
     lines = []
     if not url and not key:
@@ -301,12 +301,12 @@ def _bad_advisor(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         )
     if url and (why := _bad_model_url(url)):
         lines.append(
-            f"{MODEL_URL_VARIABLE}: {why}. Give it as http://localhost:8000/v1; a key belongs into {KEY_VARIABLE}."
+            f"{MODEL_URL_VARIABLE}: {why}. Give it as http://localhost:8000/v1; a key belongs in {KEY_VARIABLE}."
         )
     if not (key.isascii() and key.isprintable() and " " not in key):
-        lines.append(f"{KEY_VARIABLE}: it holds characters that no key has. Set it again.")
+        lines.append(f"{KEY_VARIABLE}: it has characters that a key cannot have. Set it again.")
     if not settings.advisor or not settings.advisor.isprintable() or len(settings.advisor) > 200:
-        lines.append("--advisor: this is no model's name. Give the name that its server knows.")
+        lines.append("--advisor: this is not a model's name. Give the name that its server knows.")
     return lines
 
 
@@ -321,7 +321,7 @@ def _bad_model_url(url: str) -> str:
         return "it is not the URL of an HTTP server"
     if "@" in parts.netloc or "?" in url or "#" in url:
         return "it holds a name, a password or a query"
-    return "" if url.isascii() and url.isprintable() and " " not in url else "it holds characters that no URL has"
+    return "" if url.isascii() and url.isprintable() and " " not in url else "it has characters that a URL cannot have"
 
 
 def _password_line(flag: str, variable: str, dashes: str = "--") -> str:

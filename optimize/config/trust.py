@@ -1,7 +1,7 @@
-"""Whether a folder's commands may run here: ours always, anybody else's once a person has accepted them.
+"""Decides whether a folder's commands may run: ours always, any other once a person has accepted them.
 
-What is remembered is a hash of the folder and of its command lines; another command line asks again. The scripts themselves are the
-user's to read: a workload is code and runs with the user's rights.
+A hash of the folder and of its command lines is kept; another command line asks again. The user reads the scripts: a workload is
+code and runs with the user's rights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from optimize.script.workload import OURS, Workload
 
 
 def accept(workload: Workload, agrees: Callable[[list[str]], bool]) -> None:
-    """See that its commands are accepted: `agrees` is asked once, with a line for each. Raises WorkloadError if it says no."""
+    """Ask `agrees` once, with a line for each command, and remember a yes. Raises WorkloadError for a no."""
     if is_trusted(workload):
         return
     lines = [workload.prepare_command, workload.command]
@@ -31,6 +31,7 @@ def accept(workload: Workload, agrees: Callable[[list[str]], bool]) -> None:
 
 
 def is_trusted(workload: Workload) -> bool:
+    """Tell whether its commands may run without asking."""
     return workload.folder.resolve().is_relative_to(OURS.resolve()) or _key(workload) in _accepted()
 
 

@@ -1,6 +1,6 @@
-"""What a study is driven with: the Python, its packages and the system, for whoever wants to do it again.
+"""Which Python, packages and system a study is driven with, so that somebody can reproduce it.
 
-Asked of the installed packages' own records: nothing is imported, so torch costs nothing.
+Versions come from the packages' metadata: nothing is imported, so torch costs no time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PACKAGES = ("optimize-train", "optuna", "torch", "numpy")
 
 
 def machine() -> dict[str, str]:
-    """A name and a version each; what is not installed is left out."""
+    """Return names and versions; a package that is not installed is left out."""
     found = {"python": platform.python_version(), "system": platform.platform(), "cores": str(os.cpu_count() or 1)}
     for package in PACKAGES:
         try:

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from optimize.errors import ExecutorError
 from optimize.executors.guardian_client import GuardianClient
-from optimize.runner.workdir import bury, folder_bytes, outcome_from_json, remove_folder
+from optimize.runner.workdir import folder_bytes, outcome_from_json, recover_outcome, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
@@ -57,14 +57,14 @@ class LocalSlot:
             elif "outcome" in message and self.job is not None:
                 yield self._ending(outcome_from_json(message["outcome"], message["log"]))
 
-    def bury(self) -> Ending | None:
+    def recover_outcome(self) -> Ending | None:
         """End what a dead guardian has left. Return its job's end, None if it had none that had begun."""
         self.guardian.reap()
         if self.job is None or self.waits:
             return None
         seconds, reason = time.monotonic() - self._began, f"its guardian died: {self.guardian.last_error()}"
         lost = Outcome(TrialStatus.LOST, seconds, reason, slot=self.slot.name, device=self.slot.device)
-        return self._ending(bury(self._folder, lost))
+        return self._ending(recover_outcome(self._folder, lost))
 
     def _ending(self, outcome: Outcome) -> Ending:
         assert self.job is not None
@@ -246,7 +246,7 @@ class LocalExecutor:
         place.guardian.outbox.clear()
         self._update(place)
         self._selector.unregister(place.guardian.reports)
-        lost = place.bury()
+        lost = place.recover_outcome()
         place.false_starts = 0 if place.guardian.was_ready else place.false_starts + 1
         if place.false_starts == FALSE_STARTS:
             raise ExecutorError(f"slot {place.slot.name}: its guardian does not start: {place.guardian.last_error()}")

@@ -1,7 +1,7 @@
 """Runs trials on a Ray cluster: one Ray task each, pinned to a node that has the same Python, torch and data.
 
-The only file that imports ray. It runs no job itself: `ray_node.py` does on a node, and only that is sent there.
-Ray places tasks, carries messages and notices deaths; it never retries a trial. No node sees the database or a shared disk.
+The only file that imports ray. It runs no job itself: `ray_node.py` does on a node, and only that is sent there. Ray places
+tasks, carries messages and notices deaths; it never retries a trial. No node sees the database or a shared disk.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 from optimize.errors import ExecutorError
 from optimize.executors.ray_cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots, unreachable
 from optimize.executors.ray_node import NodeFacts, Steward, copy_travellers, facts, run_trial
+from optimize.text import one_line
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # between two queries of the cluster: nodes come and go
-HEAD_S = 30.0  # without the cluster's head: after a minute Ray would end this process, and we could say nothing
-ANSWER_S = 120.0  # for every node to say what it has
+HEAD_S, ANSWER_S = (
+    30.0,
+    120.0,
+)  # without the head: Ray would end us silently after 60 s; for every node to say what it has
 BUNCHES_PER_S = 200  # of progress that this thread can read, from all trials together
 UNSTARTED_S = 2.0  # a cancelled trial that waits for a busy node is taken back after this
 GOES_ON = "Start it again, then the study: it goes on where it stopped"
@@ -57,10 +60,6 @@ class _RayTrial:
         """End its task, if that lives."""
         if self.stream is not None:
             ray.cancel(self.stream)
-
-
-def _nothing(*_: Any) -> None:
-    pass
 
 
 class RayExecutor:
@@ -170,8 +169,6 @@ class RayExecutor:
     def forget(self, number: int, keep: bool = False) -> None:
         """Do nothing: its folder was removed with its task."""
 
-    # --- what comes back ----------------------------------------------------------------------------------------------
-
     def _serve(self, timeout_s: float) -> None:
         watched: dict[Any, Callable[[Any], None]] = dict(self._awaited)
         for trial in self._trials.values():
@@ -188,7 +185,11 @@ class RayExecutor:
             watched[each](each)
 
     def _ask(
-        self, node: Node, answer: Any, then: Callable[[Any], None] = _nothing, else_do: Callable[[], None] = _nothing
+        self,
+        node: Node,
+        answer: Any,
+        then: Callable[[Any], object] = lambda value: None,
+        else_do: Callable[[], object] = lambda: None,
     ) -> None:
         """Call `then(value)` when a steward has answered, `else_do()` if it fails; its node is given up then."""
 
@@ -196,7 +197,7 @@ class RayExecutor:
             try:
                 value = ray.get(ref)
             except ray.exceptions.RayError as error:
-                self._roster.failed(node, _one_line(error))
+                self._roster.failed(node, _said(error))
                 else_do()
             else:
                 then(value)
@@ -243,8 +244,6 @@ class RayExecutor:
                 trial.take_back_at = math.inf
                 trial.cancel_task()
         return min((trial.take_back_at for trial in self._trials.values()), default=math.inf)
-
-    # --- the nodes ----------------------------------------------------------------------------------------------------
 
     def _update_nodes(self) -> None:
         """Add the nodes that have come, drop those that have gone."""
@@ -313,7 +312,7 @@ def connect() -> None:
             ray.init("auto", log_to_driver=False, logging_level=logging.CRITICAL, runtime_env={"py_modules": [package]})
         except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, AssertionError) as error:
             ray.shutdown()
-            raise ExecutorError(f"executor ray: {address}: {_one_line(error, 300)}") from None
+            raise ExecutorError(f"executor ray: {address}: {_said(error, 300)}") from None
         finally:
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it by its own
 
@@ -328,7 +327,7 @@ def _nodes() -> list[dict[str, Any]]:
     try:
         return [info for info in ray.nodes() if info["Alive"]]
     except Exception as error:  # Ray has no one class for it
-        raise ExecutorError(f"executor ray: the cluster does not answer: {_one_line(error)}. {GOES_ON}") from None
+        raise ExecutorError(f"executor ray: the cluster does not answer: {_said(error)}. {GOES_ON}") from None
 
 
 def _diagnose_death(error: Exception, trial: _RayTrial) -> tuple[TrialStatus, str]:
@@ -342,9 +341,9 @@ def _diagnose_death(error: Exception, trial: _RayTrial) -> tuple[TrialStatus, st
         case ray.exceptions.RayTaskError():
             return TrialStatus.ENVIRONMENT, f"{where}: {error.cause!r}"
         case ray.exceptions.RuntimeEnvSetupError():
-            return TrialStatus.ENVIRONMENT, f"{where}: our code did not get there: {_one_line(error)}"
-    return TrialStatus.LOST, f"{where}: the trial died with it or with its task: {_one_line(error)}"
+            return TrialStatus.ENVIRONMENT, f"{where}: our code did not get there: {_said(error)}"
+    return TrialStatus.LOST, f"{where}: the trial died with it or with its task: {_said(error)}"
 
 
-def _one_line(error: Exception, length: int = 200) -> str:
-    return " ".join(str(error).split())[:length] or type(error).__name__
+def _said(error: Exception, limit: int = 200) -> str:
+    return one_line(str(error), limit) or type(error).__name__

@@ -30,11 +30,11 @@ from optimize.executors import guardian
 from optimize.executors.guardian_client import GuardianClient
 from optimize.executors.slots import assigned_environment, device_model, own_environment
 from optimize.runner.prepare import Preparation, run_preparation
-from optimize.runner.workdir import bury, outcome_from_json, remove_folder
+from optimize.runner.workdir import outcome_from_json, recover_outcome, remove_folder
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 TRAVELS = (
-    "__init__.py", "errors.py", "trial.py",
+    "__init__.py", "errors.py", "text.py", "trial.py",
     "executors/__init__.py", "executors/guardian.py", "executors/guardian_client.py", "executors/ray_node.py", "executors/slots.py",
     "runner/__init__.py", "runner/causes.py", "runner/diagnosis.py", "runner/gpu_memory.py", "runner/gpus.py", "runner/log.py",
     "runner/prepare.py", "runner/process.py", "runner/process_tree.py", "runner/progress.py", "runner/stop.py",
@@ -108,7 +108,7 @@ class Steward:
     def clear(self, key: str, slot: str, seconds: float, why: str) -> Outcome:
         """End what a dead task has left of its trial. Return how the trial ended."""
         folder = self._folder / key
-        outcome = bury(folder, Outcome(TrialStatus.LOST, seconds, why, slot=slot))
+        outcome = recover_outcome(folder, Outcome(TrialStatus.LOST, seconds, why, slot=slot))
         remove_folder(folder)
         return outcome
 
@@ -163,7 +163,7 @@ def _relay(
         if guard.is_dead:
             guard.reap()
             seconds, reason = time.monotonic() - started, f"its guardian died: {guard.last_error()}"
-            yield [*bunch, bury(folder, Outcome(TrialStatus.LOST, seconds, reason, slot=slot.name))]
+            yield [*bunch, recover_outcome(folder, Outcome(TrialStatus.LOST, seconds, reason, slot=slot.name))]
             return
         if bunch and time.monotonic() - sent >= every_s:
             yield bunch

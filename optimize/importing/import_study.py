@@ -63,6 +63,7 @@ class _ImportedStudy:
     trials: Sequence[WholeTrial]
     about: Mapping[str, Any]
     noticed: Counter[str] = field(default_factory=Counter)
+    notices: Sequence[str] = ()  # about the database that it comes from
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -113,6 +114,8 @@ def bring_in(database: Database, runs: Path, reading: Reading, say: Callable[[st
         for each in reading.studies:
             study_id = database.create_study(each.name, each.direction, each.metric, each.attrs)
             add_trials(database, study_id, each.trials)
+    for line in dict.fromkeys(line for each in reading.studies for line in each.notices):
+        say(line)
     for each in reading.studies:
         for line in _lines(reading.request.source, each):
             say(line)
@@ -178,6 +181,7 @@ def _from_database(found: ForeignStudy, request: Request, of: int) -> _ImportedS
         trials,
         {**about, "attributes": dict(found.attrs)},
         noticed,
+        found.notices,
     )
 
 

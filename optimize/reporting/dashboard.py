@@ -149,7 +149,7 @@ def write_dashboard(stored: StoredStudy, say: Callable[[str], None]) -> None:
 
     Notes that a person has edited stay. While a driver runs the study, only the driver may do this.
     """
-    if parent_of(stored.name):
+    if parent_of(stored.name) or stored.database.read_only:
         return  # replicates have no best of their own
     if DashboardWriter(ShownStudy(stored, stored.finished, say)).write():
         say(f"written: the notes and plots of study {stored.name} in the dashboard")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from optimize.runner.causes import CAUSES
 from optimize.runner.stop import StopRequest
+from optimize.text import one_line
 from optimize.trial import Metric, Outcome, Progress, TrialStatus
 
 REASON_CHARS = 300
@@ -204,7 +205,7 @@ def diagnose(log: str, end: Exit, metric: Metric, printed: PrintedMetric | None 
         status, reason = TrialStatus.COMPLETE, f"ended by us after its summary: {end.stop.reason}" if end.stop else ""
     else:
         status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
-    return Outcome(status, end.seconds, _one_line(reason), summary, log)
+    return Outcome(status, end.seconds, one_line(reason, REASON_CHARS), summary, log)
 
 
 def _is_final(log: str, rest: str, end: Exit) -> bool:
@@ -289,10 +290,3 @@ def _diagnose_exception(error: Raised) -> tuple[TrialStatus, str]:
 def _lines(text: str) -> Iterator[str]:
     """Non-empty lines, trailing blanks off; a terminal's carriage return ends a line as well."""
     return (line for line in (raw.rstrip() for raw in re.split(r"[\r\n]+", text)) if line)
-
-
-def _one_line(text: str) -> str:
-    """For a terminal and a table: one line, of a length that fits, with nothing that moves a cursor."""
-    flat = " ".join(text[: 4 * REASON_CHARS].split())
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
-    return safe if len(safe) <= REASON_CHARS else safe[: REASON_CHARS - 1] + "…"

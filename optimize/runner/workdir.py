@@ -195,7 +195,7 @@ def read_outcome(folder: Path, wait_s: float = 10.0) -> Outcome | None:
     return None
 
 
-def bury(folder: Path, lost: Outcome) -> Outcome:
+def recover_outcome(folder: Path, lost: Outcome) -> Outcome:
     """End what a trial has left whose guardian or driver died. Return the outcome on record, else `lost` with its log."""
     # Read first: a script that we killed under a guardian that has not noticed yet would be judged as killed by the kernel.
     outcome = read_outcome(folder)

@@ -97,7 +97,7 @@ class Session:
 
     @contextmanager
     def reporting(self, study: Study, live: LiveView, views: Sequence[View]) -> Iterator[Sequence[Callback]]:
-        """Everything that shows or writes what trials come to; each is brought up to date at the end, whatever that is."""
+        """Everything that shows or writes results; each is brought up to date at the end, however that comes."""
         with ExitStack() as stack:
             for view in views:
                 stack.callback(view.write)

@@ -50,7 +50,7 @@ def hold_study(
         raise StudyBusyError(f"study {paths.study}: {error}") from None
     try:
         if dead := lease.taken_from:
-            say(f"study {paths.study}: taken over from process {dead.pid} on {dead.host}, which has died")
+            say(f"study {paths.study}: taken over from {dead}, which has died")
         yield HeldStudy(database, study_id, paths.study, lease)
     finally:
         with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway

@@ -1,6 +1,6 @@
-"""The loop: keep every slot busy until the budget says stop. Read this first.
+"""The loop: keep every slot busy until the budget is spent. Read this first.
 
-One thread asks and tells. What a trial is, where it runs and who watches are the business of the arguments.
+One thread asks and tells. What a trial is, where it runs and who is told about it depend on the arguments.
 """
 
 from __future__ import annotations
@@ -17,16 +17,23 @@ from optimize.trial import Ending, Job, Progress, Suggestion, TrialStatus
 from storage import TrialRecord
 
 LOG_LINES = 20  # of a log, shown when a study is aborted
-TICK_S = 1.0  # how long a wish to stop, or the lease, may have to wait
+TICK_S = 1.0  # how long a stop request, or the renewal of the lease, may wait
 
 
 class Loop:
     """One call of `optimize run` on an open study."""
 
     def __init__(
-        self, study: Study, executor: Executor, prepare: Callable[[Suggestion], Job], budget: Budget,
-        callbacks: Sequence[Callback], stop_signals: StopSignals, keep_failed: bool = False, tick_s: float = TICK_S,
-    ) -> None:  # fmt: skip
+        self,
+        study: Study,
+        executor: Executor,
+        prepare: Callable[[Suggestion], Job],
+        budget: Budget,
+        callbacks: Sequence[Callback],
+        stop_signals: StopSignals,
+        keep_failed: bool = False,
+        tick_s: float = TICK_S,
+    ) -> None:
         self._study, self._executor, self._prepare = study, executor, prepare
         self._budget, self._callbacks, self._stop_signals = budget, callbacks, stop_signals
         self._keep_failed = keep_failed
@@ -41,13 +48,13 @@ class Loop:
         self._broken: list[str] = []  # why the study cannot go on
 
     def run(self) -> str:
-        """Work until the budget is spent or somebody wishes to stop; returns why. Raises StudyAborted."""
+        """Work until the budget is spent or a stop request comes; return why. Raises StudyAborted."""
         with self._executor:
             while True:
                 self._check_stop()
                 while self._may_start():
                     self._start_next()
-                self._notify(lambda watch: watch.on_tick())  # no slot waits for those who look on
+                self._notify(lambda callback: callback.on_tick())  # after the slots are busy: none waits for a callback
                 if not self._executor.running and self._reason:
                     break
                 for event in self._executor.wait(self._tick_s):
@@ -74,7 +81,7 @@ class Loop:
             return
         job = self._prepare(suggestion)
         slot = self._executor.submit(job)
-        self._notify(lambda watch: watch.on_start(job, slot))
+        self._notify(lambda callback: callback.on_start(job, slot))
 
     def _on_event(self, event: Progress | Ending) -> None:
         if isinstance(event, Progress):
@@ -82,24 +89,24 @@ class Loop:
             hopeless = self._study.report(event)
             if hopeless:
                 self._executor.cancel(event.number, TrialStatus.HOPELESS, hopeless)
-            self._notify(lambda watch: watch.on_progress(event))
+            self._notify(lambda callback: callback.on_progress(event))
             return
         record = self._study.tell(event.job, event.outcome)
         self._done += counted([record])
         failed = record.state != "COMPLETE" and record.status != TrialStatus.HOPELESS  # which ran well, and was cut
         self._executor.forget(event.job.number, keep=failed and self._keep_failed)
         self._proven = self._proven or not failed
-        self._notify(lambda watch: watch.on_trial_end(record))
-        self._judge(record, event.outcome.log)
+        self._notify(lambda callback: callback.on_trial_end(record))
+        self._abort_if_hopeless(record, event.outcome.log)
 
-    def _judge(self, record: TrialRecord, log: str) -> None:
-        """Is this an ending after which going on would waste time?"""
+    def _abort_if_hopeless(self, record: TrialRecord, log: str) -> None:
+        """Abort the study if going on after this ending would waste time."""
         study, why = self._study.name, record.reason
         where = f"study {study}: trial {record.number}"
         more = f"All of its log: optimize show {record.number} --study {study}"
         counts = self._counts(record)
         if record.status == TrialStatus.ENVIRONMENT:
-            self._abort(f"{where}: {why}. Mend that and start again: its parameters are queued. {more}")
+            self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
             advice = _ADVICE.get(record.status, _ADVICE_ELSE)
             self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
@@ -107,7 +114,7 @@ class Loop:
             self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
 
     def _counts(self, record: TrialRecord) -> bool:
-        """Whether this is a failure of its own: not one that a person or bad parameters brought about, nor a first mishap."""
+        """Whether this failure counts towards the limit: not one of a person or of bad parameters, and not a first mishap."""
         if record.state in COUNTED:
             self._failures = 0
             return False
@@ -126,18 +133,18 @@ class Loop:
         if time.monotonic() - self._looked >= self._tick_s:
             self._looked = time.monotonic()
             self._stop_signals.ask(self._study.stop_request())
-        wish = self._stop_signals.level()
-        if wish > self._stop_level:
-            self._stop_level = wish
-            self._notify(lambda watch: watch.on_stop(wish, self._stop_signals.why))
-        if wish >= StopLevel.FINISH:
+        level = self._stop_signals.level()
+        if level > self._stop_level:
+            self._stop_level = level
+            self._notify(lambda callback: callback.on_stop(level, self._stop_signals.why))
+        if level >= StopLevel.FINISH:
             self._reason = self._reason or f"stopped by {self._stop_signals.why}"
-        if wish >= StopLevel.CANCEL:
+        if level >= StopLevel.CANCEL:
             self._cancel_all(f"stopped by {self._stop_signals.why}")
 
-    def _notify(self, what: Callable[[Callback], None]) -> None:
-        for watch in self._callbacks:
-            what(watch)
+    def _notify(self, call: Callable[[Callback], None]) -> None:
+        for callback in self._callbacks:
+            call(callback)
 
     def _cancel_all(self, why: str) -> None:
         for number in self._executor.running:
@@ -149,4 +156,4 @@ _ADVICE: dict[str, str] = {
     TrialStatus.TIMED_OUT: "Raise limits.total_s in the profile, or give the script a smaller budget.",
     TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",
 }
-_ADVICE_ELSE = "Mend the script or the profile's [constants]."
+_ADVICE_ELSE = "Correct the script or the profile's [constants]."

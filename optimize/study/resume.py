@@ -12,7 +12,7 @@ from typing import Any
 
 from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
-from optimize.runner.workdir import bury, remove_folder
+from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.derived import same_run, scorer
 from optimize.search import Memory, Past, Sampler, footprint, open_sampler
 from optimize.search.pruner import Pruner
@@ -235,7 +235,7 @@ def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPat
     """Close a trial that a dead driver left RUNNING: tell its outcome if it had ended, else queue its parameters again."""
     queued = _queued(record, plan.space)
     lost = Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
-    outcome = bury(paths.work / str(record.number), lost)
+    outcome = recover_outcome(paths.work / str(record.number), lost)
     if queued is None:
         study.discard(record, "its parameters are incomplete or of another space")
         return f"trial {record.number} was left by an earlier driver without its parameters: closed"

@@ -195,7 +195,7 @@ def _opened(settings: Settings) -> Iterator[Database | None]:
     """Open the database, or None if there is none yet; that is an error only if `--from` names a study."""
     where = settings.storage or StudyPaths.of(settings.runs, settings.study).database
     if is_there(where):
-        with closing(open_database(where, create=False)) as database:
+        with closing(open_database(where, create=False, read_only=True)) as database:
             yield database
     elif settings.start_from is not None and not is_file(settings.start_from):
         raise StudyError(

@@ -117,7 +117,7 @@ class StoredStudy:
             raise StudyError(f"study {self.name}: no process drives it. There is nothing to stop.")
         request_stop(self.database, self.study_id, holder, "now" if now else "after")
         how = "its running trials are cancelled and queued again" if now else "it ends after its running trials"
-        return f"study {self.name}: process {holder.pid} on {holder.host} was asked to stop; {how}"
+        return f"study {self.name}: {holder} was asked to stop; {how}"
 
     def delete(self) -> str:
         """Delete trials, artifacts and files; return what had to stay. Raises StudyError while a process drives the study."""
@@ -126,7 +126,7 @@ class StoredStudy:
             study_id = self.database.find_study(name)
             holder = holder_of(self.database, study_id) if study_id is not None else None
             if holder is not None:
-                raise StudyError(f"study {name}: process {holder.pid} on {holder.host} drives it. Stop it first.")
+                raise StudyError(f"study {name}: {holder} drives it. Stop it first.")
         artifacts = self.artifacts()
         shutil.rmtree(self.paths.folder, ignore_errors=True)  # first: killed after it, the same call again goes on
         for name in (*children, self.name):
@@ -182,6 +182,6 @@ def overview(database: Database, runs: Path) -> list[Overview]:
     for name in sorted(main_studies(database)):
         stored = find_study(database, name, runs)
         holder = holder_of(database, stored.study_id)
-        driver = f"{holder.host}, process {holder.pid}" if holder else ""
+        driver = str(holder) if holder else ""
         lines.append(Overview(name, database.counts(stored.study_id), stored.best(), driver))
     return lines

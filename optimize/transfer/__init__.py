@@ -1,4 +1,4 @@
-"""What comes into a study from elsewhere and what is taken away: starts, copies, migrations, backups, bundles.
+"""Studies moved, kept and taken away: copies, migrations, backups, bundles, and a folder to begin with.
 
-`intake/` reads the files of other programs.
+`importing/` reads the files of other programs.
 """

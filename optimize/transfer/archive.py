@@ -1,7 +1,7 @@
-"""Packs a folder into one zip that is there complete or not at all, and never in place of a file that was there.
+"""Packs a folder into one zip file that appears complete or not at all, and never replaces a file.
 
-What goes in is made in a hidden folder beside it. One that a kill has left is removed by the next call; one that
-somebody works in is locked and stays. What is packed is not decided here.
+Its content is made in a hidden folder beside it. The next call removes a folder that a killed call left; one in use is locked and
+stays. The caller decides what goes in.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _STORED = (".png", ".parquet", ".gz", ".zip")  # compressed already
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
-    """An empty folder in `parent` that goes when this is done; those of earlier calls of this `name` that died go first.
+    """Make an empty folder in `parent`, and remove it at the end. First it removes those that killed calls of this `name` left.
 
-    A disk that is full, or refuses, meanwhile is one line about `parent`.
+    Raises StorageFullError on a full disk, StorageError where the folder cannot be written.
     """
     token = secrets.token_hex(4)
     folder, hidden = parent / f".{name}.{token}.tmp", parent / f".{name}.{token}"
@@ -32,7 +32,7 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
         with os_errors_at(parent):
             remove_scratch(parent, name)
             hidden.mkdir()
-            lock = FileLock.acquire(hidden / _LOCK)  # before it has the name by which others look for what is left
+            lock = FileLock.acquire(hidden / _LOCK)  # before it has the name that others search for
             hidden.rename(folder)
             (folder / "files").mkdir()
             yield folder / "files"
@@ -48,7 +48,7 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
 
 
 def remove_scratch(parent: Path, name: str) -> None:
-    """Removes what killed calls have left."""
+    """Remove the folders that killed calls of this name left."""
     for left in parent.iterdir() if parent.is_dir() else ():
         mine = left.name.startswith(f".{name}.") and left.name.endswith(".tmp") and left.is_dir()
         if mine and not _in_use(left):
@@ -56,8 +56,10 @@ def remove_scratch(parent: Path, name: str) -> None:
 
 
 def pack(folder: Path, names: Iterable[Path]) -> Path:
-    """`folder` as a zip under the first of these names that is free, all of it under the folder's own name; returns where
-    it is. StorageError if none is free; then nothing changes."""
+    """Pack `folder` into a zip under the first free one of these names; return its path.
+
+    Inside, all files lie under the folder's own name. Raises StorageError, and changes nothing, if no name is free.
+    """
     new = folder.with_name(f"{folder.name}.zip")
     with os_errors_at(new):
         with zipfile.ZipFile(new, "w", compression=zipfile.ZIP_DEFLATED) as archive:
@@ -75,6 +77,7 @@ def pack(folder: Path, names: Iterable[Path]) -> Path:
 
 
 def refuse_existing(to: Path) -> None:
+    """Raise StorageError if there is something at `to`."""
     with os_errors_at(to):
         if to.exists() or to.is_symlink():
             raise _exists(to)
@@ -85,9 +88,9 @@ def _exists(to: Path) -> StorageError:
 
 
 def _publish(new: Path, to: Path) -> bool:
-    """False if `to` is there."""
+    """Move the file to `to`; return False if something is there."""
     try:
-        to.hardlink_to(new)  # unlike a rename it replaces nothing, whoever was faster
+        to.hardlink_to(new)  # unlike a rename, this never replaces a file
     except FileExistsError:
         return False
     except OSError:  # a file system without hard links
@@ -102,6 +105,6 @@ def _in_use(folder: Path) -> bool:
         FileLock.acquire(folder / _LOCK).release()
     except LeaseHeldError:
         return True
-    except (StorageError, OSError):  # somebody else is just removing it
+    except (StorageError, OSError):  # another process is removing it
         return not folder.exists()
     return False

@@ -1,6 +1,6 @@
-"""A folder to begin with: a checkout of karpathy/autoresearch, and beside its scripts what a study of one profile needs.
+"""A folder to begin with: a checkout of karpathy/autoresearch, with what a study of one profile needs beside its scripts.
 
-It clones and writes, and starts no study. The folder is there when it is whole: everything is made beside it, then renamed.
+It clones and writes, and starts no study. Everything is made beside the folder, then renamed, so that the folder is always whole.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from optimize.transfer.archive import scratch_folder
 from optimize.trial import Value
 
 UPSTREAM = "https://github.com/karpathy/autoresearch"
-COMMIT = "228791fb499afffb54b46200aca536f79142f117"  # of UPSTREAM; what was tried
+COMMIT = "228791fb499afffb54b46200aca536f79142f117"  # of UPSTREAM; the one that was tested
 WORKLOAD, SPACE, GOAL = "workload.toml", "space.toml", "GOAL.md"
-GIT_S = 600.0  # a clone of some MB, over any line
+GIT_S = 600.0  # for a clone of some MB over a slow line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CUDA_ONLY = 'torch.device("cuda")'
 
 
 def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: bool) -> list[str]:
-    """Make the folder; returns what to say, the next command last. Raises WorkloadError, and leaves nothing then."""
+    """Make the folder; return what to say, the next commands last. Raises WorkloadError, and leaves nothing then."""
     if commit.startswith("-"):  # git would take it for an option, and the newest commit with it
-        raise WorkloadError(f"--commit {commit}: is no commit. Name a hash, a branch or a tag.")
+        raise WorkloadError(f"--commit {commit}: not a commit. Name a hash, a branch or a tag.")
     if os.path.lexists(folder):
-        raise WorkloadError(f"{folder}: is there already. Name a folder that is not, or remove this one.")
+        raise WorkloadError(f"{folder}: exists already. Name a new folder, or remove this one.")
     if not folder.absolute().parent.is_dir():
         raise WorkloadError(f"{folder}: there is no folder {folder.absolute().parent}. Make it, or name another.")
     try:
@@ -46,19 +46,19 @@ def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: 
             beside.rename(folder)
     except OSError as error:
         raise WorkloadError(
-            f"{folder}: cannot be written: {error.strerror}. Mend that, or name another folder."
+            f"{folder}: cannot be written: {error.strerror}. Correct that, or name another folder."
         ) from None
     return [
         f"written: {folder}: {taken}, with {WORKLOAD}, {SPACE} and {GOAL}",
         *plan.notes,
-        *_misgivings(plan),
+        *_warnings(plan),
         f"next: {_commands(settings, folder)['run']}",
         f"  or: {_commands(settings, folder)['make']}",
     ]
 
 
 def _clone(source: str, commit: str, folder: Path) -> str:
-    """Returns the commit's short name."""
+    """Clone, and return the commit's short name."""
     _git("clone", "--quiet", "--no-checkout", "--", source, str(folder), where=source)
     name = f"{source} at {commit}"
     _git("-C", str(folder), "checkout", "--quiet", "--detach", commit, "--", where=name)
@@ -80,19 +80,21 @@ def _git(*words: str, where: str) -> str:
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise WorkloadError("git: is not installed. Install it, or clone the repository elsewhere.") from None
+        raise WorkloadError(
+            "git: not installed. Install it, or clone the repository elsewhere and give its path: --from."
+        ) from None
     except subprocess.TimeoutExpired:
         raise WorkloadError(
-            f"{where}: git takes longer than {GIT_S:g} s. Try again, or give a local copy: --from."
+            f"{where}: git took longer than {GIT_S:g} s. Try again, or give a local copy: --from."
         ) from None
     if done.returncode:
-        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it says nothing")
+        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it printed nothing")
         raise WorkloadError(f"{where}: git: {said}. Check the address (--from) and the commit (--commit).")
     return done.stdout
 
 
 def _write(settings: Settings, beside: Path, folder: Path, taken: str, with_uv: bool) -> Plan:
-    """The three files, and a look at whether a study could begin with them."""
+    """Write the three files, and return the plan of a study with them. Raises WorkloadError if there is none."""
     uv = ["uv", "run", "--project", "{folder}"]  # the checkout's environment, not a new one for every trial
     commands = {
         "command": json.dumps([*uv, "--no-sync", "train.py"] if with_uv else ["{python}", "train.py"]),
@@ -151,7 +153,7 @@ def _commands(settings: Settings, folder: Path) -> dict[str, str]:
     }
 
 
-def _misgivings(plan: Plan) -> list[str]:
+def _warnings(plan: Plan) -> list[str]:
     if plan.settings.device == "cuda" or _CUDA_ONLY not in plan.workload.files["train.py"]:
         return []
     return [

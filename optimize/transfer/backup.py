@@ -1,6 +1,6 @@
 """A backup after each trial, in a thread of its own: a disk that is slow, full or gone delays no trial and ends no study.
 
-What a backup is and why it is always whole is `storage`'s business; here is when one is made, and what is said about it.
+`storage/backups.py` makes a backup and keeps it whole; this module decides when, and what to say about it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from optimize.study.callback import Callback
 from optimize.trial import Job, Slot
 from storage import BackupFolder, Database, TrialRecord
 
-SHARE = 4  # after a backup it rests this many times as long as that took
-REST_S = (5.0, 240.0)  # but so long at least and at most: less than a five-minute trial
-LAST_S = 60.0  # how long the end of a study waits for the last one
+SHARE = 4  # after a backup, it rests this many times as long as the backup took
+REST_S = (5.0, 240.0)  # the least and the longest rest, below the length of a five-minute trial
+LAST_S = 60.0  # how long the end of a study waits for the last backup
 
 
 @contextmanager
 def open_backups(folder: Path, database: Database, artifacts: Path, say: Callable[[str], None]) -> Iterator[Callback]:
-    """A watcher that keeps a backup there. Raises StorageError if the folder cannot be used, or holds another database's."""
+    """Open a callback that keeps a backup in this folder.
+
+    Raises StorageError if the folder cannot be used, or holds a backup of another database.
+    """
     backups = Backups(BackupFolder(folder, database, artifacts).write, str(folder), say)
     try:
         yield backups
@@ -33,7 +36,7 @@ def open_backups(folder: Path, database: Database, artifacts: Path, say: Callabl
 
 
 class Backups(Callback):
-    """Calls `write` when a trial has ended, one call at a time; trials that end meanwhile share the next."""
+    """Call `write` when a trial has ended, one call at a time; trials that end meanwhile share the next call."""
 
     def __init__(
         self,
@@ -45,12 +48,14 @@ class Backups(Callback):
     ) -> None:
         self._write, self._where, self._say, self._rest_s, self._last_s = write, where, say, rest_s, last_s
         self._news = threading.Condition()
-        self._wanted, self._made = 0, 0  # changes of the study: seen, and tried to be kept
+        self._wanted, self._made = 0, 0  # number of the latest change of the study, and of the one that was backed up
         self._touched = False
         self._closing = False
         self._trouble = ""
-        self._lines: deque[str] = deque()  # of the thread, said by the loop's: a display is in between
-        # A daemon: who waits for a disk that never answers must not keep the program from ending.
+        self._lines: deque[str] = (
+            deque()
+        )  # from the thread; the loop's thread says them, between lines of the live view
+        # A daemon, so that a disk that never answers does not keep the program from ending.
         threading.Thread(target=self._work, name="backups", daemon=True).start()
 
     def on_start(self, job: Job, slot: Slot) -> None:
@@ -60,7 +65,7 @@ class Backups(Callback):
         self._ask()
 
     def changed(self) -> None:
-        """Something that the last backup shall have, and that none is made for now."""
+        """Note a change that the last backup must have, but for which none is made now."""
         self._touched = True
 
     def on_tick(self) -> None:
@@ -68,7 +73,7 @@ class Backups(Callback):
             self._say(self._lines.popleft())
 
     def close(self) -> None:
-        """The last backup, of the study as it was left; waits for it, but not for ever."""
+        """Make the last backup and wait for it, but not for ever."""
         if self._touched:
             self._ask()
         with self._news:
@@ -77,7 +82,9 @@ class Backups(Callback):
             kept = self._news.wait_for(lambda: self._made >= self._wanted, self._last_s)
         self.on_tick()
         if not kept:
-            self._say(f"{self._where}: the last backup took longer than {self._last_s:.0f} s; the one before is whole")
+            self._say(
+                f"{self._where}: the last backup was not ready after {self._last_s:.0f} s; the one before it is whole"
+            )
 
     def _ask(self) -> None:
         with self._news:
@@ -96,7 +103,7 @@ class Backups(Callback):
                 self._news.wait_for(lambda: self._closing, min(max(least, SHARE * took), most))
 
     def _next(self) -> int | None:
-        """What the next backup will have seen; None when there is nothing more to come."""
+        """Return the change that the next backup will contain; None when no more will come."""
         with self._news:
             self._news.wait_for(lambda: self._made < self._wanted or self._closing)
             return self._wanted if self._made < self._wanted else None
@@ -105,10 +112,10 @@ class Backups(Callback):
         try:
             self._write()
         except Exception as error:  # whatever it is: a study does not end for its backup
-            line = f"{error or type(error).__name__} (no backup; the study goes on, and the next trial tries again)"
+            line = f"{error or type(error).__name__} (no backup was made; the study goes on, and the next trial tries again)"
             self._lines.extend([line] if line != self._trouble else [])
             self._trouble = line
             return
         if self._trouble:
-            self._lines.append(f"{self._where}: backups are made again")
+            self._lines.append(f"{self._where}: backups work again")
         self._trouble = ""

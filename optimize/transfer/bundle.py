@@ -1,7 +1,7 @@
-"""Everything about a study in one file to take away: scripts, tables, settings, verdict, report, and a database of its own.
+"""A study in one zip file: scripts, tables, settings, verdict, report, a database of its own, and a README.txt about them.
 
-Unpacked it is a `runs` folder: every command works on it with `--runs`. All of it is of one moment, also while the study
-runs. What stands in each part is decided by those who write it.
+Unpacked it is a `runs` folder: every command works on it with `--runs`. All parts are of one moment, also while the study runs.
+`write_bundle` collects them; `readme_text` says what they are.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from storage import (
 )
 
 _WHAT = {
-    "best/": "the best trial: what it gave, and where it ran here its scripts and their patch",
-    "results.tsv": "a line for each trial, in autoresearch's five columns",
-    "trials.csv": "everything, a line for each trial; times are UTC",
+    "best/": "the best trial: its result, and if it ran here, its scripts and their patch",
+    "results.tsv": "one line for each trial, in autoresearch's five columns",
+    "trials.csv": "everything, one line for each trial; times are UTC",
     "trials.parquet": "the same with types: pandas.read_parquet",
     "report.html": "figures and tables; opens in a browser, offline",
-    "settings.json": "what the study was called with, and where each setting came from",
-    "confirmation.json": "whether the winners are real: repetitions with other seeds",
+    "settings.json": "the settings of the last call, and where each came from",
+    "confirmation.json": "whether the winners are real: trainings with other seeds",
 }
 
 
 def readme_text(stored: StoredStudy, counts: Mapping[str, int], now: datetime, all_artifacts: bool) -> str:
-    """Of an unpacked bundle whose database and views `stored` are."""
+    """Return the README.txt of an unpacked bundle, whose study is `stored`."""
     best, verdict = stored.best(), stored.verdict()
     blocks = [
         [f"Study {stored.name}, as it was on {now:%Y-%m-%d %H:%M} UTC", *_result(stored, best, counts, verdict)],
@@ -71,9 +71,9 @@ def _result(
     lines.append(f"best: {record.value:.6f} in trial {record.number}")
     lines += [f"    {name} = {value}" for name, value in record.params.items()] or [f"    {record.reason}"]
     if verdict is None:
-        return [*lines, "Not confirmed: nobody has repeated it with other seeds."]
+        return [*lines, "Not confirmed: it was not trained again with other seeds."]
     if verdict.winner is None:
-        return [*lines, "Repeated with other seeds, and no gain over the baseline was confirmed."]
+        return [*lines, "Trained again with other seeds: no gain over the baseline was confirmed."]
     w = verdict.winner
     gain = f"{w.gain:.6f} better than the baseline ({verdict.level:.0%} interval {w.low:.6f} to {w.high:.6f})"
     unsure = [] if best.confirmed else [f"Trial {record.number} is not confirmed: {best.why}."]
@@ -107,7 +107,7 @@ def _has_scripts(best: Path) -> bool:
 def _prepare_args(stored: StoredStudy) -> list[str]:
     try:
         return list(map(str, json.loads(stored.paths.settings_json.read_text("utf-8"))["prepare_args"]))
-    except (OSError, ValueError, KeyError, TypeError):  # made on another machine, or by hand
+    except (OSError, ValueError, KeyError, TypeError):  # written by another program, or by hand
         return []
 
 
@@ -121,14 +121,14 @@ def _database(stored: StoredStudy, best: BestTrial | None) -> list[str]:
         f"optuna-dashboard sqlite:///optuna.db{artifacts}",
         f"python -c {shlex.quote(f'import optuna; print({load}.{which})')}",
         "",
-        "With this project installed, this folder is a folder of runs:",
+        "With this project installed, its commands work on this folder:",
         f"optimize status --runs . --study {shlex.quote(stored.name)}",
         "optimize dashboard --runs .",
     ]
 
 
 Addition = Callable[[StoredStudy], object]
-"""Writes more of a study's views into its folder, such as its report."""
+"""Writes another view of a study into its folder, such as its report."""
 
 
 def write_bundle(
@@ -138,15 +138,15 @@ def write_bundle(
     say: Callable[[str], None],
     additions: tuple[Addition, ...] = (),
 ) -> Path:
-    """The archive at `to`, or under a name with today's date and time in the study's folder; returns where it is.
+    """Write the zip file to `to`, or into the study's folder under a name with date and time; return its path.
 
-    StudyError or StorageError, and nothing is written, if there is one already.
+    Raises StudyError if `to` is not a .zip, StorageError if there is such a file already; then nothing is written.
     """
     name = stored.paths.study.replace("/", "-")
     if to is None:
         stored.paths.create()
     elif to.suffix.lower() != ".zip":
-        raise StudyError(f"{to}: not the name of a zip. Name a file that ends in .zip; nothing was written.")
+        raise StudyError(f"{to}: does not end in .zip. Name a file that does; nothing was written.")
     else:
         refuse_existing(to)
     with scratch_folder(to.parent if to else stored.paths.folder, f"{name}-bundle") as scratch:
@@ -157,7 +157,7 @@ def write_bundle(
 
 
 def _names(path: Path) -> Iterator[Path]:
-    """Two may be made within a second."""
+    """Return names to try, because two bundles may be made within a second."""
     return (
         path.with_name(f"{path.name}{more}.zip")
         for more in itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
@@ -174,9 +174,11 @@ def _fill(
     with closing(open_database(where.database, create=False, check=False)) as database:
         mine = find_study(database, stored.name, root)
         missing = sum(_copy_artifacts(stored, mine, study, all_artifacts) for study in studies)
-        Artifacts(mine.paths.artifacts, database).forget_missing()  # or the dashboard would show what is not there
+        Artifacts(
+            mine.paths.artifacts, database
+        ).forget_missing()  # else the dashboard would show files that are missing
         if missing:
-            say(f"study {stored.name}: {missing} artifacts have no file any more and are left out")
+            say(f"study {stored.name}: {missing} artifacts are left out, because their files are missing")
         _write_views(mine, say)
         if stored.paths.settings_json.is_file():
             shutil.copyfile(stored.paths.settings_json, where.settings_json)
@@ -191,7 +193,7 @@ def _fill(
 
 
 def _copy_artifacts(stored: StoredStudy, mine: StoredStudy, study: str, everything: bool) -> int:
-    """Those of the best trial and of the best single value, or all; returns how many have no file."""
+    """Copy the artifacts of the best trial and of the best single value, or all; return how many have no file."""
     source, target = Artifacts(stored.paths.artifacts, stored.database), Artifacts(mine.paths.artifacts, mine.database)
     if everything:
         ids = target.ids_of_study(study)  # of the snapshot: no trial has ended since
@@ -205,7 +207,7 @@ def _copy_artifacts(stored: StoredStudy, mine: StoredStudy, study: str, everythi
 def _write_views(mine: StoredStudy, say: Callable[[str], None]) -> None:
     try:
         write_views(mine)
-    except StorageError as error:  # an artifact that is lost is no reason to take nothing away
+    except StorageError as error:  # a lost artifact must not prevent the bundle
         say(f"{error} (best/ is left out)")
     finished = [record for record in mine.records() if record.is_finished]
     write_parquet(mine.paths.trials_parquet, finished, metric=mine.metric.name)

@@ -1,6 +1,7 @@
-"""A study moved to another database, such as from a laptop's file to a server that a group shares, and back.
+"""A study copied to another database, or moved to a changed search space. The original stays.
 
-What is copied is `storage`'s business; here is who may, from where, and what is said about it. The original stays.
+`copy_to` takes a study from a laptop's file to a server that a group shares, and back; `storage/study_copy.py` copies it.
+`migrate` makes a new study for another search space from the trials that fit it.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ class Place:
     runs: Path
 
     def artifacts(self) -> Artifacts:
+        """Return what the trials of all its studies left."""
         return Artifacts(self.runs / "artifacts", self.database)
 
 
 def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: Callable[[str], None]) -> None:
-    """The study with everything it left, its replicates too, or nothing. Raises StudyBusyError while somebody drives it,
-    StudyError if the target has one of this name."""
+    """Copy a study with everything it left, its replicates too, or nothing.
+
+    Raises StudyBusyError while a driver runs it, StudyError if the target has a study of this name.
+    """
     stored = find_study(source.database, study, source.runs)
     if runs is not None:
         check_place(runs / "artifacts")  # before a database is made
@@ -59,8 +63,8 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
         target = Place(database, runs or (source.runs if database.path is None else database.path.parent))
         if database.find_study(stored.name) is not None:
             raise StudyError(
-                f"study {stored.name}: {database.where} has one of this name. Delete that one (`optimize clean`), or copy to "
-                "another database; nothing was copied."
+                f"study {stored.name}: {database.where} has a study of this name; nothing was copied. Delete that one, or "
+                "copy to another database."
             )
         for line in _copy(source, target, [stored.name, *stored.children()]):
             say(line)
@@ -71,12 +75,12 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
 def _write_views(target: Place, name: str, say: Callable[[str], None]) -> None:
     try:
         write_views(find_study(target.database, name, target.runs))
-    except StorageError as error:  # a view is no reason to have copied nothing
+    except StorageError as error:  # a view that fails must not undo the copy
         say(f"{error} (the copy is complete; optimize export writes the tables again)")
 
 
 def _copy(source: Place, target: Place, names: Sequence[str]) -> list[str]:
-    """All of them in one transaction, with their leases: a kill leaves a whole copy or none, and nobody drives meanwhile."""
+    """Copy all of them in one transaction and hold their leases, so that a kill leaves a whole copy or none."""
     files: list[Files] = []
     with ExitStack() as stack:
         leases = [stack.enter_context(_held(source, name)) for name in names]
@@ -114,20 +118,20 @@ def _held(source: Place, name: str) -> Iterator[Lease]:
 
 
 def _line(target: Place, name: str, trials: int, files: Files) -> str:
-    lacking = f"; {files.missing} had no file any more" if files.missing else ""
+    lacking = f"; {files.missing} had no file" if files.missing else ""
     return f"study {name}: {trials} trials copied to {target.database.where}, {len(files.new)} artifacts to {target.runs}{lacking}"
 
 
-STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")
+STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")  # of trials that `migrate` takes
 
 
 def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
-    """Create the plan's study with the trials of study `old`; returns what was done, in lines.
+    """Create the plan's study with the trials of study `old`, in one transaction; return what was done, in lines.
 
-    All in one transaction. Raises StudyError, and nothing has changed, if that cannot be.
+    Raises StudyError, and changes nothing, if the trials are not comparable or none fits the search space.
     """
     new, metric = plan.settings.study, plan.workload.metric
-    paths = StudyPaths(plan.settings.runs, new)  # is it a name for a study?
+    paths = StudyPaths(plan.settings.runs, new)  # raises StorageError if it is no name for a study
     with database.transaction():
         study_id = database.find_study(old)
         if study_id is None:
@@ -136,14 +140,14 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
                 f"study {old}: there is no such study. There are: {listed(names) or 'none yet'}.{meant(old, names)}"
             )
         if database.find_study(new) is not None:
-            raise StudyError(f"study {new}: it is there already. Choose another name with --to.")
+            raise StudyError(f"study {new}: exists already. Choose another name with --to.")
         refuse_results_of_another(paths, database.where)
         attrs = database.study_attrs(study_id)
         _refuse_incomparable(old, differences(attrs, plan.workload, plan.space, plan.settings.constants, None), new)
         taken = retarget(read_whole_trials(database, study_id), STATES, origin_of(old, attrs, plan), plan)
         if not taken.trials:
             why = taken.why_not or "it has no trial"
-            raise StudyError(f"study {old}: no trial of it is one of {plan.space.path}: {why}. Nothing was moved.")
+            raise StudyError(f"study {old}: none of its trials fits {plan.space.path}: {why}. Nothing was moved.")
         parts = fingerprint(plan.workload, plan.space, plan.settings.constants, attrs[FINGERPRINT].get("data", ""))
         about = describe_study(plan, parts)
         add_trials(database, database.create_study(new, metric.direction, metric.name, about), taken.trials)
@@ -153,8 +157,8 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
 def _refuse_incomparable(old: str, differing: Sequence[str], new: str) -> None:
     if differing:
         raise StudyError(
-            f"study {old}: {'; '.join(differing)}: its values would not be comparable. Go back to what it had, or start "
-            f"from its best: optimize run --study {new} --from {old}"
+            f"study {old}: {'; '.join(differing)}: its values would not be comparable. Restore what it had, or start "
+            f"from its best trials: optimize run --study {new} --from {old}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Looking after what is stored: repair, backup and what comes back from one. None of them ever deletes a result."""
+"""Repair of a study, backup of all studies, and restoring a backup. None of them ever deletes a result."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from storage import (
 
 
 def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan, Sampler]] = ()) -> None:
-    """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; says what it finds.
+    """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; say what it finds.
 
-    `children` are the studies that may hold the study's replicates, each with its sampler. Runs nothing of the workload.
-    Raises StudyBusyError while somebody drives the study: a running trial is not a stuck one.
+    `children` are the studies that may hold the study's replicates, each with its sampler. It runs nothing of the workload.
+    Raises StudyBusyError while a driver runs the study, because its running trials are not stuck.
     """
     settings = plan.settings
     paths = StudyPaths(settings.runs, settings.study)
@@ -45,14 +45,14 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan
 
     with closing(open_database(settings.storage or paths.database, create=False)) as database:
         if database.find_study(settings.study) is None:
-            raise StudyError(f"study {settings.study}: there is none in {database.where}. Nothing to repair.")
+            raise StudyError(f"study {settings.study}: {database.where} has no such study. There is nothing to repair.")
         for problem in database.integrity_check():
             note(f"{database.where}: {problem}")
         with open_study(database, plan, None, note):
             artifacts = Artifacts(paths.artifacts, database)
             dangling = artifacts.dangling()
             if others := artifacts.other_users():
-                say(f"{artifacts.folder}: {', '.join(others)} may need what nobody here does; no file is removed")
+                say(f"{artifacts.folder}: also used by {', '.join(others)}; no file is removed")
             for trial_id, name in dangling.metadata:
                 note(f"trial id {trial_id}: its {name} is missing; its result is kept")
             if removed := artifacts.remove_orphans(dangling):
@@ -70,7 +70,7 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan
 def _mend_child(
     database: Database, plan: Plan, sampler: Sampler, note: Callable[[str], None], say: Callable[[str], None]
 ) -> None:
-    """Its stuck trials and its tables, if there is such a study; artifacts are those of the whole database."""
+    """Close its stuck trials and rewrite its tables, if there is such a study; artifacts were checked for the whole database."""
     name, runs = plan.settings.study, plan.settings.runs
     if database.find_study(name) is None:
         return
@@ -82,7 +82,10 @@ def _mend_child(
 
 
 def back_up(database: Database, artifacts: Path, to: Path) -> str:
-    """Database and artifacts into a new folder; the studies may run. StorageError, and nothing is written, if it exists."""
+    """Copy database and artifacts into a new folder while studies may run; return a line about it.
+
+    Raises StorageError, and writes nothing, if the folder exists.
+    """
     refuse_existing(to)
     with os_errors_at(to):
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -98,17 +101,24 @@ def back_up(database: Database, artifacts: Path, to: Path) -> str:
 
 
 def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
-    """What `back_up` or `--backup` kept, as a new runs folder. StorageError, and nothing is written, if there is one."""
+    """Restore what `back_up` or `--backup` kept as a new folder of runs.
+
+    Raises StorageError, and writes nothing, if that folder has a database.
+    """
     restored = restore_backup(folder, runs)
     for line in restored.lines:
         say(line)
     if restored.missing:
-        say(f"{folder}: {restored.missing} artifacts are not in the backup; their trials' results are")
-    with closing(open_database(runs / "optuna.db", create=False)) as database:
+        say(f"{folder}: the backup lacks {restored.missing} artifacts; the results of their trials are there")
+    with closing(open_database(runs / "optuna.db", create=False, read_only=True)) as database:
+        for notice in database.notices:
+            say(notice)
+        read_only = database.read_only
         for name in restored.studies:
             try:
                 write_views(find_study(database, name, runs))
-            except StorageError as error:  # a view is no reason to have restored nothing
+            except StorageError as error:  # a view that fails must not undo the restoring
                 say(f"{error} (everything is restored; optimize export writes the tables again)")
     what = ", ".join(restored.studies) or "no study"
-    say(f"restored to {runs}: {what}, {restored.trials} trials; `optimize run` goes on with them")
+    next_ = "" if read_only else "; `optimize run` goes on with them"
+    say(f"restored to {runs}: {what}, {restored.trials} trials{next_}")

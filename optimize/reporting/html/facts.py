@@ -82,7 +82,7 @@ def gather(stored: StoredStudy) -> ReportFacts:
         now=datetime.now(UTC),
         ours=FINGERPRINT in attrs,
         confirmable=is_confirmable(attrs),
-        driver=f"process {holder.pid} on {holder.host}" if holder else "",
+        driver=str(holder) if holder else "",
         records=records,
         standing=standing,
         baseline=baseline_of(records),

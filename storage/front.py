@@ -1,0 +1,132 @@
+"""Names everything that other packages may use of this one; `storage/__init__.py` imports it when a name is first asked
+for.
+"""
+
+from storage.artifacts import Artifacts, Dangling
+from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
+from storage.dashboard_notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
+from storage.database import Database, check_database, open_database
+from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
+from storage.exports import (
+    changes,
+    frame,
+    make_patch,
+    number_text,
+    params_text,
+    refuse_results_of_another,
+    write_best,
+    write_parquet,
+    write_results,
+    write_trials,
+)
+from storage.files import check_place, os_errors_at, replace_folder, sync_file, sync_folder, write_bytes, write_text
+from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanning_rows
+from storage.lease import Lease, acquire, holder_of
+from storage.locks import FileLock, Holder
+from storage.paths import ReportPaths, StudyPaths, parent_of
+from storage.queries import count_statuses, enqueued_params, fill_waiting, first_baseline, ranked_records
+from storage.records import (
+    TrialRecord,
+    best_record,
+    condemned_attrs,
+    ending_attrs,
+    origin_attrs,
+    read_choices,
+    read_records,
+    record_of,
+)
+from storage.sql import Created, Stored
+from storage.sqlite import settle
+from storage.study_copy import (
+    Files,
+    WholeTrial,
+    add_trials,
+    copy_files,
+    copy_study,
+    read_whole_trials,
+    remove_files,
+    snapshot,
+    waiting_trial,
+)
+from storage.text import one_line
+from storage.url import is_there, shown_address
+
+__all__ = [
+    "Artifacts",
+    "BackupFolder",
+    "Copies",
+    "Created",
+    "Dangling",
+    "Database",
+    "FileLock",
+    "Files",
+    "ForeignStudy",
+    "Holder",
+    "Lease",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "ReportPaths",
+    "Restored",
+    "StorageError",
+    "StorageFullError",
+    "Stored",
+    "StudyPaths",
+    "TrialRecord",
+    "WholeTrial",
+    "acquire",
+    "add_trials",
+    "artifact_link",
+    "begin_line",
+    "best_record",
+    "changes",
+    "check_database",
+    "check_place",
+    "clean",
+    "condemned_attrs",
+    "copy_files",
+    "copy_study",
+    "count_statuses",
+    "ending_attrs",
+    "enqueued_params",
+    "fill_waiting",
+    "first_baseline",
+    "frame",
+    "holder_of",
+    "is_there",
+    "make_patch",
+    "most_notes",
+    "naive_utc",
+    "number_text",
+    "one_line",
+    "open_database",
+    "origin_attrs",
+    "os_errors_at",
+    "params_text",
+    "parent_of",
+    "put_trial_notes",
+    "ranked_records",
+    "read_choices",
+    "read_foreign",
+    "read_records",
+    "read_whole_trials",
+    "record_of",
+    "refuse_results_of_another",
+    "remove_files",
+    "replace_folder",
+    "restore_backup",
+    "settle",
+    "shown_address",
+    "snapshot",
+    "spanning_rows",
+    "sync_file",
+    "sync_folder",
+    "trials_with_notes",
+    "waiting_trial",
+    "write_best",
+    "write_bytes",
+    "write_parquet",
+    "write_results",
+    "write_study_notes",
+    "write_text",
+    "write_trials",
+]
