@@ -94,7 +94,9 @@ class LocalExecutor:
                 self._watch(self._places[-1])
         except OSError as error:
             self.__exit__(None, None, None)
-            raise ExecutorError(f"{self._work}: no trial can be run here: {error}") from None
+            raise ExecutorError(
+                f"{self._work}: no trial can be run here: {error.strerror or error}. Choose another folder with --runs"
+            ) from None
         return self
 
     def __exit__(

@@ -52,7 +52,9 @@ def nvidia_gpus() -> list[Gpu]:
             uuid = row[1] if row[1].startswith("GPU-") else row[0]  # some integrated GPUs have none
             gpus.append(Gpu(int(row[0]), uuid, row[2], _mb(row[3])))  # [N/A] where the memory is the machine's
     if not gpus:
-        raise ExecutorError(f"nvidia-smi: it lists no GPU: {table.strip().splitlines()[-1:] or 'no output'}")
+        raise ExecutorError(
+            f"nvidia-smi: it lists no GPU: {''.join(table.strip().splitlines()[-1:]) or 'no output'}. Run it by hand to see why"
+        )
     return gpus
 
 
@@ -116,7 +118,7 @@ def _cards(*arguments: str, timeout_s: float = QUERY_TIMEOUT_S) -> dict[str, Any
     try:
         return {key: card for key, card in json.loads(answer).items() if key.startswith("card")}
     except (ValueError, AttributeError):
-        raise ExecutorError(f"rocm-smi: its answer is no JSON: {answer[:80]!r}") from None
+        raise ExecutorError(f"rocm-smi: its answer is not JSON: {answer[:80]!r}. Run it by hand to see why") from None
 
 
 def _rows(table: str) -> list[list[str]]:

@@ -108,7 +108,7 @@ _EXIT_BYTES = 32_768  # reserved for the exit record, so that a full disk cannot
 def prepare_folder(job: Job, folder: Path) -> BoundedLog:
     """Make the folder anew, with the job's files and links. Return its log. Raises OSError or ValueError."""
     if not remove_folder(folder):
-        raise OSError("an earlier one cannot be removed")
+        raise OSError("an earlier one cannot be removed. Remove it by hand")
     files = folder / FILES
     files.mkdir(parents=True)
     for name, text in job.files.items():

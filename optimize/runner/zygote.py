@@ -89,7 +89,7 @@ def _fork_orphan(guardian: int) -> int:
     while os.getppid() == parent:
         time.sleep(0.0001)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-    if os.getppid() != guardian:  # it has died before it could take us along
+    if os.getppid() != guardian:  # it has died before this process could be killed with it
         os._exit(1)
     return 0
 

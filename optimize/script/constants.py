@@ -111,7 +111,7 @@ def _parse(text: str, where: str) -> ast.Module:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise RenderError(f"{where}{line}: not Python that can be read: {reason}. Fix the script.") from None
+        raise RenderError(f"{where}{line}: not valid Python: {reason}. Correct the script.") from None
 
 
 def _line_offsets(source: bytes) -> list[int]:
@@ -221,7 +221,7 @@ def render_seed_calls(text: str, seed: int, where: str) -> str:
     found = _seeds(text, where)
     if not found or type(seed) is not int or seed < 0:
         raise RenderError(
-            f"{where}: {SEED_CALLS}: {seed!r} cannot be written: there is no call to seed, or no such seed."
+            f"{where}: {SEED_CALLS}: {seed!r} cannot be written. Use a whole number from 0, and a script with such a call."
         )
     rest = _around(text.encode(), found)
     rendered = str(seed).encode().join(rest).decode()
