@@ -117,10 +117,10 @@ def check(
     plan = _plan(given)
     from optimize.reporting.tables import check_report
     from optimize.study.start_from import describe_start_from
-    from optimize.transfer.repair import repair as mend
+    from optimize.transfer.repair import repair as repair_study
 
     if repair:
-        mend(plan, say, _children(plan))
+        repair_study(plan, say, _children(plan))
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
     say_all(_check_database(plan, read_only=True))
