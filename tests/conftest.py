@@ -49,24 +49,31 @@ GROUP_OF_FIXTURE = {"cluster": "ray", "text": "training", "postgres": "postgres"
 FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if not item.get_closest_marker("xdist_group") and (group := group_of(item)):
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    groups = {item: group_of(item) for item in items}
+    items.sort(key=lambda item: turn(item, groups[item]))  # stable: within a group the order stays
+    for item, group in groups.items():
+        if group and config.getoption("loadgroup", False):
             item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=turn)  # stable: within a group the order stays
+            if hasattr(
+                item, "_id"
+            ):  # pytest-xdist 3.8 renames `_nodeid` for its scheduler, which pytest 9.2 reads no more
+                item._id = type(item._id).parse(f"{item.nodeid}@{group}")
 
 
 def group_of(item: pytest.Item) -> str:
-    names = item.fixturenames  # type: ignore[attr-defined]
-    found = [group for fixture, group in GROUP_OF_FIXTURE.items() if fixture in names]
-    shared = [each for each in item._fixtureinfo.name2fixturedefs.values() if each[-1].scope in ("class", "module")]  # type: ignore[attr-defined]
-    return found[0] if found else item.path.stem if shared else ""
+    if mark := item.get_closest_marker("xdist_group"):
+        return str(mark.args[0])
+    assert isinstance(item, pytest.Function)
+    for fixture, group in GROUP_OF_FIXTURE.items():
+        if fixture in item.fixturenames:
+            return group
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return item.path.stem if any(each[-1].scope in ("class", "module") for each in fixtures) else ""
 
 
-def turn(item: pytest.Item) -> tuple[int, bool]:
-    mark = item.get_closest_marker("xdist_group")
-    group = mark.args[0] if mark else ""
+def turn(item: pytest.Item, group: str) -> tuple[int, bool]:
     return FIRST.index(group) if group in FIRST else len(FIRST), not item.get_closest_marker("slow")
 
 

@@ -44,8 +44,8 @@ SCRIPT = "torch"  # the server of scripts that train
 
 
 class Forked(subprocess.Popen[str]):
-    """Like `subprocess.Popen([sys.executable, "-m", "optimize", *words], ...)`; or, of the server `torch`, a script and its
-    words."""
+    """Like `subprocess.Popen([sys.executable, "-m", "optimize", *words], ...)`, or of `["-c", code, *words]`; of the server
+    `torch` the words are a script and its own."""
 
     def __init__(self, words: Sequence[str], server: str = "optimize", **options: Any) -> None:
         self._server = _server(server)
@@ -213,6 +213,10 @@ def _start(name: str, words: list[str]) -> None:
     if name == SCRIPT:
         sys.argv, sys.path[0] = words, str(Path.cwd())
         runpy.run_path(words[0], run_name="__main__")
+        raise SystemExit(0)
+    if words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
         raise SystemExit(0)
     from optimize.__main__ import main
 

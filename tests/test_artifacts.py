@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from optuna.artifacts import get_all_artifact_meta, upload_artifact
 
 from storage import Artifacts, Database, StorageError, open_database
 from tests.databases import CHOICES, PARAMS, empty_database
+from tests.forked import Forked
 
 ROOT = Path(__file__).parent.parent
 FILES = {
@@ -192,7 +192,7 @@ def test_a_complete_trial_has_all_its_artifacts_whenever_the_driver_was_killed(
     path = database.path
     assert path is not None
     for seed in range(8):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        with Forked(["-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(random.Random(seed).random() / 4)

@@ -6,7 +6,6 @@ import random
 import shutil
 import sqlite3
 import subprocess
-import sys
 import textwrap
 import time
 from contextlib import closing
@@ -69,12 +68,8 @@ def test_a_driver_killed_in_the_middle_of_a_backup_leaves_a_whole_one(tmp_path: 
     small_database(runs)
     draw, least = random.Random(0), 0
     for number in range(8):
-        process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(KEEPS), str(runs), str(kept)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        words = ["-c", textwrap.dedent(KEEPS), str(runs), str(kept)]
+        process = Forked(words, cwd=ROOT, stdout=subprocess.PIPE)
         assert process.stdout is not None
         for _ in range(2):
             least = int(process.stdout.readline())

@@ -20,11 +20,18 @@ pytestmark = pytest.mark.slow
 def has_imported(driver: Driver) -> None:
     """A table and a database, as studies `by-hand` and `old`."""
     written(driver.folder, "results.tsv", results_tsv())
-    optuna_4(driver.folder)
-    for words in (["results.tsv", "--study", "by-hand"], ["optuna4.db", "--study", "old", "--source-study", "night"]):
-        ended = optimize(driver, "import", *words)
-        assert ended.returncode == 0, ended.stderr
-        assert "300 trials" in ended.stderr
+
+    def bring_in() -> None:
+        optuna_4(driver.folder)
+        for words in (
+            ["results.tsv", "--study", "by-hand"],
+            ["optuna4.db", "--study", "old", "--source-study", "night"],
+        ):
+            ended = optimize(driver, "import", *words)
+            assert ended.returncode == 0, ended.stderr
+            assert "300 trials" in ended.stderr
+
+    driver.once("imported", bring_in)
 
 
 def test_a_study_that_was_brought_in_can_be_looked_at_in_every_way(driver: Driver) -> None:

@@ -189,18 +189,19 @@ def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place
 
 @pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("cell", "line"),
-    [
-        ("notebook.run('tpu')", "tpu: no such profile"),
-        ("notebook.restore(__import__('pathlib').Path('optimize'))", "no backup here"),
-        ("notebook.run('./small.toml', 'a study')", "not a name for a study"),
-    ],
-)
-def test_what_goes_wrong_is_one_line_and_stops_the_notebook(place: Path, cell: str, line: str) -> None:
-    read = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"from optimize import notebook\n{cell}")])
-    with pytest.raises(nbclient.exceptions.CellExecutionError):
-        client(read, place).execute()
-    (error,) = (output for output in read.cells[0].outputs if output.output_type == "error")
-    assert len(error.traceback) == 1
-    assert line in error.traceback[0]
+def test_what_goes_wrong_is_one_line_and_stops_the_notebook(place: Path) -> None:
+    mistakes = {
+        "notebook.run('tpu')": "tpu: no such profile",
+        "notebook.restore(__import__('pathlib').Path('optimize'))": "no backup here",
+        "notebook.run('./small.toml', 'a study')": "not a name for a study",
+    }
+    cells = [nbformat.v4.new_code_cell(f"from optimize import notebook\n{cell}") for cell in mistakes]
+    read = nbformat.v4.new_notebook(cells=cells)
+    running = client(read, place)
+    with running.setup_kernel():
+        for number, line in enumerate(mistakes.values()):
+            with pytest.raises(nbclient.exceptions.CellExecutionError):
+                running.execute_cell(read.cells[number], number)
+            (error,) = (output for output in read.cells[number].outputs if output.output_type == "error")
+            assert len(error.traceback) == 1
+            assert line in error.traceback[0]

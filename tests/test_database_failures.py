@@ -7,7 +7,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
@@ -19,6 +18,7 @@ from optuna.trial import TrialState
 from storage import Database, StorageError, StorageFullError, open_database
 from storage.sqlite import connect
 from tests.databases import small_database
+from tests.forked import Forked
 
 pytestmark = pytest.mark.slow  # real processes
 
@@ -142,8 +142,8 @@ def test_a_database_created_by_processes_that_are_killed_is_whole_or_not_there(t
 
 def _killed(program: str, path: Path, after_s: float, wait_for_line: bool = False) -> list[str]:
     """The lines that a program wrote before it was killed."""
-    argv = [sys.executable, "-c", program, str(path)]
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    with Forked(["-c", program, str(path)], cwd=ROOT, stdout=pipe, stderr=nowhere) as process:
         assert process.stdout is not None
         first = [process.stdout.readline()] if wait_for_line else []
         time.sleep(after_s)

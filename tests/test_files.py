@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from storage import StorageError, StorageFullError, replace_folder, write_bytes, write_text
 from storage.files import heal_folder, os_failure
 from storage.text import one_line
+from tests.forked import Forked
 
 ROOT = Path(__file__).parent.parent
 
@@ -147,7 +147,7 @@ for number in range(10**9):
 @pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_whole_files_and_folders(tmp_path: Path) -> None:
     for seed in range(15):
-        with subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        with Forked(["-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(random.Random(seed).random() / 5)

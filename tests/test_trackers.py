@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +20,8 @@ from storage import Artifacts, Database, TrialRecord, open_database
 from tests.conftest import Driver
 from tests.databases import empty_database
 from tests.finished import record, runs_of, scalars
+from tests.forked import run_forked
+from tests.test_cli import flags
 
 ROOT = Path(__file__).parent.parent
 
@@ -131,34 +131,20 @@ OUTSIDE_OF_CI = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "MLFLOW_DISABLE_
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, as this reads what is there
 def test_a_study_with_both_writes_every_trial_once_and_calls_nobody(driver: Driver) -> None:
-    (driver.folder / "sitecustomize.py").write_text(NETWORK.format(file=str(driver.folder / "network.txt")))
+    network = NETWORK.format(file=str(driver.folder / "network.txt"))
     environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE_OF_CI}
-    environment |= {"PYTHONPATH": f"{driver.folder}:{ROOT}", "XDG_CONFIG_HOME": str(driver.folder / "config")}
-    flags = [
-        "run",
-        "--trust",
-        "--profile",
-        "./profile.toml",
-        "--workload",
-        "./workload",
-        "--space",
-        "./space.toml",
-        "--study",
-        "s",
-    ]
+    environment |= {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(driver.folder / "config")}
 
     def run(*words: str) -> str:
-        argv = [sys.executable, "-m", "optimize", *flags, *words]
-        ended = subprocess.run(
-            argv, cwd=driver.folder, env=environment, capture_output=True, text=True, timeout=300, check=True
-        )
+        argv = ["-c", f"{network}from optimize.__main__ import main\nmain()", "run", "--trust", *flags(driver), *words]
+        ended = run_forked(argv, cwd=driver.folder, env=environment, timeout=300)
+        ended.check_returncode()
         return ended.stderr
 
-    run("--trials", "3", "--log", "tensorboard")
-    said = run("--trials", "5", "--log", "tensorboard", "--log", "mlflow")
+    run("--trials", "4", "--log", "tensorboard")
+    said = run("--trials", "6", "--log", "tensorboard", "--log", "mlflow")
     assert "tensorboard --logdir runs/s/tensorboard" in said
     assert "mlflow.store" not in said
-    run("--trials", "6", "--log", "tensorboard", "--log", "mlflow")
     with driver.database() as database:
         records = find_study(database, "s", driver.paths.root).records()
     written = sorted(driver.paths.tensorboard.glob("trial-*/events*"))
