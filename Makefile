@@ -59,10 +59,10 @@ stop: $(INSTALLED)  ## end a running study after its present trials; NOW=1: at o
 
 test: $(DEV_INSTALLED)  ## every test this machine can do, real training included
 	@echo "make test: running all tests; real training and a browser take a few minutes"
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist loadgroup $(ARGS)
 
 test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network; less than a minute
-	@$(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(BIN)/python -m pytest -q -n auto -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist loadgroup -m "not slow" $(ARGS)
 
 lint: $(DEV_INSTALLED)  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,10 @@ FOREIGN = re.compile(
 # Tests that share what is dear stay in one process each (`pytest -n auto --dist loadgroup`), and the longest begin first. A
 # test belongs to the group of its own mark `xdist_group`, of a fixture below, or of its module where that shares a fixture.
 GROUP_OF_FIXTURE = {"cluster": "ray", "text": "training", "postgres": "postgres"}
+MEMORY, ROOM_BYTES = (
+    Path("/dev/shm"),
+    4_000_000_000,
+)  # temporary files lie there where they fit: SQLite waits for a disk
 FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
 
 
@@ -80,6 +85,8 @@ def turn(item: pytest.Item, group: str) -> tuple[int, bool]:
 def pytest_configure(config: pytest.Config) -> None:
     """Each process of the tests, and so all that they start, finds the same surroundings wherever they were started."""
     config.option.loadscopereorder = False  # of pytest-xdist: `turn` says what comes first
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     for name in [name for name in os.environ if FOREIGN.fullmatch(name)]:
         del os.environ[name]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: children would inherit it

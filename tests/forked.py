@@ -211,12 +211,14 @@ def _be(name: str, order: dict[str, Any], fds: list[int]) -> NoReturn:
 
 def _start(name: str, words: list[str]) -> None:
     if name == SCRIPT:
-        sys.argv, sys.path[0] = words, str(Path.cwd())
-        runpy.run_path(words[0], run_name="__main__")
-        raise SystemExit(0)
+        sys.path[0] = str(Path.cwd())
     if words[0] == "-c":
         sys.argv = ["-c", *words[2:]]
         exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        raise SystemExit(0)
+    if name == SCRIPT:
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
         raise SystemExit(0)
     from optimize.__main__ import main
 

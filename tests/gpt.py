@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from optimize.script.constants import read_constants, render
+from tests.forked import run_forked
 
 FOLDER = Path(__file__).parents[1] / "optimize" / "workloads" / "gpt"
 DATA = {"VOCAB_SIZE": 320, "MAX_SEQ_LEN": 32, "EVAL_TOKENS": 1990}
@@ -90,14 +91,13 @@ def load(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 @pytest.fixture
 def trial(text: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A trial as the service runs it: rendered scripts, a process of their own."""
+    """A trial as the service runs it: rendered scripts, a process of their own, forked from one that has torch."""
 
     def run(*, code: str = "", **constants: object) -> subprocess.CompletedProcess[str]:
         constants = {"DATA_SOURCE": str(text), "FLOP_BUDGET": BUDGET, **constants}
         folder = rendered(tmp_path / f"trial_{next(numbers)}", **constants)
-        command = [sys.executable, "-c", code] if code else [sys.executable, "train.py"]
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=120)
+        words = ["-c", code] if code else ["train.py"]
+        return run_forked(words, server="torch", cwd=folder, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
 
     return run
 
