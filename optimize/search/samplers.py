@@ -222,7 +222,7 @@ def _tpe(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """S. Watanabe, Tree-Structured Parzen Estimator, arXiv:2304.11127; Optuna's defaults: multivariate, constant liar."""
     from optuna.samplers import TPESampler
 
-    from optimize.search.optuna_study import OptunaLearner
+    from optimize.search.optuna_samplers import OptunaLearner
 
     return OptunaLearner(lattice, chooser, stream, TPESampler(seed=stream), redraws=4, reads_pruned=True)
 
@@ -234,7 +234,7 @@ def _gp(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """
     from optuna.samplers import GPSampler
 
-    from optimize.search.optuna_study import OptunaLearner
+    from optimize.search.optuna_samplers import OptunaLearner
 
     return OptunaLearner(lattice, chooser, stream, GPSampler(seed=stream), redraws=2, reads_pruned=False)
 
