@@ -1,6 +1,6 @@
-"""Puts durations, parameters, names and a script's text into words, the same in a terminal, a note and a page.
+"""Text: durations, parameters and names in words, a script's text made safe to show, and files read within bounds.
 
-Values in, text out. It knows nothing of layout.
+The words are the same in a terminal, a note and a page. It knows nothing of layout.
 """
 
 from __future__ import annotations
@@ -81,3 +81,14 @@ def one_line(text: str, limit: int) -> str:
     """Return `text` as one line that is safe to show: blanks and line breaks folded, cut at `limit` characters."""
     safe = escaped(" ".join(text[: 4 * limit].split()))
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Return the bytes of a file. Raises OSError if it is no file, ValueError if it is larger than `max_bytes`."""
+    if path.exists() and not path.is_file():  # a pipe would block for ever
+        raise OSError("it is not a file")
+    with path.open("rb") as file:
+        raw = file.read(max_bytes + 1)
+    if len(raw) > max_bytes:
+        raise ValueError(f"larger than {max_bytes / 1e6:g} MB")
+    return raw

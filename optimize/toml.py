@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from optimize.text import meant
+from optimize.text import meant, read_bounded
 from optimize.trial import Value
 
 T = TypeVar("T")
@@ -125,17 +125,6 @@ class Table:
     def _wrong(self, key: str, value: object, wanted: str, default: T) -> T:
         self.problems.append(f"{self.where}: {key}: {value!r:.60} is not {wanted}. Correct it.")
         return default
-
-
-def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """Return the bytes of a file. Raises OSError if it is no file, ValueError if it is larger than `max_bytes`."""
-    if path.exists() and not path.is_file():  # a pipe would block for ever
-        raise OSError("it is not a file")
-    with path.open("rb") as file:
-        raw = file.read(max_bytes + 1)
-    if len(raw) > max_bytes:
-        raise ValueError(f"larger than {max_bytes / 1e6:g} MB")
-    return raw
 
 
 def _load(path: Path, problems: list[str]) -> dict[str, object]:

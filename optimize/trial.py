@@ -1,16 +1,14 @@
-"""The values of a trial's journey, Suggestion -> Job -> Outcome with Progress in between, and what each status means.
+"""The values of a trial's journey: Suggestion -> Job -> Outcome, with Progress in between.
 
 They are frozen, can be pickled and hold no file handle: threads, processes and machines are only places they pass through.
-The table CONSEQUENCES says for each status what the sampler learns and whether the parameters are tried again. Nothing here
-acts: `runner/process.py` runs a job, `study/study.py` applies the consequences.
+Nothing here acts: `runner/process.py` runs a job, and `search/endings.py` says what a status means for the sampler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
-from typing import Literal
+from enum import StrEnum
 
 BASELINE = "baseline"  # study attribute: the parameters that the script itself has
 
@@ -142,44 +140,3 @@ class Ending:
 
     job: Job
     outcome: Outcome
-
-
-class Again(IntEnum):
-    """How often parameters are tried before a status stands. Until then they go back into the queue."""
-
-    NEVER = 1
-    ONCE = 2  # a second one stands
-    OFTEN = 10  # not for ever: these parameters may be what kills the driver
-    ALWAYS = 1_000_000  # the parameters are not the cause
-
-
-@dataclass(frozen=True, slots=True)
-class Consequence:
-    """The state that Optuna is told, and whether the parameters are tried again."""
-
-    state: Literal["COMPLETE", "PRUNED", "FAIL"]
-    again: Again = Again.NEVER
-
-
-# PRUNED teaches the sampler that the *parameters* are bad; FAIL teaches nothing, because the *world* may be.
-CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
-    TrialStatus.COMPLETE: Consequence("COMPLETE"),
-    TrialStatus.OUT_OF_MEMORY: Consequence("PRUNED"),
-    TrialStatus.DIVERGED: Consequence("PRUNED"),
-    TrialStatus.INFEASIBLE: Consequence("PRUNED"),
-    TrialStatus.TIMED_OUT: Consequence("PRUNED"),
-    TrialStatus.HOPELESS: Consequence("PRUNED"),
-    TrialStatus.SILENT: Consequence("FAIL", Again.ONCE),
-    TrialStatus.CRASHED: Consequence("FAIL", Again.ONCE),
-    TrialStatus.ENVIRONMENT: Consequence("FAIL", Again.ALWAYS),
-    TrialStatus.BUSY: Consequence("FAIL", Again.ALWAYS),
-    TrialStatus.CANCELLED: Consequence("FAIL", Again.ALWAYS),
-    TrialStatus.LOST: Consequence("FAIL", Again.OFTEN),
-}
-CROWDED = Consequence("FAIL", Again.ALWAYS)  # out of memory beside another trial: tried again alone
-
-
-def consequence_of(outcome: Outcome) -> Consequence:
-    """Return what an outcome means for the sampler and the parameters."""
-    crowded = outcome.status is TrialStatus.OUT_OF_MEMORY and outcome.shared
-    return CROWDED if crowded else CONSEQUENCES[outcome.status]

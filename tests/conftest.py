@@ -61,9 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item, group in groups.items():
         if group and config.getoption("loadgroup", False):
             item.add_marker(pytest.mark.xdist_group(group))
-            if hasattr(
-                item, "_id"
-            ):  # pytest-xdist 3.8 renames `_nodeid` for its scheduler, which pytest 9.2 reads no more
+            # pytest-xdist 3.8 renames `_nodeid` for its scheduler, which pytest 9.2 reads no more
+            if hasattr(item, "_id"):
                 item._id = type(item._id).parse(f"{item.nodeid}@{group}")
 
 
@@ -71,8 +70,9 @@ def group_of(item: pytest.Item) -> str:
     if mark := item.get_closest_marker("xdist_group"):
         return str(mark.args[0])
     assert isinstance(item, pytest.Function)
+    given = item.callspec.params if hasattr(item, "callspec") else {}
     for fixture, group in GROUP_OF_FIXTURE.items():
-        if fixture in item.fixturenames:
+        if fixture in item.fixturenames and fixture not in given:
             return group
     fixtures = item._fixtureinfo.name2fixturedefs.values()
     return item.path.stem if any(each[-1].scope in ("class", "module") for each in fixtures) else ""
@@ -182,7 +182,6 @@ class Driver:
         """A `runs/` that many tests begin with: the first of them makes it, the others copy it, if script, space and settings
         are the same."""
         kept = self.kept / f"{what}-{self._digest()}"
-        self.kept.mkdir(exist_ok=True)
         with kept.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
             if not kept.exists():
@@ -219,10 +218,25 @@ class Driver:
             return Loop(study, executor, prepare, limits, (told,), stop_signals, tick_s=0).run(), told
 
 
-@pytest.fixture
-def driver(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what the tests of all processes share."""
     base = tmp_path_factory.getbasetemp()
-    return make_driver(tmp_path, (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once")
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def cache(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `prepare.py` has made of the documentation is made once: it locks its cache itself."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(once / "cache"))
+    return once / "cache"
+
+
+@pytest.fixture
+def driver(tmp_path: Path, once: Path) -> Driver:
+    return make_driver(tmp_path, once)
 
 
 def make_driver(folder: Path, kept: Path) -> Driver:

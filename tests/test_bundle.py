@@ -260,7 +260,7 @@ def test_a_name_that_is_none_of_a_zip_and_a_folder_that_is_not_there_are_one_lin
     driver: Driver, tmp_path: Path
 ) -> None:
     ran(driver, trials=2)
-    with pytest.raises(StudyError, match=r"ends in \.zip"):
+    with pytest.raises(StudyError, match=r"end in \.zip"):
         bundled(driver, tmp_path / "mine.rar")
     with pytest.raises(StorageError, match="No such file"):
         bundled(driver, tmp_path / "nowhere" / "mine.zip")

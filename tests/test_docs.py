@@ -24,7 +24,7 @@ MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.M)[0].split()
 # Flags in our pages that are not of `optimize`: of pip, ray, uv, mypy, mlflow, tensorboard, chromium, and of our benchmarks.
 FOREIGN_FLAGS = {
-    "--address", "--artifact-dir", "--backend-store-uri", "--force-reinstall", "--head", "--headless", "--index-url",
+    "--address", "--artifact-dir", "--backend-store-uri", "--durations", "--force-reinstall", "--head", "--headless", "--index-url",
     "--logdir", "--name", "--no-sync", "--num-shards", "--project", "--screenshot", "--smoke", "--strict",
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from optimize.config.settings import PROFILES
 from storage import TrialRecord, open_database, read_records
 from tests.forked import run_forked
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training"), pytest.mark.usefixtures("cache")]
 ROOT = Path(__file__).parent.parent
 
 

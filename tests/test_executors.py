@@ -273,11 +273,11 @@ class TestLocalExecutor(ExecutorContract):
         executor.__enter__()
 
     @pytest.mark.slow
-    def test_driver_and_guardian_stay_small_through_a_log_of_2_gb(self, executor: Executor) -> None:
+    def test_driver_and_guardian_stay_small_through_a_log_of_half_a_gb(self, executor: Executor) -> None:
         outcome_of(executor, zoo_job("noisy", "10"))
         processes = [os.getpid(), *guardians_of(os.getpid())]
         before = [zoo.resident_mb(pid) for pid in processes]
-        outcome = outcome_of(executor, zoo_job("noisy", "2000", number=1, limits=Limits(total_s=500.0)))
+        outcome = outcome_of(executor, zoo_job("noisy", "500", number=1, limits=Limits(total_s=500.0)))
         assert outcome.status is TrialStatus.COMPLETE
         assert max(zoo.resident_mb(pid) - old for pid, old in zip(processes, before, strict=True)) < 60
 

@@ -211,7 +211,7 @@ def test_without_an_expression_more_trials_tell_more() -> None:
 def test_without_an_expression_nothing_is_doubted_before_anything_points_to_a_limit() -> None:
     memory = trained([of(1, 4), of(2, 4), of(3, 4)], known=False)
     assert memory.probability(of(12, 64)) == 1.0
-    assert "an expression for `memory` in workload.toml" in str(memory)
+    assert "an expression `memory` in workload.toml" in str(memory)
 
 
 def test_a_space_without_numbers_teaches_nothing_without_an_expression() -> None:

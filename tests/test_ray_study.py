@@ -16,20 +16,24 @@ import pytest
 
 from storage import TrialRecord, open_database, read_records
 from tests.clusters import LocalCluster, local_cluster
+from tests.forked import Forked, run_forked
 from tests.zoo import command_of, eventually, living
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 ROOT = Path(__file__).parent.parent
 
 
-def complaint(env: dict[str, str], *more: str, python: tuple[str, ...] = (sys.executable,)) -> str:
+def complaint(env: dict[str, str], *more: str, python: tuple[str, ...] = ()) -> str:
     """What `optimize run` says on a cluster that it cannot use: one line, before anything is made."""
-    argv = [*python, "-m", "optimize", "run", "--profile", "cpu", "--executor", "ray", *more]
-    ended = subprocess.run(
-        argv, env={**os.environ, **env}, cwd=env["HOME"], capture_output=True, text=True, timeout=120
-    )
+    words = ["run", "--profile", "cpu", "--executor", "ray", *more]
+    env, home = {**os.environ, **env}, env["HOME"]
+    if python:
+        argv = [*python, "-m", "optimize", *words]
+        ended = subprocess.run(argv, env=env, cwd=home, capture_output=True, text=True, timeout=120)
+    else:
+        ended = run_forked(words, env=env, cwd=home)
     assert ended.returncode == 2, ended.stderr
-    assert not (Path(env["HOME"]) / "runs").exists()
+    assert not (Path(home) / "runs").exists()
     return ended.stderr
 
 
@@ -152,10 +156,10 @@ def write_texts(home: Path, seed: int = 0) -> None:
 
 
 def start_study(driver: Path, name: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "optimize", "run", "--profile", "./profile.toml", "--study", name, "--trust"]
+    pipe, words = subprocess.PIPE, ["run", "--profile", "./profile.toml", "--study", name, "--trust"]
     env = {**os.environ, "HOME": str(driver), "PYTHONPATH": str(ROOT)}
     env = {name: value for name, value in env.items() if not name.startswith("XDG_")}
-    return subprocess.Popen(argv, cwd=driver, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Forked(words, cwd=driver, env=env, stdout=pipe, stderr=pipe)
 
 
 def test_a_study_of_real_training_on_two_nodes_survives_the_death_of_one(cluster: LocalCluster, driver: Path) -> None:

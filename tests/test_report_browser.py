@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -31,11 +30,11 @@ page.onload = () => {
 """
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "runs").mkdir()
-    with closing(open_database(empty_database(tmp_path / "runs"))) as database:
-        yield write_report(stored_study(database, tmp_path / "runs", many_trials(40)))[0]
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    with closing(open_database(empty_database(runs))) as database:
+        return write_report(stored_study(database, runs, many_trials(40)))[0]
 
 
 def chromium(folder: Path, url: str, *flags: str) -> tuple[str, list[str]]:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import StudyBusyError, StudyMismatchError
+from optimize.search.endings import CONSEQUENCES, Again
 from optimize.study.study import CURVE_PERCENTS, Study
-from optimize.trial import CONSEQUENCES, Again, Outcome, Progress, TrialStatus
+from optimize.trial import Outcome, Progress, TrialStatus
 from storage import Artifacts, read_records, record_of
 from tests.conftest import Driver, complete
 

@@ -201,7 +201,7 @@ def test_a_file_that_is_gone_is_told_and_a_name_that_leaves_the_folder_is_not_fo
     here.database.add_artifacts(new_trial(here.database, study_id), {"artifacts:x": meta})
     said: list[str] = []
     copy_to(here, "night", str(tmp_path / "there" / "optuna.db"), None, said.append)
-    assert said[0].endswith("11 artifacts to " + str(tmp_path / "there") + "; 2 had no file any more")
+    assert said[0].endswith("11 artifacts to " + str(tmp_path / "there") + "; 2 had no file")
 
 
 def test_no_database_removes_the_files_of_another_one_in_its_folder(here: Place) -> None:
@@ -226,5 +226,5 @@ def test_a_password_is_refused_as_a_flag_and_welcome_in_the_environment() -> Non
     with pytest.raises(Exception, match="Set OPTIMIZE_COPY_URL instead") as caught:
         copy_url(secret, {})
     assert "s3cr3t" not in str(caught.value)
-    with pytest.raises(Exception, match="--to: where to"):
+    with pytest.raises(Exception, match="--to: no target"):
         copy_url(None, {})

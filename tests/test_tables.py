@@ -81,7 +81,8 @@ def test_a_patch_is_shown_as_it_is_however_narrow_the_terminal_is(driver: Driver
     changed = [f"  {line}" for line in patch.splitlines() if line[0] in "+-" and line[:3] not in ("---", "+++")]
     assert changed
     assert set(changed) <= set(lines)
-    assert lines[-1].startswith("  source .venv/bin/activate && optimize export --study s --trial 1 --to trial-1 && cd")
+    export = f"optimize export --study s --runs {driver.settings.runs} --trial 1 --to trial-1 && cd trial-1"
+    assert lines[-1].startswith(f"  source .venv/bin/activate && {export}")
 
 
 def test_a_failed_trial_says_why_and_shows_no_value() -> None:

@@ -1,5 +1,4 @@
-"""Commands that look after studies: export, report, stop, backup, restore, copy, clean; and those that bring something in:
-autoresearch, import, space init."""
+"""Commands around studies: export, report, stop, backup, restore, copy and clean; and autoresearch, import and space init."""
 
 from __future__ import annotations
 

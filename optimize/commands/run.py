@@ -27,7 +27,6 @@ from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
-    from optimize.search import Sampler
     from optimize.session.confirm import ConfirmOptions
     from optimize.trial import Slot
 
@@ -118,10 +117,10 @@ def check(
     plan = _plan(given)
     from optimize.reporting.tables import check_report
     from optimize.study.start_from import describe_start_from
-    from optimize.transfer.repair import repair as mend
+    from optimize.transfer.repair import repair as repair_study
 
     if repair:
-        mend(plan, say, _children(plan))
+        repair_study(plan, say, _children(plan))
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
     say_all(_check_database(plan, read_only=True))
@@ -173,12 +172,11 @@ def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> Confirm
     return wanted
 
 
-def _children(plan: Plan) -> Sequence[tuple[Plan, Sampler]]:
+def _children(plan: Plan) -> Sequence[Plan]:
     """Return the plan of the study of its replicates, if it can have one."""
     from optimize.confirm.replicates import child_plan, variation_of
-    from optimize.session.replicating import QueueOnly
 
-    return [(child_plan(plan, variation_of(plan)), QueueOnly())] if _can_be_confirmed(plan) else []
+    return [child_plan(plan, variation_of(plan))] if _can_be_confirmed(plan) else []
 
 
 def _can_be_confirmed(plan: Plan) -> bool:

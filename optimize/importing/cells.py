@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from optimize.errors import SettingsError
-from optimize.toml import read_bounded
+from optimize.text import read_bounded
 from search_spaces import SearchSpaceError, parse_expression
 from storage import Stored, one_line
 

@@ -14,7 +14,8 @@ from math import isfinite
 from typing import Any
 
 from optimize.importing.cells import params_from
-from optimize.trial import CONSEQUENCES, TrialStatus
+from optimize.search.endings import CONSEQUENCES
+from optimize.trial import TrialStatus
 from storage import Stored, WholeTrial, clean, ending_attrs, naive_utc, one_line, origin_attrs, spanning_rows
 
 MOST_TEXTS = 200  # different texts of one parameter; more is prose, not a parameter

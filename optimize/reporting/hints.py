@@ -23,20 +23,24 @@ _FIELDS = {
     "profile": "profile",
     "workload": "workload",
     "space": "search_space",
-    "advisor": "advisor",
 }
+_SEARCH_FIELDS = {"advisor": "advisor"}
 
 
 def command_line(command: str, flags: Flags | None = None, number: int | None = None) -> str:
     """Return a command line for the shell in the current folder; `number` is that of the trial it is about."""
-    given = {name: value for name, value in (flags or {}).items() if value is not None and value is not False}
-    if _is_default_folder(given.get("runs")):
-        given.pop("runs", None)
+    given = _given(flags or {})
     if _has_makefile() and "runs" not in given:  # the Makefile has no variable for it
         shown = {**({} if number is None else {"n": number}), **given}
         words = [f"{name.upper().replace('-', '_')}={_text(1 if v is True else v)}" for name, v in shown.items()]
         return " ".join(["make", _TARGETS.get(command, command), *words])
-    words = [f"--{name}" if value is True else f"--{name} {_text(value)}" for name, value in given.items()]
+    return optimize_command(command, given, number)
+
+
+def optimize_command(command: str, flags: Flags, number: int | None = None) -> str:
+    """Return a command line of `optimize`, for what the Makefile cannot do."""
+    given = _given(flags).items()
+    words = [f"--{name}" if value is True else f"--{name} {_text(value)}" for name, value in given]
     return " ".join(["optimize", command, *([] if number is None else [str(number)]), *words])
 
 
@@ -45,11 +49,15 @@ def training_command(files: Collection[str]) -> str:
     return f"sh {RUN}" if RUN in files else "python train.py"
 
 
-def given_flags(settings: Settings) -> Flags:
-    """Return the flags that lead back to a study: those of this call that say what is trained and where it is kept."""
+def given_flags(settings: Settings, search: bool = False) -> Flags:
+    """Return the flags that lead back to a study: those of this call that say what is trained and where it is kept.
+
+    With `search` also those that only a command that searches has.
+    """
+    fields = _FIELDS | _SEARCH_FIELDS if search else _FIELDS
     given = {
         flag: getattr(settings, field) or "none"
-        for flag, field in _FIELDS.items()
+        for flag, field in fields.items()
         if settings.origins.get(field) == "flag"
     }
     return {**given, "runs": settings.runs}
@@ -61,13 +69,14 @@ def study_flags(settings: Settings) -> Flags:
     return {"study": settings.study, "storage": storage, "runs": settings.runs}
 
 
+def _given(flags: Flags) -> dict[str, object]:
+    default = ("runs", Settings().runs)
+    return {n: v for n, v in flags.items() if v is not None and v is not False and (n, v) != default}
+
+
 def _text(value: object) -> str:
     return quote(str(value))
 
 
 def _has_makefile() -> bool:
     return Path.cwd() == _PROJECT and Path("Makefile").is_file()
-
-
-def _is_default_folder(runs: object) -> bool:
-    return runs is None or runs == Settings().runs

@@ -124,10 +124,8 @@ def _duration_lines(plan: Plan, slots: int) -> list[str]:
     lines = [f"about {duration(seconds)} in all: {settings.trials} trials of {duration(one)}, {slots} at a time"]
     if settings.device == "cpu" and seconds > LONG_S:
         fewer = max(2, int(settings.trials * LONG_S / seconds))
-        lines.append(
-            f"shorter: {command_line('run', {**given_flags(settings), 'trials': fewer})}, or a profile of your own with a smaller "
-            "budget under [constants]"
-        )
+        shorter = command_line("run", {**given_flags(settings, search=True), "trials": fewer})
+        lines.append(f"shorter: {shorter}, or a profile of your own with a smaller budget under [constants]")
     return lines
 
 
@@ -219,9 +217,12 @@ def end_report(plan: Plan, ended: RunResult, confirmable: bool = True) -> Render
     if confirmable and best is not None and best.open:
         lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
     lines.append(_hint("to send", command_line("report", study_flags(settings))))
-    lines.append(_hint("look", command_line("dashboard", {"runs": settings.runs})))
+    lines.append(_hint("view", command_line("dashboard", {"runs": settings.runs})))
     lines.append(
-        _hint("go on", command_line("run", {**given_flags(settings), "trials": _next_goal(settings, records)}))
+        _hint(
+            "go on",
+            command_line("run", {**given_flags(settings, search=True), "trials": _next_goal(settings, records)}),
+        )
     )
     return Group(*lines)
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.confirm.caveats import caveats
-from optimize.reporting.hints import command_line, training_command
+from optimize.reporting.hints import command_line, optimize_command, training_command
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.tables import COLOURS, trial_line, whole
 from optimize.study.best import baseline_of
@@ -155,12 +155,11 @@ def trial_page(record: TrialRecord, stored: StoredStudy, activate: str = "") -> 
     texts, metric = stored.texts(record), stored.metric
     value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
     took = "" if record.seconds is None else f"   {duration(record.seconds)}"
-    facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items()]
+    facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items() if key != metric.name]
     folder = f"trial-{record.number}"
     how = training_command(texts)
-    again = (
-        f"{activate}optimize export --study {stored.name} --trial {record.number} --to {folder} && cd {folder} && {how}"
-    )
+    flags = {"study": stored.name, "runs": stored.paths.root, "trial": record.number, "to": folder}
+    again = f"{activate}{optimize_command('export', flags)} && cd {folder} && {how}"
     return Group(
         Text(
             f"trial {record.number}   {record.status or record.state.lower()}{value}{took}",

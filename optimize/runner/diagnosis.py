@@ -1,8 +1,8 @@
 """What a script's output means: its tracebacks, its progress lines, its final summary, and why it ended.
 
 Text in, values out. It runs nothing, reads no file, and says nothing of what an outcome means for the study: the table
-CONSEQUENCES in `trial.py` does. A new cause of death is a `TrialStatus` and a row in CONSEQUENCES there, and a row in
-`causes.py`.
+CONSEQUENCES in `search/endings.py` does. A new cause of death is a `TrialStatus`, a row in CONSEQUENCES,
+and a row in `causes.py`.
 """
 
 from __future__ import annotations

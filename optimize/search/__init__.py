@@ -4,7 +4,7 @@ It knows search spaces and trials, but no study, no database and no script. Othe
 """
 
 from optimize.search.memory import Footprint, Memory, footprint
-from optimize.search.samplers import SAMPLERS, Past, Sampler, open_sampler, unfit
+from optimize.search.samplers import SAMPLERS, Past, QueueOnly, Sampler, open_sampler, unfit
 from optimize.search.starts import Candidate, Starts, Target, fit, plan_starts
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Footprint",
     "Memory",
     "Past",
+    "QueueOnly",
     "Sampler",
     "Starts",
     "Target",

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 MISPRINT = 0.01  # how often a label says nothing: a neighbour on the GPU, a device of another size
 BLUR = 0.03  # how far, relative, memory lies from the expression: 9 of 10 misjudged published trials lie within
-REACH, STEP = log(200), 0.02  # of the scores looked at around the first one, and how finely
+REACH, STEP = log(200), 0.02  # of the grid of scores around the first one, and its step, as logarithms
 FIXED = np.arange(0, 0.9, 0.05)  # how large a share of all memory may not depend on the score
 USABLE = np.arange(0.88, 1.001, 0.02)  # of what the device reports, before an allocation fails: CUDA keeps some
 USUALLY, GIVE = 0.95, 0.03
@@ -131,7 +131,7 @@ class Multiplicative:
         return float(_logistic(-mean * _LOGISTIC / sqrt(variance + SPREAD**2)))
 
     def __str__(self) -> str:
-        return "an expression for `memory` in workload.toml would tell more of what fits"
+        return "an expression `memory` in workload.toml would predict better what fits"
 
     def _fit(self) -> None:
         """Find the weights by Newton's method; its last curvature is the posterior's."""

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from math import isfinite
 from typing import Protocol
 
-from optimize.errors import SettingsError, StudyError
+from optimize.errors import SettingsError, SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
 from optimize.search.memory import Footprint, Memory
 from optimize.text import meant
@@ -152,6 +152,25 @@ class Sampler:
         self._learner.learned(number, point, self._sign * value if good and value is not None else None)
 
 
+class QueueOnly(Sampler):
+    """Propose nothing: everything that is to be trained is queued."""
+
+    def __init__(self, done: str) -> None:
+        self._done = done  # what is said when the queue is empty
+
+    def propose(self) -> dict[str, Value]:
+        raise SpaceExhausted(self._done)
+
+    def started(self, number: int, params: object) -> None: ...
+
+    def finished(self, number: int, state: str, value: float | None, footprint: object = None) -> None: ...
+
+    def replay(self, trials: object) -> None: ...
+
+    def memory_summary(self) -> str:
+        return ""
+
+
 class _NonLearner:
     """Base of the samplers that learn nothing."""
 
@@ -203,7 +222,7 @@ def _tpe(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """S. Watanabe, Tree-Structured Parzen Estimator, arXiv:2304.11127; Optuna's defaults: multivariate, constant liar."""
     from optuna.samplers import TPESampler
 
-    from optimize.search.optuna_study import OptunaLearner
+    from optimize.search.optuna_samplers import OptunaLearner
 
     return OptunaLearner(lattice, chooser, stream, TPESampler(seed=stream), redraws=4, reads_pruned=True)
 
@@ -215,7 +234,7 @@ def _gp(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
     """
     from optuna.samplers import GPSampler
 
-    from optimize.search.optuna_study import OptunaLearner
+    from optimize.search.optuna_samplers import OptunaLearner
 
     return OptunaLearner(lattice, chooser, stream, GPSampler(seed=stream), redraws=2, reads_pruned=False)
 

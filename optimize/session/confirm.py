@@ -31,15 +31,15 @@ from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import OptimizeError, SettingsError
 from optimize.reporting.dashboard import write_dashboard
 from optimize.reporting.files import ResultFiles, write_views
-from optimize.session.replicating import ALL_DONE, ConfirmCallback, ConfirmLiveView, QueueOnly
+from optimize.session.replicating import ConfirmCallback, ConfirmLiveView
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.best import baseline_of, numbers_repeated
 from optimize.study.comparable import FINGERPRINT, check_fingerprint, fingerprint, slots_of_one_model
 from optimize.study.held import HeldStudy, hold_study
+from optimize.study.resume import ALL_TRAINED
 from optimize.study.stopping import Budget
 from optimize.study.stored import find_study
 from optimize.trial import Slot
-from search_spaces import SearchSpace
 from storage import Database, StorageError, StudyPaths, TrialRecord, read_records
 
 
@@ -104,9 +104,9 @@ def _confirm_held(
     slots = slots_of_one_model(plan, slots, records, session.say)
     session.paths.create()
     session.write_settings(asdict(options))
-    child, study = session.plan, session.open_study(slots, sampler=QueueOnly())
+    child, study = session.plan, session.open_study(slots)
     before = verdict_of(session.database.study_attrs(parent.study_id))
-    rounds = _rounds(plan, child.space, variation, records, options, before)
+    rounds = _rounds(plan, child, variation, records, options, before)
     rounds = replace(rounds, compared=_compared(rounds, ranked(plan, records), study.records()))
     if options.scale is not None:
         rounds = _with_ranks(rounds, ranked(plan, records), options.scale, session.say)
@@ -116,7 +116,7 @@ def _confirm_held(
     live = ConfirmLiveView(caller.console, shown, rounds, slots, confirming)
     with session.reporting(study, live, (ResultFiles(shown),)) as callbacks:
         if not study.has_queued():
-            return ConfirmResult(ALL_DONE, confirming.verdict)
+            return ConfirmResult(ALL_TRAINED, confirming.verdict)
         budget = Budget(None, child.settings.hours, child.settings.max_consecutive_failures)
         reason = session.drive(
             study, slots, budget, (confirming, *callbacks), lambda suggestion: variation.scale(suggestion.params)
@@ -156,13 +156,13 @@ def _check(plan: Plan, database: Database, study_id: int, data: str | None = Non
 
 def _rounds(
     plan: Plan,
-    space: SearchSpace,
+    child: Plan,
     variation: Variation,
     records: Sequence[TrialRecord],
     options: ConfirmOptions,
     before: Verdict | None,
 ) -> Rounds:
-    """What there is to train; `space` is the child study's, `before` the verdict of an earlier call."""
+    """What there is to train in the child study; `before` is the verdict of an earlier call."""
     among = ranked(plan, records)
     finalists = finalists_of(plan, among, options.finalists)
     if before is not None and before.winner is not None:
@@ -170,7 +170,7 @@ def _rounds(
     return Rounds(
         plan.settings.study,
         plan.workload.metric,
-        space,
+        child.space,
         variation,
         next(each for each in among if each.number is None),
         finalists,

@@ -13,37 +13,15 @@ from rich.text import Text
 from optimize.confirm.replicates import KIND, Key, key_of, key_of_record
 from optimize.confirm.rounds import Rounds
 from optimize.confirm.verdict import Verdict, verdict_attrs
-from optimize.errors import SpaceExhausted
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.terminal import LiveView
-from optimize.search import Sampler
 from optimize.study.callback import Callback
 from optimize.study.held import HeldStudy
 from optimize.study.stopping import COUNTED, Budget, StopSignals, counted
 from optimize.study.study import Study
 from optimize.text import duration
-from optimize.trial import Job, Slot, Value
+from optimize.trial import Job, Slot
 from storage import TrialRecord
-
-ALL_DONE = "all that was wanted is trained"
-
-
-class QueueOnly(Sampler):
-    """Proposes nothing: what is to be trained is queued."""
-
-    def __init__(self) -> None: ...
-
-    def propose(self) -> dict[str, Value]:
-        raise SpaceExhausted(ALL_DONE)
-
-    def started(self, number: int, params: object) -> None: ...
-
-    def finished(self, number: int, state: str, value: float | None, footprint: object = None) -> None: ...
-
-    def replay(self, trials: object) -> None: ...
-
-    def memory_summary(self) -> str:
-        return ""
 
 
 class ConfirmCallback(Callback):

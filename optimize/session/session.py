@@ -24,7 +24,6 @@ from optimize.reporting.files import ResultFiles
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.terminal import LiveView
 from optimize.reporting.trackers import TrackerCallback, open_tracker
-from optimize.search import Sampler
 from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
@@ -77,11 +76,9 @@ class Session:
         self.database.retry.go_on = lambda: self.stop_signals.level() < StopLevel.CANCEL
         return self._data
 
-    def open_study(
-        self, slots: Sequence[Slot], *, sampler: Sampler | None = None, advisor: Advisor | None = None
-    ) -> Study:
+    def open_study(self, slots: Sequence[Slot], advisor: Advisor | None = None) -> Study:
         """Open the plan's study, as its only driver. Raises what `open_study` in `study/resume.py` raises."""
-        opened = open_study(self.database, self.plan, self._data, self.say, slots, sampler=sampler, advisor=advisor)
+        opened = open_study(self.database, self.plan, self._data, self.say, slots, advisor=advisor)
         return self._stack.enter_context(opened)
 
     def shown(self, study: Study) -> ShownStudy:

@@ -14,7 +14,7 @@ from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
 from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.derived import same_run, scorer
-from optimize.search import Memory, Past, Sampler, footprint, open_sampler
+from optimize.search import Memory, Past, QueueOnly, Sampler, footprint, open_sampler
 from optimize.search.pruner import Pruner
 from optimize.study.comparable import (
     FINGERPRINT,
@@ -42,6 +42,8 @@ from storage import (
     refuse_results_of_another,
 )
 
+ALL_TRAINED = "every queued training is done"  # how a child study ends
+
 
 @contextmanager
 def open_study(
@@ -51,20 +53,19 @@ def open_study(
     say: Callable[[str], None],
     slots: Sequence[Slot] = (),
     *,
-    sampler: Sampler | None = None,
     advisor: Advisor | None = None,
 ) -> Iterator[Study]:
     """Create or reopen the plan's study, with this process as its only driver.
 
     `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell a trial's device.
-    `sampler` is the plan's if none is given. An `advisor` proposes its share.
+    An `advisor` proposes its share. In a child study nothing is proposed: what it is to train is queued.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
     paths = StudyPaths(plan.settings.runs, plan.settings.study)
     study_id = _find_or_create(database, paths, plan, data, slots, say)
     with hold_study(database, study_id, paths, say) as held:
         _check(database, study_id, plan, data, say)
-        sampler = sampler or _sampler(plan, slots)
+        sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
         study = Study(held, artifacts, plan.space, plan.workload.files, search)

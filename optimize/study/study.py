@@ -1,6 +1,6 @@
 """A persistent study while one driver works on it: ask for parameters, report progress, tell endings.
 
-What each ending means is one table, in `trial.py`. This module starts no process and prints nothing.
+What each ending means is one table, in `search/endings.py`. This module starts no process and prints nothing.
 """
 
 from __future__ import annotations
@@ -16,20 +16,10 @@ from optimize.advisor import ADVICE, Advisor, Spent, StudyView
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.script.command import RUN, shell_script
 from optimize.search import Sampler, footprint
+from optimize.search.endings import CROWDED, Again, Consequence, consequence_of
 from optimize.search.pruner import Pruner
 from optimize.study.held import HeldStudy
-from optimize.trial import (
-    CROWDED,
-    Again,
-    Consequence,
-    Job,
-    Outcome,
-    Progress,
-    Suggestion,
-    TrialStatus,
-    Value,
-    consequence_of,
-)
+from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
 from storage import (
     Artifacts,

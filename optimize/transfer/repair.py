@@ -12,7 +12,6 @@ from optimize.config.plan import Plan
 from optimize.errors import StudyError
 from optimize.reporting.dashboard import write_dashboard
 from optimize.reporting.files import write_views
-from optimize.search import Sampler
 from optimize.study.resume import open_study
 from optimize.study.stored import find_study
 from optimize.transfer.archive import refuse_existing, scratch_folder
@@ -29,10 +28,10 @@ from storage import (
 )
 
 
-def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan, Sampler]] = ()) -> None:
+def repair(plan: Plan, say: Callable[[str], None], children: Sequence[Plan] = ()) -> None:
     """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; say what it finds.
 
-    `children` are the studies that may hold the study's replicates, each with its sampler. It runs nothing of the workload.
+    `children` are plans of the studies that may hold its replicates. Nothing of the workload is started.
     Raises StudyBusyError while a driver runs the study, because its running trials are not stuck.
     """
     settings = plan.settings
@@ -57,8 +56,8 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan
                 note(f"trial id {trial_id}: its {name} is missing; its result is kept")
             if removed := artifacts.remove_orphans(dangling):
                 note(f"{removed} orphaned artifacts removed")
-            for child, sampler in children:
-                _mend_child(database, child, sampler, note, say)
+            for child in children:
+                _mend_child(database, child, note, say)
             stored = find_study(database, settings.study, settings.runs)
             for path in write_views(stored):
                 say(f"written: {path}")
@@ -67,16 +66,14 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[tuple[Plan
         say("nothing was broken")
 
 
-def _mend_child(
-    database: Database, plan: Plan, sampler: Sampler, note: Callable[[str], None], say: Callable[[str], None]
-) -> None:
+def _mend_child(database: Database, plan: Plan, note: Callable[[str], None], say: Callable[[str], None]) -> None:
     """Close its stuck trials and rewrite its tables, if there is such a study; artifacts were checked for the whole database."""
     name, runs = plan.settings.study, plan.settings.runs
     if database.find_study(name) is None:
         return
     paths = StudyPaths(runs, name)
     paths.create()
-    with open_study(database, plan, None, lambda line: note(f"{name}: {line}"), sampler=sampler):
+    with open_study(database, plan, None, lambda line: note(f"{name}: {line}")):
         for path in write_views(find_study(database, name, runs)):
             say(f"written: {path}")
 

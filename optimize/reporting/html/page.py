@@ -128,10 +128,10 @@ def _judged(verdict: Verdict, shown: BestTrial | None) -> Markup:
         line = f"in {counted(pairs, 'repetition')} no finalist was surely better than the baseline"
         return _card("how sure", "no gain shown", line)
     span = f"{signed(winner.gain)}, {verdict.level:.0%} interval {signed(winner.low)} to {signed(winner.high)}"
-    told = f"trial {winner.number}: {span}, {counted(winner.pairs, 'pair')}"
+    found = f"trial {winner.number}: {span}, {counted(winner.pairs, 'pair')}"
     if shown is not None and not shown.confirmed:
-        return _card("how sure", "not confirmed", f"trial {shown.record.number} {shown.why}; {told}")
-    return _card("how sure", "confirmed", told, "card good")
+        return _card("how sure", "not confirmed", f"trial {shown.record.number} {shown.why}; {found}")
+    return _card("how sure", "confirmed", found, "card good")
 
 
 def _card(title: str, figure: str, note: str, kind: str = "card") -> Markup:

@@ -73,7 +73,7 @@ def importance(facts: ReportFacts, pictures: Pictures) -> Markup:
         f"PED-ANOVA: how much a parameter's values in the best {found.top} of {found.trials} completed trials differ from those in "
         "all. A mark shows what shuffled values stay below, 19 times of 20. A bar that does not pass its mark is grey and says "
         "nothing. Importance holds for these choices and these trials: a parameter that was set well from the start, or whose "
-        "choices are close together, looks unimportant."
+        "choices are close together, seems unimportant."
     )
     return _section(title, _figure(pictures["importance"], title, caption, "side"))
 
@@ -145,7 +145,7 @@ def _trial(facts: ReportFacts, record: TrialRecord) -> Sequence[object]:
     took = "" if record.seconds is None else duration(record.seconds)
     differs = changes(record.params, facts.default, shown=99)
     confirmed = ["confirmed: the best"] if facts.standing and facts.standing.confirmed and record is facts.best else []
-    but = [f"but: {doubt}" for doubt in caveats(record, facts.baseline)]
+    but = [f"but: {caveat}" for caveat in caveats(record, facts.baseline)]
     return record.number, number(record.value), took, differs, "; ".join([*confirmed, *but])
 
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from optimize.errors import SpaceExhausted
 from optimize.search.candidates import Chooser, Lattice
-from optimize.search.optuna_study import OptunaLearner
+from optimize.search.optuna_samplers import OptunaLearner
 from search_spaces import parse_space
 
 SPACE = parse_space('[parameters]\nA = [1, 2, 4, 8]\nB = ["x", "y", "z"]\nC = [8, 4, 1]', "space.toml")
