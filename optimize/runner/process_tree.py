@@ -2,8 +2,8 @@
 
 On Linux a guardian adopts whatever the script orphans (`adopt_orphans`): all of a trial's processes are descendants of
 it, whatever they did to hide. Without a guardian, and on macOS, a process is known by its group, its session, its
-parents or the mark in its environment. Two kinds escape there: one that left all four behind, by a double fork into a new
-session with another environment, and one that forks faster than the process table can be read.
+parents or the mark in its environment. A double fork into a new session with another environment
+leaves all four behind: such a process is not found there. Nor is one that forks faster than the table can be read.
 It starts no process but `ps`, and decides nothing about why a trial ends.
 """
 
