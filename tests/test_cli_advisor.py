@@ -67,7 +67,7 @@ def test_a_study_with_advice_says_so_everywhere_and_its_key_nowhere(driver: Driv
     assert (settings["advisor"], settings["advisor_share"]) == ("stub", 0.5)
     rows = (driver.folder / "runs" / "s" / "trials.csv").read_text().splitlines()
     number = next(row.split(",")[0] for row in rows if ",advisor," in row)
-    assert "advised by: stub" in optimize(driver, "show", number).stdout
+    assert "proposed by: stub" in optimize(driver, "show", number).stdout
     assert files_with("whole environment", driver.folder / "runs")
     assert KEY not in out + err
     assert files_with(KEY, driver.folder) == []

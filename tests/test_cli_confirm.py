@@ -71,7 +71,7 @@ def test_a_study_that_reaches_its_end_is_confirmed_by_itself(noisy: Driver) -> N
     assert "confirmed: trial" in status.stdout
     assert "s/confirm" not in status.stdout
     page = optimize(noisy, "show", "1", "--study", "s/confirm").stdout
-    assert "a replicate of: trial" in page
+    assert "replicate of: trial" in page
     assert "SEED = 43" in page
 
 
@@ -115,7 +115,7 @@ def _stops(driver: Driver) -> bool:
         (["--finalists", "0"], "--finalists: 0 is not 1 to 20"),
         (["--scale", "1"], "--scale: 1 is not 2 to 10"),
         (["--slots", "-1"], "--slots"),
-        ([], "there is none"),
+        ([], "there is no such study"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(noisy: Driver, words: list[str], says: str) -> None:

@@ -46,7 +46,7 @@ def test_a_study_that_was_brought_in_can_be_looked_at_in_every_way(driver: Drive
     ]
     assert told["studies"][0]["baseline"]["value"] == 0.9979
     page = optimize(driver, "show", "10", "--study", "by-hand").stdout
-    assert "taken over from: results.tsv line 12" in page
+    assert "copied from: results.tsv line 12" in page
     assert "train it again" not in page
     for name in ("by-hand", "old"):
         assert optimize(driver, "export", "--study", name).returncode == 0
@@ -102,7 +102,7 @@ def test_a_new_study_begins_with_one_that_was_brought_in(driver: Driver) -> None
         (["nothing.tsv", "--study", "new"], "does not exist"),
         (["--study", "new"], "import: no source"),
         (["spoilt.tsv", "--study", "new"], "not UTF-8"),
-        (["results.tsv"], "--study: which name"),
+        (["results.tsv"], "--study: missing"),
         (["results.tsv", "--study", "s"], "has one of this name"),
         (["results.tsv", "--study", "s/confirm"], "Leave the / out"),
         (["results.tsv", "--study", "..."], "not a name for a study"),

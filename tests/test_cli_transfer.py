@@ -40,7 +40,7 @@ def test_starts_are_said_run_in_order_and_shown(driver: Driver) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "start 1 (note 0, val_bpb 1.0): Y 0.26 -> 0.25; the rest as in the baseline" in ended.stderr
     assert [record.kind for record in records(driver, "s")] == ["baseline", *["start"] * 4, "sampler"]
-    assert "a start: note 0, val_bpb 1.0" in optimize(driver, "show", "1").stdout
+    assert "start from: note 0, val_bpb 1.0" in optimize(driver, "show", "1").stdout
     assert "start 1 (note" not in run(driver, "--trials", "7").stderr
 
 
@@ -93,14 +93,14 @@ def test_a_study_begins_with_another_and_the_same_call_goes_on(driver: Driver) -
     has_run(driver, 5)
     first = run(driver, "--study", "new", "--from", "s", "--trials", "3")
     assert first.returncode == 0, first.stderr
-    assert "5 trials are taken over" in first.stderr
+    assert "5 trials are copied" in first.stderr
     assert "3 trials are done" in first.stdout
     again = run(driver, "--study", "new", "--from", "s", "--trials", "4")
     assert again.returncode == 0, again.stderr
     assert "it began with s and goes on" in again.stderr
     assert len(records(driver, "new")) == 9
-    assert "(taken over)" in optimize(driver, "status", "--study", "new").stdout
-    assert "taken over from: study s, trial 1" in optimize(driver, "show", "1", "--study", "new").stdout
+    assert "(copied)" in optimize(driver, "status", "--study", "new").stdout
+    assert "copied from: study s, trial 1" in optimize(driver, "show", "1", "--study", "new").stdout
     assert optimize(driver, "clean", "--study", "s", "--yes").returncode == 0
     assert "--- a/train.py" in optimize(driver, "show", "1", "--study", "new").stdout
 
@@ -152,7 +152,7 @@ def test_migrate_moves_a_study_that_then_goes_on(driver: Driver) -> None:
         twice = optimize(driver, "migrate", "s", "--to", "new", *places)
         rewrite(driver, "workload/train.py", "abs(X - 2)", "abs(X - 3)")
         other = optimize(driver, "migrate", "s", "--to", "newer", *places)
-    for ended, why in ((twice, "there already"), (other, "the scripts have changed")):
+    for ended, why in ((twice, "exists already"), (other, "the scripts have changed")):
         assert ended.returncode == 2
         assert len(ended.stderr.splitlines()) == 1
         assert why in ended.stderr

@@ -61,7 +61,7 @@ class Tally:
 def tally(records: Sequence[TrialRecord], metric: Metric) -> Tally:
     """Count the trials of advisor and sampler, in any state and order.
 
-    Trials taken over from another study count for neither, but their values count as the best so far.
+    Trials copied from another study count for neither, but their values count as the best so far.
     """
     ended = sorted((r for r in records if r.value is not None), key=_ended_at)
     better, best = set(), None
@@ -74,7 +74,7 @@ def tally(records: Sequence[TrialRecord], metric: Metric) -> Tally:
 
 
 def is_proposal(record: TrialRecord) -> bool:
-    """Tell whether the trial was proposed in this study: not queued again, and not taken over from another one."""
+    """Tell whether the trial was proposed in this study: not queued again, and not copied from another one."""
     return record.kind in (ADVISOR, SAMPLER) and record.requeue_of is None and not record.taken_from
 
 

@@ -100,7 +100,7 @@ def _circumstances(record: TrialRecord) -> str:
     ran, what = " ".join(filter(None, (took, where, slot))), _KINDS.get(record.kind, "")
     source = f"{'from ' if record.kind == 'start' else ''}{code(record.source)}" if record.source else ""
     again = f"attempt {record.attempt}" if record.attempt > 1 else ""
-    taken = f"taken over from {code(record.taken_from)}" if record.taken_from else ""
+    taken = f"copied from {code(record.taken_from)}" if record.taken_from else ""
     line = ", ".join(filter(None, (ran, f"{what} {source}".strip(), again, taken)))
     return line[:1].upper() + line[1:]
 

@@ -67,7 +67,7 @@ def study_table(
         value = "" if record.value is None else f"{record.value:.6f}"
         is_luckiest = best is not None and record.number == best.luckiest.number
         words = "best" if is_best else "best single value" if is_luckiest else record.status or record.state.lower()
-        ending = words + (" (taken over)" if record.taken_from else "")
+        ending = words + (" (copied)" if record.taken_from else "")
         table.add_row(
             str(record.number),
             value,

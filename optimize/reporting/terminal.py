@@ -191,7 +191,7 @@ def _log(texts: Mapping[str, str]) -> Text:
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
     what = {"replicate": "replicate of", "advisor": "proposed by"}.get(record.kind, "start from")
-    return (what, record.source), ("taken over from", record.taken_from)
+    return (what, record.source), ("copied from", record.taken_from)
 
 
 def _section(title: str, content: RenderableType) -> tuple[RenderableType, ...]:

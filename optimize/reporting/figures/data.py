@@ -115,7 +115,7 @@ class EndingCost:
 def cost(records: Sequence[TrialRecord], devices: float = 1.0) -> list[EndingCost]:
     """Return device-hours by ending, in the order of legends. A trial occupies so many `devices`, such as 2 GPUs or 0.5.
 
-    Trials that were taken over from another study cost this one nothing; running trials are not counted.
+    Trials that were copied from another study cost this one nothing; running trials are not counted.
     """
     hours: dict[str, float] = defaultdict(float)
     trials: Counter[str] = Counter()

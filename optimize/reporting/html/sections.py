@@ -107,7 +107,7 @@ def cost(facts: ReportFacts, pictures: Pictures) -> Markup:
     total = sum(each.hours for each in facts.costs)
     words = f"{scale * total:.3g} {facts.unit}-{'hours' if unit == 'h' else 'minutes'} in all"
     taken = sum(bool(record.taken_from) for record in facts.records)
-    words += f"; {taken} trials that were taken over from another study cost nothing here." if taken else "."
+    words += f"; {taken} trials that were copied from another study cost nothing here." if taken else "."
     lines = [tag("p", line, class_="soft") for line in pruning_lines(facts.records, facts.metric)]
     rows = [
         (
