@@ -69,7 +69,7 @@ def test_a_database_that_forgets_is_refused(url: str) -> None:
 @pytest.mark.slow
 def test_times_are_utc_wherever_the_machine_is(path: Path) -> None:
     program = (
-        "import os, sys, time; from storage import *; database = open_database(sys.argv[1])\n"
+        "import os, sys, time; from storage import open_database, read_records; database = open_database(sys.argv[1])\n"
         "for os.environ['TZ'] in ('UTC', 'America/New_York', 'Asia/Kolkata'):\n"
         "    time.tzset()\n"
         "    trial = database.create_trial(1, state='RUNNING', params={}, choices={})\n"
