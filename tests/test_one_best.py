@@ -14,9 +14,10 @@ from rich.console import Console
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
 from optimize.reporting.notes import StudyFacts, study_note
+from optimize.reporting.run_end import RunResult, end_report
 from optimize.reporting.shown_study import ShownStudy
+from optimize.reporting.status import best_lines, overview_table, study_table
 from optimize.reporting.status_json import document
-from optimize.reporting.tables import RunResult, best_lines, end_report, overview_table, study_table
 from optimize.reporting.terminal import LiveView
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget

@@ -133,7 +133,9 @@ def test_a_user_without_rights_on_the_tables_and_one_who_may_only_read(postgres:
             looking.set_study_attr(1, "x", 1)
 
 
-@pytest.mark.parametrize(("revision", "told"), [("v2.6.0.a", "of an older Optuna"), ("v9.9.9.a", "a newer Optuna made its tables")])
+@pytest.mark.parametrize(
+    ("revision", "told"), [("v2.6.0.a", "of an older Optuna"), ("v9.9.9.a", "a newer Optuna made its tables")]
+)
 def test_tables_of_another_release(postgres: Server, database: Database, revision: str, told: str) -> None:
     name = name_of(database.where)
     postgres.run(f"UPDATE alembic_version SET version_num = '{revision}'", database=name)

@@ -10,7 +10,7 @@ from scipy.stats import beta
 
 from optimize.executors.local import LocalExecutor
 from optimize.executors.simulated import SimulatedExecutor
-from optimize.reporting.tables import pruning_lines
+from optimize.reporting.status import pruning_lines
 from optimize.search import pruner
 from optimize.search.pruner import PruningSummary, summarize_pruning, upper_bound
 from optimize.study.loop import Loop

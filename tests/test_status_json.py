@@ -10,8 +10,8 @@ import pytest
 from optuna.trial import create_trial
 
 from optimize.confirm.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
+from optimize.reporting.status import study_table
 from optimize.reporting.status_json import document
-from optimize.reporting.tables import study_table
 from optimize.study.stored import find_study
 from optimize.trial import Outcome, TrialStatus
 from storage import best_record

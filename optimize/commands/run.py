@@ -48,8 +48,9 @@ def run(
     plan = _plan(given)
     _check_database(plan)
     _accept(plan, trust)
+    from optimize.reporting.check import plan_lines
     from optimize.reporting.hints import command_line, given_flags
-    from optimize.reporting.tables import end_report, plan_lines
+    from optimize.reporting.run_end import end_report
     from optimize.session.run import run_study
     from optimize.session.session import Caller
 
@@ -115,7 +116,7 @@ def check(
     Example: optimize check --profile colab
     """
     plan = _plan(given)
-    from optimize.reporting.tables import check_report
+    from optimize.reporting.check import check_report
     from optimize.study.start_from import describe_start_from
     from optimize.transfer.repair import repair as repair_study
 

@@ -30,7 +30,7 @@ def status(
         return
     from optimize.advisor import advice_line, spent_of
     from optimize.confirm.table import verdict_table
-    from optimize.reporting.tables import best_lines, overview_table, pruning_lines, study_table
+    from optimize.reporting.status import best_lines, overview_table, pruning_lines, study_table
     from optimize.study.stored import find_study, main_studies, overview
 
     with opened_database(storage, runs, read_only=True) as database:

@@ -1,7 +1,7 @@
 """A study in a terminal: the live view while it runs, and the page about one trial.
 
 The live view prints a line for every ended trial and keeps the slots below them; without a terminal only the lines remain.
-`trial_page` returns all that is kept of one trial. Tables are in `tables.py`.
+`trial_page` returns all that is kept of one trial. Tables are in `status.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from rich.text import Text
 
 from optimize.confirm.caveats import caveats
 from optimize.reporting.hints import command_line, optimize_command, training_command
+from optimize.reporting.run_end import whole
 from optimize.reporting.shown_study import ShownStudy
-from optimize.reporting.tables import COLOURS, trial_line, whole
+from optimize.reporting.status import COLOURS, trial_line
 from optimize.study.best import baseline_of
 from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED, Budget, StopLevel, counted

@@ -11,7 +11,7 @@ from optimize.config.plan import Plan
 from optimize.config.settings import Settings
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
-from optimize.reporting.tables import RunResult
+from optimize.reporting.run_end import RunResult
 from optimize.reporting.terminal import LiveView
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.callback import Callback

@@ -15,7 +15,7 @@ from optimize.reporting.figures.style import style_of
 from optimize.reporting.html.facts import ReportFacts, here
 from optimize.reporting.html.figures import MOST_SLICES, Picture
 from optimize.reporting.html.markup import Markup, diff, join, table, tag
-from optimize.reporting.tables import pruning_lines
+from optimize.reporting.status import pruning_lines
 from optimize.text import changes, duration
 from storage import TrialRecord
 

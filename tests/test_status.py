@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from optimize.confirm.caveats import caveats
+from optimize.reporting.run_end import RunResult, end_report
 from optimize.reporting.shown_study import ShownStudy
-from optimize.reporting.tables import RunResult, end_report, study_table, trial_line
+from optimize.reporting.status import study_table, trial_line
 from optimize.reporting.terminal import LiveView, trial_page
 from optimize.study.best import find_best
 from optimize.study.stopping import Budget, StopLevel

@@ -1,0 +1,113 @@
+"""What `optimize check` prints of a plan, and `optimize run` before its first trial. It opens nothing and prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from optimize.config.plan import Plan
+from optimize.reporting.hints import command_line, given_flags
+from optimize.text import duration, short
+from optimize.trial import Slot
+
+LONG_S = 900.0  # above, a study on a CPU gets a line on how to make it shorter
+
+
+def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = ()) -> RenderableType:
+    """Return everything that `optimize check` shows; `beginning` is what `--from` would bring."""
+    dead = [
+        f"  {name} = {value!r}: the rules never allow it" for name, value in plan.space.dead_choices(plan.constants)
+    ]
+    return Group(
+        *map(Text, plan_lines(plan, slots)),
+        Text("\nchoices that no trial can have:\n" + "\n".join(dead), style="yellow") if dead else Text(""),
+        Text("settings", style="bold"),
+        _settings_table(plan),
+        Text("\nparameters (the baseline marked)", style="bold"),
+        _space_table(plan),
+        *_listed("starts, after the baseline", (*beginning, *plan.starts.lines)),
+        Text("\nslots", style="bold"),
+        *(Text(f"  {slot.name}  {slot.device}{_gigabytes(slot)}") for slot in slots),
+        *map(Text, _memory_lines(plan)),
+    )
+
+
+def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
+    """Return what is about to happen in a few lines: which profile and why, the space, the slots, how long it will take."""
+    settings, space = plan.settings, plan.space
+    feasible = space.count_feasible(plan.constants)
+    devices = ", ".join(sorted({slot.device for slot in slots}))
+    limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C ends it"
+    return [
+        f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}",
+        f"search space {settings.search_space}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
+        + (f", {_count(feasible)} feasible" if feasible is not None else ""),
+        f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
+        *plan.notes,
+        *_duration_lines(plan, max(len(slots), 1)),
+    ]
+
+
+def _duration_lines(plan: Plan, slots: int) -> list[str]:
+    """Return how long it will take, where that is known, and how to make it shorter where a CPU would take long."""
+    settings, one = plan.settings, plan.workload.duration_s(plan.constants)
+    if one is None or settings.trials is None:
+        return []
+    seconds = one * -(-settings.trials // slots)
+    lines = [f"about {duration(seconds)} in all: {settings.trials} trials of {duration(one)}, {slots} at a time"]
+    if settings.device == "cpu" and seconds > LONG_S:
+        fewer = max(2, int(settings.trials * LONG_S / seconds))
+        shorter = command_line("run", {**given_flags(settings, search=True), "trials": fewer})
+        lines.append(f"shorter: {shorter}, or a profile of your own with a smaller budget under [constants]")
+    return lines
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[Text]:
+    return [Text(f"\n{title}", style="bold"), *(Text(f"  {line}") for line in lines)] if lines else []
+
+
+def _gigabytes(slot: Slot) -> str:
+    return f"  {slot.memory_mb / 1000:.1f} GB" if slot.memory_mb else ""
+
+
+def _memory_lines(plan: Plan) -> list[str]:
+    """Return how it is predicted what will not fit; for a CPU nothing is, because its trials share one memory."""
+    if plan.settings.device == "cpu":
+        return []
+    if plan.workload.memory is None:
+        return ["memory: learned from the trials, roughly; an expression `memory` in workload.toml makes it exact"]
+    return [f"memory: learned from the trials, with the expression {plan.workload.memory.text}"]
+
+
+def _settings_table(plan: Plan) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, origin in plan.settings.origins.items():
+        value = getattr(plan.settings, name)
+        if name == "storage" and value:
+            value = "a database by URL"  # the URL may hold a password
+        if name in ("constants", "limits"):
+            for key, each in value.items() if isinstance(value, Mapping) else asdict(value).items():
+                table.add_row(f"  {name}.{key}", "none" if each is None else str(each), Text(origin, style="dim"))
+        elif name != "origins":
+            shown = "none" if value is None or value in ("", (), {}) else str(value)
+            table.add_row(f"  {name}", shown, Text(origin, style="dim"))
+    return table
+
+
+def _space_table(plan: Plan) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for parameter in plan.space.parameters:
+        choices = Text()
+        for choice in parameter.choices:
+            style = "bold green" if choice == plan.baseline[parameter.name] else ""
+            choices.append(f"[{short(choice)}]" if style else short(choice), style=style).append("  ")
+        table.add_row(f"  {parameter.name}", choices)
+    return table
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**7 else f"{number:.1e}"

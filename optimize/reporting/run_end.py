@@ -1,0 +1,93 @@
+"""What `optimize run` prints at its end: what was found, how sure that is, and how to go on. It opens nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from optimize.config.plan import Plan
+from optimize.config.settings import Settings
+from optimize.confirm.caveats import caveats
+from optimize.confirm.verdict import Verdict
+from optimize.reporting.hints import command_line, given_flags, study_flags
+from optimize.reporting.status import pruning_lines
+from optimize.study.best import BestTrial, baseline_of, find_best
+from optimize.study.stopping import counted
+from optimize.text import changes
+from optimize.trial import Metric
+from storage import TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a call of `optimize run` ended."""
+
+    reason: str
+    records: Sequence[TrialRecord]  # every finished trial
+    verdict: Verdict | None = None  # of an earlier confirmation
+    notes: Sequence[str] = ()  # what else to say, such as what an advisor did
+    stopped: bool = False  # by somebody; else because its budget was spent
+
+
+def end_report(plan: Plan, ended: RunResult, confirmable: bool = True) -> RenderableType:
+    """Return why it ended, what was found and how sure that is, and how to go on.
+
+    `confirmable` says whether confirming is one way to go on.
+    """
+    metric, settings, records = plan.workload.metric, plan.settings, ended.records
+    best = find_best(records, metric.direction, ended.verdict)
+    lines: list[RenderableType] = [Text(f"study {settings.study}: {ended.reason}", style="bold")]
+    if best is not None:
+        lines += _best_and_why(best, baseline_of(records), metric)
+        lines.append(_hint("runnable", f"{settings.runs / settings.study / 'best'}"))
+        lines.append(_hint("more", command_line("show", study_flags(settings), best.record.number)))
+    lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *ended.notes)]
+    if confirmable and best is not None and best.open:
+        lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
+    lines.append(_hint("to send", command_line("report", study_flags(settings))))
+    lines.append(_hint("view", command_line("dashboard", {"runs": settings.runs})))
+    lines.append(
+        _hint(
+            "go on",
+            command_line("run", {**given_flags(settings, search=True), "trials": _next_goal(settings, records)}),
+        )
+    )
+    return Group(*lines)
+
+
+def _best_and_why(best: BestTrial, baseline: TrialRecord | None, metric: Metric) -> list[RenderableType]:
+    record, value = best.record, best.record.value or 0.0
+    gain = ""
+    if baseline is not None and baseline.value is not None:
+        gain = f", the baseline {baseline.value:.6f} ({value - baseline.value:+.6f})"
+    why = [str(best), best.aside] if record.kind != "baseline" else []
+    return [
+        Text(f"best {metric.name} {value:.6f} in trial {record.number}{gain}", style="green"),
+        _indented_line(changes(record.params, baseline.params if baseline else {}, shown=99)),
+        *(Text(f"  but: {caveat}", style="yellow") for caveat in caveats(record, baseline)),
+        *(_indented_line(line) for line in why if line),
+    ]
+
+
+def _indented_line(text: str) -> Padding:
+    return Padding(Text(text), (0, 0, 0, 2), expand=False)
+
+
+def _next_goal(settings: Settings, records: Sequence[TrialRecord]) -> int | None:
+    """How many trials the same call should end at next; None if this one had no such limit."""
+    done = counted(records)
+    return settings.trials if not settings.trials or done < settings.trials else 2 * done
+
+
+def _hint(what: str, command: str) -> Text:
+    return whole(Text(f"  {what + ':':<9} {command}", style="dim"))
+
+
+def whole(text: Text) -> Text:
+    """Return a text that Rich does not break, so that its lines can be copied. Print it with `crop=False`."""
+    text.no_wrap, text.overflow = True, "ignore"
+    return text
