@@ -120,7 +120,7 @@ def test_a_running_study_is_shown_and_goes_on(driver: Driver, tmp_path: Path) ->
     assert "What it has cost" in shown
     assert "How sure is that?" in note
     assert "What varies" in note
-    assert "the baseline: all else is measured by it" in trial
+    assert "the baseline, with which all others are compared" in trial
     assert "train.patch" in trial
 
 
