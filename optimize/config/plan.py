@@ -75,8 +75,8 @@ class Plan:
             )
         if type(own) is not int or own < 0:
             raise WorkloadError(
-                f"{where}: no seed: it has no constant SEED and no manual_seed(42). What always gives the same cannot be "
-                "confirmed by repetition; name another constant in workload.toml (seed = ...)."
+                f"{where}: no seed: it has no constant SEED and no manual_seed(42). Without another seed every "
+                "training gives the same value. Name the constant of the seed in workload.toml (seed = ...)."
             )
         return name, own
 
