@@ -84,6 +84,7 @@ def turn(item: pytest.Item, group: str) -> tuple[int, bool]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Each process of the tests, and so all that they start, finds the same surroundings wherever they were started."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # as in a trial: two threads on cores that others use are far slower than one
     config.option.loadscopereorder = False  # of pytest-xdist: `turn` says what comes first
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
