@@ -11,7 +11,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tarfile
 import zipfile
 from collections import Counter
@@ -34,6 +33,7 @@ from optimize.trial import BASELINE, Outcome, TrialStatus
 from storage import open_database, read_records
 from storage.sql import BACKUPS, LEASES
 from tests.conftest import Driver, complete
+from tests.forked import run_forked
 
 ROOT = Path(__file__).parent.parent
 LEFT = Path(__file__).parent / "data" / "612ce2a" / "studies.tar.xz"
@@ -69,8 +69,7 @@ def opened(runs: Path, study: str = "small") -> Iterator[StoredStudy]:
 
 def optimize(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(folder / "config")}
-    argv = [sys.executable, "-m", "optimize", *words]
-    ended = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    ended = run_forked(words, cwd=folder, env=environment, timeout=300)
     assert ended.returncode == 0, (words, ended.stderr)
     return ended
 
