@@ -91,7 +91,7 @@ def test_only_literals_reach_a_script(value: object) -> None:
 
 
 def test_a_script_that_is_not_python_is_one_clear_line() -> None:
-    with pytest.raises(RenderError, match=r"train\.py:1: not Python"):
+    with pytest.raises(RenderError, match=r"train\.py:1: not valid Python"):
         read_constants("DEPTH = = 3", "train.py")
 
 

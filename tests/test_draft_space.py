@@ -178,7 +178,7 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     [
         ("print(3)\n", "it has no constants"),
         ("SEED = 3\nNAME = 'x'\n", "none of its constants"),
-        ("X = (\n", "not Python"),
+        ("X = (\n", "not valid Python"),
         ("import os\nX = len(os.sep)\n", "it has no constants"),
     ],
 )

@@ -56,7 +56,7 @@ def test_many_forms_of_a_call_are_known(call: str, rendered: str) -> None:
 )
 def test_what_is_no_literal_seed_of_the_script_is_left_alone(text: str) -> None:
     assert read_seed_calls(text, "train.py") is None
-    with pytest.raises(RenderError, match="no call to seed"):
+    with pytest.raises(RenderError, match="a script with such a call"):
         render_seed_calls(text, 7, "train.py")
 
 
