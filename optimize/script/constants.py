@@ -9,6 +9,7 @@ literals and read back before they are accepted.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from itertools import accumulate, chain, zip_longest
 from types import MappingProxyType
 
 from optimize.errors import RenderError
+from optimize.script.bindings import module_bindings, parse, star_imports
 from optimize.trial import Value
 
 
@@ -36,9 +38,10 @@ class Constant:
 @lru_cache(maxsize=64)  # the same scripts are read for every trial
 def read_constants(text: str, where: str) -> Mapping[str, Constant]:
     """Return each name of `text` that has exactly one assignment at module level. Raises RenderError if it is not Python."""
-    tree = _parse(text, where)
-    bound = list(_module_bindings(tree.body))
-    return MappingProxyType({c.name: c for c in _assignments(tree, text.encode()) if bound.count(c.name) == 1})
+    bound = Counter(binding.name for binding in module_bindings(text, where))
+    last_star = max((line for line, _ in star_imports(text, where)), default=0)
+    found = _assignments(parse(text, where), text.encode())
+    return MappingProxyType({c.name: c for c in found if bound[c.name] == 1 and c.line > last_star})
 
 
 def render(text: str, values: Mapping[str, Value], where: str) -> str:
@@ -66,16 +69,34 @@ def comment_on(text: str, constant: Constant) -> str:
 
 def why_not(text: str, name: str, where: str) -> str:
     """Return the line that tells a user why `name` is not a constant of this script."""
-    tree = _parse(text, where)
-    count = list(_module_bindings(tree.body)).count(name)
-    inside = sorted({n.lineno for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == name and _stores(n)})
-    lines = ", ".join(map(str, inside))
-    if count > 1:
-        return f"{where}: {name}: assigned {count} times at module level (lines {lines}). Leave exactly one assignment."
-    if count == 1:
-        return f"{where}: {name}: line {lines} is not a plain `{name} = value` at module level. Make it one."
+    bound = [each for each in module_bindings(text, where) if each.name == name]
+    plain, hidden = [each.line for each in bound if not each.how], [each for each in bound if each.how]
+    lines = sorted(set(plain))
+    if plain and hidden:
+        return (
+            f"{where}: {name}: assigned in line {lines[0]}, and bound again in line {hidden[0].line} {hidden[0].how}. "
+            "Leave exactly one assignment: the script would replace a trial's value."
+        )
+    if len(plain) > 1:
+        numbers = ", ".join(map(str, lines))
+        return f"{where}: {name}: assigned {len(lines)} times at module level (lines {numbers}). Leave exactly one assignment."
+    stars = [star for star in star_imports(text, where) if plain and star[0] > plain[0]]
+    if stars:
+        return (
+            f"{where}: {name}: line {stars[0][0]}, `from {stars[0][1]} import *`, may replace it. "
+            "Import before the assignment, or name what is imported."
+        )
+    if plain:
+        return f"{where}: {name}: line {lines[0]} is not a plain `{name} = value` at module level. Make it one."
+    return _not_at_module_level(text, name, where)
+
+
+def _not_at_module_level(text: str, name: str, where: str) -> str:
+    nodes = (node for node in ast.walk(parse(text, where)) if isinstance(node, ast.Name))
+    inside = sorted({node.lineno for node in nodes if node.id == name and _stores(node)})
     if inside:
-        return f"{where}: {name}: assigned only inside a function (line {lines}). Make it a module constant."
+        numbers = ", ".join(map(str, inside))
+        return f"{where}: {name}: assigned only inside a function (line {numbers}). Make it a module constant."
     return (
         f"{where}: {name}: the script has no such constant. Add `{name} = ...` at module level or drop the parameter."
     )
@@ -83,12 +104,12 @@ def why_not(text: str, name: str, where: str) -> str:
 
 def bound_names(text: str, where: str) -> frozenset[str]:
     """Return each name that the script binds at module level, in whatever way."""
-    return frozenset(_module_bindings(_parse(text, where).body))
+    return frozenset(binding.name for binding in module_bindings(text, where))
 
 
 def syntax_fingerprint(text: str, where: str) -> str:
     """Return the script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only."""
-    tree = _parse(text, where)
+    tree = parse(text, where)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             body = [s for s in node.body if not _is_docstring(s)]
@@ -103,15 +124,6 @@ def is_literal(value: object) -> bool:
     if isinstance(value, float):
         return value == value and abs(value) != float("inf")
     return value is None or type(value) in (bool, int, str)
-
-
-def _parse(text: str, where: str) -> ast.Module:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise RenderError(f"{where}{line}: not valid Python: {reason}. Correct the script.") from None
 
 
 def _line_offsets(source: bytes) -> list[int]:
@@ -143,22 +155,6 @@ def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None
     return None, None
 
 
-def _module_bindings(body: Iterable[ast.stmt]) -> Iterator[str]:
-    """Yield names bound at module level, once for each binding, those under `if`, `for`, `with` and `try` included."""
-    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    waiting: list[ast.AST] = list(body)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, scopes):
-            yield node.name
-        elif isinstance(node, ast.Name) and _stores(node):
-            yield node.id
-        elif isinstance(node, ast.alias):
-            yield (node.asname or node.name).split(".")[0]
-        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            waiting.extend(ast.iter_child_nodes(node))
-
-
 def _stores(node: ast.Name) -> bool:
     return isinstance(node.ctx, ast.Store | ast.Del)
 
@@ -179,7 +175,7 @@ def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str) -> s
 
 def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where: str) -> None:
     """Read the rendered script back. Raises RenderError unless the values are there exactly, and the rest as it was."""
-    tree, source = _parse(rendered, where), rendered.encode()
+    tree, source = parse(rendered, where), rendered.encode()
     found = [constant for constant in _assignments(tree, source) if constant.name in literals]
     if {c.name: repr(ast.literal_eval(c.expression)) for c in found} != literals:
         raise RenderError(f"{where}: {', '.join(literals)}: a value did not survive rendering. Report this as a bug.")
@@ -233,7 +229,7 @@ def render_seed_calls(text: str, seed: int, where: str) -> str:
 
 
 def _seeds(text: str, where: str) -> list[Constant]:
-    tree, offsets = _parse(text, where), _line_offsets(text.encode())
+    tree, offsets = parse(text, where), _line_offsets(text.encode())
     found = [
         Constant(call, str(number.value), number.lineno, *_span(number, offsets)) for call, number in _seeded(tree)
     ]

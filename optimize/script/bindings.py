@@ -1,0 +1,158 @@
+"""Finds everything that binds a name of a module: a constant may have only one such place.
+
+The compiled code tells, so no way of binding is overlooked: assignments, loops, imports, `except ... as`, `case`, `:=` and
+`global` in a function or class, however deep. What the code does to its names through `globals()`, `exec` or `setattr` is seen
+in the syntax tree, as far as it is written there. Nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+
+from optimize.errors import RenderError
+
+_IN_MODULE, _BY_GLOBAL = ("STORE_NAME", "DELETE_NAME"), ("STORE_GLOBAL", "DELETE_GLOBAL")
+_COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of a source file's encoding: PEP 263
+_UTF_8 = ("utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii")
+_NAMESPACES = ("globals", "vars", "locals")  # called at module level, all three are the module's names
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A place that gives a name of the module a value, or deletes it."""
+
+    name: str
+    line: int
+    how: str = ""  # in words, where it is no statement of the module itself
+
+
+def parse(text: str, where: str) -> ast.Module:
+    """Return the syntax tree of a script. Raises RenderError if it is not Python, or not declared as UTF-8."""
+    for line in text.splitlines()[:2]:
+        if (cookie := _COOKIE.match(line)) and cookie[1].lower().replace("_", "-") not in _UTF_8:
+            raise RenderError(f"{where}: declares the encoding {cookie[1]}. Save it as UTF-8 and remove that line.")
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise _invalid(error, where) from None
+
+
+@lru_cache(maxsize=64)  # the same scripts are read for every trial
+def module_bindings(text: str, where: str) -> tuple[Binding, ...]:
+    """Return every binding of a name of the module, by line. Raises RenderError if it is not Python."""
+    tree = parse(text, where)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the script's style
+            code = compile(tree, where, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise _invalid(error, where) from None
+    found = [*_stores(code, is_module=True), *_written_by_name(tree)]
+    return tuple(sorted(found, key=lambda binding: binding.line))
+
+
+@lru_cache(maxsize=64)
+def star_imports(text: str, where: str) -> tuple[tuple[int, str], ...]:
+    """Return the line and the module of each `from module import *`, which may bind any name."""
+    found = [n for n in ast.walk(parse(text, where)) if isinstance(n, ast.ImportFrom)]
+    return tuple((n.lineno, f"{'.' * n.level}{n.module or ''}") for n in found if n.names[0].name == "*")
+
+
+@lru_cache(maxsize=64)
+def hidden_writes(text: str, where: str) -> tuple[tuple[int, str], ...]:
+    """Return line and text of what may bind names that only running the script shows: `exec`, `globals()[name] = ...`."""
+    tree = parse(text, where)
+    found = [(n.lineno, _shown(n)) for n in ast.walk(tree) if _writes_any_name(n)]
+    return tuple(sorted(set(found)))
+
+
+def _invalid(error: BaseException, where: str) -> RenderError:
+    reason = error.msg if isinstance(error, SyntaxError) else str(error)
+    line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+    return RenderError(f"{where}{line}: not valid Python: {reason}. Correct the script.")
+
+
+def _stores(code: CodeType, is_module: bool = False) -> Iterator[Binding]:
+    for step in dis.get_instructions(code):
+        if step.opname in _BY_GLOBAL or (is_module and step.opname in _IN_MODULE):
+            line = (step.positions.lineno if step.positions else None) or code.co_firstlineno
+            yield Binding(str(step.argval), line, "" if is_module else _place(code))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _stores(constant)
+
+
+def _place(code: CodeType) -> str:
+    """Where a `global` name is bound; a comprehension has a code of its own, and its `:=` binds outside of it."""
+    return "by := in a comprehension" if code.co_name.startswith("<") else f"by `global` in {code.co_qualname}"
+
+
+def _written_by_name(tree: ast.Module) -> Iterator[Binding]:
+    """`globals()["X"] = ...` and `setattr(sys.modules[__name__], "X", ...)`, with the name written out."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=base, slice=ast.Constant(value=str(name)), ctx=ast.Store() | ast.Del()):
+                if _is_namespace(base):
+                    yield Binding(name, node.lineno, f"by {_shown(node)}")
+            case ast.Call(func=ast.Name(id="setattr"), args=[base, ast.Constant(value=str(name)), _]):
+                if _is_this_module(base):
+                    yield Binding(name, node.lineno, "by setattr on the module")
+            case ast.Attribute(value=base, attr=name, ctx=ast.Store() | ast.Del()) if _is_this_module(base):
+                yield Binding(name, node.lineno, f"by {_shown(node)}")
+
+
+def _writes_any_name(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id="exec")):
+            return True
+        case ast.Subscript(value=base, slice=key, ctx=ast.Store() | ast.Del()):
+            return _is_namespace(base) and not isinstance(key, ast.Constant)
+        case ast.Call(func=ast.Attribute(value=base, attr="update" | "setdefault" | "pop" | "__setitem__")):
+            return _is_namespace(base)
+        case ast.Call(func=ast.Name(id="setattr"), args=[base, key, _]):
+            return _is_this_module(base) and not isinstance(key, ast.Constant)
+        case ast.AugAssign(target=base):
+            return _is_namespace(base)
+    return False
+
+
+def _is_namespace(node: ast.AST) -> bool:
+    """Whether this is the dictionary of the module's names: `globals()`, or `sys.modules[__name__].__dict__`."""
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[]):
+            return name in _NAMESPACES
+        case ast.Call(func=ast.Name(id="vars"), args=[base]):
+            return _is_this_module(base)
+        case ast.Attribute(value=base, attr="__dict__"):
+            return _is_this_module(base)
+    return False
+
+
+def _is_this_module(node: ast.AST) -> bool:
+    match node:
+        case ast.Subscript(
+            value=ast.Attribute(value=ast.Name(id="sys"), attr="modules"), slice=ast.Name(id="__name__")
+        ):
+            return True
+        case ast.Subscript(
+            value=ast.Attribute(value=ast.Name(id="sys"), attr="modules"), slice=ast.Constant("__main__")
+        ):
+            return True
+    return isinstance(node, ast.Call) and ast.unparse(node) in (
+        "importlib.import_module(__name__)",
+        "import_module(__name__)",
+        "__import__(__name__)",
+        "__import__('__main__')",
+    )
+
+
+def _shown(node: ast.AST) -> str:
+    text = " ".join(ast.unparse(node).split())
+    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
