@@ -36,8 +36,8 @@ from optuna import Trial, create_study
 from optuna.logging import WARNING, set_verbosity
 from optuna.samplers import RandomSampler
 
+from optimize.config.environment import script_environment
 from optimize.config.plan import Plan
-from optimize.config.settings import script_environment
 from optimize.executors import Executor
 from optimize.executors.local import LocalExecutor
 from optimize.executors.simulated import SimulatedExecutor
@@ -58,7 +58,7 @@ class Plain:
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         set_verbosity(WARNING)
-        self._folder, self._plan, self._env = folder, plan, script_environment(plan.settings)
+        self._folder, self._plan, self._env = folder, plan, script_environment(plan.settings.env_pass)
         self._script = plan.workload.files["train.py"]
         self._study = create_study(storage=f"sqlite:///{folder}/plain.db", sampler=RandomSampler(seed=0))
         self.seconds: list[float] = []
@@ -85,7 +85,7 @@ class Alone:
     """The script by itself: what neither side can save."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        self._folder, self._env = folder / "alone", script_environment(plan.settings)
+        self._folder, self._env = folder / "alone", script_environment(plan.settings.env_pass)
         self._folder.mkdir()
         (self._folder / "train.py").write_text(plan.workload.files["train.py"])
         self.seconds: list[float] = []

@@ -36,7 +36,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from optimize.script.derived import scorer
-from optimize.script.workload import load_workload
+from optimize.script.load_workload import load_workload
 from optimize.search import Footprint, Memory
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace

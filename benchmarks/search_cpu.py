@@ -28,8 +28,9 @@ from strategies import STRATEGIES, Evaluated, Params, after  # isort: skip  (set
 import numpy as np
 import optuna
 
+from optimize.config.environment import script_environment
 from optimize.config.plan import Plan, make_plan
-from optimize.config.settings import load_settings, script_environment
+from optimize.config.settings import load_settings
 from optimize.executors.slots import cpu_name, find_slots
 from optimize.runner.diagnosis import parse_summary
 from optimize.runner.prepare import write_files
@@ -140,7 +141,7 @@ def _become_script(folder: Path, script: str, log: Path) -> None:
 
 def _train_as_the_product(plan: Plan, params: Params) -> str:
     job = plan.workload.prepare(
-        Suggestion(0, params), plan.settings.constants, script_environment(plan.settings), plan.settings.limits
+        Suggestion(0, params), plan.settings.constants, script_environment(plan.settings.env_pass), plan.settings.limits
     )
     with tempfile.TemporaryDirectory() as folder:
         outcome = run_job(job, Path(folder), find_slots("cpu", 1, None)[0])

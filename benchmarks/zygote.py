@@ -30,8 +30,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from optimize.config.environment import script_environment
 from optimize.config.plan import make_plan
-from optimize.config.settings import load_settings, script_environment
+from optimize.config.settings import load_settings
 from optimize.executors.local import LocalExecutor
 from optimize.executors.slots import find_slots
 from optimize.study.loop import Loop
@@ -80,7 +81,7 @@ def pairs(count: int, constants: dict[str, object], work: Path) -> tuple[dict[st
     """The cpu profile's baseline, forked and started in turn. The first fork waits for the imports and is not counted."""
     settings = load_settings("cpu", "the benchmark", {})
     plan = make_plan(replace(settings, constants=settings.constants | constants))  # type: ignore[arg-type]
-    env = script_environment(settings)
+    env = script_environment(settings.env_pass)
     plan.workload.prepare_data(plan.settings.constants, (), env, lambda line: print(line, file=sys.stderr))
     forked = plan.workload.prepare(Suggestion(0, {}), plan.settings.constants, env, settings.limits)
     found: list[tuple[Took, Took]] = []
@@ -121,7 +122,12 @@ def gap(trials: int, folder: Path) -> tuple[dict[str, object], list[str]]:
     fake_study(folder)
     flags = {"workload": f"{folder}/workload", "search_space": f"{folder}/space.toml", "runs": folder / "runs"}
     settings = load_settings(f"{folder}/profile.toml", "the benchmark", {**flags, "study": "gap"}, {})
-    plan, paths, env, took = make_plan(settings), StudyPaths(settings.runs, "gap"), script_environment(settings), []
+    plan, paths, env, took = (
+        make_plan(settings),
+        StudyPaths(settings.runs, "gap"),
+        script_environment(settings.env_pass),
+        [],
+    )
     paths.create()
     with (
         closing(open_database(paths.database)) as database,

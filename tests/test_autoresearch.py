@@ -14,7 +14,7 @@ import pytest
 from optimize.config.plan import make_plan
 from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
-from optimize.script.workload import load_workload
+from optimize.script.load_workload import load_workload
 from optimize.transfer.autoresearch import set_up
 from tests.forked import run_forked
 

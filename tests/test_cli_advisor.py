@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from optimize.config.settings import advisor_key, load_settings, script_environment
+from optimize.config.environment import advisor_key, script_environment
+from optimize.config.settings import load_settings
 from optimize.errors import SettingsError
 from tests.advised_study import GOOD, KEY, enlarge
 from tests.conftest import Driver
@@ -184,5 +185,5 @@ def test_no_script_gets_the_key_and_no_setting_holds_it() -> None:
     environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "http://localhost/v1", "PATH": os.defpath}
     settings = load(environ)
     assert KEY not in repr(settings)
-    passed = script_environment(settings, environ)
+    passed = script_environment(settings.env_pass, environ)
     assert not {"OPENAI_API_KEY", "OPENAI_BASE_URL"} & passed.keys()

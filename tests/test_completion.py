@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from optimize.commands.completion import EXECUTORS, LOGS, SAMPLERS, study_names, trial_numbers
+from optimize.config.environment import STORAGE_VARIABLE
 from optimize.config.plan import TRACKERS
-from optimize.config.settings import STORAGE_VARIABLE, profiles
+from optimize.config.settings import profiles
 from optimize.executors import EXECUTORS as THERE_ARE_EXECUTORS
 from optimize.search import SAMPLERS as THERE_ARE_SAMPLERS
 from search_spaces import shipped_spaces

@@ -14,7 +14,7 @@ from optimize.config.plan import make_plan
 from optimize.errors import SettingsError
 from optimize.runner.diagnosis import parse_summary
 from optimize.script.derived import Derived, same_run, scorer, with_derived
-from optimize.script.workload import load_workload
+from optimize.script.load_workload import load_workload
 from search_spaces import parse_expression
 from tests.conftest import SPACE, Driver
 from tests.gpt import FOLDER, SMALL

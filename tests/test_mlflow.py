@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from optimize.config.settings import tracking_uri
+from optimize.config.environment import tracking_uri
 from optimize.errors import OptimizeError
 from optimize.reporting.trackers import open_tracker
 from optimize.trial import Metric

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from optimize.config.settings import load_settings, profiles, script_environment
+from optimize.config.environment import script_environment
+from optimize.config.settings import load_settings, profiles
 from optimize.errors import SettingsError
 
 
@@ -70,7 +71,7 @@ def test_a_storage_url_comes_from_the_environment() -> None:
 def test_a_script_gets_the_allow_list_and_what_the_profile_adds(tmp_path: Path) -> None:
     settings = load_settings(profile(tmp_path, "env_pass = ['MY_VARIABLE']\n"), "", {}, {})
     environment = script_environment(
-        settings,
+        settings.env_pass,
         {"PATH": "/bin", "MY_VARIABLE": "1", "OPENAI_API_KEY": "secret", "OPTIMIZE_STORAGE_URL": "secret"}
         | {"CC": "/opt/bin/gcc-14", "CUDA_MPS_PIPE_DIRECTORY": "/run/mps"},
     )

@@ -16,7 +16,7 @@ import sqlalchemy
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from optimize.config.settings import copy_url
+from optimize.config.environment import copy_url
 from optimize.errors import StudyBusyError, StudyError
 from optimize.transfer.copy import Place, copy_to
 from storage import Artifacts, Database, StorageError, acquire, copy_study, open_database

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from optimize.config.environment import tracking_uri
 from optimize.config.plan import unfit_trackers
-from optimize.config.settings import load_settings, tracking_uri
+from optimize.config.settings import load_settings
 from optimize.errors import SettingsError
 from optimize.reporting.trackers import TrackerCallback
 from optimize.reporting.trackers.tracker import CurvePoints, Tracker, reason

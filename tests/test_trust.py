@@ -8,7 +8,7 @@ import pytest
 
 from optimize.config.trust import accept, is_trusted
 from optimize.errors import WorkloadError
-from optimize.script.workload import load_workload
+from optimize.script.load_workload import load_workload
 from tests.conftest import SCRIPT
 
 

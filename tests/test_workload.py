@@ -10,7 +10,7 @@ import pytest
 
 from optimize.errors import RenderError, WorkloadError
 from optimize.script.command import shell_script
-from optimize.script.workload import load_workload
+from optimize.script.load_workload import load_workload
 from optimize.study.comparable import fingerprint
 from optimize.trial import Limits, Metric, ProgressFormat, Suggestion
 from search_spaces import load_space

@@ -17,8 +17,8 @@ from optimize.advisor.answer import MOST, Proposal, params_of, read_proposals
 from optimize.advisor.client import Answer, Endpoint, EndpointError, Message
 from optimize.advisor.prompt import VERSION, Brief, StudyView, render_question
 from optimize.advisor.usage import ADVISOR, Spent, is_proposal
+from optimize.config.environment import advisor_key
 from optimize.config.plan import Plan
-from optimize.config.settings import advisor_key
 from optimize.trial import Value
 from search_spaces import SearchSpaceError
 from storage import TrialRecord

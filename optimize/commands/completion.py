@@ -44,7 +44,7 @@ def space_names(incomplete: str) -> list[str]:
 
 def workload_names(incomplete: str) -> list[str]:
     """Complete the name of a workload."""
-    from optimize.script.workload import ours
+    from optimize.script.load_workload import ours
 
     return _matching(ours(), incomplete)
 
@@ -74,7 +74,7 @@ def _matching(names: Iterable[str], incomplete: str) -> list[str]:
 
 def _database_file(ctx: typer.Context) -> Path | None:
     """Return the database file of --runs; None where another database was named."""
-    from optimize.config.settings import storage_url
+    from optimize.config.environment import storage_url
 
     if ctx.params.get("storage") or storage_url(None):
         return None

@@ -140,7 +140,7 @@ def copy(
 
     Example: optimize copy --study night --to postgresql://me@host/studies
     """
-    from optimize.config.settings import copy_url
+    from optimize.config.environment import copy_url
     from optimize.transfer.copy import Place, copy_to
 
     where = copy_url(to)
@@ -231,7 +231,7 @@ def bring(
 
     Example: optimize import ../autoresearch/results.tsv --study by-hand
     """
-    from optimize.config.settings import import_source, storage_url
+    from optimize.config.environment import import_source, storage_url
     from optimize.errors import SettingsError
     from optimize.importing import Request, bring_in, read
     from optimize.reporting.files import write_views

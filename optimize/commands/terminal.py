@@ -67,7 +67,7 @@ def opened_database(
     storage: str | None, runs: Path, create: bool = False, read_only: bool = False
 ) -> Iterator[Database]:
     """Open the database of the flags, or of the environment; `read_only` that of a newer Optuna too, with a warning."""
-    from optimize.config.settings import storage_url
+    from optimize.config.environment import storage_url
     from storage import open_database
 
     where = storage_url(storage) or runs / "optuna.db"

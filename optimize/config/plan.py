@@ -5,18 +5,19 @@ Nothing is started or written here: `optimize check` shows a plan, `optimize run
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from pathlib import PurePosixPath
 
-from optimize.config.settings import Settings, script_environment
+from optimize.config.environment import script_environment
+from optimize.config.script_notes import script_notes
+from optimize.config.settings import Settings
 from optimize.errors import OptimizeError, SettingsError, WorkloadError
 from optimize.executors import EXECUTORS
 from optimize.script.constants import SEED_CALLS, read_seed_calls
 from optimize.script.derived import mistakes, no_number
-from optimize.script.workload import Workload, load_workload
+from optimize.script.load_workload import load_workload
+from optimize.script.workload import Workload
 from optimize.search import Starts, Target, plan_starts, unfit
 from optimize.text import meant
 from optimize.trial import Job, Suggestion, Value
@@ -45,7 +46,9 @@ class Plan:
         limits = self.settings.limits
         if limits.total_s is not None:
             limits = replace(limits, total_s=limits.total_s * scale)
-        return self.workload.prepare(suggestion, self.settings.constants, script_environment(self.settings), limits)
+        return self.workload.prepare(
+            suggestion, self.settings.constants, script_environment(self.settings.env_pass), limits
+        )
 
     def about(self) -> dict[str, str]:
         """Return what a person wants to know of a study that follows it; paths as they were given."""
@@ -123,7 +126,9 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
     if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
         workload = replace(workload, preload=())  # a CUDA context does not survive a fork
     starts = _starts(settings, space, constants, baseline)
-    notes += find_gaps(workload) + _too_short(settings, workload.duration_s({**constants, **baseline}))
+    notes += script_notes(settings, workload, space.names) + _too_short(
+        settings, workload.duration_s({**constants, **baseline})
+    )
     return Plan(settings, workload, space, constants, baseline, starts, notes)
 
 
@@ -154,7 +159,7 @@ def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[
 
 def _programs(settings: Settings) -> str | None:
     """The PATH on which a script's program is searched; None on a cluster, where each node has its own."""
-    return None if settings.executor == "ray" else script_environment(settings).get("PATH", "")
+    return None if settings.executor == "ray" else script_environment(settings.env_pass).get("PATH", "")
 
 
 def _starts(
@@ -274,50 +279,3 @@ def unfit_trackers(names: Sequence[str]) -> list[str]:
             install = f".venv/bin/pip install -c constraints.txt -e '.[{name}]'"
             lines.append(f"--log {name}: it is not installed here. Run `{install}`, or leave it out.")
     return lines
-
-
-def find_gaps(workload: Workload) -> tuple[str, ...]:
-    """Return a line for files that a trial would not find, and one if no script names the metric.
-
-    These are guesses from the text of the scripts, never errors: a script may build names when it runs.
-    """
-    return (*_files(workload), *_metric(workload))
-
-
-def _files(workload: Workload) -> Iterator[str]:
-    named = {text for source in workload.files.values() for text in _texts(source)}
-    left = sorted(text for text in named if _is_left(workload, text))
-    if left:
-        yield (
-            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py is copied. Name them by `files` "
-            f"in {workload.folder / 'workload.toml'}, or a folder of data by `links`"
-        )
-
-
-def _metric(workload: Workload) -> Iterator[str]:
-    name, metric = workload.metric.name, workload.metric
-    if not metric.regex and not any(name in source for source in workload.files.values()):
-        yield (
-            f"metric: no {name} in the scripts. If they print it under another name, say so by `metric` in "
-            f"{workload.folder / 'workload.toml'} (docs/your-script.md)"
-        )
-
-
-def _texts(source: str) -> Iterator[str]:
-    """The string literals of a Python file; none of another file."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable():
-            yield node.value
-
-
-def _is_left(workload: Workload, text: str) -> bool:
-    """Whether it is a file of the workload's folder that trials do not get."""
-    path = PurePosixPath(text)
-    if not text or len(text) > 200 or path.is_absolute() or ".." in path.parts or str(path) in workload.files:
-        return False
-    linked = any(PurePosixPath(link) in (path, *path.parents) for link in workload.links)
-    return not linked and (workload.folder / path).is_file()

@@ -1,18 +1,26 @@
 """Reads profile, flags and environment into one frozen `Settings`, each value with its origin.
 
-Besides this file only `executors/slots.py` reads the environment. Nothing is opened or started here.
+What the environment says is read in `environment.py`. Nothing is opened or started here.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from optimize.config.environment import (
+    KEY_VARIABLE,
+    MODEL_URL_VARIABLE,
+    STORAGE_VARIABLE,
+    advisor_key,
+    has_password,
+    password_line,
+)
 from optimize.errors import SettingsError
 from optimize.executors.slots import Device
 from optimize.text import meant, study_name
@@ -20,29 +28,8 @@ from optimize.toml import Table
 from optimize.trial import Limits, Value
 
 PROFILES = Path(__file__).parents[1] / "profiles"
-STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
-COPY_VARIABLE = "OPTIMIZE_COPY_URL"
-IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
-KEY_VARIABLE, MODEL_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"  # as every client of this protocol calls them
 OPENAI = "https://api.openai.com/v1"
 NO_ADVISOR = "none"  # --advisor none: whatever the profile says
-# MLflow's client reads only the environment: no telemetry, and no retries that would delay a study for minutes.
-MLFLOW_DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-}
-# What a training script needs from the machine; API keys and the storage URL are not among it.
-ENV_PASS = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "SHELL",
-    "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-    "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
-    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-    "CUDA_HOME", "CUDA_PATH", "CUDA_DEVICE_ORDER", "ROCM_PATH", "NCCL_DEBUG", "UV_CACHE_DIR", "UV_PYTHON",
-    "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_LIBCUDA_PATH", "CC", "CXX", "OPENBLAS_CORETYPE",
-    "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,68 +124,12 @@ def read_settings(
     return replace(settings, origins=origins), Problems(of_profile, of_flags)
 
 
-def script_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a script: the variables of ENV_PASS and of the profile's `env_pass` that are set here."""
-    environ = environ if environ is not None else os.environ
-    return {name: environ[name] for name in (*ENV_PASS, *settings.env_pass) if name in environ} | {
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONHASHSEED": "0",
-    }
-
-
 def pick_profile(device: Device) -> tuple[str, str]:
     """Return the profile for this machine, and why."""
     for profile, least_gb in (("h100", 70), ("gpu", 20), ("colab", 0)):
         if device.kind == "cuda" and device.memory_mb >= least_gb * 1000:
             return profile, f"this machine has {device.name}, {device.memory_mb / 1000:.0f} GB"
     return "cpu", device.note or "this machine has no NVIDIA GPU"
-
-
-def storage_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the database that a flag or the environment names. Raises SettingsError for a password in a flag."""
-    problems = _bad_flags({"storage": flag})
-    if problems:
-        raise SettingsError(*problems)
-    return flag or environ.get(STORAGE_VARIABLE)
-
-
-def copy_url(flag: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the database to copy to, by flag or environment. Raises SettingsError for a password in a flag, or without one."""
-    if flag is not None and _has_password(flag):
-        raise SettingsError(_password_line("to", COPY_VARIABLE))
-    to = flag or environ.get(COPY_VARIABLE)
-    if not to:
-        raise SettingsError(f"--to: no target. Give a file or a database URL; one with a password as {COPY_VARIABLE}.")
-    return to
-
-
-def tracking_uri(environ: MutableMapping[str, str] = os.environ) -> str | None:
-    """Return MLflow's server, if the environment names one. Sets MLFLOW_DEFAULTS where they are not set."""
-    for name, value in MLFLOW_DEFAULTS.items():
-        environ.setdefault(name, value)
-    return environ.get("MLFLOW_TRACKING_URI") or None
-
-
-def import_source(argument: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the file or database to import, by argument or environment. Raises SettingsError for a password in the argument."""
-    if argument is not None and "://" in argument and _has_password(argument):
-        raise SettingsError(_password_line("import SOURCE", IMPORT_VARIABLE, ""))
-    source = argument or environ.get(IMPORT_VARIABLE)
-    if not source:
-        raise SettingsError(
-            f"import: no source. Name a .tsv, .csv, .jsonl or database file, or a URL; one with a password as {IMPORT_VARIABLE}."
-        )
-    return source
-
-
-def advisor_key(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the key of the advisor's server; "" if it needs none. Only the client of that server may hold it."""
-    return environ.get(KEY_VARIABLE, "").strip()
-
-
-def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of this user's own choices."""
-    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
 
 
 def profiles() -> list[str]:
@@ -285,8 +216,8 @@ def _bad_flags(given: Mapping[str, object]) -> list[str]:
     if isinstance(share, int | float) and not 0 < share <= 1:
         lines.append(f"--advisor-share: {share:g} is not a share. Give a number above 0, at most 1.")
     storage = given.get("storage")
-    if isinstance(storage, str) and _has_password(storage):
-        lines.append(_password_line("storage", STORAGE_VARIABLE))
+    if isinstance(storage, str) and has_password(storage):
+        lines.append(password_line("storage", STORAGE_VARIABLE))
     return lines
 
 
@@ -322,15 +253,6 @@ def _bad_model_url(url: str) -> str:
     if "@" in parts.netloc or "?" in url or "#" in url:
         return "it holds a name, a password or a query"
     return "" if url.isascii() and url.isprintable() and " " not in url else "it has characters that a URL cannot have"
-
-
-def _password_line(flag: str, variable: str, dashes: str = "--") -> str:
-    return f"{dashes}{flag}: a URL with a password would show in the process list. Set {variable} instead."
-
-
-def _has_password(url: str) -> bool:
-    authority = url.partition("://")[2].partition("/")[0]
-    return ":" in authority.rpartition("@")[0] or "password=" in url
 
 
 def _fill(settings: Settings, origins: dict[str, str], environ: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from optimize.config.settings import config_folder
+from optimize.config.environment import config_folder
 from optimize.errors import WorkloadError
-from optimize.script.workload import OURS, Workload
+from optimize.script.load_workload import OURS
+from optimize.script.workload import Workload
 
 
 def accept(workload: Workload, agrees: Callable[[list[str]], bool]) -> None:

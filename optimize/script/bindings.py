@@ -69,8 +69,52 @@ def star_imports(text: str, where: str) -> tuple[tuple[int, str], ...]:
 def hidden_writes(text: str, where: str) -> tuple[tuple[int, str], ...]:
     """Return line and text of what may bind names that only running the script shows: `exec`, `globals()[name] = ...`."""
     tree = parse(text, where)
-    found = [(n.lineno, _shown(n)) for n in ast.walk(tree) if _writes_any_name(n)]
-    return tuple(sorted(set(found)))
+    nodes = (n for n in ast.walk(tree) if isinstance(n, ast.expr | ast.stmt))
+    return tuple(sorted({(n.lineno, _shown(n)) for n in nodes if _writes_any_name(n)}))
+
+
+@lru_cache(maxsize=64)
+def imported_modules(text: str, where: str) -> frozenset[str]:
+    """Return the modules that a script may import, as it names them: `conf`, `conf.model`, `.conf`, `..conf`.
+
+    `from conf import model` may import `conf.model` as well.
+    """
+    found: set[str] = set()
+    for node in ast.walk(parse(text, where)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            inner = base if base.endswith(".") else f"{base}."
+            found |= {base, *(f"{inner}{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+@lru_cache(maxsize=64)
+def attribute_writes(text: str, where: str) -> tuple[tuple[str, str, int], ...]:
+    """Return module, name and line of each `module.NAME = ...` and `setattr(module, "NAME", ...)` on an imported module."""
+    tree = parse(text, where)
+    modules = _module_names(tree)
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=base, attr=name, ctx=ast.Store() | ast.Del()):
+                found.append((modules.get(ast.unparse(base), ""), name, node.lineno))
+            case ast.Call(func=ast.Name(id="setattr"), args=[base, ast.Constant(value=str(name)), _]):
+                found.append((modules.get(ast.unparse(base), ""), name, node.lineno))
+    return tuple(each for each in found if each[0])
+
+
+def _module_names(tree: ast.Module) -> dict[str, str]:
+    """Return what may be a module, by the expression that stands for it: `conf`, `conf.model`, an alias."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (f"{node.module}." if node.module else "")
+            found |= {alias.asname or alias.name: f"{base}{alias.name}" for alias in node.names}
+    return found
 
 
 def _invalid(error: BaseException, where: str) -> RenderError:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.constants import Constant, read_constants
-from optimize.script.workload import OURS, Workload, load_workload
+from optimize.script.load_workload import OURS, load_workload
+from optimize.script.workload import Workload
 from optimize.trial import Metric, Value
 from search_spaces import Draft, ScriptConstant, draft_space, parse_space
 from storage import write_text

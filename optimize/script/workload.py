@@ -11,19 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from optimize.errors import RenderError, WorkloadError
+from optimize.errors import RenderError
 from optimize.runner.prepare import Preparation, run_preparation
 from optimize.script import constants as source
+from optimize.script.bindings import hidden_writes
 from optimize.script.command import FOLDER, flags_of, unstartable
 from optimize.script.constants import SEED_CALLS, Constant, render_seed_calls
-from optimize.script.derived import Derived, number, read_derived, read_expression
-from optimize.script.output import read_metric, read_progress
-from optimize.text import meant
-from optimize.toml import Table
+from optimize.script.derived import Derived, number
+from optimize.script.file_imports import files_used, writers_of
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import Expression, SearchSpaceError, parse_expression
 
-OURS = Path(__file__).parents[1] / "workloads"
 BUDGETS = ("FLOP_BUDGET", "TIME_BUDGET")
 
 
@@ -92,7 +90,26 @@ class Workload:
                     f"{self.folder / file}:{constant.line}: {name}: `{constant.expression}` is not a literal. "
                     "Give it a plain value, so that the baseline is known."
                 )
+            else:
+                lines += self._written_elsewhere(name, owners[name][0])
         return lines
+
+    def unused(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Return those of `names` whose file the script does not seem to import, by file."""
+        first = [self.script, self.overrides, *self._named_in_commands()]
+        used, owners = files_used(self.files, first), self._owners()
+        found: dict[str, list[str]] = {}
+        for name in names:
+            if name in owners and owners[name][0] not in used:
+                found.setdefault(owners[name][0], []).append(name)
+        return found
+
+    def hidden_writes(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
+        """Return file, line and text of what may replace one of `names` when the script runs, such as `exec(...)`."""
+        owners = self._owners()
+        files = sorted({owners[name][0] for name in names if name in owners} - {self.overrides})
+        found = [(f, *each) for f in files for each in hidden_writes(self.files[f], str(self.folder / f))]
+        return [] if self.overrides else found  # a script with a file that wins reads it in such a way
 
     def binds(self, name: str) -> bool:
         """Return whether one of the scripts gives this name a value at module level, in whatever way."""
@@ -205,6 +222,16 @@ class Workload:
             lines += [f"{self.folder}: {key}: {line}" for line in unstartable(self._placed(command), known, path)]
         return lines
 
+    def _written_elsewhere(self, name: str, owner: str) -> list[str]:
+        return [
+            f"{self.folder / file}:{line}: {name}: replaces the constant of {owner} when the script runs. Remove that line."
+            for file, line in writers_of(self.files, owner, name)
+        ]
+
+    def _named_in_commands(self) -> list[str]:
+        words = " ".join([*self.command, *self.prepare_command])
+        return [f for f in self.files if Path(f).name in words or ".".join(Path(f).with_suffix("").parts) in words]
+
     def _why_not(self, name: str) -> str:
         reasons = [source.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
         none = f"{self.folder}: {name}: there is no Python file. Name those that a trial needs in `files`."
@@ -214,123 +241,6 @@ class Workload:
         """Return the Python files; those whose constants win come first."""
         files = (f for f in self.files if f.endswith(".py"))
         return sorted(files, key=lambda f: (f != self.overrides, f != self.script, f))
-
-
-def load_workload(name_or_path: str) -> Workload:
-    """Load one of our workloads by its name, or a folder, which has a slash. Raises WorkloadError with all problems."""
-    is_path = "/" in name_or_path or name_or_path in (".", "..")
-    folder = Path(name_or_path).expanduser() if is_path else OURS / name_or_path
-    if not is_path and name_or_path not in ours():
-        raise WorkloadError(
-            f"{name_or_path or repr(name_or_path)}: no such workload. Use one of ours ({', '.join(ours())}) or a path with a "
-            f"slash.{meant(name_or_path, ours(), path=True)}"
-        )
-    if not folder.is_dir():
-        raise WorkloadError(f"{name_or_path}: there is no such folder. Check the path.")
-    problems: list[str] = []
-    path = folder / "workload.toml"
-    table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)
-    files = _read_files(folder, table.words("files", ("*.py",)), problems)
-    has_prepare = table.has("prepare") or "prepare.py" in files
-    metric, (progress, total) = read_metric(table), read_progress(table)
-    workload = Workload(
-        name=folder.resolve().name,
-        folder=folder,
-        script=table.text("script", "train.py"),
-        files=files,
-        command=table.words("command", ("{python}", "train.py")),
-        prepare_command=table.words("prepare", ("{python}", "prepare.py")) if has_prepare else (),
-        metric=metric,
-        duration=_expression(table, "duration_s"),
-        work_budget=_expression(table, "work_budget"),
-        preload=table.words("preload", ()),
-        memory=_expression(table, "memory"),
-        derived=read_derived(table.table("derived")),
-        seed=table.text("seed", ""),
-        val_split=table.text("val_split", "VAL_SPLIT"),
-        budget=table.words("budget", BUDGETS),
-        overrides=table.text("overrides", ""),
-        progress=progress,
-        total=total,
-        links=_read_links(folder, table),
-    )
-    table.finish()
-    problems += _what_is_wrong(workload)
-    if problems:
-        raise WorkloadError(*problems)
-    return workload
-
-
-def ours() -> list[str]:
-    """Return the names of the workloads in this package."""
-    return sorted(path.name for path in OURS.iterdir() if (path / "train.py").exists())
-
-
-def _what_is_wrong(workload: Workload) -> list[str]:
-    lines = []
-    if workload.script not in workload.files:
-        lines.append(
-            f"{workload.folder}: there is no {workload.script}. Name the training script in workload.toml (script = ...)."
-        )
-    if not workload.command or not all(workload.command):
-        lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{{python}}", "train.py"].')
-    if workload.overrides and not workload.overrides_are_read():
-        lines.append(
-            f"{workload.folder}: overrides: {workload.overrides} is not among `files`, or neither `command` nor a script names it. "
-            "Name it in both."
-        )
-    for link in workload.links:
-        lines += [
-            f"{workload.folder}: links: {link}: {file} of `files` lies in it. Leave one of them out."
-            for file in workload.files
-            if file == link or file.startswith(f"{link}/")
-        ]
-    return lines
-
-
-def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) -> dict[str, str]:
-    files = {}
-    root = folder.resolve()
-    for pattern in patterns:
-        if not Path(pattern).parts or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            problems.append(f"{folder}: files: {pattern!r} is not a pattern inside the folder. Name files in it.")
-            continue
-        for path in sorted(folder.glob(pattern)):
-            if not path.is_file() or not path.resolve().is_relative_to(root):
-                continue
-            try:
-                # newline="" keeps CRLF: a file that is not changed travels byte for byte
-                with path.open(encoding="utf-8-sig", newline="") as file:
-                    files[path.relative_to(folder).as_posix()] = file.read()
-            except (OSError, UnicodeDecodeError) as error:
-                problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or correct it.")
-    return files
-
-
-def _read_links(folder: Path, table: Table) -> dict[str, str]:
-    """Return path in a trial's folder -> the data's own path. A relative one starts in the workload's folder."""
-    links = {}
-    for name, target in table.paths("links").items():
-        path = Path(target).expanduser()
-        links[name] = str(path if path.is_absolute() else (folder / path).resolve())
-        parts, where = Path(name).parts, f"{table.where}: links: {name}"
-        if not parts or Path(name).is_absolute() or ".." in parts:
-            table.problems.append(f"{where}: is not a path inside a trial's folder. Name one.")
-        elif any(other != name and _lie_together(Path(name), Path(other)) for other in links):
-            table.problems.append(f"{where}: lies in another link. Leave one of them out.")
-        elif not Path(links[name]).is_dir():
-            table.problems.append(
-                f"{where}: there is no folder {links[name]}. Correct the path, or put the data there."
-            )
-    return links
-
-
-def _lie_together(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)
-
-
-def _expression(table: Table, key: str) -> Expression | None:
-    return read_expression(table.text(key, ""), f"{table.where}: {key}", table.problems)
 
 
 def _value(expression: str) -> Value:

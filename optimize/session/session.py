@@ -14,8 +14,9 @@ from pathlib import Path
 from rich.console import Console
 
 from optimize.advisor import Advisor
+from optimize.config.environment import ENV_PASS, script_environment, tracking_uri
 from optimize.config.plan import Plan
-from optimize.config.settings import ENV_PASS, Settings, script_environment, tracking_uri
+from optimize.config.settings import Settings
 from optimize.config.versions import machine
 from optimize.executors import Executor, open_executor
 from optimize.executors.ray_cluster import Cluster
@@ -164,7 +165,9 @@ def prepare_data(plan: Plan, say: Say) -> str:
     """Run the workload's preparation with the plan's constants; return the data's fingerprint. Raises WorkloadError."""
     settings = plan.settings
     with exiting_on_signals():
-        return plan.workload.prepare_data(settings.constants, settings.prepare_args, script_environment(settings), say)
+        return plan.workload.prepare_data(
+            settings.constants, settings.prepare_args, script_environment(settings.env_pass), say
+        )
 
 
 def cluster(plan: Plan, data: str = "", say: Say = lambda line: None) -> Cluster:
@@ -178,7 +181,7 @@ def cluster(plan: Plan, data: str = "", say: Say = lambda line: None) -> Cluster
         device=settings.device,
         preparation=plan.workload.preparation(settings.constants, settings.prepare_args),
         data=data,
-        env=script_environment(settings),
+        env=script_environment(settings.env_pass),
         own=frozenset(ENV_PASS) - frozenset(settings.env_pass),
         count=settings.slots,
         gpus_per_trial=settings.gpus_per_trial,

@@ -1,0 +1,92 @@
+"""What a user should know of a script before its first trial: lines for a person, guessed from the script's text, never errors.
+
+A script may build names when it runs, so any of these lines may be wrong.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from optimize.config.environment import variables_not_passed
+from optimize.config.settings import PROFILES, Settings
+from optimize.script.bindings import imported_modules
+from optimize.script.variables import variables_read
+from optimize.script.workload import Workload
+from optimize.text import listed
+
+
+def script_notes(settings: Settings, workload: Workload, parameters: Iterable[str]) -> tuple[str, ...]:
+    """Return lines on files, the metric, constants and the environment that a trial may miss."""
+    return (
+        *_files(workload),
+        *_metric(workload),
+        *_constants(workload, parameters),
+        *_environment(settings, workload),
+    )
+
+
+def _constants(workload: Workload, parameters: Iterable[str]) -> Iterator[str]:
+    for file, names in workload.unused(parameters).items():
+        yield (
+            f"constants: {', '.join(names)}: in {file}, which {workload.script} does not import. If nothing else reads that "
+            "file, the value changes nothing: give the constant to a file that is used"
+        )
+    for file, line, text in workload.hidden_writes(parameters):
+        yield f"constants: {file}:{line}: {text} may replace a trial's values when the script runs. Check that it does not"
+
+
+def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
+    scripts = {file: text for file, text in workload.files.items() if file.endswith(".py")}
+    read = {name for file, text in scripts.items() for name in variables_read(text, str(workload.folder / file))}
+    modules = {m for file, text in scripts.items() for m in imported_modules(text, str(workload.folder / file))}
+    missing = variables_not_passed(settings.env_pass, read, modules)
+    if missing:
+        given = ", ".join(f'"{name}"' for name in missing)
+        copy = f"cp {PROFILES / settings.profile}.toml ./mine.toml" if "/" not in settings.profile else ""
+        how = f"{copy}, and begin ./mine.toml with" if copy else f"Begin {settings.profile} with"
+        end = ". Then add --profile ./mine.toml" if copy else ""
+        yield (
+            f"environment: {listed(missing)} {'is' if len(missing) == 1 else 'are'} set here and read by the scripts, but trials "
+            f"do not get {'it' if len(missing) == 1 else 'them'}. To pass: {how} `env_pass = [{given}]`{end}"
+        )
+
+
+def _files(workload: Workload) -> Iterator[str]:
+    named = {text for source in workload.files.values() for text in _texts(source)}
+    left = sorted(text for text in named if _is_left(workload, text))
+    if left:
+        yield (
+            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py is copied. Name them by `files` "
+            f"in {workload.folder / 'workload.toml'}, or a folder of data by `links`"
+        )
+
+
+def _metric(workload: Workload) -> Iterator[str]:
+    name, metric = workload.metric.name, workload.metric
+    if not metric.regex and not any(name in source for source in workload.files.values()):
+        yield (
+            f"metric: no {name} in the scripts. If they print it under another name, say so by `metric` in "
+            f"{workload.folder / 'workload.toml'} (docs/your-script.md)"
+        )
+
+
+def _texts(source: str) -> Iterator[str]:
+    """The string literals of a Python file; none of another file."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable():
+            yield node.value
+
+
+def _is_left(workload: Workload, text: str) -> bool:
+    """Whether it is a file of the workload's folder that trials do not get."""
+    path = PurePosixPath(text)
+    if not text or len(text) > 200 or path.is_absolute() or ".." in path.parts or str(path) in workload.files:
+        return False
+    linked = any(PurePosixPath(link) in (path, *path.parents) for link in workload.links)
+    return not linked and (workload.folder / path).is_file()

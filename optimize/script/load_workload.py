@@ -1,0 +1,132 @@
+"""Loads a workload: reads `workload.toml` and the files of its folder, and finds every mistake in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optimize.errors import WorkloadError
+from optimize.script.derived import read_derived, read_expression
+from optimize.script.output import read_metric, read_progress
+from optimize.script.workload import BUDGETS, Workload
+from optimize.text import meant
+from optimize.toml import Table
+from search_spaces import Expression
+
+OURS = Path(__file__).parents[1] / "workloads"
+
+
+def load_workload(name_or_path: str) -> Workload:
+    """Load one of our workloads by its name, or a folder, which has a slash. Raises WorkloadError with all problems."""
+    is_path = "/" in name_or_path or name_or_path in (".", "..")
+    folder = Path(name_or_path).expanduser() if is_path else OURS / name_or_path
+    if not is_path and name_or_path not in ours():
+        raise WorkloadError(
+            f"{name_or_path or repr(name_or_path)}: no such workload. Use one of ours ({', '.join(ours())}) or a path with a "
+            f"slash.{meant(name_or_path, ours(), path=True)}"
+        )
+    if not folder.is_dir():
+        raise WorkloadError(f"{name_or_path}: there is no such folder. Check the path.")
+    problems: list[str] = []
+    path = folder / "workload.toml"
+    table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)
+    files = _read_files(folder, table.words("files", ("*.py",)), problems)
+    has_prepare = table.has("prepare") or "prepare.py" in files
+    metric, (progress, total) = read_metric(table), read_progress(table)
+    workload = Workload(
+        name=folder.resolve().name,
+        folder=folder,
+        script=table.text("script", "train.py"),
+        files=files,
+        command=table.words("command", ("{python}", "train.py")),
+        prepare_command=table.words("prepare", ("{python}", "prepare.py")) if has_prepare else (),
+        metric=metric,
+        duration=_expression(table, "duration_s"),
+        work_budget=_expression(table, "work_budget"),
+        preload=table.words("preload", ()),
+        memory=_expression(table, "memory"),
+        derived=read_derived(table.table("derived")),
+        seed=table.text("seed", ""),
+        val_split=table.text("val_split", "VAL_SPLIT"),
+        budget=table.words("budget", BUDGETS),
+        overrides=table.text("overrides", ""),
+        progress=progress,
+        total=total,
+        links=_read_links(folder, table),
+    )
+    table.finish()
+    problems += _what_is_wrong(workload)
+    if problems:
+        raise WorkloadError(*problems)
+    return workload
+
+
+def ours() -> list[str]:
+    """Return the names of the workloads in this package."""
+    return sorted(path.name for path in OURS.iterdir() if (path / "train.py").exists())
+
+
+def _what_is_wrong(workload: Workload) -> list[str]:
+    lines = []
+    if workload.script not in workload.files:
+        lines.append(
+            f"{workload.folder}: there is no {workload.script}. Name the training script in workload.toml (script = ...)."
+        )
+    if not workload.command or not all(workload.command):
+        lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{{python}}", "train.py"].')
+    if workload.overrides and not workload.overrides_are_read():
+        lines.append(
+            f"{workload.folder}: overrides: {workload.overrides} is not among `files`, or neither `command` nor a script names it. "
+            "Name it in both."
+        )
+    for link in workload.links:
+        lines += [
+            f"{workload.folder}: links: {link}: {file} of `files` lies in it. Leave one of them out."
+            for file in workload.files
+            if file == link or file.startswith(f"{link}/")
+        ]
+    return lines
+
+
+def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) -> dict[str, str]:
+    files = {}
+    root = folder.resolve()
+    for pattern in patterns:
+        if not Path(pattern).parts or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            problems.append(f"{folder}: files: {pattern!r} is not a pattern inside the folder. Name files in it.")
+            continue
+        for path in sorted(folder.glob(pattern)):
+            if not path.is_file() or not path.resolve().is_relative_to(root):
+                continue
+            try:
+                # newline="" keeps CRLF: a file that is not changed travels byte for byte
+                with path.open(encoding="utf-8-sig", newline="") as file:
+                    files[path.relative_to(folder).as_posix()] = file.read()
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or correct it.")
+    return files
+
+
+def _read_links(folder: Path, table: Table) -> dict[str, str]:
+    """Return path in a trial's folder -> the data's own path. A relative one starts in the workload's folder."""
+    links = {}
+    for name, target in table.paths("links").items():
+        path = Path(target).expanduser()
+        links[name] = str(path if path.is_absolute() else (folder / path).resolve())
+        parts, where = Path(name).parts, f"{table.where}: links: {name}"
+        if not parts or Path(name).is_absolute() or ".." in parts:
+            table.problems.append(f"{where}: is not a path inside a trial's folder. Name one.")
+        elif any(other != name and _lie_together(Path(name), Path(other)) for other in links):
+            table.problems.append(f"{where}: lies in another link. Leave one of them out.")
+        elif not Path(links[name]).is_dir():
+            table.problems.append(
+                f"{where}: there is no folder {links[name]}. Correct the path, or put the data there."
+            )
+    return links
+
+
+def _lie_together(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _expression(table: Table, key: str) -> Expression | None:
+    return read_expression(table.text(key, ""), f"{table.where}: {key}", table.problems)

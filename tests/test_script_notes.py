@@ -1,0 +1,109 @@
+"""What a script seems to need and a trial would not have is said before the first trial, with the line that mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optimize.config.environment import variables_not_passed
+from optimize.config.plan import make_plan
+from optimize.config.settings import load_settings
+from optimize.script.variables import variables_read
+
+SCRIPT = "LR = 0.1\nprint('val_bpb:', LR)\n"
+
+
+def notes(folder: Path, profile: str = "") -> list[str]:
+    (folder / "space.toml").write_text("[parameters]\nLR = [0.1, 0.2]\n")
+    (folder / "profile.toml").write_text(f"{profile}\n[slots]\ndevice = 'cpu'\n")
+    flags = {
+        "workload": f"{folder}/",
+        "search_space": str(folder / "space.toml"),
+        "runs": folder / "runs",
+        "study": "s",
+    }
+    return list(make_plan(load_settings(str(folder / "profile.toml"), "a test", flags, {})).notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nos.environ['DATA_PATH']",
+        "import os\nos.environ.get('DATA_PATH', 'small')",
+        "import os\nos.getenv('DATA_PATH')",
+        "from os import environ\nenviron['DATA_PATH']",
+        "from os import getenv\ngetenv('DATA_PATH', '')",
+        "import os\nos.environ.setdefault('DATA_PATH', '/x')",
+        "import os\nif 'DATA_PATH' in os.environ: pass",
+        "import os\ndef f():\n    return os.environ.pop('DATA_PATH', None)",
+    ],
+)
+def test_a_variable_is_found_however_it_is_read(text: str) -> None:
+    assert variables_read(text, "t.py") == {"DATA_PATH"}
+
+
+@pytest.mark.parametrize(
+    "text", ["import os\nos.environ['DATA_PATH'] = 'x'", "d = {}\nd.get('DATA_PATH')", "'DATA_PATH'"]
+)
+def test_what_is_written_or_belongs_to_something_else_is_not_read(text: str) -> None:
+    assert variables_read(text, "t.py") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [("import wandb", "WANDB_API_KEY"), ("from transformers import AutoModel", "HF_TOKEN"), ("import datasets", "HF_TOKEN"),
+     ("import mlflow.pytorch", "MLFLOW_TRACKING_URI"), ("def f():\n    import boto3", "AWS_SECRET_ACCESS_KEY")],
+)  # fmt: skip
+def test_a_variable_that_a_package_reads_is_known(text: str, variable: str) -> None:
+    assert variable in variables_read(text, "t.py")
+
+
+def test_a_variable_that_is_set_here_and_not_passed_is_said_with_the_line_that_passes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text(f"import os\nimport wandb\ndata = os.environ.get('DATA_PATH')\n{SCRIPT}")
+    assert notes(tmp_path) == []
+    monkeypatch.setenv("DATA_PATH", "/big")
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    (line,) = notes(tmp_path)
+    assert "DATA_PATH, WANDB_API_KEY" in line or "DATA_PATH and WANDB_API_KEY" in line
+    assert 'env_pass = ["DATA_PATH", "WANDB_API_KEY"]' in line
+    assert "secret" not in line
+    assert "/big" not in line
+    assert notes(tmp_path, 'env_pass = ["DATA_PATH", "WANDB_API_KEY"]') == []
+
+
+def test_pythonpath_is_said_where_it_leads_to_what_a_script_imports(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "mine.py").write_text("")
+    environ = {"PYTHONPATH": f"/nowhere:{tmp_path / 'lib'}"}
+    assert variables_not_passed((), set(), {"mine.part"}, environ) == ["PYTHONPATH"]
+    assert variables_not_passed((), set(), {"torch"}, environ) == []
+    assert variables_not_passed(("PYTHONPATH",), set(), {"mine"}, environ) == []
+
+
+def test_a_constant_of_a_file_that_nobody_imports_is_said(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text("LR = 0.1\n")
+    (tmp_path / "train.py").write_text("lr = 0.1\nprint('val_bpb:', lr)\n")
+    (line,) = notes(tmp_path)
+    assert line.startswith("constants: LR: in old.py, which train.py does not import.")
+
+
+@pytest.mark.parametrize(
+    "uses",
+    ["import conf", "from conf import LR", "import conf as c",
+     "import subprocess\nsubprocess.run(['python', 'conf.py'])", "exec(open('conf.py').read())",
+     "import importlib\nimportlib.import_module('conf')", "import middle"],
+)  # fmt: skip
+def test_a_file_that_is_imported_run_or_executed_is_used(tmp_path: Path, uses: str) -> None:
+    (tmp_path / "conf.py").write_text("LR = 0.1\n")
+    (tmp_path / "middle.py").write_text("from conf import LR\n")
+    (tmp_path / "train.py").write_text(f"{uses}\nprint('val_bpb:', 1)\n")
+    assert not [line for line in notes(tmp_path) if "does not import" in line]
+
+
+def test_what_may_replace_any_name_is_said_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(f"{SCRIPT}globals().update(LR=3)\n")
+    (line,) = notes(tmp_path)
+    assert line.startswith("constants: train.py:3: `globals().update(LR=3)` may replace a trial's values")
