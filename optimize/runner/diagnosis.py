@@ -93,7 +93,7 @@ def after_last_traceback(lines: list[str]) -> list[str]:
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 _NUMBER = r"([-+]?(?:[\d,]*\.?\d+(?:e[-+]?\d+)?|(?:nan|inf)\b))"
-_STEP = re.compile(r"^\s*step:?\s+(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE | re.ASCII)
+_STEP = re.compile(r"^\s*step:?\s+(\d[\d,_]*)(?:\s*/\s*(\d[\d,_]*))?", re.IGNORECASE | re.ASCII)
 _PERCENT = re.compile(r"\(\s*(\d+(?:\.\d+)?)\s*%\s*\)", re.ASCII)
 _LOSS = re.compile(r"\b(?:train_)?loss:?\s*" + _NUMBER, re.IGNORECASE | re.ASCII)
 _TOKENS = re.compile(r"\btok(?:ens)?/s(?:ec)?:?\s*" + _NUMBER, re.IGNORECASE | re.ASCII)
@@ -137,7 +137,8 @@ def _fraction(line: str, step: re.Match[str]) -> float:
 
 
 def _whole(digits: str | None) -> int | None:
-    return int(digits) if digits and len(digits) <= 15 else None
+    bare = digits.replace(",", "").replace("_", "") if digits else ""
+    return int(bare) if bare and len(bare) <= 15 else None
 
 
 def _number(pattern: re.Pattern[str], line: str) -> float | None:

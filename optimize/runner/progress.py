@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from optimize.runner.diagnosis import PrintedMetric, is_whole_progress, parse_progress, parse_value
+from optimize.runner.numbers import compile_pattern, whole_number
 from optimize.trial import Job, Metric, Progress, ProgressFormat
 
 LINE_CHARS = 400  # of a line that a regex from outside sees: its cost may grow with a power of the length
@@ -71,7 +72,7 @@ class MetricParser:
     """Find the metric in the lines of one trial."""
 
     def __init__(self, metric: Metric) -> None:
-        self._regex, self._take = re.compile(metric.regex) if metric.regex else None, metric.take
+        self._regex, self._take = compile_pattern(metric.regex) if metric.regex else None, metric.take
         self._start = f"{metric.name}:".encode()
         self._value: float | str | None = None
         self._has_block = False
@@ -82,8 +83,8 @@ class MetricParser:
             self._has_block = True
         if self._regex is None and not line.startswith(self._start):
             return False
-        text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")[:LINE_CHARS]
-        found = text[len(self._start) :].strip() if self._regex is None else _find(self._regex, text)
+        text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")
+        found = text[len(self._start) : LINE_CHARS].strip() if self._regex is None else _find(self._regex, text)
         if not found:
             return False
         self._keep(parse_value(found))
@@ -103,7 +104,11 @@ class MetricParser:
 
 
 def _find(regex: re.Pattern[str], line: str) -> str | None:
-    """Return what its group matches in this line. `nan` and `inf` count as numbers, whatever the regex says."""
+    """Return what its group matches in the first LINE_CHARS of this line, a number whole even where the group cuts it.
+
+    `nan` and `inf` count as numbers, whatever the regex says.
+    """
+    whole, line = line, line[:LINE_CHARS]
     small = line.lower()
     words = list(_NON_FINITE.finditer(line)) if "nan" in small or "inf" in small else []
     if words:
@@ -115,7 +120,7 @@ def _find(regex: re.Pattern[str], line: str) -> str | None:
                 return word[0]
             shift += len(_SOME_NUMBER) - len(word[0])
     found = regex.search(line)
-    return found[1] if found else None
+    return whole_number(whole, *found.span(1)) if found and found[1] is not None else None
 
 
 class ProgressParser:
@@ -123,14 +128,14 @@ class ProgressParser:
 
     def __init__(self, form: ProgressFormat, number: int) -> None:
         self._form, self._number = form, number
-        self._regex = re.compile(form.regex) if form.regex else None
+        self._regex = compile_pattern(form.regex) if form.regex else None
 
     def parse(self, line: bytes) -> Progress | None:
         """Return the progress that this line tells, None if it tells none."""
         if self._form.none:
             return None
         if self._regex is not None:
-            return self._read(self._regex, line[: 4 * LINE_CHARS].decode("utf-8", "replace")[:LINE_CHARS])
+            return self._read(self._regex, line[: 4 * LINE_CHARS].decode("utf-8", "replace"))
         if line[:16].lstrip()[:4].lower() != b"step":
             return None
         return parse_progress(line.decode("utf-8", "replace"), self._number)
@@ -145,11 +150,11 @@ class ProgressParser:
         return self.parse(line)
 
     def _read(self, regex: re.Pattern[str], line: str) -> Progress | None:
-        found = regex.search(line)
+        found = regex.search(line[:LINE_CHARS])
         if found is None:
             return None
-        groups = found.groupdict()
-        step, total, percent, loss = (_number(groups.get(name)) for name in GROUPS)
+        named = {name: whole_number(line, *found.span(name)) for name, text in found.groupdict().items() if text}
+        step, total, percent, loss = (_number(named.get(name)) for name in GROUPS)
         total = total or self._form.total
         share = percent / 100 if percent is not None else step / total if step is not None and total else 0.0
         fraction = min(max(share, 0.0), 1.0)

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Collection, Iterator
 
+from optimize.runner.numbers import compile_pattern
 from optimize.runner.progress import GROUPS, LINE_CHARS
 from optimize.script.derived import read_expression
 from optimize.toml import Table
@@ -28,7 +29,7 @@ def mistake(text: str, groups: Collection[str] | None) -> str:
     if not text or len(text) > MAX_CHARS or "\n" in text:
         return f"is not one line of 1 to {MAX_CHARS} characters. Shorten it."
     try:
-        regex = re.compile(text)
+        regex = compile_pattern(text)
     except (re.error, RecursionError, OverflowError) as error:
         return f"is not a regular expression: {error}. Correct it."
     if problem := _bad_groups(regex, groups):
@@ -43,7 +44,9 @@ def _bad_groups(regex: re.Pattern[str], groups: Collection[str] | None) -> str:
     if groups is None:
         if regex.groups == 1:
             return ""
-        return f"has {regex.groups or 'no'} groups. Put the value, and nothing else, in one: val loss ([0-9.]+)."
+        return (
+            f"has {regex.groups or 'no'} groups. Put the value, and nothing else, in one, such as: val loss {{number}}."
+        )
     if foreign := [name for name in named if name not in groups]:
         return f"has the group {', '.join(foreign)}. Known are {', '.join(groups)}."
     return "" if named else f"has no named group. Use some of {', '.join(f'(?P<{name}>...)' for name in groups)}."
