@@ -156,7 +156,9 @@ def _memory_gb(record: TrialRecord) -> str:
 
 
 def _cell(text: str) -> str:
-    return one_line(text).replace('"', "'")  # readers of tables take a leading quote for the start of a quoted cell
+    return one_line(text, None).replace(
+        '"', "'"
+    )  # readers of tables take a leading quote for the start of a quoted cell
 
 
 def _columns(records: Sequence[TrialRecord], metric: str) -> dict[tuple[str, str], str]:
@@ -194,7 +196,7 @@ def _typed(column: pandas.Series) -> pandas.Series:
 
 
 def _plain(text: str) -> str:
-    return text if text.isprintable() else one_line(text)  # a lone carriage return breaks a line of CSV
+    return text if text.isprintable() else one_line(text, None)  # a lone carriage return breaks a line of CSV
 
 
 _NO_NEWLINE = "\\ No newline at end of file\n"

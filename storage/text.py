@@ -10,8 +10,12 @@ import unicodedata
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, direction marks, lone surrogates, line and paragraph separators
 
 
-def one_line(text: str, limit: int = 300) -> str:
-    """Return `text` without control characters and line breaks, runs of space folded, cut at `limit` characters."""
+def one_line(text: str, limit: int | None = 300) -> str:
+    """Return `text` without control characters and line breaks, runs of space folded, cut at `limit` characters.
+
+    None cuts nothing, for text that is read back.
+    """
+    limit = len(text) if limit is None else limit
     safe = text[: 4 * limit]
     if not safe.isprintable():
         safe = "".join(" " if unicodedata.category(mark) in _UNSAFE else mark for mark in safe)

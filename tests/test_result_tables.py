@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimize.importing.cells import settings_in
 from storage import TrialRecord, changes, frame, number_text, write_results, write_trials
 from storage.exports import results_text
 
@@ -130,3 +131,12 @@ def test_changes_are_told_against_the_baseline() -> None:
 )
 def test_a_number_has_six_decimals_unless_it_needs_more(value: float | None, text: str) -> None:
     assert number_text(value) == text
+
+
+def test_a_description_is_never_cut_and_reads_back_whole(tmp_path: Path) -> None:
+    names = {f"PARAMETER_NUMBER_{i}": float(i) for i in range(40)}
+    baseline = TrialRecord(0, 1, "COMPLETE", "complete", dict.fromkeys(names, -1.0), value=1.0, kind="baseline")
+    trial = TrialRecord(1, 2, "COMPLETE", "complete", names, value=0.9)
+    line = results_text([baseline, trial]).splitlines()[2]
+    assert settings_in(line.split("\t")[-1]) == {name: str(value) for name, value in names.items()}
+    assert len(line) > 1_000

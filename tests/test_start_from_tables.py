@@ -208,3 +208,16 @@ def test_whatever_is_spoilt_is_read_or_refused(tmp_path: Path, at: int, gone: in
         found, problems = 0, list(error.problems)
     assert (found > 0) != (len(problems) > 0)
     assert all(line.isprintable() for line in problems)
+
+
+@pytest.mark.parametrize("end", ["...", "\u2026", "81...", ", MATRIX_LR 0.04 -> 0.0..."])
+def test_a_description_that_was_cut_sets_nothing_and_is_said(tmp_path: Path, end: str) -> None:
+    rows = [
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription",
+        f"\t1.0\t\tkeep\tDEPTH 4 -> 6{end}",
+        "\t1.1\t\tkeep\tDEPTH 4 -> 8",
+    ]
+    (tmp_path / "results.tsv").write_text("\n".join(rows) + "\n")
+    table = read_candidates(str(tmp_path / "results.tsv"), SPACE, Metric())
+    assert "1 with a description that lacks its end" in table.note
+    assert [dict(candidate.params)["DEPTH"] for candidate in table.candidates] == [8]

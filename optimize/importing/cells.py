@@ -19,7 +19,7 @@ from search_spaces import SearchSpaceError, parse_expression
 from storage import Stored, one_line
 
 MAX_BYTES = 50_000_000  # about 100,000 trials of 20 parameters
-LONGEST = 2_000  # characters of a description
+LONGEST = 20_000  # characters of a description
 _VALUE = r"""\([^()]*\)|"[^"]*"|'[^']*'|[^\s,;()]+"""
 # `DEPTH=6`, `DEPTH: 6`, and what our own results.tsv says: `DEPTH 4 -> 6`
 _SETTING = re.compile(rf"\b([A-Z][A-Z0-9_]*)\s*(?:[=:]\s*({_VALUE})|\s(?:{_VALUE})\s*(?:->|→)\s*({_VALUE}))")
@@ -62,9 +62,14 @@ def table_rows(text: str, what: str) -> Iterator[tuple[int, list[str]]]:
         ) from None
 
 
+def is_cut(text: str) -> bool:
+    """Return whether a description lacks its end: releases before this one wrote 300 characters and `...`."""
+    return text.rstrip().endswith(("...", "\u2026")) or len(text) > LONGEST
+
+
 def settings_in(text: str) -> dict[str, str]:
-    """Return what a sentence sets, as text: `DEPTH=6`, `DEPTH: 6`, `DEPTH 4 -> 6`."""
-    found = _SETTING.findall(text[:LONGEST])
+    """Return what a sentence sets, as text: `DEPTH=6`, `DEPTH: 6`, `DEPTH 4 -> 6`. One that is cut sets nothing."""
+    found = [] if is_cut(text) else _SETTING.findall(text)
     return {name: (one or other).rstrip(".") for name, one, other in found}
 
 

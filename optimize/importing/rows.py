@@ -13,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from math import isfinite
 from typing import Any
 
-from optimize.importing.cells import params_from
+from optimize.importing.cells import is_cut, params_from
 from optimize.search.endings import CONSEQUENCES
 from optimize.trial import TrialStatus
 from storage import Stored, WholeTrial, clean, ending_attrs, naive_utc, one_line, origin_attrs, spanning_rows
@@ -41,6 +41,11 @@ class Row:
     summary: Mapping[str, Any] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)
     rest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its parameters are unknown because its description, which had them, lacks its end."""
+        return not self.params and is_cut(self.text("description"))
 
     def text(self, what: str) -> str:
         """Return what is known under this meaning, stripped; "" if nothing is."""
@@ -111,6 +116,8 @@ def _trial(row: Row, texts: Mapping[str, Stored], reading: TableReading, noticed
     times = {what: moment_of(row.known.get(what), reading.zone) for what in ("started", "finished")}
     if any(row.text(what) and moment is None for what, moment in times.items()):
         noticed["with a time that cannot be read, kept without it"] += 1
+    if row.is_cut:
+        noticed["with a description that lacks its end, kept without parameters (trials.csv has all of them)"] += 1
     number = row.text("number")
     ran = f"{reading.source} line {row.line}" + (f" (trial {number})" if number else "")
     ending = ending_attrs(

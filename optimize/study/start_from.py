@@ -107,6 +107,8 @@ def _params(row: Row, space: SearchSpace) -> dict[str, Value]:
     known = {name: _parsed(given[name], space[name]) for name in given if name in space.names}
     if known:
         return {**given, **known}
+    if row.is_cut:
+        raise _UnusableError("with a description that lacks its end; trials.csv has all of it")
     if not given and row.text("description").lower() == "baseline":
         raise _UnusableError("the baseline, which is tried anyway")
     raise _UnusableError("name no parameter of the space (NAME=value)")
