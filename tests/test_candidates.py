@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations, pairwise
 
 import pytest
 
 from optimize.errors import SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
-from search_spaces import SearchSpace, parse_space
+from search_spaces import Parameter, SearchSpace, load_space, parse_rule, parse_space, shipped_spaces
 
 SPACE = parse_space(
     """
@@ -187,3 +190,54 @@ def test_a_rule_that_cannot_be_computed_is_a_reason_and_no_end() -> None:
     _, chooser = choosing(space)
     assert "zero" in chooser.why_not((0,))
     assert chooser.why_not((1,)) == ""
+
+
+def spread(sizes: Sequence[int], points: int) -> tuple[float, float, float]:
+    """Of the first points of the walk: how often a choice comes at least and at most, 1.0 being its share, and the share of
+    pairs of choices that come at all."""
+    space = SearchSpace("s", "s", tuple(Parameter(f"P{i}", tuple(range(size))) for i, size in enumerate(sizes)))
+    lattice = Lattice(space, {})
+    seen = [lattice.at(index) for index in range(points)]
+    assert len(set(seen)) == points
+    shares = [
+        Counter(each[axis] for each in seen)[i] * size / points for axis, size in enumerate(sizes) for i in range(size)
+    ]
+    axes = list(combinations(range(len(sizes)), 2))
+    pairs = sum(len({(each[a], each[b]) for each in seen}) for a, b in axes)
+    return min(shares), max(shares), pairs / sum(sizes[a] * sizes[b] for a, b in axes)
+
+
+@pytest.mark.parametrize("sizes", [(10,) * 20, (10,) * 12, (10,) * 7, (2,) * 14, (3, 10, 7, 4) * 3, (5,) * 16])
+def test_the_walk_through_a_space_is_even_for_every_parameter_and_pair(sizes: tuple[int, ...]) -> None:
+    least, most, pairs = spread(sizes, 1_000)
+    assert least > 0.65
+    assert most < 1.4
+    assert pairs > 0.98
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_the_walk_through_a_shipped_space_is_even(name: str) -> None:
+    least, most, pairs = spread([len(parameter.choices) for parameter in load_space(name).parameters], 1_000)
+    assert least > 0.7
+    assert most < 1.3
+    assert pairs == 1.0
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 4), (10, 10, 10), (7, 5, 3, 2), (1, 6, 1)])
+def test_the_walk_meets_every_point_once(sizes: tuple[int, ...]) -> None:
+    assert spread(sizes, math.prod(sizes))[2] == 1.0
+
+
+def test_one_feasible_configuration_of_100000_is_found_wherever_its_parameters_stand() -> None:
+    names = [f"P{i}" for i in range(12)]
+    for first in (0, 3, 7):  # of the five that the rule ties
+        tied = " + ".join(f"{10**k} * {name}" for k, name in enumerate(names[first : first + 5]))
+        space = SearchSpace(
+            "s",
+            "s",
+            tuple(Parameter(name, tuple(range(10))) for name in names),
+            (parse_rule(f"{tied} == 31415", "why"),),
+        )
+        lattice = Lattice(space, {})
+        chooser = Chooser(lattice, random.Random(0), None, lambda point: False)
+        assert lattice.feasible(lattice.params(chooser.any_left()))

@@ -9,7 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import islice
-from math import gcd
+from math import gcd, isqrt
 
 from optimize.errors import SpaceExhausted, StudyError
 from optimize.trial import Value
@@ -21,6 +21,7 @@ Point = tuple[int, ...]
 NEIGHBOURS = 2_000  # checked around a point: all that differ in two parameters, in a space of twenty
 SUSPECT_BELOW = 0.01  # a choice is suspect when chance explains its failures less often than this
 UNGUARDED = 0.02  # share of proposals that ignore suspicion and memory
+_MIXER = 0x5851_F42D_4C95_7F2D  # a multiplier of D. Knuth's MMIX generator
 MOST_CHECKED = 1_000_000  # configurations that one proposal may check before it gives up: about 10 s
 
 
@@ -36,7 +37,7 @@ class Lattice:
         self.sizes = tuple(len(parameter.choices) for parameter in space.parameters)
         self.ordered = tuple(parameter.ordered for parameter in space.parameters)
         self._indices = [{choice: i for i, choice in enumerate(p.choices)} for p in space.parameters]
-        self._stride = _coprime_near(self.size * 618 // 1000, self.size)
+        self._stride = _coprime_near(_golden_section(self.size), self.size)
 
     def params(self, point: Point) -> dict[str, Value]:
         """Return the choices at a point."""
@@ -63,12 +64,20 @@ class Lattice:
         return self.space.broken_rules(params, self._constants)
 
     def at(self, index: int) -> Point:
-        """Return every point once as `index` goes from 0 to `size`; neighbours in this order lie far apart."""
-        rest, point = index * self._stride % self.size, []
+        """Return every point once as `index` goes from 0 to `size`; the first ones of any number are spread evenly.
+
+        The leading parameters follow multiples of the golden section. Each further one is shifted by a hash of those before
+        it: the digits of a number in the middle of a large space would repeat for thousands of points.
+        """
+        rest, digits = index * self._stride % self.size, []
         for size in reversed(self.sizes):
             rest, i = divmod(rest, size)
-            point.append(i)
-        return tuple(reversed(point))
+            digits.append(i)
+        point, mixed = [], 0
+        for size, digit in zip(self.sizes, reversed(digits), strict=True):
+            point.append((digit + (mixed >> 33)) % size)
+            mixed = (mixed + digit + 1) * _MIXER % 2**64
+        return tuple(point)
 
     def steps(self, point: Point) -> list[Point]:
         """Return every point that is one step away."""
@@ -214,11 +223,16 @@ def _itself(params: Mapping[str, Value]) -> Hashable:
     return tuple(params[name] for name in sorted(params))
 
 
-def _coprime_near(wanted: int, size: int) -> int:
-    """Return a stride near `wanted` that is coprime to `size`, so that it reaches every index once.
+def _golden_section(size: int) -> int:
+    """Return the golden section of `size`, exact to the last digit: multiples of it scatter most evenly (D. Knuth, TAOCP 3, 6.4).
 
-    A stride near the golden section of `size` scatters evenly.
+    A rational such as 0.618 would leave every parameter at its first choice whose place value divides the stride.
     """
+    return (isqrt(5 * size * size) - size) // 2
+
+
+def _coprime_near(wanted: int, size: int) -> int:
+    """Return the first stride from `wanted` on that is coprime to `size`, so that it reaches every index once."""
     step = max(1, wanted)
     while gcd(step, size) != 1:
         step += 1
