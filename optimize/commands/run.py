@@ -59,7 +59,7 @@ def run(
     say_all(plan_lines(plan, found))
     ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup))
     confirmable = wanted is None and _can_be_confirmed(plan)
-    open_console().print(end_report(plan, ended, confirmable), crop=False)
+    open_console().print(end_report(plan, ended, confirmable, {"confirm": confirm, "backup": backup}), crop=False)
     if wanted is not None and ended.stopped:
         later = command_line("confirm", given_flags(plan.settings))
         say(f"--confirm: left out, because the study was stopped before its end. Later: {later}")

@@ -13,7 +13,7 @@ from optimize.config.settings import Settings
 from optimize.script.command import RUN
 
 Flags = Mapping[str, object]
-"""Flag without its dashes -> value; True stands for a flag without a value, None and False leave it out."""
+"""Flag without its dashes -> value; True stands for a flag without a value, a tuple repeats it, None and False leave it out."""
 
 _TARGETS = {"run": "optimize"}  # of the Makefile, where they have another name than the command
 _PROJECT = Path(__file__).parents[2]
@@ -24,7 +24,23 @@ _FIELDS = {
     "workload": "workload",
     "space": "search_space",
 }
-_SEARCH_FIELDS = {"advisor": "advisor"}
+_TRAINING_FIELDS = {
+    "hours": "hours",
+    "executor": "executor",
+    "slots": "slots",
+    "gpus": "gpus",
+    "mixed-devices": "mixed_devices",
+    "log": "log",
+}
+_SEARCH_FIELDS = {  # without --from: the study has begun with it
+    "trials": "trials",
+    "seed": "seed",
+    "sampler": "sampler",
+    "starts": "starts",
+    "pruning": "pruning",
+    "advisor": "advisor",
+    "advisor-share": "advisor_share",
+}
 
 
 def command_line(command: str, flags: Flags | None = None, number: int | None = None) -> str:
@@ -32,15 +48,18 @@ def command_line(command: str, flags: Flags | None = None, number: int | None = 
     given = _given(flags or {})
     if _has_makefile() and "runs" not in given:  # the Makefile has no variable for it
         shown = {**({} if number is None else {"n": number}), **given}
-        words = [f"{name.upper().replace('-', '_')}={_text(1 if v is True else v)}" for name, v in shown.items()]
+        words = [f"{name.upper().replace('-', '_')}={_make_text(value)}" for name, value in shown.items()]
         return " ".join(["make", _TARGETS.get(command, command), *words])
     return optimize_command(command, given, number)
 
 
 def optimize_command(command: str, flags: Flags, number: int | None = None) -> str:
     """Return a command line of `optimize`, for what the Makefile cannot do."""
-    given = _given(flags).items()
-    words = [f"--{name}" if value is True else f"--{name} {_text(value)}" for name, value in given]
+    words = [
+        f"--{name}" if value is True else f"--{name} {_text(value)}"
+        for name, values in _given(flags).items()
+        for value in (values if isinstance(values, tuple) else (values,))
+    ]
     return " ".join(["optimize", command, *([] if number is None else [str(number)]), *words])
 
 
@@ -50,16 +69,18 @@ def training_command(files: Collection[str]) -> str:
 
 
 def given_flags(settings: Settings, search: bool = False) -> Flags:
-    """Return the flags that lead back to a study: those of this call that say what is trained and where it is kept.
+    """Return the flags of this call, so that the same command goes on in the same way.
 
     With `search` also those that only a command that searches has.
     """
-    fields = _FIELDS | _SEARCH_FIELDS if search else _FIELDS
-    given = {
-        flag: getattr(settings, field) or "none"
-        for flag, field in fields.items()
-        if settings.origins.get(field) == "flag"
-    }
+    fields = _FIELDS | _TRAINING_FIELDS | (_SEARCH_FIELDS if search else {})
+    given: dict[str, object] = {}
+    for flag, field in fields.items():
+        if settings.origins.get(field) == "flag":
+            value = getattr(settings, field)
+            given[flag if value is not False else f"no-{flag}"] = True if isinstance(value, bool) else value
+    if settings.origins.get("advisor") == "flag" and search and settings.advisor is None:
+        given["advisor"] = "none"
     return {**given, "runs": settings.runs}
 
 
@@ -72,6 +93,11 @@ def study_flags(settings: Settings) -> Flags:
 def _given(flags: Flags) -> dict[str, object]:
     default = ("runs", Settings().runs)
     return {n: v for n, v in flags.items() if v is not None and v is not False and (n, v) != default}
+
+
+def _make_text(value: object) -> str:
+    """A Makefile's variable holds several values with a blank between."""
+    return _text(1 if value is True else " ".join(map(str, value)) if isinstance(value, tuple) else value)
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -33,10 +33,12 @@ class RunResult:
     stopped: bool = False  # by somebody; else because its budget was spent
 
 
-def end_report(plan: Plan, ended: RunResult, confirmable: bool = True) -> RenderableType:
+def end_report(
+    plan: Plan, ended: RunResult, confirmable: bool = True, more: Mapping[str, object] | None = None
+) -> RenderableType:
     """Return why it ended, what was found and how sure that is, and how to go on.
 
-    `confirmable` says whether confirming is one way to go on.
+    `confirmable` says whether confirming is one way to go on. `more` are flags of the call that are not in the settings.
     """
     metric, settings, records = plan.workload.metric, plan.settings, ended.records
     best = find_best(records, metric.direction, ended.verdict)
@@ -49,11 +51,13 @@ def end_report(plan: Plan, ended: RunResult, confirmable: bool = True) -> Render
     if confirmable and best is not None and best.open:
         lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
     lines.append(_hint("to send", command_line("report", study_flags(settings))))
-    lines.append(_hint("view", command_line("dashboard", {"runs": settings.runs})))
+    lines.append(_hint("view", command_line("dashboard", {**study_flags(settings), "study": None})))
     lines.append(
         _hint(
             "go on",
-            command_line("run", {**given_flags(settings, search=True), "trials": _next_goal(settings, records)}),
+            command_line(
+                "run", {**given_flags(settings, search=True), **(more or {}), "trials": _next_goal(settings, records)}
+            ),
         )
     )
     return Group(*lines)
