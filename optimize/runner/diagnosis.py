@@ -203,7 +203,7 @@ def diagnose(log: str, end: Exit, metric: Metric, printed: PrintedMetric | None 
     value = summary.get(metric.name)
     is_final = end.stop is None and end.code == 0 if in_lines else _is_final(log, rest, end)
     if isinstance(value, float) and math.isfinite(value) and is_final:
-        status, reason = TrialStatus.COMPLETE, f"ended by us after its summary: {end.stop.reason}" if end.stop else ""
+        status, reason = TrialStatus.COMPLETE, _after_its_summary(end)
     else:
         status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
     return Outcome(status, end.seconds, one_line(reason, REASON_CHARS), summary, log)
@@ -212,11 +212,29 @@ def diagnose(log: str, end: Exit, metric: Metric, printed: PrintedMetric | None 
 def _is_final(log: str, rest: str, end: Exit) -> bool:
     """Whether the summary is the script's own end, and not a block that more training came after.
 
-    A script that we had to end after its whole summary (it hung in its teardown, or the driver died) has a result too.
+    A script has a result too that we had to end after its whole summary (it hung in its teardown, or the driver died), or that
+    a signal ended there: NCCL and CUDA abort when a process group or a context goes.
     """
+    is_whole = bool(rest) or log.endswith(("\n", "\r"))  # a line cut short could be a number cut short
     if end.stop:
-        return not rest.strip() and log.endswith(("\n", "\r"))  # a line cut short could be a number cut short
-    return end.code == 0 and not any(parse_progress(line) for line in _lines(rest[-TAIL_CHARS:]))
+        return is_whole and not rest.strip()
+    goes_on = any(parse_progress(line) for line in _lines(rest[-TAIL_CHARS:]))
+    return not goes_on and (end.code == 0 or (is_whole and _signal_of(end.code) is not None))
+
+
+def _after_its_summary(end: Exit) -> str:
+    """Why a process ended that had its result already; "" if by itself."""
+    if end.stop:
+        return f"ended by us after its summary: {end.stop.reason}"
+    return f"{_exit_words(end.code)} after its summary" if end.code else ""
+
+
+def _signal_of(code: int | None) -> int | None:
+    """The signal that ended a process, by its exit code as Popen or a shell tells it."""
+    if code is None or 0 <= code <= 128:
+        return None
+    number = -code if code < 0 else code - 128
+    return number if number in signal.valid_signals() else None
 
 
 def _stopped(end: Exit) -> tuple[TrialStatus, str] | None:
@@ -225,7 +243,7 @@ def _stopped(end: Exit) -> tuple[TrialStatus, str] | None:
 
 def _cause_of(log: str, end: Exit) -> tuple[TrialStatus, str] | None:
     """The cause in the last words: in the traceback at the end if there is one, else in the last lines."""
-    if end.code in (-signal.SIGKILL, 128 + signal.SIGKILL):  # the latter as a shell tells it
+    if _signal_of(end.code) == signal.SIGKILL:
         return TrialStatus.OUT_OF_MEMORY, "killed by SIGKILL, not by us: most likely the kernel's out-of-memory killer"
     lines = list(_lines(log[-TAIL_CHARS:]))
     errors = list(exceptions(lines))
@@ -269,12 +287,13 @@ def _what_is_missing(value: float | str | None, log: str, metric: Metric) -> str
 
 
 def _exit_words(code: int | None) -> str:
-    if code is None or code >= 0:
+    number = _signal_of(code)
+    if number is None:
         return f"exit code {code}"
     try:
-        return f"ended by {signal.Signals(-code).name}"
+        return f"ended by {signal.Signals(number).name}"
     except ValueError:
-        return f"ended by signal {-code}"
+        return f"ended by signal {number}"
 
 
 def _diagnose_exception(error: Raised) -> tuple[TrialStatus, str]:
