@@ -72,6 +72,18 @@ def escaped(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
+def value_text(value: float | None) -> str:
+    """Return a metric's value with six decimals, or six digits where those would be zeros or hundreds; "" for None."""
+    if value is None:
+        return ""
+    return f"{value:.6f}" if not value or 1e-5 <= abs(value) < 1e12 else f"{value:.6g}"
+
+
+def gain_text(value: float) -> str:
+    """Return a difference of two values, with its sign."""
+    return f"{'' if value < 0 else '+'}{value_text(value)}"
+
+
 def visible(text: str) -> str:
     """Return the text of a script, safe to show: lines stay lines, other control characters become escapes."""
     return escaped(text.replace("\r\n", "\n").replace("\r", "\n"), keep="\n")

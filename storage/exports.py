@@ -120,7 +120,7 @@ def number_text(value: float | None) -> str:
     if value is None:
         return ""
     short = f"{value:.6f}"
-    return short if float(short) == value else repr(value)
+    return short if float(short) == value and len(short) < 24 else repr(value)
 
 
 def changes(record: TrialRecord, baseline: TrialRecord | None) -> str:

@@ -13,6 +13,7 @@ from optimize.config.plan import Plan
 from optimize.errors import NothingToConfirm
 from optimize.script.derived import same_run
 from optimize.search import Starts
+from optimize.text import value_text
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
 from storage import TrialRecord
@@ -120,8 +121,8 @@ def finalists_of(plan: Plan, among: Sequence[Repeatable], count: int) -> list[Re
     ahead = among[: among.index(baseline)]
     if not ahead:
         raise NothingToConfirm(
-            f"study {study}: no trial has a better {metric.name} than the baseline ({baseline.value:.6f}): there is nothing to "
-            "confirm. Run more trials."
+            f"study {study}: no trial has a better {metric.name} than the baseline ({value_text(baseline.value)}): there is "
+            "nothing to confirm. Run more trials."
         )
     return list(ahead[:count])
 

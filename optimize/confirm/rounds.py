@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import float_info
 
 from optimize.confirm.caveats import caveats
 from optimize.confirm.replicates import Key, Repeatable, Variation, key_of
 from optimize.confirm.significance import LEVEL, Findings, Interval, agreement, judge
 from optimize.confirm.verdict import FAILED, Finalist, Verdict
+from optimize.text import gain_text
 from optimize.trial import Metric, Value
 from search_spaces import SearchSpace
 from storage import TrialRecord
@@ -146,7 +148,7 @@ class Rounds:
                 return None
             values.append(record.value)
         sign = 1 if self.metric.direction == "minimize" else -1
-        return sign * (values[0] - values[1])
+        return min(max(sign * (values[0] - values[1]), -float_info.max), float_info.max)  # of values a script may print
 
     def _replicates(
         self, finalist: Repeatable, rounds: int, trained: Mapping[Key, TrialRecord]
@@ -245,7 +247,10 @@ class Rounds:
         here, there = self._gain(winner, 1, trained), self._gain(winner, 1, trained, other_split=True)
         if here is not None and there is not None:
             text = f"{self.variation.split.name} = {self.variation.split.choices[1]}"
-            yield f"on other validation text ({text}, same seed) {winner.name} gains {there:+.6f}; on its own {here:+.6f}"
+            yield (
+                f"on other validation text ({text}, same seed) {winner.name} gains {gain_text(there)}; "
+                f"on its own {gain_text(here)}"
+            )
 
     def _scale_lines(self, winner: Repeatable | None, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
         assert self.variation.budget is not None
@@ -257,7 +262,7 @@ class Rounds:
         sign = 1 if self.metric.direction == "minimize" else -1
         found = {each.number: value for each, value in both}
         if winner is not None and winner.number in found and None in found:
-            yield f"with {name} {winner.name} gains {sign * (found[None] - found[winner.number]):+.6f}, one seed"
+            yield f"with {name} {winner.name} gains {gain_text(sign * (found[None] - found[winner.number]))}, one seed"
         pairs = [(each.value, value) for each, value in both if each.value is not None]
         if len(pairs) >= LEAST:
             order = agreement([a for a, _ in pairs], [b for _, b in pairs])

@@ -22,9 +22,10 @@ all intervals of a table hold together as often as they say, although the data c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf, log, sqrt
+from sys import float_info
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ import numpy.typing as npt
 LEVEL = 0.95
 INTERIM_SHARE = 0.1  # of the error, for leaving finalists out before the last round
 CORRELATION = 0.7  # of two finalists' gains over the same baselines
+LARGE = 1e100  # a gain whose square is still far from the largest float
 NODES = {1: 200, 2: 32}  # of an integral, by its dimension
 
 
@@ -69,6 +71,9 @@ def judge(
     number planned, `compared` the number of finalists there ever were, if that is more. A finalist that is left out keeps the
     interval of its last round.
     """
+    largest = max((abs(gain) for each in gains.values() for gain in each if gain is not None), default=0.0)
+    if largest > LARGE:  # squares of such gains are infinite
+        return _scaled_back(judge(_divided(gains, largest), rounds, compared, level), largest)
     done = max(map(len, gains.values()), default=0)
     compared = max(compared, len(gains))
     ended: dict[int, Interval] = {}
@@ -89,6 +94,25 @@ def judge(
         spread.deviation / sqrt(2),
         critical * spread.deviation / sqrt(rounds),
     )
+
+
+def _divided(gains: Mapping[int, Sequence[float | None]], by: float) -> dict[int, list[float | None]]:
+    return {k: [None if gain is None else gain / by for gain in each] for k, each in gains.items()}
+
+
+def _scaled_back(findings: Findings | None, by: float) -> Findings | None:
+    """The findings in units of the metric; what is beyond a float is its largest."""
+    if findings is None:
+        return None
+
+    def scaled(value: float) -> float:
+        return min(max(value * by, -float_info.max), float_info.max)
+
+    intervals = {
+        k: replace(each, gain=scaled(each.gain), low=scaled(each.low), high=scaled(each.high))
+        for k, each in findings.intervals.items()
+    }
+    return Findings(intervals, scaled(findings.noise), scaled(findings.floor))
 
 
 def critical_value(error: float, count: int, estimate: Estimate, correlation: float = CORRELATION) -> float:
@@ -256,7 +280,7 @@ def agreement(one: Sequence[float], other: Sequence[float]) -> Agreement:
 def _taus(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Of each row; NaN where one side does not differ."""
     rows, columns = np.triu_indices(a.shape[1], 1)
-    x, y = np.sign(a[:, rows] - a[:, columns]), np.sign(b[:, rows] - b[:, columns])
+    x, y = (np.sign(np.subtract(one[:, rows] / 2, one[:, columns] / 2)) for one in (a, b))  # halves: no overflow
     with np.errstate(invalid="ignore", divide="ignore"):
         found: npt.NDArray[np.float64] = (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
     return found

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.confirm.verdict import FAILED, Finalist, Verdict
+from optimize.text import gain_text, value_text
 from optimize.trial import Metric
 
 
@@ -22,12 +23,22 @@ def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     table.add_column("", overflow="fold")
     for each in verdict.finalists:
-        interval = f"{each.low:+.6f} to {each.high:+.6f}"
-        table.add_row(str(each.number), str(each.pairs), f"{each.gain:+.6f}", interval, _word(each), style=_style(each))
+        interval = f"{gain_text(each.low)} to {gain_text(each.high)}"
+        table.add_row(
+            str(each.number),
+            str(each.pairs),
+            gain_text(each.gain),
+            interval,
+            _word(each),
+            style=_style(each),
+        )
     if not verdict.finalists:
         return Group(*map(Text, verdict.lines), Text(verdict_line(verdict, metric), style="bold yellow"))
     doubts = [f"  trial {each.number}, but: {doubt}" for each in verdict.finalists for doubt in each.doubts]
-    noise = f"noise: another seed moves {metric.name} by {verdict.noise:.6f} (standard deviation); a gain below {verdict.floor:.6f}"
+    noise = (
+        f"noise: another seed moves {metric.name} by {value_text(verdict.noise)} (standard deviation); "
+        f"a gain below {value_text(verdict.floor)}"
+    )
     return Group(
         Text(f"finalists against the baseline, both with the same other seeds; gain in {metric.name}", style="bold"),
         table,
@@ -40,23 +51,23 @@ def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
 
 def verdict_line(verdict: Verdict, metric: Metric) -> str:
     """Return the answer in a line: whether there is a real gain, its mean, interval, and the noise floor."""
-    winner, floor = verdict.winner, f"noise floor {verdict.floor:.6f}"
+    winner, floor = verdict.winner, f"noise floor {value_text(verdict.floor)}"
     if winner is not None:
         return (
-            f"confirmed: trial {winner.number} is better than the baseline by {winner.gain:.6f} {metric.name} "
+            f"confirmed: trial {winner.number} is better than the baseline by {value_text(winner.gain)} {metric.name} "
             f"({_interval(winner, verdict)}; {floor}), {winner.pairs} other seeds"
         )
     if not verdict.finalists:
         return "unconfirmed: too few trainings completed with other seeds"
     best = verdict.finalists[0]
     return (
-        f"unconfirmed: the best gain, {best.gain:+.6f} {metric.name} of trial {best.number} ({_interval(best, verdict)}; {floor}), "
-        "may be luck"
+        f"unconfirmed: the best gain, {gain_text(best.gain)} {metric.name} of trial {best.number} "
+        f"({_interval(best, verdict)}; {floor}), may be luck"
     )
 
 
 def _interval(finalist: Finalist, verdict: Verdict) -> str:
-    return f"{verdict.level:.0%}: {finalist.low:+.6f} to {finalist.high:+.6f}"
+    return f"{verdict.level:.0%}: {gain_text(finalist.low)} to {gain_text(finalist.high)}"
 
 
 def _word(finalist: Finalist) -> str:

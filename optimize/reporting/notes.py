@@ -15,7 +15,7 @@ from optimize.reporting.figures.style import style_of
 from optimize.reporting.markdown import block, changed_lines, code, table, tail
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
-from optimize.text import changes, duration, short
+from optimize.text import changes, duration, gain_text, short, value_text
 from optimize.trial import BASELINE, Metric
 from storage import TrialRecord
 
@@ -65,7 +65,7 @@ def _ending(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -
     if record.value is None:
         reason = f": {code(record.reason, 300)}" if record.reason else ""
         return f"**{style_of(ending_of(record)).label}**{reason}\n\nIt has no value and is never the best trial."
-    return f"**{code(metric.name, 40)} {record.value:.6f}**{_versus(record, metric, baseline)}"
+    return f"**{code(metric.name, 40)} {value_text(record.value)}**{_versus(record, metric, baseline)}"
 
 
 def _versus(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -> str:
@@ -82,7 +82,7 @@ def _versus(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -
 def _difference(value: float, baseline: float) -> str:
     """Return `0.012345 (1.2 %)`, without a sign."""
     share = f"\u00a0({abs(value - baseline) / abs(baseline):.1%})".replace("%", "\u00a0%") if baseline else ""
-    return f"{abs(value - baseline):.6f}{share}"
+    return f"{value_text(abs(value - baseline))}{share}"
 
 
 _KINDS = {
@@ -182,7 +182,7 @@ def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord 
     best, against = shown.record, baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
 
     def row(what: str, record: TrialRecord, mark: str = "") -> list[str]:
-        value = f"{mark}{record.value or 0.0:.6f}{mark}"
+        value = f"{mark}{value_text(record.value or 0.0)}{mark}"
         return [f"{mark}{what}{mark}", value, str(record.number), code(changes(record.params, against))]
 
     rows = []
@@ -191,7 +191,14 @@ def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord 
     if best is not baseline:
         rows.append(row("best, confirmed" if shown.confirmed else "best", best, "**"))
     if shown.confirmed and shown.finalist is not None:
-        rows.append(["gain", f"{shown.finalist.gain:+.6f}", "", f"the mean over {shown.finalist.pairs} other seeds"])
+        rows.append(
+            [
+                "gain",
+                gain_text(shown.finalist.gain),
+                "",
+                f"the mean over {shown.finalist.pairs} other seeds",
+            ]
+        )
     elif best is not baseline and baseline is not None and baseline.value is not None:
         rows.append(["gain", _difference(best.value or 0.0, baseline.value), "", ""])
     winner = next((r for r in facts.records if verdict and verdict.winner and r.number == verdict.winner.number), None)
@@ -220,7 +227,7 @@ def _unconfirmed(facts: StudyFacts, shown: BestTrial, baseline: TrialRecord | No
         command = code(f"optimize confirm --study {facts.name}")
         lines.append(f"- {command} trains the best trials and the baseline again with other seeds")
     if repeated := noise(facts.records):
-        apart = f"{repeated.deviation:.6f} (standard deviation, {repeated.trials} trials)"
+        apart = f"{value_text(repeated.deviation)} (standard deviation, {repeated.trials} trials)"
         lines.append(f"- values of equal parameters differ by {apart}")
     return lines
 
@@ -234,8 +241,8 @@ def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
         lines.insert(0, f"- trial {best.number}, the best trial now, is **not confirmed**: {shown.why}")
     if shown.aside:
         lines.append(f"- {shown.aside}; the dashboard itself calls that one the best trial")
-    noise = f"- values of two seeds differ by {verdict.noise:.6f} (standard deviation)"
-    lines.append(f"{noise}; a gain below {verdict.floor:.6f} cannot be told from that")
+    noise = f"- values of two seeds differ by {value_text(verdict.noise)} (standard deviation)"
+    lines.append(f"{noise}; a gain below {value_text(verdict.floor)} cannot be told from that")
     return lines + _lines(verdict)
 
 
@@ -245,8 +252,8 @@ def _lines(verdict: Verdict) -> list[str]:
 
 def _finalist(each: Finalist, verdict: Verdict) -> str:
     said = "**confirmed**" if each.confirmed else "not confirmed"
-    between = f"{verdict.level:.0%}".replace("%", " %") + f" between {each.low:+.6f} and {each.high:+.6f}"
-    line = f"trial {each.number}: {said}, gain {each.gain:+.6f} ({between}) over {each.pairs} other seeds"
+    between = f"{verdict.level:.0%}".replace("%", " %") + f" between {gain_text(each.low)} and {gain_text(each.high)}"
+    line = f"trial {each.number}: {said}, gain {gain_text(each.gain)} ({between}) over {each.pairs} other seeds"
     return line + "".join(f"; but: {code(caveat)}" for caveat in each.doubts)
 
 

@@ -17,7 +17,7 @@ from optimize.reporting.hints import command_line, given_flags, study_flags
 from optimize.reporting.status import pruning_lines
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.stopping import counted
-from optimize.text import changes
+from optimize.text import changes, gain_text, value_text
 from optimize.trial import Metric
 from storage import TrialRecord
 
@@ -67,10 +67,10 @@ def _best_and_why(best: BestTrial, baseline: TrialRecord | None, metric: Metric)
     record, value = best.record, best.record.value or 0.0
     gain = ""
     if baseline is not None and baseline.value is not None:
-        gain = f", the baseline {baseline.value:.6f} ({value - baseline.value:+.6f})"
+        gain = f", the baseline {value_text(baseline.value)} ({gain_text(value - baseline.value)})"
     why = [str(best), best.aside] if record.kind != "baseline" else []
     return [
-        Text(f"best {metric.name} {value:.6f} in trial {record.number}{gain}", style="green"),
+        Text(f"best {metric.name} {value_text(value)} in trial {record.number}{gain}", style="green"),
         _indented_line(changes(record.params, baseline.params if baseline else {}, shown=99)),
         *(Text(f"  but: {caveat}", style="yellow") for caveat in caveats(record, baseline)),
         *(_indented_line(line) for line in why if line),

@@ -15,7 +15,7 @@ from optimize.reporting.hints import command_line
 from optimize.search.pruner import summarize_pruning
 from optimize.study.best import BestTrial
 from optimize.study.stored import Overview
-from optimize.text import changes, duration
+from optimize.text import changes, duration, gain_text, value_text
 from optimize.trial import Metric
 from storage import TrialRecord
 
@@ -33,7 +33,7 @@ def study_table(
     for record in records:
         is_best = best is not None and record.number == best.record.number
         style = "bold green" if is_best else COLOURS[record.state]
-        value = "" if record.value is None else f"{record.value:.6f}"
+        value = "" if record.value is None else value_text(record.value)
         is_luckiest = best is not None and record.number == best.luckiest.number
         words = "best" if is_best else "best single value" if is_luckiest else record.status or record.state.lower()
         ending = words + (" (copied)" if record.taken_from else "")
@@ -67,7 +67,7 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
         table.add_row(
             study.name,
             *counts,
-            "" if study.best is None else f"{study.best.record.value:.6f}",
+            "" if study.best is None else value_text(study.best.record.value),
             study.driver or "nobody",
         )
     return table
@@ -77,7 +77,7 @@ def best_lines(best: BestTrial | None, metric: Metric) -> list[str]:
     """Return which trial is the best and how sure that is; and which has the best single value, if that is another one."""
     if best is None:
         return []
-    value = f"{best.record.value or 0.0:.6f}"
+    value = value_text(best.record.value or 0.0)
     return [f"best {metric.name} {value} in trial {best.record.number}, {best}", *filter(None, [best.aside])]
 
 
@@ -107,7 +107,7 @@ def trial_line(
     params = ("" if what == "sampler" else f"{what}: ") + changes(record.params, baseline)
     if record.value is not None:
         is_best = best_before is None or metric.better(record.value, best_before.value or 0.0)
-        line.append(f"{record.value:.6f}", style="bold green" if is_best else "")
+        line.append(value_text(record.value), style="bold green" if is_best else "")
         line.append(f"  {_versus(record.value, best_before, is_best):<15}", style="green" if is_best else "dim")
         line.append(f"{took:>10}  {params}", style="" if is_best else "dim")
         return line.append("".join(f"  (but: {caveat})" for caveat in but), style="yellow")
@@ -119,4 +119,4 @@ def trial_line(
 def _versus(value: float, best: TrialRecord | None, is_best: bool) -> str:
     if best is None or best.value is None:
         return "first"
-    return f"{'best ' if is_best else ''}{value - best.value:+.6f}".strip()
+    return f"{'best ' if is_best else ''}{gain_text(value - best.value)}".strip()

@@ -29,7 +29,7 @@ from optimize.study.best import baseline_of
 from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED, Budget, StopLevel, counted
 from optimize.study.stored import StoredStudy
-from optimize.text import changes, duration, short, visible
+from optimize.text import changes, duration, short, value_text, visible
 from optimize.trial import Job, Progress, Slot
 from storage import TrialRecord, parent_of
 
@@ -125,7 +125,7 @@ class LiveView(Callback):
         done, limit = self._done, self._budget.trials
         parts = [f"{done} of {limit} trials" if limit else f"{done} trials", duration(time.monotonic() - self._started)]
         if self._best is not None:
-            parts.append(f"best {self._metric.name} {self._best.value:.6f} (trial {self._best.number})")
+            parts.append(f"best {self._metric.name} {value_text(self._best.value)} (trial {self._best.number})")
         if limit and not self._ending and (left := self._seconds_left(limit - done)):
             parts.append(f"about {duration(left)} left")
         return Text(f"{self._study}   ", style="bold", no_wrap=True, overflow="ellipsis").append(
@@ -154,7 +154,7 @@ def trial_page(record: TrialRecord, stored: StoredStudy, activate: str = "") -> 
     `activate` is what the shell needs before it knows the command `optimize`.
     """
     texts, metric = stored.texts(record), stored.metric
-    value = "" if record.value is None else f"   {metric.name} {record.value:.6f}"
+    value = "" if record.value is None else f"   {metric.name} {value_text(record.value)}"
     took = "" if record.seconds is None else f"   {duration(record.seconds)}"
     facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items() if key != metric.name]
     folder = f"trial-{record.number}"

@@ -19,7 +19,7 @@ from optimize.study.callback import Callback
 from optimize.study.held import HeldStudy
 from optimize.study.stopping import COUNTED, Budget, StopSignals, counted
 from optimize.study.study import Study
-from optimize.text import duration
+from optimize.text import duration, value_text
 from optimize.trial import Job, Slot
 from storage import TrialRecord
 
@@ -94,7 +94,7 @@ class ConfirmLiveView(LiveView):
         return self._confirming.name_of_job(job)
 
     def line(self, record: TrialRecord) -> Text:
-        value = f"{record.value:.6f}" if record.value is not None else record.status or record.state.lower()
+        value = value_text(record.value) if record.value is not None else record.status or record.state.lower()
         took = duration(record.seconds or 0.0)
         line = Text(f"{record.number:>5}  {value:<14}{took:>10}  {self._confirming.name_of(record)}")
         return line if record.value is not None else line.append(f"\n{'':>7}{record.reason}", style="yellow")

@@ -19,6 +19,7 @@ from optimize.study.comparable import slots_of_one_model
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget, StopLevel, counted
 from optimize.study.study import Study
+from optimize.text import value_text
 from optimize.trial import Slot
 from storage import TrialRecord, best_record
 
@@ -55,7 +56,7 @@ def reporting(
 def _so_far(plan: Plan, records: Sequence[TrialRecord]) -> str:
     """Where a study goes on; "" if it begins."""
     best = best_record(records, plan.workload.metric.direction)
-    found = f", best {plan.workload.metric.name} {best.value:.6f} in trial {best.number}" if best else ""
+    found = f", best {plan.workload.metric.name} {value_text(best.value)} in trial {best.number}" if best else ""
     return f"goes on after {done} trials{found}" if (done := counted(records)) else ""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from optimize.confirm.verdict import Finalist, Verdict
+from optimize.text import gain_text, value_text
 from storage import TrialRecord, best_record
 
 
@@ -106,8 +107,8 @@ def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:
     if _same(luckiest, best):
         which += ", of the same parameters"
     elif finalist is not None:
-        which += f": with other seeds its gain is {finalist.gain:+.6f}"
-    return f"the best single value, {luckiest.value or 0.0:.6f}, is {which}"
+        which += f": with other seeds its gain is {gain_text(finalist.gain)}"
+    return f"the best single value, {value_text(luckiest.value or 0.0)}, is {which}"
 
 
 def _same(one: TrialRecord, other: TrialRecord) -> bool:
@@ -116,7 +117,7 @@ def _same(one: TrialRecord, other: TrialRecord) -> bool:
 
 
 def _interval(finalist: Finalist) -> str:
-    return f"{finalist.gain:+.6f} ({finalist.low:+.6f} to {finalist.high:+.6f})"
+    return f"{gain_text(finalist.gain)} ({gain_text(finalist.low)} to {gain_text(finalist.high)})"
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:

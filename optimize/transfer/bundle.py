@@ -23,6 +23,7 @@ from optimize.reporting.hints import training_command
 from optimize.script.command import RUN
 from optimize.study.best import BestTrial
 from optimize.study.stored import StoredStudy, find_study
+from optimize.text import value_text
 from optimize.transfer.archive import pack, refuse_existing, scratch_folder
 from storage import (
     Artifacts,
@@ -68,14 +69,15 @@ def _result(
     if best is None:
         return [*lines, "No trial is complete yet."]
     record = best.record
-    lines.append(f"best: {record.value:.6f} in trial {record.number}")
+    lines.append(f"best: {value_text(record.value)} in trial {record.number}")
     lines += [f"    {name} = {value}" for name, value in record.params.items()] or [f"    {record.reason}"]
     if verdict is None:
         return [*lines, "Not confirmed: it was not trained again with other seeds."]
     if verdict.winner is None:
         return [*lines, "Trained again with other seeds: no gain over the baseline was confirmed."]
     w = verdict.winner
-    gain = f"{w.gain:.6f} better than the baseline ({verdict.level:.0%} interval {w.low:.6f} to {w.high:.6f})"
+    interval = f"{verdict.level:.0%} interval {value_text(w.low)} to {value_text(w.high)}"
+    gain = f"{value_text(w.gain)} better than the baseline ({interval})"
     unsure = [] if best.confirmed else [f"Trial {record.number} is not confirmed: {best.why}."]
     aside = [f"{best.aside.capitalize()}."] if best.aside else []
     return [*lines, *unsure, f"Confirmed with other seeds: trial {w.number}, {gain}.", *aside]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from optimize.confirm.verdict import Finalist, Verdict
 from optimize.reporting.figures.data import History, HistoryPoint, cost, history
 from optimize.reporting.figures.style import ACCENT, GREY, style_of
-from optimize.text import duration, short
+from optimize.text import duration, short, value_text
 from optimize.trial import Metric
 from storage import TrialRecord
 
@@ -123,7 +123,7 @@ def _frame(found: History, metric: Metric) -> Frame:
 def _summary(tried: Sequence[HistoryPoint], best: HistoryPoint | None) -> str:
     complete = sum(each.value is not None for each in tried)
     counts = f"{len(tried)} trials have ended, {complete} of them complete"
-    return counts + (f"; the best single value is {best.best:.6f}, of trial {best.number}" if best else "")
+    return counts + (f"; the best single value is {value_text(best.best)}, of trial {best.number}" if best else "")
 
 
 def _add_failures(figure: go.Figure, failed: Sequence[HistoryPoint]) -> None:
