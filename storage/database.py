@@ -23,6 +23,7 @@ from storage import sql
 from storage.driver_errors import FOREIGN, explain, stored_json
 from storage.errors import StorageError
 from storage.files import check_place
+from storage.open_file import OpenFile
 from storage.postgres import check_server, open_server
 from storage.reader import KnownTrials, QuickStorage, read_trials
 from storage.revision import check_revision, refuse_untested_optuna
@@ -106,7 +107,9 @@ class Database:
         self.read_only = read_only
         self._rdb = rdb
         self._known: dict[int, KnownTrials] = {}
-        self._transactions = Transactions(rdb.engine, address, retry)
+        opened = [] if address.path is None else [OpenFile(address.path)]
+        self._transactions = Transactions(rdb.engine, address, retry, *(file.check for file in opened))
+        self.check = self._transactions.check  # raises StorageError if the file is not what was opened
         self.retry = retry
 
     def __repr__(self) -> str:

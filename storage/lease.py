@@ -19,7 +19,7 @@ import sqlalchemy
 from sqlalchemy.schema import CreateTable
 
 from storage.database import Database
-from storage.errors import LeaseHeldError, LeaseLostError, StorageError
+from storage.errors import DatabaseLostError, LeaseHeldError, LeaseLostError, StorageError
 from storage.locks import FileLock, Holder, this_process
 from storage.sql import LEASES
 
@@ -44,7 +44,11 @@ class Lease:
     _renewed: float = field(repr=False)
 
     def renew(self) -> None:
-        """Give a sign of life, written every 10 s however often this is called. Raises LeaseLostError."""
+        """Give a sign of life, written every 10 s however often this is called.
+
+        Raises LeaseLostError if the study is another driver's now, DatabaseLostError if its file is not what was opened.
+        """
+        self._database.check()
         if 0 <= self._tick() - self._renewed < RENEW_EVERY_S:
             return
         now = self._clock() if self._clock else self._database.now()
@@ -71,9 +75,12 @@ class Lease:
         return self._database.together(guarded, held)
 
     def is_held(self) -> bool:
-        """Return whether no other driver has taken the study over. Only `write` keeps it so."""
+        """Return whether the study is there and no other driver has taken it over. Only `write` keeps it so."""
         token = sqlalchemy.select(LEASES.c.token).where(LEASES.c.study_id == self.study_id)
-        return self._database.rows(token) == [(self._token,)]
+        try:
+            return self._database.rows(token) == [(self._token,)]
+        except DatabaseLostError:
+            return False
 
     def release(self) -> None:
         """Let the next driver in at once; a lease that was lost stays with its new holder."""

@@ -146,6 +146,7 @@ class Study:
 
     def tell(self, job: Job, outcome: Outcome) -> TrialRecord:
         """Close a trial: write its artifacts, then queue, attributes and state in one transaction. Return its record."""
+        self._lease.renew()  # before files are written where nobody would look for them
         trial = self._running[job.number]
         consequence = consequence_of(outcome)
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
