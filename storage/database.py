@@ -123,12 +123,12 @@ class Database:
         """Return a context in which all writing methods become durable together, or none of them."""
         return self._transactions.block()
 
-    def together(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
+    def together(self, work: Callable[[], T], stands: Callable[[T], bool], kind: str = "write") -> T:
         """Make the writing methods that `work` calls durable together, or none; all of `work` again after a lost
         connection. `stands` says whether a result is in the database, for where the answer to a commit was lost; it
         may call methods.
         """
-        return self.write(lambda _: work(), stands=lambda _, result: stands(result))
+        return self.write(lambda _: work(), kind=kind, stands=lambda _, result: stands(result))
 
     def write(
         self,
