@@ -23,6 +23,7 @@ from storage import sql
 from storage.driver_errors import FOREIGN, explain, stored_json
 from storage.errors import StorageError
 from storage.files import check_place
+from storage.open_file import OpenFile
 from storage.postgres import check_server, open_server
 from storage.reader import KnownTrials, QuickStorage, read_trials
 from storage.revision import check_revision, refuse_untested_optuna
@@ -106,7 +107,9 @@ class Database:
         self.read_only = read_only
         self._rdb = rdb
         self._known: dict[int, KnownTrials] = {}
-        self._transactions = Transactions(rdb.engine, address, retry)
+        opened = [] if address.path is None else [OpenFile(address.path)]
+        self._transactions = Transactions(rdb.engine, address, retry, *(file.check for file in opened))
+        self.check = self._transactions.check  # raises StorageError if the file is not what was opened
         self.retry = retry
 
     def __repr__(self) -> str:
@@ -120,12 +123,12 @@ class Database:
         """Return a context in which all writing methods become durable together, or none of them."""
         return self._transactions.block()
 
-    def together(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
+    def together(self, work: Callable[[], T], stands: Callable[[T], bool], kind: str = "write") -> T:
         """Make the writing methods that `work` calls durable together, or none; all of `work` again after a lost
         connection. `stands` says whether a result is in the database, for where the answer to a commit was lost; it
         may call methods.
         """
-        return self.write(lambda _: work(), stands=lambda _, result: stands(result))
+        return self.write(lambda _: work(), kind=kind, stands=lambda _, result: stands(result))
 
     def write(
         self,

@@ -3,7 +3,8 @@
     StorageError(RuntimeError)      unreadable, unwritable, not a database, out of reach
     |- StorageFullError             no space left; what was finished is kept
     |- LeaseHeldError               another driver of this study is alive: who, and since when
-    `- LeaseLostError               another driver took this study over while we were silent
+    `- DatabaseLostError            the database that was opened is not there any more, or not what it was
+       `- LeaseLostError            nor is the study: another driver has it, it was deleted, or an older copy put back
 
 Errors of SQLAlchemy, SQLite and Optuna become these in `driver_errors.py`; no message holds a password.
 """
@@ -38,5 +39,9 @@ class LeaseHeldError(StorageError):
         )
 
 
-class LeaseLostError(StorageError):
-    """Another driver has taken the study over; this one must end without writing."""
+class DatabaseLostError(StorageError):
+    """The database is not what was opened; who drives a study in it must end without writing."""
+
+
+class LeaseLostError(DatabaseLostError):
+    """The study is not this driver's any more; it must end without writing."""

@@ -6,7 +6,7 @@ from storage.artifacts import Artifacts, Dangling
 from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
 from storage.dashboard_notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
 from storage.database import Database, check_database, open_database
-from storage.errors import LeaseHeldError, LeaseLostError, StorageError, StorageFullError
+from storage.errors import DatabaseLostError, LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.exports import (
     changes,
     frame,
@@ -58,6 +58,7 @@ __all__ = [
     "Created",
     "Dangling",
     "Database",
+    "DatabaseLostError",
     "FileLock",
     "Files",
     "ForeignStudy",

@@ -3,14 +3,15 @@
 The driver's loop calls `renew()`; no thread does. A lease that was not renewed for 60 s is dead whatever host it names,
 since preempted machines come back under other names. It is dead at once when its process on this machine has ended. A
 driver that was asleep, or without its server, may come back too late: its next `renew()` or `write()` tells it so, and
-it has changed nothing.
+it has changed nothing. So it is where the study was deleted, whose id another one may have, or an older copy put back.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +20,9 @@ import sqlalchemy
 from sqlalchemy.schema import CreateTable
 
 from storage.database import Database
-from storage.errors import LeaseHeldError, LeaseLostError, StorageError
+from storage.errors import DatabaseLostError, LeaseHeldError, LeaseLostError, StorageError
 from storage.locks import FileLock, Holder, this_process
-from storage.sql import LEASES
+from storage.sql import LEASE_ATTR, LEASES, STUDY_ATTRS, put_attrs
 
 RENEW_EVERY_S = 10.0
 DEAD_AFTER_S = 60.0
@@ -41,23 +42,31 @@ class Lease:
     _token: str = field(repr=False)
     _clock: Clock | None = field(repr=False)
     _lock: FileLock | None = field(repr=False)
-    _renewed: float = field(repr=False)
+    _renewed: float = field(repr=False)  # by a clock that only goes forward
+    _renewed_at: float = field(repr=False)  # by everybody's clock, as it is in the database
 
     def renew(self) -> None:
-        """Give a sign of life, written every 10 s however often this is called. Raises LeaseLostError."""
+        """Give a sign of life, written every 10 s however often this is called.
+
+        Raises LeaseLostError if the study is another driver's now, DatabaseLostError if its file is not what was opened.
+        """
+        self._database.check()
         if 0 <= self._tick() - self._renewed < RENEW_EVERY_S:
             return
-        now = self._clock() if self._clock else self._database.now()
-        mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
-        update = LEASES.update().where(mine).values(renewed_at=now)
-        if self._database.write(lambda connection: connection.execute(update).rowcount, kind="light", ours=True) != 1:
-            raise self._lost()
-        self._renewed = self._tick()
+        now = self._now()
+        update = LEASES.update().where(LEASES.c.study_id == self.study_id).values(renewed_at=now)
 
-    def write(self, work: Callable[[], T], stands: Callable[[T], bool]) -> T:
+        def sign(connection: sqlalchemy.Connection) -> None:
+            self._hold()
+            connection.execute(update)
+
+        self._database.write(sign, kind="light", ours=True)
+        self._renewed, self._renewed_at = self._tick(), now
+
+    def write(self, work: Callable[[], T], stands: Callable[[T], bool], kind: str = "write") -> T:
         """Call `Database.together` as the study's only driver.
 
-        Raises LeaseLostError, and changes nothing, if another driver has the study now.
+        Raises LeaseLostError, and changes nothing, if the study is not this driver's any more.
         """
 
         def guarded() -> T:
@@ -68,33 +77,76 @@ class Lease:
             self._hold()  # first: it waits for a commit that seemed lost and is still on its way
             return stands(result)
 
-        return self._database.together(guarded, held)
+        return self._database.together(guarded, held, kind)
 
     def is_held(self) -> bool:
-        """Return whether no other driver has taken the study over. Only `write` keeps it so."""
-        token = sqlalchemy.select(LEASES.c.token).where(LEASES.c.study_id == self.study_id)
-        return self._database.rows(token) == [(self._token,)]
+        """Return whether the study is there and no other driver has taken it over. Only `write` keeps it so."""
+        try:
+            return self._is_mine(*self._database.rows(_seen(self.study_id)))
+        except DatabaseLostError:
+            return False
+
+    def check_attrs(self, attrs: Mapping[str, Any]) -> None:
+        """Raise LeaseLostError if these attributes of the study, just read, are not those of the study that was opened."""
+        if not self._database.read_only and attrs.get(LEASE_ATTR) != self._token:
+            raise self._lost(*self._database.rows(_seen(self.study_id)))
 
     def release(self) -> None:
         """Let the next driver in at once; a lease that was lost stays with its new holder."""
         mine = (LEASES.c.study_id == self.study_id) & (LEASES.c.token == self._token)
+        attr = (STUDY_ATTRS.c.study_id == self.study_id) & (STUDY_ATTRS.c.key == LEASE_ATTR)
+        attr &= STUDY_ATTRS.c.value_json == json.dumps(self._token)
+
+        def give_back(connection: sqlalchemy.Connection) -> None:
+            connection.execute(LEASES.delete().where(mine))
+            if not self._database.read_only:
+                connection.execute(STUDY_ATTRS.delete().where(attr))
+
         try:
-            self._database.write(lambda connection: connection.execute(LEASES.delete().where(mine)), ours=True)
+            self._database.write(give_back, ours=True)
         finally:
             if self._lock is not None:
                 self._lock.release()
 
     def _hold(self) -> None:
         """Keep everybody else from taking the study until the end of the present transaction."""
-        token = sqlalchemy.select(LEASES.c.token).where(LEASES.c.study_id == self.study_id).with_for_update()
-        if self._database.write(lambda connection: connection.execute(token).scalar()) != self._token:
-            raise self._lost()
+        query = _seen(self.study_id).with_for_update()
+        rows = self._database.write(lambda connection: connection.execute(query).all(), ours=True)
+        if not self._is_mine(*rows):
+            raise self._lost(*rows)
 
-    def _lost(self) -> LeaseLostError:
-        return LeaseLostError(
-            f"{self._database.where}: another driver took this study over, because this one was silent for more "
-            f"than {DEAD_AFTER_S:.0f} s. Nothing is lost: leave the study to it"
-        )
+    def _is_mine(self, row: Sequence[Any] = ()) -> bool:
+        """Whether this is the lease that was written last, and its study the one that was opened."""
+        if not row:
+            return False
+        token, renewed_at, word = row
+        # A server that lost its power may have lost the last renewal; a file that lacks it is an older copy.
+        newest = self._database.path is None or renewed_at == self._renewed_at
+        same_study = self._database.read_only or word == json.dumps(self._token)
+        return bool(token == self._token and newest and same_study)
+
+    def _lost(self, row: Sequence[Any] = ()) -> LeaseLostError:
+        silent = self._now() - self._renewed_at > DEAD_AFTER_S
+        token, renewed_at = row[:2] if row else ("", self._now() if silent else 0.0)
+        if token != self._token and renewed_at > self._renewed_at:
+            why = (
+                f"another driver took this study over, because this one was silent for more than {DEAD_AFTER_S:.0f} s. "
+                "Nothing is lost: leave the study to it"
+            )
+        elif row and renewed_at == self._renewed_at:
+            why = (
+                f"this study was deleted while it was driven, and another may have its id ({self.study_id}) now. Nothing was "
+                "written into that. If nobody meant to delete it, restore a backup (`optimize restore`)"
+            )
+        else:
+            why = (
+                "this study was deleted while it was driven, or an older copy of the database was put in its place. Nothing "
+                "was written into that. Put the right database back, or a backup (`optimize restore`), and start again"
+            )
+        return LeaseLostError(f"{self._database.where}: {why}")
+
+    def _now(self) -> float:
+        return self._clock() if self._clock else self._database.now()
 
     def _tick(self) -> float:
         return self._clock() if self._clock else time.monotonic()
@@ -140,6 +192,8 @@ def _acquire(database: Database, study_id: int, clock: Clock | None) -> Lease:
         row = _read(connection, study_id)
         while row is None or _is_dead(row, now):
             if _write(connection, study_id, _Row(token, now, holder), row):
+                if not database.read_only:
+                    put_attrs(connection, STUDY_ATTRS, study_id, {LEASE_ATTR: token})
                 return row
             row = _read(connection, study_id)  # somebody was faster
         raise _held_error(database.where, row, now)
@@ -150,7 +204,7 @@ def _acquire(database: Database, study_id: int, clock: Clock | None) -> Lease:
 
     row = database.write(take, stands=taken, ours=True)
     renewed = clock() if clock else time.monotonic()
-    return Lease(study_id, holder, row.holder if row else None, database, token, clock, None, renewed)
+    return Lease(study_id, holder, row.holder if row else None, database, token, clock, None, renewed, now)
 
 
 def _held_error(where: str, row: _Row, now: float) -> LeaseHeldError:
@@ -182,6 +236,14 @@ def _read(connection: sqlalchemy.Connection, study_id: int) -> _Row | None:
     if found is None:
         return None
     return _Row(found.token, found.renewed_at, Holder(found.host, found.pid, found.start, found.place, found.since))
+
+
+def _seen(study_id: int) -> sqlalchemy.Select[Any]:
+    """The lease as everybody sees it, and the word in the study that it is for: token, time (s since 1970), word in JSON."""
+    word = sqlalchemy.select(STUDY_ATTRS.c.value_json)
+    word = word.where(STUDY_ATTRS.c.study_id == study_id, STUDY_ATTRS.c.key == LEASE_ATTR)
+    query = sqlalchemy.select(LEASES.c.token, LEASES.c.renewed_at, word.scalar_subquery())
+    return query.where(LEASES.c.study_id == study_id)
 
 
 def _write(connection: sqlalchemy.Connection, study_id: int, new: _Row, old: _Row | None) -> bool:

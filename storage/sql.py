@@ -75,6 +75,7 @@ LEASES = Table(
     Column("since", Float, nullable=False),
     Column("renewed_at", Float, nullable=False),
 )
+LEASE_ATTR = "lease_token"  # of a study that is driven. SQLite gives the id of a deleted study to the next one
 BACKUPS = Table(
     "optimize_backups",  # and the other, for `backups.py`
     MetaData(),

@@ -227,6 +227,11 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
         return
     if not create:
         raise StorageError(f"{path}: no database here yet. Start a study first (`optimize run`)")
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:  # SQLite would read it into a new file
+        raise StorageError(
+            f"{path}: not here, but its {wal.name} is. Put the database back beside it, or move that away too"
+        )
     refuse_untested_optuna(str(path))
     with os_errors_at(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -134,7 +134,7 @@ def insert_study(connection: sqlalchemy.Connection, name: str, rows: Rows) -> in
     assert key is not None
     for table, each in rows.items():
         own = rows_of_study(each) if table is sql.STUDY_SYSTEM_ATTRS else each
-        _insert(connection, table, [{**row, "study_id": key[0]} for row in own])
+        _insert(connection, table, [{**row, "study_id": key[0]} for row in own if row.get("key") != sql.LEASE_ATTR])
     return int(key[0])
 
 

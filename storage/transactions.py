@@ -89,10 +89,16 @@ _SERVER_SNAPSHOT = sqlalchemy.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE R
 
 
 class Transactions:
-    """The transactions of one database; threads do not share one. `retry` says how long, and to whom, it waits."""
+    """The transactions of one database; threads do not share one. `retry` says how long, and to whom, it waits.
 
-    def __init__(self, engine: sqlalchemy.Engine, address: Address, retry: RetryPolicy) -> None:
+    `check` raises a StorageError if the database is not what was opened: nothing is read or written then.
+    """
+
+    def __init__(
+        self, engine: sqlalchemy.Engine, address: Address, retry: RetryPolicy, check: Callable[[], None] = lambda: None
+    ) -> None:
         self._engine, self._address, self.retry = engine, address, retry
+        self.check = check
         self._open = threading.local()
         self._begin_server = engine.name != "sqlite"
         if engine.name == "sqlite":
@@ -108,6 +114,7 @@ class Transactions:
         if self._current is not None:
             yield self._current
             return
+        self.check()
         with self._engine.connect() as connection, connection.execution_options(**{_KIND: kind}).begin():
             if self._begin_server and kind not in READING:
                 connection.execute(_SERVER_LIMITS, {"light": kind == "light"})
@@ -116,6 +123,7 @@ class Transactions:
             self._open.connection = connection
             try:
                 yield connection
+                self.check()  # before the commit
             finally:
                 self._open.connection = None
 

@@ -28,6 +28,7 @@ from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy
 from storage import (
     Database,
+    DatabaseLostError,
     StorageError,
     TrialRecord,
     artifact_link,
@@ -77,6 +78,8 @@ class DashboardWriter(Callback):
     def _attempt(self, write: Callable[[], None]) -> bool:
         try:
             write()
+        except DatabaseLostError:  # the driver itself ends, and says why
+            return False
         except Exception as error:  # whatever it is: trials are worth more than their notes
             line = str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}"
             if line != self._said:

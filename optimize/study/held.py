@@ -23,8 +23,10 @@ class HeldStudy:
     lease: Lease
 
     def stop_request(self) -> str:
-        """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
-        asked = self.database.study_attrs(self.study_id).get(STOP, {})
+        """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`. Raises LeaseLostError."""
+        attrs = self.database.study_attrs(self.study_id)
+        self.lease.check_attrs(attrs)
+        asked = attrs.get(STOP, {})
         return str(asked.get("how", "")) if asked.get("holder") == self.lease.holder.to_text() else ""
 
     def write_attrs(self, attrs: Mapping[str, Any]) -> None:

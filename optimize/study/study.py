@@ -5,9 +5,10 @@ What each ending means is one table, in `search/endings.py`. This module starts 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Valu
 from search_spaces import SearchSpace
 from storage import (
     Artifacts,
+    DatabaseLostError,
     StorageError,
     Stored,
     TrialRecord,
@@ -98,8 +100,7 @@ class Study:
     def withdraw(self, trial: Queued, why: str) -> None:
         """Close a queued trial that is not needed any more."""
         self._queue.remove(trial)
-        self._database.finish_trial(trial.trial_id, "FAIL", attrs=ending_attrs(TrialStatus.CANCELLED, reason=why))
-        self._remember(trial.trial_id)
+        self._close(trial.trial_id, TrialStatus.CANCELLED, why)
 
     def verdict(self) -> Verdict | None:
         """Return the verdict of the last confirmation; None if there is none."""
@@ -136,8 +137,10 @@ class Study:
         curve[percent] = progress.loss
         trial = self._running[progress.number]
         try:
-            self._database.report(trial.trial_id, percent, progress.loss)
+            self._write(functools.partial(self._database.report, trial.trial_id, percent, progress.loss), kind="light")
             return self._judge(trial, curve)
+        except DatabaseLostError:
+            raise
         except StorageError:
             found = self._database.find_trial(self._study_id, progress.number)
             if found is not None and not found.state.is_finished():
@@ -146,6 +149,7 @@ class Study:
 
     def tell(self, job: Job, outcome: Outcome) -> TrialRecord:
         """Close a trial: write its artifacts, then queue, attributes and state in one transaction. Return its record."""
+        self._lease.renew()  # before files are written where nobody would look for them
         trial = self._running[job.number]
         consequence = consequence_of(outcome)
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
@@ -181,7 +185,8 @@ class Study:
 
     def enqueue(self, params: Mapping[str, Value], kind: str, source: str = "") -> None:
         """Put parameters at the end of the queue."""
-        self.adopt_queued(self._create("WAITING", Queued(params, kind, source=source)))
+        new = Queued(params, kind, source=source)
+        self.adopt_queued(self._lease.write(lambda: self._create("WAITING", new), stands=self._exists))
 
     def adopt_queued(self, trial: Queued) -> None:
         """Put a WAITING trial of the database into the queue; the baseline goes first, since all else is compared with it."""
@@ -210,12 +215,20 @@ class Study:
 
     def discard(self, record: TrialRecord, why: str, status: TrialStatus = TrialStatus.LOST) -> None:
         """Close a trial that cannot be told: of another program, or without its parameters."""
-        self._database.finish_trial(record.trial_id, "FAIL", attrs=ending_attrs(status, reason=why))
-        self._remember(record.trial_id)
+        self._close(record.trial_id, status, why)
 
     def adopt_requeue(self, number: int) -> None:
         """Note that the parameters of trial `number` are in the queue already."""
         self._requeued.add(number)
+
+    def _write(self, work: Callable[[], object], kind: str = "write") -> None:
+        """Do as the study's only driver what has the same effect twice as once."""
+        self._lease.write(work, stands=lambda _: False, kind=kind)
+
+    def _close(self, trial_id: int, status: TrialStatus, why: str) -> None:
+        attrs = ending_attrs(status, reason=why)
+        self._write(lambda: self._database.finish_trial(trial_id, "FAIL", attrs=attrs))
+        self._remember(trial_id)
 
     def _judge(self, trial: Queued, curve: Mapping[int, float]) -> str:
         """Ask the pruner about a proposed trial until it has decided. Queued parameters are never pruned."""
@@ -225,7 +238,7 @@ class Study:
         if decision is None:
             return ""
         self._decided.add(trial.number)
-        self._database.set_trial_attrs(trial.trial_id, condemned_attrs(str(decision)))
+        self._write(lambda: self._database.set_trial_attrs(trial.trial_id, condemned_attrs(str(decision))))
         return "" if decision.spared else str(decision)
 
     def _start_queued(self) -> Queued | None:

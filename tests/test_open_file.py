@@ -1,0 +1,169 @@
+"""A database file that is removed, moved, replaced or cut while a driver works: it stops, and tells nothing into it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from optimize.trial import Job, Outcome
+from storage import DatabaseLostError, StorageError, open_database
+from tests.conftest import Driver, complete
+from tests.databases import empty_database, small_database
+
+AT = 3  # the trial during which it happens
+
+
+def at(driver: Driver, happens: Callable[[Path], object]) -> Callable[[Job], Outcome]:
+    """Trials that complete; while trial AT works, something happens to the database."""
+
+    def run(job: Job) -> Outcome:
+        if job.number == AT:
+            happens(driver.paths.database)
+        return complete(job)
+
+    return run
+
+
+def finished(path: Path) -> list[int]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT number FROM trials WHERE state = 'COMPLETE' ORDER BY number")
+        return [number for (number,) in rows]
+
+
+def end_process(path: Path) -> None:
+    """As if the driver that lost its database had ended: it could not give its lease back."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM optimize_leases")
+
+
+def move_with_wal(path: Path) -> None:
+    for each in path.parent.glob("optuna.db*"):
+        each.rename(each.with_name(f"moved-{each.name}"))
+
+
+def put_back(path: Path) -> None:
+    for each in path.parent.glob("moved-*"):
+        each.rename(each.with_name(each.name.removeprefix("moved-")))
+
+
+def replace_by_rename(path: Path) -> None:
+    other = path.with_name("other")
+    other.mkdir()
+    empty_database(other).rename(path)
+
+
+def make_anew(path: Path) -> None:
+    path.unlink()
+    empty_database(path.parent)
+
+
+def link_elsewhere(path: Path) -> None:
+    move_with_wal(path)
+    path.symlink_to(small_database(path.parent.parent))
+
+
+LOSSES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "removed": (Path.unlink, "was removed or moved"),
+    "moved": (lambda path: path.rename(path.with_name("x")), "was removed or moved"),
+    "moved with its wal": (move_with_wal, "was removed or moved"),
+    "all runs removed": (lambda path: shutil.rmtree(path.parent), "was removed or moved"),
+    "all runs moved": (lambda path: path.parent.rename(path.parent.with_name("x")), "was removed or moved"),
+    "replaced": (replace_by_rename, "was replaced by another file"),
+    "made anew": (make_anew, "was replaced by another file"),
+    "a link to another": (link_elsewhere, "was replaced by another file"),
+    "emptied": (lambda path: path.write_bytes(b""), "was emptied"),
+}
+
+
+@pytest.mark.parametrize(("happens", "what"), LOSSES.values(), ids=LOSSES)
+def test_a_driver_whose_database_is_lost_stops_in_one_line(
+    driver: Driver, happens: Callable[[Path], object], what: str
+) -> None:
+    started: list[int] = []
+    run = at(driver, happens)
+    with pytest.raises(DatabaseLostError, match=what) as caught:
+        driver.run(lambda job: started.append(job.number) or run(job), trials=9)
+    assert str(caught.value).startswith(f"{driver.paths.database}: was ")
+    assert "\n" not in str(caught.value)
+    assert started == [*range(AT + 1)]
+
+
+def test_nothing_of_a_lost_study_is_written_where_its_folder_was(driver: Driver) -> None:
+    root = driver.paths.root
+    with pytest.raises(DatabaseLostError):
+        driver.run(at(driver, lambda path: root.rename(root.with_name("moved"))), trials=9)
+    assert not root.exists()
+    assert finished(root.with_name("moved") / "optuna.db") == [*range(AT)]
+
+
+def test_a_database_that_is_put_back_goes_on_with_every_trial(driver: Driver) -> None:
+    with pytest.raises(DatabaseLostError):
+        driver.run(at(driver, move_with_wal), trials=9)
+    put_back(driver.paths.database)
+    assert finished(driver.paths.database) == [*range(AT)]
+    end_process(driver.paths.database)
+    driver.run(trials=6)
+    assert len(finished(driver.paths.database)) == 6
+
+
+def test_a_file_that_is_back_before_anybody_looks_is_no_loss(driver: Driver) -> None:
+    def away_and_back(path: Path) -> None:
+        move_with_wal(path)
+        put_back(path)
+
+    assert len(driver.run(at(driver, away_and_back), trials=6)[1].ended) == 6
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm"])
+def test_a_part_of_the_database_that_is_removed_costs_no_trial(driver: Driver, end: str) -> None:
+    def happens(path: Path) -> None:
+        path.with_name(path.name + end).unlink()
+
+    with pytest.raises(DatabaseLostError, match=rf"optuna\.db{end}: was removed or replaced"):
+        driver.run(at(driver, happens), trials=9)
+    assert finished(driver.paths.database) == [*range(AT)]
+    end_process(driver.paths.database)
+    driver.run(trials=6)
+    assert len(finished(driver.paths.database)) == 6
+
+
+def test_a_file_that_is_cut_is_damaged(driver: Driver) -> None:
+    def cut(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.truncate(size // 2)
+
+    with pytest.raises(StorageError, match="damaged"):
+        driver.run(at(driver, cut), trials=9)
+
+
+def test_a_file_that_another_program_tidies_is_no_loss(driver: Driver) -> None:
+    driver.run(trials=1)
+    with closing(sqlite3.connect(driver.paths.database)) as connection, connection:
+        connection.execute("CREATE TABLE ballast (text)")
+        connection.execute("INSERT INTO ballast VALUES (zeroblob(1000000))")
+
+    def tidy(path: Path) -> None:
+        before = path.stat().st_size
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("DROP TABLE ballast")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert path.stat().st_size < before - 900_000
+
+    assert len(driver.run(at(driver, tidy), trials=6)[1].ended) == 5
+
+
+def test_no_new_database_is_made_beside_the_wal_of_a_lost_one(tmp_path: Path) -> None:
+    path = tmp_path / "optuna.db"
+    path.with_name("optuna.db-wal").write_bytes(b"x")
+    with pytest.raises(StorageError, match=r"not here, but its optuna\.db-wal is"):
+        open_database(path)
+    assert not path.exists()
