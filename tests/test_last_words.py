@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.runner.diagnosis import Exit, PrintedMetric, diagnose
+from optimize.runner.process import run_job
 from optimize.runner.progress import OutputParser
-from optimize.trial import Job, Metric, ProgressFormat, TrialStatus
+from optimize.trial import Job, Metric, ProgressFormat, Slot, TrialStatus
 
 CASES = json.loads((Path(__file__).parent / "data" / "causes.json").read_text("utf-8"))
 TRACEBACK = 'Traceback (most recent call last):\n  File "/w/files/train.py", line 3, in <module>\n    step()\n'
@@ -48,6 +49,21 @@ def test_a_script_s_own_progress_lines_count_as_well(line: str) -> None:
     assert ending(f"{line}\n{caught}", EPOCHS) is TrialStatus.ENVIRONMENT
 
 
+def test_a_trial_is_diagnosed_with_the_progress_lines_of_its_workload(tmp_path: Path) -> None:
+    script = (
+        "import os, traceback\ntry:\n    import no_such_module\nexcept ImportError:\n    traceback.print_exc()\n"
+        "print('epoch 1', flush=True)\nraise SystemExit(7)\n"
+    )
+    job = Job(0, {}, {"train.py": script}, ("{python}", "train.py"), progress=EPOCHS.progress)
+    outcome = run_job(job, tmp_path / "work", Slot("0"))
+    assert (outcome.status, outcome.reason) == (TrialStatus.CRASHED, "exit code 7: epoch 1")
+
+
+@pytest.mark.parametrize("text", ["x", "nan ", "loss ", "a.", "Error: ", " ", "1:2 ", "File ", "remaining: 3"])
+def test_a_line_of_any_length_costs_little(text: str) -> None:
+    assert diagnose(text * 60_000, Exit(1, 9.0), Metric()).status in TrialStatus
+
+
 def test_a_loose_progress_regex_hides_no_traceback() -> None:
     job = Job(0, {}, {}, (), progress=ProgressFormat(r"(?P<step>\d+)"))
     assert ending(f"{TRACEBACK}RuntimeError: Invalid buffer size: 24.00 GB\n", job) is TrialStatus.OUT_OF_MEMORY
@@ -57,6 +73,13 @@ def test_a_loose_progress_regex_hides_no_traceback() -> None:
 def test_last_words_may_stand_on_a_progress_line_that_has_no_end(words: str) -> None:
     log = f"step 00010 (1.0%) | loss: 3.4 | remaining: 200s    {words}\n"
     assert diagnose(log, Exit(134, 9.0), Metric()).status is TrialStatus.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(("code", "status"), [(1, TrialStatus.DIVERGED), (-11, TrialStatus.CRASHED)])
+def test_a_last_progress_line_whose_loss_is_no_number_is_a_cause(code: int, status: TrialStatus) -> None:
+    for line in ("step 00010 (1.0%) | loss: nan", "step 3 (1%) | train_loss inf | remaining: 20s  "):
+        assert diagnose(f"step 1 (0%) | loss: 3\n{line}\nbye\n", Exit(code, 9.0), Metric()).status is status
+    assert diagnose("step 1 | loss: nan\nstep 2 | loss: 3\n", Exit(1, 9.0), Metric()).status is TrialStatus.CRASHED
 
 
 def test_progress_of_another_thread_between_the_links_of_a_chain_hides_nothing() -> None:

@@ -27,13 +27,18 @@ def _cause(status: TrialStatus, pattern: str, advice: str = "") -> Cause:
 # What the kernel's out-of-memory killer leaves behind, as a shell, a launcher or a scheduler tells it.
 KILLED = _cause(
     TrialStatus.OUT_OF_MEMORY,
-    r"^(?:\S*sh: )?(?:.*:\s*\d+ )?killed(?:$|: 9$|\s{2,})|killed by signal: Killed|\boom[-_]kill(?:ed)?\b|\bOOMKilled\b"
+    r"^(?:\S*sh: )?(?:.*:\s*\d+ |.*: tasks? [\d,-]+: )?killed(?:$|: 9$|\s{2,})"
+    r"|killed by signal: Killed|\boom[-_]kill(?:ed)?\b|\bOOMKilled\b"
     r"|\(SIGKILL\)|Signals\.SIGKILL|signal SIGKILL\b|signal 9 \(Killed\)"
     r"|\b(?:exit ?code|exit status|return code)\s*[:=]?\s*(?:-9|137)\b"
-    r"|exceeded (?:job |step )?memory limit|reaching LSF memory usage limit|\bmem \d+\w* exceeded limit",
+    r"|exceeded (?:job |step )?memory limit|reaching LSF memory usage limit|\bmem \d+\w* exceeded limit|due to OOM\b",
 )
 # Words that are no cause: advice, a warning, and what a tracker says of its own network.
-ASIDE = re.compile(r"^\s*\W?(?:note|hint|tip|info|debug|warning)\b|^wandb: |\w*Warning: ", re.IGNORECASE)
+ASIDE = re.compile(
+    r"^\s*\W?(?:note|hint|tip|info|debug|warning)\b|^wandb: |Warning: |indicates that this is not a failure"
+    r"|% of free system memory|\b(?:avoid|prevent|in case of|on|if) (?:an? )?(?:CUDA )?(?:out of memory|OOM)\b",
+    re.IGNORECASE,
+)
 # A shell's words for a process that it started and that made a fault.
 SHELL_SAYS_FAULT = re.compile(r"^(?:\S*sh: )?(?:.*:\s*\d+ )?(?:Segmentation fault|Bus error|Illegal instruction)")
 # Mistakes in the code: their message is a name, such as `OutOfMemoryError` or `isnan`, and tells nothing of memory or a loss.
@@ -71,25 +76,27 @@ CAUSES: tuple[Cause, ...] = (
         r"out.?of.?(?:device.|host.|gpu.)?memory|MemoryError\b|std::bad_alloc|insufficient memory|\bOOM (?:at|when)\b"
         r"|_STATUS_(?:ALLOC(?:ATION)?_FAILED|INSUFFICIENT_RESOURCES)|CUFFT_ALLOC_FAILED|rocblas_status_memory_error"
         r"|BLAS_STATUS_NOT_INITIALIZED.{0,20}\w+Create|CUDNN_STATUS_NOT_INITIALIZED"
-        r"|CUSOLVER_STATUS_INTERNAL_ERROR.{0,40}Create|GET was unable to find an engine|valid cuDNN algorithm to run"
+        r"|CUSOLVER_STATUS_INTERNAL_ERROR.{0,40}Create|unable to find an engine|valid cuDNN algorithm to run"
         r"|cannot allocate memory|can't allocate memory|not enough memory|virtual memory exhausted"
-        r"|memory allocation of \d+ bytes failed|(?:cuda|hip)Error(?:Memory|OutOf)|\bMEM_OBJECT_ALLOCATION_FAILURE"
+        r"|memory allocation of \d+ bytes failed|(?:cuda|hip)Error(?:Memory|OutOf)|MEM_OBJECT_ALLOCATION_FAILURE"
         r"|(?:unable|failed|could not) (?:to )?(?:CUDA |host |reserve )*(?:[cm]?alloc(?:ate)?\b|host alloc)"
         r"|RESOURCE_EXHAUSTED: (?!.*(?:quota|message larger))|exceeded hbm capacity"
         r"|attempting to (?:allocate|reserve) .{0,60}(?:not possible|greater than)|UR_RESULT_ERROR_OUT_OF_RESOURCES"
         r"|(?:PI|ZE_RESULT|HSA_STATUS)_ERROR_OUT_OF_RESOURCES|invalid buffer size|maximum allowed buffer size"
-        r"|metal::malloc|total bytes of NDArray|Cuda failure 2\b"
+        r"|miopenStatusAllocFailed|cuMemAlloc\w* failed|paging file is too small|exceed allowed memory"
+        r"|could not create a memory object|metal::malloc|total bytes of NDArray|Cuda failure 2\b"
         r"|NVML_SUCCESS == .*CUDACachingAllocator",  # it failed to say who holds the memory
     ),
     _cause(
         TrialStatus.DIVERGED,
-        rf"\b(?:is|not) nan\b|\bis_?(?:nan|inf|finite)\(|non-?finite|not (?:all )?finite|be finite"
+        rf"\b(?:is|not) nan\b|\bis_?(?:nan|inf|finite)\(|non.?finite|not (?:all )?finite|be finite"
         rf"|{_QUANTITY}.{{0,60}}{_NO_NUMBER}|{_NO_NUMBER}.{{0,60}}{_QUANTITY}"
         r"|\bNaN/inf\b|\bnan (?:or|and/or|and) inf\b|\binf (?:or|and/or|and) nan\b|infs or NaNs"
         r"|\b(?:contains?|returned|found|detected|encountered|got|produced|became) (?:either )?(?:a )?"
         r"[`']?(?:nan|inf)(?:s|inity)?\b"
         r"|\bnans? (?:was |were |values? )*(?:detected|found|encountered|in (?:the )?(?:input|output|model|param))"
         r"|convert float (?:nan|infinity)|math range error|Numerical result out of range|\(34, 'Result too large'\)"
+        r"|^[\w.]*(?:Error|Exception|InvalidOperation): (?:.*[^\w.'\"`/-])?nan\b(?!['\"%/])"  # nobody writes it of anything else
         r"|found invalid values|invalid loss\b|\bdiverg(?:ed|ing)\b|\bloss\b.{0,20}\bexplod|FloatingPointError"
         r"|loss scale (?:already at minimum|reached)|minimum loss scale"
         r"|linalg\.\w+: .*(?:converge|singular|positive-definite)|LinAlgError: .*(?:converge|singular|positive.definite)",

@@ -63,7 +63,8 @@ def after_last_traceback(lines: list[str]) -> list[str]:
 def after_last_progress(lines: list[str], is_progress: Callable[[str], bool]) -> list[str]:
     """Return the lines that no progress line follows. What stands there may have ended the script; the rest did not.
 
-    A progress line that has no end of its own may have the last words on it: they are the first of these lines.
+    A progress line that has no end of its own may have the last words on it: they are the first of these lines. So is a
+    loss that is no number.
     """
     within = _within_tracebacks(lines)
     for i in range(len(lines) - 1, -1, -1):
@@ -91,10 +92,14 @@ def _within_tracebacks(lines: list[str]) -> set[int]:
 
 _LAST_FIELD = re.compile(r"\bremaining:?\s*[-+\d.,]+\s*s\b\s*", re.IGNORECASE | re.ASCII)
 
+_LOST = re.compile(r"(?:\b|_)loss\b[:=\s]*[-+]?(?:nan|inf)\b", re.IGNORECASE)
+
 
 def _on_progress_line(line: str) -> str:
     if (at := line.find(_TRACEBACK)) >= 0:
         return line[at:]
-    if fields := list(_LAST_FIELD.finditer(line)):
-        return line[fields[-1].end() :]
+    if (fields := list(_LAST_FIELD.finditer(line))) and (words := line[fields[-1].end() :]):
+        return words
+    if lost := _LOST.search(line):
+        return lost[0]
     return "FAIL" if line.endswith(" FAIL") else ""
