@@ -1,4 +1,4 @@
-"""A result that is whole is not lost when a signal ends the script in its teardown, as NCCL and CUDA do."""
+"""A signal after the summary takes no result away; one before it, or any other exit code, is a crash."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ TRAVELS = (
     "runner/__init__.py", "runner/causes.py", "runner/diagnosis.py", "runner/gpu_memory.py", "runner/gpus.py", "runner/log.py",
     "runner/numbers.py",
     "runner/prepare.py", "runner/process.py", "runner/process_tree.py", "runner/progress.py", "runner/stop.py",
-    "runner/warm_start.py", "runner/workdir.py",
+    "runner/tracebacks.py", "runner/warm_start.py", "runner/workdir.py",
 )  # fmt: skip
 LOOK_S = 0.2  # between two checks of a task for a stop request
 LINES_SHOWN = 3  # of a preparation that failed

@@ -24,24 +24,82 @@ def _cause(status: TrialStatus, pattern: str, advice: str = "") -> Cause:
     return Cause(status, re.compile(pattern, re.IGNORECASE), advice)
 
 
+# What the kernel's out-of-memory killer leaves behind, as a shell, a launcher or a scheduler tells it.
+KILLED = _cause(
+    TrialStatus.OUT_OF_MEMORY,
+    r"^(?:\S*sh: )?(?:.*:\s*\d+ |.*: tasks? [\d,-]+: )?killed(?:$|: 9$|\s{2,})"
+    r"|killed by signal: Killed|\boom[-_]kill(?:ed)?\b|\bOOMKilled\b"
+    r"|\(SIGKILL\)|Signals\.SIGKILL|signal SIGKILL\b|signal 9 \(Killed\)"
+    r"|\b(?:exit ?code|exit status|return code)\s*[:=]?\s*(?:-9|137)\b"
+    r"|exceeded (?:job |step )?memory limit|reaching LSF memory usage limit|\bmem \d+\w* exceeded limit|due to OOM\b",
+)
+# Words that are no cause: advice, a warning, and what a tracker says of its own network.
+ASIDE = re.compile(
+    r"^\s*\W?(?:note|hint|tip|info|debug|warning)\b|^wandb: |Warning: |indicates that this is not a failure"
+    r"|% of free system memory|\b(?:avoid|prevent|in case of|on|if) (?:an? )?(?:CUDA )?(?:out of memory|OOM)\b",
+    re.IGNORECASE,
+)
+# A shell's words for a process that it started and that made a fault.
+SHELL_SAYS_FAULT = re.compile(r"^(?:\S*sh: )?(?:.*:\s*\d+ )?(?:Segmentation fault|Bus error|Illegal instruction)")
+# Mistakes in the code: their message is a name, such as `OutOfMemoryError` or `isnan`, and tells nothing of memory or a loss.
+MISTAKE = re.compile(r"^(?:[\w.]+\.)?(?:Attribute|Type|Key|Name|UnboundLocal|Index|Syntax|Indentation)Error\b")
+# Exceptions that only Python raises: uncaught, they end a script with an exit code, never with a signal.
+ONLY_IN_PYTHON = re.compile(
+    r"ImportError|ModuleNotFoundError|FileNotFoundError|PermissionError|requests\.|httpx\.|huggingface"
+)
+
+_QUANTITY = r"(?:\b|_)(?:loss(?:es)?|grad\w*|norm|logits?|weights?|activations?|outputs?|metric|bpb|perplexity)\b"
+_NO_NUMBER = r"\b(?:nans?|inf|infinity|infinite)\b"
+
 # The first that matches wins. Kernels before memory, because inductor reports both as "OutOfMemoryError"; memory before
 # environment, because CUDA reports both as "CUDA error".
 CAUSES: tuple[Cause, ...] = (
-    _cause(  # Triton, flash attention: a HEAD_DIM too large for the device
+    _cause(  # Triton, Pallas, flash attention: a HEAD_DIM or a block too large for the device
         TrialStatus.INFEASIBLE,
-        r"out of resources?: |head.?dim\w*.{0,40}(?:at most|multiple of|must be|not support)|supports? head.?dim",
+        r"out of resources?: |head.?dim\w*.{0,40}(?:at most|multiple of|must be|not support)|supports? head.?dim"
+        r"|memory space [vs]mem|shared memory size limit exceeded|too many resources requested for launch",
     ),
-    _cause(  # CUDA, HIP, MPS, XPU; CPU; what torchrun says of a child that the kernel killed
+    KILLED,
+    _cause(
+        TrialStatus.ENVIRONMENT,
+        r"shared memory segment|(?:allocate|open|mmap) shared memory|shared memory object"
+        r"|dataloader's workers are out of shared memory",
+        "Give the container more shared memory (docker run --shm-size), or the script fewer loader processes",
+    ),
+    _cause(
+        TrialStatus.ENVIRONMENT,
+        r"cannot allocate memory in static TLS|ibv_\w+ failed.*cannot allocate memory",
+        "Neither is want of memory: preload the library (LD_PRELOAD), or raise the limit of locked memory (ulimit -l)",
+    ),
+    _cause(  # CUDA, HIP, MPS, MLX, XPU, XLA; CPU
         TrialStatus.OUT_OF_MEMORY,
-        r"out of memory|MemoryError\b|(?:CUBLAS|HIPBLAS|CUDNN|CUSOLVER)_STATUS_ALLOC_FAILED"
-        r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|cannot allocate memory|std::bad_alloc"
-        r"|exitcode\s*:\s*-9\b|killed by signal: Killed|\bOOM (?:at|when)\b"
+        r"out.?of.?(?:device.|host.|gpu.)?memory|MemoryError\b|std::bad_alloc|insufficient memory|\bOOM (?:at|when)\b"
+        r"|_STATUS_(?:ALLOC(?:ATION)?_FAILED|INSUFFICIENT_RESOURCES)|CUFFT_ALLOC_FAILED|rocblas_status_memory_error"
+        r"|BLAS_STATUS_NOT_INITIALIZED.{0,20}\w+Create|CUDNN_STATUS_NOT_INITIALIZED"
+        r"|CUSOLVER_STATUS_INTERNAL_ERROR.{0,40}Create|unable to find an engine|valid cuDNN algorithm to run"
+        r"|cannot allocate memory|can't allocate memory|not enough memory|virtual memory exhausted"
+        r"|memory allocation of \d+ bytes failed|(?:cuda|hip)Error(?:Memory|OutOf)|MEM_OBJECT_ALLOCATION_FAILURE"
+        r"|(?:unable|failed|could not) (?:to )?(?:CUDA |host |reserve )*(?:[cm]?alloc(?:ate)?\b|host alloc)"
+        r"|RESOURCE_EXHAUSTED: (?!.*(?:quota|message larger))|exceeded hbm capacity"
+        r"|attempting to (?:allocate|reserve) .{0,60}(?:not possible|greater than)|UR_RESULT_ERROR_OUT_OF_RESOURCES"
+        r"|(?:PI|ZE_RESULT|HSA_STATUS)_ERROR_OUT_OF_RESOURCES|invalid buffer size|maximum allowed buffer size"
+        r"|miopenStatusAllocFailed|cuMemAlloc\w* failed|paging file is too small|exceed allowed memory"
+        r"|could not create a memory object|metal::malloc|total bytes of NDArray|Cuda failure 2\b"
         r"|NVML_SUCCESS == .*CUDACachingAllocator",  # it failed to say who holds the memory
     ),
     _cause(
         TrialStatus.DIVERGED,
-        r"\b(?:is|not )_?nan\b|isnan|isfinite|non-?finite|\bloss\b.{0,40}\b(?:nan|inf)\b|\bdiverged\b"
-        r"|\bloss exploded\b|FloatingPointError",
+        rf"\b(?:is|not) nan\b|\bis_?(?:nan|inf|finite)\(|non.?finite|not (?:all )?finite|be finite"
+        rf"|{_QUANTITY}.{{0,60}}{_NO_NUMBER}|{_NO_NUMBER}.{{0,60}}{_QUANTITY}"
+        r"|\bNaN/inf\b|\bnan (?:or|and/or|and) inf\b|\binf (?:or|and/or|and) nan\b|infs or NaNs"
+        r"|\b(?:contains?|returned|found|detected|encountered|got|produced|became) (?:either )?(?:a )?"
+        r"[`']?(?:nan|inf)(?:s|inity)?\b"
+        r"|\bnans? (?:was |were |values? )*(?:detected|found|encountered|in (?:the )?(?:input|output|model|param))"
+        r"|convert float (?:nan|infinity)|math range error|Numerical result out of range|\(34, 'Result too large'\)"
+        r"|^[\w.]*(?:Error|Exception|InvalidOperation): (?:.*[^\w.'\"`/-])?nan\b(?!['\"%/])"  # nobody writes it of anything else
+        r"|found invalid values|invalid loss\b|\bdiverg(?:ed|ing)\b|\bloss\b.{0,20}\bexplod|FloatingPointError"
+        r"|loss scale (?:already at minimum|reached)|minimum loss scale"
+        r"|linalg\.\w+: .*(?:converge|singular|positive-definite)|LinAlgError: .*(?:converge|singular|positive.definite)",
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
@@ -52,7 +110,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
-        r"not compiled with CUDA|libcudart functions unavailable",
+        r"not compiled with (?:CUDA|XPU|ROCm)|libcudart functions unavailable",
         "This PyTorch cannot use a GPU: install one that is built for CUDA, as pytorch.org says",
     ),
     _cause(
@@ -91,14 +149,15 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
-        r"(?:LocalEntryNotFound|HfHubHTTP|GatedRepo|RepositoryNotFound|RevisionNotFound)\w*Error|OfflineModeIsEnabled"
+        r"^(?!.*(?:wandb|comet|neptune|clearml|mlflow)).*(?:(?:LocalEntryNotFound|HfHubHTTP|GatedRepo|RepositoryNotFound|RevisionNotFound)\w*Error|OfflineModeIsEnabled"
         r"|huggingface\.co|max retries exceeded|name resolution|name or service not known|network is unreachable"
-        r"|certificate verify failed|\bURLError\b|requests\.exceptions\.|httpx\.\w+(?:Error|Timeout)",
+        r"|certificate verify failed|\bURLError\b|requests\.exceptions\.|httpx\.\w+(?:Error|Timeout))",
         "A download failed: check the network, or fetch what the script needs beforehand",
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
-        r"ModuleNotFoundError|ImportError|lib\w+\.so[.\d]*: cannot open shared object|version incompatibility: PyTorch"
+        r"ModuleNotFoundError|ImportError(?!: (?:cannot import .*partially initialized|attempted relative))"
+        r"|lib\w+\.so[.\d]*: cannot open shared object|version incompatibility: PyTorch"
         r"|Unable to load any of \{libcudnn|Cannot load symbol cudnn",
         "Install it (again) into the Python that runs the script",
     ),
@@ -112,8 +171,8 @@ CAUSES: tuple[Cause, ...] = (
     _cause(
         TrialStatus.ENVIRONMENT,
         r"^prepare\.py: |PermissionError: |UnpicklingError|ArrowInvalid|BadZipFile|parquet magic bytes"
-        r"|FileNotFoundError: .*(?:data|token|shard|cache|corpus)"
-        r"|FileNotFoundError: .*\.(?:bin|parquet|np[yz]|pkl|pickle|jsonl?|txt|csv|model|arrow)\b"
+        r"|FileNotFoundError: (?!.*(?:triton|inductor|torch_extensions)).*"  # other processes clear a compiler's cache
+        r"(?:data|token|shard|cache|corpus|\.(?:bin|parquet|np[yz]|pkl|pickle|jsonl?|txt|csv|model|arrow)\b)"
         r"|\b(?:shard|tokenizer|parquet|data ?set)\w*\b.{0,60}\b(?:corrupt|truncated|missing|not found)",
         "Prepare the data (again), and check that it can be read",
     ),

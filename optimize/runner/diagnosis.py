@@ -1,4 +1,4 @@
-"""What a script's output means: its tracebacks, its progress lines, its final summary, and why it ended.
+"""What a script's output means: its progress lines, its final summary, and why it ended.
 
 Text in, values out. It runs nothing, reads no file, and says nothing of what an outcome means for the study: the table
 CONSEQUENCES in `search/endings.py` does. A new cause of death is a `TrialStatus`, a row in CONSEQUENCES,
@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from optimize.runner.causes import CAUSES
+from optimize.runner.causes import ASIDE, CAUSES, KILLED, MISTAKE, ONLY_IN_PYTHON, SHELL_SAYS_FAULT, Cause
 from optimize.runner.stop import StopRequest
+from optimize.runner.tracebacks import Raised, after_last_progress, after_last_traceback, exceptions
 from optimize.text import one_line
 from optimize.trial import Metric, Outcome, Progress, TrialStatus
 
@@ -41,53 +42,6 @@ class PrintedMetric(NamedTuple):
 
     value: float | str | None = None  # None: no line had it
     has_block: bool = False  # was there ever a line `---`?
-
-
-# --- tracebacks -------------------------------------------------------------------------------------------------------
-
-_TRACEBACK = "Traceback (most recent call last)"
-_CHAINED = re.compile(r"^(?:During handling of the above exception|The above exception was the direct cause)")
-_RANK = re.compile(r"^\[rank\d+\]:\s?")  # torchrun
-_BARE_ERROR = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)(?::|$)")
-_FRAME = re.compile(r'^\s+File "([^"]+)", line \d+')
-
-
-class Raised(NamedTuple):
-    """One exception of a traceback."""
-
-    message: list[str]  # `SomeError: message`, and how it goes on
-    file: str  # of the innermost frame
-    source: str  # the line of code that raised
-
-
-def exceptions(lines: list[str]) -> Iterator[Raised]:
-    """Yield the last exception of a log, then those that it came from, back to the first of the chain."""
-    starts = [i for i, line in enumerate(lines) if _TRACEBACK in line]
-    if not starts and lines and (bare := [line for line in lines[-3:] if _BARE_ERROR.match(line)]):
-        yield Raised(bare[-1:], "", "")  # a SyntaxError has no traceback
-    end = len(lines)
-    for start in reversed(starts):
-        yield _raised(lines[start + 1 : end])
-        end = start
-        if not any(_CHAINED.match(_RANK.sub("", line)) for line in lines[max(start - 3, 0) : start]):
-            return
-
-
-def _raised(lines: list[str]) -> Raised:
-    body = [_RANK.sub("", line) for line in lines]
-    frames = [i for i, line in enumerate(body) if _FRAME.match(line)]
-    first = next((i for i in range(len(body)) if not body[i].startswith(" ")), len(body))
-    message = [line for line in body[first : first + 12] if not _CHAINED.match(line)]
-    inner = [i for i in frames if i < first]
-    file = _FRAME.match(body[inner[-1]])[1] if inner else ""  # type: ignore[index]
-    source = body[inner[-1] + 1].strip() if inner and inner[-1] + 1 < first else ""
-    return Raised(message, file, source)
-
-
-def after_last_traceback(lines: list[str]) -> list[str]:
-    """Return the lines from the last traceback on, all of them if there is none."""
-    starts = [i for i, line in enumerate(lines) if _TRACEBACK in line]
-    return lines[starts[-1] :] if starts else lines
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
@@ -188,11 +142,18 @@ def parse_value(text: str) -> float | str:
 # --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
-def diagnose(log: str, end: Exit, metric: Metric, printed: PrintedMetric | None = None) -> Outcome:
+def diagnose(
+    log: str,
+    end: Exit,
+    metric: Metric,
+    printed: PrintedMetric | None = None,
+    is_progress: Callable[[str], bool] = lambda line: False,
+) -> Outcome:
     """Return how a trial ended: its status, the reason in one line, its summary and its log.
 
     A trial with a final value is COMPLETE, whatever else its log says. The metric is the summary's, unless it has lines of
-    its own (`metric.regex`) or the script has no `---` at all: then it is `printed`.
+    its own (`metric.regex`) or the script has no `---` at all: then it is `printed`. `is_progress` knows the lines that
+    count as progress beside autoresearch's: whatever stands before one did not end the script.
     """
     summary, rest = _summary_and_rest(log)
     printed = printed if printed is not None else PrintedMetric(has_block=True)
@@ -205,7 +166,11 @@ def diagnose(log: str, end: Exit, metric: Metric, printed: PrintedMetric | None 
     if isinstance(value, float) and math.isfinite(value) and is_final:
         status, reason = TrialStatus.COMPLETE, _after_its_summary(end)
     else:
-        status, reason = _stopped(end) or _cause_of(log, end) or _without_result(value, log, end, metric)
+        last = after_last_progress(
+            list(_lines(log[-TAIL_CHARS:])),
+            lambda line: bool(parse_progress(line)) or line.startswith(f"{metric.name}:") or is_progress(line),
+        )
+        status, reason = _stopped(end) or _cause_of(last, end) or _without_result(value, log, end, metric)
     return Outcome(status, end.seconds, one_line(reason, REASON_CHARS), summary, log)
 
 
@@ -241,23 +206,62 @@ def _stopped(end: Exit) -> tuple[TrialStatus, str] | None:
     return (end.stop.status, end.stop.reason or str(end.stop.status)) if end.stop else None
 
 
-def _cause_of(log: str, end: Exit) -> tuple[TrialStatus, str] | None:
+_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
+
+
+def _cause_of(lines: list[str], end: Exit) -> tuple[TrialStatus, str] | None:
     """The cause in the last words: in the traceback at the end if there is one, else in the last lines."""
-    if _signal_of(end.code) == signal.SIGKILL:
+    number = 0 if end.code == 0 else _signal_of(end.code)
+    if number == signal.SIGKILL:
         return TrialStatus.OUT_OF_MEMORY, "killed by SIGKILL, not by us: most likely the kernel's out-of-memory killer"
-    lines = list(_lines(log[-TAIL_CHARS:]))
+    if end.code and any(SHELL_SAYS_FAULT.search(line) for line in lines[-3:]):
+        number = signal.SIGSEGV
     errors = list(exceptions(lines))
     if any(line == "FAIL" or line.endswith(" FAIL") for line in after_last_traceback(lines)[-5:]):
         return TrialStatus.DIVERGED, "the script printed FAIL: its loss was NaN or too high"
     if errors:
-        return _match(line for error in errors for line in error.message) or _diagnose_exception(errors[0])
-    return _match(reversed(lines[-TAIL_LINES:])) if end.code != 0 else None
+        messages = [line for error in errors for line in error.message if _may_raise(line, number)]
+        return (
+            _match(messages, _statuses_of_exception(number))
+            or _match(reversed(after_last_traceback(lines)), [TrialStatus.OUT_OF_MEMORY], [KILLED])
+            or (_diagnose_exception(errors[0]) if number is None else None)
+        )
+    words = [line for line in lines[-TAIL_LINES:] if not ASIDE.search(line)]
+    return _match(reversed(words), _statuses_of_last_lines(number)) if end.code != 0 else None
 
 
-def _match(lines: Iterable[str]) -> tuple[TrialStatus, str] | None:
-    """The first line that names a cause, and what to do about it."""
+def _may_raise(line: str, number: int | None) -> bool:
+    """Whether an exception's message names a cause: one that only Python raises ends a process with a code that is not 0."""
+    return not MISTAKE.search(line) and (number is None or not ONLY_IN_PYTHON.search(line))
+
+
+def _statuses_of_exception(number: int | None) -> Iterable[TrialStatus]:
+    """What a traceback may tell of a process that ended by this signal, or with the exit code 0, which has caught it.
+
+    The teardown may have aborted after the exception, and a script may end by itself at a lack of memory or a NaN.
+    """
+    if number is None:
+        return TrialStatus
+    tells = [TrialStatus.OUT_OF_MEMORY, TrialStatus.DIVERGED]
+    return [*tells, TrialStatus.ENVIRONMENT] if number == signal.SIGABRT else tells
+
+
+def _statuses_of_last_lines(number: int | None) -> Iterable[TrialStatus]:
+    """What lines without a traceback may tell: C++ aborts at an error of its own, a bad address is none that has words."""
+    if number is None:
+        return TrialStatus
+    if number == signal.SIGABRT:
+        return [TrialStatus.OUT_OF_MEMORY, TrialStatus.ENVIRONMENT]
+    return [] if number in _FAULTS else [TrialStatus.OUT_OF_MEMORY]
+
+
+def _match(
+    lines: Iterable[str], statuses: Iterable[TrialStatus] = TrialStatus, causes: Iterable[Cause] = CAUSES
+) -> tuple[TrialStatus, str] | None:
+    """The first line that names a cause of one of these statuses, and what to do about it."""
+    possible = [cause for cause in causes if cause.status in statuses]
     for line in lines:
-        for cause in CAUSES:
+        for cause in possible:
             if cause.pattern.search(line):
                 shown = line.strip()[: REASON_CHARS - len(cause.advice) - 2]
                 return cause.status, f"{shown}. {cause.advice}" if cause.advice else shown

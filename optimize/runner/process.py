@@ -64,7 +64,7 @@ def run_job(
         parser = OutputParser(job, on_progress)
         end = _Script(job, folder, slot, log, parser, support or GuardianSupport()).run(stop_source)
         outcome = replace(
-            diagnose(log.text(), end, job.metric, parser.metric.found()),
+            diagnose(log.text(), end, job.metric, parser.metric.found(), parser.tells_progress),
             slot=slot.name,
             curve=tuple(parser.curve),
             device=slot.device,

@@ -46,6 +46,11 @@ class OutputParser:
         self._parse(self._rest)
         self._rest = b""
 
+    def tells_progress(self, line: str) -> bool:
+        """Return whether this line of the log tells that the training went on: progress or the metric, in its own words."""
+        data = line.encode()[:LINE_BYTES]
+        return self._progress.parse(data) is not None or self.metric.holds(data)
+
     def _parse(self, line: bytes) -> None:
         if self.metric.parse(line) or line == b"---":
             self.begun = True
@@ -81,14 +86,20 @@ class MetricParser:
         """Parse one line. Return whether it holds the metric."""
         if line == b"---":
             self._has_block = True
+        if found := self._text(line):
+            self._keep(parse_value(found))
+        return bool(found)
+
+    def holds(self, line: bytes) -> bool:
+        """Return whether a line holds the metric as a number."""
+        found = self._text(line)
+        return bool(found) and isinstance(parse_value(found or ""), float)
+
+    def _text(self, line: bytes) -> str | None:
         if self._regex is None and not line.startswith(self._start):
-            return False
+            return None
         text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")
-        found = text[len(self._start) : LINE_CHARS].strip() if self._regex is None else _find(self._regex, text)
-        if not found:
-            return False
-        self._keep(parse_value(found))
-        return True
+        return text[len(self._start) : LINE_CHARS].strip() if self._regex is None else _find(self._regex, text)
 
     def found(self) -> PrintedMetric:
         """Return the value to take of all lines so far."""
