@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, Literal
@@ -112,6 +112,10 @@ class Study:
     def stop_request(self) -> str:
         """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
         return self._held.stop_request()
+
+    def while_asking(self, meanwhile: Callable[[], None]) -> None:
+        """Have this called from time to time while the sampler looks for a configuration."""
+        self._sampler.meanwhile = meanwhile
 
     def ask(self) -> Suggestion:
         """Return what to try next: queued parameters, else the advisor's or the sampler's. Raises SpaceExhausted.
