@@ -112,7 +112,7 @@ CAUSES: tuple[Cause, ...] = (
     _cause(
         TrialStatus.ENVIRONMENT,
         r"^prepare\.py: |PermissionError: |UnpicklingError|ArrowInvalid|BadZipFile|parquet magic bytes"
-        r"|FileNotFoundError: .*(?:data|token|shard|cache|corpus)"
+        r"|FileNotFoundError: .*(?:data[^/]*$|token|shard|cache|corpus)"
         r"|FileNotFoundError: .*\.(?:bin|parquet|np[yz]|pkl|pickle|jsonl?|txt|csv|model|arrow)\b"
         r"|\b(?:shard|tokenizer|parquet|data ?set)\w*\b.{0,60}\b(?:corrupt|truncated|missing|not found)",
         "Prepare the data (again), and check that it can be read",

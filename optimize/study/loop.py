@@ -128,7 +128,7 @@ class Loop:
         where = f"study {study}: trial {record.number}"
         more = f"All of its log: optimize show {record.number} --study {study}"
         counts = self._counts(record)
-        if record.status == TrialStatus.ENVIRONMENT:
+        if record.status == TrialStatus.ENVIRONMENT and self._study.is_environment_broken():
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
             advice = _ADVICE.get(record.status, _ADVICE_ELSE)
