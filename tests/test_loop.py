@@ -152,15 +152,6 @@ def test_after_the_cause_is_mended_the_baseline_is_tried_again(driver: Driver) -
     assert driver.run(trials=3)[1].ended[0] == (1, "complete")
 
 
-def test_a_broken_environment_stops_the_study_at_once_and_keeps_the_parameters(driver: Driver) -> None:
-    with pytest.raises(StudyAborted, match="environment because"):
-        driver.run(failing(TrialStatus.ENVIRONMENT, 2), slots=3, trials=9)
-    assert "environment" in states(driver)
-    waiting = states(driver).count("WAITING")
-    assert waiting >= 1
-    assert len(driver.run(trials=5)[1].ended) > 0
-
-
 def test_crashes_in_a_row_stop_the_study(driver: Driver) -> None:
     with pytest.raises(StudyAborted, match="3 failures in a row"):
         driver.run(failing(TrialStatus.CRASHED), max_consecutive_failures=3)

@@ -125,11 +125,16 @@ def read_settings(
 
 
 def pick_profile(device: Device) -> tuple[str, str]:
-    """Return the profile for this machine, and why."""
-    for profile, least_gb in (("h100", 70), ("gpu", 20), ("colab", 0)):
-        if device.kind == "cuda" and device.memory_mb >= least_gb * 1000:
-            return profile, f"this machine has {device.name}, {device.memory_mb / 1000:.0f} GB"
-    return "cpu", device.note or "this machine has no NVIDIA GPU"
+    """Return the profile for this machine, and why. A GPU without a memory of its own, or a slice of one, tells none."""
+    if device.kind != "cuda":
+        return "cpu", device.note or "this machine has no NVIDIA GPU"
+    if not device.memory_mb:
+        return "gpu", f"this machine has {device.name}, of unknown memory; below 20 GB choose the profile colab"
+    profile = next(name for name, least_gb in _LEAST_GB if device.memory_mb >= least_gb * 1000)
+    return profile, f"this machine has {device.name}, {device.memory_mb / 1000:.0f} GB"
+
+
+_LEAST_GB = (("h100", 70), ("gpu", 20), ("colab", 0))
 
 
 def profiles() -> list[str]:

@@ -109,15 +109,15 @@ class Device:
     kind: str  # cuda, rocm, mps, cpu
     name: str
     memory_mb: float
-    note: str = ""  # why no GPU was found although there is a tool that should list one
+    note: str = ""  # what a tool says of GPUs that cannot be used
 
 
 def detect_device() -> Device:
     """Return the best device of this machine; of several models of GPU, the one with most memory in all."""
-    notes = []
+    notes: list[str] = []
     for kind, find in (("cuda", _visible_nvidia), ("rocm", _visible_amd), ("mps", _apple)):
         try:
-            gpus = find()
+            gpus = find(notes.append)
         except ToolMissing:
             continue
         except ExecutorError as error:
@@ -125,7 +125,7 @@ def detect_device() -> Device:
             continue
         if gpus:
             gpus = _by_model(gpus)
-            return Device(kind, gpus[0].name, gpus[0].memory_mb)
+            return Device(kind, gpus[0].name, gpus[0].memory_mb, "; ".join(notes))
     return Device("cpu", cpu_name(), memory_mb(), "; ".join(notes))
 
 
@@ -141,7 +141,7 @@ def find_slots(
     """Return `count` slots of that kind of device, on the GPUs that `gpus` names by index or UUID, or on all.
 
     A slot is `gpus_per_trial` GPUs of one model, or one of `trials_per_gpu` shares of a GPU. `say` is told which GPUs stay
-    idle. Raises ExecutorError if there are not so many.
+    idle or are dead. Raises ExecutorError if there are not so many.
     """
     if count is not None and count < 1:
         raise ExecutorError(f"slots: {count} is too few. Use 1 or more")
@@ -154,7 +154,7 @@ def find_slots(
     finders = {"cuda": _visible_nvidia, "rocm": _visible_amd, "mps": _apple}
     if device not in finders:
         raise ExecutorError(f"slots: there is no device {device!r}. Use cpu, {', '.join(finders)}")
-    found = finders[device]()
+    found = finders[device](say)
     if not found:
         raise ExecutorError(
             f"slots: no {device} device is visible here. Check CUDA_VISIBLE_DEVICES, or use another profile"
@@ -281,8 +281,8 @@ def keep_to_one_thread() -> None:
 # --- GPUs -------------------------------------------------------------------------------------------------------------
 
 
-def _visible_nvidia() -> list[Gpu]:
-    return _visible(nvidia_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+def _visible_nvidia(say: Callable[[str], None]) -> list[Gpu]:
+    return _visible(nvidia_gpus(say), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def _visible(found: Sequence[Gpu], variable: str | None) -> list[Gpu]:
@@ -300,11 +300,11 @@ def _visible(found: Sequence[Gpu], variable: str | None) -> list[Gpu]:
     return chosen
 
 
-def _visible_amd() -> list[Gpu]:
+def _visible_amd(say: object) -> list[Gpu]:
     return _visible(amd_gpus(), os.environ.get("HIP_VISIBLE_DEVICES"))
 
 
-def _apple() -> list[Gpu]:
+def _apple(say: object) -> list[Gpu]:
     """Return Apple's GPU, which shares the machine's memory. Never tried on a real one."""
     if sys.platform != "darwin" or platform.machine() != "arm64":
         return []

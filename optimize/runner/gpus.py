@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from optimize.errors import ExecutorError
 
 QUERY_TIMEOUT_S = 60.0  # nvidia-smi takes seconds on a machine whose driver is not kept loaded
 _MIB_TO_MB = 1.048576
+_DEAD = re.compile(
+    r"\[[^]]*(?:error|lost|reset)", re.IGNORECASE
+)  # [GPU requires reset], [Unknown Error], [GPU is lost]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +47,39 @@ class ToolMissing(ExecutorError):
     """The tool is not installed, as on every machine without such GPUs."""
 
 
-def nvidia_gpus() -> list[Gpu]:
-    """Return the GPUs that nvidia-smi lists. Raises ExecutorError where it fails or lists none."""
-    table = _query("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
-    gpus = []
-    for row in _rows(table):
-        if len(row) == 4 and row[0].isdigit() and not row[2].startswith("["):  # [GPU requires reset], [Unknown Error]
-            uuid = row[1] if row[1].startswith("GPU-") else row[0]  # some integrated GPUs have none
-            gpus.append(Gpu(int(row[0]), uuid, row[2], _mb(row[3])))  # [N/A] where the memory is the machine's
+def nvidia_gpus(say: Callable[[str], None] = lambda line: None) -> list[Gpu]:
+    """Return the GPUs that nvidia-smi lists. `say` is told in one line what else it answers.
+
+    One dead GPU makes it exit with 14 or 15 after it has listed the others. Raises ExecutorError where it lists none.
+    """
+    answer = _answer("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
+    gpus, rest = [], []
+    for line in answer.stdout.splitlines():
+        gpu = _gpu(line)
+        if gpu:
+            gpus.append(gpu)
+        elif line.strip():
+            rest.append(line.strip())
+    rest += [line.strip() for line in answer.stderr.splitlines() if answer.returncode and line.strip()]
+    if not gpus and answer.returncode:
+        raise _failed("nvidia-smi", answer)
     if not gpus:
         raise ExecutorError(
-            f"nvidia-smi: it lists no GPU: {''.join(table.strip().splitlines()[-1:]) or 'no output'}. Run it by hand to see why"
+            f"nvidia-smi: it lists no GPU: {''.join(rest[-1:]) or 'no output'}. Run it by hand to see why"
         )
+    if rest or answer.returncode:
+        code = f"exit code {answer.returncode}" if answer.returncode else "not all can be used"
+        listed = "1 GPU is" if len(gpus) == 1 else f"{len(gpus)} GPUs are"
+        say(f"nvidia-smi: {code}: {'; '.join(rest)[:200] or 'no reason'}. {listed} used. Run it by hand to see why")
     return gpus
+
+
+def _gpu(line: str) -> Gpu | None:
+    row = next(iter(_rows(line)), [])
+    if len(row) != 4 or not row[0].isdigit() or row[2].startswith("[") or any(map(_DEAD.match, row)):
+        return None
+    uuid = row[1] if row[1].startswith("GPU-") else row[0]  # some integrated GPUs have none
+    return Gpu(int(row[0]), uuid, row[2], _mb(row[3]))  # [N/A] where the memory is the machine's
 
 
 def amd_gpus() -> list[Gpu]:
@@ -75,11 +99,14 @@ def amd_gpus() -> list[Gpu]:
 def nvidia_memory(timeout_s: float) -> dict[str, GpuMemory]:
     """Return each GPU's memory, by index. Raises ExecutorError where nvidia-smi fails or takes longer."""
     wanted = "--query-gpu=index,uuid,memory.used,memory.total"
-    table = _query("nvidia-smi", wanted, "--format=csv,noheader,nounits", timeout_s=timeout_s)
+    answer = _answer("nvidia-smi", wanted, "--format=csv,noheader,nounits", timeout_s=timeout_s)
+    rows = [row for row in _rows(answer.stdout) if len(row) == 4 and row[0].isdigit()]
+    if answer.returncode and not rows:  # else one GPU of several is dead
+        raise _failed("nvidia-smi", answer)
     return {
         row[0]: GpuMemory(row[1], _mb(row[2]), _mb(row[3]))
-        for row in _rows(table)
-        if len(row) == 4 and row[2].isdigit()  # [N/A] where the memory is the machine's, or a slice's
+        for row in rows
+        if row[2].isdigit()  # [N/A] where the memory is the machine's, or a slice's
     }
 
 
@@ -105,10 +132,13 @@ def nvidia_processes(uuids: Collection[str], timeout_s: float) -> list[str]:
     Raises ExecutorError where nvidia-smi fails or takes longer.
     """
     wanted = "--query-compute-apps=gpu_uuid,pid,process_name,used_memory"
-    table = _query("nvidia-smi", wanted, "--format=csv,noheader,nounits", timeout_s=timeout_s)
+    answer = _answer("nvidia-smi", wanted, "--format=csv,noheader,nounits", timeout_s=timeout_s)
+    rows = [row for row in _rows(answer.stdout) if len(row) == 4]
+    if answer.returncode and not rows:
+        raise _failed("nvidia-smi", answer)
     return [
         f"{pid} ({name.rpartition('/')[2]})" + (f", {_mb(mib) / 1000:.0f} GB" if mib.isdigit() else "")
-        for uuid, pid, name, mib in (row for row in _rows(table) if len(row) == 4)
+        for uuid, pid, name, mib in rows
         if uuid in uuids
     ]
 
@@ -129,18 +159,27 @@ def _mb(mib: str) -> float:
     return float(mib) * _MIB_TO_MB if mib.isdigit() else 0.0
 
 
-def _query(tool: str, *arguments: str, timeout_s: float = QUERY_TIMEOUT_S) -> str:
+def _query(tool: str, *arguments: str, timeout_s: float) -> str:
+    answer = _answer(tool, *arguments, timeout_s=timeout_s)
+    if answer.returncode:
+        raise _failed(tool, answer)
+    return answer.stdout
+
+
+def _answer(tool: str, *arguments: str, timeout_s: float = QUERY_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+    """Return what the tool answers, whatever its exit code."""
     if shutil.which(tool) is None:
         raise ToolMissing(
             f"{tool}: not found, so there is no such GPU here. Install its driver, or use another profile"
         )
     try:
-        answer = subprocess.run(
+        return subprocess.run(
             [tool, *arguments], capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ExecutorError(f"{tool}: {error}. Run it by hand to see why") from None
-    if answer.returncode:
-        answered = " ".join((answer.stdout + answer.stderr).split())[:200]
-        raise ExecutorError(f"{tool}: exit code {answer.returncode}: {answered}. Run it by hand to see why")
-    return answer.stdout
+
+
+def _failed(tool: str, answer: subprocess.CompletedProcess[str]) -> ExecutorError:
+    answered = " ".join((answer.stdout + answer.stderr).split())[:200]
+    return ExecutorError(f"{tool}: exit code {answer.returncode}: {answered}. Run it by hand to see why")

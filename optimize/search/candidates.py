@@ -18,6 +18,8 @@ from search_spaces import Rule, SearchSpace, SearchSpaceError
 Point = tuple[int, ...]
 """A configuration as the indices of its choices, in the order of the space's parameters."""
 
+SLICE = 10_000  # configurations that are checked between two looks at everything else: some tenths of a second
+BLENDS = 50  # of a draw and something feasible
 NEIGHBOURS = 2_000  # checked around a point: all that differ in two parameters, in a space of twenty
 SUSPECT_BELOW = 0.01  # a choice is suspect when chance explains its failures less often than this
 UNGUARDED = 0.02  # share of proposals that ignore suspicion and memory
@@ -131,20 +133,28 @@ class Chooser:
         identity: Callable[[Mapping[str, Value]], Hashable] | None,
         is_suspect: Callable[[Point], bool],
         too_large: Callable[[Mapping[str, Value]], bool] | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._lattice, self._rng, self._identity = lattice, rng, identity or _itself
         self._is_suspect = is_suspect
         self._too_large = too_large or (lambda params: False)
+        self._meanwhile = meanwhile  # called after every SLICE of a long walk
         self._seen: set[Hashable] = set()
+        self._known: list[Point] = []  # what was seen: nearly all of it is feasible
+        self._rare = False  # the last draw was nowhere near anything good
         self._walked = 0  # every point before this one, in the lattice's order, is seen or infeasible
 
     def saw(self, params: Mapping[str, Value]) -> None:
         """Never accept these parameters from now on."""
         self._seen.add(self._identity(params))
+        point = self._lattice.point(params)
+        if point is not None:
+            self._known.append(point)
 
     def choose(self, draw: Callable[[], Point], redraws: int, *, trusting: bool = False) -> Point:
         """Return the first good draw, else the nearest good neighbour of the last draw, else any good point that is left.
 
+        Where good points are rare, the last draw is blended with something feasible before anything else.
         `trusting` ignores suspicion, for samplers that do not learn from values. Raises SpaceExhausted when nothing is
         left; every configuration was checked then. Raises StudyError after MOST_CHECKED of them.
         """
@@ -154,8 +164,15 @@ class Chooser:
             if self._acceptable(point, unguarded, trusting):
                 return point
             point = draw()
+        blended = (
+            self._blend(lambda: point, lambda near: self._acceptable(near, unguarded, trusting)) if self._rare else None
+        )
+        if blended:
+            return blended
         around = islice(self._around(point), NEIGHBOURS)
-        return next((near for near in around if self._acceptable(near, unguarded, trusting)), None) or self.any_left()
+        near = next((near for near in around if self._acceptable(near, unguarded, trusting)), None)
+        self._rare = near is None
+        return near or self.any_left()
 
     def why_not(self, point: Point) -> str:
         """Return why this point cannot be proposed, "" if it can; suspicion and memory always count here."""
@@ -175,17 +192,40 @@ class Chooser:
     def any_left(self) -> Point:
         """Return the first good point in the lattice's order; until it is seen, it is returned again.
 
+        Where a SLICE of the walk has none, return a random draw blended with something feasible, if that gives a good one.
         Raises SpaceExhausted when none is left, StudyError after MOST_CHECKED points.
         """
-        for _ in range(MOST_CHECKED):
+        for checked in range(1, MOST_CHECKED + 1):
             if self._walked == self._lattice.size:
                 raise self._exhausted()
             point = self._lattice.at(self._walked)
             if self._good(point):
                 return point
             self._walked += 1
+            if checked % SLICE == 0:
+                self._meanwhile()
+                blended = self._blend(lambda: self._lattice.uniform(self._rng), self._good)
+                if blended:
+                    return blended
         where = self._lattice.space.path
         raise StudyError(f"{where}: none of {MOST_CHECKED} configurations is feasible and new. Loosen the rules.")
+
+    def _blend(self, draw: Callable[[], Point], is_good: Callable[[Point], bool]) -> Point | None:
+        """Give something feasible the values of a draw, one after the other, as far as each keeps every rule.
+
+        It is a sweep of Gibbs sampling, S. Geman, D. Geman, 1984: what rules tie together stays, all else is the draw's.
+        """
+        for _ in range(BLENDS if self._known else 0):
+            point, wanted = self._rng.choice(self._known), draw()
+            if not self._lattice.feasible(self._lattice.params(point)):
+                continue
+            for axis in self._rng.sample(range(len(point)), len(point)):
+                changed = (*point[:axis], wanted[axis], *point[axis + 1 :])
+                if self._lattice.feasible(self._lattice.params(changed)):
+                    point = changed
+            if is_good(point):
+                return point
+        return None
 
     def _acceptable(self, point: Point, unguarded: bool, trusting: bool) -> bool:
         if not unguarded and not trusting and self._is_suspect(point):

@@ -47,6 +47,8 @@ CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
 }
 CROWDED = Consequence("FAIL", Again.ALWAYS)  # out of memory beside another trial: tried again alone
 
+NEEDS_ANOTHER = Consequence("FAIL", Again.ONCE)  # environment, where only this configuration ends so
+
 
 def consequence_of(outcome: Outcome) -> Consequence:
     """Return what an outcome means for the sampler and the parameters."""

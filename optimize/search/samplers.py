@@ -67,6 +67,7 @@ class Sampler:
         self._new_memory = new_memory
         self._sign = 1 if direction == "minimize" else -1
         self._running: dict[int, Point] = {}
+        self.meanwhile: Callable[[], None] = lambda: None  # called from time to time while it looks for a configuration
         self._begin(trials=0)
 
     def propose(self) -> dict[str, Value]:
@@ -138,6 +139,7 @@ class Sampler:
             self._identity,
             self._failures.is_suspect,
             self._memory.unlikely_to_fit if self._memory else None,
+            lambda: self.meanwhile(),
         )
         self._learner = self._make(self._lattice, self._chooser, self._seed, stream)
 
@@ -157,6 +159,7 @@ class QueueOnly(Sampler):
 
     def __init__(self, done: str) -> None:
         self._done = done  # what is said when the queue is empty
+        self.meanwhile = lambda: None
 
     def propose(self) -> dict[str, Value]:
         raise SpaceExhausted(self._done)

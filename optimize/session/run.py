@@ -16,6 +16,7 @@ from optimize.reporting.terminal import LiveView
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.callback import Callback
 from optimize.study.comparable import slots_of_one_model
+from optimize.study.environment_endings import standing_lines
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget, StopLevel, counted
 from optimize.study.study import Study
@@ -66,4 +67,5 @@ def _budget(settings: Settings) -> Budget:
 
 def _notes(advisor: Advisor | None, records: Sequence[TrialRecord], plan: Plan) -> list[str]:
     line = advice_line(records, advisor.spent, plan.workload.metric) if advisor else ""
-    return [line] if line else []
+    standing = standing_lines(records, plan.space.encode(plan.baseline))
+    return [line, *standing] if line else standing

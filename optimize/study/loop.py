@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from optimize.errors import SpaceExhausted, StudyAborted
+from optimize.errors import SpaceExhausted, StudyAborted, StudyError
 from optimize.executors import Executor
 from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED, Budget, StopLevel, StopSignals, counted
@@ -18,6 +18,10 @@ from storage import TrialRecord
 
 LOG_LINES = 20  # of a log, shown when a study is aborted
 TICK_S = 1.0  # how long a stop request, or the renewal of the lease, may wait
+
+
+class _StopHeard(StudyError):
+    """No configuration is looked for any more: the study stops."""
 
 
 class Loop:
@@ -46,9 +50,14 @@ class Loop:
         self._exhausted = ""  # why the sampler has nothing more; what is queued still runs
         self._reason: str | None = None  # why no further trial is started
         self._broken: list[str] = []  # why the study cannot go on
+        self._failed_ask: StudyError | None = None  # raised after the running trials have ended
+        study.while_asking(self._while_asking)
 
     def run(self) -> str:
-        """Work until the budget is spent or a stop request comes; return why. Raises StudyAborted."""
+        """Work until the budget is spent or a stop request comes; return why.
+
+        Raises StudyAborted; and StudyError if no configuration can be found, after the running trials have ended.
+        """
         with self._executor:
             while True:
                 self._check_stop()
@@ -62,6 +71,8 @@ class Loop:
                 self._study.renew()
         if self._broken:
             raise StudyAborted(*self._broken)
+        if self._failed_ask:
+            raise self._failed_ask
         return self._reason
 
     def _may_start(self) -> bool:
@@ -79,9 +90,21 @@ class Loop:
         except SpaceExhausted as error:
             self._exhausted = str(error)
             return
+        except _StopHeard:
+            return
+        except StudyError as error:  # the running trials are worth their time all the same
+            self._failed_ask, self._reason = error, self._reason or str(error)
+            return
         job = self._prepare(suggestion)
         slot = self._executor.submit(job)
         self._notify(lambda callback: callback.on_start(job, slot))
+
+    def _while_asking(self) -> None:
+        """Hear stop requests and renew the lease during a long search for a configuration."""
+        self._check_stop()
+        self._study.renew()
+        if self._reason:
+            raise _StopHeard(self._reason)
 
     def _on_event(self, event: Progress | Ending) -> None:
         if isinstance(event, Progress):
@@ -105,7 +128,7 @@ class Loop:
         where = f"study {study}: trial {record.number}"
         more = f"All of its log: optimize show {record.number} --study {study}"
         counts = self._counts(record)
-        if record.status == TrialStatus.ENVIRONMENT:
+        if record.status == TrialStatus.ENVIRONMENT and self._study.is_environment_broken():
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
             advice = _ADVICE.get(record.status, _ADVICE_ELSE)

@@ -17,8 +17,9 @@ from optimize.advisor import ADVICE, Advisor, Spent, StudyView
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.script.command import RUN, shell_script
 from optimize.search import Sampler, footprint
-from optimize.search.endings import CROWDED, Again, Consequence, consequence_of
+from optimize.search.endings import CROWDED, NEEDS_ANOTHER, Again, Consequence
 from optimize.search.pruner import Pruner
+from optimize.study.environment_endings import EnvironmentEndings
 from optimize.study.held import HeldStudy
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
@@ -79,6 +80,8 @@ class Study:
         self._running: dict[int, Queued] = {}
         self._records: dict[int, TrialRecord] = {}
         self._requeued: set[int] = set()  # trials whose parameters have gone back into the queue
+        self._environment = EnvironmentEndings()
+        self._given_up: list[Queued] = []  # stand as *environment*, and nothing has gone well since
         self._curves: dict[int, dict[int, float]] = {}  # of running trials: percent -> train loss
         self._decided: set[int] = set()  # running trials that the pruner has decided on
 
@@ -113,6 +116,10 @@ class Study:
     def stop_request(self) -> str:
         """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
         return self._held.stop_request()
+
+    def while_asking(self, meanwhile: Callable[[], None]) -> None:
+        """Have this called from time to time while the sampler looks for a configuration."""
+        self._sampler.meanwhile = meanwhile
 
     def ask(self) -> Suggestion:
         """Return what to try next: queued parameters, else the advisor's or the sampler's. Raises SpaceExhausted.
@@ -151,7 +158,8 @@ class Study:
         """Close a trial: write its artifacts, then queue, attributes and state in one transaction. Return its record."""
         self._lease.renew()  # before files are written where nobody would look for them
         trial = self._running[job.number]
-        consequence = consequence_of(outcome)
+        stored = self._stored(trial.params)
+        consequence = self._environment.consequence(outcome, stored, trial.attempt, self._others_train(trial, stored))
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
         attrs, kept = _attrs(job, outcome), self._artifacts.write(self._files_to_keep(job, outcome))
 
@@ -170,10 +178,22 @@ class Study:
         if queued is not None:
             self.adopt_queued(queued)
             self._requeued.add(trial.number)
+        elif consequence is NEEDS_ANOTHER:
+            self._given_up.append(trial)
+        elif consequence.state != "FAIL":
+            self._given_up.clear()
         record = self._remember(trial.trial_id)
         seen = footprint(record.state, record.status, record.summary)
         self._sampler.finished(trial.number, record.state, record.value, seen)
         return record
+
+    def is_environment_broken(self) -> bool:
+        """Tell whether the last *environment* ending was not of its parameters alone. What was given up is queued again then."""
+        while self._environment.broken and self._given_up:
+            again = self._given_up.pop()
+            self.adopt_queued(self._create("WAITING", again, requeue_of=again.number))
+            self._requeued.add(again.number)
+        return self._environment.broken
 
     def renew(self) -> None:
         """Renew the lease. Raises LeaseLostError if another driver has taken the study over."""
@@ -198,7 +218,7 @@ class Study:
     def adopt_enqueued(self, record: TrialRecord, params: Mapping[str, Value]) -> None:
         """Put a WAITING trial that another program made into the queue, under its own number."""
         source = "enqueue_trial"
-        choices, attrs = self._choices(), origin_attrs("start", source=source)
+        choices, attrs = self._space.stored_choices, origin_attrs("start", source=source)
         if fill_waiting(self._database, record.trial_id, self._stored(params), choices, attrs):
             self.adopt_queued(Queued(params, "start", source=source, trial_id=record.trial_id, number=record.number))
 
@@ -277,23 +297,19 @@ class Study:
         return trial
 
     def _view(self) -> StudyView:
-        running = [trial.params for trial in self._running.values()]
-        return StudyView(self.records(), running, self._sampler.preview())
+        return StudyView(self.records(), [trial.params for trial in self._running.values()], self._sampler.preview())
 
     def _create(self, state: Literal["RUNNING", "WAITING"], new: Queued, requeue_of: int | None = None) -> Queued:
         created = self._database.create_trial(
             self._study_id,
             state=state,
             params=self._stored(new.params),
-            choices=self._choices(),
+            choices=self._space.stored_choices,
             attrs=origin_attrs(
                 new.kind, attempt=new.attempt, requeue_of=requeue_of, alone=new.alone, source=new.source
             ),
         )
         return replace(new, trial_id=created.trial_id, number=created.number)
-
-    def _choices(self) -> dict[str, tuple[Stored, ...]]:
-        return self._space.stored_choices
 
     def _stands(self, told: Queued, queued: Queued | None) -> bool:
         found = self._database.find_trial(self._study_id, told.number)
@@ -306,6 +322,12 @@ class Study:
 
     def _stored(self, params: Mapping[str, Value]) -> dict[str, Stored]:
         return self._space.encode(params)
+
+    def _others_train(self, trial: Queued, stored: Mapping[str, Stored]) -> bool:
+        if trial.kind == "baseline":
+            return False  # all else is compared with it
+        completed = any(r.state == "COMPLETE" and r.params != stored for r in self._records.values())
+        return completed or any(curve and number != trial.number for number, curve in self._curves.items())
 
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
         return trial.number not in self._requeued and trial.attempt < consequence.again

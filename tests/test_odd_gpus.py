@@ -1,0 +1,91 @@
+"""GPUs that have died, and GPUs that tell no memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optimize.config.settings import pick_profile
+from optimize.errors import ExecutorError
+from optimize.executors.slots import detect_device, find_slots
+from optimize.runner.gpus import nvidia_memory
+from tests.test_slots import H100S, put_on_path
+
+LOST = "Unable to determine the device handle for GPU0000:C4:00.0: GPU is lost.  Reboot the system to recover this GPU"
+SEVEN = "\n".join(H100S.splitlines()[:4] + H100S.splitlines()[5:])
+
+
+@pytest.fixture(autouse=True)
+def _all_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "gpus", "says"),
+    [
+        (f"{SEVEN}\n{LOST}", 15, 7, "exit code 15: Unable to determine the device handle for GPU0000:C4:00.0"),
+        (f"{LOST}\n{SEVEN}", 15, 7, "Reboot the system to recover this GPU. 7 GPUs are used. Run it by hand"),
+        (f"{H100S}\nWARNING: infoROM is corrupted at gpu 0000:C4:00.0", 14, 8, "exit code 14: WARNING: infoROM"),
+        (H100S, 14, 8, "exit code 14: no reason. 8 GPUs are used"),
+        (H100S.splitlines()[2], 255, 1, "exit code 255: no reason. 1 GPU is used"),
+        (f"{SEVEN}\n4, GPU-4a4b-0000, NVIDIA H100 80GB HBM3, [GPU is lost]", 15, 7, "4, GPU-4a4b-0000, NVIDIA H100"),
+        (f"{SEVEN}\n4, [Unknown Error], [Unknown Error], [Unknown Error]", 0, 7, "not all can be used: 4, [Unknown"),
+        (f"{SEVEN}\n4, GPU-4a4b-0000, NVIDIA H100 80GB HBM3, [GPU requires reset]", 0, 7, "requires reset]. 7 GPUs"),
+    ],
+)
+def test_a_dead_gpu_leaves_the_others_and_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, code: int, gpus: int, says: str
+) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", answer, code)
+    said: list[str] = []
+    slots = find_slots("cuda", say=said.append)
+    assert len(slots) == gpus
+    assert gpus != 7 or "gpu:4" not in [slot.name for slot in slots]
+    assert len(said) == 1
+    assert says in said[0]
+    assert "\n" not in said[0]
+    device = detect_device()
+    assert (device.kind, device.note) == ("cuda", said[0])
+
+
+def test_the_memory_of_the_others_is_read_beside_a_dead_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", f"0, GPU-0a0b-0000, 1000, 81559\n{LOST}", 15)
+    assert {index: round(gpu.used_mb) for index, gpu in nvidia_memory(5.0).items()} == {"0": 1049}
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", LOST, 15)
+    with pytest.raises(ExecutorError, match="exit code 15"):
+        nvidia_memory(5.0)
+
+
+def test_where_every_gpu_is_dead_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", LOST, 15)
+    with pytest.raises(ExecutorError, match="exit code 15: Unable to determine"):
+        find_slots("cuda")
+    assert (detect_device().kind, LOST.split()[0] in detect_device().note) == ("cpu", True)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "profile"),
+    [
+        ("GPU-1234, NVIDIA GB10, [N/A]", "gpu"),
+        ("[N/A], Orin (nvgpu), [N/A]", "gpu"),
+        ("GPU-1234, NVIDIA Thor, [Not Supported]", "gpu"),
+        ("GPU-1234, NVIDIA L4, [Insufficient Permissions]", "gpu"),
+        ("GPU-1234, Tesla T4, 15360", "colab"),
+        ("GPU-1234, NVIDIA L4, 23034", "gpu"),
+        ("GPU-1234, NVIDIA H100 80GB HBM3, 81559", "h100"),
+    ],
+)
+def test_unknown_memory_is_not_small_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str, profile: str
+) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", f"0, {gpu}")
+    picked, why = pick_profile(detect_device())
+    assert picked == profile
+    assert ("unknown memory" in why) == (not gpu[-1].isdigit())
+
+
+def test_a_slice_of_a_gpu_is_of_unknown_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", H100S)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-11112222-3333")
+    assert pick_profile(detect_device())[0] == "gpu"
