@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from scale import simulate
+from driver_scale import simulate
 
 from optimize.executors.slots import keep_to_one_thread
 

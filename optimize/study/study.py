@@ -6,21 +6,20 @@ What each ending means is one table, in `search/endings.py`. This module starts 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any, Literal
+from typing import Literal
 
 from optimize.advisor import ADVICE, Advisor, Spent, StudyView
 from optimize.confirm.verdict import Verdict, verdict_of
-from optimize.script.command import RUN, shell_script
 from optimize.search import Sampler, footprint
 from optimize.search.endings import CROWDED, NEEDS_ANOTHER, Again, Consequence
 from optimize.search.pruner import Pruner
 from optimize.study.environment_endings import EnvironmentEndings
 from optimize.study.held import HeldStudy
+from optimize.study.kept import files_to_keep, outcome_attrs
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
 from storage import (
@@ -32,9 +31,7 @@ from storage import (
     condemned_attrs,
     ending_attrs,
     fill_waiting,
-    make_patch,
     origin_attrs,
-    params_text,
     record_of,
 )
 
@@ -161,7 +158,8 @@ class Study:
         stored = self._stored(trial.params)
         consequence = self._environment.consequence(outcome, stored, trial.attempt, self._others_train(trial, stored))
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
-        attrs, kept = _attrs(job, outcome), self._artifacts.write(self._files_to_keep(job, outcome))
+        attrs = outcome_attrs(job, outcome)
+        kept = self._artifacts.write(files_to_keep(job, outcome, self._originals))
 
         def close() -> Queued | None:
             told = self._database.finish_trial(trial.trial_id, consequence.state, value, attrs=attrs, artifacts=kept)
@@ -332,32 +330,7 @@ class Study:
     def _again(self, trial: Queued, consequence: Consequence) -> bool:
         return trial.number not in self._requeued and trial.attempt < consequence.again
 
-    def _files_to_keep(self, job: Job, outcome: Outcome) -> dict[str, str]:
-        again = shell_script(job)
-        kept = {
-            **({RUN: again} if again else {}),
-            **job.files,
-            "train.patch": make_patch(self._originals, job.files),
-            "params.toml": params_text(job.params, job.number),
-            "log.txt": outcome.log,
-        }
-        curve = "".join(f"{fraction:.4f},{loss:.6f}\n" for fraction, loss in outcome.curve)
-        return kept | ({"curve.csv": "fraction,train_loss\n" + curve} if curve else {})
-
     def _remember(self, trial_id: int) -> TrialRecord:
         record = record_of(self._database.trial(trial_id))
         self.adopt_finished(record)
         return record
-
-
-def _attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:
-    script = hashlib.sha256(repr(sorted(job.files.items())).encode()).hexdigest()[:16]
-    return ending_attrs(
-        outcome.status,
-        reason=outcome.reason,
-        seconds=outcome.seconds,
-        slot=outcome.slot,
-        script=script,
-        summary=outcome.summary,
-        device=outcome.device,
-    )

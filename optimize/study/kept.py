@@ -1,0 +1,39 @@
+"""What is kept of a trial that has ended: its files as artifacts, and its outcome as attributes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from optimize.script.command import RUN, shell_script
+from optimize.trial import Job, Outcome
+from storage import ending_attrs, make_patch, params_text
+
+
+def files_to_keep(job: Job, outcome: Outcome, originals: Mapping[str, str]) -> dict[str, str]:
+    """Return the artifacts of a trial by file name: scripts, patch against `originals`, parameters, log and curve."""
+    again = shell_script(job)
+    kept = {
+        **({RUN: again} if again else {}),
+        **job.files,
+        "train.patch": make_patch(originals, job.files),
+        "params.toml": params_text(job.params, job.number),
+        "log.txt": outcome.log,
+    }
+    curve = "".join(f"{fraction:.4f},{loss:.6f}\n" for fraction, loss in outcome.curve)
+    return kept | ({"curve.csv": "fraction,train_loss\n" + curve} if curve else {})
+
+
+def outcome_attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:
+    """Return the attributes that the database keeps of an outcome."""
+    script = hashlib.sha256(repr(sorted(job.files.items())).encode()).hexdigest()[:16]
+    return ending_attrs(
+        outcome.status,
+        reason=outcome.reason,
+        seconds=outcome.seconds,
+        slot=outcome.slot,
+        script=script,
+        summary=outcome.summary,
+        device=outcome.device,
+    )
