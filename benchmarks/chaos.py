@@ -128,11 +128,11 @@ def _command(pid: int) -> str:
     return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
 
 
-def wait_for(process: Process, found: Figures, patience_s: float = RETRY_S) -> None:
+def wait_for(process: Process, found: Figures, retry_s: float = RETRY_S) -> None:
     """Until it has ended; one that hangs is killed and counted."""
     started = time.monotonic()
     try:
-        process.wait(patience_s)
+        process.wait(retry_s)
         found["slowest_ms"] = max(found["slowest_ms"], round(1000 * (time.monotonic() - started)))
     except subprocess.TimeoutExpired:
         found.fault("bad_exits", f"process {process.pid} does not end: {_command(process.pid)}")

@@ -190,11 +190,11 @@ def _growth(seconds: list[float], bare: float, some: int) -> float:
     return (statistics.mean(seconds[-some:]) - bare) / (statistics.mean(seconds[:some]) - bare)
 
 
-def ask_ms(plan: Plan, name: str, trials: int, patience_s: float) -> float:
+def ask_ms(plan: Plan, name: str, trials: int, retry_s: float) -> float:
     """One proposal, the median of many, in a study of so many trials."""
     sampler = open_sampler(name, plan.space, plan.constants, seed=0)
     sampler.replay(past(plan, trials))
-    taken, number, give_up = [], trials, time.perf_counter() + patience_s
+    taken, number, give_up = [], trials, time.perf_counter() + retry_s
     while len(taken) < 3 or time.perf_counter() < give_up:
         started = time.perf_counter()
         params = sampler.propose()

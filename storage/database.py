@@ -45,11 +45,11 @@ _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def open_database(
-    where: Path | str, *, create: bool = True, check: bool = True, patience_s: float | None = None, read_only: bool = False
-) -> Database:  # fmt: skip
+    where: Path | str, *, create: bool = True, check: bool = True, retry_s: float | None = None, read_only: bool = False
+) -> Database:
     """Open the database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage.
 
-    `patience_s` is how long a lock or a lost server is waited for later on; what cannot be opened is told at once.
+    `retry_s` is how long a lock or a lost server is waited for later on; what cannot be opened is told at once.
     `read_only` opens tables of a newer Optuna too, with a notice; nothing can be written into them.
     Raises StorageError for what is no database of Optuna's, or one that this release cannot use.
     """
@@ -66,7 +66,7 @@ def open_database(
         rdb.close()
         raise StorageError(newer.refusal)
     usual_s = RETRY_S if address.path is not None else SERVER_RETRY_S
-    retry = RetryPolicy(usual_s if patience_s is None else patience_s)
+    retry = RetryPolicy(usual_s if retry_s is None else retry_s)
     return Database(
         rdb, address, [*notices, *([newer.warning] if newer else [])], retry, newer.refusal if newer else ""
     )

@@ -203,9 +203,13 @@ _NO_NEWLINE = "\\ No newline at end of file\n"
 
 
 def write_best(
-    folder: Path, files: Mapping[str, str], record: TrialRecord, *, metric: str = "val_bpb",
+    folder: Path,
+    files: Mapping[str, str],
+    record: TrialRecord,
+    *,
+    metric: str = "val_bpb",
     more: Mapping[str, object] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write the folder `best/`: `files` as the trial left them, and `summary.toml` with `more` in it."""
     replace_folder(folder, {"summary.toml": summary_text(record, metric, more), **files})
 

@@ -90,9 +90,12 @@ def enqueued_params(database: Database, trial_id: int) -> dict[str, Any] | None:
 
 
 def fill_waiting(
-    database: Database, trial_id: int, params: Mapping[str, Stored], choices: Mapping[str, Sequence[Stored]],
+    database: Database,
+    trial_id: int,
+    params: Mapping[str, Stored],
+    choices: Mapping[str, Sequence[Stored]],
     attrs: Mapping[str, Any],
-) -> bool:  # fmt: skip
+) -> bool:
     """Write parameters and attributes of a trial that waits, all at once; False if it does not wait any more."""
     rows = [{"trial_id": trial_id, **sql.param_row(name, value, choices[name])} for name, value in params.items()]
 

@@ -79,7 +79,7 @@ def copy_study(source: Database, target: Database, name: str, on_batch: Callable
 
 def snapshot(source: Database, names: Sequence[str], to: Path) -> None:
     """Copy these studies, as they are at one moment, into a new SQLite file; also while they run, and from a server."""
-    with closing(open_database(to, patience_s=0.0)) as target:  # nobody else knows the file
+    with closing(open_database(to, retry_s=0.0)) as target:  # nobody else knows the file
 
         def copy_all(_: sqlalchemy.Connection) -> None:
             for left in target.study_names():  # by an attempt that lost its server

@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 )
 def test_a_url_that_does_not_work_is_one_line_without_its_password(url: str) -> None:
     with pytest.raises(StorageError) as caught:
-        open_database(url, patience_s=0)
+        open_database(url, retry_s=0)
     text = str(caught.value)
     assert "s3cr3t" not in text
     assert "half" not in text

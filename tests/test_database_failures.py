@@ -42,7 +42,7 @@ def test_a_lock_is_waited_for(path: Path) -> None:
 
 def test_a_lock_that_stays_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.sqlite.BUSY_S", 0.1)
-    with closing(open_database(path, patience_s=0.2)) as database, closing(connect(path, "WAL", "FULL")) as other:
+    with closing(open_database(path, retry_s=0.2)) as database, closing(connect(path, "WAL", "FULL")) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="locked by another program"):
             database.set_study_attr(1, "x", 1)

@@ -247,7 +247,7 @@ def test_the_lease_is_still_ours_after_a_long_silence_if_nobody_took_it(postgres
 
 
 def test_patience_ends_with_one_line_and_a_wish_to_stop_ends_it_at_once(postgres: Server, url: str) -> None:
-    with closing(open_database(url, patience_s=0.5)) as database:
+    with closing(open_database(url, retry_s=0.5)) as database:
         postgres.stop()
         try:
             with pytest.raises(StorageError, match="no server answers there") as caught:
