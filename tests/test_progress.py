@@ -276,3 +276,15 @@ def test_a_long_line_is_seen_in_its_beginning_only() -> None:
     metric = Metric("v", regex=REGEX)
     assert printed(metric, "x" * LINE_CHARS + "val loss 1.0").value is None
     assert printed(metric, "val loss 1.0" + "x" * 10**6).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("take", "lines"), [("min", ("inf", "0.5")), ("max", ("nan", "0.5")), ("min", ("0.5", "nan", "0.4"))]
+)
+def test_a_metric_that_was_not_finite_once_stays_so(take: str, lines: tuple[str, ...]) -> None:
+    parser = MetricParser(Metric("loss", regex=r"loss (\S+)", take=take))
+    for line in lines:
+        parser.parse(f"loss {line}".encode())
+    value = parser.found().value
+    assert isinstance(value, float)
+    assert not math.isfinite(value)

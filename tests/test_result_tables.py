@@ -140,3 +140,10 @@ def test_a_description_is_never_cut_and_reads_back_whole(tmp_path: Path) -> None
     line = results_text([baseline, trial]).splitlines()[2]
     assert settings_in(line.split("\t")[-1]) == {name: str(value) for name, value in names.items()}
     assert len(line) > 1_000
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_trial_that_is_only_as_good_as_the_best_is_not_kept(direction: str) -> None:
+    trials = [TrialRecord(n, n, "COMPLETE", "complete", {"X": n}, value=1.0, kind="sampler") for n in range(3)]
+    words = [line.split("\t")[3] for line in results_text(trials, direction=direction).splitlines()[1:]]
+    assert words == ["keep", "discard", "discard"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize.config.environment import script_environment
+from optimize.config.environment import copy_url, import_source, script_environment, storage_url
 from optimize.config.settings import load_settings, profiles
 from optimize.errors import SettingsError
 
@@ -60,6 +60,21 @@ def test_a_storage_url_with_a_password_is_refused_as_a_flag_and_not_repeated() -
     with pytest.raises(SettingsError, match="OPTIMIZE_STORAGE_URL") as caught:
         load_settings("cpu", "", {"storage": "postgresql://me:secret@host/db"}, {})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:secret@host/db",
+        "postgresql://host/db?password=secret",
+        "postgresql://host/db?user=me&password=secret",
+    ],
+)
+def test_a_password_is_found_wherever_a_url_may_hold_one(url: str) -> None:
+    for read in (storage_url, copy_url, import_source):
+        with pytest.raises(SettingsError) as caught:
+            read(url, {})
+        assert "secret" not in str(caught.value)
 
 
 def test_a_storage_url_comes_from_the_environment() -> None:

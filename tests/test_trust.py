@@ -51,3 +51,12 @@ def test_a_spoilt_memory_is_no_acceptance(folder: Path, tmp_path: Path) -> None:
     accept(load_workload(str(folder)), yes)
     (tmp_path / "config" / "optimize" / "trusted.json").write_text("{")
     assert not is_trusted(load_workload(str(folder)))
+
+
+def test_one_accepted_folder_does_not_make_another_forgotten(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "train.py").write_text(SCRIPT)
+    for each in (folder, tmp_path / "others"):
+        accept(load_workload(str(each)), yes)
+    assert is_trusted(load_workload(str(folder)))
+    assert is_trusted(load_workload(str(tmp_path / "others")))
