@@ -128,7 +128,7 @@ class Lease:
     def _lost(self, row: Sequence[Any] = ()) -> LeaseLostError:
         silent = self._now() - self._renewed_at > DEAD_AFTER_S
         token, renewed_at = row[:2] if row else ("", self._now() if silent else 0.0)
-        if token != self._token and renewed_at > self._renewed_at:
+        if token != self._token and renewed_at >= self._renewed_at:
             why = (
                 f"another driver took this study over, because this one was silent for more than {DEAD_AFTER_S:.0f} s. "
                 "Nothing is lost: leave the study to it"
