@@ -37,6 +37,8 @@ def whole_number(line: str, start: int, end: int) -> str:
     inside = start + len(text) - len(text.lstrip())
     for found in _IN_A_LINE.finditer(line):
         if found.start() <= inside < found.end():
+            if line[found.end() : end].strip(".,_ \t"):
+                return text  # more than punctuation follows the number, so the text is no part of it
             longer = found.end() > end or found.start() < inside
             return _without_separators(found[0] if longer else text)
     return text
