@@ -12,10 +12,10 @@ from optimize.errors import SettingsError, StudyError
 from optimize.reporting.files import write_views
 from optimize.study.stored import find_study
 from optimize.transfer.copy import migrate
-from optimize.trial import Outcome, TrialStatus
+from optimize.trial import TrialStatus
 from storage import Artifacts, StorageError, StudyPaths, TrialRecord
-from tests.conftest import Driver, complete
-from tests.transfers import nothing_changes, records, rewrite, studies
+from tests.conftest import Driver
+from tests.transfers import nothing_changes, records, rewrite, run_with_endings, studies
 
 ENDINGS = {
     4: TrialStatus.OUT_OF_MEMORY,
@@ -29,14 +29,7 @@ TRIALS = 10
 def old(driver: Driver) -> Driver:
     """A driver whose study `s` has trials of every ending, and one that waits."""
 
-    def make() -> None:
-        with driver.open() as study:
-            for number in range(TRIALS):
-                job = driver.job(study.ask())
-                status = ENDINGS.get(number, TrialStatus.COMPLETE)
-                study.tell(job, complete(job) if status is TrialStatus.COMPLETE else Outcome(status, 1.0, "because"))
-
-    driver.once("migrate", make)
+    driver.once("migrate", lambda: run_with_endings(driver, TRIALS, ENDINGS))
     return driver
 
 

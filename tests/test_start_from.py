@@ -11,10 +11,10 @@ from optimize.reporting.files import write_tables, write_views
 from optimize.study.start_from import BEST, describe_start_from
 from optimize.study.stopping import counted
 from optimize.study.stored import find_study
-from optimize.trial import Outcome, TrialStatus
+from optimize.trial import TrialStatus
 from storage import Artifacts, StorageError
-from tests.conftest import SPACE, Driver, complete, val_bpb
-from tests.transfers import nothing_changes, records, rewrite, studies
+from tests.conftest import SPACE, Driver, val_bpb
+from tests.transfers import nothing_changes, records, rewrite, run_with_endings, studies
 
 TRIALS = 12
 
@@ -23,14 +23,8 @@ TRIALS = 12
 def old(driver: Driver) -> Driver:
     """A driver whose study `s` has been run: 10 complete trials, one diverged, one cancelled that is still queued."""
 
-    def make() -> None:
-        with driver.open() as study:
-            for number in range(TRIALS):
-                job = driver.job(study.ask())
-                ending = {5: TrialStatus.DIVERGED, TRIALS - 1: TrialStatus.CANCELLED}.get(number, TrialStatus.COMPLETE)
-                study.tell(job, complete(job) if ending is TrialStatus.COMPLETE else Outcome(ending, 1.0, "because"))
-
-    driver.once("sources", make)
+    endings = {5: TrialStatus.DIVERGED, TRIALS - 1: TrialStatus.CANCELLED}
+    driver.once("sources", lambda: run_with_endings(driver, TRIALS, endings))
     driver.set(study="new", start_from="s")
     return driver
 

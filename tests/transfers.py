@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from optimize.trial import Outcome, TrialStatus
 from storage import TrialRecord, read_records
-from tests.conftest import Driver
+from tests.conftest import Driver, complete
+
+
+def run_with_endings(driver: Driver, trials: int, endings: Mapping[int, TrialStatus]) -> None:
+    """Run a study whose trials are complete, but for those in `endings`."""
+    with driver.open() as study:
+        for number in range(trials):
+            job = driver.job(study.ask())
+            status = endings.get(number, TrialStatus.COMPLETE)
+            study.tell(job, complete(job) if status is TrialStatus.COMPLETE else Outcome(status, 1.0, "because"))
 
 
 def records(driver: Driver, study: str) -> list[TrialRecord]:
