@@ -1,4 +1,4 @@
-"""Knows where everything that a study leaves lies; nobody else joins these names.
+"""Knows where everything that a study leaves lies.
 
 It makes nothing but the folders of a study and of a report, and reads nothing.
 """

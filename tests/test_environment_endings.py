@@ -66,7 +66,7 @@ def test_two_different_configurations_in_a_row_stop_the_study_and_none_is_lost(d
         driver.run(unable(lambda job: True), slots=slots)
     assert "complete" not in statuses(driver)[3:]
     assert statuses(driver).count("environment") <= 3
-    assert statuses(driver).count("WAITING") == 2 if slots < 3 else 3
+    assert statuses(driver).count("WAITING") == (2 if slots < 3 else 3)
     driver.run()
     assert statuses(driver).count("complete") == 24
     assert standing_lines(records(driver), {}) == []

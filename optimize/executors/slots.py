@@ -251,7 +251,7 @@ def device_model(device: str) -> str:
         gpus = {"cuda": nvidia_gpus, "rocm": amd_gpus}[device]() if device != "cpu" else []
     except ExecutorError:
         return ""
-    return cpu_name() if device == "cpu" else gpus[0].name
+    return cpu_name() if device == "cpu" else gpus[0].name if gpus else ""
 
 
 # --- CPU --------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def run_preparation(preparation: Preparation, env: Mapping[str, str], say: Calla
 
 def _run(preparation: Preparation, env: Mapping[str, str], say: Callable[[str], None]) -> dict[str, float | str]:
     """Run the command. Return its summary."""
-    argv = [sys.executable if word == "{python}" else word for word in preparation.command]
+    argv = [word.replace("{python}", sys.executable) for word in preparation.command]
     folder = Path(tempfile.mkdtemp(prefix="optimize-prepare-"))
     try:
         write_files(folder, preparation.files)

@@ -1,4 +1,4 @@
-"""Loads a workload, a folder with a training script, and turns parameters into jobs. It never writes to the folder.
+"""A workload: a folder with a training script, which turns parameters into jobs. It never writes to the folder.
 
 It knows the script's constants and files, how data is prepared and which metric is reported, but not where or how a job runs.
 """

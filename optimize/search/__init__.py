@@ -1,6 +1,7 @@
 """What to try next: first starts that did well elsewhere, then what a sampler proposes, feasible and new.
 
-It knows search spaces and trials, but no study, no database and no script. Other rooms import from here.
+It knows search spaces and trials, but no study, no database and no script.
+Other rooms import `endings` and `pruner` by name, and the rest from here.
 """
 
 from optimize.search.memory import Footprint, Memory, footprint

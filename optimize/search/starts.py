@@ -6,7 +6,7 @@ It reads no file and no database; `study/resume.py` puts what is planned here in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from optimize.trial import Value
 from search_spaces import Rule, SearchSpace, SearchSpaceError, Start
@@ -44,7 +44,7 @@ class Starts:
     """Whole configurations to try, in this order, and a line for each candidate that was left out, with the reason."""
 
     planned: tuple[Candidate, ...] = ()
-    left_out: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:

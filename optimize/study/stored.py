@@ -1,4 +1,4 @@
-"""A study as the database has it, for status, show, export, stop and clean. Nothing here drives it or changes a trial."""
+"""A study as the database has it, for status, show, export, stop and clean. Nothing here drives it."""
 
 from __future__ import annotations
 
