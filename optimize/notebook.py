@@ -32,7 +32,7 @@ from optimize.reporting.figures.data import history
 from optimize.reporting.figures.static import progress
 from optimize.reporting.figures.style import draw, png_of
 from optimize.study.stored import find_study
-from storage import Database, StorageError, open_database
+from storage import Database, RunsPaths, StorageError, open_database
 
 RUNS = Path("runs")
 DRIVE = Path("/content/drive")
@@ -92,7 +92,7 @@ def drive(folder: str) -> Path:
 @_in_one_line
 def restore(backup: Path, runs: Path = RUNS) -> None:
     """Restore a backup on a new machine, if there is one. Studies that are here already stay as they are."""
-    if (runs / "optuna.db").exists():
+    if RunsPaths(runs).database.exists():
         _say(f"{runs}: the studies are here already")
     elif backup.is_dir() and any(backup.iterdir()):
         _command("restore", str(backup), "--runs", str(runs))
@@ -105,10 +105,10 @@ def dashboard(runs: Path = RUNS, port: int = 0, height: int = 700) -> str:
     """Show optuna-dashboard below the cell, before, while and after a study runs; return its address on this machine."""
     from optimize.reporting.dashboard import dashboard_app
 
-    database = open_database(runs / "optuna.db", read_only=True)
+    database = open_database(RunsPaths(runs).database, read_only=True)
     for notice in database.notices:
         _say(notice)
-    server = make_server("127.0.0.1", port, dashboard_app(database, runs / "artifacts"), handler_class=_Silent)
+    server = make_server("127.0.0.1", port, dashboard_app(database, RunsPaths(runs).artifacts), handler_class=_Silent)
     threading.Thread(target=server.serve_forever, name="dashboard", daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/dashboard"
     colab = _colab("output")
@@ -182,7 +182,7 @@ class _Screen:
     def _draw(self, lines: int) -> None:
         self._text.update(_as_html(self._lines()[-lines:]))
         try:
-            with closing(_look_at(self._runs / "optuna.db")) as database:
+            with closing(_look_at(RunsPaths(self._runs).database)) as database:
                 stored = find_study(database, self._name, self._runs)
                 counts = database.counts(stored.study_id)
                 if counts != self._drawn and counts["COMPLETE"]:

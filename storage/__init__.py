@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from storage.completion import complete_studies as complete_studies
 from storage.completion import complete_trials as complete_trials
+from storage.paths import RunsPaths as RunsPaths
+from storage.paths import parent_of as parent_of
 
 if TYPE_CHECKING:
     from storage.front import *  # noqa: F403

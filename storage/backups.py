@@ -24,9 +24,10 @@ from storage.database import Database, open_database
 from storage.errors import LeaseHeldError, StorageError, StorageFullError
 from storage.files import beside, os_errors_at, sweep, sync_file, sync_folder
 from storage.locks import FileLock
+from storage.paths import ARTIFACTS, DATABASE, RunsPaths
 from storage.sqlite import backup_lines_in, check_pages, copy_online, in_use
 
-DATABASE, PREVIOUS, ARTIFACTS = "optuna.db", "optuna.previous.db", "artifacts"
+PREVIOUS = "optuna.previous.db"
 _SETTLED_S = 60.0  # a younger file may still be being written
 _TURN_S = 0.2
 _FILES_AT_ONCE = 16  # of a distant disk: each waits for it
@@ -176,7 +177,7 @@ def restore_backup(folder: Path, runs: Path) -> Restored:
             raise StorageError(f"{folder}: no backup here. Name what was given to --backup, or to `optimize backup`")
     with os_errors_at(runs):
         runs = runs.resolve()
-        if (runs / DATABASE).exists():
+        if RunsPaths(runs).database.exists():
             raise StorageError(f"{runs}: holds studies already. Go on with them, or restore to another folder (--runs)")
         if runs.exists() and any(runs.iterdir()):
             raise StorageError(f"{runs}: not empty. Move what is in it away, or restore to another folder (--runs)")
@@ -184,8 +185,8 @@ def restore_backup(folder: Path, runs: Path) -> Restored:
         new = beside(runs)
         try:
             new.mkdir(parents=True)
-            lines = _bring_database(folder, new / DATABASE)
-            _bring_artifacts(folder / ARTIFACTS, new / ARTIFACTS)
+            lines = _bring_database(folder, RunsPaths(new).database)
+            _bring_artifacts(folder / ARTIFACTS, RunsPaths(new).artifacts)
             restored = _begin_again(new, lines)
             sync_folder(new)
             new.rename(runs)
@@ -228,13 +229,14 @@ def _bring_artifacts(source: Path, to: Path) -> None:
 
 def _begin_again(runs: Path, lines: Sequence[str]) -> Restored:
     """Forget the drivers of what was just restored, and add a word to its line."""
-    with closing(open_database(runs / DATABASE, create=False, check=False, read_only=True)) as database:
+    paths = RunsPaths(runs)
+    with closing(open_database(paths.database, create=False, check=False, read_only=True)) as database:
         begin_line(database, anew=True)
         database.write(sql.delete_leases, ours=True)
         names = database.study_names()
         ids = [found for name in names if (found := database.find_study(name)) is not None]
         trials = sum(sum(database.counts(study_id).values()) for study_id in ids)
-        missing = len(Artifacts(runs / ARTIFACTS, database).dangling().metadata)
+        missing = len(Artifacts(paths.artifacts, database).dangling().metadata)
     return Restored(names, trials, missing, lines)
 
 

@@ -23,7 +23,7 @@ from storage.files import check_place, os_errors_at, replace_folder, sync_file, 
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanning_rows
 from storage.lease import Lease, acquire, holder_of
 from storage.locks import FileLock, Holder
-from storage.paths import ReportPaths, StudyPaths, parent_of
+from storage.paths import ReportPaths, RunsPaths, StudyPaths, parent_of, replicates_of
 from storage.queries import count_statuses, enqueued_params, fill_waiting, first_baseline, ranked_records
 from storage.records import (
     TrialRecord,
@@ -68,6 +68,7 @@ __all__ = [
     "LeaseLostError",
     "ReportPaths",
     "Restored",
+    "RunsPaths",
     "StorageError",
     "StorageFullError",
     "Stored",
@@ -114,6 +115,7 @@ __all__ = [
     "refuse_results_of_another",
     "remove_files",
     "replace_folder",
+    "replicates_of",
     "restore_backup",
     "settle",
     "shown_address",

@@ -15,10 +15,16 @@ from storage.errors import StorageError
 from storage.files import os_errors_at
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_CHILDREN = ("confirm",)  # a child study: replicates of the winners, in a folder of its own inside the study's
+DATABASE, ARTIFACTS, MLFLOW = "optuna.db", "artifacts", "mlflow.db"
+_REPLICATES = "confirm"  # a child study: replicates of the winners, in a folder of its own inside the study's
 _TAKEN = (  # beside the study folders
-    "artifacts", "optuna.db", "optuna.db-wal", "optuna.db-shm", "optuna.db-journal", "mlflow.db", "mlflow-artifacts",
+    ARTIFACTS, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", MLFLOW, "mlflow-artifacts",
 )  # fmt: skip
+
+
+def replicates_of(study: str) -> str:
+    """Return the name of the child study that holds the replicates of a study's winners."""
+    return f"{study}/{_REPLICATES}"
 
 
 def parent_of(study: str) -> str:
@@ -26,7 +32,7 @@ def parent_of(study: str) -> str:
     its name.
     """
     name, _, child = study.partition("/")
-    return name if child in _CHILDREN else ""
+    return name if child == _REPLICATES else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +56,36 @@ class ReportPaths:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyPaths:
-    """The names under one runs folder: `root/optuna.db`, `root/artifacts`, `root/<study>/...`.
+class RunsPaths:
+    """The names that all studies of one runs folder share: `root/optuna.db`, `root/artifacts`."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / DATABASE  # all studies in one, so that one dashboard shows them all
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / ARTIFACTS
+
+    @property
+    def mlflow(self) -> Path:
+        return self.root / MLFLOW  # MLflow's own database, for all studies
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPaths(RunsPaths):
+    """The names under one runs folder that a study has: `root/<study>/...`, and what all studies share.
 
     Raises StorageError for what is no name of a study.
     """
 
-    root: Path
     study: str
 
     def __post_init__(self) -> None:
         name, _, child = self.study.partition("/")
-        if not _NAME.fullmatch(name) or name.lower() in _TAKEN or ("/" in self.study and child not in _CHILDREN):
+        if not _NAME.fullmatch(name) or name.lower() in _TAKEN or ("/" in self.study and child != _REPLICATES):
             raise StorageError(
                 f"study {self.study!r:.100}: not a name for a study. Use letters, digits, '.', '_' and '-', "
                 f"starting with a letter or a digit, but not {', '.join(_TAKEN[:2])}"
@@ -82,18 +106,6 @@ class StudyPaths:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
-
-    @property
-    def database(self) -> Path:
-        return self.root / "optuna.db"  # all studies in one, so that one dashboard shows them all
-
-    @property
-    def artifacts(self) -> Path:
-        return self.root / "artifacts"
-
-    @property
-    def mlflow(self) -> Path:
-        return self.root / "mlflow.db"  # MLflow's own database, for all studies
 
     @property
     def folder(self) -> Path:
@@ -138,7 +150,7 @@ class StudyPaths:
     @property
     def children(self) -> list[str]:
         """The names that child studies of this one would have."""
-        return [] if "/" in self.study else [f"{self.study}/{child}" for child in _CHILDREN]
+        return [] if "/" in self.study else [replicates_of(self.study)]
 
     @property
     def lock(self) -> Path:

@@ -16,7 +16,6 @@ SAMPLERS = ("auto", "tpe", "cmaes", "gp", "random", "qmc", "grid")
 EXECUTORS = ("local", "ray")
 LOGS = ("tensorboard", "mlflow")
 NEWEST = 50  # trials
-REPLICATES = "/confirm"  # ends the name of a study of replicates, which no command takes by default
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:
@@ -59,10 +58,10 @@ def study_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Complete the number of a trial: the newest ones of the study of the flags, or of the only one, each with its state."""
-    from storage import complete_trials
+    from storage import complete_trials, parent_of
 
     path = _database_file(ctx)
-    studies = [name for name in study_names(ctx, "") if not name.endswith(REPLICATES)]
+    studies = [name for name in study_names(ctx, "") if not parent_of(name)]  # no command takes replicates by default
     study = ctx.params.get("study") or (studies[0] if len(studies) == 1 else None)
     trials = complete_trials(path, study, NEWEST) if path else []
     return [(number, state.lower()) for number, state in trials if number.startswith(incomplete)]
@@ -75,7 +74,8 @@ def _matching(names: Iterable[str], incomplete: str) -> list[str]:
 def _database_file(ctx: typer.Context) -> Path | None:
     """Return the database file of --runs; None where another database was named."""
     from optimize.config.environment import storage_url
+    from storage import RunsPaths
 
     if ctx.params.get("storage") or storage_url(None):
         return None
-    return Path(ctx.params.get("runs") or "runs") / "optuna.db"
+    return RunsPaths(Path(ctx.params.get("runs") or "runs")).database

@@ -107,9 +107,10 @@ def backup(
     Example: optimize backup /mnt/disk/optimize-today
     """
     from optimize.transfer.repair import back_up
+    from storage import RunsPaths
 
     with opened_database(storage, runs, read_only=True) as database:
-        say(back_up(database, runs / "artifacts", to))
+        say(back_up(database, RunsPaths(runs).artifacts, to))
 
 
 def restore(
@@ -236,14 +237,14 @@ def bring(
     from optimize.importing import Request, bring_in, read
     from optimize.reporting.files import write_views
     from optimize.study.stored import find_study
-    from storage import is_there
+    from storage import RunsPaths, is_there
 
     where = import_source(source)
     if not study:
         raise SettingsError("import: --study: missing. Give a name that no study has.")
     named = tuple(name.strip() for name in (params or "").split(",") if name.strip())
     reading = read(Request(where, study, source_study, metric, direction, named, zone))
-    if reading.problems and not is_there(storage_url(storage) or runs / "optuna.db"):
+    if reading.problems and not is_there(storage_url(storage) or RunsPaths(runs).database):
         raise SettingsError(*reading.problems)  # before a database is made
     with opened_database(storage, runs, create=True) as database:
         for name in bring_in(database, runs, reading, say):

@@ -89,8 +89,9 @@ def dashboard(
     Example: optimize dashboard --port 8081
     """
     from optimize.reporting.dashboard import check_address, serve_dashboard
+    from storage import RunsPaths
 
     say_all(check_address(host, port, expose))
     with opened_database(storage, runs, create=True, read_only=True) as database:
         say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on)")
-        serve_dashboard(database, runs / "artifacts", host, port)
+        serve_dashboard(database, RunsPaths(runs).artifacts, host, port)

@@ -68,9 +68,9 @@ def opened_database(
 ) -> Iterator[Database]:
     """Open the database of the flags, or of the environment; `read_only` that of a newer Optuna too, with a warning."""
     from optimize.config.environment import storage_url
-    from storage import open_database
+    from storage import RunsPaths, open_database
 
-    where = storage_url(storage) or runs / "optuna.db"
+    where = storage_url(storage) or RunsPaths(runs).database
     with closing(open_database(where, create=create, read_only=read_only)) as database:
         database.retry.say = say
         say_all(database.notices)

@@ -16,7 +16,7 @@ from optimize.search import Starts
 from optimize.text import value_text
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
-from storage import TrialRecord
+from storage import TrialRecord, replicates_of
 
 MOST = 20  # seeds, and finalists
 SCALES = range(1, 11)
@@ -74,7 +74,7 @@ def variation_of(plan: Plan) -> Variation:
 def child_plan(plan: Plan, variation: Variation) -> Plan:
     """Return the plan of the child study: the same scripts and constants, and a search space with what varies."""
     mine = {
-        "study": f"{plan.settings.study}/confirm",
+        "study": replicates_of(plan.settings.study),
         "trials": None,
         "pruning": False,
         "starts": False,

@@ -88,7 +88,7 @@ def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:
     there = [(f"{stored.paths.study}/{name}", what) for name, what in _WHAT.items() if (folder / name).exists()]
     there += [(str(path.relative_to(stored.paths.root)), "a figure") for path in sorted(folder.rglob("*.png"))]
     which = "every trial" if all_artifacts else "the best trial"
-    there.append(("optuna.db", "this study alone: an Optuna database (SQLite)"))
+    there.append((stored.paths.database.name, "this study alone: an Optuna database (SQLite)"))
     if any(stored.paths.artifacts.iterdir()):
         there.append(("artifacts/", f"what {which} left: scripts, patch, log, curve; the dashboard shows them"))
     width = max(len(name) for name, _ in there)

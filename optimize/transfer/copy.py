@@ -24,6 +24,7 @@ from storage import (
     Files,
     Lease,
     LeaseHeldError,
+    RunsPaths,
     StorageError,
     StudyPaths,
     acquire,
@@ -47,7 +48,7 @@ class Place:
 
     def artifacts(self) -> Artifacts:
         """Return what the trials of all its studies left."""
-        return Artifacts(self.runs / "artifacts", self.database)
+        return Artifacts(RunsPaths(self.runs).artifacts, self.database)
 
 
 def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: Callable[[str], None]) -> None:
@@ -57,7 +58,7 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
     """
     stored = find_study(source.database, study, source.runs)
     if runs is not None:
-        check_place(runs / "artifacts")  # before a database is made
+        check_place(RunsPaths(runs).artifacts)  # before a database is made
     with closing(open_database(to)) as database:
         database.retry.say = say
         target = Place(database, runs or (source.runs if database.path is None else database.path.parent))

@@ -19,6 +19,7 @@ from storage import (
     Artifacts,
     Copies,
     Database,
+    RunsPaths,
     StorageError,
     StudyPaths,
     begin_line,
@@ -90,8 +91,9 @@ def back_up(database: Database, artifacts: Path, to: Path) -> str:
         if database.path is not None:
             with contextlib.suppress(StorageError):  # on a full disk too
                 begin_line(database)
-        database.backup(scratch / "optuna.db")  # first: every artifact that it names is on the disk by then
-        Copies(artifacts, scratch / "artifacts").make()
+        new = RunsPaths(scratch)
+        database.backup(new.database)  # first: every artifact that it names is on the disk by then
+        Copies(artifacts, new.artifacts).make()
         os.sync()
         scratch.rename(to)
     return f"backup: {to}"
@@ -107,7 +109,7 @@ def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
         say(line)
     if restored.missing:
         say(f"{folder}: the backup lacks {restored.missing} artifacts; the results of their trials are there")
-    with closing(open_database(runs / "optuna.db", create=False, read_only=True)) as database:
+    with closing(open_database(RunsPaths(runs).database, create=False, read_only=True)) as database:
         for notice in database.notices:
             say(notice)
         read_only = database.read_only
