@@ -33,8 +33,8 @@ from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import load_settings
 from optimize.executors.slots import cpu_name, find_slots
 from optimize.runner.diagnosis import parse_summary
-from optimize.runner.prepare import write_files
 from optimize.runner.process import run_job
+from optimize.runner.workdir import write_files
 from optimize.session.session import prepare_data
 from optimize.trial import Suggestion, TrialStatus
 

@@ -198,6 +198,20 @@ def test_a_preparation_finds_the_data_and_its_own_fingerprint_counts_too(data: P
     assert contents(data) == before
 
 
+def test_a_preparation_gets_the_bytes_of_a_file_that_is_not_utf_8() -> None:
+    script = "print('---')\nprint('data_fingerprint: x' + open('words.txt', 'rb').read().hex())\n"
+    files = {"prepare.py": script, "words.txt": b"caf\xe9".decode("utf-8", "surrogateescape")}
+    assert run_preparation(Preparation(files, ("{python}", "prepare.py")), {}, print) == "x636166e9"
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "folder/../../outside.txt"])
+def test_a_preparation_writes_no_file_outside_of_its_folder(name: str, tmp_path: Path) -> None:
+    name = f"{tmp_path}{name}" if name.startswith("/") else name
+    with pytest.raises(ValueError, match="would lie outside"):
+        run_preparation(Preparation({name: "x"}, ("{python}", "-c", "")), {}, print)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_script_reads_its_data_and_the_disk_limit_is_not_about_it(data: Path, tmp_path: Path) -> None:
     script = (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from optimize.errors import WorkloadError
 from optimize.runner.diagnosis import parse_summary
-from optimize.runner.workdir import fingerprint, link_data, missing
+from optimize.runner.workdir import fingerprint, link_data, missing, with_python, write_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Preparation:
     """What preparing the data takes. Like a job it travels as text."""
 
     files: Mapping[str, str]  # path in the folder -> text
-    command: tuple[str, ...]  # argv; "{python}" is the Python of the machine that runs it; empty: the data is there
+    command: tuple[str, ...]  # argv, with PYTHON as in a job; empty: the data is there
     links: Mapping[str, str] = field(default_factory=dict)  # path in the folder -> folder of data, as in a job
 
 
@@ -40,7 +39,7 @@ def run_preparation(preparation: Preparation, env: Mapping[str, str], say: Calla
 
 def _run(preparation: Preparation, env: Mapping[str, str], say: Callable[[str], None]) -> dict[str, float | str]:
     """Run the command. Return its summary."""
-    argv = [word.replace("{python}", sys.executable) for word in preparation.command]
+    argv = with_python(preparation.command)
     folder = Path(tempfile.mkdtemp(prefix="optimize-prepare-"))
     try:
         write_files(folder, preparation.files)
@@ -52,14 +51,6 @@ def _run(preparation: Preparation, env: Mapping[str, str], say: Callable[[str], 
         shown = (f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in summary.items())
         say(f"data: {', '.join(shown)}")
     return summary
-
-
-def write_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Write text files, by their path in the folder."""
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
 
 
 def _run_aloud(argv: list[str], folder: Path, env: Mapping[str, str], say: Callable[[str], None]) -> str:

@@ -24,7 +24,7 @@ from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_
 from optimize.runner.progress import OutputParser
 from optimize.runner.stop import StopRequest, StopSource
 from optimize.runner.warm_start import ForkedProcess, WarmStart
-from optimize.runner.workdir import FILES, folder_bytes, prepare_folder, write_exit
+from optimize.runner.workdir import FILES, folder_bytes, prepare_folder, with_python, write_exit
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 DISK_CHECK_S = 2.0
@@ -133,7 +133,7 @@ class _Script:
         reader, writer = os.pipe()
         try:
             process = subprocess.Popen(
-                [part.replace("{python}", sys.executable) for part in self._job.command],
+                with_python(self._job.command),
                 cwd=self._folder / FILES,
                 env={**self._env, MARK: str(self._folder)},
                 stdin=subprocess.DEVNULL,
@@ -260,7 +260,7 @@ class _Script:
 
 
 def _cannot_start(job: Job, error: Exception) -> str:
-    command = job.command[0].replace("{python}", sys.executable)
+    command, *_ = with_python(job.command)
     why = error.strerror if isinstance(error, OSError) else error
     return f"the command {command!r} cannot be started: {why}. Correct `command` in workload.toml"
 

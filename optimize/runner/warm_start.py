@@ -21,7 +21,7 @@ from pathlib import Path
 
 from optimize.runner.process_tree import MARK, ZYGOTE, ProcessTree, can_spare_children, dying_with_us
 from optimize.runner.stop import StopRequest, StopSource, wait_for
-from optimize.runner.workdir import FILES
+from optimize.runner.workdir import FILES, PYTHON
 from optimize.trial import Job
 
 ORDER_BYTES = 1 << 16  # as in zygote.py
@@ -65,12 +65,8 @@ class WarmStart:
         self._kind: tuple[Mapping[str, str], tuple[str, ...]] | None = None
         self._ready = False
         self._failures = 0  # in a row
-        self._unfit, self._mark = "", ""
-
-    @property
-    def unfit(self) -> str:
-        """Why nothing is preloaded although a job asks for it, "" if it is."""
-        return self._unfit
+        self.unfit = ""  # why nothing is preloaded although a job asks for it, "" if it is
+        self._mark = ""
 
     @property
     def pid(self) -> int | None:
@@ -86,7 +82,7 @@ class WarmStart:
         if self._zygote is None or self._zygote.poll() is not None:
             self._start(job, env, folder)
         deadline = time.monotonic() + READY_S
-        while self._control is not None and not self._ready and not self._unfit:
+        while self._control is not None and not self._ready and not self.unfit:
             if stop := wait_for(self._control.fileno(), deadline - time.monotonic(), stop_source):
                 return stop
             self._read_ready(time.monotonic() >= deadline)
@@ -124,9 +120,9 @@ class WarmStart:
         self._zygote, self._control, self._ready = None, None, False
 
     def _can_fork(self, job: Job, env: Mapping[str, str]) -> bool:
-        script = job.command[1] if len(job.command) > 1 and job.command[0] == "{python}" else ""
+        script = job.command[1] if len(job.command) > 1 and job.command[0] == PYTHON else ""
         same = self._kind in (None, (env, job.preload))
-        return bool(job.preload) and script in job.files and same and not self._unfit and can_spare_children()
+        return bool(job.preload) and script in job.files and same and not self.unfit and can_spare_children()
 
     def _start(self, job: Job, env: Mapping[str, str], folder: Path) -> None:
         self.close()
@@ -150,12 +146,12 @@ class WarmStart:
             answer = self._answer(0.0)
         except BlockingIOError:
             if is_late:
-                self._unfit = f"importing takes more than {READY_S:g} s"
+                self.unfit = f"importing takes more than {READY_S:g} s"
         except (OSError, ValueError):
             self._has_failed("importing ends the process")
         else:
-            self._ready, self._unfit = "ready" in answer, str(answer.get("unfit", ""))
-        if self._unfit:
+            self._ready, self.unfit = "ready" in answer, str(answer.get("unfit", ""))
+        if self.unfit:
             self.close()
 
     def _ask(self, order: bytes, pipe: int) -> int:
@@ -182,4 +178,4 @@ class WarmStart:
         self.close()
         self._failures += 1
         if self._failures == FALSE_STARTS:
-            self._unfit = why
+            self.unfit = why

@@ -5,7 +5,8 @@
     folder/exit.json   how it ended; there once it is over, whoever has died meanwhile
     folder/zygote      of a forked trial: the mark of the process that it was forked from (`process_tree.py`)
 
-It also links folders of data into `files/`, and fingerprints them. It starts no script: `process.py` does.
+It also links folders of data into `files/`, fingerprints them, and names the Python of a command. It starts no script:
+`process.py` does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -28,7 +30,22 @@ from optimize.runner.log import BoundedLog, wait_until_closed
 from optimize.runner.process_tree import kill_orphans
 from optimize.trial import Job, Outcome, TrialStatus
 
+PYTHON = "{python}"  # in a command: the Python of the machine that runs it
 MOST_ENTRIES = 10_000  # files and folders of each link: those of a corpus in a million pieces take too long
+
+
+def with_python(command: Iterable[str]) -> list[str]:
+    """Return the command for this machine: PYTHON is the Python that runs us."""
+    return [word.replace(PYTHON, sys.executable) for word in command]
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write text files, by their path in the folder. Raises ValueError for one that would lie outside, OSError."""
+    for name, text in files.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{name} would lie outside")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def link_data(files: Path, links: Mapping[str, str]) -> None:
@@ -111,11 +128,7 @@ def prepare_folder(job: Job, folder: Path) -> BoundedLog:
         raise OSError("an earlier one cannot be removed. Remove it by hand")
     files = folder / FILES
     files.mkdir(parents=True)
-    for name, text in job.files.items():
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ValueError(f"{name} would lie outside")
-        (files / name).parent.mkdir(parents=True, exist_ok=True)
-        (files / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    write_files(files, job.files)
     link_data(files, job.links)  # after the files: none is written through a link
     _reserved(folder).write_bytes(b" " * _EXIT_BYTES)
     return BoundedLog(folder / LOG, job.limits.log_mb)

@@ -12,9 +12,10 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from optimize.runner.workdir import PYTHON
 from optimize.trial import Job, Value
 
-PYTHON, FOLDER = "{python}", "{folder}"  # what a command may hold: our Python, the workload's own folder
+FOLDER = "{folder}"  # in a command: the workload's own folder
 RUN = "run.sh"  # beside a trial's scripts, where `python train.py` would not be the same
 _FLAG = re.compile(r"--([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 

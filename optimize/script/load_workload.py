@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from optimize.errors import WorkloadError
+from optimize.runner.workdir import PYTHON
 from optimize.script.derived import read_derived, read_expression
 from optimize.script.output import read_metric, read_progress
 from optimize.script.workload import BUDGETS, Workload
@@ -37,8 +38,8 @@ def load_workload(name_or_path: str) -> Workload:
         folder=folder,
         script=table.text("script", "train.py"),
         files=files,
-        command=table.words("command", ("{python}", "train.py")),
-        prepare_command=table.words("prepare", ("{python}", "prepare.py")) if has_prepare else (),
+        command=table.words("command", (PYTHON, "train.py")),
+        prepare_command=table.words("prepare", (PYTHON, "prepare.py")) if has_prepare else (),
         metric=metric,
         duration=_expression(table, "duration_s"),
         work_budget=_expression(table, "work_budget"),
@@ -72,7 +73,7 @@ def _what_is_wrong(workload: Workload) -> list[str]:
             f"{workload.folder}: there is no {workload.script}. Name the training script in workload.toml (script = ...)."
         )
     if not workload.command or not all(workload.command):
-        lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{{python}}", "train.py"].')
+        lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{PYTHON}", "train.py"].')
     if workload.overrides and not workload.overrides_are_read():
         lines.append(
             f"{workload.folder}: overrides: {workload.overrides} is not among `files`, or neither `command` nor a script names it. "

@@ -18,6 +18,7 @@ from string import Template
 from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import Settings
 from optimize.errors import OptimizeError, WorkloadError
+from optimize.runner.workdir import PYTHON
 from optimize.transfer.archive import scratch_folder
 from optimize.trial import Value
 
@@ -97,8 +98,8 @@ def _write(settings: Settings, beside: Path, folder: Path, taken: str, with_uv: 
     """Write the three files, and return the plan of a study with them. Raises WorkloadError if there is none."""
     uv = ["uv", "run", "--project", "{folder}"]  # the checkout's environment, not a new one for every trial
     commands = {
-        "command": json.dumps([*uv, "--no-sync", "train.py"] if with_uv else ["{python}", "train.py"]),
-        "prepare": json.dumps([*uv, "prepare.py"] if with_uv else ["{python}", "prepare.py"]),
+        "command": json.dumps([*uv, "--no-sync", "train.py"] if with_uv else [PYTHON, "train.py"]),
+        "prepare": json.dumps([*uv, "prepare.py"] if with_uv else [PYTHON, "prepare.py"]),
     }
     (beside / WORKLOAD).write_text(_filled(WORKLOAD, commands), "utf-8")
     (beside / SPACE).write_text(_space_text(settings.search_space), "utf-8")
