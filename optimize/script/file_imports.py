@@ -27,6 +27,12 @@ def files_used(files: Mapping[str, str], first: Iterable[str]) -> set[str]:
     return used
 
 
+def is_named(file: str, text: str) -> bool:
+    """Return whether a text, such as a command, has the name of this file, or of the module that it is."""
+    path = PurePosixPath(file)
+    return path.name in text or ".".join(path.with_suffix("").parts) in text
+
+
 def writers_of(files: Mapping[str, str], owner: str, name: str) -> Iterator[tuple[str, int]]:
     """Yield file and line of each write into the constant `name` of the file `owner` by another file, as `conf.NAME = ...`."""
     for file, text in files.items():
@@ -41,8 +47,7 @@ def _names(text: str, file: str, other: str) -> bool:
     if any(_is_module(module, file, other) for module in imported_modules(text, file)):
         return True
     strings = (n.value for n in ast.walk(parse(text, file)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
-    path = PurePosixPath(other)
-    return any(path.name in string or ".".join(path.with_suffix("").parts) in string for string in strings)
+    return any(is_named(other, string) for string in strings)
 
 
 def _is_module(module: str, importer: str, file: str) -> bool:

@@ -57,4 +57,4 @@ def _read_by_name(tree: ast.Module) -> Iterator[str]:
 
 
 def _is_environ(node: ast.AST) -> bool:
-    return ast.unparse(node) in ("os.environ", "environ", "os.environb")
+    return ast.unparse(node) in ("os.environ", "environ")

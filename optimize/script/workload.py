@@ -18,7 +18,7 @@ from optimize.script.bindings import hidden_writes
 from optimize.script.command import FOLDER, flags_of, unstartable
 from optimize.script.constants import SEED_CALLS, Constant, render_seed_calls
 from optimize.script.derived import Derived, number
-from optimize.script.file_imports import files_used, writers_of
+from optimize.script.file_imports import files_used, is_named, writers_of
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import Expression, SearchSpaceError, parse_expression
 
@@ -230,7 +230,7 @@ class Workload:
 
     def _named_in_commands(self) -> list[str]:
         words = " ".join([*self.command, *self.prepare_command])
-        return [f for f in self.files if Path(f).name in words or ".".join(Path(f).with_suffix("").parts) in words]
+        return [file for file in self.files if is_named(file, words)]
 
     def _why_not(self, name: str) -> str:
         reasons = [source.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
