@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import ExecutorError
-from optimize.runner.gpus import Gpu, ToolMissing, amd_gpus, nvidia_gpus
+from optimize.runner.gpus import Gpu, ToolMissing, amd_gpus, begins_uuid, nvidia_gpus
 from optimize.trial import Slot
 
 ROOT = Path("/")
@@ -115,7 +115,7 @@ class Device:
 def detect_device() -> Device:
     """Return the best device of this machine; of several models of GPU, the one with most memory in all."""
     notes: list[str] = []
-    for kind, find in (("cuda", _visible_nvidia), ("rocm", _visible_amd), ("mps", _apple)):
+    for kind, find in _FINDERS.items():
         try:
             gpus = find(notes.append)
         except ToolMissing:
@@ -151,10 +151,9 @@ def find_slots(
         if gpus_per_trial > 1 or trials_per_gpu > 1:
             raise ExecutorError("[slots]: the profile uses CPU cores. Leave gpus_per_trial and trials_per_gpu out")
         return _cpu_slots(count, gpus)
-    finders = {"cuda": _visible_nvidia, "rocm": _visible_amd, "mps": _apple}
-    if device not in finders:
-        raise ExecutorError(f"slots: there is no device {device!r}. Use cpu, {', '.join(finders)}")
-    found = finders[device](say)
+    if device not in _FINDERS:
+        raise ExecutorError(f"slots: there is no device {device!r}. Use cpu, {', '.join(_FINDERS)}")
+    found = _FINDERS[device](say)
     if not found:
         raise ExecutorError(
             f"slots: no {device} device is visible here. Check CUDA_VISIBLE_DEVICES, or use another profile"
@@ -225,7 +224,7 @@ def _compile_caches() -> dict[str, str]:
 def _choose(wanted: str, found: Sequence[Gpu]) -> Gpu:
     """Return the GPU with this place among the visible ones, or with a UUID that begins so. Raises ExecutorError."""
     for place, gpu in enumerate(found):
-        if wanted == str(place) or (len(wanted) > 4 and gpu.uuid.startswith(wanted)):
+        if wanted == str(place) or begins_uuid(wanted, gpu.uuid):
             return gpu
     have = "0" if len(found) == 1 else f"0 to {len(found) - 1}"
     raise ExecutorError(f"--gpus {wanted}: this machine has no such GPU. It has {have}: {found[0].name}")
@@ -291,7 +290,7 @@ def _visible(found: Sequence[Gpu], variable: str | None) -> list[Gpu]:
         return list(found)
     chosen: list[Gpu] = []
     for wanted in filter(None, (part.strip() for part in variable.split(","))):
-        match = [gpu for gpu in found if wanted == str(gpu.index) or (len(wanted) > 4 and gpu.uuid.startswith(wanted))]
+        match = [gpu for gpu in found if wanted == str(gpu.index) or begins_uuid(wanted, gpu.uuid)]
         if not match and wanted.startswith("MIG-"):  # a slice of a GPU, with a UUID of its own
             match = [Gpu(len(chosen), wanted, f"{found[0].name} MIG", 0.0)]
         if not match:
@@ -309,3 +308,6 @@ def _apple(say: object) -> list[Gpu]:
     if sys.platform != "darwin" or platform.machine() != "arm64":
         return []
     return [Gpu(0, "mps", cpu_name(), memory_mb())]
+
+
+_FINDERS = {"cuda": _visible_nvidia, "rocm": _visible_amd, "mps": _apple}  # the best kind of device first

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 
 from optimize.errors import ExecutorError
-from optimize.runner.gpus import GpuMemory, amd_memory, nvidia_memory, nvidia_processes
+from optimize.runner.gpus import GpuMemory, amd_memory, begins_uuid, nvidia_memory, nvidia_processes
 from optimize.runner.stop import StopRequest, StopSource, wait_for
 from optimize.trial import Job, Slot, TrialStatus
 
@@ -94,12 +94,7 @@ def _uses(wanted: Mapping[str, str]) -> dict[str, GpuMemory]:
         found = nvidia_memory(QUERY_TIMEOUT_S) if "cuda" in wanted.values() else amd_memory(QUERY_TIMEOUT_S)
     except ExecutorError:
         return {}
-    return {
-        gpu: use
-        for gpu in wanted
-        for name, use in found.items()
-        if gpu == name or (len(gpu) > 4 and use.uuid.startswith(gpu))
-    }
+    return {gpu: use for gpu in wanted for name, use in found.items() if gpu == name or begins_uuid(gpu, use.uuid)}
 
 
 def _holders(uuids: set[str]) -> list[str]:

@@ -47,6 +47,11 @@ class ToolMissing(ExecutorError):
     """The tool is not installed, as on every machine without such GPUs."""
 
 
+def begins_uuid(name: str, uuid: str) -> bool:
+    """Return whether `name` is this UUID or its beginning, as CUDA takes it; so short a name is a GPU's index."""
+    return len(name) > 4 and uuid.startswith(name)
+
+
 def nvidia_gpus(say: Callable[[str], None] = lambda line: None) -> list[Gpu]:
     """Return the GPUs that nvidia-smi lists. `say` is told in one line what else it answers.
 
