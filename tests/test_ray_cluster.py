@@ -231,6 +231,21 @@ def test_a_guardian_is_used_again_unless_it_has_died(session: str) -> None:
     assert _spare != [first]
 
 
+def test_the_trial_of_a_guardian_that_dies_is_lost_on_its_slots_device(session: str) -> None:
+    run(zoo_job("ok"), session)
+    (sentinel,) = _spare
+    (guardian,) = children_of(sentinel._process.pid)
+    bunches = run_trial(zoo_job("hang"), Slot("n/cpu:0", device="a CPU"), "1-1", session, frozenset(), 0.0)
+    while not next(bunches):
+        pass
+    os.kill(guardian, signal.SIGKILL)
+    lost = [*bunches][-1][-1]
+    assert isinstance(lost, Outcome)
+    assert (lost.status, lost.slot, lost.device) == (TrialStatus.LOST, "n/cpu:0", "a CPU")
+    assert "its guardian died" in lost.reason
+    assert "step 00001" in lost.log
+
+
 def test_a_stop_request_is_followed_even_if_it_comes_first(session: str, tmp_path: Path) -> None:
     (tmp_path / "optimize-session-one" / "1-1.stop").write_text(json.dumps(["hopeless", "enough"]))
     outcome = run(zoo_job("hang"), session)[1]

@@ -1,7 +1,7 @@
 """The driver's side of a guardian: the process, the pipes to it, and its messages.
 
-Standard library only: it runs on the nodes of a cluster as well. It knows no slot and no queue; `local.py` and `ray_node.py`
-decide which job a guardian gets, and what its death means.
+Standard library only: it runs on the nodes of a cluster as well. It knows no queue; `local.py` and `ray_node.py` decide which
+job a guardian gets, and whether another one takes its place when it dies.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from optimize.executors.guardian import decode, encode, job_to_json, slot_to_json
-from optimize.trial import Job, Slot, TrialStatus
+from optimize.runner.workdir import outcome_from_json, recover_outcome
+from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 CLOSE_S = 10.0  # for a guardian to kill what it has and end
-_ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
+ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
 _F_SETPIPE_SZ = 1031  # Linux
 
 
@@ -36,7 +37,7 @@ class GuardianClient:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the guardian)
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-m", module],
-            cwd=_ROOT,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -54,6 +55,7 @@ class GuardianClient:
 
     def run(self, job: Job, folder: Path, slot: Slot) -> None:
         """Have the job run in this folder."""
+        self._folder, self._slot, self._began = folder, slot, time.monotonic()
         self._send({"job": job_to_json(job), "folder": str(folder), "slot": slot_to_json(slot)})
 
     def stop(self, number: int, status: TrialStatus, reason: str) -> None:
@@ -94,6 +96,21 @@ class GuardianClient:
         self._seen = len(self._inbox)
         self.was_ready = self.was_ready or any("ready" in message for message in messages)
         return messages
+
+    def read_events(self, timeout_s: float = 0.0) -> Iterator[Progress | Outcome]:
+        """Yield what it has reported of its job, waiting as `read` does; the outcome comes last."""
+        for message in self.read(timeout_s):
+            if "progress" in message:
+                yield Progress(**message["progress"])
+            elif "outcome" in message:
+                yield outcome_from_json(message["outcome"], message["log"])
+
+    def recover_outcome(self) -> Outcome:
+        """End what it has left of its job, once it is dead. Return how the job ended."""
+        self.reap()
+        seconds, reason = time.monotonic() - self._began, f"its guardian died: {self.last_error()}"
+        lost = Outcome(TrialStatus.LOST, seconds, reason, slot=self._slot.name, device=self._slot.device)
+        return recover_outcome(self._folder, lost)
 
     def last_error(self) -> str:
         """Return the last line that a guardian which has ended wrote to stderr, else its exit code."""

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from optimize.errors import ExecutorError
 from optimize.executors.guardian_client import GuardianClient
-from optimize.runner.workdir import folder_bytes, outcome_from_json, recover_outcome, remove_folder
+from optimize.runner.workdir import folder_bytes, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
@@ -42,7 +42,7 @@ class LocalSlot:
     def begin(self) -> None:
         """Send the job to the guardian."""
         assert self.job is not None
-        self.waits, self._began = False, time.monotonic()
+        self.waits = False
         self.guardian.run(self.job, self._folder, self.slot)
 
     def give_up(self, status: TrialStatus, reason: str) -> Ending:
@@ -51,20 +51,18 @@ class LocalSlot:
 
     def read(self) -> Iterator[Progress | Ending]:
         """Yield what the guardian has reported."""
-        for message in self.guardian.read():
-            if "progress" in message:
-                yield Progress(**message["progress"])
-            elif "outcome" in message and self.job is not None:
-                yield self._ending(outcome_from_json(message["outcome"], message["log"]))
+        for event in self.guardian.read_events():
+            if isinstance(event, Progress):
+                yield event
+            elif self.job is not None:
+                yield self._ending(event)
 
     def recover_outcome(self) -> Ending | None:
         """End what a dead guardian has left. Return its job's end, None if it had none that had begun."""
-        self.guardian.reap()
         if self.job is None or self.waits:
+            self.guardian.reap()
             return None
-        seconds, reason = time.monotonic() - self._began, f"its guardian died: {self.guardian.last_error()}"
-        lost = Outcome(TrialStatus.LOST, seconds, reason, slot=self.slot.name, device=self.slot.device)
-        return self._ending(recover_outcome(self._folder, lost))
+        return self._ending(self.guardian.recover_outcome())
 
     def _ending(self, outcome: Outcome) -> Ending:
         assert self.job is not None

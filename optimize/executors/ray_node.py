@@ -27,10 +27,10 @@ from typing import IO
 
 from optimize.errors import OptimizeError
 from optimize.executors import guardian
-from optimize.executors.guardian_client import GuardianClient
+from optimize.executors.guardian_client import ROOT, GuardianClient
 from optimize.executors.slots import assigned_environment, device_model, own_environment
 from optimize.runner.prepare import Preparation, run_preparation
-from optimize.runner.workdir import outcome_from_json, recover_outcome, remove_folder
+from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 TRAVELS = (
@@ -43,7 +43,6 @@ TRAVELS = (
 )  # fmt: skip
 LOOK_S = 0.2  # between two checks of a task for a stop request
 LINES_SHOWN = 3  # of a preparation that failed
-_ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
 
 
 def copy_travellers(folder: Path) -> Path:
@@ -51,7 +50,7 @@ def copy_travellers(folder: Path) -> Path:
     package = folder / "optimize"
     for name in TRAVELS:
         (package / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_ROOT / "optimize" / name, package / name)
+        shutil.copyfile(ROOT / "optimize" / name, package / name)
     return package
 
 
@@ -134,7 +133,7 @@ def run_trial(
         guard.run(replace(job, env=env), folder, slot)
         guard.flush(wait=True)
         yield []
-        yield from _relay(guard, job.number, folder, slot, every_s)
+        yield from _relay(guard, job.number, folder, every_s)
         is_free = not guard.is_dead
     finally:
         _spare.append(guard) if is_free else guard.close()
@@ -143,10 +142,8 @@ def run_trial(
         folder.with_suffix(".stop").unlink(missing_ok=True)
 
 
-def _relay(
-    guard: GuardianClient, number: int, folder: Path, slot: Slot, every_s: float
-) -> Iterator[list[Progress | Outcome]]:
-    started = sent = time.monotonic()
+def _relay(guard: GuardianClient, number: int, folder: Path, every_s: float) -> Iterator[list[Progress | Outcome]]:
+    sent = time.monotonic()
     bunch: list[Progress | Outcome] = []
     stop = folder.with_suffix(".stop")
     stopped = False
@@ -155,16 +152,13 @@ def _relay(
             status, reason = json.loads(stop.read_bytes())
             guard.stop(number, status, reason)
             stopped = True
-        for message in guard.read(LOOK_S):
-            if "progress" in message:
-                bunch.append(Progress(**message["progress"]))
-            elif "outcome" in message:
-                yield [*bunch, outcome_from_json(message["outcome"], message["log"])]
+        for event in guard.read_events(LOOK_S):
+            bunch.append(event)
+            if isinstance(event, Outcome):
+                yield bunch
                 return
         if guard.is_dead:
-            guard.reap()
-            seconds, reason = time.monotonic() - started, f"its guardian died: {guard.last_error()}"
-            yield [*bunch, recover_outcome(folder, Outcome(TrialStatus.LOST, seconds, reason, slot=slot.name))]
+            yield [*bunch, guard.recover_outcome()]
             return
         if bunch and time.monotonic() - sent >= every_s:
             yield bunch
