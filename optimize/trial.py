@@ -25,6 +25,11 @@ class Suggestion:
     alone: bool = False  # with no other trial of ours on its device
 
 
+def sign_of(direction: str) -> int:
+    """Return 1 for "minimize" and -1 for "maximize": times this, a better value is always a smaller one."""
+    return 1 if direction == "minimize" else -1
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """What a script reports: the key in its summary, or the lines that hold it; and which direction is better."""
@@ -36,9 +41,13 @@ class Metric:
     )
     take: str = "last"  # or "min", "max": of all the lines that match
 
+    @property
+    def sign(self) -> int:
+        return sign_of(self.direction)
+
     def better(self, value: float, than: float) -> bool:
         """Return whether `value` is strictly better."""
-        return value < than if self.direction == "minimize" else value > than
+        return self.sign * value < self.sign * than
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def render_question(
     `refused` are proposals of the last answer, each with the reason.
     """
     metric, records = brief.metric, view.records
-    ranked = sorted((r for r in records if r.value is not None), key=lambda r: _sign(metric) * (r.value or 0.0))
+    ranked = sorted((r for r in records if r.value is not None), key=lambda r: metric.sign * (r.value or 0.0))
     parts = [
         f"Metric: {one_line(metric.name, 60)}, {metric.direction} it.",
         _part("Parameters: choices in their order, baseline", (brief_line(brief, name) for name in brief.space.names)),
@@ -114,7 +114,7 @@ def effects(records: Sequence[TrialRecord], brief: Brief) -> list[tuple[str, flo
     ]
     if len(judged) < ENOUGH:
         return []
-    rated = [inf if r.value is None else _sign(brief.metric) * r.value for r in judged]
+    rated = [inf if r.value is None else brief.metric.sign * r.value for r in judged]
     ordered = sorted(rated)
     ranks = [
         (bisect_left(ordered, each) + bisect_right(ordered, each)) / 2 for each in rated
@@ -154,10 +154,6 @@ def _decode(name: str, stored: object, space: SearchSpace) -> Value:
 def _part(title: str, lines: Iterable[str]) -> str:
     body = "\n".join(lines)
     return f"{title}:\n{body}" if body else ""
-
-
-def _sign(metric: Metric) -> int:
-    return 1 if metric.direction == "minimize" else -1
 
 
 def _json(value: object) -> str:

@@ -89,7 +89,7 @@ def child_plan(plan: Plan, variation: Variation) -> Plan:
 def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Repeatable]:
     """Return every distinct configuration that completed, the best first; of equal ones the first trial."""
     identity = same_run(plan.workload.derived, plan.constants)
-    sign = 1 if plan.workload.metric.direction == "minimize" else -1
+    sign = plan.workload.metric.sign
     mine = [record for record in records if is_whole(record, plan.space)]
     complete = [(sign * record.value, record.number, record) for record in mine if record.value is not None]
     found: dict[object, Repeatable] = {}

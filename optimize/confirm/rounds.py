@@ -147,7 +147,7 @@ class Rounds:
             if record is None or record.value is None:
                 return None
             values.append(record.value)
-        sign = 1 if self.metric.direction == "minimize" else -1
+        sign = self.metric.sign
         return min(max(sign * (values[0] - values[1]), -float_info.max), float_info.max)  # of values a script may print
 
     def _replicates(
@@ -259,7 +259,7 @@ class Rounds:
         if len(both) < len(self.ranks) and any(record is None for record in larger.values()):
             return
         name = f"{self.scale} x {self.variation.budget.name}"
-        sign = 1 if self.metric.direction == "minimize" else -1
+        sign = self.metric.sign
         found = {each.number: value for each, value in both}
         if winner is not None and winner.number in found and None in found:
             yield f"with {name} {winner.name} gains {gain_text(sign * (found[None] - found[winner.number]))}, one seed"

@@ -70,7 +70,7 @@ class Pruner:
 
     def __init__(self, metric: Metric, seed: int) -> None:
         self._metric, self._seed = metric, seed
-        self._sign = 1.0 if metric.direction == "minimize" else -1.0
+        self._sign = metric.sign
         # Values are smaller the better. Both stay sorted, so that a decision among thousands of trials costs what it does
         # among sixty.
         self._values: list[float] = []
@@ -209,7 +209,7 @@ def summarize_pruning(records: Sequence[TrialRecord], metric: Metric) -> Pruning
     complete = [record for record in records if record.value is not None]
     cut = [record for record in records if record.status == TrialStatus.HOPELESS]
     ran_on = [record for record in complete if record.condemned]
-    sign = 1.0 if metric.direction == "minimize" else -1.0
+    sign = metric.sign
     ranked = sorted(sign * record.value for record in complete if record.value is not None)
     quarter = math.ceil((len(complete) + len(cut)) / 4)
     last = ranked[min(quarter, len(ranked)) - 1] if ranked else -math.inf

@@ -16,7 +16,7 @@ from optimize.errors import SettingsError, SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
 from optimize.search.memory import Footprint, Memory
 from optimize.text import meant
-from optimize.trial import Value
+from optimize.trial import Value, sign_of
 from search_spaces import SearchSpace
 
 Identity = Callable[[Mapping[str, Value]], Hashable]
@@ -65,7 +65,7 @@ class Sampler:
     ) -> None:
         self._lattice, self._make, self._seed, self._identity = lattice, make, seed, identity
         self._new_memory = new_memory
-        self._sign = 1 if direction == "minimize" else -1
+        self._sign = sign_of(direction)
         self._running: dict[int, Point] = {}
         self.meanwhile: Callable[[], None] = lambda: None  # called from time to time while it looks for a configuration
         self._begin(trials=0)

@@ -25,7 +25,7 @@ from optimize.study.comparable import differences, other_model
 from optimize.study.retarget import RetargetedTrials, origin_of, retarget, value_of
 from optimize.study.stopping import COUNTED
 from optimize.text import listed, meant
-from optimize.trial import Metric, Slot, Value
+from optimize.trial import Metric, Slot, Value, sign_of
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
 from storage import (
     Database,
@@ -87,7 +87,7 @@ def read_candidates(source: str, space: SearchSpace, metric: Metric) -> TableCan
         raise SettingsError(
             f"{note}. Give a table with a column, or descriptions NAME=value, of the space's parameters."
         )
-    found.sort(key=lambda each: (each[0] if metric.direction == "minimize" else -each[0], each[1]))
+    found.sort(key=lambda each: (metric.sign * each[0], each[1]))
     return TableCandidates([candidate for *_, candidate in found], note)
 
 
@@ -290,7 +290,7 @@ def _best(
     verdict: Verdict | None,
 ) -> list[Candidate]:
     """Return the complete trials as candidates: the best first, which may be confirmed, then the others by value."""
-    sign, best = 1 if direction == "minimize" else -1, find_best(records, direction, verdict)
+    sign, best = sign_of(direction), find_best(records, direction, verdict)
     first = best.record.number if best else None
     complete = sorted((r.number != first, sign * r.value, r.number, r) for r in records if r.value is not None)
     found = []

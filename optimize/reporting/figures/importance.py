@@ -16,6 +16,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from optimize.trial import sign_of
+
 FEWEST = 20  # completed trials; with fewer, the figure would show luck alone
 TOP, TOP_TRIALS = 0.1, 5  # the best are this share of the trials, and at least so many
 SHUFFLES = 19  # of the values among the trials: luck passes the largest of 19 results once in 20 times
@@ -48,7 +50,7 @@ def importances(trials: Sequence[FrozenTrial], direction: str) -> Importances:
     if len(done) < FEWEST:
         return Importances(why_not=f"{len(done)} trials have completed, and below {FEWEST} it would show luck alone")
     names = sorted(name for name in {name for trial in done for name in trial.params} if _varies(name, done))
-    sign, study = 1 if direction == "minimize" else -1, _study_of(done)
+    sign, study = sign_of(direction), _study_of(done)
     top = max(math.ceil(TOP * len(done)), TOP_TRIALS)
     values = [sign * trial.values[0] for trial in done]
     if not names:

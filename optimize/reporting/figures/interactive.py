@@ -183,7 +183,7 @@ def _labelled(steps: Sequence[HistoryPoint], metric: Metric, frame: Frame) -> li
     """
     found: list[tuple[HistoryPoint, bool]] = []
     taken: list[tuple[float, float, float, float]] = []
-    towards = -1 if metric.direction == "minimize" else 1
+    towards = -metric.sign
     for i, step in reversed(list(enumerate(steps))):
         x, y = frame.at(step.order, step.best or 0.0)
         width = CHARACTER * len(_label(step))

@@ -61,7 +61,7 @@ def shown_range(
 
     `room` is added beyond the best value, as a share of the span.
     """
-    sign = 1.0 if metric.direction == "minimize" else -1.0
+    sign = metric.sign
     ranked = sorted(sign * value for value in values)
     best, bad = ranked[0], ranked[min(int(WORST * len(ranked)), len(ranked) - 1)]
     usual, reach = bad - best, [bad]

@@ -129,7 +129,7 @@ def _why(facts: ReportFacts, ending: str) -> str:
 
 
 def best_trials(facts: ReportFacts, pictures: Pictures) -> Markup:
-    title, sign = "The best trials", 1 if facts.metric.direction == "minimize" else -1
+    title, sign = "The best trials", facts.metric.sign
     ranked = sorted((sign * r.value, r.number, r) for r in facts.records if r.value is not None)
     if not ranked:
         return _nothing(title, NO_VALUE)
