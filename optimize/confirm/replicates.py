@@ -169,8 +169,14 @@ def _split(plan: Plan) -> Parameter | None:
 
 
 def _budget(plan: Plan) -> Parameter | None:
+    name, own = budget_of(plan)
+    return None if name in ("", *plan.space.names) else Parameter(name, tuple(own * scale for scale in SCALES))
+
+
+def budget_of(plan: Plan) -> tuple[str, float]:
+    """Return the constant that limits a training, and its value: the first that is above 0; ("", 0) if none is."""
     for name in plan.workload.budget:
         own = plan.constants.get(name)
         if isinstance(own, int | float) and not isinstance(own, bool) and own > 0:
-            return None if name in plan.space.names else Parameter(name, tuple(own * scale for scale in SCALES))
-    return None
+            return name, own
+    return "", 0

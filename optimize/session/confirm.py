@@ -17,6 +17,7 @@ from optimize.confirm.replicates import (
     SCALES,
     Repeatable,
     Variation,
+    budget_of,
     child_plan,
     finalists_of,
     is_whole,
@@ -218,10 +219,6 @@ def _first_doubts(plan: Plan, records: Sequence[TrialRecord]) -> dict[int, list[
 
 def _limits(plan: Plan) -> dict[str, float]:
     """What a training may use, by the names that our script and autoresearch's print it under."""
-    for name in plan.workload.budget:
-        value = plan.constants.get(name)
-        if isinstance(value, int | float) and value > 0:
-            return {
-                "charged_flops" if plan.workload.budget_is_work(plan.constants) else "training_seconds": float(value)
-            }
-    return {}
+    name, value = budget_of(plan)
+    printed = "charged_flops" if plan.workload.budget_is_work(plan.constants) else "training_seconds"
+    return {printed: float(value)} if name else {}
