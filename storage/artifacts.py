@@ -80,10 +80,6 @@ class Artifacts:
             raise
         return {PREFIX + each: json.dumps(asdict(_meta(each, name))) for each, name in zip(ids, files, strict=True)}
 
-    def save(self, trial_id: int, files: Mapping[str, str | bytes]) -> None:
-        """Write the files and their metadata, for a trial that is not finished yet."""
-        self._database.add_artifacts(trial_id, self.write(files))
-
     def names(self, trial_id: int) -> list[str]:
         """Return the names of a trial's artifacts, in the order of writing."""
         return [meta["filename"] for meta in self._metadata(trial_id)]

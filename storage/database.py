@@ -249,11 +249,6 @@ class Database:
     def set_trial_attrs(self, trial_id: int, attrs: Json) -> None:
         self._change(trial_id, lambda connection: sql.put_attrs(connection, sql.TRIAL_ATTRS, trial_id, attrs))
 
-    def add_artifacts(self, trial_id: int, metadata: Mapping[str, str]) -> None:
-        """Add metadata as `Artifacts.write` returned it, to a trial that goes on."""
-        system = sql.TRIAL_SYSTEM_ATTRS
-        self._change(trial_id, lambda connection: sql.put_attrs(connection, system, trial_id, metadata))
-
     def report(self, trial_id: int, step: int, value: float) -> None:
         """Add a point of the learning curve; only a power cut can lose it, together with its running trial."""
         point = (trial_id, step, value)
@@ -284,11 +279,10 @@ class Database:
         # finished in just this way: the answer to a first attempt was lost
         return self.write(finish) or self._is_finished_so(trial_id, state, value, attrs or {})
 
-    def trials(self, study_id: int, states: Sequence[str] | None = None) -> list[FrozenTrial]:
+    def trials(self, study_id: int) -> list[FrozenTrial]:
         """Return the trials by number. Finished ones are read once and shared between calls: do not change them."""
         known = self._known.setdefault(study_id, KnownTrials(study_id))
-        trials = self.write(known.update, kind="read")
-        return trials if states is None else [trial for trial in trials if trial.state.name in states]
+        return self.write(known.update, kind="read")
 
     def find_trial(self, study_id: int, number: int) -> FrozenTrial | None:
         """Return the trial of this number; None if there is none."""

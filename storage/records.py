@@ -128,18 +128,9 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
     )
 
 
-def read_records(database: Database, study_id: int, known: dict[int, TrialRecord] | None = None) -> list[TrialRecord]:
-    """Return all trials by number. `known` keeps finished ones between calls: give the same dictionary again."""
-    known = {} if known is None else known
-    records = []
-    for trial in database.trials(study_id):
-        record = known.get(trial.number)
-        if record is None:
-            record = record_of(trial)
-            if record.is_finished:
-                known[trial.number] = record
-        records.append(record)
-    return records
+def read_records(database: Database, study_id: int) -> list[TrialRecord]:
+    """Return all trials by number."""
+    return [record_of(trial) for trial in database.trials(study_id)]
 
 
 def read_choices(database: Database, study_id: int) -> dict[str, tuple[Stored, ...]]:

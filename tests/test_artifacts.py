@@ -8,13 +8,14 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta, upload_artifact
+from optuna.trial import TrialState
 
 from storage import Artifacts, Database, StorageError, open_database
 from tests.databases import CHOICES, PARAMS, empty_database
@@ -46,8 +47,12 @@ def trial_id(database: Database) -> int:
     return database.create_trial(1, state="RUNNING", params=PARAMS, choices=CHOICES).trial_id
 
 
+def save(artifacts: Artifacts, trial_id: int, files: Mapping[str, str | bytes]) -> None:
+    artifacts._database.finish_trial(trial_id, "FAIL", artifacts=artifacts.write(files))
+
+
 def test_what_was_saved_is_read_again(artifacts: Artifacts, trial_id: int) -> None:
-    artifacts.save(trial_id, FILES)
+    save(artifacts, trial_id, FILES)
     assert artifacts.names(trial_id) == list(FILES)
     assert {name: artifacts.read(trial_id, name) for name in FILES} == FILES
 
@@ -93,7 +98,7 @@ def test_what_optuna_uploaded_is_ours_too(
 def test_a_name_from_a_script_never_names_a_file(
     artifacts: Artifacts, trial_id: int, tmp_path: Path, name: str
 ) -> None:
-    artifacts.save(trial_id, {name: "data"})
+    save(artifacts, trial_id, {name: "data"})
     (file,) = artifacts.folder.iterdir()
     assert uuid.UUID(file.name)
     (shown,) = artifacts.names(trial_id)
@@ -109,7 +114,7 @@ def test_an_id_from_a_strange_database_never_leaves_the_folder(
 ) -> None:
     (tmp_path / "secret").write_text("secret")
     meta = f'{{"artifact_id": "{artifact_id}", "filename": "x.txt", "mimetype": "text/plain", "encoding": null}}'
-    database.add_artifacts(trial_id, {"artifacts:x": meta})
+    database.finish_trial(trial_id, "FAIL", artifacts={"artifacts:x": meta})
     with pytest.raises(StorageError, match="missing or unreadable"):
         artifacts.read(trial_id, "x.txt")
     artifacts.delete_study("cpu")
@@ -117,7 +122,9 @@ def test_an_id_from_a_strange_database_never_leaves_the_folder(
 
 
 def test_metadata_that_is_none_is_passed_over(database: Database, artifacts: Artifacts, trial_id: int) -> None:
-    database.add_artifacts(trial_id, {"artifacts:1": "no json", "artifacts:2": "[]", "artifacts:3": '{"filename": 1}'})
+    database.finish_trial(
+        trial_id, "FAIL", artifacts={"artifacts:1": "no json", "artifacts:2": "[]", "artifacts:3": '{"filename": 1}'}
+    )
     assert artifacts.names(trial_id) == []
     assert not artifacts.dangling()
 
@@ -128,7 +135,7 @@ def test_an_artifact_that_is_not_there_is_one_line(artifacts: Artifacts, trial_i
 
 
 def test_a_log_that_is_not_text_is_kept(artifacts: Artifacts, trial_id: int) -> None:
-    artifacts.save(trial_id, {"log.txt": b"\xff\xfe\n", "other.txt": "lone \udc80 surrogate"})
+    save(artifacts, trial_id, {"log.txt": b"\xff\xfe\n", "other.txt": "lone \udc80 surrogate"})
     assert artifacts.read(trial_id, "log.txt") == "\ufffd\ufffd\n"
     assert artifacts.read(trial_id, "other.txt") == "lone ? surrogate"
 
@@ -136,7 +143,7 @@ def test_a_log_that_is_not_text_is_kept(artifacts: Artifacts, trial_id: int) -> 
 def test_what_does_not_fit_together_is_found_and_only_orphans_are_removed(
     database: Database, artifacts: Artifacts, trial_id: int
 ) -> None:
-    artifacts.save(trial_id, FILES)
+    save(artifacts, trial_id, FILES)
     assert not artifacts.dangling()
     lost, *kept = artifacts.folder.iterdir()
     name = next(name for name in FILES if artifacts.read(trial_id, name).encode() == lost.read_bytes())
@@ -155,8 +162,8 @@ def test_a_deleted_study_takes_its_artifacts_along_and_no_others(
 ) -> None:
     other = database.create_study("other", "minimize", "val_bpb")
     kept = database.create_trial(other, state="RUNNING", params=PARAMS, choices=CHOICES).trial_id
-    artifacts.save(trial_id, FILES)
-    artifacts.save(kept, {"log.txt": "kept"})
+    save(artifacts, trial_id, FILES)
+    save(artifacts, kept, {"log.txt": "kept"})
     artifacts.delete_study("cpu")
     assert database.study_names() == ["other"]
     assert [path.read_text() for path in artifacts.folder.iterdir()] == ["kept"]
@@ -167,7 +174,7 @@ def test_a_deleted_study_takes_its_artifacts_along_and_no_others(
 def test_an_unwritable_folder_is_one_line(artifacts: Artifacts, trial_id: int) -> None:
     artifacts.folder.chmod(0o500)
     with pytest.raises(StorageError, match="not writable"):
-        artifacts.save(trial_id, FILES)
+        save(artifacts, trial_id, FILES)
     artifacts.folder.chmod(0o700)
 
 
@@ -197,7 +204,7 @@ def test_a_complete_trial_has_all_its_artifacts_whenever_the_driver_was_killed(
             process.stdout.readline()
             time.sleep(random.Random(seed).random() / 4)
             process.send_signal(signal.SIGKILL)
-        for trial in database.trials(1, ["COMPLETE"]):
+        for trial in (trial for trial in database.trials(1) if trial.state is TrialState.COMPLETE):
             assert len(artifacts.names(trial._trial_id)) == 4
             assert artifacts.read(trial._trial_id, "log.txt") == "log.txt" * 5000
     found = artifacts.dangling(now=time.time() + 3601)

@@ -134,17 +134,6 @@ def test_a_summary_of_another_program_is_numbers_and_short_texts() -> None:
     assert kept == {"list": "[1, 2]", "huge": str(10**400)[:197] + "...", "nan": "nan", "one": 1}
 
 
-def test_finished_trials_are_turned_into_records_once(database: Database) -> None:
-    run_trial(database, "COMPLETE", 1.0, status="complete")
-    waiting = database.create_trial(1, state="WAITING", params=PARAMS, choices=CHOICES)
-    known: dict[int, TrialRecord] = {}
-    before = read_records(database, 1, known)
-    database.start_waiting(waiting.trial_id)
-    after = read_records(database, 1, known)
-    assert after[0] is before[0]
-    assert [record.state for record in after] == ["COMPLETE", "RUNNING"]
-
-
 def test_what_a_script_printed_is_cut_and_cleaned() -> None:
     attrs = ending_attrs(
         "crashed",

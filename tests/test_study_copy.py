@@ -198,7 +198,7 @@ def test_a_file_that_is_gone_is_told_and_a_name_that_leaves_the_folder_is_not_fo
     (here.runs / "artifacts" / gone).unlink()
     (tmp_path / "secret").write_text("secret")
     meta = json.dumps({"artifact_id": "../../secret", "filename": "x"})
-    here.database.add_artifacts(new_trial(here.database, study_id), {"artifacts:x": meta})
+    here.database.finish_trial(new_trial(here.database, study_id), "FAIL", artifacts={"artifacts:x": meta})
     said: list[str] = []
     copy_to(here, "night", str(tmp_path / "there" / "optuna.db"), None, said.append)
     assert said[0].endswith("11 artifacts to " + str(tmp_path / "there") + "; 2 had no file")
