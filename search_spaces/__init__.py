@@ -4,9 +4,9 @@ Standard library only. It does not know the training script, `optimize`, `storag
 """
 
 from search_spaces.draft import Draft, ScriptConstant, draft_space
-from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression, parse_rule
+from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
 from search_spaces.loader import load_space, parse_space, shipped_spaces
-from search_spaces.space import Parameter, SearchSpace, Snap, Start, Stored
+from search_spaces.space import Parameter, SearchSpace, Start, Stored
 
 __all__ = [
     "Draft",
@@ -16,14 +16,12 @@ __all__ = [
     "ScriptConstant",
     "SearchSpace",
     "SearchSpaceError",
-    "Snap",
     "Start",
     "Stored",
     "Value",
     "draft_space",
     "load_space",
     "parse_expression",
-    "parse_rule",
     "parse_space",
     "shipped_spaces",
 ]

@@ -2,8 +2,8 @@
 for.
 """
 
-from storage.artifacts import Artifacts, Dangling
-from storage.backups import BackupFolder, Copies, Restored, begin_line, restore_backup
+from storage.artifacts import Artifacts
+from storage.backups import BackupFolder, Copies, begin_line, restore_backup
 from storage.dashboard_notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
 from storage.database import Database, check_database, open_database
 from storage.errors import DatabaseLostError, LeaseHeldError, LeaseLostError, StorageError, StorageFullError
@@ -35,7 +35,7 @@ from storage.records import (
     read_records,
     record_of,
 )
-from storage.sql import Created, Stored
+from storage.sql import Stored
 from storage.sqlite import settle
 from storage.study_copy import (
     Files,
@@ -55,8 +55,6 @@ __all__ = [
     "Artifacts",
     "BackupFolder",
     "Copies",
-    "Created",
-    "Dangling",
     "Database",
     "DatabaseLostError",
     "FileLock",
@@ -67,7 +65,6 @@ __all__ = [
     "LeaseHeldError",
     "LeaseLostError",
     "ReportPaths",
-    "Restored",
     "RunsPaths",
     "StorageError",
     "StorageFullError",

@@ -12,7 +12,8 @@ from optimize.search.candidates import MOST_CHECKED, NEIGHBOURS, SLICE, Chooser,
 from optimize.study.loop import Loop
 from optimize.study.stopping import Budget, StopSignals
 from optimize.trial import Job, Outcome, TrialStatus
-from search_spaces import Parameter, SearchSpace, parse_rule
+from search_spaces import Parameter, SearchSpace
+from search_spaces.expressions import parse_rule
 from storage import read_records
 from tests.conftest import Driver, Told, complete
 

@@ -12,7 +12,8 @@ import pytest
 
 from optimize.errors import SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
-from search_spaces import Parameter, SearchSpace, load_space, parse_rule, parse_space, shipped_spaces
+from search_spaces import Parameter, SearchSpace, load_space, parse_space, shipped_spaces
+from search_spaces.expressions import parse_rule
 
 SPACE = parse_space(
     """

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces import SearchSpaceError, Value, parse_expression, parse_rule
-from search_spaces.expressions import MAX_BITS, MAX_NODES
+from search_spaces import SearchSpaceError, Value, parse_expression
+from search_spaces.expressions import MAX_BITS, MAX_NODES, parse_rule
 from tests.chance import ten_thousand_times
 
 VALUES: dict[str, Value] = {

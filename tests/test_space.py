@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces import Parameter, SearchSpace, SearchSpaceError, Start, Value, load_space, parse_rule
+from search_spaces import Parameter, SearchSpace, SearchSpaceError, Start, Value, load_space
+from search_spaces.expressions import parse_rule
 from tests.counting import calls
 
 NUMBERS = Parameter("LR", (0.01, 0.02, 0.04))
