@@ -146,11 +146,6 @@ class SearchSpace:
         """Return whether `params` gives exactly our parameters, each one of its choices. Rules are not asked."""
         return params.keys() == set(self.names) and all(params[p.name] in p for p in self.parameters)
 
-    def configurations(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration, the infeasible ones included; the last parameter varies fastest."""
-        for values in product(*(parameter.choices for parameter in self.parameters)):
-            yield dict(zip(self.names, values, strict=True))
-
     def broken_rules(self, params: Mapping[str, Value], constants: Mapping[str, Value]) -> tuple[Rule, ...]:
         """Return the rules that a configuration breaks. Raises SearchSpaceError where a rule cannot be computed."""
         values = {**constants, **params}

@@ -14,6 +14,7 @@ from optimize.errors import SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
 from search_spaces import Parameter, SearchSpace, load_space, parse_space, shipped_spaces
 from search_spaces.expressions import parse_rule
+from tests.spaces import configurations
 
 SPACE = parse_space(
     """
@@ -46,7 +47,7 @@ def choosing(space: SearchSpace = SPACE, limit: int = 6, failures: Failures | No
 
 def test_points_and_parameters_translate_into_each_other() -> None:
     lattice, _ = choosing()
-    for params in SPACE.configurations():
+    for params in configurations(SPACE):
         point = lattice.point(params)
         assert point is not None
         assert lattice.params(point) == params
@@ -174,7 +175,7 @@ def test_what_somebody_else_proposes_is_judged_like_a_draw_and_the_reason_said()
     chooser.saw(lattice.params(tried))
     assert "tried" in chooser.why_not(tried)
     assert chooser.why_not((0, 0, 0, 5)) == "it breaks the rule D <= LIMIT (tests)"
-    for point in SPACE.configurations():
+    for point in configurations(SPACE):
         failures.learned(lattice.point(point) or (), bad=point["B"] == "y")
     assert "ended badly" in chooser.why_not(other)
 

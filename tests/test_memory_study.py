@@ -14,6 +14,7 @@ from optimize.trial import Job, Outcome, Slot, TrialStatus, Value
 from search_spaces import parse_space
 from storage import open_database
 from tests.conftest import Driver, complete
+from tests.spaces import configurations
 from tests.test_memory import LIMIT, SPACE, number, seen, size
 
 # --- in the sampler -----------------------------------------------------------------------------------------------------
@@ -61,7 +62,7 @@ def test_a_small_share_of_proposals_is_bold() -> None:
 
 
 def test_a_grid_tries_everything() -> None:
-    assert too_large(run(sampler("grid"), SPACE.size)) == sum(size(p) > LIMIT for p in SPACE.configurations())
+    assert too_large(run(sampler("grid"), SPACE.size)) == sum(size(p) > LIMIT for p in configurations(SPACE))
 
 
 def test_when_nothing_else_is_left_what_is_doubted_is_tried() -> None:

@@ -16,6 +16,7 @@ from optimize.errors import SettingsError, SpaceExhausted, StudyError
 from optimize.search.samplers import SAMPLERS, Past, Sampler, open_sampler, unfit
 from optimize.trial import Value
 from search_spaces import SearchSpace, parse_space
+from tests.spaces import configurations
 
 needs_scipy = pytest.mark.skipif(find_spec("scipy") is None, reason="scipy is not installed")
 GP = pytest.param("gp", marks=[pytest.mark.slow, needs_scipy])
@@ -259,7 +260,7 @@ def test_trials_of_an_older_space_and_ends_of_strangers_are_survived() -> None:
     assert len(run(sampler, 5, first=2)) == 5
 
 
-LARGE_FIRST = next(LARGE.configurations())
+LARGE_FIRST = next(configurations(LARGE))
 
 
 def test_a_grid_that_is_stopped_early_has_visited_every_choice() -> None:
@@ -330,7 +331,7 @@ def test_whatever_the_space_proposals_are_feasible_unseen_and_none_is_left_out(
     if unfit(name, space):
         return
     sampler, rng = open_sampler(name, space, {}, seed=seed), random.Random(seed)
-    left = {key(p): p for p in space.configurations() if space.feasible(p, {})}
+    left = {key(p): p for p in configurations(space) if space.feasible(p, {})}
     if not left:
         with pytest.raises(StudyError, match="feasible"):
             sampler.propose()

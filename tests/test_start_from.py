@@ -14,6 +14,7 @@ from optimize.study.stored import find_study
 from optimize.trial import TrialStatus
 from storage import Artifacts, StorageError
 from tests.conftest import SPACE, Driver, val_bpb
+from tests.spaces import configurations
 from tests.transfers import nothing_changes, records, rewrite, run_with_endings, studies
 
 TRIALS = 12
@@ -145,7 +146,7 @@ def test_the_spaces_own_starts_follow_those_of_the_source(old: Driver) -> None:
     rewrite(old, "workload/train.py", "abs(X - 2)", "abs(X - 3)")
     tried = {tuple(record.params.values()) for record in records(old, "s")}
     unseen = next(
-        p for p in old.plan.space.configurations() if p["X"] != 3 and (p["X"], p["Y"], str(p["PAIR"])) not in tried
+        p for p in configurations(old.plan.space) if p["X"] != 3 and (p["X"], p["Y"], str(p["PAIR"])) not in tried
     )
     pair = list(unseen["PAIR"])  # type: ignore[arg-type]
     text = f'\n[[start]]\nsource = "me"\nparams = {{ X = {unseen["X"]}, Y = {unseen["Y"]}, PAIR = {pair} }}\n'
