@@ -16,6 +16,7 @@ from search_spaces.expressions import SearchSpaceError, Value, parse_rule
 MOST = 60  # parameters; nobody edits more, and a file has a limit
 LONGEST = 60  # of a name
 SMALL = 1e-3
+_WIDTH = 110  # of a line of names
 WIDE = 70  # where comments stand at most, unless their own line is longer
 HEADS = ("n_head", "n_heads", "num_heads", "num_attention_heads")
 TOTALS = ("total_batch_size",)
@@ -183,10 +184,10 @@ def _left_alone(left: Mapping[str, Sequence[str]]) -> str:
     return _commented(lines)
 
 
-def _folded(names: Iterable[str], width: int = 110) -> Iterable[str]:
+def _folded(names: Iterable[str]) -> Iterable[str]:
     line = ""
     for name in names:
-        if line and len(line) + len(name) > width:
+        if line and len(line) + len(name) > _WIDTH:
             yield line.rstrip()
             line = ""
         line += f"{name}, "

@@ -31,7 +31,6 @@ class LeaseHeldError(StorageError):
     """Another driver holds the study: who, since when (seconds since 1970), and how long ago it was last seen (seconds)."""
 
     def __init__(self, where: str, *, who: str, since: float, age: float) -> None:
-        self.since, self.age = since, age
         started = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         super().__init__(
             f"{where}: another driver is at work: {who}, since {started}, last seen {age:.0f} s ago. "

@@ -61,12 +61,8 @@ class LeaseContract:
         clock.now += 7
         with pytest.raises(LeaseHeldError) as caught:
             acquire(database, study_id, clock=clock)
-        error = caught.value
-        assert (error.age, error.since) == (7, 1_700_000_000.0)
-        assert (
-            f"process {os.getpid()} on {socket.gethostname()}, since 2023-11-14 22:13:20 UTC, last seen 7 s ago"
-            in str(error)
-        )
+        seen = "since 2023-11-14 22:13:20 UTC, last seen 7 s ago"
+        assert f"process {os.getpid()} on {socket.gethostname()}, {seen}" in str(caught.value)
 
     def test_another_study_is_another_lease(self, database: Database, study_id: int) -> None:
         acquire(database, study_id)

@@ -29,6 +29,7 @@ from optimize.trial import Limits, Value
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 OPENAI = "https://api.openai.com/v1"
+MAX_CONSECUTIVE_FAILURES = 5  # of trials, after which a study stops
 NO_ADVISOR = "none"  # --advisor none: whatever the profile says
 
 
@@ -50,7 +51,7 @@ class Settings:
     advisor_url: str = ""  # of the model's server; its key is in no field of ours
     trials: int | None = None  # COMPLETE and PRUNED, the baseline included; None: no limit
     hours: float | None = None
-    max_consecutive_failures: int = 5
+    max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES
     executor: str = "local"
     device: str = "cpu"
     slots: int | None = None  # None: as many as the machine has
@@ -188,12 +189,8 @@ def _from_profile(settings: Settings, profile: str, problems: list[str]) -> tupl
     )
     for each in (table, slots, limits):
         each.finish()
-    found = (
-        table.found
-        | ({"device", "gpus_per_trial", "trials_per_gpu"} & slots.found)
-        | ({"slots"} if "count" in slots.found else set())
-    )
-    return settings, found - ({"slots"} if "count" not in slots.found else set())
+    of_slots = {"slots" if key == "count" else key for key in slots.found}
+    return settings, (table.found - {"slots"}) | of_slots
 
 
 def _limits(table: Table) -> Limits:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.reporting.hints import command_line
-from optimize.search.pruner import summarize_pruning
+from optimize.search.pruner import CONFIDENCE, summarize_pruning
 from optimize.study.best import BestTrial
 from optimize.study.stored import Overview
 from optimize.text import changes, duration, gain_text, value_text
@@ -89,7 +89,7 @@ def pruning_lines(records: Sequence[TrialRecord], metric: Metric) -> list[str]:
     line = f"pruning: {done.cut} trials cut, about {duration(done.saved_s)} saved"
     if done.ran_on:
         line += f"; {done.ran_on} more were hopeless and ran on, {done.missed} of them into the top quarter"
-        line += f" (so at most {done.at_most:.0%} of hopeless trials belong there, 95 % confidence)"
+        line += f" (so at most {done.at_most:.0%} of hopeless trials belong there, {CONFIDENCE * 100:.0f} % confidence)"
     return [line]
 
 

@@ -42,6 +42,7 @@ DEVIATIONS = 2.0  # root mean square errors that the margin has at least: the la
 IN_A_ROW = 2  # percents at which a trial must be hopeless
 SPARED = 0.07  # share of the hopeless trials that run on, to show how often the decision is wrong
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # on what the parameters explain; the one that predicts best is taken
+CONFIDENCE = 0.95  # with which the share of wrong decisions is bounded
 FAR = 3.0  # half spreads beyond the median at which losses are clipped: one loss of 40 must not bend the line for all others
 
 
@@ -200,7 +201,7 @@ class PruningSummary:
 
     @property
     def at_most(self) -> float:
-        """Return an upper bound of the share of hopeless trials that belong to the top quarter, with a confidence of 95 %."""
+        """Return an upper bound of the share of hopeless trials that belong to the top quarter, with CONFIDENCE."""
         return upper_bound(self.missed, self.ran_on)
 
 
@@ -224,8 +225,8 @@ def _saved_s(record: TrialRecord, whole: float) -> float:
     return max(0.0, min(whole, seconds / reached) - seconds)
 
 
-def upper_bound(hits: int, of: int, confidence: float = 0.95) -> float:
-    """Return the largest share that makes so few hits at least as likely as 1 - confidence.
+def upper_bound(hits: int, of: int) -> float:
+    """Return the largest share that makes so few hits at least as likely as 1 - CONFIDENCE.
 
     The exact binomial bound of C. J. Clopper and E. S. Pearson, Biometrika 26(4), 1934.
     """
@@ -235,7 +236,7 @@ def upper_bound(hits: int, of: int, confidence: float = 0.95) -> float:
     for _ in range(50):
         share = (low + high) / 2
         likely = sum(_chance(k, of, share) for k in range(hits + 1))
-        low, high = (share, high) if likely > 1 - confidence else (low, share)
+        low, high = (share, high) if likely > 1 - CONFIDENCE else (low, share)
     return high
 
 

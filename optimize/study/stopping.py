@@ -1,6 +1,6 @@
 """When a study stops: its budget is spent, or somebody asks (Ctrl-C once or twice, SIGTERM, SIGHUP, `optimize stop`).
 
-This module only keeps the request and judges the budget. The loop acts on both.
+It keeps the request and judges the budget; the loop acts on both. Commands without a loop use `exiting_on_signals`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from types import FrameType, TracebackType
 
+from optimize.config.settings import MAX_CONSECUTIVE_FAILURES
 from storage import TrialRecord
 
 
@@ -94,7 +95,7 @@ class Budget:
 
     trials: int | None = None
     hours: float | None = None
-    max_consecutive_failures: int = 5
+    max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES
 
     def spent(self, done: int, elapsed_s: float) -> str | None:
         """Return why the study ends here, or None if it goes on."""
