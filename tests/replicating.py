@@ -16,7 +16,7 @@ from optimize.executors.simulated import SimulatedExecutor
 from optimize.session.confirm import ConfirmOptions, ConfirmResult, confirm_study
 from optimize.session.session import Caller
 from optimize.study.stored import find_study
-from optimize.trial import Job, Outcome, Slot, TrialStatus
+from optimize.trial import Job, Outcome, TrialStatus
 from storage import TrialRecord
 from tests.conftest import SCRIPT, Driver, val_bpb
 
@@ -67,7 +67,7 @@ def confirm(
     driver: Driver, run: Callable[[Job], Outcome], slots: int = 1, data: str = "data", console: Console | None = None,
     **wanted: int,
 ) -> ConfirmResult:  # fmt: skip
-    where = tuple(Slot(f"inline:{i}") for i in range(slots))
+    where = SimulatedExecutor(run, slots).slots
     caller = Caller(
         console or Console(file=io.StringIO()),
         driver.said.append,

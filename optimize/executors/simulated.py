@@ -31,7 +31,7 @@ class SimulatedExecutor:
     """An `Executor` whose trials take no time. `run` is called at a job's first turn, so it can be cancelled before."""
 
     def __init__(self, run: Callable[[Job], Outcome], slots: int = 1) -> None:
-        self.slots = tuple(Slot(f"inline:{i}") for i in range(slots))
+        self.slots = tuple(Slot(f"simulated:{i}") for i in range(slots))
         self.now_s = 0.0
         self._run = run
         self._trials: dict[int, _SimulatedTrial] = {}

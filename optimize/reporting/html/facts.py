@@ -46,7 +46,7 @@ class ReportFacts:
     confirmable: bool  # by optimize confirm
     driver: str  # the process that runs it now, "" if there is none
     records: Sequence[TrialRecord]
-    standing: BestTrial | None  # the best trial, and how sure that is
+    best_trial: BestTrial | None  # the best trial, and how sure that is
     baseline: TrialRecord | None  # the completed one
     default: Mapping[str, object]  # the baseline's parameters, as stored
     choices: Mapping[str, Sequence[Stored]]
@@ -67,13 +67,13 @@ class ReportFacts:
     @property
     def best(self) -> TrialRecord | None:
         """Return the best trial."""
-        return self.standing.record if self.standing else None
+        return self.best_trial.record if self.best_trial else None
 
 
 def gather(stored: StoredStudy) -> ReportFacts:
     """Read the whole study."""
     records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
-    standing, settings = stored.best(records), _settings(stored.paths.settings_json)
+    best_trial, settings = stored.best(records), _settings(stored.paths.settings_json)
     holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
     choices, unit, devices = stored.choices(), *_devices(settings, records)
     return ReportFacts(
@@ -84,7 +84,7 @@ def gather(stored: StoredStudy) -> ReportFacts:
         confirmable=is_confirmable(attrs),
         driver=str(holder) if holder else "",
         records=records,
-        standing=standing,
+        best_trial=best_trial,
         baseline=baseline_of(records),
         default=stored.baseline or next((r.params for r in records if r.kind == "baseline"), {}),
         choices=choices,
@@ -97,7 +97,7 @@ def gather(stored: StoredStudy) -> ReportFacts:
         unit=unit,
         noise=noise(records),
         importances=importances(stored.database.trials(stored.study_id), stored.metric.direction),
-        patch=_patch(stored, standing.record if standing else None),
+        patch=_patch(stored, best_trial.record if best_trial else None),
         settings=settings,
         machine={str(key): str(value) for key, value in _mapping(settings.get("machine")).items()},
         devices=Counter(str(r.device or r.summary.get("device") or r.slot) for r in records if r.is_finished),

@@ -85,12 +85,12 @@ def _cards(facts: ReportFacts) -> Markup:
 
 
 def _about_best(facts: ReportFacts) -> str:
-    if facts.standing is None:
+    if facts.best_trial is None:
         return "no trial has completed"
     side = "lower" if facts.metric.direction == "minimize" else "higher"
     unit = f"{UNITS[facts.metric.name]}; " if facts.metric.name in UNITS else ""
-    aside = f"; {facts.standing.aside}" if facts.standing.aside else ""
-    return f"trial {facts.standing.record.number}; {unit}{side} is better{aside}"
+    aside = f"; {facts.best_trial.aside}" if facts.best_trial.aside else ""
+    return f"trial {facts.best_trial.record.number}; {unit}{side} is better{aside}"
 
 
 def _about_baseline(facts: ReportFacts) -> str:
@@ -100,7 +100,7 @@ def _about_baseline(facts: ReportFacts) -> str:
 
 
 def _gain(facts: ReportFacts, best: float, baseline: float) -> Markup:
-    shown = facts.standing
+    shown = facts.best_trial
     if shown is not None and shown.confirmed and shown.finalist is not None:
         mean = f"the mean over {counted(shown.finalist.pairs, 'pair')} with other seeds"
         return _card("gain", f"{shown.finalist.gain:.6g}", f"better than the baseline, {mean}")
@@ -116,7 +116,7 @@ def _sureness(facts: ReportFacts) -> Markup:
         how = "; optimize confirm repeats it with other seeds" if facts.confirmable else ""
         note = f"the best single value{how}" if facts.best else "there is nothing to confirm"
         return _card("how sure", "not confirmed", note)
-    return _judged(facts.verdict, facts.standing)
+    return _judged(facts.verdict, facts.best_trial)
 
 
 def _judged(verdict: Verdict, shown: BestTrial | None) -> Markup:

@@ -144,7 +144,9 @@ def best_trials(facts: ReportFacts, pictures: Pictures) -> Markup:
 def _trial(facts: ReportFacts, record: TrialRecord) -> Sequence[object]:
     took = "" if record.seconds is None else duration(record.seconds)
     differs = changes(record.params, facts.default, shown=99)
-    confirmed = ["confirmed: the best"] if facts.standing and facts.standing.confirmed and record is facts.best else []
+    confirmed = (
+        ["confirmed: the best"] if facts.best_trial and facts.best_trial.confirmed and record is facts.best else []
+    )
     but = [f"but: {caveat}" for caveat in caveats(record, facts.baseline)]
     return record.number, number(record.value), took, differs, "; ".join([*confirmed, *but])
 
