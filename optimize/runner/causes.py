@@ -30,7 +30,7 @@ KILLED = _cause(
     r"^(?:\S*sh: )?(?:.*:\s*\d+ |.*: tasks? [\d,-]+: )?killed(?:$|: 9$|\s{2,})"
     r"|killed by signal: Killed|\boom[-_]kill(?:ed)?\b|\bOOMKilled\b"
     r"|\(SIGKILL\)|Signals\.SIGKILL|signal SIGKILL\b|signal 9 \(Killed\)"
-    r"|\b(?:exit ?code|exit status|return code)\s*[:=]?\s*(?:-9|137)\b"
+    r"|\b(?:exit ?code|exit status|return code)\s*(?:[:=]\s*)?(?:-9|137)\b"
     r"|exceeded (?:job |step )?memory limit|reaching LSF memory usage limit|\bmem \d+\w* exceeded limit|due to OOM\b",
 )
 # Words that are no cause: advice, a warning, and what a tracker says of its own network.

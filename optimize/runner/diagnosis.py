@@ -26,6 +26,7 @@ LINE_END_CHARS = 60  # a number, its name, and the blanks that overwrite a longe
 SUMMARY_KEYS = 64  # a summary is a dozen lines; longer is a log that happens to look like one
 TAIL_CHARS = 1 << 16  # where a cause of death is looked for: at the end, never in a banner at the start
 TAIL_LINES = 50  # of them, when there is no traceback
+LINE_CHARS = 4096  # of a line that is diagnosed: half from its beginning, half from its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _number(pattern: re.Pattern[str], line: str) -> float | None:
 
 _ENTRY = re.compile(r"^([A-Za-z_][\w./ -]{0,60}?)\s*:\s+(\S.*?)\s*$")
 _FLOAT = re.compile(
-    r"^[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf|infinity)$", re.IGNORECASE | re.ASCII
+    r"^[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf|infinity)$", re.IGNORECASE | re.ASCII
 )
 
 
@@ -313,4 +314,10 @@ def _diagnose_exception(error: Raised) -> tuple[TrialStatus, str]:
 
 def _lines(text: str) -> Iterator[str]:
     """Non-empty lines, trailing blanks off; a terminal's carriage return ends a line as well."""
-    return (line for line in (raw.rstrip() for raw in re.split(r"[\r\n]+", text)) if line)
+    return (_bounded(line) for line in (raw.rstrip() for raw in re.split(r"[\r\n]+", text)) if line)
+
+
+def _bounded(line: str) -> str:
+    """The beginning and the end of a long line: what a pattern costs may grow with a power of the length."""
+    half = LINE_CHARS // 2
+    return line if len(line) <= LINE_CHARS else f"{line[:half]} ... {line[-half:]}"

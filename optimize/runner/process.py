@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimize.runner.diagnosis import Exit, diagnose
+from optimize.runner.diagnosis import REASON_CHARS, Exit, diagnose
 from optimize.runner.gpu_memory import GpuMemoryWait
 from optimize.runner.log import BoundedLog
 from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_with_us
@@ -25,6 +25,7 @@ from optimize.runner.progress import OutputParser
 from optimize.runner.stop import StopRequest, StopSource
 from optimize.runner.warm_start import ForkedProcess, WarmStart
 from optimize.runner.workdir import FILES, folder_bytes, prepare_folder, with_python, write_exit
+from optimize.text import one_line
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 DISK_CHECK_S = 2.0
@@ -63,8 +64,9 @@ def run_job(
     with contextlib.closing(log):
         parser = OutputParser(job, on_progress)
         end = _Script(job, folder, slot, log, parser, support or GuardianSupport()).run(stop_source)
+        outcome = _diagnose(log, end, job, parser)
         outcome = replace(
-            diagnose(log.text(), end, job.metric, parser.metric.found(), parser.tells_progress),
+            outcome,
             slot=slot.name,
             curve=tuple(parser.curve),
             device=slot.device,
@@ -73,6 +75,15 @@ def run_job(
         with contextlib.suppress(OSError):  # the driver is told all the same
             write_exit(folder, outcome, end, log.unwritten())
     return outcome
+
+
+def _diagnose(log: BoundedLog, end: Exit, job: Job, parser: OutputParser) -> Outcome:
+    if end.stop is None and (why := parser.gave_up()):  # it ended before we could stop it
+        end = replace(end, stop=StopRequest(TrialStatus.ENVIRONMENT, why))
+    outcome = diagnose(log.text(), end, job.metric, parser.metric.found(), parser.tells_progress)
+    if parser.gave_up() or not (skipped := parser.skipped()):
+        return outcome
+    return replace(outcome, reason=one_line("; ".join(filter(None, (outcome.reason, skipped))), 2 * REASON_CHARS))
 
 
 class _Script:
@@ -208,6 +219,8 @@ class _Script:
         elif now >= self._startup_at:
             why = f"no progress line (`progress` in workload.toml) within limits.startup_s = {limits.startup_s:g}"
             self._stop(StopRequest(TrialStatus.SILENT, why))
+        elif self._stopped is None and (why := self._parser.gave_up()):
+            self._stop(StopRequest(TrialStatus.ENVIRONMENT, why))
         elif now >= self._disk_at and self._stopped is None:
             self._check_disk(now)
 

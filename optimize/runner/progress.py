@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable
 
 from optimize.runner.diagnosis import PrintedMetric, is_whole_progress, parse_progress, parse_value
-from optimize.runner.numbers import compile_pattern, whole_number
+from optimize.runner.limited_regex import LimitedRegex
+from optimize.runner.numbers import whole_number
+from optimize.text import one_line
 from optimize.trial import Job, Metric, Progress, ProgressFormat
 
 LINE_CHARS = 400  # of a line that a regex from outside sees: its cost may grow with a power of the length
 LINE_BYTES = 4096  # of a line that is parsed at all, and kept while its end has not come
 CURVE_POINTS = 200
+SHOWN_CHARS = 60  # of a line that a regex took too long on
 GROUPS = ("step", "total", "percent", "loss")  # of a progress regex
 _NON_FINITE = re.compile(r"[-+]?\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
 _SOME_NUMBER = "0.0000"
@@ -51,6 +54,28 @@ class OutputParser:
         data = line.encode()[:LINE_BYTES]
         return self._progress.parse(data) is not None or self.metric.holds(data)
 
+    def gave_up(self) -> str:
+        """Return why a regex of workload.toml is not applied any more, "" while all are."""
+        for key, regex in self._regexes():
+            if regex.gave_up:
+                return (
+                    f"{key}.regex in workload.toml takes too long on lines such as {one_line(regex.example, SHOWN_CHARS)!r}. "
+                    "Repeat nothing that repeats itself, as in (a+)+"
+                )
+        return ""
+
+    def skipped(self) -> str:
+        """Return which lines were skipped because a regex took too long on them, "" if none."""
+        return "; ".join(
+            f"{key}.regex took too long on {regex.skipped} of its lines, such as {one_line(regex.example, SHOWN_CHARS)!r}: skipped"
+            for key, regex in self._regexes()
+            if regex.skipped
+        )
+
+    def _regexes(self) -> list[tuple[str, LimitedRegex]]:
+        found = (("metric", self.metric.regex), ("progress", self._progress.regex))
+        return [(key, regex) for key, regex in found if regex is not None]
+
     def _parse(self, line: bytes) -> None:
         if self.metric.parse(line) or line == b"---":
             self.begun = True
@@ -77,7 +102,7 @@ class MetricParser:
     """Find the metric in the lines of one trial."""
 
     def __init__(self, metric: Metric) -> None:
-        self._regex, self._take = compile_pattern(metric.regex) if metric.regex else None, metric.take
+        self.regex, self._take = LimitedRegex(metric.regex) if metric.regex else None, metric.take
         self._start = f"{metric.name}:".encode()
         self._value: float | str | None = None
         self._has_block = False
@@ -96,10 +121,10 @@ class MetricParser:
         return bool(found) and isinstance(parse_value(found or ""), float)
 
     def _text(self, line: bytes) -> str | None:
-        if self._regex is None and not line.startswith(self._start):
+        if self.regex is None and not line.startswith(self._start):
             return None
         text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")
-        return text[len(self._start) : LINE_CHARS].strip() if self._regex is None else _find(self._regex, text)
+        return text[len(self._start) : LINE_CHARS].strip() if self.regex is None else _find(self.regex, text)
 
     def found(self) -> PrintedMetric:
         """Return the value to take of all lines so far."""
@@ -114,7 +139,7 @@ class MetricParser:
             self._value = value if not math.isfinite(value) else (min if self._take == "min" else max)(before, value)
 
 
-def _find(regex: re.Pattern[str], line: str) -> str | None:
+def _find(regex: LimitedRegex, line: str) -> str | None:
     """Return what its group matches in the first LINE_CHARS of this line, a number whole even where the group cuts it.
 
     `nan` and `inf` count as numbers, whatever the regex says.
@@ -139,14 +164,14 @@ class ProgressParser:
 
     def __init__(self, form: ProgressFormat, number: int) -> None:
         self._form, self._number = form, number
-        self._regex = compile_pattern(form.regex) if form.regex else None
+        self.regex = LimitedRegex(form.regex) if form.regex else None
 
     def parse(self, line: bytes) -> Progress | None:
         """Return the progress that this line tells, None if it tells none."""
         if self._form.none:
             return None
-        if self._regex is not None:
-            return self._read(self._regex, line[: 4 * LINE_CHARS].decode("utf-8", "replace"))
+        if self.regex is not None:
+            return self._read(self.regex, line[: 4 * LINE_CHARS].decode("utf-8", "replace"))
         if line[:16].lstrip()[:4].lower() != b"step":
             return None
         return parse_progress(line.decode("utf-8", "replace"), self._number)
@@ -156,11 +181,11 @@ class ProgressParser:
 
         Only autoresearch's lines are parsed so: their last field shows that they are whole.
         """
-        if self._regex is not None or not is_whole_progress(line.decode("utf-8", "replace")):
+        if self.regex is not None or not is_whole_progress(line.decode("utf-8", "replace")):
             return None
         return self.parse(line)
 
-    def _read(self, regex: re.Pattern[str], line: str) -> Progress | None:
+    def _read(self, regex: LimitedRegex, line: str) -> Progress | None:
         found = regex.search(line[:LINE_CHARS])
         if found is None:
             return None

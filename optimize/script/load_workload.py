@@ -14,6 +14,7 @@ from optimize.toml import Table
 from search_spaces import Expression
 
 OURS = Path(__file__).parents[1] / "workloads"
+MOST_RECURSIONS = 2  # ** in a pattern: what it takes grows with the depth of the folder to the power of their number
 
 
 def load_workload(name_or_path: str) -> Workload:
@@ -94,6 +95,11 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
     for pattern in patterns:
         if not Path(pattern).parts or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
             problems.append(f"{folder}: files: {pattern!r} is not a pattern inside the folder. Name files in it.")
+            continue
+        if Path(pattern).parts.count("**") > MOST_RECURSIONS:
+            problems.append(
+                f"{folder}: files: {pattern!r:.80} has ** more than {MOST_RECURSIONS} times, which takes too long. Use fewer."
+            )
             continue
         for path in sorted(folder.glob(pattern)):
             if not path.is_file() or not path.resolve().is_relative_to(root):

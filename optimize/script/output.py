@@ -1,24 +1,23 @@
 """Reads what workload.toml says of a script's output: where its metric stands, and what its progress lines look like.
 
-It checks the regular expressions before any trial, also for patterns that would take too long on a line (`is_slow`).
+It checks the regular expressions before any trial, also for patterns that would take too long on a line (`regex_probe.py`).
 `runner/progress.py` applies them to the lines of a running trial.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from optimize.runner.numbers import compile_pattern
-from optimize.runner.progress import GROUPS, LINE_CHARS
+from optimize.runner.progress import GROUPS
 from optimize.script.derived import read_expression
+from optimize.script.regex_probe import is_slow
 from optimize.toml import Table
 from optimize.trial import Metric, ProgressFormat
 from search_spaces import Expression
 
 MAX_CHARS = 200
-MAX_S = 0.05  # of processor time on one line; a sound one takes some millionths
 
 
 def mistake(text: str, groups: Collection[str] | None) -> str:
@@ -29,14 +28,14 @@ def mistake(text: str, groups: Collection[str] | None) -> str:
     if not text or len(text) > MAX_CHARS or "\n" in text:
         return f"is not one line of 1 to {MAX_CHARS} characters. Shorten it."
     try:
+        if is_slow(text):  # before it is compiled here: that may take long as well
+            return "takes too long on a line that it does not match. Repeat nothing that repeats itself, as in (a+)+."
         regex = compile_pattern(text)
+    except OSError as error:
+        return f"cannot be tried in a process of its own: {error.strerror}. Close other programs and try again."
     except (re.error, RecursionError, OverflowError) as error:
         return f"is not a regular expression: {error}. Correct it."
-    if problem := _bad_groups(regex, groups):
-        return problem
-    if is_slow(regex):
-        return "takes too long on a line that it does not match. Repeat nothing that repeats itself, as in (a+)+."
-    return ""
+    return _bad_groups(regex, groups)
 
 
 def _bad_groups(regex: re.Pattern[str], groups: Collection[str] | None) -> str:
@@ -50,32 +49,6 @@ def _bad_groups(regex: re.Pattern[str], groups: Collection[str] | None) -> str:
     if foreign := [name for name in named if name not in groups]:
         return f"has the group {', '.join(foreign)}. Known are {', '.join(groups)}."
     return "" if named else f"has no named group. Use some of {', '.join(f'(?P<{name}>...)' for name in groups)}."
-
-
-def is_slow(regex: re.Pattern[str]) -> bool:
-    """Return whether the regex takes more than MAX_S of processor time on a line that it does not match."""
-    for probe in _probes(regex.pattern):
-        length = 8.0
-        while length <= LINE_CHARS:
-            line = (probe * (int(length) // len(probe) + 1))[: int(length) - 1] + "\0"
-            if all(_cost_s(regex, line) > MAX_S for _ in range(2)):  # once may be a garbage collection
-                return True
-            length = length + 1 if length < 32 else length * 1.2
-    return False
-
-
-def _cost_s(regex: re.Pattern[str], line: str) -> float:
-    began = time.thread_time()  # other threads of this process may be running
-    regex.search(line)
-    return time.thread_time() - began
-
-
-def _probes(pattern: str) -> Iterator[str]:
-    """Yield texts whose repetition may be slow to match: the regex's own characters and words, and those of numbers."""
-    words = re.findall(r"[A-Za-z0-9_:=,.%/ -]+", pattern) + re.findall(r"[A-Za-z0-9]+", pattern)
-    yield from sorted(
-        {*"a0 .-", *(c for c in pattern if c.isprintable()), *words, *(f"{w} " for w in words), "0.", "a "}
-    )
 
 
 TAKES = ("last", "min", "max")
