@@ -16,6 +16,7 @@ from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.load_workload import load_workload
 from optimize.transfer.autoresearch import set_up
+from search_spaces import load_space
 from tests.forked import run_forked
 
 ROOT = Path(__file__).parent.parent
@@ -186,6 +187,40 @@ def test_a_fork_that_the_space_does_not_fit_is_refused_in_its_own_name(mirror: P
         begin(mirror, folder, commit="HEAD")
     assert any(f"{folder}/space.toml" in line and "MATRIX_LR" in line for line in caught.value.problems)
     assert left(tmp_path) == before
+
+
+@pytest.fixture
+def rtx(tmp_path: Path) -> Path:
+    """A repository of the form of the fork for RTX cards."""
+    folder = tmp_path / "rtx"
+    shutil.copytree(REPLICA.parent / "rtx", folder)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "-m", "as it is")
+    return folder
+
+
+def test_a_fork_that_chooses_its_batch_gets_a_space_without_it(rtx: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    lines = begin(rtx, folder, "gpu", "HEAD")
+    flags = {"workload": str(folder), "search_space": str(folder / "space.toml")}
+    plan = make_plan(load_settings("gpu", "a test", flags, {**os.environ}))
+    assert plan.space.names == load_space("rtx").names
+    assert plan.workload.memory is None
+    assert [line for line in lines if line.endswith("does not vary DEVICE_BATCH_SIZE")]
+
+
+def test_where_another_space_varies_it_a_line_says_what_to_take_out(rtx: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (line,) = [line for line in begin(rtx, folder, "colab", "HEAD") if "chooses its device batch" in line]
+    assert f"Take DEVICE_BATCH_SIZE and its rule out of {folder}/space.toml" in line
+
+
+def test_autoresearch_itself_keeps_its_batch_and_its_memory(mirror: Path, tmp_path: Path) -> None:
+    lines = begin(mirror, tmp_path / "mine", "gpu")
+    assert not [line for line in lines if "chooses its device batch" in line]
+    assert "DEVICE_BATCH_SIZE" in (tmp_path / "mine" / "space.toml").read_text()
+    assert load_workload(str(tmp_path / "mine")).memory is not None
 
 
 @pytest.mark.slow

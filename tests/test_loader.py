@@ -23,6 +23,7 @@ BASELINES: dict[str, dict[str, Value]] = {
     "cpu": {"DEPTH": 2, "HEAD_DIM": 64, "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 4096, "WINDOW_PATTERN": "SL"},
     "colab": {"DEPTH": 4, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 2**17, "WINDOW_PATTERN": "L"},
     "gpu": {"DEPTH": 8, "HEAD_DIM": 128, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 2**19, "WINDOW_PATTERN": "SSSL"},
+    "rtx": {"DEPTH": 8, "HEAD_DIM": 128, "TOTAL_BATCH_SIZE": 2**19, "WINDOW_PATTERN": "SSSL"},
     "h100": {
         "DEPTH": 8,
         "HEAD_DIM": 128,
@@ -36,6 +37,7 @@ CONSTANTS = {
     "cpu": {"MAX_SEQ_LEN": 256, "DEVICE_BATCH_SIZE": 4},
     "colab": {"MAX_SEQ_LEN": 512},
     "gpu": {"MAX_SEQ_LEN": 2048},
+    "rtx": {"MAX_SEQ_LEN": 2048},
     "h100": {"MAX_SEQ_LEN": 2048},
 }
 GOOD = """
@@ -64,8 +66,13 @@ def problem(text: str) -> str:
     return line
 
 
-def test_four_spaces_are_shipped() -> None:
-    assert shipped_spaces() == ("colab", "cpu", "gpu", "h100")
+def test_five_spaces_are_shipped() -> None:
+    assert shipped_spaces() == ("colab", "cpu", "gpu", "h100", "rtx")
+
+
+def test_the_rtx_space_is_the_gpus_without_the_device_batch() -> None:
+    rtx, gpu = load_space("rtx"), load_space("gpu")
+    assert rtx.parameters == tuple(each for each in gpu.parameters if each.name != "DEVICE_BATCH_SIZE")
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -127,7 +134,7 @@ def test_a_path_is_what_has_a_slash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nope", "cpu.toml", "", "..", "\x00"])
 def test_a_bare_name_that_is_not_ours_lists_ours(name: str) -> None:
-    with pytest.raises(SearchSpaceError, match=r"no such search space. Use one of ours \(colab, cpu, gpu, h100\)"):
+    with pytest.raises(SearchSpaceError, match=r"no such search space. Use one of ours \(colab, cpu, gpu, h100, rtx\)"):
         load_space(name)
 
 

@@ -50,7 +50,7 @@ StorageFlag = Annotated[str | None, typer.Option("--storage", help="Database URL
 RunsFlag = Annotated[Path, typer.Option("--runs", help="Folder for everything that studies leave.")]
 SpaceFlag = Annotated[
     str | None,
-    typer.Option("--space", help="Search space: cpu, colab, gpu, h100, or a path.", autocompletion=space_names),
+    typer.Option("--space", help="Search space: cpu, colab, gpu, rtx, h100, or a path.", autocompletion=space_names),
 ]
 BackupFlag = Annotated[
     Path | None,

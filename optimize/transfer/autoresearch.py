@@ -29,6 +29,13 @@ GIT_S = 600.0  # for a clone of some MB over a slow line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CUDA_ONLY = 'torch.device("cuda")'
+_OWN_BATCH = "train_batch_candidates"  # in a train.py that tries several device batches, as the fork for RTX cards does
+_SPACE_OF_OWN_BATCH = {"gpu": "rtx"}  # space of a profile -> the same without DEVICE_BATCH_SIZE
+_MEMORY = (
+    "# Peak memory is nearly affine to this, so that what was seen of it tells what else fits the device.\n"
+    'memory = "DEVICE_BATCH_SIZE * MAX_SEQ_LEN * DEPTH * model_dim"'
+)
+_NO_MEMORY = "# No `memory`: this train.py chooses its device batch itself, by the memory that is there."
 
 
 def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: bool) -> list[str]:
@@ -52,7 +59,7 @@ def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: 
     return [
         f"written: {folder}: {taken}, with {WORKLOAD}, {SPACE} and {GOAL}",
         *plan.notes,
-        *_warnings(plan),
+        *_warnings(plan, folder),
         f"next: {_commands(settings, folder)['run']}",
         f"  or: {_commands(settings, folder)['make']}",
     ]
@@ -100,9 +107,10 @@ def _write(settings: Settings, beside: Path, folder: Path, taken: str, with_uv: 
     commands = {
         "command": json.dumps([*uv, "--no-sync", "train.py"] if with_uv else [PYTHON, "train.py"]),
         "prepare": json.dumps([*uv, "prepare.py"] if with_uv else [PYTHON, "prepare.py"]),
+        "memory": _NO_MEMORY if _chooses_its_batch(beside) else _MEMORY,
     }
     (beside / WORKLOAD).write_text(_filled(WORKLOAD, commands), "utf-8")
-    (beside / SPACE).write_text(_space_text(settings.search_space), "utf-8")
+    (beside / SPACE).write_text(_space_text(_space(settings, beside)), "utf-8")
     with (beside / ".git" / "info" / "exclude").open("a", encoding="utf-8") as exclude:  # the checkout stays clean
         exclude.write("".join(f"/{name}\n" for name in (WORKLOAD, SPACE, GOAL)))
     try:
@@ -154,13 +162,32 @@ def _commands(settings: Settings, folder: Path) -> dict[str, str]:
     }
 
 
-def _warnings(plan: Plan) -> list[str]:
-    if plan.settings.device == "cuda" or _CUDA_ONLY not in plan.workload.files["train.py"]:
-        return []
-    return [
-        f"note: this train.py runs on an NVIDIA GPU only, and profile {plan.settings.profile} is for {plan.settings.device}: "
-        "train elsewhere, or take a fork (--from), or our own workload gpt"
-    ]
+def _warnings(plan: Plan, folder: Path) -> list[str]:
+    lines, text, profile = [], plan.workload.files["train.py"], plan.settings.profile
+    if plan.settings.device != "cuda" and _CUDA_ONLY in text:
+        lines.append(
+            f"note: this train.py runs on an NVIDIA GPU only, and profile {profile} is for {plan.settings.device}: "
+            "train elsewhere, or take a fork (--from), or our own workload gpt"
+        )
+    if _OWN_BATCH in text:
+        lines.append(
+            "note: this train.py chooses its device batch itself on RTX cards. "
+            + (
+                f"Take DEVICE_BATCH_SIZE and its rule out of {folder / SPACE} if you train on one"
+                if "DEVICE_BATCH_SIZE" in plan.space.names
+                else f"{folder / SPACE} does not vary DEVICE_BATCH_SIZE"
+            )
+        )
+    return lines
+
+
+def _chooses_its_batch(folder: Path) -> bool:
+    return _OWN_BATCH in (folder / "train.py").read_text("utf-8", "replace")
+
+
+def _space(settings: Settings, folder: Path) -> str:
+    space = settings.search_space
+    return _SPACE_OF_OWN_BATCH.get(space, space) if _chooses_its_batch(folder) else space
 
 
 def _space_text(space: str) -> str:

@@ -1,9 +1,9 @@
-"""Of the Windows RTX fork's form: a main function, globals that it sets, text where a number could stand, out of memory survived."""
+"""Of the Windows RTX fork's form: it chooses its device batch, sets globals, prints text for numbers, survives lack of memory."""
 
 import argparse
 import math
 
-from prepare import DATASET_CHOICES, MAX_SEQ_LEN, TIME_BUDGET
+from prepare import DATASET_CHOICES, EVAL_TOKENS, MAX_SEQ_LEN, TIME_BUDGET
 
 USE_COMPILE = False
 ADAMW_STEP_IMPL = None
@@ -28,24 +28,30 @@ DEVICE_BATCH_SIZE = 16
 EVAL_BATCH_SIZE = 8
 
 
+class Card:
+    """A supported one of 24 GB. On one that is not supported, DEVICE_BATCH_SIZE would come first."""
+
+    train_batch_candidates = (64, 32, 16, 8, 4)
+    memory = 240
+
+
+class OutOfMemoryError(RuntimeError):
+    pass
+
+
 def configure():
     global ADAMW_STEP_IMPL, USE_COMPILE
     ADAMW_STEP_IMPL, USE_COMPILE = "eager", False
 
 
-def main():
-    argparse.ArgumentParser().parse_args()
-    configure()
-    print("Running consumer GPU autotune in eager mode...")
-    print("  rejected (OOM, runtime error, or >90% VRAM use)")
-    if DEPTH * DEVICE_BATCH_SIZE > 128:
-        print(f"Train OOM at batch_size={DEVICE_BATCH_SIZE}, checkpointing=on; trying next candidate.")
-        print("FAIL: training failed for all batch size candidates.")
-        return 1
+def fit(batch):
+    if DEPTH * (batch + 16) >= Card.memory:
+        raise OutOfMemoryError
+
+
+def train():
     if MATRIX_LR > 0.5:
-        print("FAIL: training loss exploded")
-        return 1
-    print(f"Time budget: {TIME_BUDGET}s of {MAX_SEQ_LEN} tokens")
+        raise RuntimeError("FAIL: training loss exploded")
     distance = abs(math.log(MATRIX_LR / 0.02)) / 10 + abs(DEPTH - 6) / 20
     for step in range(20):
         print(
@@ -55,14 +61,44 @@ def main():
             flush=True,
         )
     print()
+    return distance
+
+
+def main():
+    argparse.ArgumentParser().parse_args()
+    configure()
+    print("Running consumer GPU autotune in eager mode...")
+    print("  rejected (OOM, runtime error, or >90% VRAM use)")
+    print(f"Time budget: {TIME_BUDGET}s, {EVAL_TOKENS} tokens to evaluate")
+    distance = chosen = None
+    for batch in Card.train_batch_candidates:
+        if TOTAL_BATCH_SIZE % (batch * MAX_SEQ_LEN):
+            continue
+        print(f"Trying train candidate: batch_size={batch}, activation_checkpointing=disabled")
+        try:
+            fit(batch)
+            distance, chosen = train(), batch
+            break
+        except OutOfMemoryError:
+            print(f"Train OOM at batch_size={batch}, checkpointing=off; trying next candidate.")
+        except RuntimeError as error:
+            print(error)
+            return 1
+    if chosen is None:
+        print("FAIL: training failed for all batch size candidates.")
+        return 1
     print("Eval completed with batch_size=8")
     print("---")
     print(f"val_bpb:          {0.9 + distance:.6f}")
+    print("training_seconds: 300.4")
     print("peak_vram_mb:     8123.4")
     print("mfu_percent:      n/a")
+    print(f"total_tokens_M:   {20 * TOTAL_BATCH_SIZE / 1e6:.1f}")
     print("num_steps:        20")
     print(f"depth:            {DEPTH}")
     print(f"dataset:          {DATASET_CHOICES[0]}")
+    print(f"train_batch_size: {chosen}")
+    print(f"eval_batch_size:  {min(chosen, 16)}")
     print("activation_checkpointing: disabled")
     return 0
 
