@@ -111,6 +111,10 @@ class Workload:
         found = [(f, *each) for f in files for each in hidden_writes(self.files[f], str(self.folder / f))]
         return [] if self.overrides else found  # a script with a file that wins reads it in such a way
 
+    def file_of(self, name: str) -> str:
+        """Return the file whose constant of this name wins; the script, if there is none."""
+        return self._owners().get(name, (self.script, None))[0]
+
     def binds(self, name: str) -> bool:
         """Return whether one of the scripts gives this name a value at module level, in whatever way."""
         return any(name in source.bound_names(self.files[f], str(self.folder / f)) for f in self._python_files())

@@ -17,6 +17,7 @@ from optimize.session.session import Caller, Session, open_session
 from optimize.study.callback import Callback
 from optimize.study.comparable import slots_of_one_model
 from optimize.study.environment_endings import standing_lines
+from optimize.study.ignored_constants import IgnoredConstants
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget, StopLevel, counted
 from optimize.study.study import Study
@@ -40,6 +41,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
             session.say(line)
         session.write_settings()
         with reporting(session, caller, study, slots) as callbacks:
+            callbacks = (*callbacks, IgnoredConstants(plan, session.say))
             reason = session.drive(study, slots, _budget(plan.settings), callbacks)
         stopped = session.stop_signals.level() is not StopLevel.NONE
         return RunResult(reason, study.records(), study.verdict(), _notes(advisor, study.records(), plan), stopped)
