@@ -16,6 +16,7 @@ FLAGS = $(TRAINING) $(call flag,TRIALS,trials) $(call flag,SEED,seed) $(call fla
 	$(call flag,ADVISOR,advisor) $(call flag,ADVISOR_SHARE,advisor-share) $(if $(STARTS),--starts) $(if $(NO_STARTS),--no-starts) \
 	$(if $(PRUNING),--pruning) $(if $(NO_PRUNING),--no-pruning)
 TRUSTED = $(if $(TRUST),--trust)
+ASIDE = $(if $(SET_ASIDE),--set-aside)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup prepare optimize confirm dashboard status show export report check autoresearch stop test test-fast lint clean
@@ -29,10 +30,10 @@ prepare: $(INSTALLED)  ## prepare the profile's data and stop there
 	@$(BIN)/optimize prepare $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(TRUSTED)
 
 optimize: $(INSTALLED)  ## run a study, or go on with it: PROFILE= STUDY= TRIALS= ...
-	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(call flag,CONFIRM,confirm) $(call flag,BACKUP,backup)
+	@$(BIN)/optimize run $(FLAGS) $(TRUSTED) $(ASIDE) $(call flag,CONFIRM,confirm) $(call flag,BACKUP,backup)
 
 confirm: $(INSTALLED)  ## are the winners real? STUDY= FINALISTS= SEEDS= SCALE=
-	@$(BIN)/optimize confirm $(TRAINING) $(TRUSTED) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale) $(call flag,BACKUP,backup)
+	@$(BIN)/optimize confirm $(TRAINING) $(TRUSTED) $(ASIDE) $(call flag,FINALISTS,finalists) $(call flag,SEEDS,seeds) $(call flag,SCALE,scale) $(call flag,BACKUP,backup)
 
 dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
 	@$(BIN)/optimize dashboard --port $(PORT) $(call flag,STORAGE,storage)
@@ -44,13 +45,13 @@ show: $(INSTALLED)  ## everything about trial N=
 	@$(if $(N),$(BIN)/optimize show $(N) $(WHICH),echo "make show: which trial? make show N=12"; exit 2)
 
 export: $(INSTALLED)  ## write tables and best/ again; BUNDLE=1: all of it in one zip
-	@$(BIN)/optimize export $(WHICH) $(if $(BUNDLE),--bundle $(if $(filter-out 1,$(BUNDLE)),--to '$(BUNDLE)')) $(if $(ARTIFACTS),--artifacts)
+	@$(BIN)/optimize export $(WHICH) $(if $(BUNDLE),--bundle $(if $(filter-out 1,$(BUNDLE)),--to '$(BUNDLE)')) $(if $(ARTIFACTS),--artifacts) $(ASIDE)
 
 report: $(INSTALLED)  ## a study on one page: runs/<study>/report.html
 	@$(BIN)/optimize report $(WHICH)
 
 check: $(INSTALLED)  ## what a study would do; REPAIR=1 mends what a crash left
-	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair)
+	@$(BIN)/optimize check $(FLAGS) $(if $(REPAIR),--repair) $(ASIDE)
 
 autoresearch: $(INSTALLED)  ## clone karpathy/autoresearch to DIR=, for PROFILE=
 	@$(BIN)/optimize autoresearch $(if $(DIR),'$(DIR)') $(call flag,PROFILE,profile) $(call flag,FROM,from) $(call flag,COMMIT,commit)

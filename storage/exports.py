@@ -15,9 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.errors import StorageError
-from storage.files import os_errors_at, replace_folder, write_bytes, write_text
-from storage.paths import StudyPaths
+from storage.files import replace_folder, write_bytes, write_text
 from storage.records import TrialRecord
 from storage.text import one_line
 from storage.toml import toml_text
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-_PLAIN = (
+PLAIN = (
     "number",
     "state",
     "status",
@@ -43,21 +41,6 @@ _PLAIN = (
     "taken_from",
 )
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
-
-
-def refuse_results_of_another(paths: StudyPaths, where: str) -> None:
-    """Raise StorageError if trials have ended in this folder that the database `where`, without such a study, does not
-    know.
-
-    Their database was lost, or is another one: the views of a new study would replace all that is left of them.
-    """
-    with os_errors_at(paths.results_tsv):
-        rows = paths.results_tsv.read_bytes().count(b"\n") if paths.results_tsv.exists() else 0
-    if rows > 1:
-        raise StorageError(
-            f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back (`optimize restore` "
-            "has backups), or name it (--storage); to begin anew, move this folder away"
-        )
 
 
 def write_results(
@@ -108,10 +91,10 @@ def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> pandas.
     """
     import pandas  # half a second, which `status` does not need
 
-    metric = f"metric_{metric}" if metric in _PLAIN else metric
+    metric = f"metric_{metric}" if metric in PLAIN else metric
     names = _columns(records, metric)
     rows = [_row(each, metric, names) for each in records]
-    columns = [*_PLAIN[:5], metric, *_PLAIN[5:], *names.values()]
+    columns = [*PLAIN[:5], metric, *PLAIN[5:], *names.values()]
     return pandas.DataFrame(rows, columns=columns, dtype=object)
 
 
@@ -168,14 +151,14 @@ def _columns(records: Sequence[TrialRecord], metric: str) -> dict[tuple[str, str
     columns: dict[tuple[str, str], str] = {}
     for kind, name in wanted:
         column = _plain(name)
-        while column in {*_PLAIN, metric, *columns.values()}:
+        while column in {*PLAIN, metric, *columns.values()}:
             column = f"{kind}_{column}"
         columns[kind, name] = column
     return columns
 
 
 def _row(record: TrialRecord, metric: str, names: dict[tuple[str, str], str]) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
+    row: dict[str, Any] = {name: getattr(record, name) for name in PLAIN}
     row |= {name: moment.isoformat() for name in ("started", "finished") if (moment := row[name]) is not None}
     row[metric] = record.value
     row |= {names["param", name]: value for name, value in record.params.items()}

@@ -13,7 +13,6 @@ from storage.exports import (
     make_patch,
     number_text,
     params_text,
-    refuse_results_of_another,
     write_best,
     write_parquet,
     write_results,
@@ -23,6 +22,7 @@ from storage.files import check_place, os_errors_at, replace_folder, sync_file, 
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanning_rows
 from storage.lease import Lease, acquire, holder_of
 from storage.locks import FileLock, Holder
+from storage.lost_results import Tables, protect_tables, refuse_results_of_another, were_set_aside
 from storage.paths import ReportPaths, RunsPaths, StudyPaths, parent_of, replicates_of
 from storage.queries import count_statuses, enqueued_params, fill_waiting, first_baseline, ranked_records
 from storage.records import (
@@ -70,6 +70,7 @@ __all__ = [
     "StorageFullError",
     "Stored",
     "StudyPaths",
+    "Tables",
     "TrialRecord",
     "WholeTrial",
     "acquire",
@@ -102,6 +103,7 @@ __all__ = [
     "os_errors_at",
     "params_text",
     "parent_of",
+    "protect_tables",
     "put_trial_notes",
     "ranked_records",
     "read_choices",
@@ -122,6 +124,7 @@ __all__ = [
     "sync_folder",
     "trials_with_notes",
     "waiting_trial",
+    "were_set_aside",
     "write_best",
     "write_bytes",
     "write_parquet",

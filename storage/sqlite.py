@@ -163,6 +163,19 @@ def backup_lines_in(path: Path) -> list[str] | None:
         return None
 
 
+def finished_in(path: Path, study: str) -> int:
+    """Return how many finished trials of a study a file holds, its -wal aside; 0 if it is no database of Optuna's."""
+    query = (
+        "SELECT COUNT(*) FROM trials JOIN studies USING (study_id)"
+        " WHERE study_name = ? AND state IN ('COMPLETE', 'PRUNED', 'FAIL')"
+    )
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            return int(connection.execute(query, (study,)).fetchone()[0])
+    except (sqlite3.Error, UnicodeDecodeError):
+        return 0
+
+
 def copy_foreign(source: Path, to: Path) -> None:
     """Copy what the file and its -wal hold, opened for reading only; a program that writes there goes on.
 

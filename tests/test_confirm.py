@@ -11,7 +11,6 @@ from rich.console import Console
 from optimize.confirm.table import verdict_line, verdict_table
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
-from storage import Artifacts
 from tests.conftest import Driver, val_bpb
 from tests.replicating import LUCK, Killed, Trainings, best, confirm, jobs_of, ranked, records, verdict
 from tests.zoo import eventually
@@ -265,5 +264,5 @@ def test_finalists_of_earlier_calls_count_and_what_was_queued_for_them_is_withdr
 def test_several_slots_train_the_same(night: Driver) -> None:
     one = confirm(night, Trainings()).verdict
     with night.database() as database:
-        Artifacts(night.paths.artifacts, database).delete_study("s/confirm")
+        find_study(database, "s/confirm", night.settings.runs).delete()
     assert confirm(night, Trainings(), slots=5).verdict == one

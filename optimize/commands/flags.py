@@ -56,6 +56,12 @@ BackupFlag = Annotated[
     Path | None,
     typer.Option("--backup", help="Keep a backup in this folder, whole after every trial; any disk will do."),
 ]
+AsideFlag = Annotated[
+    bool,
+    typer.Option(
+        "--set-aside", help="Where tables hold trials that the database lacks: rename them (.lost-1), and go on."
+    ),
+]
 TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
 
 

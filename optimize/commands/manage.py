@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from optimize.commands.completion import study_names, trial_numbers
-from optimize.commands.flags import RUNS, ProfileFlag, RunsFlag, StorageFlag, StoredStudyFlag
+from optimize.commands.flags import RUNS, AsideFlag, ProfileFlag, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import opened_database, opened_study, say, say_all
 from optimize.errors import OptimizeError
 
@@ -29,6 +29,7 @@ def export(
     to: Annotated[
         Path | None, typer.Option(help="A folder for --trial, a .zip for --bundle; that does not exist yet.")
     ] = None,
+    set_aside: AsideFlag = False,
 ) -> None:
     """Write tables, best/ and the dashboard's notes again; or one trial's scripts to a folder; or all of a study as an archive.
 
@@ -44,8 +45,10 @@ def export(
             from optimize.transfer.bundle import write_bundle
 
             written: Sequence[Path] = [write_bundle(stored, to, artifacts, say, (write_report,))]
+        elif number is not None and to is not None:
+            written = stored.export_trial(number, to)
         else:
-            written = write_views(stored) if number is None or to is None else stored.export_trial(number, to)
+            written = write_views(stored, say, set_aside)
         say_all([f"written: {path}" for path in written])
         if number is None and not bundle and not stored.is_driven():
             write_dashboard(stored, say)

@@ -12,6 +12,7 @@ import typer
 from optimize.commands.completion import study_names
 from optimize.commands.flags import (
     RUNS,
+    AsideFlag,
     BackupFlag,
     ProfileFlag,
     RunsFlag,
@@ -40,6 +41,7 @@ def run(
         typer.Option("--confirm", help="At the end, train the baseline and the best 3 again with so many other seeds."),
     ] = None,
     backup: BackupFlag = None,
+    set_aside: AsideFlag = False,
 ) -> None:
     """Run a study, or go on with it where it stopped.
 
@@ -57,7 +59,7 @@ def run(
     wanted = _wanted(plan, "--confirm", seeds=confirm) if confirm is not None else None
     found = _slots(plan)
     say_all(plan_lines(plan, found))
-    ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup))
+    ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup, set_aside))
     confirmable = wanted is None and _can_be_confirmed(plan)
     open_console().print(end_report(plan, ended, confirmable, {"confirm": confirm, "backup": backup}), crop=False)
     if wanted is not None and ended.stopped:
@@ -65,7 +67,7 @@ def run(
         say(f"--confirm: left out, because the study was stopped before its end. Later: {later}")
     elif wanted is not None:
         try:
-            _confirm(plan, found, wanted, backup)
+            _confirm(plan, found, wanted, backup, set_aside)
         except NothingToConfirm as error:  # of a study that went well
             say_all(error.problems)
 
@@ -80,6 +82,7 @@ def confirm(
         int | None, typer.Option(help="Compare the order of 8 configurations under a budget so many times larger.")
     ] = None,
     backup: BackupFlag = None,
+    set_aside: AsideFlag = False,
 ) -> None:
     """Are the winners real? Train the baseline and the best trials again with other seeds, or go on with that.
 
@@ -89,7 +92,7 @@ def confirm(
     wanted = _wanted(plan, finalists=finalists, seeds=seeds, scale=scale)
     _check_database(plan)
     _accept(plan, trust)
-    _confirm(plan, _slots(plan), wanted, backup)
+    _confirm(plan, _slots(plan), wanted, backup, set_aside)
 
 
 def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: TrustFlag = False) -> None:
@@ -110,6 +113,7 @@ def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Repair stuck trials, artifacts and views; results stay.")
     ] = False,
+    set_aside: AsideFlag = False,
 ) -> None:
     """Show what a study would do: every setting with its origin, the space, the baseline, the slots. It starts nothing.
 
@@ -121,7 +125,7 @@ def check(
     from optimize.transfer.repair import repair as repair_study
 
     if repair:
-        repair_study(plan, say, _children(plan))
+        repair_study(plan, say, _children(plan), set_aside)
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
     say_all(_check_database(plan, read_only=True))
@@ -158,7 +162,7 @@ def migrate(
     with opened_database(storage, runs) as database:
         say_all(move(study, plan, database))
         stored = find_study(database, to, runs)
-        say_all([f"written: {path}" for path in write_views(stored)])
+        say_all([f"written: {path}" for path in write_views(stored, say)])
         write_dashboard(stored, say)
 
 
@@ -189,13 +193,13 @@ def _can_be_confirmed(plan: Plan) -> bool:
     return True
 
 
-def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: Path | None) -> None:
+def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: Path | None, set_aside: bool) -> None:
     from optimize.confirm.table import verdict_table
     from optimize.reporting.hints import command_line, given_flags
     from optimize.session.confirm import confirm_study
     from optimize.session.session import Caller
 
-    ended = confirm_study(plan, slots, Caller(open_console(stderr=True), say, backup), wanted)
+    ended = confirm_study(plan, slots, Caller(open_console(stderr=True), say, backup, set_aside), wanted)
     say(f"study {plan.settings.study}, confirmation: {ended.reason}")
     if ended.verdict is not None:
         open_console().print(verdict_table(ended.verdict, plan.workload.metric))

@@ -6,7 +6,7 @@ All of them can be made again at any time; nothing is read back from them.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from optimize.reporting.shown_study import ShownStudy
@@ -18,6 +18,7 @@ from storage import (
     Artifacts,
     StorageError,
     StudyPaths,
+    Tables,
     TrialRecord,
     write_best,
     write_results,
@@ -71,10 +72,17 @@ class ResultFiles(Callback):
         self._exported, self._stale = best, False
 
 
-def write_views(stored: StoredStudy) -> Sequence[Path]:
-    """Write the tables and best/ of a stored study; return the paths."""
+def write_views(
+    stored: StoredStudy, say: Callable[[str], None] = lambda line: None, set_aside: bool = False
+) -> Sequence[Path]:
+    """Write the tables and best/ of a stored study; return the paths.
+
+    Raises StorageError if the tables there hold trials that the database lacks. `set_aside` renames them, and says so.
+    """
     stored.paths.create()
-    records = stored.records()
+    before, records = Tables(stored.paths), stored.records()
+    for line in before.protect(records, stored.database.where, set_aside):
+        say(line)
     best, tables = stored.best(records), write_tables(stored.paths, records, stored.metric)
     folder = [write_best_folder(stored.paths, best, stored.metric, stored.artifacts())] if best else []
     return [*tables, *folder]

@@ -41,7 +41,7 @@ from optimize.study.resume import ALL_TRAINED
 from optimize.study.stopping import Budget
 from optimize.study.stored import find_study
 from optimize.trial import Slot
-from storage import Database, StorageError, StudyPaths, TrialRecord, read_records
+from storage import Database, StorageError, StudyPaths, Tables, TrialRecord, read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def confirm_study(plan: Plan, slots: Sequence[Slot], caller: Caller, options: Co
         _check(plan, session.database, parent_id)  # before a trial is read: its parameters may be of another space
         finalists_of(plan, ranked(plan, read_records(session.database, parent_id)), 1)  # told before data are prepared
         _check(plan, session.database, parent_id, session.prepare())
-        with _held(plan, session, parent_id) as parent:
+        with _held(plan, session, parent_id, caller.set_aside) as parent:
             return _confirm_held(plan, variation, parent, session, slots, caller, options)
 
 
@@ -126,10 +126,13 @@ def _confirm_held(
 
 
 @contextmanager
-def _held(plan: Plan, session: Session, study_id: int) -> Iterator[HeldStudy]:
+def _held(plan: Plan, session: Session, study_id: int, set_aside: bool) -> Iterator[HeldStudy]:
     """Hold the parent study, and write its views at the end, however that comes. Raises StudyBusyError while it is driven."""
     paths = StudyPaths(plan.settings.runs, plan.settings.study)
     with hold_study(session.database, study_id, paths) as held:
+        tables, records = Tables(paths), read_records(session.database, study_id)
+        for line in tables.protect(records, session.database.where, set_aside):
+            session.say(line)
         try:
             yield held
         finally:

@@ -43,12 +43,14 @@ View = ResultFiles | DashboardWriter
 class Caller:
     """Who calls: where lines and the live view go, and where backups are kept.
 
+    `set_aside` renames tables that hold trials which the database lacks, where else the call would end.
     `executor` and `data` stand in for the plan's executor and for the preparation of its data, in tests and benchmarks.
     """
 
     console: Console
     say: Say
     backup: Path | None = None
+    set_aside: bool = False
     executor: Callable[[Sequence[Slot]], Executor] | None = None
     data: str | None = None
 
@@ -79,7 +81,8 @@ class Session:
 
     def open_study(self, slots: Sequence[Slot], advisor: Advisor | None = None) -> Study:
         """Open the plan's study, as its only driver. Raises what `open_study` in `study/resume.py` raises."""
-        opened = open_study(self.database, self.plan, self._data, self.say, slots, advisor=advisor)
+        aside = self._caller.set_aside
+        opened = open_study(self.database, self.plan, self._data, self.say, slots, advisor=advisor, set_aside=aside)
         return self._stack.enter_context(opened)
 
     def shown(self, study: Study) -> ShownStudy:

@@ -34,12 +34,13 @@ from storage import (
     Artifacts,
     Database,
     StudyPaths,
+    Tables,
     TrialRecord,
     add_trials,
     enqueued_params,
     parent_of,
+    protect_tables,
     read_records,
-    refuse_results_of_another,
 )
 
 ALL_TRAINED = "every queued training is done"  # how a child study ends
@@ -54,22 +55,26 @@ def open_study(
     slots: Sequence[Slot] = (),
     *,
     advisor: Advisor | None = None,
+    set_aside: bool = False,
 ) -> Iterator[Study]:
     """Create or reopen the plan's study, with this process as its only driver.
 
     `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell a trial's device.
     An `advisor` proposes its share. In a child study nothing is proposed: what it is to train is queued.
+    `set_aside` renames tables that hold trials which the database lacks; else they raise StorageError.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
     paths = StudyPaths(plan.settings.runs, plan.settings.study)
-    study_id = _find_or_create(database, paths, plan, data, slots, say)
+    study_id = _find_or_create(database, paths, plan, data, slots, say, set_aside)
     with hold_study(database, study_id, paths, say) as held:
         _check(database, study_id, plan, data, say)
         sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
         study = Study(held, artifacts, plan.space, plan.workload.files, search)
-        records = read_records(database, study_id)
+        tables, records = Tables(paths), read_records(database, study_id)
+        for line in tables.protect(records, database.where, set_aside):
+            say(line)
         if advisor is not None:
             advisor.resume(records, spent_of(database.study_attrs(study_id)))
         _remember(study, records, plan.space)
@@ -114,6 +119,7 @@ def _find_or_create(
     data: str | None,
     slots: Sequence[Slot],
     say: Callable[[str], None],
+    set_aside: bool,
 ) -> int:
     settings, metric = plan.settings, plan.workload.metric
     study_id = database.find_study(settings.study)
@@ -124,8 +130,8 @@ def _find_or_create(
         if settings.start_from is not None:
             say(check_source(settings.study, attrs, settings.start_from))
         return study_id
-    if not parent_of(settings.study):  # a child's may be deleted and made again: its parent is in this database
-        refuse_results_of_another(paths, database.where)
+    for line in protect_tables(paths, database.where, set_aside):
+        say(line)
     about = _description(plan, data)
     with database.transaction():  # with all that it begins with, or not at all
         starts = start_trials(database, plan, data, slots)

@@ -67,9 +67,12 @@ def copy_to(source: Place, study: str | None, to: str, runs: Path | None, say: C
                 f"study {stored.name}: {database.where} has a study of this name; nothing was copied. Delete that one, or "
                 "copy to another database."
             )
-        for line in _copy(source, target, [stored.name, *stored.children()]):
+        names, elsewhere = [stored.name, *stored.children()], target.runs.resolve() != source.runs.resolve()
+        for name in names if elsewhere else ():
+            refuse_results_of_another(StudyPaths.of(target.runs, name), database.where)
+        for line in _copy(source, target, names):
             say(line)
-        if target.runs.resolve() != source.runs.resolve():
+        if elsewhere:
             _write_views(target, stored.name, say)
 
 

@@ -26,13 +26,15 @@ from storage import (
     open_database,
     os_errors_at,
     restore_backup,
+    were_set_aside,
 )
 
 
-def repair(plan: Plan, say: Callable[[str], None], children: Sequence[Plan] = ()) -> None:
+def repair(plan: Plan, say: Callable[[str], None], children: Sequence[Plan] = (), set_aside: bool = False) -> None:
     """Check every page of the database, close stuck trials, remove orphaned artifacts, rewrite the views; say what it finds.
 
     `children` are plans of the studies that may hold its replicates. Nothing of the workload is started.
+    `set_aside` renames tables that hold trials which the database lacks; else they raise StorageError.
     Raises StudyBusyError while a driver runs the study, because its running trials are not stuck.
     """
     settings = plan.settings
@@ -48,17 +50,21 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[Plan] = ()
             raise StudyError(f"study {settings.study}: {database.where} has no such study. There is nothing to repair.")
         for problem in database.integrity_check():
             note(f"{database.where}: {problem}")
-        with open_study(database, plan, None, note):
+        with open_study(database, plan, None, note, set_aside=set_aside):
             artifacts = Artifacts(paths.artifacts, database)
             dangling = artifacts.dangling()
             if others := artifacts.other_users():
                 say(f"{artifacts.folder}: also used by {', '.join(others)}; no file is removed")
             for trial_id, name in dangling.metadata:
                 note(f"trial id {trial_id}: its {name} is missing; its result is kept")
-            if removed := artifacts.remove_orphans(dangling):
+            if were_set_aside(settings.runs):
+                say(
+                    f"{artifacts.folder}: no file is removed, because tables that were set aside tell of trials that had some"
+                )
+            elif removed := artifacts.remove_orphans(dangling):
                 note(f"{removed} orphaned artifacts removed")
             for child in children:
-                _mend_child(database, child, note, say)
+                _mend_child(database, child, note, say, set_aside)
             stored = find_study(database, settings.study, settings.runs)
             for path in write_views(stored):
                 say(f"written: {path}")
@@ -67,14 +73,16 @@ def repair(plan: Plan, say: Callable[[str], None], children: Sequence[Plan] = ()
         say("nothing was broken")
 
 
-def _mend_child(database: Database, plan: Plan, note: Callable[[str], None], say: Callable[[str], None]) -> None:
+def _mend_child(
+    database: Database, plan: Plan, note: Callable[[str], None], say: Callable[[str], None], set_aside: bool
+) -> None:
     """Close its stuck trials and rewrite its tables, if there is such a study; artifacts were checked for the whole database."""
     name, runs = plan.settings.study, plan.settings.runs
     if database.find_study(name) is None:
         return
     paths = StudyPaths(runs, name)
     paths.create()
-    with open_study(database, plan, None, lambda line: note(f"{name}: {line}")):
+    with open_study(database, plan, None, lambda line: note(f"{name}: {line}"), set_aside=set_aside):
         for path in write_views(find_study(database, name, runs)):
             say(f"written: {path}")
 
