@@ -3,12 +3,14 @@
 The driver's loop calls `renew()`; no thread does. A lease that was not renewed for 60 s is dead whatever host it names,
 since preempted machines come back under other names. It is dead at once when its process on this machine has ended. A
 driver that was asleep, or without its server, may come back too late: its next `renew()` or `write()` tells it so, and
-it has changed nothing. So it is where the study was deleted, whose id another one may have, or an older copy put back.
+it has changed nothing. So it is where the study was deleted, whose id another one may have, or an older copy put back,
+however young: in a file each `write()` leaves a time of its own.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,11 +56,10 @@ class Lease:
         if 0 <= self._tick() - self._renewed < RENEW_EVERY_S:
             return
         now = self._now()
-        update = LEASES.update().where(LEASES.c.study_id == self.study_id).values(renewed_at=now)
 
         def sign(connection: sqlalchemy.Connection) -> None:
             self._hold()
-            connection.execute(update)
+            self._put(now)
 
         self._database.write(sign, kind="light", ours=True)
         self._renewed, self._renewed_at = self._tick(), now
@@ -66,18 +67,25 @@ class Lease:
     def write(self, work: Callable[[], T], stands: Callable[[T], bool], kind: str = "write") -> T:
         """Call `Database.together` as the study's only driver.
 
+        In a file each call is a sign of life as well: a copy that somebody made before it and put back lacks it.
         Raises LeaseLostError, and changes nothing, if the study is not this driver's any more.
         """
+        signed: list[float] = []
 
         def guarded() -> T:
             self._hold()
-            return work()
+            result = work()
+            signed[:] = self._sign() if self._database.path is not None else []
+            return result
 
         def held(result: T) -> bool:
             self._hold()  # first: it waits for a commit that seemed lost and is still on its way
             return stands(result)
 
-        return self._database.together(guarded, held, kind)
+        result = self._database.together(guarded, held, kind)
+        if signed:
+            self._renewed, self._renewed_at = self._tick(), signed[0]
+        return result
 
     def is_held(self) -> bool:
         """Return whether the study is there and no other driver has taken it over. Only `write` keeps it so."""
@@ -107,6 +115,17 @@ class Lease:
         finally:
             if self._lock is not None:
                 self._lock.release()
+
+    def _sign(self) -> list[float]:
+        """Write a time that the row never had, also where a clock stands still."""
+        now = self._now()
+        now = math.nextafter(now, math.inf) if now == self._renewed_at else now
+        self._put(now)
+        return [now]
+
+    def _put(self, now: float) -> None:
+        update = LEASES.update().where(LEASES.c.study_id == self.study_id).values(renewed_at=now)
+        self._database.write(lambda connection: connection.execute(update), ours=True)
 
     def _hold(self) -> None:
         """Keep everybody else from taking the study until the end of the present transaction."""

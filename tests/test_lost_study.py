@@ -11,8 +11,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from optimize.trial import Job, Outcome
 from storage import DatabaseLostError, LeaseLostError, StorageError, acquire, open_database
-from tests.conftest import Driver
+from tests.conftest import Driver, complete
 from tests.databases import empty_database, new_trial
 from tests.test_lease import Clock
 from tests.test_open_file import AT, at, finished
@@ -113,6 +114,53 @@ def test_an_older_copy_of_the_same_call_lacks_the_last_renewal(tmp_path: Path) -
         with pytest.raises(LeaseLostError, match="an older copy"):
             lease.renew()
         assert database.counts(study_id)["RUNNING"] == 0
+
+
+def test_a_copy_that_lacks_only_the_last_trial_is_noticed_in_the_same_file(driver: Driver) -> None:
+    kept = driver.folder / "kept.db"
+
+    def copy_then_put_back(job: Job) -> Outcome:
+        path = driver.paths.database
+        if job.number == AT - 1:
+            copies(path, kept)
+        elif job.number == AT:
+            copies(kept, path)
+        return complete(job)
+
+    with pytest.raises(LeaseLostError, match="an older copy of the database was put in its place"):
+        driver.run(copy_then_put_back, trials=9)
+    assert finished(driver.paths.database) == [*range(AT - 1)]
+
+
+def test_each_write_leaves_another_time_also_where_the_clock_stands_still(tmp_path: Path) -> None:
+    path, kept = empty_database(tmp_path), tmp_path / "kept.db"
+    with closing(open_database(path)) as database:
+        study_id = database.create_study("cpu", "minimize", "val_bpb")
+        lease = acquire(database, study_id, clock=Clock())
+        for _ in range(3):
+            copies(path, kept)
+            lease.write(lambda: new_trial(database, study_id), stands=lambda _: True)
+        copies(kept, path)
+        assert not lease.is_held()
+        with pytest.raises(LeaseLostError, match="an older copy"):
+            lease.write(lambda: new_trial(database, study_id), stands=lambda _: True)
+        assert database.counts(study_id)["RUNNING"] == 2
+
+
+def test_a_write_that_fails_leaves_the_lease_as_it_was(tmp_path: Path) -> None:
+    with closing(open_database(empty_database(tmp_path))) as database:
+        study_id = database.create_study("cpu", "minimize", "val_bpb")
+        lease = acquire(database, study_id)
+
+        def fails() -> None:
+            new_trial(database, study_id)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            lease.write(fails, stands=lambda _: True)
+        lease.write(lambda: new_trial(database, study_id), stands=lambda _: True)
+        assert lease.is_held()
+        assert database.counts(study_id)["RUNNING"] == 1
 
 
 def test_a_file_that_is_copied_over_an_open_one_ends_the_study(driver: Driver) -> None:
