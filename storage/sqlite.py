@@ -78,10 +78,8 @@ def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickSt
     _make_sure_of_a_file(path, create)
     _look_at(path)
     shared = without_wal(path)
-    if check:
-        problems = check_pages(path, "quick_check")
-        if problems:
-            raise StorageError(f"{path}: damaged ({problems[0]}). {RESTORE}")
+    if check and not _refuse_strange_wal(path) and (problems := check_pages(path, "quick_check")):
+        raise StorageError(f"{path}: damaged ({problems[0]}). {RESTORE}")
     journal = "DELETE" if shared else "WAL"
     rdb = _once_unlocked(lambda: rdb_storage(path, journal=journal, complete=_tables_are_complete(address)))
     return rdb, (
@@ -130,6 +128,31 @@ def check_pages(path: Path, pragma: str) -> list[str]:
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # its words may quote what is damaged
         raise explain(Address(shown=str(path)), error) from error
     return [] if found == ["ok"] else found
+
+
+def _refuse_strange_wal(path: Path) -> bool:
+    """Compare a database with its -wal, if it has one, and write into neither; return whether there was one.
+
+    SQLite takes the -wal of a driver that died into whatever file has the name now, such as a backup that was put back.
+    Mixed so, the pages often look sound to `quick_check`, and hardly ever to `integrity_check`: 60 times of 60.
+    """
+    wal = path.with_name(path.name + "-wal")
+    with os_errors_at(wal):
+        if not wal.exists() or not wal.stat().st_size:
+            return False
+    try:
+        with closing(_reading(path)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+    except sqlite3.OperationalError as error:
+        raise explain(Address(shown=str(path)), error) from error
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        found = [str(error)]
+    if found != ["ok"]:
+        raise StorageError(
+            f"{path}: does not fit its {wal.name} ({one_line(found[0], 100)}). If this file was put back, move that -wal away: it "
+            "belongs to the file that was here before. Else it is damaged: restore a backup (`optimize restore`)"
+        )
+    return True
 
 
 def copy_online(source: Path, to: Path) -> None:
@@ -236,15 +259,15 @@ def in_use(path: Path) -> bool:
 
 
 def _make_sure_of_a_file(path: Path, create: bool) -> None:
-    if path.exists():
+    wal, there = path.with_name(path.name + "-wal"), path.exists()
+    if (not there or (path.is_file() and not path.stat().st_size)) and wal.exists() and wal.stat().st_size:
+        # SQLite would read it into a new file, and remove it beside an empty one.
+        what = f"is empty, but its {wal.name} is not" if there else f"not here, but its {wal.name} is"
+        raise StorageError(f"{path}: {what}. Put the database back beside it, or move {wal.name} away too")
+    if there:
         return
     if not create:
         raise StorageError(f"{path}: no database here yet. Start a study first (`optimize run`)")
-    wal = path.with_name(path.name + "-wal")
-    if wal.exists() and wal.stat().st_size:  # SQLite would read it into a new file
-        raise StorageError(
-            f"{path}: not here, but its {wal.name} is. Put the database back beside it, or move that away too"
-        )
     refuse_untested_optuna(str(path))
     with os_errors_at(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from optimize.trial import Job, Outcome
-from storage import DatabaseLostError, StorageError, open_database
+from storage import Database, DatabaseLostError, StorageError, open_database
 from tests.conftest import Driver, complete
-from tests.databases import empty_database, small_database
+from tests.databases import empty_database, new_trial, small_database
 
 AT = 3  # the trial during which it happens
 
@@ -167,3 +167,64 @@ def test_no_new_database_is_made_beside_the_wal_of_a_lost_one(tmp_path: Path) ->
     with pytest.raises(StorageError, match=r"not here, but its optuna\.db-wal is"):
         open_database(path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_file_that_was_emptied_does_not_cost_its_wal(tmp_path: Path, empty: bool) -> None:
+    path = killed_study(tmp_path)
+    wal = path.with_name("optuna.db-wal")
+    before = wal.read_bytes()
+    path.write_bytes(b"") if empty else path.unlink()
+    with pytest.raises(StorageError, match=r"its optuna\.db-wal is"):
+        open_database(path)
+    assert wal.read_bytes() == before
+
+
+def test_a_copy_that_was_put_back_is_not_mixed_with_the_wal_of_another_file(tmp_path: Path) -> None:
+    path = killed_study(tmp_path)
+    wal, kept = path.with_name("optuna.db-wal"), (tmp_path / "kept.db").read_bytes()
+    before = wal.read_bytes()
+    path.write_bytes(kept)
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"does not fit its optuna\.db-wal .* move that -wal away"):
+            open_database(path)
+        assert (path.read_bytes(), wal.read_bytes()) == (kept, before)
+    wal.rename(tmp_path / "wal")
+    open_database(path).close()
+    assert finished(path) == [*range(KEPT)]
+
+
+def test_a_wal_of_a_driver_that_died_is_taken_in(tmp_path: Path) -> None:
+    path = killed_study(tmp_path)
+    open_database(path).close()
+    assert finished(path) == [*range(3 * KEPT)]
+
+
+KEPT = 40  # trials of the copy; the next session adds as many, and so does the one that is killed
+
+
+def killed_study(folder: Path) -> Path:
+    """A study whose last driver died, so that its -wal is there; beside it a copy from before the last but one."""
+    path = empty_database(folder)
+    add_trials(path, "create")
+    shutil.copyfile(path, folder / "kept.db")
+    add_trials(path)
+    other = folder / "living"
+    other.mkdir()
+    shutil.copyfile(path, other / "optuna.db")
+    with add_trials(other / "optuna.db", "keep open"):  # a copy of the files of an open database is what a kill leaves
+        for each in other.glob("optuna.db*"):
+            shutil.copyfile(each, path.with_name(each.name))
+    path.with_name("optuna.db-shm").unlink()
+    return path
+
+
+def add_trials(path: Path, how: str = "") -> closing[Database]:
+    database = open_database(path)
+    if how == "create":
+        database.create_study("cpu", "minimize", "val_bpb")
+    for _ in range(KEPT):
+        database.finish_trial(new_trial(database, 1, origin={"kind": "sampler"}), "COMPLETE", 1.0)
+    if how != "keep open":
+        database.close()
+    return closing(database)
