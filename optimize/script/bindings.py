@@ -20,8 +20,19 @@ from optimize.errors import RenderError
 
 _IN_MODULE, _BY_GLOBAL = ("STORE_NAME", "DELETE_NAME"), ("STORE_GLOBAL", "DELETE_GLOBAL")
 _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of a source file's encoding: PEP 263
-_UTF_8 = ("utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii")
+_ASCII = ("ascii", "us-ascii")
+_UTF_8 = ("utf-8", "utf8", "utf-8-sig", *_ASCII)
 _NAMESPACES = ("globals", "vars", "locals")  # called at module level, all three are the module's names
+_WRITING = (
+    "update",
+    "setdefault",
+    "pop",
+    "popitem",
+    "clear",
+    "__setitem__",
+    "__delitem__",
+    "__ior__",
+)  # of a dictionary
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +46,18 @@ class Binding:
 
 def parse(text: str, where: str) -> ast.Module:
     """Return the syntax tree of a script. Raises RenderError if it is not Python, or not declared as UTF-8."""
-    for line in text.splitlines()[:2]:
-        if (cookie := _COOKIE.match(line)) and cookie[1].lower().replace("_", "-") not in _UTF_8:
-            raise RenderError(f"{where}: declares the encoding {cookie[1]}. Save it as UTF-8 and remove that line.")
+    for encoding in _declared(text):
+        if encoding.lower().replace("_", "-") not in _UTF_8:
+            raise RenderError(f"{where}: declares the encoding {encoding}. Save it as UTF-8 and remove that line.")
     try:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _invalid(error, where) from None
+
+
+def encoding_of(text: str) -> str:
+    """Return the encoding in which Python reads this script: `ascii` where it declares that, else `utf-8`."""
+    return "ascii" if any(each.lower().replace("_", "-") in _ASCII for each in _declared(text)) else "utf-8"
 
 
 @lru_cache(maxsize=64)  # the same scripts are read for every trial
@@ -69,8 +85,9 @@ def star_imports(text: str, where: str) -> tuple[tuple[int, str], ...]:
 def hidden_writes(text: str, where: str) -> tuple[tuple[int, str], ...]:
     """Return line and text of what may bind names that only running the script shows: `exec`, `globals()[name] = ...`."""
     tree = parse(text, where)
+    own = _own_names(tree)
     nodes = (n for n in ast.walk(tree) if isinstance(n, ast.expr | ast.stmt))
-    return tuple(sorted({(n.lineno, _shown(n)) for n in nodes if _writes_any_name(n)}))
+    return tuple(sorted({(n.lineno, _shown(n)) for n in nodes if own.writes_any_name(n)}))
 
 
 @lru_cache(maxsize=64)
@@ -117,6 +134,10 @@ def _module_names(tree: ast.Module) -> dict[str, str]:
     return found
 
 
+def _declared(text: str) -> list[str]:
+    return [cookie[1] for line in text.splitlines()[:2] if (cookie := _COOKIE.match(line))]
+
+
 def _invalid(error: BaseException, where: str) -> RenderError:
     reason = error.msg if isinstance(error, SyntaxError) else str(error)
     line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
@@ -140,61 +161,84 @@ def _place(code: CodeType) -> str:
 
 def _written_by_name(tree: ast.Module) -> Iterator[Binding]:
     """`globals()["X"] = ...` and `setattr(sys.modules[__name__], "X", ...)`, with the name written out."""
+    own = _own_names(tree)
     for node in ast.walk(tree):
         match node:
             case ast.Subscript(value=base, slice=ast.Constant(value=str(name)), ctx=ast.Store() | ast.Del()):
-                if _is_namespace(base):
+                if own.is_namespace(base):
                     yield Binding(name, node.lineno, f"by {_shown(node)}")
-            case ast.Call(func=ast.Name(id="setattr"), args=[base, ast.Constant(value=str(name)), _]):
-                if _is_this_module(base):
-                    yield Binding(name, node.lineno, "by setattr on the module")
-            case ast.Attribute(value=base, attr=name, ctx=ast.Store() | ast.Del()) if _is_this_module(base):
+            case ast.Call(
+                func=ast.Name(id="setattr" | "delattr" as how), args=[base, ast.Constant(value=str(name)), *_]
+            ):
+                if own.is_module(base):
+                    yield Binding(name, node.lineno, f"by {how} on the module")
+            case ast.Attribute(value=base, attr=name, ctx=ast.Store() | ast.Del()) if own.is_module(base):
                 yield Binding(name, node.lineno, f"by {_shown(node)}")
 
 
-def _writes_any_name(node: ast.AST) -> bool:
-    match node:
-        case ast.Call(func=ast.Name(id="exec")):
-            return True
-        case ast.Subscript(value=base, slice=key, ctx=ast.Store() | ast.Del()):
-            return _is_namespace(base) and not isinstance(key, ast.Constant)
-        case ast.Call(func=ast.Attribute(value=base, attr="update" | "setdefault" | "pop" | "__setitem__")):
-            return _is_namespace(base)
-        case ast.Call(func=ast.Name(id="setattr"), args=[base, key, _]):
-            return _is_this_module(base) and not isinstance(key, ast.Constant)
-        case ast.AugAssign(target=base):
-            return _is_namespace(base)
-    return False
+@dataclass(frozen=True, slots=True)
+class _OwnNames:
+    """Tells what stands for the script's own module, or for the dictionary of its names, also under a name given to it."""
+
+    modules: frozenset[str] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+
+    def is_namespace(self, node: ast.AST) -> bool:
+        """Return whether this is the dictionary: `globals()`, or `sys.modules[__name__].__dict__`."""
+        match node:
+            case ast.Name(id=name):
+                return name in self.namespaces
+            case ast.Call(func=ast.Name(id=name), args=[]):
+                return name in _NAMESPACES
+            case ast.Call(func=ast.Name(id="vars"), args=[base]):
+                return self.is_module(base)
+            case ast.Attribute(value=base, attr="__dict__"):
+                return self.is_module(base)
+        return False
+
+    def is_module(self, node: ast.AST) -> bool:
+        """Return whether this is the module: `sys.modules[__name__]`, or `__main__` where that is imported."""
+        match node:
+            case ast.Name(id=name):
+                return name in self.modules
+            case ast.Subscript(value=ast.Attribute(attr="modules") | ast.Name(id="modules"), slice=key):
+                return ast.unparse(key) in ("__name__", "'__main__'")
+        return isinstance(node, ast.Call) and ast.unparse(node) in (
+            "importlib.import_module(__name__)",
+            "import_module(__name__)",
+            "__import__(__name__)",
+            "__import__('__main__')",
+        )
+
+    def writes_any_name(self, node: ast.AST) -> bool:
+        """Return whether this binds names that only running the script shows."""
+        match node:
+            case ast.Call(func=ast.Name(id="exec") | ast.Attribute(value=ast.Name(id="builtins"), attr="exec")):
+                return True
+            case ast.Subscript(value=base, slice=key, ctx=ast.Store() | ast.Del()):
+                return self.is_namespace(base) and not isinstance(key, ast.Constant)
+            case ast.Call(func=ast.Attribute(value=base, attr=method)) if method in _WRITING:
+                return self.is_namespace(base)
+            case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[base, key, *_]):
+                return self.is_module(base) and not isinstance(key, ast.Constant)
+            case ast.AugAssign(target=base):
+                return self.is_namespace(base)
+        return False
 
 
-def _is_namespace(node: ast.AST) -> bool:
-    """Whether this is the dictionary of the module's names: `globals()`, or `sys.modules[__name__].__dict__`."""
-    match node:
-        case ast.Call(func=ast.Name(id=name), args=[]):
-            return name in _NAMESPACES
-        case ast.Call(func=ast.Name(id="vars"), args=[base]):
-            return _is_this_module(base)
-        case ast.Attribute(value=base, attr="__dict__"):
-            return _is_this_module(base)
-    return False
-
-
-def _is_this_module(node: ast.AST) -> bool:
-    match node:
-        case ast.Subscript(
-            value=ast.Attribute(value=ast.Name(id="sys"), attr="modules"), slice=ast.Name(id="__name__")
-        ):
-            return True
-        case ast.Subscript(
-            value=ast.Attribute(value=ast.Name(id="sys"), attr="modules"), slice=ast.Constant("__main__")
-        ):
-            return True
-    return isinstance(node, ast.Call) and ast.unparse(node) in (
-        "importlib.import_module(__name__)",
-        "import_module(__name__)",
-        "__import__(__name__)",
-        "__import__('__main__')",
-    )
+def _own_names(tree: ast.Module) -> _OwnNames:
+    """Return the names that the script gives to its module and to the dictionary of its names: `g = globals()`."""
+    imported = frozenset(name for name, module in _module_names(tree).items() if module == "__main__")
+    plain = _OwnNames(imported)
+    given = [
+        (target.id, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    modules = imported | {name for name, value in given if plain.is_module(value)}
+    return _OwnNames(modules, frozenset(name for name, value in given if _OwnNames(modules).is_namespace(value)))
 
 
 def _shown(node: ast.AST) -> str:

@@ -9,6 +9,7 @@ literals and read back before they are accepted.
 from __future__ import annotations
 
 import ast
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,12 @@ from itertools import accumulate, chain, zip_longest
 from types import MappingProxyType
 
 from optimize.errors import RenderError
-from optimize.script.bindings import module_bindings, parse, star_imports
+from optimize.script.bindings import encoding_of, module_bindings, parse, star_imports
+from optimize.text import one_line
 from optimize.trial import Value
+
+MAX_INT_BITS = 10_000  # Python writes at most 4,300 digits
+VALUE_CHARS = 60  # of a value in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ def render(text: str, values: Mapping[str, Value], where: str) -> str:
     constants = read_constants(text, where)
     problems = [why_not(text, name, where) for name in values if name not in constants]
     problems += [
-        f"{where}: {name}: {value!r} is not a literal. Use numbers, strings, booleans or tuples of them."
+        f"{where}: {name}: {_shown(value)} is not a literal. Use numbers, strings, booleans or tuples of them."
         for name, value in values.items()
         if not is_literal(value)
     ]
@@ -118,12 +123,24 @@ def syntax_fingerprint(text: str, where: str) -> str:
 
 
 def is_literal(value: object) -> bool:
-    """Return whether `repr(value)` reads back as the same value: not so for nan, inf, or anything that is not data."""
-    if isinstance(value, tuple):
+    """Return whether `repr(value)` reads back as the same value: not so for nan, inf, or anything that is not data.
+
+    Values of derived types, such as numpy's, are none: their text is no literal.
+    """
+    if type(value) is tuple:
         return all(map(is_literal, value))
-    if isinstance(value, float):
-        return value == value and abs(value) != float("inf")
-    return value is None or type(value) in (bool, int, str)
+    if type(value) is float:
+        return math.isfinite(value)
+    if type(value) is int:
+        return value.bit_length() <= MAX_INT_BITS
+    return value is None or type(value) in (bool, str)
+
+
+def _shown(value: object) -> str:
+    try:
+        return one_line(repr(value), VALUE_CHARS)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _line_offsets(source: bytes) -> list[int]:
@@ -167,7 +184,11 @@ def _is_docstring(statement: ast.stmt) -> bool:
 def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str) -> str:
     constants = [read_constants(text, where)[name] for name, _ in literals]
     rest, wanted = _around(text.encode(), constants), dict(literals)
-    values = [wanted[constant.name].encode() for constant in sorted(constants, key=lambda c: c.start)]
+    encoding = encoding_of(text)  # in one of ASCII, a literal has escapes
+    values = [
+        wanted[constant.name].encode(encoding, "backslashreplace")
+        for constant in sorted(constants, key=lambda c: c.start)
+    ]
     rendered = b"".join(chain.from_iterable(zip_longest(rest, values, fillvalue=b""))).decode()
     _check(rendered, wanted, rest, where)
     return rendered
