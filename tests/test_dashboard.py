@@ -219,22 +219,26 @@ def test_everything_that_a_trial_left_can_be_downloaded(driver: Driver) -> None:
 @pytest.mark.slow
 def test_ctrl_c_ends_it_also_while_it_answers(driver: Driver) -> None:
     run(driver, "--trials", "3")
-    over = threading.Event()
+    url, over, answered = f"http://127.0.0.1:{(port := free_port())}", threading.Event(), [0, 0]
 
-    def look(url: str) -> None:
+    def look(which: int) -> None:
         while not over.is_set():
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{url}/api/studies/1?after=0", timeout=10).close()
+                answered[which] += 1
 
-    with dashboard(driver) as url:
+    words = ["dashboard", "--port", str(port)]
+    with Forked(words, cwd=driver.folder, env=environment(driver), stderr=subprocess.DEVNULL) as process:
         fetch(url)
-        lookers = [threading.Thread(target=look, args=(url,)) for _ in range(2)]
-        for looker in lookers:
-            looker.start()
-        time.sleep(0.5)
-    over.set()
-    for looker in lookers:
-        looker.join()
+        for which in range(2):
+            threading.Thread(target=look, args=(which,), daemon=True).start()
+        waits_until(lambda: min(answered) >= 3)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(120) == 0
+        finally:
+            over.set()
+            process.kill()
 
 
 @pytest.mark.slow

@@ -124,8 +124,10 @@ def test_nothing_else_starts_until_the_script_has_shown_that_it_works(driver: Dr
 
 
 def test_other_slots_fill_at_the_baselines_first_progress(driver: Driver) -> None:
-    _, told = driver.run(slots=4, trials=4)
-    assert len(told.ended) == 4
+    listening = Listening()
+    with driver.open() as study, StopSignals() as stop_signals:
+        Loop(study, SimulatedExecutor(complete, 4), driver.job, Budget(4), [listening], stop_signals, tick_s=0).run()
+    assert [what for what in listening.heard if what != "tick"] == ["start"] * 4 + ["end"] * 4
 
 
 @pytest.mark.parametrize("status", [TrialStatus.OUT_OF_MEMORY, TrialStatus.TIMED_OUT, TrialStatus.INFEASIBLE])

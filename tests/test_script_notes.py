@@ -67,7 +67,9 @@ def test_a_variable_that_is_set_here_and_not_passed_is_said_with_the_line_that_p
     monkeypatch.setenv("DATA_PATH", "/big")
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     (line,) = notes(tmp_path)
-    assert "DATA_PATH, WANDB_API_KEY" in line or "DATA_PATH and WANDB_API_KEY" in line
+    assert line.startswith(
+        "environment: DATA_PATH, WANDB_API_KEY are set here and read by the scripts, but trials do not get them."
+    )
     assert 'env_pass = ["DATA_PATH", "WANDB_API_KEY"]' in line
     assert "secret" not in line
     assert "/big" not in line
