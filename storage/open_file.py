@@ -1,4 +1,5 @@
-"""Notices that the SQLite file at a path is no longer the one that was opened: removed, replaced, emptied or cut short.
+"""Notices that the SQLite file at a path is no longer the one that was opened: removed, replaced, overwritten, emptied or cut
+short.
 
 SQLite itself goes on in a file that has lost its name, and says nothing. What is written there is gone when it closes.
 """
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from storage.driver_errors import RESTORE
 from storage.errors import DatabaseLostError, StorageError
-from storage.sqlite import MAGIC, check_pages
+from storage.sqlite import MAGIC, check_pages, refuse_strange_wal
 
 _BESIDE = ("-wal", "-shm")  # they last as long as a connection does; a -journal comes and goes
 _BACK = (
@@ -26,7 +27,7 @@ class OpenFile:
     def __init__(self, path: Path) -> None:
         self._shown, self._path = path, path.absolute()  # the program may change its folder
         found = path.stat()
-        self._file, self._size = _identity(found), found.st_size
+        self._file, self._size, self._changed = _identity(found), found.st_size, found.st_mtime_ns
         self._beside: dict[str, _Identity] = {}
 
     def check(self) -> None:
@@ -45,6 +46,7 @@ class OpenFile:
         if found.st_size < len(MAGIC):
             raise self._lost("was emptied while it was in use")
         self._check_length(found.st_size)
+        self._check_content(found.st_mtime_ns)
         for end in _BESIDE:
             self._check_beside(end)
 
@@ -54,6 +56,16 @@ class OpenFile:
         if smaller and (problems := check_pages(self._path, "quick_check")):
             self._size = size + 1  # it stays damaged: tell it again
             raise StorageError(f"{self._shown}: damaged ({problems[0]}). {RESTORE}")
+
+    def _check_content(self, changed: int) -> None:
+        """Under WAL only a checkpoint changes the file, after some 4 MB of writing; a file that is copied over it does too."""
+        before, self._changed = self._changed, changed
+        if before != changed and "-wal" in self._beside:
+            try:
+                refuse_strange_wal(self._path)
+            except StorageError:
+                self._changed = -1  # it stays mixed: tell it again
+                raise
 
     def _check_beside(self, end: str) -> None:
         found, known = _found(self._path.with_name(self._path.name + end)), self._beside.get(end)

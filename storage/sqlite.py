@@ -78,7 +78,7 @@ def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickSt
     _make_sure_of_a_file(path, create)
     _look_at(path)
     shared = without_wal(path)
-    if check and not _refuse_strange_wal(path) and (problems := check_pages(path, "quick_check")):
+    if check and not refuse_strange_wal(path) and (problems := check_pages(path, "quick_check")):
         raise StorageError(f"{path}: damaged ({problems[0]}). {RESTORE}")
     journal = "DELETE" if shared else "WAL"
     rdb = _once_unlocked(lambda: rdb_storage(path, journal=journal, complete=_tables_are_complete(address)))
@@ -130,7 +130,7 @@ def check_pages(path: Path, pragma: str) -> list[str]:
     return [] if found == ["ok"] else found
 
 
-def _refuse_strange_wal(path: Path) -> bool:
+def refuse_strange_wal(path: Path) -> bool:
     """Compare a database with its -wal, if it has one, and write into neither; return whether there was one.
 
     SQLite takes the -wal of a driver that died into whatever file has the name now, such as a backup that was put back.

@@ -161,6 +161,32 @@ def test_a_file_that_another_program_tidies_is_no_loss(driver: Driver) -> None:
     assert len(driver.run(at(driver, tidy), trials=6)[1].ended) == 5
 
 
+def test_an_older_copy_that_is_written_over_the_open_file_is_noticed(tmp_path: Path) -> None:
+    """`cp` keeps the inode, and what the driver wrote last lies in the -wal: pages of both would be mixed."""
+    path = empty_database(tmp_path)
+    add_trials(path, "create")
+    kept = path.read_bytes()
+    add_trials(path)
+    with add_trials(path, "keep open") as database:
+        database.study_names()
+        with path.open("r+b") as file:
+            file.write(kept)
+        for _ in range(2):
+            with pytest.raises(StorageError, match=r"does not fit its optuna\.db-wal"):
+                database.study_names()
+
+
+def test_a_checkpoint_by_another_program_is_no_loss(tmp_path: Path) -> None:
+    path = empty_database(tmp_path)
+    with add_trials(path, "create and keep open") as database:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        new_trial(database, 1)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        assert database.counts(1)["COMPLETE"] == KEPT
+
+
 def test_no_new_database_is_made_beside_the_wal_of_a_lost_one(tmp_path: Path) -> None:
     path = tmp_path / "optuna.db"
     path.with_name("optuna.db-wal").write_bytes(b"x")
@@ -221,10 +247,10 @@ def killed_study(folder: Path) -> Path:
 
 def add_trials(path: Path, how: str = "") -> closing[Database]:
     database = open_database(path)
-    if how == "create":
+    if how.startswith("create"):
         database.create_study("cpu", "minimize", "val_bpb")
     for _ in range(KEPT):
         database.finish_trial(new_trial(database, 1, origin={"kind": "sampler"}), "COMPLETE", 1.0)
-    if how != "keep open":
+    if not how.endswith("keep open"):
         database.close()
     return closing(database)
