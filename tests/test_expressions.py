@@ -145,29 +145,6 @@ def test_rules_and_errors_survive_pickling() -> None:
     assert str(error) == "a: b. C.\nd: e. F."
 
 
-numbers = st.integers(-20, 20).map(str) | st.floats(-9, 9, width=16).map(repr) | st.sampled_from(["DEPTH", "RATIO"])
-arithmetic = st.recursive(
-    numbers,
-    lambda inner: (
-        st.tuples(inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner).map(lambda t: f"({' '.join(t)})")
-        | inner.map(lambda t: f"(-{t})")
-        | st.tuples(inner, st.sampled_from(["2", "3", "0.5"])).map(lambda t: f"({t[0]} ** {t[1]})")
-    ),
-    max_leaves=8,
-)
-comparisons = st.tuples(arithmetic, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), arithmetic).map(" ".join)
-
-
-@settings(max_examples=100, deadline=None)
-@given(arithmetic | comparisons)
-def test_valid_arithmetic_agrees_with_python(text: str) -> None:
-    try:
-        ours = parse_expression(text).evaluate(VALUES)
-    except SearchSpaceError:
-        return  # the refusals have their own tests
-    assert ours == eval(text, {"__builtins__": {}}, dict(VALUES))
-
-
 TOKENS = [
     *VALUES, "+", "-", "*", "/", "//", "%", "**", "(", ")", ",", ".", ":", "=", "==", "!=", "<", ">", "<=", "and", "or",
     "not", "in", "is", "if", "else", "lambda", "[", "]", "{", "}", "'", '"', "\\", "#", "@", "~", "&", "9", "99",
