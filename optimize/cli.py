@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from optimize.commands.manage import space
 from optimize.commands.terminal import open_streams, say_all
 from optimize.errors import OptimizeError
 from optimize.executors.slots import keep_to_one_thread
+from optimize.reporting.program import in_shell, program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +52,7 @@ def run(words: Sequence[str]) -> int:
     """
     keep_to_one_thread()
     open_streams()
+    _show_examples()
     try:
         if no_words := [line for place, word in enumerate(words) if (line := _no_word(word, words[:place]))]:
             raise OptimizeError(*no_words)
@@ -65,6 +68,13 @@ def run(words: Sequence[str]) -> int:
             raise
         say_all(problems)
         return 2
+
+
+def _show_examples() -> None:
+    """Let the example in each command's help be one that can be pasted here."""
+    for command in (*app.registered_commands, *space.registered_commands):
+        text = inspect.getdoc(command.callback) or ""
+        command.help = text.replace("Example: optimize", f"Example: {in_shell(program())}")
 
 
 def _no_word(word: str, before: Sequence[str]) -> str:
@@ -101,4 +111,4 @@ def _misuse(error: Any) -> list[str]:
     if not said or type(error).__name__ == "NoArgsIsHelpError":
         return list(said.splitlines())
     command = context.command_path if context else "optimize"
-    return [f"{command}: {said.rstrip('.')}. See {command} --help."]
+    return [f"{command}: {said.rstrip('.')}. See: {in_shell(command.replace('optimize', program(), 1))} --help"]

@@ -31,6 +31,7 @@ from optimize.executors.slots import detect_device
 from optimize.reporting.figures.data import history
 from optimize.reporting.figures.static import progress
 from optimize.reporting.figures.style import draw, png_of
+from optimize.reporting.hints import pasteable
 from optimize.study.stored import find_study
 from storage import Database, RunsPaths, StorageError, open_database
 
@@ -66,9 +67,9 @@ def _in_one_line(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except OptimizeError as error:
-            raise CellError(*error.problems) from None
+            raise CellError(*map(pasteable, error.problems)) from None
         except StorageError as error:
-            raise CellError(str(error)) from None
+            raise CellError(pasteable(str(error))) from None
 
     return guarded
 

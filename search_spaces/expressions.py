@@ -203,7 +203,9 @@ def _lookup(name: str, values: Mapping[str, Value]) -> Value:
     try:
         return values[name]
     except KeyError:
-        raise _RefusedError(f"{name:.60} is neither a parameter nor a constant. Correct the name or define it.") from None
+        raise _RefusedError(
+            f"{name:.60} is neither a parameter nor a constant. Correct the name or define it."
+        ) from None
 
 
 def _compute(op: ast.AST, *operands: Value) -> Value:

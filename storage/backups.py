@@ -32,8 +32,8 @@ _SETTLED_S = 60.0  # a younger file may still be being written
 _TURN_S = 0.2
 _FILES_AT_ONCE = 16  # of a distant disk: each waits for it
 _OTHER = (
-    "it holds a backup that this database does not come from. Restore that one into an empty runs folder "
-    "(`optimize restore`), or name another folder; nothing was changed"
+    "it holds a backup that this database does not come from. Restore that one into a new folder "
+    "(`optimize restore BACKUP --runs NEW`), or name another folder; nothing was changed"
 )
 
 
@@ -174,7 +174,9 @@ def restore_backup(folder: Path, runs: Path) -> Restored:
     """
     with os_errors_at(folder):
         if not any(_databases(folder)):
-            raise StorageError(f"{folder}: no backup here. Name what was given to --backup, or to `optimize backup`")
+            raise StorageError(
+                f"{folder}: no backup here. Name the folder that was given to --backup, or to the command backup"
+            )
     with os_errors_at(runs):
         runs = runs.resolve()
         if RunsPaths(runs).database.exists():

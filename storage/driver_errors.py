@@ -58,7 +58,7 @@ def lacking_rights(words: str, url: URL) -> str:
 FOREIGN = (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, KeyError)
 """What `explain` translates. A KeyError only where it is Optuna's way to say that a study or trial is gone."""
 
-RESTORE = "Restore a backup (`optimize backup` makes them), or save what can be read: sqlite3 FILE .recover"
+RESTORE = "Restore a backup (`optimize restore BACKUP --runs NEW`), or save what can be read: `sqlite3 FILE .recover`"
 
 GONE = "Record does not exist."
 """How Optuna says in a KeyError that a study or a trial is not there."""

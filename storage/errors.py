@@ -32,10 +32,7 @@ class LeaseHeldError(StorageError):
 
     def __init__(self, where: str, *, who: str, since: float, age: float) -> None:
         started = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        super().__init__(
-            f"{where}: another driver is at work: {who}, since {started}, last seen {age:.0f} s ago. "
-            "Stop it (`optimize stop`), or choose another study"
-        )
+        super().__init__(f"{where}: another driver is at work: {who}, since {started}, last seen {age:.0f} s ago")
 
 
 class DatabaseLostError(StorageError):

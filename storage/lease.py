@@ -155,12 +155,13 @@ class Lease:
         elif row and renewed_at == self._renewed_at:
             why = (
                 f"this study was deleted while it was driven, and another may have its id ({self.study_id}) now. Nothing was "
-                "written into that. If nobody meant to delete it, restore a backup (`optimize restore`)"
+                "written into that. If nobody meant to delete it, restore a backup (`optimize restore BACKUP --runs NEW`)"
             )
         else:
             why = (
                 "this study was deleted while it was driven, or an older copy of the database was put in its place. Nothing "
-                "was written into that. Put the right database back, or a backup (`optimize restore`), and start again"
+                "was written into that. Put the right database back, or a backup (`optimize restore BACKUP --runs NEW`), and "
+                "start again"
             )
         return LeaseLostError(f"{self._database.where}: {why}")
 

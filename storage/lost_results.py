@@ -113,8 +113,8 @@ def refuse_results_of_another(paths: StudyPaths, where: str) -> None:
     """
     if _count_rows(paths) or Tables(paths).lost(()):
         raise StorageError(
-            f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back (`optimize restore` "
-            "has backups), or name it (--storage); to begin anew, move this folder away"
+            f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back "
+            "(`optimize restore BACKUP --runs NEW`), or name it (--storage); to begin anew, move this folder away"
         )
 
 

@@ -15,7 +15,7 @@ from storage.sqlite import MAGIC, check_pages, refuse_strange_wal
 
 _BESIDE = ("-wal", "-shm")  # they last as long as a connection does; a -journal comes and goes
 _BACK = (
-    "Nothing was written since. Put it back, or a backup (`optimize restore`), and start again. "
+    "Nothing was written since. Put it back, or a backup (`optimize restore BACKUP --runs NEW`), and start again. "
     "Files of finished trials are in artifacts/ beside it, those of running ones in work/ of their study"
 )
 _Identity = tuple[int, int]  # device and inode

@@ -153,4 +153,4 @@ def _connect_args(address: Address) -> dict[str, object]:
 
 
 def _driver_missing(address: Address) -> StorageError:
-    return StorageError(f"{address.shown}: psycopg is not installed. pip install 'optimize-train[postgres]'")
+    return StorageError(f"{address.shown}: psycopg is not installed. Run `pip install 'psycopg[binary]>=3.2'`")

@@ -15,7 +15,7 @@ from storage.errors import StorageError
 from storage.reader import QuickStorage
 from storage.sql import REVISION, TESTED
 
-INSTALL = f"pip install 'optuna=={TESTED}'"
+INSTALL = f"`pip install 'optuna=={TESTED}'`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def check_revision(rdb: QuickStorage, where: str) -> NewerTables | None:
     if revision in versions[versions.index(REVISION) + 1 :]:
         rdb.close()
         raise StorageError(
-            f"{where}: its tables are of an older Optuna. Back it up, then: optuna storage upgrade --storage URL"
+            f"{where}: its tables are of an older Optuna. Back it up, then: `optuna storage upgrade --storage URL`"
         )
     what = f"{where}: a newer Optuna made its tables (revision {revision}); this release is tested with Optuna {TESTED}"
     return NewerTables(

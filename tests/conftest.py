@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -40,7 +41,7 @@ settings.load_profile("busy")
 # to use instead, a proxy in front of the tests' own servers, another repository, a narrow, a coloured or a dumb terminal.
 FOREIGN = re.compile(
     "OPTIMIZE_.*|OPENAI_.*|PG[A-Z]+|RAY_ADDRESS|MLFLOW_.*|GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX)|(?i:[a-z]+_proxy)"
-    "|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTHONWARNINGS|PYTHONIOENCODING"
+    "|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTHONWARNINGS|PYTHONIOENCODING|JPY_PARENT_PID"
 )
 
 
@@ -52,6 +53,12 @@ MEMORY, ROOM_BYTES = (
     4_000_000_000,
 )  # temporary files lie there where they fit: SQLite waits for a disk
 FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
+
+
+@pytest.fixture(autouse=True)
+def as_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages show commands with the program and the flags that this process was started with: not those of pytest."""
+    monkeypatch.setattr(sys, "argv", ["optimize"])
 
 
 @pytest.hookimpl(tryfirst=True)

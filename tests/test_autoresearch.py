@@ -87,7 +87,7 @@ def test_a_study_can_begin_with_the_folder_in_every_profile(profile: str, mirror
     assert [each.name for each in plan.workload.derived] == ["model_dim"]
     assert plan.constants["TIME_BUDGET"] in (120, 300)
     assert (
-        lines[-2] == f"next: optimize run --workload {folder} --space {folder}/space.toml --profile {profile} --trust"
+        lines[-1] == f"next: optimize run --workload {folder} --space {folder}/space.toml --profile {profile} --trust"
     )
     assert any("NVIDIA GPU only" in line for line in lines) == (profile == "cpu")
 
@@ -105,7 +105,7 @@ def test_the_goal_says_what_is_tuned_for_how_long_and_how_to_begin(mirror: Path,
     begin(mirror, folder, "colab")
     goal = (folder / "GOAL.md").read_text()
     commit = git(mirror, "rev-parse", "--short", "HEAD~1")
-    for said in ("lowest val_bpb", "`DEPTH = 4`", "TIME_BUDGET = 120", "900 s", "until you stop it", "TRUST=1", commit):
+    for said in ("lowest val_bpb", "`DEPTH = 4`", "TIME_BUDGET = 120", "900 s", "until you stop it", "--trust", commit):
         assert said in goal
     assert "$" not in goal
 

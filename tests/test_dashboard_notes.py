@@ -14,6 +14,7 @@ from optuna_dashboard import _custom_plot_data as plots
 from optuna_dashboard import _note as notes
 
 from optimize.reporting.dashboard import DashboardWriter, write_dashboard
+from optimize.reporting.program import elsewhere_python
 from optimize.reporting.shown_study import ShownStudy
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import Job, Outcome, TrialStatus
@@ -99,12 +100,12 @@ def test_a_study_of_another_program_is_told_whatever_its_name(tmp_path: Path) ->
     assert said == ["written: the notes and plots of study my study! in the dashboard"]
 
 
-@pytest.mark.parametrize(("words", "again"), [("", "python train.py"), ("'-u', ", "sh run.sh")])
+@pytest.mark.parametrize(("words", "again"), [("", "{} train.py"), ("'-u', ", "PYTHON={} sh run.sh")])
 def test_the_note_trains_the_best_again_as_it_was_trained(driver: Driver, words: str, again: str) -> None:
     (driver.folder / "workload" / "workload.toml").write_text(f"command = ['{{python}}', {words}'train.py']\n")
     with opened(driver) as stored:
         writer_of(stored).write()
-        assert f"/best && {again} " in study_note(stored)
+        assert f"/best && {again.format(elsewhere_python())} " in study_note(stored)
 
 
 def test_the_links_of_a_note_lead_to_what_the_trial_left(driver: Driver) -> None:

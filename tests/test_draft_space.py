@@ -195,7 +195,7 @@ def test_a_script_in_the_present_folder_is_named_as_a_command_takes_it(
 ) -> None:
     monkeypatch.chdir(folder_of(tmp_path, "A = 1\n"))
     said = write_space("train.py", None, {})
-    assert said[-1].endswith("optimize check --workload ./ --space ./workload-space.toml")
+    assert said[-1].endswith("`optimize check --workload ./ --space ./workload-space.toml`")
 
 
 def test_a_path_cannot_add_a_line_to_the_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,38 +14,153 @@ from optimize.cli import app
 from optimize.commands.run import run
 from optimize.config.settings import Settings, read_settings
 from optimize.reporting import hints
-from optimize.reporting.hints import command_line, given_flags, optimize_command
+from optimize.reporting.hints import command_line, given_flags, optimize_command, pasteable
 
+ROOT = Path(__file__).parent.parent
 FLAGS = {"study": "night", "workload": "./a folder", "trials": 40, "storage": None, "runs": Path("runs")}
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with this project's Makefile, and the user in it."""
-    (tmp_path / "Makefile").touch()
+def through_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A process that the Makefile of this folder has started, and the user in the folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hints, "_PROJECT", Path.cwd())
+    monkeypatch.setenv("OPTIMIZE_MAKE_FROM", str(tmp_path))
+    started(monkeypatch, ".venv/bin/optimize", "status")
     return tmp_path
 
 
-def test_beside_the_makefile_commands_are_its_targets(project: Path) -> None:
+def started(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", list(words))
+
+
+def test_through_make_commands_are_its_targets(through_make: Path) -> None:
     assert command_line("run", FLAGS) == "make optimize STUDY=night WORKLOAD='./a folder' TRIALS=40"
     assert command_line("show", {"study": "night"}, 12) == "make show N=12 STUDY=night"
     assert command_line("stop", {"now": True}) == "make stop NOW=1"
 
 
-def test_elsewhere_they_are_commands_of_optimize(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(project.parent)
+def test_elsewhere_they_are_commands_of_optimize() -> None:
     assert command_line("run", FLAGS) == "optimize run --study night --workload './a folder' --trials 40"
     assert command_line("show", {"study": "night"}, 12) == "optimize show 12 --study night"
     assert command_line("stop", {"now": True}) == "optimize stop --now"
 
 
-def test_the_makefile_knows_no_other_folder_of_runs(project: Path) -> None:
-    assert (
-        command_line("report", {"study": "s", "runs": Path("/mnt/runs")})
-        == "optimize report --study s --runs /mnt/runs"
+@pytest.mark.parametrize(
+    ("command", "flags", "words"),
+    [
+        ("report", {"study": "s", "runs": Path("/mnt/runs")}, "report --study s --runs /mnt/runs"),
+        ("clean", {"study": "s"}, "clean --study s"),  # `make clean` removes .venv
+        ("migrate", {"study": "s"}, "migrate --study s"),
+        ("status", {"study": "s", "last": 50}, "status --study s --last 50"),
+        ("run", {"workload": "./it's"}, """run --workload './it'"'"'s'"""),
+        ("run", {"workload": "./$HOME"}, "run --workload './$HOME'"),
+    ],
+)
+def test_what_make_cannot_say_is_a_command_of_optimize(
+    command: str, flags: dict[str, object], words: str, through_make: Path
+) -> None:
+    assert command_line(command, flags) == f".venv/bin/optimize {words}"
+
+
+def test_make_of_another_folder_is_named_with_it(through_make: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = through_make / "it's mine"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    quoted = shlex.quote(str(project))
+    assert command_line("stop", {"study": "s"}) == f"make -C {quoted} stop STUDY=s"
+    assert command_line("clean", {"study": "s"}) == f"cd {quoted} && .venv/bin/optimize clean --study s"
+
+
+def test_a_command_begins_with_the_program_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "a place" / "optimize"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    for typed in ("./a place/optimize", str(script)):
+        started(monkeypatch, typed, "status")
+        assert shlex.split(command_line("status")) == [typed, "status"]
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert command_line("status") == "optimize status"
+
+
+@pytest.mark.parametrize("python", [["python"], [".venv/bin/python", "-X", "dev"], ["/a b/python3"]])
+def test_or_with_python_as_it_was_typed(python: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, str(ROOT / "optimize" / "__main__.py"), "status", "--json")
+    monkeypatch.setattr(sys, "orig_argv", [*python, "-m", "optimize", "status", "--json"])
+    assert shlex.split(command_line("status")) == [*python, "-m", "optimize", "status"]
+
+
+def test_in_a_program_of_another_name_it_is_a_module_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, "/usr/lib/ipykernel_launcher.py", "-f", "kernel.json")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir("/")
+    assert shlex.split(command_line("status"))[1:] == ["-m", "optimize", "status"]
+    assert Path("/", shlex.split(command_line("status"))[0]) == Path(sys.executable)
+
+
+def test_in_a_cell_of_a_notebook_a_command_begins_with_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert command_line("status") == "!optimize status"
+
+
+def test_a_command_finds_the_studies_of_this_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ["--storage", "sqlite:///a b.db", "--runs=my runs"]
+    started(
+        monkeypatch,
+        "optimize",
+        "run",
+        *place,
+        "--profile",
+        "cpu",
+        "--trials",
+        "3",
+        "--mixed-devices",
+        "--log",
+        "mlflow",
     )
+    where = "--storage 'sqlite:///a b.db' --runs 'my runs'"
+    assert command_line("stop", {"study": "s"}) == f"optimize stop --study s {where}"
+    assert command_line("run", {"study": "t"}) == f"optimize run --study t {where} --profile cpu --mixed-devices"
+    assert command_line("restore", {"runs": "new"}) == "optimize restore --runs new"
+    assert command_line("export", {"storage": None, "runs": "new"}) == "optimize export --runs new"
+    assert command_line("prepare") == "optimize prepare --profile cpu"
+
+
+def test_no_command_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, "optimize", "run", "--storage", "postgresql://me:secret@host/studies")
+    assert command_line("stop", {"study": "s"}) == "optimize stop --study s"
+    assert "secret" not in pasteable("`optimize ... --trust`")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Stop it (`optimize stop --study s`), then go on", "Stop it (`optimize stop --study s --runs r`), then go on"),
+        ("`optimize ... --trust`", "`optimize run --study s --log tensorboard --log mlflow --runs r --trust`"),
+        ("`optimize ... --study t`", "`optimize run --study t --log tensorboard --log mlflow --runs r`"),
+        ("`optimize restore BACKUP --runs NEW`", "`optimize restore BACKUP --runs NEW`"),
+        ("`optimize run --study 'a b'`", "`optimize run --study 'a b' --runs r`"),
+        ("`optimize nothing`", "`optimize nothing`"),
+        ("`optimize it's`", "`optimize it's`"),
+        ("`pip download x`", "`pip download x`"),
+        ("an optimize stop in a log", "an optimize stop in a log"),
+    ],
+)
+def test_a_printed_line_has_its_commands_replaced(line: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, "optimize", "run", "--study", "s", "--log", "tensorboard", "--log", "mlflow", "--runs", "r")
+    assert pasteable(line) == words
+
+
+def test_a_line_of_pip_is_for_this_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hints, "CONSTRAINTS", tmp_path / "constraints.txt")
+    pip = f"{shlex.quote(sys.executable)} -m pip install"
+    assert pasteable("Run `pip install 'ray>=2,<3'`.") == f"Run `{pip} 'ray>=2,<3'`."
+    (tmp_path / "constraints.txt").touch()
+    assert pasteable("`pip install x`") == f"`{pip} -c constraints.txt x`"
 
 
 GIVEN = {
@@ -110,17 +226,3 @@ def test_no_flag_of_run_is_forgotten() -> None:
         if name not in ("start_from", "trust", "confirm", "backup", "set_aside")
     }
     assert names == set(GIVEN)
-
-
-def test_make_knows_every_variable_that_a_hint_may_name() -> None:
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
-    flags = {
-        **given_flags(settings_of(GIVEN), search=True),
-        "confirm": 3,
-        "backup": "/b",
-        "pruning": True,
-        "starts": True,
-    }
-    for name in flags.keys() - {"runs"}:
-        variable = name.upper().replace("-", "_")
-        assert f"$({variable})" in makefile or f"call flag,{variable}," in makefile, variable

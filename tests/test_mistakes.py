@@ -115,7 +115,7 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
         (f"run {PLAN} --study 'a b'", "not a name for a study"),
         (f"run {PLAN} --study stüdie", "not a name for a study"),
         (f"run {PLAN} --study {LONG}", "not a name for a study"),
-        (f"run {PLAN} --study s/confirm", "only `optimize confirm` trains"),
+        (f"run {PLAN} --study s/confirm", "only `optimize confirm --study s"),
         (f"migrate s --to a/b {PLAN}", "not a name for a study"),
         (f"migrate z --to t {PLAN}", "There are: s."),
         ("status --study z", "There are s."),

@@ -34,7 +34,7 @@ MORE = (
 )
 CHANGES = pytest.mark.parametrize("changes", [STAMP, MORE], ids=["a later stamp", "a column and a table more"])
 WARNING = "a newer Optuna made its tables (revision v5.3.0.a); this release is tested with Optuna 5.0.0. They are read"
-REFUSAL = "pip install 'optuna==5.0.0', then take the studies into a new database (`optimize copy --to FILE.db`)"
+REFUSAL = "`pip install 'optuna==5.0.0'`, then take the studies into a new database (`optimize copy --to FILE.db`)"
 
 
 def change(path: Path, changes: Sequence[str]) -> None:
@@ -151,7 +151,7 @@ def test_a_newer_optuna_with_other_tables_makes_none_and_only_reads(
     monkeypatch.setattr(RDBStorage, "get_head_version", lambda self: "v5.9.0.a")
     revisions._revision_of_library.cache_clear()
     for refused in (path, tmp_path / "new" / "new.db"):
-        with pytest.raises(StorageError, match=re.escape("Install that one: pip install 'optuna==5.0.0'")):
+        with pytest.raises(StorageError, match=re.escape("Install that one: `pip install 'optuna==5.0.0'`")):
             open_database(refused)
         with pytest.raises(StorageError, match=r"Optuna 5\.9\.0 is installed"):
             check_database(refused)

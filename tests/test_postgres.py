@@ -164,7 +164,7 @@ def test_a_missing_driver_says_how_to_install_it() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == (
-        "postgresql://me@127.0.0.1:1/studies: psycopg is not installed. pip install 'optimize-train[postgres]'\n"
+        "postgresql://me@127.0.0.1:1/studies: psycopg is not installed. Run `pip install 'psycopg[binary]>=3.2'`\n"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,9 +46,10 @@ def test_ray_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
             (packages / path.name).symlink_to(path)
     env = {"HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}:{packages}"}
     said = complaint(env, python=(sys.executable, "-S"))
-    assert (
-        said == "executor ray: Ray is not installed here. Run `.venv/bin/pip install -c constraints.txt -e '.[ray]'`\n"
+    install = (
+        f"{shlex.quote(sys.executable)} -m pip install -c {shlex.quote(str(ROOT / 'constraints.txt'))} 'ray>=2.60,<3'"
     )
+    assert said == f"executor ray: Ray is not installed here. Run `{install}`\n"
 
 
 def test_a_cluster_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from optimize.confirm.caveats import caveats
+from optimize.reporting.program import elsewhere_python
 from optimize.reporting.run_end import RunResult, end_report
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.status import study_table, trial_line
@@ -68,8 +69,8 @@ def test_commands_at_the_end_are_whole_lines_however_narrow_the_terminal_is(driv
     records = [record(0, 2.2, kind="baseline"), record(1, 2.1, params={**PARAMS, "DEPTH": 4, "LR": 0.02})]
     lines = printed(end_report(plan, RunResult("done", records)), width=30)
     hints = {line.split(":")[0].strip(): line for line in lines if ": " in line}
-    assert hints["go on"].endswith("make optimize STUDY=s WORKLOAD='./a folder with a long name' TRIALS=4")
-    assert hints["be sure"].endswith("make confirm STUDY=s WORKLOAD='./a folder with a long name'")
+    assert hints["go on"].endswith("optimize run --study s --workload './a folder with a long name' --trials 4")
+    assert hints["be sure"].endswith("optimize confirm --study s --workload './a folder with a long name'")
 
 
 def test_a_patch_is_shown_as_it_is_however_narrow_the_terminal_is(driver: Driver) -> None:
@@ -77,13 +78,13 @@ def test_a_patch_is_shown_as_it_is_however_narrow_the_terminal_is(driver: Driver
     with driver.database() as database:
         stored = find_study(database, "s", driver.settings.runs)
         trial = stored.record(1)
-        lines = printed(trial_page(trial, stored, "source .venv/bin/activate && "), width=20)
+        lines = printed(trial_page(trial, stored), width=20)
         patch = stored.texts(trial)["train.patch"]
     changed = [f"  {line}" for line in patch.splitlines() if line[0] in "+-" and line[:3] not in ("---", "+++")]
     assert changed
     assert set(changed) <= set(lines)
     export = f"optimize export --study s --runs {driver.settings.runs} --trial 1 --to trial-1 && cd trial-1"
-    assert lines[-1].startswith(f"  source .venv/bin/activate && {export}")
+    assert lines[-1] == f"  {export} && {elsewhere_python()} train.py"
 
 
 def test_a_failed_trial_says_why_and_shows_no_value() -> None:

@@ -117,7 +117,7 @@ def backup(
 
 
 def restore(
-    folder: Annotated[Path, typer.Argument(help="What was given to --backup, or to optimize backup.")],
+    folder: Annotated[Path, typer.Argument(help="What was given to --backup, or to the command backup.")],
     runs: RunsFlag = RUNS,
 ) -> None:
     """Bring all studies of a backup into a folder of runs that has none; optimize run goes on with them.

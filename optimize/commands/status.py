@@ -9,7 +9,7 @@ import typer
 
 from optimize.commands.completion import trial_numbers
 from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
-from optimize.commands.terminal import activation, open_console, opened_database, opened_study, say, say_all, show_json
+from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all, show_json
 
 RECENT = 1_000  # trials from which it says what pruning did, so that it need not read all of a large study
 
@@ -74,7 +74,7 @@ def show(
     from optimize.reporting.terminal import trial_page
 
     with opened_study(study, storage, runs) as stored:
-        open_console().print(trial_page(stored.record(number), stored, activation()), crop=False)
+        open_console().print(trial_page(stored.record(number), stored), crop=False)
 
 
 def dashboard(

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import shlex
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -30,7 +28,14 @@ WIDE = 200  # columns of output that goes into a file or another program: one li
 
 
 def say(line: str) -> None:
-    """Print a line on stderr. It may quote a script's log, so control characters are shown as escapes."""
+    """Print a line on stderr, its commands as they can be pasted here.
+
+    It may quote a script's log, so control characters are shown as escapes.
+    """
+    if "`" in line:
+        from optimize.reporting.hints import pasteable
+
+        line = pasteable(line)
     print(escaped(line, keep="\t"), file=sys.stderr, flush=True)
 
 
@@ -51,15 +56,6 @@ def open_console(stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
-
-
-def activation() -> str:
-    """Return what a shell needs before it knows the command `optimize`, such as that of a user of make; "" if it knows it."""
-    script = Path(sys.prefix, "bin", "activate")
-    if shutil.which("optimize") or not script.is_file():
-        return ""
-    near = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
-    return f"source {shlex.quote(str(near))} && "
 
 
 @contextmanager

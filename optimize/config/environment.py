@@ -14,6 +14,8 @@ from optimize.errors import SettingsError
 STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
 COPY_VARIABLE = "OPTIMIZE_COPY_URL"
 IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
+MAKE_VARIABLE = "OPTIMIZE_MAKE_FROM"  # the Makefile sets it to the folder from which make was called
+KERNEL_VARIABLE = "JPY_PARENT_PID"  # Jupyter sets it for what a notebook's kernel starts
 KEY_VARIABLE, MODEL_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"  # as every client of this protocol calls them
 # MLflow's client reads only the environment: no telemetry, and no retries that would delay a study for minutes.
 MLFLOW_DEFAULTS = {
@@ -99,6 +101,16 @@ def import_source(argument: str | None, environ: Mapping[str, str] = os.environ)
 def advisor_key(environ: Mapping[str, str] = os.environ) -> str:
     """Return the key of the advisor's server; "" if it needs none. Only the client of that server may hold it."""
     return environ.get(KEY_VARIABLE, "").strip()
+
+
+def make_folder(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the folder from which make was called, None if this process was not started by our Makefile."""
+    return environ.get(MAKE_VARIABLE)
+
+
+def in_notebook(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether a cell of a notebook has started this process."""
+    return KERNEL_VARIABLE in environ
 
 
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from shlex import quote
 
 from optimize.config.environment import script_environment
 from optimize.config.script_notes import script_notes
@@ -27,6 +28,7 @@ from storage import StorageError, StudyPaths, parent_of
 SEED = "seed"  # in what `about` tells: what the script's is called, "" if it has none that could be another
 
 TRACKERS = ("tensorboard", "mlflow")  # each is the name of its package and of its extra as well
+PACKAGES = {"tensorboard": "'tensorboard>=2.20'", "mlflow": "'mlflow-skinny>=3.17,<4'"}  # as in pyproject.toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def _bad_study(settings: Settings) -> list[str]:
     except StorageError as error:
         return [f"{error}."]
     parent = parent_of(settings.study)
-    why = f"it has the replicates of {parent}, which only `optimize confirm` trains"
+    why = f"it has the replicates of {parent}, which only `optimize confirm --study {quote(parent)}` trains"
     return [f"study {settings.study}: {why}. Choose a name without a slash."] if parent else []
 
 
@@ -192,7 +194,7 @@ def _bad_executor(settings: Settings) -> list[str]:
         lines.append("--gpus: on a cluster Ray says which GPU a trial gets. Use --slots to limit how many trials run.")
     if settings.keep_failed:
         lines.append(
-            "keep_failed: a cluster's work folders do not come back. Leave it out; `optimize show` has the log."
+            "keep_failed: a cluster's work folders do not come back. Leave it out; `optimize show NUMBER` has the log."
         )
     if settings.trials_per_gpu > 1:
         lines.append("[slots] trials_per_gpu: on a cluster each trial has its own GPU. Leave it out.")
@@ -276,6 +278,7 @@ def unfit_trackers(names: Sequence[str]) -> list[str]:
         if name not in TRACKERS:
             lines.append(f"--log: {name!r:.60} is not on offer. Use {' or '.join(TRACKERS)}.{meant(name, TRACKERS)}")
         elif find_spec(name) is None:
-            install = f".venv/bin/pip install -c constraints.txt -e '.[{name}]'"
-            lines.append(f"--log {name}: it is not installed here. Run `{install}`, or leave it out.")
+            lines.append(
+                f"--log {name}: it is not installed here. Run `pip install {PACKAGES[name]}`, or leave it out."
+            )
     return lines

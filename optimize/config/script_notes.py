@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+from shlex import quote
 
 from optimize.config.environment import variables_not_passed
 from optimize.config.settings import PROFILES, Settings
@@ -44,7 +45,7 @@ def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
     missing = variables_not_passed(settings.env_pass, read, modules)
     if missing:
         given = ", ".join(f'"{name}"' for name in missing)
-        copy = f"cp {PROFILES / settings.profile}.toml ./mine.toml" if "/" not in settings.profile else ""
+        copy = f"cp {quote(str(PROFILES / settings.profile))}.toml ./mine.toml" if "/" not in settings.profile else ""
         how = f"{copy}, and begin ./mine.toml with" if copy else f"Begin {settings.profile} with"
         end = ". Then add --profile ./mine.toml" if copy else ""
         yield (

@@ -26,7 +26,7 @@ def accept(workload: Workload, agrees: Callable[[list[str]], bool]) -> None:
     if not agrees([f"workload {workload.folder}: runs `{' '.join(words)}`" for words in lines if words]):
         raise WorkloadError(
             f"workload {workload.folder}: its commands have not been accepted. "
-            "Read its scripts, then add --trust (make: TRUST=1), once."
+            "Read its scripts, then accept them, once: `optimize ... --trust`"
         )
     _remember(_key(workload))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 
 from optimize.config.plan import Plan
 from optimize.errors import NothingToConfirm
@@ -117,7 +118,9 @@ def finalists_of(plan: Plan, among: Sequence[Repeatable], count: int) -> list[Re
     study, metric = plan.settings.study, plan.workload.metric
     baseline = next((each for each in among if each.number is None), None)
     if baseline is None:
-        raise NothingToConfirm(f"study {study}: the baseline has not completed. Run the study first: optimize run.")
+        raise NothingToConfirm(
+            f"study {study}: the baseline has not completed. Run the study first: `optimize run --study {quote(study)}`"
+        )
     ahead = among[: among.index(baseline)]
     if not ahead:
         raise NothingToConfirm(

@@ -94,6 +94,4 @@ def find_cluster_slots(cluster: Cluster) -> Sequence[Slot]:
 
 def _demand_ray() -> None:
     if find_spec("ray") is None:
-        raise ExecutorError(
-            "executor ray: Ray is not installed here. Run `.venv/bin/pip install -c constraints.txt -e '.[ray]'`"
-        )
+        raise ExecutorError("executor ray: Ray is not installed here. Run `pip install 'ray>=2.60,<3'`")

@@ -22,6 +22,7 @@ from optimize.errors import SettingsError
 from optimize.reporting.figures.interactive import interactive_figures
 from optimize.reporting.hints import command_line, training_command
 from optimize.reporting.notes import StudyFacts, study_note, trial_note
+from optimize.reporting.program import elsewhere_python
 from optimize.reporting.shown_study import ShownStudy
 from optimize.study.best import baseline_of, find_best
 from optimize.study.callback import Callback
@@ -124,7 +125,8 @@ class DashboardWriter(Callback):
             choices=choices,
             best_patch=self._patch_of(best),
             folder=str(self._stored.paths.folder),
-            starts=training_command(self._artifacts.ids(best.trial_id) if best else ()),
+            starts=training_command(self._artifacts.ids(best.trial_id) if best else (), elsewhere_python()),
+            here=str(Path.cwd()),
         )
         figures = interactive_figures(records, self._stored.metric, verdict)
         keep = {each.trial_id for each in (best, shown.luckiest if shown else None, baseline) if each}
@@ -206,7 +208,7 @@ def check_address(host: str, port: int, expose: bool) -> list[str]:
         except (OSError, OverflowError) as error:
             why = error.strerror if isinstance(error, OSError) else "not a port"
             raise SettingsError(
-                f"{host}:{port}: {why}. Choose another port: {command_line('dashboard', {'port': 8081})}"
+                f"{host}:{port}: {why}. Choose another port: {command_line('dashboard', {'port': 8081 if port != 8081 else 8082})}"
             ) from None
     return [] if loopback else [_meaning(host)]
 

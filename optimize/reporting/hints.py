@@ -1,22 +1,27 @@
-"""Commands that a user can paste where they stand: `make ...` in the folder of this project's Makefile, else `optimize ...`.
+"""Every command that is printed, as a user can paste it where it is printed.
 
-It knows how flags are written, not what they mean.
+`command_line` writes one. Rooms below this one, `storage` and `search_spaces` write it between backticks, such as
+`optimize status --study night`, and `pasteable` replaces it when the line is printed. Both begin with what started this process
+(`program.py`), and add the flags of this call that the command needs to find the same study. `optimize_command` is for documents
+that are read elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+import re
+import shlex
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from shlex import quote
 
+from optimize.config.environment import has_password
 from optimize.config.settings import Settings
+from optimize.reporting.program import CONSTRAINTS, in_shell, make, near, program, python, tool
 from optimize.script.command import RUN
 
 Flags = Mapping[str, object]
 """Flag without its dashes -> value; True stands for a flag without a value, a tuple repeats it, None and False leave it out."""
 
-_TARGETS = {"run": "optimize"}  # of the Makefile, where they have another name than the command
-_PROJECT = Path(__file__).parents[2]
 _FIELDS = {
     "storage": "storage",
     "study": "study",
@@ -41,31 +46,64 @@ _SEARCH_FIELDS = {  # without --from: the study has begun with it
     "advisor": "advisor",
     "advisor-share": "advisor_share",
 }
+SWITCHES = frozenset((  # flags without a value
+    "trust", "now", "bundle", "artifacts", "json", "expose", "yes", "repair", "mixed-devices", "starts", "no-starts",
+    "pruning", "no-pruning", "uv", "no-uv",
+))  # fmt: skip
+_PLACE = ("storage", "runs")  # where the studies are
+_PLAN = ("profile", "workload", "space", "executor", "slots", "gpus", "mixed-devices")
+CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that another command about the same study needs
+    **dict.fromkeys(("status", "show", "export", "report", "stop", "backup", "copy", "clean", "import"), _PLACE),
+    "dashboard": (*_PLACE, "host", "expose"),
+    **dict.fromkeys(("run", "confirm", "check"), (*_PLACE, *_PLAN)),
+    "migrate": (*_PLACE, *_PLAN[:3]),
+    "prepare": _PLAN[:2],
+    "restore": ("runs",),
+    "autoresearch": (),
+    "space init": (),
+}  # fmt: skip
+_WHICH = frozenset(("study", "storage"))
+_TRAINING = _WHICH | {"profile", "workload", "space", *_TRAINING_FIELDS}
+_SEARCH = _TRAINING | {*_SEARCH_FIELDS, "from", "no-starts", "no-pruning"}
+TARGETS: Mapping[
+    str, tuple[str, frozenset[str]]
+] = {  # command -> target of the Makefile, and the flags that it has variables for
+    "run": ("optimize", _SEARCH | {"trust", "confirm", "backup"}),
+    "confirm": ("confirm", _TRAINING | {"trust", "finalists", "seeds", "scale", "backup"}),
+    "prepare": ("prepare", frozenset(("profile", "workload", "trust"))),
+    "check": ("check", _SEARCH | {"repair"}),
+    "status": ("status", _WHICH),
+    "show": ("show", _WHICH | {"n"}),
+    "export": ("export", _WHICH | {"bundle", "artifacts"}),
+    "report": ("report", _WHICH),
+    "stop": ("stop", _WHICH | {"now"}),
+    "dashboard": ("dashboard", frozenset(("storage", "port"))),
+}
+_AGAIN = "..."  # in `optimize ... --trust`: the words of this call
+_COMMAND = re.compile(r"`(optimize|pip|optuna|ray|mlflow|tensorboard) ([^`]+)`")
 
 
 def command_line(command: str, flags: Flags | None = None, number: int | None = None) -> str:
     """Return a command line for the shell in the current folder; `number` is that of the trial it is about."""
-    given = _given(flags or {})
-    if _has_makefile() and "runs" not in given:  # the Makefile has no variable for it
-        shown = {**({} if number is None else {"n": number}), **given}
-        words = [f"{name.upper().replace('-', '_')}={_make_text(value)}" for name, value in shown.items()]
-        return " ".join(["make", _TARGETS.get(command, command), *words])
-    return optimize_command(command, given, number)
+    return _pasted(command, () if number is None else (str(number),), flags or {})
 
 
 def optimize_command(command: str, flags: Flags, number: int | None = None) -> str:
-    """Return a command line of `optimize`, for what the Makefile cannot do."""
-    words = [
-        f"--{name}" if value is True else f"--{name} {_text(value)}"
-        for name, values in _given(flags).items()
-        for value in (values if isinstance(values, tuple) else (values,))
-    ]
-    return " ".join(["optimize", command, *([] if number is None else [str(number)]), *words])
+    """Return a command line of `optimize`, for a document that is read elsewhere."""
+    shown = {**_given(flags), **_carried(command, flags)}
+    return " ".join(["optimize", command, *([] if number is None else [str(number)]), *_words(shown)])
 
 
-def training_command(files: Collection[str]) -> str:
-    """Return what trains a trial again in a folder of the files that it left."""
-    return f"sh {RUN}" if RUN in files else "python train.py"
+def pasteable(line: str) -> str:
+    """Return a line whose commands between backticks can be pasted; other text stays as it is."""
+    return _COMMAND.sub(lambda found: f"`{_replaced(found[1], found[2]) or found[0][1:-1]}`", line)
+
+
+def training_command(files: Collection[str], python: str = "python") -> str:
+    """Return what trains a trial again in a folder of the files that it left, with this Python."""
+    if RUN not in files:
+        return f"{python} train.py"
+    return f"sh {RUN}" if python == "python" else f"PYTHON={python} sh {RUN}"
 
 
 def given_flags(settings: Settings, search: bool = False) -> Flags:
@@ -90,19 +128,111 @@ def study_flags(settings: Settings) -> Flags:
     return {"study": settings.study, "storage": storage, "runs": settings.runs}
 
 
-def _given(flags: Flags) -> dict[str, object]:
-    default = ("runs", Settings().runs)
-    return {n: v for n, v in flags.items() if v is not None and v is not False and (n, v) != default}
+def begun_flags(study: str, command: object) -> Flags:
+    """Return the flags that a study was begun with; `command` is what is stored of it, if anything is."""
+    try:
+        words = shlex.split(command) if isinstance(command, str) else []
+    except ValueError:
+        words = []
+    return {"study": study, **parse_flags(words[2:])[1], **{"study": study}}
 
 
-def _make_text(value: object) -> str:
+def parse_flags(words: Sequence[str]) -> tuple[Sequence[str], Flags]:
+    """Return the arguments and the flags of a command line, without the command."""
+    arguments: list[str] = []
+    flags: dict[str, object] = {}
+    rest = list(words)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--"):
+            arguments.append(name + equals + value)
+        elif name[2:] in SWITCHES:
+            flags[name[2:]] = True
+        elif equals or rest:
+            value, before = value if equals else rest.pop(0), flags.get(name[2:])
+            flags[name[2:]] = (*before, value) if isinstance(before, tuple) else (value,) if name == "--log" else value
+    return arguments, flags
+
+
+def _replaced(name: str, text: str) -> str:
+    """Return a command between backticks as it can be pasted, "" if it is none of ours."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return ""
+    if name == "pip":
+        return _install(words) if words[:1] == ["install"] else ""
+    if name != "optimize":
+        return in_shell(f"{tool(name)} {text}")
+    if words[:1] == [_AGAIN]:
+        command, arguments, flags = _this_call()
+        return _pasted(command, arguments, {**flags, **parse_flags(words[1:])[1]})
+    command, rest = _command_of(words)
+    return _pasted(command, *parse_flags(rest)) if command in CARRIED else ""
+
+
+def _install(words: Sequence[str]) -> str:
+    versions = ["-c", near(CONSTRAINTS)] if CONSTRAINTS.is_file() else []
+    return in_shell(" ".join([python(), "-m pip install", *versions, *map(quote, words[1:])]))
+
+
+def _this_call() -> tuple[str, Sequence[str], Flags]:
+    command, rest = _command_of(sys.argv[1:])
+    arguments, flags = parse_flags(rest)
+    shown = [word for word in arguments if not has_password(word)]
+    return command, shown, {name: value for name, value in flags.items() if not has_password(str(value))}
+
+
+def _command_of(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    length = 2 if words[:1] == ["space"] else 1
+    return " ".join(words[:length]), words[length:]
+
+
+def _pasted(command: str, arguments: Sequence[str], flags: Flags) -> str:
+    shown = {**_given(flags), **_carried(command, flags)}
+    return in_shell(_of_make(command, arguments, shown) or _of_program(command, arguments, shown))
+
+
+def _carried(command: str, flags: Flags) -> Flags:
+    """Return the flags of this call that this command needs as well; None as a flag's value keeps it out."""
+    _, mine = parse_flags(sys.argv[1:])
+    names = [name for name in CARRIED.get(command, ()) if name in mine and name not in flags]
+    return _given({name: mine[name] for name in names if not (name == "storage" and has_password(str(mine[name])))})
+
+
+def _of_program(command: str, arguments: Sequence[str], flags: Flags) -> str:
+    return " ".join([program(), command, *map(quote, arguments), *_words(flags)])
+
+
+def _of_make(command: str, arguments: Sequence[str], flags: Flags) -> str:
+    """Return the target of the Makefile, "" where it cannot say the same."""
+    target, known = TARGETS.get(command, ("", frozenset()))
+    shown = {**({"n": arguments[0]} if command == "show" and arguments else {}), **flags}
+    if not make() or not target or (arguments and command != "show") or not known.issuperset(shown):
+        return ""
+    values = {name.upper().replace("-", "_"): _make_value(value) for name, value in shown.items()}
+    if any(mark in value for value in values.values() for mark in "'$\\"):  # which make would not pass on as it is
+        return ""
+    return " ".join([make(), target, *(f"{name}={quote(value)}" for name, value in values.items())])
+
+
+def _make_value(value: object) -> str:
     """A Makefile's variable holds several values with a blank between."""
-    return _text(1 if value is True else " ".join(map(str, value)) if isinstance(value, tuple) else value)
+    return "1" if value is True else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _text(value: object) -> str:
-    return quote(str(value))
+def _words(flags: Flags) -> list[str]:
+    return [
+        f"--{name}" if value is True else f"--{name} {quote(str(value))}"
+        for name, values in flags.items()
+        for value in (values if isinstance(values, tuple) else (values,))
+    ]
 
 
-def _has_makefile() -> bool:
-    return Path.cwd() == _PROJECT and Path("Makefile").is_file()
+def _given(flags: Flags) -> dict[str, object]:
+    default = str(Settings().runs)
+    return {
+        name: value
+        for name, value in flags.items()
+        if value is not None and value is not False and not (name == "runs" and str(value) == default)
+    }

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Finalist, Verdict, verdict_of
 from optimize.reporting.figures.data import ending_of, noise
 from optimize.reporting.figures.style import style_of
+from optimize.reporting.hints import begun_flags, command_line
 from optimize.reporting.markdown import block, changed_lines, code, table, tail
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
@@ -135,6 +137,7 @@ class StudyFacts:
     best_patch: str = ""
     folder: str = ""  # where best/ lies
     starts: str = "python train.py"  # the command that trains it again there
+    here: str = ""  # the folder for the commands to go on with
 
 
 def study_note(facts: StudyFacts) -> str:
@@ -224,7 +227,7 @@ def _unconfirmed(facts: StudyFacts, shown: BestTrial, baseline: TrialRecord | No
         "- **not confirmed**: each value is one training with one seed, so the best of many is partly luck",
     ]
     if is_confirmable(facts.attrs):
-        command = code(f"optimize confirm --study {facts.name}")
+        command = code(command_line("confirm", _begun(facts)))
         lines.append(f"- {command} trains the best trials and the baseline again with other seeds")
     if repeated := noise(facts.records):
         apart = f"{value_text(repeated.deviation)} (standard deviation, {repeated.trials} trials)"
@@ -291,20 +294,26 @@ def _stays(facts: StudyFacts) -> str:
 
 
 def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:
-    name = facts.name
-    command = _texts(facts.attrs.get(ABOUT)).get("command", f"optimize run --study {name}")
+    study = {"study": facts.name}
     lines = [
-        (command, "go on where it stopped"),
-        (f"optimize stop --study {name}", "end it after the running trials"),
+        (command_line("run", _begun(facts)), "go on where it stopped"),
+        (command_line("stop", study), "end it after the running trials"),
     ]
     if is_confirmable(facts.attrs):
-        lines.append((f"optimize confirm --study {name}", "train the best trials again with other seeds"))
+        lines.append((command_line("confirm", _begun(facts)), "train the best trials again with other seeds"))
     if best is not None:
-        lines.append((f"optimize show {best.number} --study {name}", "everything about the best trial"))
+        lines.append((command_line("show", study, best.number), "everything about the best trial"))
     if best is not None and facts.folder:
-        lines.append((f"cd {facts.folder}/best && {facts.starts}", "train the best trial again"))
+        lines.append((f"cd {quote(facts.folder)}/best && {facts.starts}", "train the best trial again"))
     width = min(max(len(command) for command, _ in lines), COMMAND)
-    return "### How to go on\n\n" + block("\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash")
+    where = f"In the folder {code(facts.here)}:\n\n" if facts.here else ""
+    return f"### How to go on\n\n{where}" + block(
+        "\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash"
+    )
+
+
+def _begun(facts: StudyFacts) -> Mapping[str, object]:
+    return begun_flags(facts.name, _mapping(facts.attrs.get(ABOUT)).get("command"))
 
 
 def _mapping(found: object) -> Mapping[str, object]:

@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.confirm.caveats import caveats
-from optimize.reporting.hints import command_line, optimize_command, training_command
+from optimize.reporting.hints import command_line, training_command
+from optimize.reporting.program import elsewhere_python
 from optimize.reporting.run_end import whole
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.status import COLOURS, trial_line
@@ -148,19 +149,17 @@ class LiveView(Callback):
         return label, ProgressBar(total=1.0, completed=progress.fraction, width=20), loss, speed, left, params
 
 
-def trial_page(record: TrialRecord, stored: StoredStudy, activate: str = "") -> RenderableType:
-    """Return everything about one trial; print it with `crop=False`.
-
-    `activate` is what the shell needs before it knows the command `optimize`.
-    """
+def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
+    """Return everything about one trial; print it with `crop=False`."""
     texts, metric = stored.texts(record), stored.metric
     value = "" if record.value is None else f"   {metric.name} {value_text(record.value)}"
     took = "" if record.seconds is None else f"   {duration(record.seconds)}"
     facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items() if key != metric.name]
     folder = f"trial-{record.number}"
-    how = training_command(texts)
-    flags = {"study": stored.name, "runs": stored.paths.root, "trial": record.number, "to": folder}
-    again = f"{activate}{optimize_command('export', flags)} && cd {folder} && {how}"
+    export = command_line(
+        "export", {"study": stored.name, "runs": stored.paths.root, "trial": record.number, "to": folder}
+    )
+    again = f"{export} && cd {folder} && {training_command(texts, elsewhere_python())}"
     return Group(
         Text(
             f"trial {record.number}   {record.status or record.state.lower()}{value}{took}",

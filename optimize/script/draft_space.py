@@ -62,7 +62,7 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
     return [
         *ignored,
         f"written: {path}: {len(draft.varied)} parameters, {size:,} configurations{waiting}",
-        f"edit it, then {lacks or f'check it: {checked}'}",
+        f"edit it, then {lacks or f'check it: `{checked}`'}",
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from shlex import quote
 
 from optimize.config.plan import Plan
 from optimize.confirm.caveats import caveats
@@ -147,7 +148,9 @@ def _write_views(plan: Plan, held: HeldStudy, say: Callable[[str], None]) -> Non
             write_views(stored)
             write_dashboard(stored, say)
     except (OptimizeError, StorageError) as error:
-        say(f"{error} (the verdict is kept; optimize export writes the tables again)")
+        say(
+            f"{error} (the verdict is kept; `optimize export --study {quote(plan.settings.study)}` writes the tables again)"
+        )
 
 
 def _check(plan: Plan, database: Database, study_id: int, data: str | None = None) -> None:

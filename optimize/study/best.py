@@ -51,7 +51,7 @@ def find_best(records: Sequence[TrialRecord], direction: str, verdict: Verdict |
     new = best_record([of_winner, *(r for r in records if not repeated.has(r))], direction) or of_winner
     aside = _aside(luckiest, new, repeated)
     if new.number != winner.number:
-        why = f"better than trial {winner.number}, which is confirmed, and not confirmed yet: run optimize confirm"
+        why = f"better than trial {winner.number}, which is confirmed, and not confirmed yet"
         return BestTrial(new, False, why, luckiest, open=True, aside=aside)
     why = f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds"
     return BestTrial(of_winner, True, why, luckiest, winner, aside=aside)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from shlex import join, quote
 from typing import Any
 
 from optimize.config.plan import SEED, Plan
 from optimize.errors import StudyMismatchError
 from optimize.script.workload import Workload
+from optimize.text import study_name
 from optimize.trial import BASELINE, Metric, Slot, Value
 from search_spaces import SearchSpace
-from storage import TrialRecord
+from storage import TrialRecord, parent_of
 
 FINGERPRINT, CONSTANTS = "fingerprint", "constants"  # attributes of a study
 ABOUT = "about"  # and what it is called: workload, script, search space, profile, the command that goes on with it
@@ -50,16 +52,21 @@ def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str
     if not stored or not isinstance(stored, dict):
         raise StudyMismatchError(
             f"study {study}: it was imported or made by another program, so its script is not known. "
-            f"Start a new study from it: --from {study} and another --study."
+            f"Begin a new study with it: {_another(study, '--from', study)}"
         )
-    lines = [
-        f"study {study}: {_ADVICE[part]}: its values would not be comparable. "
-        "Go back to what it was, or start a new study with STUDY=another-name."
-        for part in wanted
-        if stored.get(part) != wanted[part]
-    ]
-    if lines:
-        raise StudyMismatchError(*lines)
+    differing = [part for part in wanted if stored.get(part) != wanted[part]]
+    how = f"begin another study: {_another(study)}"
+    if differing == ["search space"] and not parent_of(study):
+        how = f"take its trials along: `optimize migrate {quote(study)} --to {study_name(study)}-2`"
+    if differing:
+        where = f"study {study}: "
+        end = f": its values would not be comparable. Go back to what it was, or {how}"
+        raise StudyMismatchError(*(f"{where}{_ADVICE[part]}{end}" for part in differing))
+
+
+def _another(study: str, *words: str) -> str:
+    """Return the command that begins another study with what this call was given."""
+    return f"`optimize run {join([*words, '--study', study_name(parent_of(study) or study) + '-2'])}`"
 
 
 def changed_before_any_value(
@@ -158,7 +165,9 @@ def slots_of_one_model(
     model = known if known in here else here[0]
     for slot in slots:
         if slot.device != model:
-            say(f"{slot.name} ({slot.device}): idle, because study {study} runs on {model}. Use it: --mixed-devices")
+            say(
+                f"{slot.name} ({slot.device}): idle, because study {study} runs on {model}. Use it: `optimize ... --mixed-devices`"
+            )
     return tuple(slot for slot in slots if slot.device == model)
 
 
@@ -166,7 +175,7 @@ def _compare(plan: Plan, known: str, here: str, say: Callable[[str], None]) -> N
     where = f"study {plan.settings.study}: its trials ran on {known}, here is {here}"
     if not plan.workload.budget_is_work(plan.constants):
         raise StudyMismatchError(
-            f"{where}: under a time budget their values are not comparable. Start a new study with "
-            "STUDY=another-name, or go on with --mixed-devices, which marks the values."
+            f"{where}: under a time budget their values are not comparable. Begin another study: "
+            f"{_another(plan.settings.study)}, or go on and have the values marked: `optimize ... --mixed-devices`"
         )
     say(f"{where}: the budget is one of work, so values differ by rounding only; they are marked")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from optimize.errors import StudyBusyError
-from storage import Database, Holder, Lease, LeaseHeldError, StorageError, StudyPaths, acquire
+from storage import Database, Holder, Lease, LeaseHeldError, StorageError, StudyPaths, acquire, parent_of
 
 STOP = "stop"  # study attribute
 
@@ -49,7 +50,7 @@ def hold_study(
     try:
         lease = acquire(database, study_id, lock=paths.lock)
     except LeaseHeldError as error:
-        raise StudyBusyError(f"study {paths.study}: {error}") from None
+        raise StudyBusyError(busy_line(paths.study, error)) from None
     try:
         if dead := lease.taken_from:
             say(f"study {paths.study}: taken over from {dead}, which has died")
@@ -57,6 +58,12 @@ def hold_study(
     finally:
         with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
             lease.release()
+
+
+def busy_line(study: str, error: LeaseHeldError) -> str:
+    """Return who drives a study, and how to stop that."""
+    name = quote(parent_of(study) or study)
+    return f"study {study}: {error}. Stop it: `optimize stop --study {name}`, or choose another study"
 
 
 def request_stop(database: Database, study_id: int, holder: Holder, how: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from shlex import quote
 
 from optimize.errors import SpaceExhausted, StudyAborted, StudyError
 from optimize.executors import Executor
@@ -126,7 +127,7 @@ class Loop:
         """Abort the study if going on after this ending would waste time."""
         study, why = self._study.name, record.reason
         where = f"study {study}: trial {record.number}"
-        more = f"All of its log: optimize show {record.number} --study {study}"
+        more = f"All of its log: `optimize show {record.number} --study {quote(study)}`"
         counts = self._counts(record)
         if record.status == TrialStatus.ENVIRONMENT and self._study.is_environment_broken():
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
@@ -87,7 +88,8 @@ class StoredStudy:
             self.database.find_trial(self.study_id, number) if 0 <= number < 2**31 else None
         )  # what databases can ask for
         if trial is None:
-            raise StudyError(f"study {self.name}: there is no trial {number}. `optimize status` lists those there are.")
+            lists = f"`optimize status --study {quote(self.name)}` lists those there are"
+            raise StudyError(f"study {self.name}: there is no trial {number}. {lists}.")
         return record_of(trial)
 
     def count(self) -> int:
@@ -126,7 +128,9 @@ class StoredStudy:
             study_id = self.database.find_study(name)
             holder = holder_of(self.database, study_id) if study_id is not None else None
             if holder is not None:
-                raise StudyError(f"study {name}: {holder} drives it. Stop it first.")
+                raise StudyError(
+                    f"study {name}: {holder} drives it. Stop it first: `optimize stop --study {quote(name)}`"
+                )
         artifacts = self.artifacts()
         shutil.rmtree(self.paths.folder, ignore_errors=True)  # first: killed after it, the same call again goes on
         for name in (*children, self.name):
@@ -163,8 +167,10 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
     study_id = database.find_study(name) if name is not None else None
     if name is None or study_id is None:
         what = f"study {name}: there is no such study." if name else "--study: which one?"
-        there = f"There are {listed(names)}" if names else f"{database.where} holds no study yet: make optimize"
-        raise StudyError(f"{what} {there}.{meant(name or '', names)}")
+        if not names:
+            begin = f"`optimize run --study {quote(name)}`" if name else "`optimize run`"
+            raise StudyError(f"{what} {database.where} holds no study yet. Begin one: {begin}")
+        raise StudyError(f"{what} There are {listed(names)}.{meant(name or '', names)}")
     told = database.study_attrs(study_id).get(BASELINE)
     baseline = told if isinstance(told, dict) else {}  # another program's may be anything
     metric = Metric(*database.objective(study_id))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from string import Template
 from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import Settings
 from optimize.errors import OptimizeError, WorkloadError
+from optimize.reporting.hints import Flags, command_line, optimize_command
 from optimize.runner.workdir import PYTHON
 from optimize.transfer.archive import scratch_folder
 from optimize.trial import Value
@@ -60,8 +60,7 @@ def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: 
         f"written: {folder}: {taken}, with {WORKLOAD}, {SPACE} and {GOAL}",
         *plan.notes,
         *_warnings(plan, folder),
-        f"next: {_commands(settings, folder)['run']}",
-        f"  or: {_commands(settings, folder)['make']}",
+        f"next: {command_line('run', _flags(settings, folder))}",
     ]
 
 
@@ -143,7 +142,7 @@ def _goal(plan: Plan, folder: Path, taken: str) -> str:
             "total_s": f"{settings.limits.total_s:g}" if settings.limits.total_s else "any number of",
             "end": f"The study ends after {end}." if end else "The study runs until you stop it.",
             "study": f"{folder.name}-{Path(settings.profile).stem}",
-            **_commands(settings, folder),
+            "run": optimize_command("run", _flags(settings, folder)),
         },
     )
 
@@ -152,14 +151,9 @@ def _listed(values: Mapping[str, Value]) -> str:
     return ", ".join(f"`{name} = {value!r}`" for name, value in values.items())
 
 
-def _commands(settings: Settings, folder: Path) -> dict[str, str]:
+def _flags(settings: Settings, folder: Path) -> Flags:
     path = str(folder) if "/" in str(folder) else f"./{folder}"
-    given = {"workload": path, "space": f"{path}/{SPACE}", "profile": settings.profile}
-    quoted = {name: shlex.quote(value) for name, value in given.items()}
-    return {
-        "run": f"optimize run {' '.join(f'--{name} {value}' for name, value in quoted.items())} --trust",
-        "make": f"make optimize {' '.join(f'{name.upper()}={value}' for name, value in quoted.items())} TRUST=1",
-    }
+    return {"workload": path, "space": f"{path}/{SPACE}", "profile": settings.profile, "trust": True}
 
 
 def _warnings(plan: Plan, folder: Path) -> list[str]:

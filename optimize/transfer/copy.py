@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from optimize.config.plan import Plan
 from optimize.errors import StudyBusyError, StudyError
 from optimize.reporting.files import write_views
+from optimize.reporting.hints import command_line
 from optimize.study.comparable import FINGERPRINT, describe_study, differences, fingerprint
+from optimize.study.held import busy_line
 from optimize.study.retarget import RetargetedTrials, origin_of, retarget
 from optimize.study.stored import find_study
 from optimize.text import listed, meant
@@ -80,7 +83,15 @@ def _write_views(target: Place, name: str, say: Callable[[str], None]) -> None:
     try:
         write_views(find_study(target.database, name, target.runs))
     except StorageError as error:  # a view that fails must not undo the copy
-        say(f"{error} (the copy is complete; optimize export writes the tables again)")
+        say(f"{error} (the copy is complete; `{_export(target, name)}` writes the tables again)")
+
+
+def _export(target: Place, name: str) -> str:
+    path = target.database.path
+    storage = (
+        None if path == target.runs / "optuna.db" else target.database.where if path is None else f"sqlite:///{path}"
+    )
+    return command_line("export", {"study": name, "storage": storage, "runs": target.runs})
 
 
 def _copy(source: Place, target: Place, names: Sequence[str]) -> list[str]:
@@ -114,7 +125,7 @@ def _held(source: Place, name: str) -> Iterator[Lease]:
     try:
         lease = acquire(source.database, study_id, lock=StudyPaths.of(source.runs, name).lock)
     except LeaseHeldError as error:
-        raise StudyBusyError(f"study {name}: {error}") from None
+        raise StudyBusyError(busy_line(name, error)) from None
     try:
         yield lease
     finally:
@@ -162,7 +173,7 @@ def _refuse_incomparable(old: str, differing: Sequence[str], new: str) -> None:
     if differing:
         raise StudyError(
             f"study {old}: {'; '.join(differing)}: its values would not be comparable. Restore what it had, or start "
-            f"from its best trials: optimize run --study {new} --from {old}"
+            f"from its best trials: `optimize run --study {quote(new)} --from {quote(old)}`"
         )
 
 

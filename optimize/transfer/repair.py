@@ -12,8 +12,10 @@ from optimize.config.plan import Plan
 from optimize.errors import StudyError
 from optimize.reporting.dashboard import write_dashboard
 from optimize.reporting.files import write_views
+from optimize.reporting.hints import begun_flags, command_line
+from optimize.study.comparable import ABOUT
 from optimize.study.resume import open_study
-from optimize.study.stored import find_study
+from optimize.study.stored import find_study, main_studies
 from optimize.transfer.archive import refuse_existing, scratch_folder
 from storage import (
     Artifacts,
@@ -125,7 +127,17 @@ def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
             try:
                 write_views(find_study(database, name, runs))
             except StorageError as error:  # a view that fails must not undo the restoring
-                say(f"{error} (everything is restored; optimize export writes the tables again)")
+                again = command_line("export", {"study": name, "runs": runs})
+                say(f"{error} (everything is restored; `{again}` writes the tables again)")
+        lines = [] if read_only else [_how_to_go_on(database, name, runs) for name in main_studies(database)]
     what = ", ".join(restored.studies) or "no study"
-    next_ = "" if read_only else "; `optimize run` goes on with them"
-    say(f"restored to {runs}: {what}, {restored.trials} trials{next_}")
+    say(f"restored to {runs}: {what}, {restored.trials} trials")
+    for line in lines:
+        say(line)
+
+
+def _how_to_go_on(database: Database, name: str, runs: Path) -> str:
+    attrs = database.study_attrs(find_study(database, name, runs).study_id)
+    about = attrs.get(ABOUT)
+    command = about.get("command") if isinstance(about, dict) else None
+    return f"go on: {command_line('run', {**begun_flags(name, command), 'runs': runs})}"

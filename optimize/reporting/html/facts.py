@@ -43,7 +43,7 @@ class ReportFacts:
     metric: Metric
     now: datetime
     ours: bool  # made by this program, so that curves are over percents of a budget
-    confirmable: bool  # by optimize confirm
+    confirmable: bool  # by the command confirm
     driver: str  # the process that runs it now, "" if there is none
     records: Sequence[TrialRecord]
     best_trial: BestTrial | None  # the best trial, and how sure that is

@@ -113,7 +113,7 @@ def _gain(facts: ReportFacts, best: float, baseline: float) -> Markup:
 
 def _sureness(facts: ReportFacts) -> Markup:
     if facts.verdict is None:
-        how = "; optimize confirm repeats it with other seeds" if facts.confirmable else ""
+        how = "; a confirmation repeats it with other seeds" if facts.confirmable else ""
         note = f"the best single value{how}" if facts.best else "there is nothing to confirm"
         return _card("how sure", "not confirmed", note)
     return _judged(facts.verdict, facts.best_trial)

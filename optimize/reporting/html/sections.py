@@ -12,6 +12,7 @@ from optimize.confirm.caveats import caveats
 from optimize.reporting.figures.data import HistoryPoint, ending_of
 from optimize.reporting.figures.static import hours_scale
 from optimize.reporting.figures.style import style_of
+from optimize.reporting.hints import optimize_command
 from optimize.reporting.html.facts import ReportFacts, here
 from optimize.reporting.html.figures import MOST_SLICES, Picture
 from optimize.reporting.html.markup import Markup, diff, join, table, tag
@@ -45,7 +46,7 @@ def confirmation(facts: ReportFacts, pictures: Pictures) -> Markup:
     if verdict is None:
         line = "Nothing was confirmed yet. The best of many trials is partly luck."
         if facts.confirmable:
-            line += " optimize confirm trains the best trials and the baseline again with other seeds."
+            line += " A confirmation trains the best trials and the baseline again with other seeds."
         if noise is not None:
             line += f" The values of {noise.trials} trials of equal parameters have a standard deviation of {noise.deviation:.3g}."
         return _nothing(title, line)
@@ -157,8 +158,12 @@ def patch(facts: ReportFacts, pictures: Pictures) -> Markup:
         return _nothing(title, NO_VALUE)
     if not facts.patch:
         return _nothing(title, f"Trial {best.number} left no patch: it is the unchanged script, or it ran elsewhere.")
-    note = f"Trial {best.number} against the original script. To get a copy that runs on its own: "
-    command = tag("code", f"optimize export --study {facts.name} --trial {best.number} --to trial-{best.number}")
+    note = (
+        f"Trial {best.number} against the original script. This gets a copy that runs on its own, in the folder where the study "
+        "ran; optimize stands for this program, such as .venv/bin/optimize: "
+    )
+    flags = {"study": facts.name, "trial": best.number, "to": f"trial-{best.number}"}
+    command = tag("code", optimize_command("export", flags))
     return _section(title, tag("p", note, command, class_="soft"), diff(facts.patch, PATCH_LINES))
 
 
@@ -184,7 +189,7 @@ def settings(facts: ReportFacts, pictures: Pictures) -> Markup:
         if name in kept and name != "origins"
         for row in _setting(name, kept[name], origin)
     ]
-    note = "Those of the last call of optimize run."
+    note = "Those of the last call."
     return _section(title, tag("p", note, class_="soft"), table(("setting", "value", "from"), rows))
 
 
@@ -199,7 +204,7 @@ def _setting(name: str, value: object, origin: object) -> Iterable[Sequence[obje
 def machine(facts: ReportFacts, pictures: Pictures) -> Markup:
     devices = {"devices": ", ".join(f"{name or 'unknown'} ({count} trials)" for name, count in facts.devices.items())}
     driven = {**facts.machine, **(devices if facts.devices else {})}
-    of = "During the last call of optimize run:" if facts.machine else "The trials ran on:"
+    of = "During the last call:" if facts.machine else "The trials ran on:"
     parts = [tag("p", of, class_="soft"), _pairs(driven)] if driven else []
     made = f"This report was made on {facts.now:%Y-%m-%d} at {facts.now:%H:%M} UTC, on:"
     return _section("Machine and versions", *parts, tag("p", made, class_="soft"), _pairs(here()))

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from shlex import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric as Point
@@ -38,7 +39,10 @@ class Mlflow:
         self._experiment = self._find_or_create(paths.study, place)
         self._runs = {_key(run): run.info for run in self._all_runs()}
         server = f"experiment {paths.study} at {reason(Exception(tracking))}" if tracking else ""
-        self.where = server or f"{paths.mlflow} (to view it: mlflow ui --backend-store-uri sqlite:///{paths.mlflow})"
+        self.where = (
+            server
+            or f"{paths.mlflow} (to view it: `mlflow ui --backend-store-uri {quote(f'sqlite:///{paths.mlflow}')}`)"
+        )
 
     def has(self, record: TrialRecord) -> bool:
         run = self._runs.get((_ms(record.started), str(record.number)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -31,7 +32,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path, metric: Metric) -> None:
         self._folder, self._metric = folder, metric
-        self.where = f"{folder} (to view it: tensorboard --logdir {folder})"
+        self.where = f"{folder} (to view it: `tensorboard --logdir {quote(str(folder))}`)"
 
     def has(self, record: TrialRecord) -> bool:
         return (self._run(record) / _file_name(record)).exists()

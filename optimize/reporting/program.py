@@ -1,0 +1,83 @@
+"""How this process was started, as a shell understands it where the user stands: the program, Python, its tools, make.
+
+It knows no flag. `hints.py` writes whole commands.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from optimize.config.environment import in_notebook, make_folder
+
+_OURS = Path(__file__).parents[1] / "__main__.py"
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"  # only a clone has it
+
+
+def program() -> str:
+    """Return what starts this program again from the current folder."""
+    started = sys.argv[0]
+    if Path(started).name == "optimize":
+        return "optimize" if _is_on_path("optimize", started) else shlex.quote(started)
+    if _is_same(started, str(_OURS)):  # python -m optimize
+        words = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+        return shlex.join(words)
+    return f"{python()} -m optimize"
+
+
+def python() -> str:
+    """Return the Python of this process."""
+    return _short(sys.executable)
+
+
+def elsewhere_python() -> str:
+    """Return the Python of this process for a command that is given in another folder."""
+    word = python()
+    return word if word == Path(sys.executable).name else shlex.quote(sys.executable)
+
+
+def tool(name: str) -> str:
+    """Return a program that a package has installed beside this Python, or only its name if it is not there."""
+    path = Path(sys.executable).with_name(name)
+    return _short(str(path)) if path.is_file() else name
+
+
+def make() -> str:
+    """Return `make` as the user called it, "" if this process was started in another way."""
+    folder = make_folder()
+    if folder is None:
+        return ""
+    return "make" if _is_same(folder, ".") else f"make -C {shlex.quote(str(Path.cwd()))}"
+
+
+def in_shell(command: str) -> str:
+    """Return a command as it can be pasted: in a notebook's cell, and from where make was called."""
+    folder = make_folder()
+    if folder is not None and not command.startswith("make ") and not _is_same(folder, "."):
+        command = f"cd {shlex.quote(str(Path.cwd()))} && {command}"
+    return f"!{command}" if in_notebook() else command
+
+
+def near(path: Path) -> str:
+    """Return a path as a word of a shell, relative where it lies in the current folder."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+
+def _short(path: str) -> str:
+    name = Path(path).name
+    found = shutil.which(name)
+    return name if found is not None and Path(found).absolute() == Path(path).absolute() else near(Path(path))
+
+
+def _is_on_path(name: str, started: str) -> bool:
+    found = shutil.which(name)
+    return found is not None and _is_same(found, started)
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False
