@@ -47,7 +47,8 @@ OPTUNA = ("optimize.search.", "storage.", "optimize.reporting.figures.importance
 # Sent to any node, or run by a guardian there.
 STANDARD_LIBRARY_ONLY = ("optimize.runner.", "optimize.trial", "optimize.errors", "optimize.text", "optimize.toml",
                          "optimize.executors.guardian", "optimize.executors.ray_node", "optimize.executors.ray_cluster",
-                         "optimize.executors.slots", "optimize.script.constants", "optimize.script.command")  # fmt: skip
+                         "optimize.executors.slots", "optimize.script.constants", "optimize.script.command",
+                         "optimize.script.regex_probe")  # fmt: skip
 READS_THE_ENVIRONMENT = (
     "optimize.config.environment",
     "optimize.config.settings",
