@@ -77,13 +77,17 @@ def test_one_that_is_slow_nowhere_is_taken(regex: str) -> None:
     assert mistake(regex, None) == ""
 
 
+def test_one_that_is_slow_only_where_all_its_words_come_again_and_again_is_taken() -> None:
+    assert mistake(r".*loss.*acc.*lr.*{number}$", None) == ""
+
+
 def test_a_progress_regex_with_many_fields_is_taken() -> None:
     assert mistake(r"epoch (?P<step>\d+)/(?P<total>\d+).*train.*loss: (?P<loss>{number}).*acc", GROUPS) == ""
 
 
 def test_a_probe_leads_to_the_repetition_and_repeats_what_it_repeats() -> None:
     regex = r"loss (?:[0-9]{3}-|x)+:"
-    assert any(probe.startswith("loss 000-000-000-000-") for probe in probes(regex, regex))
+    assert any(probe.startswith("loss 000-000-000-000-") for probe, _ in probes(regex, regex))
 
 
 # --- on the lines of a trial --------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from optimize.runner.numbers import compile_pattern
 
 LINE_S = 0.1  # for one line; a sound regex takes some millionths
 SAVED_S = 0.5  # what lines may take beyond what they earn
-EARNED_S = 0.002  # by each line
+EARNED_S = 0.005  # by each line
 
 _ticking = False
 

@@ -21,9 +21,10 @@ from optimize.runner.limited_regex import RegexTooSlowError, search_within
 from optimize.runner.numbers import compile_pattern
 from optimize.runner.progress import LINE_CHARS
 
-PROBE_S = 0.05  # of processor time on one line; a sound regex takes some millionths
+PLAIN_S = 0.05  # of processor time on a whole line of one word; a sound regex takes some millionths
+PROBE_S = 0.25  # on a few repetitions behind a prefix: exponential growth needs no more of them, and no script prints such lines
 TOTAL_S = 5  # of processor time in all, the start of the process included; whole seconds
-LENGTHS = (LINE_CHARS, 40)
+REPEATS, REPEATS_OF_ONE = 30, 48  # of a word; of a single character
 MOST_PREFIXES, MOST_BODIES = 8, 48
 _SLOW, _BAD = 3, 4  # exit codes
 _ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
@@ -59,29 +60,30 @@ def main() -> int:
     except (re.error, RecursionError, OverflowError):
         return _BAD
     try:
-        for line in probes(text, regex.pattern):
-            search_within(regex, line, PROBE_S)
+        for line, limit_s in probes(text, regex.pattern):
+            search_within(regex, line, limit_s)
     except RegexTooSlowError:
         return _SLOW
     return 0
 
 
-def probes(text: str, pattern: str) -> Iterator[str]:
-    """Yield lines that may be slow to match: `text` as the user wrote it, `pattern` as it is compiled."""
+def probes(text: str, pattern: str) -> Iterator[tuple[str, float]]:
+    """Yield lines that may be slow to match, and how long a match may take: `text` as it was written, `pattern` as compiled."""
     for line in _LINES:
-        yield line
-        yield (line * LINE_CHARS)[:LINE_CHARS]
+        yield line, PLAIN_S
+        yield (line * LINE_CHARS)[:LINE_CHARS], PLAIN_S
     tree = re._parser.parse(pattern)  # type: ignore[attr-defined]
-    places = [("", tree), *_repetitions(tree, "")]
-    prefixes = list(islice(dict.fromkeys(prefix for prefix, _ in places), MOST_PREFIXES))
+    places = list(_repetitions(tree, ""))
+    prefixes = list(islice(dict.fromkeys(["", *(prefix for prefix, _ in places)]), MOST_PREFIXES))
     samples = (_sample(body, turn) for _, body in places for turn in range(4))
-    bodies = islice(dict.fromkeys(filter(None, [*samples, *_COMMON, *_words(text)])), MOST_BODIES)
-    for body in bodies:
+    plain = [*_COMMON, *_words(text)]
+    for body in islice(dict.fromkeys([*samples, *plain]), MOST_BODIES):
+        if body in plain:
+            yield (body * LINE_CHARS)[: LINE_CHARS - 1] + "\0", PLAIN_S
         for prefix in prefixes:
-            for length in LENGTHS:
-                whole = (prefix + body * length)[: length - 1]
-                yield whole + "\0"
-                yield whole
+            whole = (prefix + body * (REPEATS if len(body) > 1 else REPEATS_OF_ONE))[: LINE_CHARS - 1]
+            yield whole + "\0", PROBE_S
+            yield whole, PROBE_S
 
 
 def _words(text: str) -> Iterator[str]:
