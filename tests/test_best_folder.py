@@ -139,3 +139,7 @@ def test_the_command_patch_applies_it(tmp_path: Path, case: str) -> None:
     for name, text in rendered.items():
         path = tmp_path / name
         assert (path.read_bytes() if path.exists() else b"") == text.encode()  # patch removes a file that became empty
+
+
+def test_a_new_file_is_new_in_a_patch() -> None:
+    assert make_patch({}, {"new.py": "X = 1\n"}) == "--- /dev/null\t\n+++ b/new.py\t\n@@ -0,0 +1 @@\n+X = 1\n"

@@ -243,3 +243,10 @@ def test_one_feasible_configuration_of_100000_is_found_wherever_its_parameters_s
         lattice = Lattice(space, {})
         chooser = Chooser(lattice, random.Random(0), None, lambda point: False)
         assert lattice.feasible(lattice.params(chooser.any_left()))
+
+
+def test_a_sampler_that_learns_nothing_from_values_has_its_doubted_draws() -> None:
+    lattice = Lattice(SPACE, {"LIMIT": 6})
+    chooser, drawn = Chooser(lattice, random.Random(0), None, lambda point: True), lattice.at(7)
+    assert chooser.choose(lambda: drawn, 1, trusting=True) == drawn
+    assert chooser.choose(lambda: drawn, 1) != drawn

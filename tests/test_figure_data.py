@@ -162,3 +162,10 @@ def test_every_ending_has_a_look_of_its_own() -> None:
         assert min(contrast(colour, "#ffffff"), contrast(colour, "#1b1f24")) > 2.2, colour
     assert style_of("exploded_twice").label == "exploded twice"
     assert in_order(["zzz", "crashed", "complete", "crashed"]) == ["complete", "crashed", "zzz"]
+
+
+def test_noise_is_pooled_over_all_parameters_that_were_tried_more_than_once() -> None:
+    tried = [(1, 1.0), (1, 3.0), (2, 5.0), (2, 7.0)]
+    found = noise([trial(n, value, params={"X": x}) for n, (x, value) in enumerate(tried)])
+    assert found is not None
+    assert (found.deviation, found.groups, found.trials) == (pytest.approx(math.sqrt(2)), 2, 4)

@@ -161,3 +161,12 @@ def test_text_from_anywhere_fits_into_one_line() -> None:
     assert one_line("a\tb\r\n c\x1b[31m\u202ed\u2028e\ud800  f ") == "a b c [31m d e f"
     assert one_line("x" * 500, 10) == "xxxxxxx..."
     assert one_line(" plain  text ") == "plain text"
+
+
+def test_what_was_left_beside_is_known_by_its_name_even_with_brackets(tmp_path: Path) -> None:
+    mine, other = tmp_path / ".a[1].1.tmp", tmp_path / ".a1.1.tmp"
+    for path in (mine, other):
+        path.write_text("half")
+        os.utime(path, (time.time() - 61,) * 2)
+    write_text(tmp_path / "a[1]", "whole")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".a1.1.tmp", "a[1]"]

@@ -218,3 +218,14 @@ def test_an_amd_gpu_is_waited_for_too(open_slot: Callable[[Slot], LocalExecutor]
     assert (outcome.status, "100 GB that no process owns" in outcome.reason) == (TrialStatus.BUSY, True)
     says(300_000_000)
     assert outcome_of(executor, job(2)).status is TrialStatus.COMPLETE
+
+
+def test_a_desktop_on_one_gpu_does_not_hide_what_is_held_on_another(
+    open_slot: Callable[[Slot], LocalExecutor], tool: Tool
+) -> None:
+    uses = "2, GPU-2a2b-0000, {}, 24564\n3, GPU-3a3b-0000, {}, 24564\n"
+    (tool.folder / "uses").write_text(uses.format(400, 400))
+    executor = open_slot(Slot("gpu:2+3", {"CUDA_VISIBLE_DEVICES": "GPU-2a2b-0000,GPU-3a3b-0000"}))
+    assert outcome_of(executor, job(1)).status is TrialStatus.COMPLETE
+    (tool.folder / "uses").write_text(uses.format(3_400, 15_000))
+    assert outcome_of(executor, job(2, HURRIED)).status is TrialStatus.BUSY

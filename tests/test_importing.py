@@ -324,3 +324,10 @@ def test_nothing_of_a_file_is_believed(tmp_path: Path) -> None:
     assert len(json.dumps(first, allow_nan=False)) < 20_000
     assert records[1].params == {}
     assert trials[1].user_attrs["prose"] == "text 0"
+
+
+def test_a_value_of_zero_is_one_where_the_state_says_so(tmp_path: Path) -> None:
+    bring(tmp_path, written(tmp_path, "t.csv", "number,state,val_bpb,DEPTH\n0,COMPLETE,0.0,2\n"), metric="val_bpb")
+    with study(tmp_path) as stored:
+        (record,) = stored.records()
+    assert (record.state, record.value) == ("COMPLETE", 0.0)

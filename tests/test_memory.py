@@ -218,3 +218,9 @@ def test_a_space_without_numbers_teaches_nothing_without_an_expression() -> None
     memory = Memory(parse_space('[parameters]\nP = ["a", "b"]\nQ = [true, false]', "words.toml"), None, GPU_MB)
     memory.learned({"P": "a", "Q": True}, Footprint(fitted=False))
     assert memory.probability({"P": "a", "Q": True}) == 1.0
+
+
+def test_a_peak_far_above_the_devices_memory_was_counted_in_another_way_and_says_nothing() -> None:
+    memory = Memory(SPACE, size, GPU_MB)
+    memory.learned(of(1), Footprint(True, 2 * GPU_MB))
+    assert memory.probability(of(12, 64)) == 1.0

@@ -99,3 +99,9 @@ def test_a_limit_below_what_a_trial_takes_is_said_before_it(driver: Driver) -> N
 @pytest.mark.parametrize("name", profiles())
 def test_every_shipped_profile_lets_its_trials_end(name: str) -> None:
     assert make_plan(load_settings(name, "", {}, {})).notes == ()
+
+
+def test_zero_is_a_seed(driver: Driver) -> None:
+    train = driver.folder / "workload" / "train.py"
+    train.write_text(f"SEED = 0\n{train.read_text()}")
+    assert driver.plan.seed() == ("SEED", 0)

@@ -279,3 +279,11 @@ def _seed_that_spares(driver: Driver, spares: bool) -> int:
         return (random.Random(f"{seed} spares {number}").random() < pruner.SPARED for number in numbers)
 
     return next(seed for seed in range(10_000) if all(each is spares for each in spared(seed)))
+
+
+def test_trials_that_were_cut_make_the_top_quarter_larger() -> None:
+    spared = TrialRecord(1, 1, "COMPLETE", "complete", value=2.0, condemned="why")
+    complete = [TrialRecord(n, n, "COMPLETE", "complete", value=float(n)) for n in (1, 3, 4)]
+    cut = [TrialRecord(n, n, "PRUNED", "hopeless") for n in range(10, 14)]
+    assert summarize_pruning([spared, *complete], Metric()).missed == 0
+    assert summarize_pruning([spared, *complete, *cut], Metric()).missed == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from optimize.confirm.caveats import caveats
+from optimize.reporting.check import plan_lines
 from optimize.reporting.program import elsewhere_python
 from optimize.reporting.run_end import RunResult, end_report
 from optimize.reporting.shown_study import ShownStudy
@@ -170,3 +171,10 @@ def test_a_stop_request_is_answered_at_once(tmp_path: Path) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "the running trials (1) finish first" in text
     assert "cancelled; their parameters are queued" in text
+
+
+def test_the_last_trials_of_a_study_take_as_long_where_they_do_not_fill_the_slots(driver: Driver) -> None:
+    (driver.folder / "workload" / "workload.toml").write_text("duration_s = '60'\n")
+    driver.set(trials=5)
+    lines = plan_lines(driver.plan, (Slot("a"), Slot("b")))
+    assert "about 3 min 00 s in all: 5 trials of 1 min 00 s, 2 at a time" in lines

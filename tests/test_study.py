@@ -13,8 +13,9 @@ import pytest
 
 from optimize.errors import StudyBusyError, StudyMismatchError
 from optimize.search.endings import CONSEQUENCES, Again
+from optimize.study.comparable import FINGERPRINT, changed_before_any_value
 from optimize.study.study import CURVE_PERCENTS, Study
-from optimize.trial import Outcome, Progress, TrialStatus
+from optimize.trial import BASELINE, Outcome, Progress, TrialStatus
 from storage import Artifacts, read_records, record_of
 from tests.conftest import Driver, complete
 
@@ -298,3 +299,11 @@ def test_settings_and_messages_hold_no_secret(driver: Driver, tmp_path: Path) ->
     driver.set(storage="postgresql://me:secret@localhost/db")
     assert "secret" not in json.dumps(settings_json(driver.settings))
     assert record_of is not None
+
+
+@pytest.mark.parametrize(
+    ("now", "changed"), [("minimize other", "the metric or its direction is another"), ("maximize loss", "")]
+)
+def test_a_study_without_a_value_may_get_another_metric_but_not_another_direction(now: str, changed: str) -> None:
+    attrs = {FINGERPRINT: {"metric": "minimize loss"}, BASELINE: {"X": 1}}
+    assert changed_before_any_value(attrs, {"metric": now}, {"X": 1}, now.partition(" ")[0]) == changed

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from optimize.confirm.replicates import ranked, with_winner
 from optimize.confirm.verdict import CONFIRMATION, Finalist, Verdict, verdict_attrs, verdict_of
+from storage import TrialRecord
+from tests.conftest import Driver
 
 VERDICT = Verdict(
     finalists=(
@@ -38,3 +41,12 @@ def test_a_study_that_was_never_confirmed_has_none() -> None:
 )
 def test_a_verdict_of_another_release_is_none_and_breaks_nothing(kept: object) -> None:
     assert verdict_of({CONFIRMATION: kept}) is None
+
+
+def test_an_earlier_winner_is_added_to_the_finalists_once(driver: Driver) -> None:
+    plan = driver.plan
+    params = {**plan.space.encode(plan.baseline), "X": 2}
+    records = [TrialRecord(3, 3, "COMPLETE", "complete", params, value=1.0)]
+    among = ranked(plan, records)
+    assert with_winner(plan, [], among, records, 3) == among
+    assert with_winner(plan, among, among, records, 3) == among
