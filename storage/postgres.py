@@ -135,7 +135,7 @@ def _rdb(address: Address, *, complete: bool) -> QuickStorage:
     assert address.url is not None
     if not complete:
         refuse_untested_optuna(address.shown)
-    # Optuna would format() the URL: braces in a password are doubled.
+    # Optuna would format() the URL, and SQLAlchemy 2.0 leaves braces in the name of a database: they are doubled.
     url = _with_driver(address.url).render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     kwargs = {"pool_pre_ping": True, "connect_args": _connect_args(address)}
     return QuickStorage(url, engine_kwargs=kwargs, skip_compatibility_check=True, skip_table_creation=complete)
