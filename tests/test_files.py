@@ -106,23 +106,36 @@ def test_a_kill_between_two_renames_is_healed(tmp_path: Path) -> None:
 
 
 def test_a_reader_never_sees_a_missing_or_mixed_folder(tmp_path: Path) -> None:
-    best, stop, seen = tmp_path / "best", threading.Event(), []
+    best, stop, whole, mixed = tmp_path / "best", threading.Event(), [], []
     replace_folder(best, {"a": "0", "b": "0"})
 
     def look() -> None:
         while not stop.is_set():
             folder = os.open(best, os.O_RDONLY)  # one folder, whatever its name does meanwhile
-            with os.scandir(folder) as entries:
-                seen.append(sorted(entry.name for entry in entries))
+            texts = [text for name in "ab" if (text := read_in(folder, name)) is not None]
             os.close(folder)
+            (mixed if len(set(texts)) > 1 else whole if len(texts) == 2 else []).append(texts)
 
     reader = threading.Thread(target=look)
     reader.start()
-    for number in range(40):
+    for number in range(10_000):
         replace_folder(best, {"a": str(number), "b": str(number)})
+        if number >= 40 and len(whole) >= 5:
+            break
     stop.set()
     reader.join()
-    assert ["a", "b"] in seen
+    assert len(whole) >= 5
+    assert not mixed
+
+
+def read_in(folder: int, name: str) -> bytes | None:
+    """What a file of an open folder holds; None if it is gone, because the folder is being removed."""
+    try:
+        file = os.open(name, os.O_RDONLY, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(file, "rb") as opened:
+        return opened.read()
 
 
 def test_a_full_disk_is_told_apart() -> None:
