@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,11 +48,15 @@ FOREIGN = re.compile(
 # Tests that share what is dear stay in one process each (`pytest -n auto --dist loadgroup`), and the longest begin first. A
 # test belongs to the group of its own mark `xdist_group`, of a fixture below, or of its module where that shares a fixture.
 GROUP_OF_FIXTURE = {"cluster": "ray", "text": "training", "postgres": "postgres"}
-MEMORY, ROOM_BYTES = (
-    Path("/dev/shm"),
-    4_000_000_000,
-)  # temporary files lie there where they fit: SQLite waits for a disk
+MEMORY, ROOM_BYTES = Path("/dev/shm"), 4_000_000_000  # temporary files lie there if they fit: SQLite waits for disks
 FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
+WAITING = 2  # more processes than cores: the dear groups wait for servers, browsers and trials most of the time
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    found = yield
+    return found if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else found + WAITING
 
 
 @pytest.fixture(autouse=True)

@@ -98,9 +98,11 @@ def test_a_package_without_its_folder_is_refused_not_left_out(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("training")
 def test_docs_of_the_installed_packages_are_enough_for_the_cpu_profile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, once: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(once / "cache"))  # as other tests train on it: it takes twenty seconds
     constants = {"DATA_SOURCE": "docs", "VOCAB_SIZE": 2048, "MAX_SEQ_LEN": 256, "EVAL_TOKENS": 65536}
     prepare = load(tmp_path, **constants, PACK_BUFFER=10_000)
     assert run(prepare, monkeypatch) == 0
