@@ -78,7 +78,7 @@ clean:  ## remove .venv and caches; studies under runs/ stay
 
 $(BIN)/python:
 	@echo "setup: creating $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: Python 3.11 or newer is needed. Use make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: Python 3.11 or newer is needed. Use: make $(MAKECMDGOALS) $(MAKEOVERRIDES) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python

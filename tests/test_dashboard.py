@@ -275,5 +275,5 @@ def test_a_taken_port_is_one_clear_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(SettingsError, match="PORT="):
+        with pytest.raises(SettingsError, match="optimize dashboard --port 808"):
             check_address("127.0.0.1", taken.getsockname()[1], expose=False)

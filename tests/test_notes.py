@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,28 @@ def test_confirming_is_hinted_where_it_can_work_alone() -> None:
         text = study_note(facts(BASE, BETTER, **attrs))
         assert "**not confirmed**" in text
         assert hint not in text
+
+
+def test_commands_of_a_note_are_those_of_the_call_that_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {ABOUT: {"command": "optimize run --study old --workload './a folder'"}}
+    place = ["--runs", "my runs", "--storage", "sqlite:///a.db"]
+    monkeypatch.setattr(sys, "argv", [".venv/bin/optimize", "run", *place])
+    where = "--storage sqlite:///a.db --runs 'my runs'"
+    text = study_note(replace(facts(BASE, BETTER, **about), here="/home/me"))
+    assert "In the folder `/home/me`:" in text
+    for line in (
+        f"run --study s --workload './a folder' {where}",
+        f"stop --study s {where}",
+        f"show 3 --study s {where}",
+    ):
+        assert f".venv/bin/optimize {line}" in text, line
+
+
+def test_a_note_names_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["optimize", "run", "--storage", "postgresql://me@host/studies"])
+    text = study_note(replace(facts(BASE, BETTER), here="/home/me", on_server=True))
+    assert "with `--storage` or `OPTIMIZE_STORAGE_URL`" in text
+    assert "postgresql" not in text
 
 
 def test_a_verdict_is_told_with_its_interval_and_its_doubts() -> None:

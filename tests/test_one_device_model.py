@@ -36,7 +36,7 @@ def test_the_model_of_a_study_is_that_of_its_first_value() -> None:
 
 def test_a_new_study_uses_the_model_that_comes_first_and_says_what_is_idle(driver: Driver) -> None:
     assert names(driver, [H100, T4, replace(H100, name="gpu:2")], []) == ["gpu:0", "gpu:2"]
-    assert driver.said == ["gpu:1 (T4): idle, because study s runs on H100. Use it: --mixed-devices"]
+    assert driver.said == ["gpu:1 (T4): idle, because study s runs on H100. Use it: `optimize ... --mixed-devices`"]
 
 
 def test_a_study_goes_on_with_its_own_model_wherever_it_stands(driver: Driver) -> None:

@@ -127,6 +127,7 @@ class DashboardWriter(Callback):
             folder=str(self._stored.paths.folder),
             starts=training_command(self._artifacts.ids(best.trial_id) if best else (), elsewhere_python()),
             here=str(Path.cwd()),
+            on_server=self._database.path is None,
         )
         figures = interactive_figures(records, self._stored.metric, verdict)
         keep = {each.trial_id for each in (best, shown.luckiest if shown else None, baseline) if each}

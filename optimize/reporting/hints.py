@@ -89,8 +89,8 @@ def command_line(command: str, flags: Flags | None = None, number: int | None = 
 
 
 def optimize_command(command: str, flags: Flags, number: int | None = None) -> str:
-    """Return a command line of `optimize`, for a document that is read elsewhere."""
-    shown = {**_given(flags), **_carried(command, flags)}
+    """Return a command line of `optimize`, for a document that is read elsewhere: it names no server."""
+    shown = {**_given(flags), **_carried(command, {**flags, **without_server()})}
     return " ".join(["optimize", command, *([] if number is None else [str(number)]), *_words(shown)])
 
 
@@ -126,6 +126,12 @@ def study_flags(settings: Settings) -> Flags:
     """Return the flags by which a command finds the stored study."""
     storage = settings.storage if settings.origins.get("storage") == "flag" else None
     return {"study": settings.study, "storage": storage, "runs": settings.runs}
+
+
+def without_server() -> Flags:
+    """Return what keeps a database server of this call out of a command; a file stays in."""
+    storage = str(parse_flags(sys.argv[1:])[1].get("storage", "sqlite:"))
+    return {} if storage.startswith("sqlite:") else {"storage": None}
 
 
 def begun_flags(study: str, command: object) -> Flags:

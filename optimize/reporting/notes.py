@@ -13,7 +13,7 @@ from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Finalist, Verdict, verdict_of
 from optimize.reporting.figures.data import ending_of, noise
 from optimize.reporting.figures.style import style_of
-from optimize.reporting.hints import begun_flags, command_line
+from optimize.reporting.hints import begun_flags, command_line, without_server
 from optimize.reporting.markdown import block, changed_lines, code, table, tail
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
@@ -138,6 +138,7 @@ class StudyFacts:
     folder: str = ""  # where best/ lies
     starts: str = "python train.py"  # the command that trains it again there
     here: str = ""  # the folder for the commands to go on with
+    on_server: bool = False  # its database
 
 
 def study_note(facts: StudyFacts) -> str:
@@ -294,7 +295,7 @@ def _stays(facts: StudyFacts) -> str:
 
 
 def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:
-    study = {"study": facts.name}
+    study = {"study": facts.name, **without_server()}
     lines = [
         (command_line("run", _begun(facts)), "go on where it stopped"),
         (command_line("stop", study), "end it after the running trials"),
@@ -306,14 +307,15 @@ def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:
     if best is not None and facts.folder:
         lines.append((f"cd {quote(facts.folder)}/best && {facts.starts}", "train the best trial again"))
     width = min(max(len(command) for command, _ in lines), COMMAND)
-    where = f"In the folder {code(facts.here)}:\n\n" if facts.here else ""
+    server = ", with `--storage` or `OPTIMIZE_STORAGE_URL` for this database" if facts.on_server else ""
+    where = f"In the folder {code(facts.here)}{server}:\n\n" if facts.here else ""
     return f"### How to go on\n\n{where}" + block(
         "\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash"
     )
 
 
 def _begun(facts: StudyFacts) -> Mapping[str, object]:
-    return begun_flags(facts.name, _mapping(facts.attrs.get(ABOUT)).get("command"))
+    return {**begun_flags(facts.name, _mapping(facts.attrs.get(ABOUT)).get("command")), **without_server()}
 
 
 def _mapping(found: object) -> Mapping[str, object]:

@@ -102,7 +102,9 @@ class LiveView(Callback):
         running = f"the running trials ({len(self._jobs)})"
         finishing = f"{why}: no new trial starts; {running} finish first. {self._how_to_cancel()}"
         cancelling = f"{why}: {running} are cancelled; their parameters are queued."
-        self._console.print(finishing if level is StopLevel.FINISH else cancelling, style="yellow", highlight=False)
+        self._console.print(
+            finishing if level is StopLevel.FINISH else cancelling, style="yellow", highlight=False, markup=False
+        )
         self._ending = True
 
     def _how_to_cancel(self) -> str:

@@ -15,7 +15,6 @@ from shlex import quote
 from optimize.config.plan import Plan
 from optimize.errors import StudyBusyError, StudyError
 from optimize.reporting.files import write_views
-from optimize.reporting.hints import command_line
 from optimize.study.comparable import FINGERPRINT, describe_study, differences, fingerprint
 from optimize.study.held import busy_line
 from optimize.study.retarget import RetargetedTrials, origin_of, retarget
@@ -83,15 +82,13 @@ def _write_views(target: Place, name: str, say: Callable[[str], None]) -> None:
     try:
         write_views(find_study(target.database, name, target.runs))
     except StorageError as error:  # a view that fails must not undo the copy
-        say(f"{error} (the copy is complete; `{_export(target, name)}` writes the tables again)")
+        say(f"{error} (the copy is complete; {_export(target, name)} writes the tables again)")
 
 
 def _export(target: Place, name: str) -> str:
-    path = target.database.path
-    storage = (
-        None if path == target.runs / "optuna.db" else target.database.where if path is None else f"sqlite:///{path}"
-    )
-    return command_line("export", {"study": name, "storage": storage, "runs": target.runs})
+    """Return the command that writes a copy's views."""
+    url = target.database.where if target.database.path is None else f"sqlite:///{target.database.path}"
+    return f"`optimize export --study {quote(name)} --storage {quote(url)} --runs {quote(str(target.runs))}`"
 
 
 def _copy(source: Place, target: Place, names: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 
 from optimize.config.plan import Plan
 from optimize.errors import StudyError
@@ -127,8 +128,8 @@ def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
             try:
                 write_views(find_study(database, name, runs))
             except StorageError as error:  # a view that fails must not undo the restoring
-                again = command_line("export", {"study": name, "runs": runs})
-                say(f"{error} (everything is restored; `{again}` writes the tables again)")
+                again = f"`optimize export --study {quote(name)} --runs {quote(str(runs))}`"
+                say(f"{error} (everything is restored; {again} writes the tables again)")
         lines = [] if read_only else [_how_to_go_on(database, name, runs) for name in main_studies(database)]
     what = ", ".join(restored.studies) or "no study"
     say(f"restored to {runs}: {what}, {restored.trials} trials")
