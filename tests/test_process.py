@@ -232,8 +232,18 @@ def test_what_is_read_later_is_what_was_told_live(folder: Path, script: str) -> 
     assert repr(read) == repr(told)  # NaN is not equal to itself
 
 
+def test_a_runs_folder_that_is_moved_takes_the_result_with_it_and_none_is_made_anew(folder: Path) -> None:
+    root, elsewhere = folder.parent, folder.parent.with_name("moved")
+    text = f"import os\nos.rename({str(root)!r}, {str(elsewhere)!r})\nprint('---\\nval_bpb: 1.5')\n"
+    told = run_job(script_job(text), folder, SLOT)
+    assert told.status is TrialStatus.COMPLETE
+    assert not root.exists()
+    assert read_outcome(elsewhere / "7") == told
+
+
 def test_a_result_goes_before_last_words_that_are_too_long(folder: Path) -> None:
     outcome, end = Outcome(TrialStatus.COMPLETE, 1.0, summary={"val_bpb": 1.5}), Exit(0, 1.0)
+    folder.parent.mkdir()
     write_exit(folder, outcome, end, "\x00" * 8_000)  # six bytes each in JSON
     assert read_outcome(folder) == outcome
     assert (folder / "exit.json").stat().st_size < 32_768

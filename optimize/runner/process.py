@@ -24,7 +24,7 @@ from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_
 from optimize.runner.progress import OutputParser
 from optimize.runner.stop import StopRequest, StopSource
 from optimize.runner.warm_start import ForkedProcess, WarmStart
-from optimize.runner.workdir import FILES, folder_bytes, prepare_folder, with_python, write_exit
+from optimize.runner.workdir import FILES, folder_bytes, opened_folder, prepare_folder, with_python, write_exit
 from optimize.text import one_line
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
@@ -56,12 +56,13 @@ def run_job(
     support: GuardianSupport | None = None,
 ) -> Outcome:
     """Run the job in `folder`, which is emptied first. Whatever the script does is an outcome, never an exception."""
-    try:
-        log = prepare_folder(job, folder)
-    except (OSError, ValueError) as error:
-        why = f"{folder}: the work folder cannot be made: {error}"
-        return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
-    with contextlib.closing(log):
+    with contextlib.ExitStack() as stack:
+        try:
+            log = stack.enter_context(contextlib.closing(prepare_folder(job, folder)))
+            place = stack.enter_context(opened_folder(folder))
+        except (OSError, ValueError) as error:
+            why = f"{folder}: the work folder cannot be made: {error}"
+            return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
         parser = OutputParser(job, on_progress)
         end = _Script(job, folder, slot, log, parser, support or GuardianSupport()).run(stop_source)
         outcome = _diagnose(log, end, job, parser)
@@ -73,7 +74,7 @@ def run_job(
             shared=slot.shared and not job.alone,
         )
         with contextlib.suppress(OSError):  # the driver is told all the same
-            write_exit(folder, outcome, end, log.unwritten())
+            write_exit(folder, outcome, end, log.unwritten(), place)
     return outcome
 
 

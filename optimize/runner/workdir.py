@@ -138,10 +138,21 @@ def _reserved(folder: Path) -> Path:
     return folder / f"{EXIT}.partial"
 
 
-def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "") -> None:
+@contextlib.contextmanager
+def opened_folder(folder: Path) -> Iterator[int]:
+    """Open a descriptor of the folder, which stays right while the folder or one above it is moved. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "", place: int | None = None) -> None:
     """Write the exit record over the reserved bytes, then rename it: it is whole or it does not exist.
 
     `unwritten` is the end of the log that the disk did not take. It is left out if the record would be too long with it.
+    `place` is a descriptor of the folder, from before the script started. Raises OSError.
     """
     code = end.code
     facts = {
@@ -150,18 +161,30 @@ def write_exit(folder: Path, outcome: Outcome, end: Exit, unwritten: str = "") -
         "stopped": end.stop.status if end.stop else None,
         "why": end.stop.reason if end.stop else "",
     }
-    folder.mkdir(parents=True, exist_ok=True)  # the script may have removed it
     record = {**outcome_to_json(outcome), "exit": facts}
     data = json.dumps({**record, "unwritten": unwritten}).encode()
     if len(data) > _EXIT_BYTES:
         data = json.dumps(record).encode()
-    file = os.open(_reserved(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if place is not None:
+            _put_exit(place, data)
+            return
+    except FileNotFoundError:
+        pass  # the script has removed the folder
+    folder.mkdir(exist_ok=True)  # nothing above it: where the runs folder was moved away, nothing is made anew
+    with opened_folder(folder) as anew:
+        _put_exit(anew, data)
+
+
+def _put_exit(place: int, data: bytes) -> None:
+    name = _reserved(Path()).name
+    file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=place)
     try:
         os.pwrite(file, data, 0)
         os.ftruncate(file, len(data))
     finally:
         os.close(file)
-    _reserved(folder).replace(folder / EXIT)
+    os.replace(name, EXIT, src_dir_fd=place, dst_dir_fd=place)
 
 
 def sync_exit(folder: Path) -> None:
