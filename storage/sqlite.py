@@ -11,7 +11,7 @@ import functools
 import os
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -66,6 +66,10 @@ def _read(path: Path) -> str:
 OPENING_S = 5.0  # how long a lock is waited for that SQLite itself does not wait for
 BUSY_S = 30.0  # how long SQLite waits for a lock before it says "database is locked"
 MAGIC = b"SQLite format 3\0"
+_STUDIES = (
+    "SELECT study_id, study_name, MIN(datetime_start) FROM studies LEFT JOIN trials USING (study_id)"
+    " GROUP BY study_id, study_name"
+)
 
 
 def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickStorage, tuple[str, ...]]:
@@ -134,7 +138,7 @@ def refuse_strange_wal(path: Path) -> bool:
     """Compare a database with its -wal, if it has one, and write into neither; return whether there was one.
 
     SQLite takes the -wal of a driver that died into whatever file has the name now, such as a backup that was put back.
-    Mixed so, the pages often look sound to `quick_check`, and hardly ever to `integrity_check`: 60 times of 60.
+    Of 60 such mixtures `quick_check` found 53 unsound, `integrity_check` all. A -wal with every page replaces the file.
     """
     wal = path.with_name(path.name + "-wal")
     with os_errors_at(wal):
@@ -143,6 +147,8 @@ def refuse_strange_wal(path: Path) -> bool:
     try:
         with closing(_reading(path)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+            if found == ["ok"] and not _may_be_older(_first_of_studies(path), connection):
+                found = ["the studies of one are not those of the other"]
     except sqlite3.OperationalError as error:
         raise explain(Address(shown=str(path)), error) from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -153,6 +159,23 @@ def refuse_strange_wal(path: Path) -> bool:
             "belongs to the file that was here before. Else it is damaged: restore a backup (`optimize restore`)"
         )
     return True
+
+
+def _may_be_older(before: Sequence[tuple[int, str, str | None]], connection: sqlite3.Connection) -> bool:
+    """Return whether one of these studies is there still. A -wal may have every page: then no page is unsound."""
+    if not before:
+        return True
+    after = {(study_id, name): start for study_id, name, start in connection.execute(_STUDIES)}
+    return any((study_id, name) in after and start in (None, after[study_id, name]) for study_id, name, start in before)
+
+
+def _first_of_studies(path: Path) -> Sequence[tuple[int, str, str | None]]:
+    """Return each study of a file, its -wal aside, and when its first trial began; () if a checkpoint was cut off."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            return connection.execute(_STUDIES).fetchall()
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        return ()
 
 
 def copy_online(source: Path, to: Path) -> None:

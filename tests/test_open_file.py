@@ -220,6 +220,23 @@ def test_a_copy_that_was_put_back_is_not_mixed_with_the_wal_of_another_file(tmp_
     assert finished(path) == [*range(KEPT)]
 
 
+@pytest.mark.parametrize("name", ["cpu", "other"])
+def test_the_database_of_another_study_is_not_replaced_by_a_wal_that_has_every_page(tmp_path: Path, name: str) -> None:
+    path = killed_study(tmp_path)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        folder.mkdir()
+    with add_trials(empty_database(ours), "create and keep open"):
+        shutil.copyfile(ours / "optuna.db-wal", path.with_name("optuna.db-wal"))
+    with closing(open_database(empty_database(theirs))) as database:
+        new_trial(database, database.create_study(name, "minimize", "val_bpb"))
+    shutil.copyfile(theirs / "optuna.db", path)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=r"does not fit its optuna\.db-wal"):
+        open_database(path)
+    assert path.read_bytes() == before
+
+
 def test_a_wal_of_a_driver_that_died_is_taken_in(tmp_path: Path) -> None:
     path = killed_study(tmp_path)
     open_database(path).close()
