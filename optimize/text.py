@@ -12,6 +12,7 @@ from pathlib import Path
 
 PARAMS_SHOWN = 6
 NAMES_SHOWN = 20
+_COLOURS = re.compile(r"\x1b\[[\d;:]*m")  # ECMA-48: SGR
 
 
 def duration(seconds: float) -> str:
@@ -93,6 +94,11 @@ def one_line(text: str, limit: int) -> str:
     """Return `text` as one line that is safe to show: blanks and line breaks folded, cut at `limit` characters."""
     safe = escaped(" ".join(text[: 4 * limit].split()))
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def without_colours(text: str) -> str:
+    """Return `text` without the sequences that colour it in a terminal."""
+    return _COLOURS.sub("", text) if "\x1b" in text else text
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:

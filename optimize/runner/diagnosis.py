@@ -17,7 +17,7 @@ from typing import NamedTuple
 from optimize.runner.causes import ASIDE, CAUSES, KILLED, MISTAKE, ONLY_IN_PYTHON, SHELL_SAYS_FAULT, Cause
 from optimize.runner.stop import StopRequest
 from optimize.runner.tracebacks import Raised, after_last_progress, after_last_traceback, exceptions
-from optimize.text import one_line
+from optimize.text import one_line, without_colours
 from optimize.trial import Metric, Outcome, Progress, TrialStatus
 
 REASON_CHARS = 300
@@ -156,6 +156,7 @@ def diagnose(
     its own (`metric.regex`) or the script has no `---` at all: then it is `printed`. `is_progress` knows the lines that
     count as progress beside autoresearch's: whatever stands before one did not end the script.
     """
+    whole, log = log, without_colours(log)
     summary, rest = _summary_and_rest(log)
     printed = printed if printed is not None else PrintedMetric(has_block=True)
     in_lines = bool(metric.regex) or not printed.has_block
@@ -172,7 +173,7 @@ def diagnose(
             lambda line: bool(parse_progress(line)) or line.startswith(f"{metric.name}:") or is_progress(line),
         )
         status, reason = _stopped(end) or _cause_of(last, end) or _without_result(value, log, end, metric)
-    return Outcome(status, end.seconds, one_line(reason, REASON_CHARS), summary, log)
+    return Outcome(status, end.seconds, one_line(reason, REASON_CHARS), summary, whole)
 
 
 def _is_final(log: str, rest: str, end: Exit) -> bool:
@@ -221,7 +222,12 @@ def _cause_of(lines: list[str], end: Exit) -> tuple[TrialStatus, str] | None:
     if any(line == "FAIL" or line.endswith(" FAIL") for line in after_last_traceback(lines)[-5:]):
         return TrialStatus.DIVERGED, "the script printed FAIL: its loss was NaN or too high"
     if errors:
-        messages = [line for error in errors for line in error.message if _may_raise(line, number)]
+        messages = [
+            line
+            for error in errors
+            for i, line in enumerate(error.message)
+            if _may_raise(line, number) and (i == 0 or not ASIDE.search(line))
+        ]
         return (
             _match(messages, _statuses_of_exception(number))
             or _match(reversed(after_last_traceback(lines)), [TrialStatus.OUT_OF_MEMORY], [KILLED])

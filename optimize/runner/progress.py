@@ -17,6 +17,7 @@ from optimize.text import one_line
 from optimize.trial import Job, Metric, Progress, ProgressFormat
 
 LINE_CHARS = 400  # of a line that a regex from outside sees: its cost may grow with a power of the length
+_COLOURS = re.compile(rb"\x1b\[[\d;:]*m")  # as in `text.without_colours`
 LINE_BYTES = 4096  # of a line that is parsed at all, and kept while its end has not come
 CURVE_POINTS = 200
 SHOWN_CHARS = 60  # of a line that a regex took too long on
@@ -41,7 +42,7 @@ class OutputParser:
         for line in lines:
             self._parse(line[:LINE_BYTES])
         self._rest = rest[:LINE_BYTES]  # its beginning: a regex may match anywhere in a line
-        if unfinished := self._progress.parse_unfinished(self._rest):
+        if unfinished := self._progress.parse_unfinished(_COLOURS.sub(b"", self._rest)):
             self._report(unfinished)
 
     def close(self) -> None:
@@ -77,6 +78,7 @@ class OutputParser:
         return [(key, regex) for key, regex in found if regex is not None]
 
     def _parse(self, line: bytes) -> None:
+        line = _COLOURS.sub(b"", line)
         if self.metric.parse(line) or line == b"---":
             self.begun = True
         if progress := self._progress.parse(line):
