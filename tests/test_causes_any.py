@@ -41,6 +41,7 @@ DRESSES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(BUT_PROGRESS, PROGRESS, st.sampled_from(RAISED), DRESSES, st.lists(NOISE, max_size=3).map("".join))
 def test_what_was_raised_last_is_told_among_whatever_surrounds_it(before, progress, raised, dress, after):  # type: ignore[no-untyped-def]

@@ -142,6 +142,7 @@ def problems(act: Callable[[], object]) -> tuple[str, ...]:
     return ()
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(st.data())
 def test_a_script_runs_as_before_but_for_the_values_that_were_written(data: st.DataObject) -> None:
@@ -159,6 +160,7 @@ def test_each_way_to_bind_a_constant_again_is_refused_or_told(statement: str) ->
     keeps_its_values(f"lr = 1\n{statement.format(n='lr', i=0)}\n", {"lr": 5})
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data())
 def test_what_is_accepted_keeps_its_value_to_the_end_of_the_script(data: st.DataObject) -> None:
@@ -214,6 +216,7 @@ def test_a_script_that_declares_ascii_stays_ascii(value: str) -> None:
 PIECES = st.sampled_from([*";\n#'\"()\\\t=,:\x0c\r\ufeff\x00é\u2028", " ", "é"])
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data())
 def test_a_script_with_slips_of_the_pen_is_refused_or_keeps_its_values(data: st.DataObject) -> None:

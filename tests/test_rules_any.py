@@ -6,6 +6,7 @@ import ast
 import contextlib
 import math
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +61,7 @@ def by_us(text: str) -> tuple[Value, str]:
         return None, line
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(NUMBERS | CONDITIONS)
 @example("2 ** 256 == DEPTH")
@@ -100,6 +102,7 @@ FOREIGN = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.data())
 def test_what_is_not_in_the_language_is_refused_wherever_it_stands(data: st.DataObject) -> None:

@@ -99,6 +99,7 @@ def choices_of(written: list[object]) -> tuple[Value, ...]:
     return tuple(float(raw) if real and isinstance(raw, int) else as_value(raw) for raw in written)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(spaces())
 def test_a_sound_space_loads_as_it_stands(written: Written) -> None:
@@ -115,6 +116,7 @@ def test_a_sound_space_loads_as_it_stands(written: Written) -> None:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(spaces(), st.integers(0, 99))
 def test_every_configuration_comes_back_from_the_database_s_text_as_it_was(written: Written, seed: int) -> None:
@@ -152,6 +154,7 @@ BAD_STARTS = (
 BAD_NAMES = ("a b", "1a", "", "class", "x-y", "ﬁ", "a.b")
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(
     spaces(),
