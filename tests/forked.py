@@ -43,6 +43,24 @@ LATE = (
 SCRIPT = "torch"  # the server of scripts that train
 
 
+# The command as a file that a shell can start, given the server's socket in FORKED_SERVER.
+PROGRAM = f"""#!{sys.executable} -S
+import json, os, socket, sys
+server = socket.socket(fileno=int(os.environ.pop("FORKED_SERVER")))
+ours, theirs = socket.socketpair()
+order = {{"words": sys.argv[1:], "typed": sys.argv[0], "cwd": os.getcwd(), "env": dict(os.environ)}}
+socket.send_fds(server, [json.dumps(order).encode()], [0, 1, 2, theirs.fileno()])
+theirs.close()
+child, code = map(int, ours.makefile("r"))
+sys.exit(code)
+"""
+
+
+def server_for_programs() -> int:
+    """The descriptor to pass on to a shell that starts PROGRAM."""
+    return _server("optimize").fileno()
+
+
 class Forked(subprocess.Popen[str]):
     """Like `subprocess.Popen([sys.executable, "-m", "optimize", *words], ...)`, or of `["-c", code, *words]`; of the server
     `torch` the words are a script and its own."""
@@ -194,7 +212,7 @@ def _be(name: str, order: dict[str, Any], fds: list[int]) -> NoReturn:
         os.environ.clear()
         os.environ.update(order["env"])
         os.chdir(order["cwd"])
-        _start(name, order["words"])
+        _start(name, order["words"], order.get("typed", "optimize"))
     except SystemExit as ended:
         code = ended.code
     except BaseException:
@@ -209,7 +227,7 @@ def _be(name: str, order: dict[str, Any], fds: list[int]) -> NoReturn:
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 
-def _start(name: str, words: list[str]) -> None:
+def _start(name: str, words: list[str], typed: str) -> None:
     if name == SCRIPT:
         sys.path[0] = str(Path.cwd())
     if words[0] == "-c":
@@ -222,7 +240,7 @@ def _start(name: str, words: list[str]) -> None:
         raise SystemExit(0)
     from optimize.__main__ import main
 
-    sys.argv = ["optimize", *words]
+    sys.argv = [typed, *words]
     main()
 
 

@@ -21,10 +21,10 @@ import pytest
 
 from optimize.config.trust import accept
 from optimize.script.load_workload import load_workload
+from tests.forked import PROGRAM, server_for_programs
 from tests.replicating import SEEDED
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = f"#!{sys.executable}\nfrom optimize.__main__ import main\nmain()\n"
 SPACE = (
     '[parameters]\nX = [1, 2, 4, 8]\nY = [0.125, 0.25, 0.5, 1.0]\n\n[[rules]]\nrule = "SIZE % X == 0"\nwhy = "halves"\n'
 )
@@ -62,6 +62,7 @@ class Shell:
             "HOME": str(self.config),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()]),
             "XDG_CONFIG_HOME": str(self.config),
+            "FORKED_SERVER": str(server_for_programs()),
         }
 
     def run(self, line: str) -> subprocess.CompletedProcess[str]:
@@ -70,6 +71,7 @@ class Shell:
             ["bash", "-c", line],
             cwd=self.folder,
             env=self.env,
+            pass_fds=[server_for_programs()],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -182,6 +184,7 @@ def test_another_driver_at_work(begun: Shell) -> None:
         ["bash", "-c", f"exec {begun.program} {words}"],
         cwd=begun.folder,
         env=begun.env,
+        pass_fds=[server_for_programs()],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
