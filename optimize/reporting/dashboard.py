@@ -33,6 +33,7 @@ from storage import (
     StorageError,
     TrialRecord,
     artifact_link,
+    dashboard_storage,
     most_notes,
     parent_of,
     put_trial_notes,
@@ -179,7 +180,7 @@ def dashboard_app(database: Database, artifacts: Path) -> Callable[..., Iterable
     """Return the dashboard as a WSGI application."""
     artifacts.mkdir(parents=True, exist_ok=True)
     app: Callable[..., Iterable[bytes]] = optuna_dashboard.wsgi(
-        database.storage, artifact_store=FileSystemArtifactStore(str(artifacts))
+        dashboard_storage(database), artifact_store=FileSystemArtifactStore(str(artifacts))
     )
     return app
 

@@ -6,6 +6,7 @@ It writes spans, tables and blocks; `notes.py` decides what a note says.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 from optimize.text import visible
@@ -13,6 +14,8 @@ from storage import one_line
 
 _ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")  # colours and cursor movements
 GAP = "\u2003"  # between columns, which the dashboard sets close
+_BREAK = "  \n"  # a line ends here, and the paragraph goes on
+_ADDRESS = re.compile(r"\]\([^)]*\)")  # of a link: nobody sees it
 _END = 4_000  # characters of a log's end that are searched for its last lines
 
 
@@ -24,6 +27,23 @@ def code(text: str, limit: int = 200) -> str:
     fence = _longer_than_any(line, 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def code_lines(text: str, limit: int, width: int) -> str:
+    """Return a text as code spans, one below the other, of at most `width` characters each."""
+    return _BREAK.join(code(line, limit) for line in textwrap.wrap(one_line(text, limit), width))
+
+
+def folded(parts: Sequence[str], between: str, width: int) -> str:
+    """Return Markdown's parts with a text between them, in lines of about `width` characters that can be seen."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}{between}{part}" if lines else part
+        if lines and len(_ADDRESS.sub("", longer)) > width:
+            lines.append(part)
+        else:
+            lines[-1:] = [longer]
+    return _BREAK.join(lines)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

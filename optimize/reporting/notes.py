@@ -14,7 +14,7 @@ from optimize.confirm.verdict import Finalist, Verdict, verdict_of
 from optimize.reporting.figures.data import ending_of, noise
 from optimize.reporting.figures.style import style_of
 from optimize.reporting.hints import begun_flags, command_line, without_server
-from optimize.reporting.markdown import block, changed_lines, code, table, tail
+from optimize.reporting.markdown import block, changed_lines, code, code_lines, folded, table, tail
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
 from optimize.text import changes, duration, gain_text, short, value_text
@@ -23,7 +23,7 @@ from storage import TrialRecord
 
 LONGEST = 2_000  # characters of a trial's note: the dashboard sends the notes of all trials at once
 ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first pair that fits
-WIDTH = 100
+WIDTH = 90  # characters of a line: a trial's page in the dashboard is as wide as the longest
 FIGURES, FILES = 10, 8  # that a trial's note lists at most
 NAMES = 40  # parameters and constants that a study's note lists
 CHOICES = 12
@@ -41,7 +41,7 @@ def trial_note(
     """Return the note about a trial. `texts` are its patch and its log by file name; `links` lead to all files that it left."""
     patch, log = texts.get("train.patch"), texts.get("log.txt", "")
     head = [_ending(record, metric, baseline), _circumstances(record)]
-    head += [f"But: {code(caveat)}" for caveat in caveats(record, baseline)]
+    head += [f"But: {code_lines(caveat, 200, WIDTH)}" for caveat in caveats(record, baseline)]
     head += [_figures(record, metric)]
     for characters, lines in ROOM:
         said = tail(log if record.value is None else _before_summary(log), lines, WIDTH) if lines else ""
@@ -60,12 +60,12 @@ def trial_note(
 
 def _links(links: Mapping[str, str]) -> str:
     shown = [f"[{code(name, 60)}]({link})" for name, link in links.items() if link][:FILES]
-    return f"Files: {' · '.join(shown)}" if shown else ""
+    return folded([f"Files: {shown[0]}", *shown[1:]], " · ", WIDTH) if shown else ""
 
 
 def _ending(record: TrialRecord, metric: Metric, baseline: TrialRecord | None) -> str:
     if record.value is None:
-        reason = f": {code(record.reason, 300)}" if record.reason else ""
+        reason = f"\n\n{code_lines(record.reason, 300, WIDTH)}" if record.reason else ""
         return f"**{style_of(ending_of(record)).label}**{reason}\n\nIt has no value and is never the best trial."
     return f"**{code(metric.name, 40)} {value_text(record.value)}**{_versus(record, metric, baseline)}"
 
@@ -97,20 +97,20 @@ _KINDS = {
 
 def _circumstances(record: TrialRecord) -> str:
     took = f"after {duration(record.seconds)}" if record.seconds is not None else ""
-    where = f"on {code(record.device)}" if record.device else ""
+    where = f"on {code(record.device, 40)}" if record.device else ""
     slot = f"(slot {code(record.slot, 40)})" if record.slot else ""
     ran, what = " ".join(filter(None, (took, where, slot))), _KINDS.get(record.kind, "")
-    source = f"{'from ' if record.kind == 'start' else ''}{code(record.source)}" if record.source else ""
+    source = f"{'from ' if record.kind == 'start' else ''}{code(record.source, 60)}" if record.source else ""
     again = f"attempt {record.attempt}" if record.attempt > 1 else ""
-    taken = f"copied from {code(record.taken_from)}" if record.taken_from else ""
-    line = ", ".join(filter(None, (ran, f"{what} {source}".strip(), again, taken)))
+    taken = f"copied from {code(record.taken_from, 60)}" if record.taken_from else ""
+    line = folded(list(filter(None, (ran, f"{what} {source}".strip(), again, taken))), ", ", WIDTH)
     return line[:1].upper() + line[1:]
 
 
 def _figures(record: TrialRecord, metric: Metric) -> str:
     """Return the key figures that the script printed, on one line."""
     shown = [(name, value) for name, value in record.summary.items() if name != metric.name][:FIGURES]
-    return " · ".join(f"{code(name, 30)} {_figure(value)}" for name, value in shown)
+    return folded([f"{code(name, 30)} {_figure(value)}" for name, value in shown], " · ", WIDTH)
 
 
 def _figure(value: object) -> str:
