@@ -112,7 +112,11 @@ def _stops(driver: Driver) -> bool:
     ("words", "says"),
     [
         (["--seeds", "1"], "--seeds: 1 is not 2 to 20"),
-        (["--finalists", "0"], "--finalists: 0 is not 1 to 20"),
+        (["--finalists", "0"], "--finalists: 0 is not 1 to 10"),
+        (
+            ["--finalists", "11"],
+            "--finalists: 11 is more than 10, up to which luck is confirmed in 5 % of studies at most. Choose",
+        ),
         (["--scale", "1"], "--scale: 1 is not 2 to 10"),
         (["--slots", "-1"], "--slots"),
         ([], "there is no such study"),

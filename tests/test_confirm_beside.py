@@ -247,6 +247,20 @@ def test_a_later_and_better_trial_takes_the_place_of_the_winner_unconfirmed(nigh
     assert 10 in {each.number for each in ended.verdict.finalists}
 
 
+def test_an_earlier_winner_stays_a_finalist_and_the_last_of_too_many_gives_way(
+    night: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimize.confirm.replicates.MOST_FINALISTS", 2)
+    before = confirm(night, Trainings(), finalists=2).verdict
+    assert before is not None
+    assert before.winner is not None
+    values = {10: 0.5, 11: 0.6}
+    night.run(lambda job: Outcome(TrialStatus.COMPLETE, 1.0, summary={"val_bpb": values[job.number]}), trials=12)
+    after = confirm(night, Trainings(), finalists=2).verdict
+    assert after is not None
+    assert {each.number for each in after.finalists} == {10, before.winner.number}
+
+
 def test_a_metric_that_is_to_grow_is_confirmed_the_same_way(driver: Driver) -> None:
     (driver.folder / "workload" / "train.py").write_text(SEEDED)
     (driver.folder / "workload" / "workload.toml").write_text('direction = "maximize"\n')

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from optimize.confirm.significance import agreement
+from optimize.confirm.agreement import agreement
 
 
 def test_the_same_order_agrees_wholly_and_the_reverse_not_at_all() -> None:

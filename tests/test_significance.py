@@ -7,28 +7,30 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from optimize.confirm.significance import INTERIM_SHARE, LEVEL, critical_value, judge
+from optimize.confirm.critical import PRIOR, critical_value, moderated
+from optimize.confirm.significance import INTERIM_SHARE, LEVEL, judge
 
 
-def plain(freedom: float) -> tuple[tuple[float, float], ...]:
-    """An estimate of noise that is one chi-square, as in the tables."""
-    return ((1.0, freedom),)
+@pytest.mark.parametrize(("error", "freedom", "published"), [(0.05, 6, 2.447), (0.01, 2, 9.925), (0.01, 1, 63.657)])
+def test_a_single_finalist_has_students_t(error: float, freedom: int, published: float) -> None:
+    assert critical_value(error, [freedom + 1]) == pytest.approx(published, abs=0.001)
 
 
-@pytest.mark.parametrize(
-    ("error", "count", "freedom", "published"),
-    [
-        (0.05, 1, 6, 2.447),  # Student's t
-        (0.01, 1, 2, 9.925),
-        (0.01, 1, 1, 63.657),
-        (0.05, 2, 6, 2.86),  # Dunnett, Biometrics 20, 1964, two-sided
-        (0.05, 3, 6, 3.10),
-        (0.05, 9, 10, 3.24),
-        (0.05, 3, 60, 2.41),
-    ],
-)
-def test_critical_values_are_those_of_the_tables(error: float, count: int, freedom: float, published: float) -> None:
-    assert critical_value(error, count, plain(freedom), correlation=0.5) == pytest.approx(published, abs=0.006)
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_critical_value_is_exceeded_as_often_as_it_says(others: int) -> None:
+    draw, drawn = np.random.default_rng(2), 20_000
+    gains = sqrt(0.7) * draw.normal(size=(drawn, 1, 3)) + sqrt(0.3) * draw.normal(size=(drawn, 4 + others, 3))
+    own = gains.var(axis=2, ddof=1)
+    pooled = own[:, :4].mean(axis=1, keepdims=True)  # others are no part of it
+    t = gains.mean(axis=2) / np.sqrt(moderated(own, np.full(4 + others, 2.0), pooled) / 3)
+    exceeded = (np.abs(t).max(axis=1) > critical_value(0.05, [3, 3, 3, 3], others=others)).mean()
+    assert exceeded == pytest.approx(0.05, abs=0.006)
+
+
+def test_a_small_variance_is_shrunk_towards_the_pooled_one_and_a_large_one_is_believed() -> None:
+    small, large, none = moderated(np.array([1.0, 9.0, 0.0]), np.array([2.0, 2.0, 0.0]), np.array(4.0))
+    assert small == pytest.approx((PRIOR * 4 + 2 * 1) / (PRIOR + 2))
+    assert (large, none) == (9, 4)
 
 
 def test_two_rounds_of_one_finalist_are_students_t_test() -> None:
@@ -44,21 +46,36 @@ def test_two_rounds_of_one_finalist_are_students_t_test() -> None:
     assert not found.intervals[7].real
 
 
-def test_noise_is_pooled_over_finalists() -> None:
+def test_the_noise_that_is_told_is_pooled_over_finalists() -> None:
     found = judge({1: [0.1, 0.2, 0.3], 2: [0.5, 0.5, 0.5]}, rounds=3)
     assert found is not None
     assert found.noise == pytest.approx(sqrt((0.02 + 0) / 4) / sqrt(2))
-    widths = {k: each.high - each.low for k, each in found.intervals.items()}
-    assert widths[1] == pytest.approx(widths[2])
 
 
-def test_the_looks_before_the_last_round_are_paid_for_by_it() -> None:
+def test_a_noisy_finalist_has_a_wide_interval_and_no_luck_makes_another_narrow() -> None:
+    quiet = [[0.10, 0.11, 0.12], [0.20, 0.21, 0.22], [0.30, 0.3, 0.3]]
+    found = judge({1: [0.1, 0.6, 1.1], **dict(enumerate(quiet, 2))}, rounds=3)
+    assert found is not None
+    noisy, two, three, four = (each.high - each.low for each in found.intervals.values())
+    assert noisy > 1.9 * two  # its own deviation is twice the pooled one
+    assert two == pytest.approx(three)
+    assert four == pytest.approx(two, rel=0.01)  # that a seed changed nothing is believed a little only
+    assert found.floor == pytest.approx(four / 2)
+
+
+def test_equally_noisy_finalists_have_the_interval_that_one_pooled_variance_gives() -> None:
+    gains = {k: [0.1 + k / 100, 0.2 + k / 100, 0.3 + k / 100] for k in range(4)}
+    found = judge(gains, rounds=3)
+    assert found is not None
+    for each in found.intervals.values():
+        assert each.high - each.gain == pytest.approx(0.2092, rel=0.03)  # by Dunnett's critical value
+
+
+def test_the_interim_tests_are_paid_for_by_the_last_round() -> None:
     found = judge({1: [0.1, 0.2, 0.15], 2: [0.3, 0.5, 0.4]}, rounds=3)
     assert found is not None
-    estimate = ((0.85, 2.0), (0.15, 2.0))  # of two finalists: 1 + 0.7 for what they share, 1 - 0.7 for the rest
-    deviation = sqrt((0.005 + 0.02) / 4)
-    half = critical_value((1 - LEVEL) * (1 - INTERIM_SHARE), 2, estimate) * deviation / sqrt(3)
-    assert found.intervals[1].high - found.intervals[1].gain == pytest.approx(half)
+    half = critical_value((1 - LEVEL) * (1 - INTERIM_SHARE), [3, 3]) * sqrt(0.01) / sqrt(3)
+    assert found.intervals[2].high - found.intervals[2].gain == pytest.approx(half)  # the noisier has its own variance
 
 
 def test_more_finalists_ever_make_wider_intervals() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimize.confirm.significance import agreement, judge
+from optimize.confirm.agreement import agreement
+from optimize.confirm.significance import judge
 from optimize.text import gain_text, value_text
 
 ANY = st.one_of(

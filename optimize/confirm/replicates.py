@@ -19,7 +19,8 @@ from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
 from storage import TrialRecord, replicates_of
 
-MOST = 20  # seeds, and finalists
+MOST_SEEDS = 20
+MOST_FINALISTS = 10  # for which benchmarks/confirm.py measures how often a verdict is wrong
 SCALES = range(1, 11)
 KIND = "replicate"  # of a trial
 
@@ -68,7 +69,7 @@ class Variation:
 def variation_of(plan: Plan) -> Variation:
     """Return what can vary. Raises WorkloadError if there is no seed: repeating a deterministic training confirms nothing."""
     name, own = plan.seed()
-    seeds = tuple(own + step for step in range(MOST + 1))
+    seeds = tuple(own + step for step in range(MOST_SEEDS + 1))
     return Variation(Parameter(name, seeds), _split(plan), _budget(plan))
 
 
@@ -137,11 +138,15 @@ def with_winner(
     records: Iterable[TrialRecord],
     winner: int,
 ) -> list[Repeatable]:
-    """Return the finalists and the winner of an earlier confirmation, which luckier values would else displace."""
+    """Return the finalists and the winner of an earlier confirmation, which luckier values would else displace.
+
+    If that makes too many, the last of the finalists gives way.
+    """
     identity = same_run(plan.workload.derived, plan.constants)
     params = [_decoded(plan, r) for r in records if r.number == winner and is_whole(r, plan.space)]
     mine = [e for e in among if e.number is not None and any(identity(e.params) == identity(each) for each in params)]
-    return [*finalists, *(each for each in mine if each not in finalists)]
+    displaced = [each for each in mine if each not in finalists]
+    return [*finalists[: MOST_FINALISTS - len(displaced)], *displaced]
 
 
 def spread(among: Sequence[Repeatable], finalists: Sequence[Repeatable], least: int) -> list[Repeatable]:

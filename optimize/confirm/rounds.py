@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from sys import float_info
 
+from optimize.confirm.agreement import agreement
 from optimize.confirm.caveats import caveats
 from optimize.confirm.replicates import Key, Repeatable, Variation, key_of
-from optimize.confirm.significance import LEVEL, Findings, Interval, agreement, judge
+from optimize.confirm.significance import LEVEL, Findings, Interval, judge
 from optimize.confirm.verdict import FAILED, Finalist, Verdict
 from optimize.text import gain_text
 from optimize.trial import Metric, Value
@@ -229,12 +230,12 @@ class Rounds:
         return f"{finalist.name}: it and the baseline completed together with {len(gains)} other seeds, too few for a verdict"
 
     def _others(self, winner: Repeatable, findings: Findings) -> Iterator[str]:
-        """Name the finalists that the seeds cannot tell from the winner; two finalists differ with the noise of a gain."""
+        """Name the finalists that the seeds cannot tell from the winner; two differ with the noise of the noisier's gain."""
         best = findings.intervals[winner.number or 0]
         near = [
             self._candidate(k).name
             for k, found in findings.intervals.items()
-            if k != winner.number and not found.left_out and best.gain - found.gain < findings.floor
+            if k != winner.number and not found.left_out and best.gain - found.gain < max(best.half, found.half)
         ]
         if near:
             yield f"not distinguishable from {winner.name}: {', '.join(near)}"

@@ -14,7 +14,8 @@ from shlex import quote
 from optimize.config.plan import Plan
 from optimize.confirm.caveats import caveats
 from optimize.confirm.replicates import (
-    MOST,
+    MOST_FINALISTS,
+    MOST_SEEDS,
     SCALES,
     Repeatable,
     Variation,
@@ -56,12 +57,19 @@ class ConfirmOptions:
     def check(self, flag: str = "--seeds") -> None:
         """Raises SettingsError with a line for each flag that makes no sense; `flag` is what gave the seeds."""
         lines = []
-        if not 1 <= self.finalists <= MOST:
+        if self.finalists > MOST_FINALISTS:
             lines.append(
-                f"--finalists: {self.finalists} is not 1 to {MOST}. Choose how many of the best are trained again."
+                f"--finalists: {self.finalists} is more than {MOST_FINALISTS}, up to which luck is confirmed in 5 % of studies "
+                f"at most. Choose 1 to {MOST_FINALISTS}."
             )
-        if not 2 <= self.seeds <= MOST:
-            lines.append(f"{flag}: {self.seeds} is not 2 to {MOST}. One training alone tells nothing of the noise.")
+        elif self.finalists < 1:
+            lines.append(
+                f"--finalists: {self.finalists} is not 1 to {MOST_FINALISTS}. Choose how many of the best are trained again."
+            )
+        if not 2 <= self.seeds <= MOST_SEEDS:
+            lines.append(
+                f"{flag}: {self.seeds} is not 2 to {MOST_SEEDS}. One training alone tells nothing of the noise."
+            )
         if self.scale is not None and self.scale not in SCALES[1:]:
             lines.append(f"--scale: {self.scale} is not 2 to {SCALES[-1]}. Choose how many times the budget.")
         if lines:
