@@ -19,7 +19,7 @@ from optimize.runner.process import run_job
 from optimize.runner.process_tree import MARK, kill_orphans, parse_ps
 from optimize.runner.progress import CURVE_POINTS
 from optimize.runner.stop import StopRequest
-from optimize.runner.workdir import folder_bytes, read_outcome, remove_folder, write_exit
+from optimize.runner.workdir import read_outcome, remove_folder, write_exit
 from optimize.trial import Job, Limits, Outcome, Progress, Slot, TrialStatus
 from tests.disks import mounting, small_disk
 from tests.zoo import PATIENT, eventually, living, zoo_job
@@ -321,38 +321,3 @@ def test_a_locked_folder_is_removed_and_what_it_links_to_is_not(folder: Path, tm
     assert remove_folder(folder)
     assert not folder.exists()
     assert (tmp_path / "precious" / "file").exists()
-
-
-def test_removing_what_is_not_there_is_fine(folder: Path) -> None:
-    assert remove_folder(folder)
-
-
-def test_a_folder_that_is_a_link_is_only_unlinked(tmp_path: Path) -> None:
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "precious")
-    assert remove_folder(tmp_path / "link")
-    assert (tmp_path / "precious").exists()
-
-
-@pytest.mark.slow
-def test_a_very_deep_folder_is_measured_and_removed(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    here = Path.cwd()
-    try:
-        os.chdir(folder)
-        for _ in range(1200):
-            os.mkdir("deep")  # noqa: PTH102  (an absolute path would be too long)
-            os.chdir("deep")
-            Path("full").write_bytes(b"x" * 10)  # in memory a folder takes no room
-    finally:
-        os.chdir(here)
-    assert folder_bytes(folder) > 0
-    assert remove_folder(folder)
-
-
-def test_a_folders_size_is_what_it_takes_on_disk(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "full").write_bytes(b"x" * 1_000_000)
-    with (tmp_path / "a" / "sparse").open("wb") as sparse:
-        sparse.truncate(10**9)
-    assert 1_000_000 <= folder_bytes(tmp_path) < 2_000_000
