@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimize.runner.metric_lines import LINE_CHARS
 from optimize.runner.numbers import compile_pattern, whole_number
-from optimize.runner.progress import LINE_CHARS, MetricParser, ProgressParser
+from optimize.runner.progress import MetricParser, ProgressParser
 from optimize.script.regex_probe import is_slow
 from optimize.trial import Metric, ProgressFormat
 

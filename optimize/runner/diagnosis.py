@@ -43,6 +43,7 @@ class PrintedMetric(NamedTuple):
 
     value: float | str | None = None  # None: no line had it
     has_block: bool = False  # was there ever a line `---`?
+    quote: str = ""  # the last line that has the metric's name beside a number, and the regex for it
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
@@ -172,7 +173,9 @@ def diagnose(
             list(_lines(log[-TAIL_CHARS:])),
             lambda line: bool(parse_progress(line)) or line.startswith(f"{metric.name}:") or is_progress(line),
         )
-        status, reason = _stopped(end) or _cause_of(last, end) or _without_result(value, log, end, metric)
+        status, reason = (
+            _stopped(end) or _cause_of(last, end) or _without_result(value, log, end, metric, printed.quote)
+        )
     return Outcome(status, end.seconds, one_line(reason, REASON_CHARS), summary, whole)
 
 
@@ -275,26 +278,31 @@ def _match(
     return None
 
 
-def _without_result(value: float | str | None, log: str, end: Exit, metric: Metric) -> tuple[TrialStatus, str]:
-    """No cause was named: what the metric and the exit code alone say."""
+def _without_result(
+    value: float | str | None, log: str, end: Exit, metric: Metric, quote: str
+) -> tuple[TrialStatus, str]:
+    """No cause was named: what the metric and the exit code alone say, with a line that may have the result."""
     if isinstance(value, float) and not math.isfinite(value):
         return TrialStatus.DIVERGED, f"{metric.name} is {value}"
     if end.code == 0:
-        return TrialStatus.CRASHED, f"ended with exit code 0, but {_what_is_missing(value, log, metric)}"
+        return TrialStatus.CRASHED, f"ended with exit code 0, but {_what_is_missing(value, log, metric, quote)}"
     last = next(iter(reversed(list(_lines(log[-TAIL_CHARS:])))), "it printed nothing")
     return TrialStatus.CRASHED, f"{_exit_words(end.code)}: {last}"
 
 
-def _what_is_missing(value: float | str | None, log: str, metric: Metric) -> str:
+def _what_is_missing(value: float | str | None, log: str, metric: Metric, quote: str) -> str:
     if value is not None and not isinstance(value, float):
-        return f"{metric.name} is not a number: {value}"
+        return f"{metric.name} is not a number: {value[: VALUE_CHARS // 4] if quote else value}" + (
+            f". {quote}" if quote else ""
+        )
     if metric.regex:
-        return f"no line of it matches the metric's regex `{metric.regex}`. Correct it in workload.toml"
+        return f"no line of it matches the metric's regex `{metric.regex}`. {quote or 'Correct it in workload.toml'}"
     if value is not None:
         return "its summary (`---`) came before its training"
     if _last_rule(log) is None:
-        return f"without a summary (`---`) or a line `{metric.name}: ...`. Name what it prints with `metric` in workload.toml"
-    return f"without `{metric.name}` in its summary"
+        advice = quote or "Name what it prints with `metric` in workload.toml"
+        return f"without a summary (`---`) or a line `{metric.name}: ...`. {advice}"
+    return f"without `{metric.name}` in its summary, the lines after the last `---`" + (f". {quote}" if quote else "")
 
 
 def _exit_words(code: int | None) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from optimize.runner.diagnosis import PrintedMetric, is_whole_progress, parse_progress, parse_value
 from optimize.runner.limited_regex import LimitedRegex
+from optimize.runner.metric_lines import LINE_CHARS, MetricLine
 from optimize.runner.numbers import whole_number
-from optimize.text import one_line
+from optimize.text import one_line, without_colours
 from optimize.trial import Job, Metric, Progress, ProgressFormat
 
-LINE_CHARS = 400  # of a line that a regex from outside sees: its cost may grow with a power of the length
 _COLOURS = re.compile(rb"\x1b\[[\d;:]*m")  # as in `text.without_colours`
 LINE_BYTES = 4096  # of a line that is parsed at all, and kept while its end has not come
 CURVE_POINTS = 200
@@ -105,9 +105,10 @@ class MetricParser:
 
     def __init__(self, metric: Metric) -> None:
         self.regex, self._take = LimitedRegex(metric.regex) if metric.regex else None, metric.take
-        self._start = f"{metric.name}:".encode()
+        self._start, self._dressed = f"{metric.name}:".encode(), MetricLine(metric.name)
         self._value: float | str | None = None
         self._has_block = False
+        self._quote = ""  # of the last line that has the metric's name beside a number
 
     def parse(self, line: bytes) -> bool:
         """Parse one line. Return whether it holds the metric."""
@@ -115,6 +116,8 @@ class MetricParser:
             self._has_block = True
         if found := self._text(line):
             self._keep(parse_value(found))
+        if not found or self.regex is None:
+            self._quote = self._dressed.quote(line) or self._quote
         return bool(found)
 
     def holds(self, line: bytes) -> bool:
@@ -123,14 +126,16 @@ class MetricParser:
         return bool(found) and isinstance(parse_value(found or ""), float)
 
     def _text(self, line: bytes) -> str | None:
-        if self.regex is None and not line.startswith(self._start):
-            return None
         text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")
-        return text[len(self._start) : LINE_CHARS].strip() if self.regex is None else _find(self.regex, text)
+        if self.regex is not None:
+            plain = without_colours(text)
+            return _find(self.regex, text) or (_find(self.regex, plain) if plain != text else None)
+        number = self._dressed.number(line)
+        return number or (text[len(self._start) : LINE_CHARS].strip() if line.startswith(self._start) else None)
 
     def found(self) -> PrintedMetric:
         """Return the value to take of all lines so far."""
-        return PrintedMetric(self._value, self._has_block)
+        return PrintedMetric(self._value, self._has_block, self._quote)
 
     def _keep(self, value: float | str) -> None:
         """Keep the value to take. One that is not finite stays, whatever comes before or after it."""

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from optimize.runner.limited_regex import RegexTooSlowError, search_within
+from optimize.runner.metric_lines import LINE_CHARS
 from optimize.runner.numbers import compile_pattern
-from optimize.runner.progress import LINE_CHARS
 
 PLAIN_S = 0.05  # of processor time on a whole line of one word; a sound regex takes some millionths
 PROBE_S = 0.25  # on a few repetitions behind a prefix: exponential growth needs no more of them, and no script prints such lines

@@ -1,0 +1,75 @@
+"""Finds a metric in a line that is written for people: coloured, indented, behind a prefix or a progress bar, with a unit.
+
+Where the line says nothing else, its number counts. Any other line is only quoted when a script ends without a result, with the
+regex for workload.toml that finds the number in it: `best val_bpb: 1.2` may be the result, or not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from optimize.runner.numbers import NUMBER, compile_pattern, whole_number
+from optimize.text import one_line, without_colours
+
+LINE_CHARS = 400  # of a line that is looked at: the cost of a regex may grow with a power of the length
+SHOWN_CHARS = 80
+# As torchrun, Slurm or a logger's format put in front: `[rank0]:`, `[default0]:`, `[node-1/0] `.
+_RANK = r"(?:\[[\w./:-]{1,40}\]:?\s*)?"
+_BETWEEN = r"[\s:=|(\[\"'*\->]{1,12}"  # a name and its number
+_TENSOR = r"tensor\("
+
+
+class MetricLine:
+    """A metric's name as people print it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        words = [re.escape(word) for word in re.split(r"[\s_-]+", name) if word]
+        spelled = r"[\s_-]{0,3}".join(words)
+        self._word = min(re.split(r"[\s_-]+", name), key=lambda word: (-len(word), word)).lower().encode()
+        self._alone = re.compile(
+            rf"\s*{_RANK}{re.escape(name)}\s*[:=]\s*(?:{_TENSOR}({NUMBER})(?:,[^()]*)?\)|({NUMBER}))\s*"
+        )
+        self._beside = re.compile(rf"(?<!\w)({spelled})((?:\[\d+\])?{_BETWEEN}(?:{_TENSOR})?)({NUMBER})", re.IGNORECASE)
+
+    def number(self, line: bytes) -> str:
+        """Return the number of a line that says nothing but the metric, "" if it is no such line."""
+        text = self._text(line)
+        found = self._alone.fullmatch(text) if text else None
+        return whole_number(text, *found.span(1 if found[1] else 2)) if found else ""
+
+    def quote(self, line: bytes) -> str:
+        """Return a line that has the metric beside a number, and the regex that finds it; "" for any other line."""
+        text = self._text(line)
+        found = self._beside.search(text) if text else None
+        if found is None:
+            return ""
+        regex = f"{_escaped(found[1])}{_escaped(found[2])}{{number}}"
+        heard = compile_pattern(regex).search(text)
+        if heard is None or heard.span(1) != found.span(3):
+            return ""
+        start = found.start() if found.end() > SHOWN_CHARS else 0
+        shown = one_line(f"{'…' if start else ''}{text[start:]}", SHOWN_CHARS)
+        metric = f"metric = {{ name = {json.dumps(self._name)}, regex = {_quoted(regex)} }}"
+        return f"This line of it has one: `{shown}`. In workload.toml write: {metric}"
+
+    def _text(self, line: bytes) -> str:
+        if self._word not in line.lower():
+            return ""
+        return without_colours(line[: 4 * LINE_CHARS].decode("utf-8", "replace"))[:LINE_CHARS]
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        r"\s+" if run.isspace() and run != " " else re.escape(run) if run != " " else " " for run in _runs(text)
+    )
+
+
+def _runs(text: str) -> list[str]:
+    return re.findall(r"\s+|\S", text)
+
+
+def _quoted(regex: str) -> str:
+    """Return it as TOML."""
+    return f"'{regex}'" if "'" not in regex else json.dumps(regex)

@@ -1,0 +1,106 @@
+"""A metric's line as people print it: its number counts, or the reason quotes the line with what workload.toml needs."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from optimize.runner.diagnosis import Exit, diagnose
+from optimize.runner.progress import MetricParser
+from optimize.trial import Metric, TrialStatus
+
+ENDED = Exit(0, 9.0)
+TORCHRUN, TQDM = "[default0]:", "100%|██████████| 10/10 [00:01<00:00,  9.61it/s]"
+COUNTS = {
+    "\x1b[32mval_bpb: 1.04\x1b[0m": 1.04,
+    "val_bpb: \x1b[1m1.040000\x1b[0m": 1.04,
+    f"{TORCHRUN}val_bpb: 1.04": 1.04,
+    "[rank0]: val_bpb: 1.04": 1.04,
+    "  val_bpb:  1.04": 1.04,
+    "val_bpb=1.04": 1.04,
+    "val_bpb : 1e-5": 1e-5,
+    "val_bpb: 1,040.125": 1040.125,
+    "val_bpb: tensor(1.0400)": 1.04,
+    "val_bpb: tensor(-1.0400, device='cuda:0', dtype=torch.float64)": -1.04,
+}
+IS_QUOTED = (
+    "val_bpb: 1.04 bits/byte",
+    "val_bpb: 1.04 (best so far)",
+    "val_bpb: [1.04]",
+    "2026-01-01 12:00:00,123 - INFO - val_bpb: 1.04",
+    "INFO:root:val_bpb 1.04",
+    f"{TQDM}val_bpb: 1.04",
+    "{'val_bpb': 1.04, 'steps': 3}",
+    '{"steps": 3, "val_bpb": 1.04}',
+    "| val_bpb | 1.04 |",
+    "best val bpb 1.04",
+    "Val_BPB\t->\t1.04",
+    "epoch 3: train 3.1, val-bpb = tensor(1.04)",
+    "x" * 300 + " val_bpb 1.04",
+)
+
+
+def parsed(metric: Metric, *lines: str) -> MetricParser:
+    parser = MetricParser(metric)
+    for line in lines:
+        parser.parse(line.encode())
+    return parser
+
+
+def reason(*lines: str, metric: Metric = Metric()) -> str:  # noqa: B008  (frozen)
+    told = diagnose("\n".join(lines) + "\n", ENDED, metric, parsed(metric, *lines).found())
+    assert told.status is TrialStatus.CRASHED
+    return told.reason
+
+
+def written(reason: str) -> Metric:
+    """The metric that the reason says to write into workload.toml."""
+    table = tomllib.loads(reason.partition("In workload.toml write: ")[2])["metric"]
+    return Metric(table["name"], regex=table["regex"])
+
+
+@pytest.mark.parametrize("line", COUNTS)
+def test_a_line_that_says_nothing_else_counts_however_it_is_dressed(line: str) -> None:
+    assert parsed(Metric(), "train 3.1", line).found().value == COUNTS[line]
+    told = diagnose(f"{line}\n", ENDED, Metric(), parsed(Metric(), line).found())
+    assert (told.status, told.summary) == (TrialStatus.COMPLETE, {"val_bpb": COUNTS[line]})
+
+
+@pytest.mark.parametrize("line", IS_QUOTED)
+def test_any_other_line_with_a_number_is_quoted_with_the_regex_that_finds_it(line: str) -> None:
+    said = reason("train 3.1", line)
+    assert "val" in said.partition("`")[2].lower()
+    assert parsed(written(said), line).found().value == 1.04
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        ("---", "begins", "step 1", "val_bpb: 1.04"),
+        ("---", "depth: 8", "", "val_bpb: 1.04"),
+        ("---", "| depth | 8 |", "val_bpb: 1.04"),
+        ("---", "  depth: 8", "  val_bpb: 1.04"),
+    ],
+    ids=["a banner", "a blank line", "a table", "indented"],
+)
+def test_a_block_that_cannot_be_read_quotes_the_line_that_has_the_metric(log: tuple[str, ...]) -> None:
+    said = reason(*log)
+    assert "---" in said
+    assert parsed(written(said), *log).found().value == 1.04
+
+
+def test_a_regex_that_does_not_match_is_told_with_one_that_does() -> None:
+    said = reason("INFO val_loss 2.5", metric=Metric("val_loss", regex="val loss ([0-9.]+)"))
+    assert parsed(written(said), "INFO val_loss 2.5").found().value == 2.5
+
+
+def test_a_regex_sees_a_coloured_line_without_its_colours() -> None:
+    metric = Metric("val_loss", regex="val loss {number}")
+    assert parsed(metric, "val loss \x1b[1m2.5\x1b[0m").found().value == 2.5
+
+
+@pytest.mark.parametrize("line", ["val_bpb@1: 3", "x_val_bpb: 3", "val_bpb: n/a", "val_bpbs 3", "the val_bpb is good"])
+def test_other_names_and_texts_are_no_metric(line: str) -> None:
+    assert not isinstance(parsed(Metric(), line).found().value, float)
+    assert parsed(Metric(), line).found().quote == ""
