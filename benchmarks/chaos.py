@@ -8,6 +8,10 @@ struck `--kills` times at random moments of its life and started again, then lef
     dashboard   kill -9, while `optimize dashboard` runs and its API is polled without a pause
     disk        the disk is filled; the driver ends by itself or is killed with -9 as well, and may be started on the
                 full disk. It takes a small tmpfs, so root on Linux; skipped elsewhere, and says so
+    world       the database is removed, emptied, replaced by an older copy or by another study's, or its -wal is left
+                beside an older copy; the disk is full; the clock jumps by up to two hours; the driver is stopped for longer
+                than its lease, and another machine takes the study over or not; the runs folder is moved. After each of
+                `--faults` faults the benchmark does what the one line says: it puts the database back, or sets tables aside
 
 The reference is not ours: the script writes an id of its own and its value to a ledger outside our folders, fsynced,
 right before and right after it prints its summary. The figures, one line per mode, and last their sum:
@@ -26,13 +30,17 @@ right before and right after it prints its summary. The figures, one line per mo
     tracebacks    in what drivers and the dashboard printed
     failed_polls  requests that the dashboard did not answer
     missed        strikes that were not made, because the study was done
+    wordless      drivers of the mode `world` that ended without exit code 2 or without the line that names the fault
+    foreign_writes  into an older copy, another study's database, or where the runs folder was
     integrity     what SQLite's integrity_check and foreign_key_check say; views: of results.tsv and best/
 
 All of these must be 0 or ok, or the exit code is 1. For information: `kills`, `trials` of the database and those that
 are `complete`; where the strikes fell (`in_opening`: no script had been started yet, `in_trial`, `between` trials);
-`strays`, files of artifacts that no trial names yet (a repair removes them); `polls`; `slowest_ms`, the longest that a
+`strays`, files of artifacts that no trial names yet (a repair removes them); `polls`; `told_lost`, results that
+a line said were lost, of which `set_aside` are in tables that were set aside; `slowest_ms`, the longest that a
 driver took to end after SIGTERM or on the full disk. All of it happens in one temporary folder and on loopback; the
-folder is kept, and named, if something was found. A mode takes two or three seconds a kill.
+folder is kept, and named, if something was found. A mode takes two or three seconds a kill, and a fault of `world` seven
+seconds of a core.
 """
 
 from __future__ import annotations
@@ -56,96 +64,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from chaos_judge import Figures, Line, judge
+from chaos_study import RETRY_S, Process, Stage, fill, kill, say, small_disk, wait_for
+from chaos_world import run_world
 
-ROOT = Path(__file__).resolve().parent.parent
-WORKLOAD = Path(__file__).resolve().parent / "chaos_workload"
-MODES = ("kill", "term", "dashboard", "disk")
+MODES = ("kill", "term", "dashboard", "disk", "world")
 # How drivers may end that were not killed.
 EXITS = {"kill": {0}, "dashboard": {0}, "term": {0, 128 + signal.SIGTERM, -signal.SIGTERM}, "disk": {0, 2}}
 # How trials may end: "environment" is a work folder that cannot be made on a full disk.
 ENDINGS = {mode: {"complete", "lost", "cancelled"} for mode in MODES} | {
     "disk": {"complete", "lost", "cancelled", "environment"}
 }
-RETRY_S, TMPFS_MB = 60.0, 64
-Process = subprocess.Popen[bytes]
 Strike = Callable[[Process], None]
-
-
-class Stage:
-    """The temporary folder of one mode: our `runs`, and beside it the ledger and what was said."""
-
-    def __init__(self, folder: Path, trials: int) -> None:
-        self.folder, self.trials = folder, trials
-        self.runs, self.said, self._ledger = folder / "runs", folder / "said.log", folder / "ledger"
-        self.runs.mkdir()
-        self._ledger.touch()
-
-    def start(self, *words: str) -> Process:
-        """`optimize ...` as a user starts it; its output goes to a file."""
-        env = {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(self.folder), "CHAOS_LEDGER": str(self._ledger)}
-        argv = [sys.executable, "-m", "optimize", *words, "--runs", str(self.runs)]
-        with self.said.open("ab") as said:
-            return subprocess.Popen(
-                argv, cwd=self.folder, env=os.environ | env, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                start_new_session=True,
-            )  # fmt: skip
-
-    def start_driver(self) -> Process:
-        of = {"profile": WORKLOAD / "profile.toml", "workload": WORKLOAD, "space": WORKLOAD / "space.toml"}
-        flags = of | {"study": "s", "trials": self.trials}
-        return self.start("run", "--trust", *(word for k, v in flags.items() for word in (f"--{k}", str(v))))
-
-    def lines(self, since: float = 0.0) -> list[Line]:
-        rows = [row.split() for row in self._ledger.read_text().splitlines()]
-        lines = [Line(word, ident, float(value), float(at)) for word, ident, value, at in rows]
-        return [line for line in lines if line.at >= since]
-
-    def processes(self) -> list[int]:
-        """Drivers, guardians, scripts and their children: all that have this folder in their environment."""
-        mark = str(self.folder).encode()
-        if sys.platform != "linux":
-            listed = subprocess.run(["ps", "-A", "-E", "-ww", "-o", "pid=,command="], capture_output=True).stdout
-            return [int(row.split()[0]) for row in listed.splitlines() if mark in row]
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-        return found
-
-    def end_all(self, found: Figures) -> None:
-        """Wait for the last process to go; those that do not are orphans, and killed."""
-        deadline = time.monotonic() + 10.0
-        while (left := self.processes()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        for pid in left:
-            found.fault("orphans", f"{pid} {_command(pid)}")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def _command(pid: int) -> str:
-    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-
-
-def wait_for(process: Process, found: Figures, retry_s: float = RETRY_S) -> None:
-    """Until it has ended; one that hangs is killed and counted."""
-    started = time.monotonic()
-    try:
-        process.wait(retry_s)
-        found["slowest_ms"] = max(found["slowest_ms"], round(1000 * (time.monotonic() - started)))
-    except subprocess.TimeoutExpired:
-        found.fault("bad_exits", f"process {process.pid} does not end: {_command(process.pid)}")
-        kill(process)
-
-
-def kill(process: Process) -> None:
-    process.kill()
-    process.wait()
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 # --- striking ---------------------------------------------------------------------------------------------------------
@@ -214,7 +143,7 @@ def terminate(driver: Process, found: Figures) -> None:
 def fill_disk(stage: Stage, driver: Process, chance: random.Random, found: Figures) -> None:
     filler, spare = stage.runs / "filler", chance.choice((0, 0, 4_096, 20_000, 100_000))
     try:
-        _fill(filler, spare)
+        fill(filler, spare)
         if chance.random() < 0.5:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 driver.wait(chance.uniform(0.0, 1.0))
@@ -226,26 +155,6 @@ def fill_disk(stage: Stage, driver: Process, chance: random.Random, found: Figur
             _judge_exit(again, "disk", found)
     finally:
         filler.unlink()
-
-
-def _fill(filler: Path, spare: int) -> None:
-    """Writes until nothing more fits, then leaves `spare` bytes."""
-    with filler.open("wb", buffering=0) as file:
-        with contextlib.suppress(OSError):
-            while file.write(bytes(1 << 16)):
-                pass
-        file.truncate(max(file.tell() - spare, 0))
-
-
-@contextlib.contextmanager
-def small_disk(stage: Stage, found: Figures) -> Iterator[None]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_MB}m", "chaos", stage.runs], check=True)
-    try:
-        yield
-    finally:
-        stage.end_all(found)
-        if subprocess.run(["umount", stage.runs]).returncode:
-            subprocess.run(["umount", "--lazy", stage.runs])
 
 
 @contextlib.contextmanager
@@ -294,7 +203,7 @@ def run_mode(mode: str, folder: Path, trials: int, kills: int, seed: int) -> Fig
         elif mode == "dashboard":
             around.enter_context(dashboard(stage, found))
         elif mode == "disk":
-            around.enter_context(small_disk(stage, found))
+            around.enter_context(small_disk(stage, found, stage.runs))
             strike = lambda driver: fill_disk(stage, driver, chance, found)  # noqa: E731
         strike_often(stage, mode, strike, kills, Pace(chance), found)
         finish(stage, found)
@@ -319,22 +228,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="See the docstring.")
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--faults", type=int, default=150, help="of the mode world")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--smoke", action="store_true", help="a kill in each of three modes: does it still work?")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a fault or two in each of four modes: does it still work?"
+    )
     given = parser.parse_args()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As in a shell's background job: the dashboard would inherit it, and not end.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.smoke:
-        given.modes, given.kills, given.trials = "term,dashboard,disk", 1, 3
+        given.modes, given.kills, given.trials, given.faults = "term,dashboard,disk,world", 1, 3, 1
     total, folder = Figures(), Path(tempfile.mkdtemp(prefix="chaos-"))
     for mode in given.modes.split(","):
         if mode == "disk" and not (sys.platform == "linux" and os.geteuid() == 0):
             print("disk: skipped, it mounts a tmpfs and that takes root on Linux")
             continue
         (folder / mode).mkdir()
-        found = run_mode(mode, folder / mode, given.trials, given.kills, given.seed)
+        if mode == "world":
+            found = run_world(folder / mode, given.faults, given.seed)
+        else:
+            found = run_mode(mode, folder / mode, given.trials, given.kills, given.seed)
         print(f"{mode}: {found.line()}", *found.details[:20], sep="\n    ", flush=True)
         total.add(found)
     if total.is_good():

@@ -18,9 +18,21 @@ from optuna.trial import FrozenTrial
 
 FAULTS = (
     "results_lost", "doubled", "invented", "incomplete", "dangling", "misjudged", "requeues", "stuck", "orphans",
-    "off_budget", "bad_exits", "tracebacks", "failed_polls", "missed",
+    "off_budget", "bad_exits", "tracebacks", "failed_polls", "missed", "wordless", "foreign_writes",
 )  # fmt: skip
-FACTS = ("kills", "trials", "complete", "in_opening", "in_trial", "between", "strays", "polls", "slowest_ms")
+FACTS = (
+    "kills",
+    "trials",
+    "complete",
+    "in_opening",
+    "in_trial",
+    "between",
+    "strays",
+    "polls",
+    "slowest_ms",
+    "told_lost",
+    "set_aside",
+)
 
 
 class Figures(Counter[str]):
@@ -60,8 +72,13 @@ class Line:
     at: float
 
 
-def judge(runs: Path, ledger: Sequence[Line], endings: Collection[str], found: Figures) -> None:
-    """What the study "s" under `runs` has kept of what the ledger holds; `endings` are those that a trial may have."""
+def judge(
+    runs: Path, ledger: Sequence[Line], endings: Collection[str], found: Figures, excused: Collection[str] = ()
+) -> None:
+    """What the study "s" under `runs` has kept of what the ledger holds; `endings` are those that a trial may have.
+
+    Results with an `excused` ident may be lost: a line has said so.
+    """
     found.integrity = _integrity(runs / "optuna.db")
     trials = optuna.load_study(study_name="s", storage=f"sqlite:///{runs / 'optuna.db'}").get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
@@ -74,7 +91,7 @@ def judge(runs: Path, ledger: Sequence[Line], endings: Collection[str], found: F
                 "misjudged", f"trial {trial.number}, {trial.state.name}, is {status}: {trial.user_attrs.get('reason')}"
             )
     _count_requeues(trials, found)
-    _compare(complete, ledger, found)
+    _compare(complete, ledger, found, excused)
     _look_at_artifacts(trials, runs / "artifacts", found)
     found.views = _views(trials, runs)
 
@@ -99,10 +116,12 @@ def _integrity(database: Path) -> str:
     return "ok" if rows == ["ok"] else repr("; ".join(map(str, rows[:3])))
 
 
-def _compare(complete: Sequence[FrozenTrial], ledger: Sequence[Line], found: Figures) -> None:
+def _compare(complete: Sequence[FrozenTrial], ledger: Sequence[Line], found: Figures, excused: Collection[str]) -> None:
     kept = {(_ident(trial), trial.value) for trial in complete}
     for line in ledger:
-        if line.word == "printed" and (line.ident, line.value) not in kept:
+        if line.word == "printed" and (line.ident, line.value) not in kept and line.ident in excused:
+            found["told_lost"] += 1
+        elif line.word == "printed" and (line.ident, line.value) not in kept:
             found.fault("results_lost", f"{line.ident} {line.value}")
     for what in _repeated(_ident(trial) for trial in complete):
         found.fault("doubled", what)
