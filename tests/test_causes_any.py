@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from optimize.runner.diagnosis import Exit, diagnose
@@ -44,6 +44,13 @@ DRESSES = st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=200)
 @given(BUT_PROGRESS, PROGRESS, st.sampled_from(RAISED), DRESSES, st.lists(NOISE, max_size=3).map("".join))
+@example(
+    "",
+    "step 5 (5%)\n",
+    (TrialStatus.CRASHED, "ValueError: no"),
+    str,
+    "hint: on out of memory, lower DEVICE_BATCH_SIZE\n",
+)
 def test_what_was_raised_last_is_told_among_whatever_surrounds_it(before, progress, raised, dress, after):  # type: ignore[no-untyped-def]
     status, said = raised
     assert ending(f"{before}{progress}{dress(f'{TRACEBACK}{said}' + chr(10))}{after}", 1) is status
@@ -117,3 +124,9 @@ def test_a_hint_behind_an_exception_is_no_cause() -> None:
     ):
         assert ending(f"{TRACEBACK}ValueError: no\n{hint}\n", 1) is TrialStatus.CRASHED
     assert ending(f"{TRACEBACK}RuntimeError: first line\nCUDA error: out of memory\n", 1) is TrialStatus.OUT_OF_MEMORY
+
+
+def test_a_bad_address_is_not_explained_by_words_without_a_traceback() -> None:
+    for case in CASES:
+        if TRACEBACK.splitlines()[0] not in case["log"]:
+            assert ending(case["log"], -signal.SIGSEGV) is TrialStatus.CRASHED
