@@ -145,9 +145,10 @@ class Lease:
         return bool(token == self._token and newest and same_study)
 
     def _lost(self, row: Sequence[Any] = ()) -> LeaseLostError:
-        silent = self._now() - self._renewed_at > DEAD_AFTER_S
+        silent = max(self._now() - self._renewed_at, self._tick() - self._renewed) > DEAD_AFTER_S
         token, renewed_at = row[:2] if row else ("", self._now() if silent else 0.0)
-        if token != self._token and renewed_at >= self._renewed_at:
+        # An older copy may be from the future, if the clock was set back; whoever gave signs of life was not followed.
+        if token != self._token and (renewed_at == self._renewed_at or (silent and renewed_at > self._renewed_at)):
             why = (
                 f"another driver took this study over, because this one was silent for more than {DEAD_AFTER_S:.0f} s. "
                 "Nothing is lost: leave the study to it"

@@ -116,6 +116,19 @@ def test_an_older_copy_of_the_same_call_lacks_the_last_renewal(tmp_path: Path) -
         assert database.counts(study_id)["RUNNING"] == 0
 
 
+def test_an_older_copy_from_before_the_clock_was_set_back_is_no_other_driver(tmp_path: Path) -> None:
+    clock, path, kept = Clock(), empty_database(tmp_path), tmp_path / "kept.db"
+    with closing(open_database(path)) as database:
+        study_id = database.create_study("cpu", "minimize", "val_bpb")
+        acquire(database, study_id, clock=clock)
+        copies(path, kept)
+        clock.now -= 3600
+        lease = acquire(database, study_id, clock=clock)
+        copies(kept, path)
+        with pytest.raises(LeaseLostError, match="an older copy"):
+            lease.write(lambda: new_trial(database, study_id), stands=lambda _: True)
+
+
 def test_a_copy_that_lacks_only_the_last_trial_is_noticed_in_the_same_file(driver: Driver) -> None:
     kept = driver.folder / "kept.db"
 
