@@ -84,8 +84,8 @@ class Tables:
         back = f" ({copy} has more of them)" if copy else " or a backup (`optimize restore`)"
         return (
             f"{self._paths.folder}: its tables hold {_trials(len(lost))} that study {self._paths.study} in {where} lacks, "
-            f"such as {lost[-1]}. Put the right database back{back}. Or add --set-aside (SET_ASIDE=1 of make): it keeps these "
-            f"tables as {_names(self._paths)[0].name}, and the study goes on without those trials"
+            f"such as {lost[-1]}. Put the right database back{back}. Or go on without those trials, and keep these "
+            f"tables as {_names(self._paths)[0].name}: `optimize ... --set-aside`"
         )
 
 
@@ -99,8 +99,7 @@ def protect_tables(paths: StudyPaths, where: str, set_aside: bool) -> list[str]:
         back = f"{copy} has trials of it" if copy else "`optimize restore` has backups"
         raise StorageError(
             f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back ({back}), or name "
-            f"it (--storage). Or add --set-aside (SET_ASIDE=1 of make): it keeps them as {_names(paths)[0].name}, and the study "
-            "begins anew"
+            f"it (--storage). Or begin anew, and keep them as {_names(paths)[0].name}: `optimize ... --set-aside`"
         )
     return [_set_aside_line(set_tables_aside(paths), lost, where)]
 

@@ -256,7 +256,7 @@ def test_the_command_writes_beside_and_check_accepts_it(tmp_path: Path) -> None:
     assert (first.returncode, second.returncode) == (0, 2), first.stderr
     assert len(second.stderr.splitlines()) == 1
     (tmp_path / "profile.toml").write_text("[slots]\ndevice = 'cpu'\n")
-    words = first.stderr.splitlines()[-1].partition("optimize ")[2].split()
+    words = first.stderr.splitlines()[-1].rstrip("`").partition("optimize ")[2].split()
     checked = optimize(*words, "--profile", "./profile.toml")
     assert checked.returncode == 0, checked.stderr
     assert "12 parameters" in checked.stdout

@@ -92,7 +92,7 @@ def test_a_start_on_an_older_copy_stops_once_and_writes_nothing(older: Driver) -
         assert said.startswith(f"{older.paths.folder}: its tables hold 2 finished trials that study s in ")
         assert "such as trial 4, val_bpb 1." in said
         assert "or a backup (`optimize restore`)" in said
-        assert "--set-aside (SET_ASIDE=1 of make): it keeps these tables as results.tsv.lost-1" in said
+        assert "keep these tables as results.tsv.lost-1: `optimize ... --set-aside`" in said
         assert "\n" not in said
     assert left(older) == before
     assert len(database) == older.paths.database.stat().st_size
@@ -164,7 +164,9 @@ def test_a_study_whose_database_is_gone_begins_anew_beside_what_is_left(
     views(driver)
     before = left(driver)
     lose(driver.paths.database)
-    with pytest.raises(StorageError, match=r"holds results of a study .* --set-aside .* as results\.tsv\.lost-1"):
+    with pytest.raises(
+        StorageError, match=r"holds results of a study .* as results\.tsv\.lost-1: `optimize \.\.\. --set-aside`"
+    ):
         run(driver, 4)
     assert left(driver) == before
     run(driver, 4, set_aside=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -55,7 +56,8 @@ def test_ray_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
 def test_a_cluster_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "127.0.0.2:1"}
     said = complaint(env)
-    assert said.startswith("executor ray: 127.0.0.2:1 cannot be reached: Connection refused. Start one with `ray start")
+    assert said.startswith("executor ray: 127.0.0.2:1 cannot be reached: Connection refused. Start one with `")
+    assert "ray start --head`" in said
     assert said.count("\n") == 1
 
 
@@ -63,7 +65,7 @@ def test_no_cluster_at_all_is_one_line(tmp_path: Path) -> None:
     if any(b"gcs_server" in command_of(process) for process in Path("/proc").iterdir()):
         pytest.skip("somebody's Ray cluster is running on this machine, and would be found")
     env = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "", "RAY_TMPDIR": str(tmp_path)}
-    assert complaint(env).startswith("executor ray: no cluster is running here. Start one with `ray start --head`")
+    assert re.match("executor ray: no cluster is running here. Start one with `.*ray start --head`", complaint(env))
 
 
 def test_what_a_cluster_cannot_do_is_told_before_it_is_asked_for(tmp_path: Path) -> None:

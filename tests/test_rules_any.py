@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from search_spaces import SearchSpaceError, Value, parse_expression, parse_rule
-from search_spaces.expressions import MAX_BITS
+from search_spaces import SearchSpaceError, Value, parse_expression
+from search_spaces.expressions import MAX_BITS, parse_rule
 from tests.strategies import CONDITIONS, MIXED, NUMBERS, VALUES
 
 ZERO, LARGE = "divides by zero", f"reaches a number beyond 2**{MAX_BITS}"

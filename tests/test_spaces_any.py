@@ -17,6 +17,7 @@ from optimize.search.candidates import Chooser, Lattice
 from search_spaces import ScriptConstant, SearchSpace, SearchSpaceError, Value, draft_space, parse_space
 from search_spaces.choices import Choices, choices_for
 from storage.sql import param_row
+from tests.spaces import configurations
 from tests.strategies import CONDITIONS, FINITE, VALUES
 
 PATH = "x/y.toml"
@@ -194,7 +195,7 @@ def test_the_chooser_proposes_every_feasible_configuration_once_and_no_other(
     written = replace(written, parameters={**written.parameters, ruled: [0, 1, 7]}, starts=[])
     space = parse_space(written.text(), PATH)
     lattice = Lattice(space, VALUES)
-    feasible = [repr(params) for params in space.configurations() if computed_feasible(space, params)]
+    feasible = [repr(params) for params in configurations(space) if computed_feasible(space, params)]
     chooser = Chooser(lattice, rng, None, lambda point: rng.random() < 0.2, lambda params: rng.random() < 0.2)
     chosen = []
     for _ in range(len(feasible) if len(feasible) < 40 else 10):

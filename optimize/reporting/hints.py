@@ -48,7 +48,7 @@ _SEARCH_FIELDS = {  # without --from: the study has begun with it
 }
 SWITCHES = frozenset((  # flags without a value
     "trust", "now", "bundle", "artifacts", "json", "expose", "yes", "repair", "mixed-devices", "starts", "no-starts",
-    "pruning", "no-pruning", "uv", "no-uv",
+    "pruning", "no-pruning", "uv", "no-uv", "set-aside",
 ))  # fmt: skip
 _PLACE = ("storage", "runs")  # where the studies are
 _PLAN = ("profile", "workload", "space", "executor", "slots", "gpus", "mixed-devices")
@@ -68,13 +68,13 @@ _SEARCH = _TRAINING | {*_SEARCH_FIELDS, "from", "no-starts", "no-pruning"}
 TARGETS: Mapping[
     str, tuple[str, frozenset[str]]
 ] = {  # command -> target of the Makefile, and the flags that it has variables for
-    "run": ("optimize", _SEARCH | {"trust", "confirm", "backup"}),
-    "confirm": ("confirm", _TRAINING | {"trust", "finalists", "seeds", "scale", "backup"}),
+    "run": ("optimize", _SEARCH | {"trust", "set-aside", "confirm", "backup"}),
+    "confirm": ("confirm", _TRAINING | {"trust", "set-aside", "finalists", "seeds", "scale", "backup"}),
     "prepare": ("prepare", frozenset(("profile", "workload", "trust"))),
-    "check": ("check", _SEARCH | {"repair"}),
+    "check": ("check", _SEARCH | {"repair", "set-aside"}),
     "status": ("status", _WHICH),
     "show": ("show", _WHICH | {"n"}),
-    "export": ("export", _WHICH | {"bundle", "artifacts"}),
+    "export": ("export", _WHICH | {"bundle", "artifacts", "set-aside"}),
     "report": ("report", _WHICH),
     "stop": ("stop", _WHICH | {"now"}),
     "dashboard": ("dashboard", frozenset(("storage", "port"))),
