@@ -58,7 +58,7 @@ def test_a_complete_trial_keeps_value_scripts_patch_log_and_curve(driver: Driver
     assert f"X = {record.params['X']}" in texts["train.py"]
     assert texts["train.patch"].startswith("--- a/train.py")
     assert texts["log.txt"] == "a log\n"
-    assert texts["curve.csv"].startswith("fraction,train_loss\n0.05")
+    assert texts["curve.csv"].startswith("fraction,train_loss\n0.10")
 
 
 @pytest.mark.parametrize("status", BAD_PARAMETERS)
