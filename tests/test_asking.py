@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from optimize.errors import StudyError
+from optimize.errors import StudyError, WorkloadError
 from optimize.executors.simulated import SimulatedExecutor
 from optimize.search.candidates import MOST_CHECKED, NEIGHBOURS, SLICE, Chooser, Lattice
 from optimize.study.loop import Loop
 from optimize.study.stopping import Budget, StopSignals
-from optimize.trial import Job, Outcome, TrialStatus
+from optimize.trial import Job, Outcome, Suggestion, TrialStatus
 from search_spaces import Parameter, SearchSpace
 from search_spaces.expressions import parse_rule
 from storage import read_records
@@ -58,6 +58,29 @@ def test_running_trials_finish_and_are_told_when_no_configuration_is_found(
         records = read_records(database, database.find_study("s") or 0)
     left = [record.state for record in records if not record.is_finished]
     assert left in ([], ["WAITING"])  # what crashed after the ask had failed waits for the next call
+
+
+def test_running_trials_finish_and_are_told_when_a_script_cannot_be_written(driver: Driver) -> None:
+    told = Told()
+
+    def prepare(suggestion: Suggestion) -> Job:
+        if suggestion.number == 3:
+            raise WorkloadError("train.py: cannot be written")
+        return driver.job(suggestion)
+
+    with driver.open() as study, StopSignals() as stop_signals:
+        executor = SimulatedExecutor(complete, 2)
+        with pytest.raises(WorkloadError, match="cannot be written"):
+            Loop(study, executor, prepare, Budget(9), (told,), stop_signals, tick_s=0).run()
+    assert [number for number, _ in told.ended] == [0, 1, 2]
+    with driver.database() as database:
+        records = read_records(database, database.find_study("s") or 0)
+    assert [record.state for record in records] == ["COMPLETE"] * 3 + ["FAIL", "WAITING"]
+    assert records[3].params == records[4].params
+    assert records[4].requeue_of == 3
+    driver.run(trials=5)
+    with driver.database() as database:
+        assert read_records(database, 1)[4].state == "COMPLETE"
 
 
 @pytest.mark.slow

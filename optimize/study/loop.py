@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from shlex import quote
 
-from optimize.errors import SpaceExhausted, StudyAborted, StudyError
+from optimize.errors import OptimizeError, SpaceExhausted, StudyAborted, StudyError
 from optimize.executors import Executor
 from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED, Budget, StopLevel, StopSignals, counted
@@ -51,13 +51,14 @@ class Loop:
         self._exhausted = ""  # why the sampler has nothing more; what is queued still runs
         self._reason: str | None = None  # why no further trial is started
         self._broken: list[str] = []  # why the study cannot go on
-        self._failed_ask: StudyError | None = None  # raised after the running trials have ended
+        self._failed: OptimizeError | None = None  # raised after the running trials have ended
         study.while_asking(self._while_asking)
 
     def run(self) -> str:
         """Work until the budget is spent or a stop request comes; return why.
 
-        Raises StudyAborted; and StudyError if no configuration can be found, after the running trials have ended.
+        Raises StudyAborted; and OptimizeError if no configuration can be found or written into the script, after the running
+        trials have ended.
         """
         with self._executor:
             while True:
@@ -72,8 +73,8 @@ class Loop:
                 self._study.renew()
         if self._broken:
             raise StudyAborted(*self._broken)
-        if self._failed_ask:
-            raise self._failed_ask
+        if self._failed:
+            raise self._failed
         return self._reason
 
     def _may_start(self) -> bool:
@@ -94,9 +95,14 @@ class Loop:
         except _StopHeard:
             return
         except StudyError as error:  # the running trials are worth their time all the same
-            self._failed_ask, self._reason = error, self._reason or str(error)
+            self._failed, self._reason = error, self._reason or str(error)
             return
-        job = self._prepare(suggestion)
+        try:
+            job = self._prepare(suggestion)
+        except OptimizeError as error:  # as after a failed ask
+            self._study.give_back(suggestion.number, str(error))
+            self._failed, self._reason = error, self._reason or str(error)
+            return
         slot = self._executor.submit(job)
         self._notify(lambda callback: callback.on_start(job, slot))
 

@@ -185,6 +185,18 @@ class Study:
         self._sampler.finished(trial.number, record.state, record.value, seen)
         return record
 
+    def give_back(self, number: int, why: str) -> None:
+        """Close a trial that was asked for and could not be started; its parameters are queued again."""
+        trial, attrs = self._running.pop(number), ending_attrs(TrialStatus.CANCELLED, reason=why)
+
+        def close() -> Queued:
+            self._database.finish_trial(trial.trial_id, "FAIL", attrs=attrs)
+            return self._create("WAITING", trial, requeue_of=number)
+
+        self.adopt_queued(self._lease.write(close, stands=lambda queued: self._stands(trial, queued)))
+        self._requeued.add(number)
+        self._remember(trial.trial_id)
+
     def is_environment_broken(self) -> bool:
         """Tell whether the last *environment* ending was not of its parameters alone. What was given up is queued again then."""
         while self._environment.broken and self._given_up:
