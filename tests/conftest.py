@@ -50,7 +50,7 @@ FOREIGN = re.compile(
 GROUP_OF_FIXTURE = {"cluster": "ray", "text": "training", "postgres": "postgres"}
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 4_000_000_000  # temporary files lie there if they fit: SQLite waits for disks
 FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
-WAITING = 2  # more processes than cores: the dear groups wait for servers, browsers and trials most of the time
+WAITING = 1  # more processes than cores: the dear groups wait for servers, browsers and trials; with 2 all are slower
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -160,9 +160,17 @@ def test_a_study_with_failures_alone_says_why_they_failed(database: Database, ru
 
 
 @pytest.mark.parametrize(
-    "values", [[1.0], [1.0, 1.0], [0.0, -0.0], [1e300, -1e300], [1e-300, 2e-300], [5.0, 5.0 + 1e-15]]
+    ("direction", "values"),
+    [
+        ("minimize", [1.0]),
+        ("maximize", [1.0, 1.0]),
+        ("minimize", [0.0, -0.0]),
+        ("maximize", [1e300, -1e300]),
+        ("minimize", [1e300, -1e300]),
+        ("maximize", [1e-300, 2e-300]),
+        ("minimize", [5.0, 5.0 + 1e-15]),
+    ],
 )
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_numbers_that_no_axis_likes_are_drawn_all_the_same(
     database: Database, runs: Path, values: list[float], direction: str
 ) -> None:
@@ -309,11 +317,11 @@ def test_trials_that_run_are_counted_and_the_driver_is_named(database: Database,
     assert f"process {os.getpid()} on" in text
 
 
-def test_a_thousand_trials_are_one_page_below_5_mb(database: Database, runs: Path) -> None:
-    study = stored_study(database, runs, many_trials(1_000))
+def test_many_trials_are_one_page_below_3_mb(database: Database, runs: Path) -> None:
+    study = stored_study(database, runs, many_trials(600))
     page = page_of(study)
-    assert study.paths.report.html.stat().st_size < 5_000_000
-    assert "1000 trials" in page.text
+    assert study.paths.report.html.stat().st_size < 3_000_000
+    assert "600 trials" in page.text
 
 
 def test_it_may_go_elsewhere_and_a_place_that_cannot_be_is_one_line(

@@ -186,7 +186,7 @@ def test_every_mistake_is_named_at_once_and_nothing_else(
 # --- what is proposed -------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(spaces(), st.integers(0, 99), st.sampled_from(["A", "DEPTH", "RATIO", "lr"]))
 def test_the_chooser_proposes_every_feasible_configuration_once_and_no_other(
     written: Written, seed: int, ruled: str
