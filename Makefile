@@ -65,7 +65,7 @@ test: $(DEV_INSTALLED)  ## every test this machine can do, real training include
 	@echo "make test: running all tests; real training and a browser take a few minutes"
 	@$(BIN)/python -m pytest -q -n auto --dist loadgroup $(ARGS)
 
-test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network; less than a minute
+test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network; a minute or two
 	@$(BIN)/python -m pytest -q -n auto --dist loadgroup -m "not slow" $(ARGS)
 
 lint: $(DEV_INSTALLED)  ## ruff and mypy
