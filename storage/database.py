@@ -42,6 +42,7 @@ Unfinished = Literal["RUNNING", "WAITING"]
 
 _METRIC_NAMES = "study:metric_names"  # what Study.set_metric_names, still experimental, writes
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
+_IS_GONE = "was deleted: in the dashboard, or with an older copy in its place. Start again to go on with what is there"
 
 
 def open_database(
@@ -294,7 +295,7 @@ class Database:
         """Return a trial by the database's id, as quickly in a study of any size. Raises StorageError if it is gone."""
         found = self.write(lambda connection: read_trials(connection, sql.TRIALS.c.trial_id == trial_id), kind="read")
         if not found:
-            raise StorageError(f"{self.where}: trial id {trial_id} is deleted. Was it the dashboard?")
+            raise StorageError(f"{self.where}: trial id {trial_id} {_IS_GONE}")
         return found[0]
 
     def best_trials(self, study_id: int, count: int, skip: int = 0) -> list[FrozenTrial]:
@@ -333,7 +334,7 @@ class Database:
 
         def change(connection: sqlalchemy.Connection) -> None:
             if sql.state_of(connection, trial_id) not in _OPEN:
-                raise StorageError(f"{self.where}: trial id {trial_id} is finished or deleted. Was it the dashboard?")
+                raise StorageError(f"{self.where}: trial id {trial_id} is finished, or {_IS_GONE}")
             work(connection)
 
         self.write(change, kind=kind)

@@ -143,9 +143,9 @@ class StorageContract:
     def test_a_finished_trial_does_not_change(self, database: Database, study_id: int) -> None:
         trial_id = new_trial(database, study_id)
         database.finish_trial(trial_id, "PRUNED")
-        with pytest.raises(StorageError, match="finished or deleted"):
+        with pytest.raises(StorageError, match="is finished, or was deleted"):
             database.set_trial_attrs(trial_id, {"late": 1})
-        with pytest.raises(StorageError, match="finished or deleted"):
+        with pytest.raises(StorageError, match="is finished, or was deleted"):
             database.report(trial_id, 50, 1.0)
 
     def test_nan_is_refused_as_an_attribute(self, database: Database, study_id: int) -> None:
