@@ -86,9 +86,10 @@ def pruning_lines(records: Sequence[TrialRecord], metric: Metric) -> list[str]:
     done = summarize_pruning(records, metric)
     if not done.cut and not done.ran_on:
         return []
-    line = f"pruning: {done.cut} trials cut, about {duration(done.saved_s)} saved"
+    line = f"pruning: {done.cut} trial{'s' if done.cut != 1 else ''} cut, about {duration(done.saved_s)} saved"
     if done.ran_on:
-        line += f"; {done.ran_on} more were hopeless and ran on, {done.missed} of them into the top quarter"
+        line += f"; {done.ran_on} more {'were' if done.ran_on != 1 else 'was'} hopeless and ran on"
+        line += f", {done.missed} of them into the top quarter"
         line += f" (so at most {done.at_most:.0%} of hopeless trials belong there, {CONFIDENCE * 100:.0f} % confidence)"
     return [line]
 
