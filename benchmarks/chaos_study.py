@@ -48,7 +48,8 @@ class Stage:
         )
 
     def lines(self, since: float = 0.0) -> list[Line]:
-        rows = [row.split() for row in self._ledger.read_text().splitlines()]
+        written = self._ledger.read_text().rpartition("\n")[0]  # a script may be at its last line
+        rows = [row.split() for row in written.splitlines()]
         lines = [Line(word, ident, float(value), float(at)) for word, ident, value, at in rows]
         return [line for line in lines if line.at >= since]
 
