@@ -23,7 +23,7 @@ from storage import TrialRecord
 
 LONGEST = 2_000  # characters of a trial's note: the dashboard sends the notes of all trials at once
 ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first pair that fits
-WIDTH = 90  # characters of a line: a trial's page in the dashboard is as wide as the longest
+WIDTH = 88  # characters of a line: a trial's page in the dashboard is as wide as the longest
 FIGURES, FILES = 10, 8  # that a trial's note lists at most
 NAMES = 40  # parameters and constants that a study's note lists
 CHOICES = 12
