@@ -12,7 +12,7 @@ from pathlib import Path
 
 PARAMS_SHOWN = 6
 NAMES_SHOWN = 20
-_COLOURS = re.compile(r"\x1b\[[\d;:]*m")  # ECMA-48: SGR
+_CONTROL = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")  # control sequences of a terminal: ECMA-48, CSI
 
 
 def duration(seconds: float) -> str:
@@ -97,8 +97,8 @@ def one_line(text: str, limit: int) -> str:
 
 
 def without_colours(text: str) -> str:
-    """Return `text` without the sequences that colour it in a terminal."""
-    return _COLOURS.sub("", text) if "\x1b" in text else text
+    """Return `text` without the sequences that colour it in a terminal, move the cursor or clear a line."""
+    return _CONTROL.sub("", text) if "\x1b" in text else text
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:

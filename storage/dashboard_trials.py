@@ -33,7 +33,8 @@ class DashboardStorage(_CachedStorage):
 
     def __init__(self, storage: _CachedStorage) -> None:
         super().__init__(storage._backend)
-        self._shown: dict[int, FrozenTrial] = {}  # finished trials by id: their attributes change no more
+        # By id, what was read and what was made of it; an id may come again when a study was deleted.
+        self._shown: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -46,17 +47,17 @@ class DashboardStorage(_CachedStorage):
         return self._readable(super().get_best_trial(study_id))
 
     def _readable(self, trial: FrozenTrial) -> FrozenTrial:
-        if (known := self._shown.get(trial._trial_id)) is not None:
-            return known
+        read, shown = self._shown.get(trial._trial_id, (None, trial))
+        if read is trial:
+            return shown
         shown = copy.copy(trial)
         shown.user_attrs = readable_attrs(trial.user_attrs)
-        if trial.state.is_finished():
-            self._shown[trial._trial_id] = shown
+        self._shown[trial._trial_id] = (trial, shown)
         return shown
 
 
 def readable_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a trial, ours as short ones; those of others are as they are."""
+    """Return the attributes of a trial: those that have names of ours as short ones, all others as they are."""
     shown: dict[str, Any] = {}
     for key, value in attrs.items():
         if key not in _OURS:

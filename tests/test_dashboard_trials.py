@@ -60,6 +60,18 @@ def test_a_trial_that_goes_on_is_read_again(driver: Driver) -> None:
         assert storage.get_all_trials(1)[0].user_attrs["reason"] == "the loss is NaN"
 
 
+def test_a_study_that_takes_the_ids_of_a_deleted_one_is_shown_as_it_is(driver: Driver) -> None:
+    driver.run(trials=1)
+    with driver.database() as database:
+        storage = dashboard_storage(database)
+        before = storage.get_all_trials(1, deepcopy=False)[0]
+        storage.delete_study(1)
+    driver.run(lambda job: replace(complete(job), summary={"val_bpb": 9.0}), trials=1)
+    after = storage.get_all_trials(1, deepcopy=False)[0]
+    assert after._trial_id == before._trial_id
+    assert after.user_attrs["summary val_bpb"] == 9.0
+
+
 @pytest.mark.parametrize("status", ["complete", "crashed"])
 def test_no_line_of_a_note_is_longer_than_the_page(status: str) -> None:
     value = 1.0 if status == "complete" else None

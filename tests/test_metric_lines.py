@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 from optimize.runner.diagnosis import Exit, diagnose
-from optimize.runner.progress import MetricParser
+from optimize.runner.progress import MetricParser, OutputParser
 from optimize.trial import Metric, TrialStatus
+from tests.zoo import zoo_job
 
 ENDED = Exit(0, 9.0)
 TORCHRUN, TQDM = "[default0]:", "100%|██████████| 10/10 [00:01<00:00,  9.61it/s]"
@@ -18,6 +20,7 @@ COUNTS = {
     f"{TORCHRUN}val_bpb: 1.04": 1.04,
     "[rank0]: val_bpb: 1.04": 1.04,
     "  val_bpb:  1.04": 1.04,
+    "\x1b[2K\x1b[1Gval_bpb: 1.04\x1b[K": 1.04,
     "val_bpb=1.04": 1.04,
     "val_bpb : 1e-5": 1e-5,
     "val_bpb: 1,040.125": 1040.125,
@@ -95,9 +98,24 @@ def test_a_regex_that_does_not_match_is_told_with_one_that_does() -> None:
     assert parsed(written(said), "INFO val_loss 2.5").found().value == 2.5
 
 
-def test_a_regex_sees_a_coloured_line_without_its_colours() -> None:
-    metric = Metric("val_loss", regex="val loss {number}")
-    assert parsed(metric, "val loss \x1b[1m2.5\x1b[0m").found().value == 2.5
+@pytest.mark.parametrize("regex", ["val loss {number}", r"val loss \x1b\[1m{number}"])
+def test_a_regex_sees_a_coloured_line_with_its_colours_and_without(regex: str) -> None:
+    job = replace(zoo_job("ok"), metric=Metric("val_loss", regex=regex))
+    parser = OutputParser(job, lambda progress: None)
+    parser.feed(b"val loss \x1b[1m2.5\x1b[0m\n")
+    assert parser.metric.found().value == 2.5
+
+
+def test_a_line_without_a_number_hides_no_earlier_one() -> None:
+    assert "`INFO val_bpb 1.04`" in reason("INFO val_bpb 1.04", "the val_bpb is good")
+
+
+def test_what_is_to_be_written_is_never_cut() -> None:
+    metric = Metric("validation_bits_per_byte", regex="nothing of the kind " * 9)
+    said = reason("x" * 200 + " validation bits per byte = 1.04", metric=metric)
+    assert parsed(written(said), "validation bits per byte = 1.04").found().value == 1.04
+    emoji = reason("the 🙂's loss 1.04", metric=Metric("🙂's loss"))
+    assert written(emoji).name == "🙂's loss"
 
 
 @pytest.mark.parametrize("line", ["val_bpb@1: 3", "x_val_bpb: 3", "val_bpb: n/a", "val_bpbs 3", "the val_bpb is good"])

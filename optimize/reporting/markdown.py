@@ -9,10 +9,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from optimize.text import visible
+from optimize.text import visible, without_colours
 from storage import one_line
 
-_ANSI = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")  # colours and cursor movements
 GAP = "\u2003"  # between columns, which the dashboard sets close
 _BREAK = "  \n"  # a line ends here, and the paragraph goes on
 _ADDRESS = re.compile(r"\]\([^)]*\)")  # of a link: nobody sees it
@@ -61,7 +60,7 @@ def block(text: str, language: str = "") -> str:
 
 def tail(log: str, lines: int, width: int) -> str:
     """Return the last lines of a log that are not empty, cut at `width` characters, without colours."""
-    text = visible(_ANSI.sub("", log[-_END:].replace("\t", "    ")))
+    text = visible(without_colours(log[-_END:].replace("\t", "    ")))
     said = [line.rstrip() for line in text.split("\n") if line.strip()]
     return "\n".join(_cut(line, width) for line in said[-lines:])
 

@@ -292,17 +292,16 @@ def _without_result(
 
 def _what_is_missing(value: float | str | None, log: str, metric: Metric, quote: str) -> str:
     if value is not None and not isinstance(value, float):
-        return f"{metric.name} is not a number: {value[: VALUE_CHARS // 4] if quote else value}" + (
-            f". {quote}" if quote else ""
-        )
+        return f"{metric.name} is not a number{f'. {quote}' if quote else f': {value}'}"
     if metric.regex:
-        return f"no line of it matches the metric's regex `{metric.regex}`. {quote or 'Correct it in workload.toml'}"
+        matches = f"no line of it matches the metric's regex `{metric.regex}`. Correct it in workload.toml"
+        return f"no line of it matches its regex `{metric.regex:.30}`. {quote}" if quote else matches
     if value is not None:
         return "its summary (`---`) came before its training"
-    if _last_rule(log) is None:
-        advice = quote or "Name what it prints with `metric` in workload.toml"
-        return f"without a summary (`---`) or a line `{metric.name}: ...`. {advice}"
-    return f"without `{metric.name}` in its summary, the lines after the last `---`" + (f". {quote}" if quote else "")
+    if _last_rule(log) is not None:
+        return f"without `{metric.name}` in its summary, the lines after the last `---`{f'. {quote}' if quote else ''}"
+    advice = "Name what it prints with `metric` in workload.toml"
+    return f"without a summary (`---`) or a line `{metric.name}: ...`. {quote or advice}"
 
 
 def _exit_words(code: int | None) -> str:

@@ -10,10 +10,10 @@ import json
 import re
 
 from optimize.runner.numbers import NUMBER, compile_pattern, whole_number
-from optimize.text import one_line, without_colours
+from optimize.text import one_line
 
 LINE_CHARS = 400  # of a line that is looked at: the cost of a regex may grow with a power of the length
-SHOWN_CHARS = 80
+SHOWN_CHARS = 60  # of a quoted line: the reason of a trial has 300
 # As torchrun, Slurm or a logger's format put in front: `[rank0]:`, `[default0]:`, `[node-1/0] `.
 _RANK = r"(?:\[[\w./:-]{1,40}\]:?\s*)?"
 _BETWEEN = r"[\s:=|(\[\"'*\->]{1,12}"  # a name and its number
@@ -33,31 +33,29 @@ class MetricLine:
         )
         self._beside = re.compile(rf"(?<!\w)({spelled})((?:\[\d+\])?{_BETWEEN}(?:{_TENSOR})?)({NUMBER})", re.IGNORECASE)
 
-    def number(self, line: bytes) -> str:
+    def may_be_in(self, line: bytes) -> bool:
+        """Return whether the longest word of the name is in this line: a quick test."""
+        return self._word in line.lower()
+
+    def number(self, text: str) -> str:
         """Return the number of a line that says nothing but the metric, "" if it is no such line."""
-        text = self._text(line)
-        found = self._alone.fullmatch(text) if text else None
+        found = self._alone.fullmatch(text[:LINE_CHARS])
         return whole_number(text, *found.span(1 if found[1] else 2)) if found else ""
 
-    def quote(self, line: bytes) -> str:
+    def quote(self, text: str) -> str:
         """Return a line that has the metric beside a number, and the regex that finds it; "" for any other line."""
-        text = self._text(line)
-        found = self._beside.search(text) if text else None
+        text = text[:LINE_CHARS]
+        found = self._beside.search(text)
         if found is None:
             return ""
         regex = f"{_escaped(found[1])}{_escaped(found[2])}{{number}}"
-        heard = compile_pattern(regex).search(text)
-        if heard is None or heard.span(1) != found.span(3):
+        matched = compile_pattern(regex).search(text)
+        if matched is None or matched.span(1) != found.span(3):
             return ""
         start = found.start() if found.end() > SHOWN_CHARS else 0
         shown = one_line(f"{'…' if start else ''}{text[start:]}", SHOWN_CHARS)
-        metric = f"metric = {{ name = {json.dumps(self._name)}, regex = {_quoted(regex)} }}"
+        metric = f"metric = {{ name = {json.dumps(self._name, ensure_ascii=False)}, regex = {_quoted(regex)} }}"
         return f"This line of it has one: `{shown}`. In workload.toml write: {metric}"
-
-    def _text(self, line: bytes) -> str:
-        if self._word not in line.lower():
-            return ""
-        return without_colours(line[: 4 * LINE_CHARS].decode("utf-8", "replace"))[:LINE_CHARS]
 
 
 def _escaped(text: str) -> str:
@@ -72,4 +70,4 @@ def _runs(text: str) -> list[str]:
 
 def _quoted(regex: str) -> str:
     """Return it as TOML."""
-    return f"'{regex}'" if "'" not in regex else json.dumps(regex)
+    return f"'{regex}'" if "'" not in regex else json.dumps(regex, ensure_ascii=False)

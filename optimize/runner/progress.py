@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable
 
 from optimize.runner.diagnosis import PrintedMetric, is_whole_progress, parse_progress, parse_value
@@ -17,7 +18,6 @@ from optimize.runner.numbers import whole_number
 from optimize.text import one_line, without_colours
 from optimize.trial import Job, Metric, Progress, ProgressFormat
 
-_COLOURS = re.compile(rb"\x1b\[[\d;:]*m")  # as in `text.without_colours`
 LINE_BYTES = 4096  # of a line that is parsed at all, and kept while its end has not come
 CURVE_POINTS = 200
 SHOWN_CHARS = 60  # of a line that a regex took too long on
@@ -42,7 +42,7 @@ class OutputParser:
         for line in lines:
             self._parse(line[:LINE_BYTES])
         self._rest = rest[:LINE_BYTES]  # its beginning: a regex may match anywhere in a line
-        if unfinished := self._progress.parse_unfinished(_COLOURS.sub(b"", self._rest)):
+        if unfinished := self._progress.parse_unfinished(self._rest):
             self._report(unfinished)
 
     def close(self) -> None:
@@ -78,8 +78,7 @@ class OutputParser:
         return [(key, regex) for key, regex in found if regex is not None]
 
     def _parse(self, line: bytes) -> None:
-        line = _COLOURS.sub(b"", line)
-        if self.metric.parse(line) or line == b"---":
+        if self.metric.parse(line) or _plain(line) == "---":
             self.begun = True
         if progress := self._progress.parse(line):
             self._report(progress)
@@ -105,19 +104,19 @@ class MetricParser:
 
     def __init__(self, metric: Metric) -> None:
         self.regex, self._take = LimitedRegex(metric.regex) if metric.regex else None, metric.take
-        self._start, self._dressed = f"{metric.name}:".encode(), MetricLine(metric.name)
+        self._start, self._line = f"{metric.name}:", MetricLine(metric.name)
         self._value: float | str | None = None
         self._has_block = False
-        self._quote = ""  # of the last line that has the metric's name beside a number
+        self._named: deque[bytes] = deque(maxlen=8)  # the last lines that may have the metric's name beside a number
 
     def parse(self, line: bytes) -> bool:
         """Parse one line. Return whether it holds the metric."""
-        if line == b"---":
+        if _plain(line) == "---":
             self._has_block = True
         if found := self._text(line):
             self._keep(parse_value(found))
-        if not found or self.regex is None:
-            self._quote = self._dressed.quote(line) or self._quote
+        if (not found or self.regex is None) and self._line.may_be_in(line):
+            self._named.append(line)
         return bool(found)
 
     def holds(self, line: bytes) -> bool:
@@ -126,16 +125,19 @@ class MetricParser:
         return bool(found) and isinstance(parse_value(found or ""), float)
 
     def _text(self, line: bytes) -> str | None:
-        text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")
         if self.regex is not None:
-            plain = without_colours(text)
-            return _find(self.regex, text) or (_find(self.regex, plain) if plain != text else None)
-        number = self._dressed.number(line)
-        return number or (text[len(self._start) : LINE_CHARS].strip() if line.startswith(self._start) else None)
+            text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")
+            return _find(self.regex, text) or (_find(self.regex, without_colours(text)) if "\x1b" in text else None)
+        if not self._line.may_be_in(line):
+            return None
+        text = _plain(line)
+        number = self._line.number(text)
+        return number or (text[len(self._start) : LINE_CHARS].strip() if text.startswith(self._start) else None)
 
     def found(self) -> PrintedMetric:
         """Return the value to take of all lines so far."""
-        return PrintedMetric(self._value, self._has_block, self._quote)
+        quotes = filter(None, (self._line.quote(_plain(line)) for line in reversed(self._named)))
+        return PrintedMetric(self._value, self._has_block, next(quotes, ""))
 
     def _keep(self, value: float | str) -> None:
         """Keep the value to take. One that is not finite stays, whatever comes before or after it."""
@@ -178,17 +180,18 @@ class ProgressParser:
         if self._form.none:
             return None
         if self.regex is not None:
-            return self._read(self.regex, line[: 4 * LINE_CHARS].decode("utf-8", "replace"))
-        if line[:16].lstrip()[:4].lower() != b"step":
+            text = line[: 4 * LINE_CHARS].decode("utf-8", "replace")
+            return self._read(self.regex, text) or (self._read(self.regex, _plain(line)) if "\x1b" in text else None)
+        if b"\x1b" not in line and line[:16].lstrip()[:4].lower() != b"step":
             return None
-        return parse_progress(line.decode("utf-8", "replace"), self._number)
+        return parse_progress(without_colours(line.decode("utf-8", "replace")), self._number)
 
     def parse_unfinished(self, line: bytes) -> Progress | None:
         """Return the progress of a line without its end yet: one that is rewritten ends only when the next one comes.
 
         Only autoresearch's lines are parsed so: their last field shows that they are whole.
         """
-        if self.regex is not None or not is_whole_progress(line.decode("utf-8", "replace")):
+        if self.regex is not None or not is_whole_progress(without_colours(line.decode("utf-8", "replace"))):
             return None
         return self.parse(line)
 
@@ -202,6 +205,11 @@ class ProgressParser:
         share = percent / 100 if percent is not None else step / total if step is not None and total else 0.0
         fraction = min(max(share, 0.0), 1.0)
         return Progress(self._number, round(fraction, 9), int(step) if step is not None else None, loss)
+
+
+def _plain(line: bytes) -> str:
+    """The beginning of a line without its colours."""
+    return without_colours(line[: 4 * LINE_CHARS].decode("utf-8", "replace"))
 
 
 def _number(text: str | None) -> float | None:
