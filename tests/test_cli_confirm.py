@@ -115,7 +115,7 @@ def _stops(driver: Driver) -> bool:
         (["--finalists", "0"], "--finalists: 0 is not 1 to 10"),
         (
             ["--finalists", "11"],
-            "--finalists: 11 is more than 10, up to which luck is confirmed in 5 % of studies at most. Choose",
+            "--finalists: 11 is not 1 to 10. Choose",
         ),
         (["--scale", "1"], "--scale: 1 is not 2 to 10"),
         (["--slots", "-1"], "--slots"),

@@ -226,3 +226,9 @@ def test_no_flag_of_run_is_forgotten() -> None:
         if name not in ("start_from", "trust", "confirm", "backup", "set_aside")
     }
     assert names == set(GIVEN)
+
+
+def test_a_document_names_no_place_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ["--runs", "/home/me/secret", "--storage", "sqlite:////home/me/o.db"]
+    monkeypatch.setattr(sys, "argv", ["optimize", "report", *place])
+    assert optimize_command("export", {"study": "s", "trial": 3}) == "optimize export --study s --trial 3"

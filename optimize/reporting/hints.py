@@ -89,8 +89,8 @@ def command_line(command: str, flags: Flags | None = None, number: int | None = 
 
 
 def optimize_command(command: str, flags: Flags, number: int | None = None) -> str:
-    """Return a command line of `optimize`, for a document that is read elsewhere: it names no server."""
-    shown = {**_given(flags), **_carried(command, {**flags, **without_server()})}
+    """Return a command line of `optimize`, for a document that is read elsewhere: it names no place of this machine."""
+    shown = _given(flags)
     return " ".join(["optimize", command, *([] if number is None else [str(number)]), *_words(shown)])
 
 

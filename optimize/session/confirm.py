@@ -57,12 +57,7 @@ class ConfirmOptions:
     def check(self, flag: str = "--seeds") -> None:
         """Raises SettingsError with a line for each flag that makes no sense; `flag` is what gave the seeds."""
         lines = []
-        if self.finalists > MOST_FINALISTS:
-            lines.append(
-                f"--finalists: {self.finalists} is more than {MOST_FINALISTS}, up to which luck is confirmed in 5 % of studies "
-                f"at most. Choose 1 to {MOST_FINALISTS}."
-            )
-        elif self.finalists < 1:
+        if not 1 <= self.finalists <= MOST_FINALISTS:
             lines.append(
                 f"--finalists: {self.finalists} is not 1 to {MOST_FINALISTS}. Choose how many of the best are trained again."
             )
