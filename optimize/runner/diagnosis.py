@@ -274,7 +274,7 @@ def _match(
         for cause in possible:
             if cause.pattern.search(line):
                 shown = line.strip()[: REASON_CHARS - len(cause.advice) - 2]
-                return cause.status, f"{shown}. {cause.advice}" if cause.advice else shown
+                return cause.status, f"{shown.rstrip('.')}. {cause.advice}" if cause.advice else shown
     return None
 
 
