@@ -71,6 +71,11 @@ AGAIN = [
     "import sys\nsys.modules[__name__].X = 3",
     "import sys\nsys.modules['__main__'].X = 3",
     "def f():\n    globals()['X'] = 3",
+    "def f():\n    g = globals()\n    g['X'] = 3",
+    "def f():\n    g = globals()\n    def h():\n        g['X'] = 3",
+    "g = locals()\ndef f():\n    g['X'] = 3",
+    "def f():\n    global g\n    g = globals()\ndef h():\n    g['X'] = 3",
+    "def f():\n    g = None\n    def h():\n        nonlocal g\n        g = globals()\n    h()\n    g['X'] = 3",
 ]
 # None of these does: the name is another scope's, or is only read.
 NOT_AGAIN = [
@@ -90,6 +95,14 @@ NOT_AGAIN = [
     "o = type('O', (), {})\no.X = 3",
     "def f(**kw): pass\nf(X=3)",
     "match 1:\n    case 1: pass",
+    "def f(X):\n    config = locals()\n    config['X'] = 3",
+    "def f(a):\n    config = vars()\n    config['X'] = 3",
+    "def f():\n    locals()['X'] = 3",
+    "class C:\n    locals()['X'] = 3",
+    "lambda: locals().__setitem__('X', 3)",
+    "def f():\n    g = globals()\ndef h():\n    g = {}\n    g['X'] = 3",
+    "class C:\n    def __init__(self, a):\n        config = locals()\n        config.pop('self')\n"
+    "def f():\n    config = {}\n    config['X'] = 3",
     "# global X",
     "'global X'",
 ]
@@ -165,6 +178,13 @@ def test_utf_8_may_be_declared(cookie: str) -> None:
 def test_what_may_write_any_name_is_found(statement: str) -> None:
     found = hidden_writes(f"X = 1\n{statement}\n", "t.py")
     assert bool(found) == ("|" not in statement)
+
+
+def test_the_names_of_a_function_are_not_the_modules() -> None:
+    text = "class C:\n    def f(self, a):\n        config = locals()\n        config.pop('self')\n        vars().update(a=1)\n"
+    assert hidden_writes(text, "t.py") == ()
+    assert hidden_writes("def f(a=vars().update(X=3)): pass\n", "t.py") == ((1, "`vars().update(X=3)`"),)
+    assert hidden_writes("def f():\n    g = globals()\n    g.pop('X')\n", "t.py") == ((3, "`g.pop('X')`"),)
 
 
 def test_a_constant_that_another_file_replaces_is_refused(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import ast
 import dis
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import CodeType
+from typing import TypeAlias
 
 from optimize.errors import RenderError
 
@@ -22,7 +23,7 @@ _IN_MODULE, _BY_GLOBAL = ("STORE_NAME", "DELETE_NAME"), ("STORE_GLOBAL", "DELETE
 _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of a source file's encoding: PEP 263
 _ASCII = ("ascii", "us-ascii")
 _UTF_8 = ("utf-8", "utf8", "utf-8-sig", *_ASCII)
-_NAMESPACES = ("globals", "vars", "locals")  # called at module level, all three are the module's names
+_OF_SCOPE = ("vars", "locals")  # without an argument, the names of the scope in which they are called
 _WRITING = (
     "update",
     "setdefault",
@@ -33,6 +34,8 @@ _WRITING = (
     "__delitem__",
     "__ior__",
 )  # of a dictionary
+_WITH_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_Scopes: TypeAlias = tuple[ast.AST, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,8 @@ def star_imports(text: str, where: str) -> tuple[tuple[int, str], ...]:
 def hidden_writes(text: str, where: str) -> tuple[tuple[int, str], ...]:
     """Return line and text of what may bind names that only running the script shows: `exec`, `globals()[name] = ...`."""
     tree = parse(text, where)
-    own = _own_names(tree)
-    nodes = (n for n in ast.walk(tree) if isinstance(n, ast.expr | ast.stmt))
-    return tuple(sorted({(n.lineno, _shown(n)) for n in nodes if own.writes_any_name(n)}))
+    nodes = ((n, own) for n, own in _with_own_names(tree) if isinstance(n, ast.expr | ast.stmt))
+    return tuple(sorted({(n.lineno, _shown(n)) for n, own in nodes if own.writes_any_name(n)}))
 
 
 @lru_cache(maxsize=64)
@@ -161,8 +163,7 @@ def _place(code: CodeType) -> str:
 
 def _written_by_name(tree: ast.Module) -> Iterator[Binding]:
     """`globals()["X"] = ...` and `setattr(sys.modules[__name__], "X", ...)`, with the name written out."""
-    own = _own_names(tree)
-    for node in ast.walk(tree):
+    for node, own in _with_own_names(tree):
         match node:
             case ast.Subscript(value=base, slice=ast.Constant(value=str(name)), ctx=ast.Store() | ast.Del()):
                 if own.is_namespace(base):
@@ -178,8 +179,9 @@ def _written_by_name(tree: ast.Module) -> Iterator[Binding]:
 
 @dataclass(frozen=True, slots=True)
 class _OwnNames:
-    """Tells what stands for the script's own module, or for the dictionary of its names, also under a name given to it."""
+    """Tells what stands for the script's own module in a scope, or for the dictionary of its names, also under a given name."""
 
+    in_module: bool  # in no function or class
     modules: frozenset[str] = frozenset()
     namespaces: frozenset[str] = frozenset()
 
@@ -189,7 +191,7 @@ class _OwnNames:
             case ast.Name(id=name):
                 return name in self.namespaces
             case ast.Call(func=ast.Name(id=name), args=[]):
-                return name in _NAMESPACES
+                return name == "globals" or (self.in_module and name in _OF_SCOPE)
             case ast.Call(func=ast.Name(id="vars"), args=[base]):
                 return self.is_module(base)
             case ast.Attribute(value=base, attr="__dict__"):
@@ -226,19 +228,52 @@ class _OwnNames:
         return False
 
 
-def _own_names(tree: ast.Module) -> _OwnNames:
-    """Return the names that the script gives to its module and to the dictionary of its names: `g = globals()`."""
-    imported = frozenset(name for name, module in _module_names(tree).items() if module == "__main__")
-    plain = _OwnNames(imported)
-    given = [
-        (target.id, node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    ]
-    modules = imported | {name for name, value in given if plain.is_module(value)}
-    return _OwnNames(modules, frozenset(name for name, value in given if _OwnNames(modules).is_namespace(value)))
+def _with_own_names(tree: ast.Module) -> Iterator[tuple[ast.AST, _OwnNames]]:
+    """Yield every node with what the script calls its module and the dictionary of its names there: `g = globals()`.
+
+    What the module names so counts everywhere, what a function names so counts in that function only.
+    """
+    nodes = list(_with_scopes(tree))
+    imported = {name for name, module in _module_names(tree).items() if module == "__main__"}
+    given = list(_given(nodes))
+    own = {scopes: _OwnNames(not scopes, frozenset(imported)) for _, scopes in nodes}
+    modules = [(scopes, name) for scopes, name, value, where in given if own[where].is_module(value)]
+    own = {scopes: replace(each, modules=each.modules | _visible(modules, scopes)) for scopes, each in own.items()}
+    spaces = [(scopes, name) for scopes, name, value, where in given if own[where].is_namespace(value)]
+    own = {scopes: replace(each, namespaces=_visible(spaces, scopes)) for scopes, each in own.items()}
+    return ((node, own[scopes]) for node, scopes in nodes)
+
+
+def _visible(names: Iterable[tuple[_Scopes, str]], scopes: _Scopes) -> frozenset[str]:
+    return frozenset(name for outer, name in names if scopes[: len(outer)] == outer)
+
+
+def _given(nodes: Iterable[tuple[ast.AST, _Scopes]]) -> Iterator[tuple[_Scopes, str, ast.expr, _Scopes]]:
+    """Yield each `name = value`: the scopes that the name belongs to, both sides, and the scopes of the statement."""
+    nodes = list(nodes)
+    elsewhere: dict[tuple[_Scopes, str], _Scopes] = {}
+    for node, scopes in nodes:
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            elsewhere |= {(scopes, name): () if isinstance(node, ast.Global) else scopes[:1] for name in node.names}
+    for node, scopes in nodes:
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(node, ast.Assign) and isinstance(target, ast.Name):
+                yield elsewhere.get((scopes, target.id), scopes), target.id, node.value, scopes
+
+
+def _with_scopes(tree: ast.Module) -> Iterator[tuple[ast.AST, _Scopes]]:
+    """Yield every node with the functions and classes whose body it stands in, the outermost first.
+
+    Defaults, decorators and annotations stand outside of the body.
+    """
+    waiting: list[tuple[ast.AST, _Scopes]] = [(tree, ())]
+    while waiting:
+        node, scopes = waiting.pop()
+        yield node, scopes
+        for field, value in ast.iter_fields(node):
+            inside = (*scopes, node) if field == "body" and isinstance(node, _WITH_SCOPE) else scopes
+            children = value if isinstance(value, list) else [value]
+            waiting += [(child, inside) for child in children if isinstance(child, ast.AST)]
 
 
 def _shown(node: ast.AST) -> str:
