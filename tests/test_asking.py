@@ -14,7 +14,7 @@ from optimize.study.stopping import Budget, StopSignals
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
 from search_spaces import Parameter, SearchSpace
 from search_spaces.expressions import parse_rule
-from storage import read_records
+from storage import TrialRecord, read_records
 from tests.conftest import Driver, Told, complete
 
 ALONE = '[[rules]]\nrule = "(X == 4) + (X == 2 and Y == 0.125) + (X == 1 and Y == 1.0) > 0 and PAIR == (0.8, 0.95)"\nwhy = "w"\n'
@@ -60,11 +60,12 @@ def test_running_trials_finish_and_are_told_when_no_configuration_is_found(
     assert left in ([], ["WAITING"])  # what crashed after the ask had failed waits for the next call
 
 
-def test_running_trials_finish_and_are_told_when_a_script_cannot_be_written(driver: Driver) -> None:
+def fail_to_write(driver: Driver, number: int) -> list[tuple[int, str]]:
+    """Train until trial `number`, whose script cannot be written. Return how the others ended."""
     told = Told()
 
     def prepare(suggestion: Suggestion) -> Job:
-        if suggestion.number == 3:
+        if suggestion.number == number:
             raise WorkloadError("train.py: cannot be written")
         return driver.job(suggestion)
 
@@ -72,15 +73,35 @@ def test_running_trials_finish_and_are_told_when_a_script_cannot_be_written(driv
         executor = SimulatedExecutor(complete, 2)
         with pytest.raises(WorkloadError, match="cannot be written"):
             Loop(study, executor, prepare, Budget(9), (told,), stop_signals, tick_s=0).run()
-    assert [number for number, _ in told.ended] == [0, 1, 2]
+    return told.ended
+
+
+def records_of(driver: Driver) -> list[TrialRecord]:
     with driver.database() as database:
-        records = read_records(database, database.find_study("s") or 0)
-    assert [record.state for record in records] == ["COMPLETE"] * 3 + ["FAIL", "WAITING"]
-    assert records[3].params == records[4].params
-    assert records[4].requeue_of == 3
-    driver.run(trials=5)
-    with driver.database() as database:
-        assert read_records(database, 1)[4].state == "COMPLETE"
+        return read_records(database, database.find_study("s") or 0)
+
+
+def test_running_trials_finish_and_are_told_when_a_script_cannot_be_written(driver: Driver) -> None:
+    assert [number for number, _ in fail_to_write(driver, 3)] == [0, 1, 2]
+    assert [record.state for record in records_of(driver)] == ["COMPLETE"] * 3 + ["FAIL"]
+
+
+def test_parameters_that_cannot_be_written_are_not_tried_again(driver: Driver) -> None:
+    fail_to_write(driver, 3)
+    driver.run(trials=9)
+    records = records_of(driver)
+    assert [record.state for record in records] == ["COMPLETE"] * 3 + ["FAIL"] + ["COMPLETE"] * 6
+    assert (records[3].status, records[3].reason) == ("infeasible", "train.py: cannot be written")
+    assert records[3].params not in [record.params for record in records[4:]]
+
+
+def test_a_baseline_that_cannot_be_written_is_queued_again(driver: Driver) -> None:
+    assert fail_to_write(driver, 0) == []
+    closed, queued = records_of(driver)
+    assert (closed.state, closed.status, queued.state, queued.requeue_of) == ("FAIL", "cancelled", "WAITING", 0)
+    assert closed.params == queued.params
+    driver.run(trials=1)
+    assert records_of(driver)[1].state == "COMPLETE"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from shlex import quote
 
-from optimize.errors import OptimizeError, SpaceExhausted, StudyAborted, StudyError
+from optimize.errors import OptimizeError, SpaceExhausted, StudyAborted, StudyError, WorkloadError
 from optimize.executors import Executor
 from optimize.study.callback import Callback
 from optimize.study.stopping import COUNTED, Budget, StopLevel, StopSignals, counted
@@ -100,7 +100,10 @@ class Loop:
         try:
             job = self._prepare(suggestion)
         except OptimizeError as error:  # as after a failed ask
-            self._study.give_back(suggestion.number, str(error))
+            only_these = self._proven and isinstance(
+                error, WorkloadError
+            )  # others were written: the next call would end here too
+            self._study.give_back(suggestion.number, str(error), again=not only_these)
             self._failed, self._reason = error, self._reason or str(error)
             return
         slot = self._executor.submit(job)

@@ -185,16 +185,18 @@ class Study:
         self._sampler.finished(trial.number, record.state, record.value, seen)
         return record
 
-    def give_back(self, number: int, why: str) -> None:
-        """Close a trial that was asked for and could not be started; its parameters are queued again."""
-        trial, attrs = self._running.pop(number), ending_attrs(TrialStatus.CANCELLED, reason=why)
+    def give_back(self, number: int, why: str, again: bool) -> None:
+        """Close a trial that was asked for and could not be started; its parameters are queued again, if `again`."""
+        trial, status = self._running.pop(number), TrialStatus.CANCELLED if again else TrialStatus.INFEASIBLE
 
-        def close() -> Queued:
-            self._database.finish_trial(trial.trial_id, "FAIL", attrs=attrs)
-            return self._create("WAITING", trial, requeue_of=number)
+        def close() -> Queued | None:
+            self._database.finish_trial(trial.trial_id, "FAIL", attrs=ending_attrs(status, reason=why))
+            return self._create("WAITING", trial, requeue_of=number) if again else None
 
-        self.adopt_queued(self._lease.write(close, stands=lambda queued: self._stands(trial, queued)))
-        self._requeued.add(number)
+        if queued := self._lease.write(close, stands=lambda queued: self._stands(trial, queued)):
+            self.adopt_queued(queued)
+            self._requeued.add(number)
+        self._sampler.finished(number, "FAIL", None)
         self._remember(trial.trial_id)
 
     def is_environment_broken(self) -> bool:
