@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from optimize.runner.process import run_job
 from optimize.runner.progress import GROUPS, MetricParser
 from optimize.script.load_workload import load_workload
 from optimize.script.output import mistake
-from optimize.script.regex_probe import probes
+from optimize.script.regex_probe import is_slow, probes
 from optimize.trial import Job, Metric, Outcome, ProgressFormat, Slot, TrialStatus
 from tests.zoo import PATIENT, endings, zoo_job
 
@@ -77,6 +78,43 @@ def test_one_that_is_slow_nowhere_is_taken(regex: str) -> None:
     assert mistake(regex, None) == ""
 
 
+@pytest.fixture
+def untried() -> Iterator[None]:
+    """Have every regex tried anew: what was found of one is kept."""
+    is_slow.cache_clear()
+    yield
+    is_slow.cache_clear()
+
+
+def test_python_may_be_told_to_import_nothing_from_where_it_stands(
+    untried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    assert mistake(r"val (\d+)", None) == ""
+    assert "takes too long" in mistake(FOR_EVER, None)
+
+
+def test_a_probe_that_fails_is_no_slow_regex(untried: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("optimize.script.regex_probe._ROOT", tmp_path)  # where no `optimize` is
+    assert mistake(r"val (\d+)", None) == (
+        "cannot be tried in a process of its own: ModuleNotFoundError: No module named 'optimize'. Correct that and try again."
+    )
+
+
+def test_a_probe_that_says_nothing_is_told_by_its_exit_code(untried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimize.script.regex_probe._START", "import sys; sys.exit(9)")
+    with pytest.raises(ChildProcessError, match="exit code 9"):
+        is_slow(r"val (\d+)")
+
+
+@pytest.mark.parametrize("number", [signal.SIGXCPU, signal.SIGKILL])
+def test_a_probe_that_the_limit_ends_is_a_slow_regex(
+    untried: None, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr("optimize.script.regex_probe._START", f"import os; os.kill(os.getpid(), {int(number)})")
+    assert is_slow(r"val (\d+)")
+
+
 def test_one_that_is_slow_only_where_all_its_words_come_again_and_again_is_taken() -> None:
     assert mistake(r".*loss.*acc.*lr.*{number}$", None) == ""
 
@@ -129,7 +167,8 @@ def test_another_thread_searches_without_a_signal() -> None:
     thread = threading.Thread(target=lambda: found.append(LimitedRegex(FOR_EVER).search("aab7")))
     thread.start()
     thread.join()
-    assert found != [None]
+    assert len(found) == 1
+    assert found[0] is not None
 
 
 def script(text: str, metric: Metric | None = None, progress: ProgressFormat | None = None) -> Job:

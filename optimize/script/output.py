@@ -31,6 +31,8 @@ def mistake(text: str, groups: Collection[str] | None) -> str:
         if is_slow(text):  # before it is compiled here: that may take long as well
             return "takes too long on a line that it does not match. Repeat nothing that repeats itself, as in (a+)+."
         regex = compile_pattern(text)
+    except ChildProcessError as error:
+        return f"cannot be tried in a process of its own: {error.strerror}. Correct that and try again."
     except OSError as error:
         return f"cannot be tried in a process of its own: {error.strerror}. Close other programs and try again."
     except (re.error, RecursionError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Tries a regex on lines that may take it for ever, in a process of its own: `python -m optimize.script.regex_probe`.
+"""Tries a regex on lines that may take it for ever, in a process of its own, which calls `main`.
 
 The lines are made from the regex: what leads to each of its repetitions, then what that repeats, many times, then a character
 that it does not expect. `runner/limited_regex.py` limits what a trial's real lines take.
@@ -6,6 +6,7 @@ that it does not expect. `runner/limited_regex.py` limits what a trial's real li
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
 import resource
@@ -27,7 +28,10 @@ TOTAL_S = 5  # of processor time in all, the start of the process included; whol
 REPEATS, REPEATS_OF_ONE = 30, 48  # of a word; of a single character
 MOST_PREFIXES, MOST_BODIES = 8, 48
 _SLOW, _BAD = 3, 4  # exit codes
+_TOO_LONG = (_SLOW, -signal.SIGXCPU, -signal.SIGKILL)  # the kernel sends either at the limit
 _ROOT = Path(__file__).resolve().parents[2]  # where `optimize` is imported from
+# Not `-m`, which finds nothing where PYTHONSAFEPATH is set.
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from optimize.script.regex_probe import main; sys.exit(main())"
 _COMMON = ("0", "a", " ", ".", "-", "=", "_", "█", "0.", "a ", "0 ", "1,", "a: 0.1, ", "| ")
 _LINES = (
     "step 00100 (33.3%) | loss: 3.456789 | lrm: 1.00 | dt: 310ms | tok/sec: 1,234,567 | mfu: 40.1% | remaining: 200s    ",
@@ -41,13 +45,20 @@ _LINES = (
 def is_slow(text: str) -> bool:
     """Return whether the regex takes too long on a line, or to compile. One that cannot be compiled does not.
 
-    Raises OSError where no process can be started.
+    Raises OSError where no process can be started, and ChildProcessError where it fails for another reason.
     """
-    argv = [sys.executable, "-S", "-m", "optimize.script.regex_probe"]
     ended = subprocess.run(
-        argv, input=text.encode("utf-8", "surrogatepass"), cwd=_ROOT, capture_output=True, start_new_session=True
+        [sys.executable, "-S", "-c", _START, str(_ROOT)],
+        input=text.encode("utf-8", "surrogatepass"),
+        cwd=_ROOT,
+        capture_output=True,
+        start_new_session=True,
     )
-    return ended.returncode not in (0, _BAD)
+    if ended.returncode not in (0, _BAD, *_TOO_LONG):
+        lines = ended.stderr.decode("utf-8", "replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {ended.returncode}")
+        raise ChildProcessError(errno.ECHILD, said)
+    return ended.returncode in _TOO_LONG
 
 
 def main() -> int:
@@ -168,7 +179,3 @@ def _members(items: Iterable[Any]) -> str:
         elif name == "CATEGORY":
             found += _CATEGORIES.get(str(argument), "")
     return ("".join(c for c in "ab0 .-=z\t" if c not in found) if negated else found) or "a"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
