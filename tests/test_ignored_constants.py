@@ -1,4 +1,4 @@
-"""A summary that says something else of a constant than its value is told once, and nothing that may mean the same is."""
+"""Summaries that say something else of a constant than its value are told once, and nothing that may mean the same is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from optimize.executors.slots import find_slots
 from optimize.session.run import run_study
 from optimize.session.session import Caller
-from optimize.study.ignored_constants import contradicts
+from optimize.study.ignored_constants import IgnoredConstants, contradicts
 from optimize.trial import Value
 from storage import TrialRecord
 from tests.conftest import Driver
@@ -103,18 +103,20 @@ def run(driver: Driver, script: str, trials: int) -> tuple[list[str], list[Trial
     said: list[str] = []
     with Path("/dev/null").open("w") as nowhere:
         ended = run_study(driver.plan, find_slots("cpu", 1, None), Caller(Console(file=nowhere), said.append))
-    return [line for line in said if "does not use the constant" in line], list(ended.records)
+    return [line for line in said if "may not use the constant" in line], list(ended.records)
 
 
 @pytest.mark.slow
 def test_a_real_trial_that_contradicts_two_constants_says_so_once_each(driver: Driver) -> None:
     lines, records = run(driver, SCRIPT, 4)
     assert [record.state for record in records] == ["COMPLETE"] * 4
+    other = next(record for record in records if record.params["DEVICE_BATCH_SIZE"] != 32)
     assert lines == [
-        "train.py: DEVICE_BATCH_SIZE was 32, the summary of trial 0 says device_batch_size 16: the script does not use the "
-        f"constant. Leave it out of {driver.folder / 'space.toml'} and begin a new study, or correct the script.",
-        "train.py: LIMIT was 7, the summary of trial 0 says limit 9: the script does not use the constant. Leave it out of "
+        "train.py: LIMIT was 7, the summary of trial 0 says limit 9: the script may not use the constant. If so, leave it out of "
         f"[constants] of profile {driver.settings.profile} and begin a new study, or correct the script.",
+        f"train.py: DEVICE_BATCH_SIZE was 32 in trial 0 and {other.params['DEVICE_BATCH_SIZE']} in trial {other.number}, and both "
+        "summaries say device_batch_size 16: the script may not use the constant. If so, leave it out of "
+        f"{driver.folder / 'space.toml'} and begin a new study, or correct the script.",
     ]
 
 
@@ -123,9 +125,53 @@ def test_a_baseline_that_agrees_by_chance_is_followed_by_a_trial_that_does_not(d
     lines, records = run(driver, SCRIPT.replace("batch = 16", "batch = 32").replace("limit: 9", "limit: 7"), 8)
     (line,) = lines
     first = next(record for record in records if record.params["DEVICE_BATCH_SIZE"] != 32)
-    assert (
-        f"DEVICE_BATCH_SIZE was {first.params['DEVICE_BATCH_SIZE']}, the summary of trial {first.number} says" in line
-    )
+    assert f"was 32 in trial 0 and {first.params['DEVICE_BATCH_SIZE']} in trial {first.number}, and both" in line
+
+
+def told_of(driver: Driver, *trials: tuple[dict[str, int], dict[str, float | str]], **constants: Value) -> list[str]:
+    """Return the lines about trials of these parameters and summaries."""
+    names = "".join(f"{name} = {value}\n" for name, value in constants.items())
+    (driver.folder / "workload" / "train.py").write_text(SCRIPT + names)
+    (driver.folder / "space.toml").write_text(SPACE)
+    driver.set(constants=constants)
+    said: list[str] = []
+    callback = IgnoredConstants(driver.plan, said.append)
+    for number, (params, summary) in enumerate(trials):
+        callback.on_trial_end(TrialRecord(number, number, "COMPLETE", params=params, summary=summary))
+    return said
+
+
+def test_one_trial_says_nothing_of_a_parameter(driver: Driver) -> None:
+    two_devices = {"device_batch_size": 64.0}
+    assert told_of(driver, ({"DEVICE_BATCH_SIZE": 32}, two_devices), ({"DEVICE_BATCH_SIZE": 32}, two_devices)) == []
+    followed = ({"DEVICE_BATCH_SIZE": 64}, {"device_batch_size": 128.0})
+    assert told_of(driver, ({"DEVICE_BATCH_SIZE": 32}, two_devices), followed) == []
+
+
+def test_two_trials_of_different_values_that_show_the_same_are_named(driver: Driver) -> None:
+    shows = {"device_batch_size": 16.0}
+    (line,) = told_of(driver, *(({"DEVICE_BATCH_SIZE": size}, shows) for size in (16, 32, 64)))
+    assert "DEVICE_BATCH_SIZE was 16 in trial 0 and 32 in trial 1, and both summaries say device_batch_size 16" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found", "is_told"),
+    [
+        ("BATCH_SIZE", 32, 64.0, False),
+        ("BATCH_SIZE", 32, 256.0, False),
+        ("BATCH_SIZE", 32, 16.0, True),
+        ("BATCH_SIZE", 32, 48.0, True),
+        ("VOCAB_SIZE", 1000, 1024.0, False),
+        ("VOCAB_SIZE", 1000, 2048.0, True),
+        ("DROPOUT", 0.1, 0.0, False),
+        ("DROPOUT", 0.1, 0.3, True),
+        ("WIDTH", 64, 128.0, True),
+    ],
+)
+def test_a_constant_of_the_profile_may_be_shown_for_all_devices_padded_or_in_evaluation(
+    driver: Driver, name: str, value: Value, found: float, is_told: bool
+) -> None:
+    assert len(told_of(driver, ({}, {name.lower(): found}), **{name: value})) == is_told
 
 
 @pytest.mark.slow

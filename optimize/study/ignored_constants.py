@@ -1,6 +1,7 @@
-"""Says once when a trial's summary contradicts a constant that the study has set: the script does not use it.
+"""Says once when summaries contradict a constant that the study has set: the script may not use it.
 
-A summary is the script's own words, so only what can hardly mean anything else counts: `contradicts` says what.
+A summary is the script's own words, so only what can hardly mean anything else counts: `contradicts` says what. Of a parameter,
+two trials with different values must have shown the same. A constant of the profile never varies, so `_may_differ` asks for more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from storage import TrialRecord
 UNITS = tuple(map(Decimal, (100, 10**3, 10**6, 10**9, 2**10, 2**20, 2**30, 60, 3600)))
 CLOSE = Decimal("0.01")  # of the value: what was measured, or rounded to whole batches, is no contradiction
 SURE = Decimal("0.1")  # of the value: how much a rounded number in another unit may be off
+PADDED = 0.05  # of the value: a vocabulary is padded to a multiple of 64 or 128
 # A script may say under such a name what it reached, or what a schedule came to, not what it was told.
 _MOVING = re.compile(
     r"(?:^|_)(?:steps?|iters?|iterations?|epochs?|tokens?|samples?|seconds?|minutes?|hours?|time|best|lr|rate|decay|momentum)(?:_|$)"
@@ -30,17 +32,23 @@ class IgnoredConstants(Callback):
     def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
         self._plan, self._say = plan, say
         self._said: set[str] = set()
+        self._shown: dict[
+            tuple[str, float | str], dict[Value, int]
+        ] = {}  # key and text of a summary: value -> first trial
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Say what this trial contradicts for the first time."""
+        """Say what is contradicted for the first time."""
         for key, found in record.summary.items():
             name = self._name(key)
             if not name or name in self._said or name == self._plan.workload.metric.name:
                 continue
-            value, choices = self._trained_with(name, record)
-            if contradicts(key, value, found, choices):
+            is_parameter = name in self._plan.space.names
+            why = (
+                self._varied(name, key, found, record) if is_parameter else self._fixed(name, key, found, record.number)
+            )
+            if why:
                 self._said.add(name)
-                self._say(self._line(name, value, key, found, record.number))
+                self._say(self._line(name, why))
 
     def _name(self, key: str) -> str:
         """Return the constant of this name, in whatever case; "" if the study sets none."""
@@ -48,20 +56,48 @@ class IgnoredConstants(Callback):
         names = (*self._plan.space.names, *self._plan.settings.constants)
         return next((name for name in names if name.casefold() == wanted), "")
 
-    def _trained_with(self, name: str, record: TrialRecord) -> tuple[Value, Sequence[Value]]:
-        if name in self._plan.space.names and name in record.params:
-            parameter = self._plan.space[name]
-            return parameter.decode(record.params[name]), parameter.choices
-        return self._plan.constants.get(name), ()
+    def _varied(self, name: str, key: str, found: float | str, record: TrialRecord) -> str:
+        """Return which two trials show that a parameter changes nothing; "" if none do yet."""
+        parameter = self._plan.space[name]
+        if name not in record.params:
+            return ""
+        trials = self._shown.setdefault((key, found), {})
+        trials.setdefault(parameter.decode(record.params[name]), record.number)
+        wrong = [value for value in trials if contradicts(key, value, found, parameter.choices)]
+        others = [value for value in trials if value not in wrong[:1]]
+        if not wrong or not others:
+            return ""
+        one, two = sorted((wrong[0], others[0]), key=trials.__getitem__)
+        return f"was {one} in trial {trials[one]} and {two} in trial {trials[two]}, and both summaries say {_said(key, found)}"
 
-    def _line(self, name: str, value: Value, key: str, found: float | str, number: int) -> str:
+    def _fixed(self, name: str, key: str, found: float | str, number: int) -> str:
+        """Return what a summary says of a constant of the profile, if that contradicts it; else ""."""
+        value = self._plan.constants.get(name)
+        if not contradicts(key, value, found) or _may_differ(key, value, found):
+            return ""
+        return f"was {value}, the summary of trial {number} says {_said(key, found)}"
+
+    def _line(self, name: str, why: str) -> str:
         plan = self._plan
         where = plan.space.path if name in plan.space.names else f"[constants] of profile {plan.settings.profile}"
-        shown = f"{found:.15g}" if isinstance(found, float) else found
         return (
-            f"{plan.workload.file_of(name)}: {name} was {value}, the summary of trial {number} says {key} {shown}: the script does "
-            f"not use the constant. Leave it out of {where} and begin a new study, or correct the script."
+            f"{plan.workload.file_of(name)}: {name} {why}: the script may not use the constant. If so, leave it out of {where} "
+            "and begin a new study, or correct the script."
         )
+
+
+def _said(key: str, found: float | str) -> str:
+    return f"{key} {found:.15g}" if isinstance(found, float) else f"{key} {found}"
+
+
+def _may_differ(key: str, value: Value, found: float | str) -> bool:
+    """Return whether a script that uses a constant may print this: of all devices, padded, or as it is in evaluation."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isinstance(found, float) or not value:
+        return False
+    words = key.casefold()
+    if "batch" in words and found >= value and found % value == 0:
+        return True
+    return ("vocab" in words and abs(found - value) < PADDED * abs(value)) or ("dropout" in words and not found)
 
 
 def contradicts(key: str, value: Value, found: float | str, choices: Sequence[Value] = ()) -> bool:
