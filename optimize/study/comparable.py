@@ -65,7 +65,10 @@ def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str
 
 
 def _another(study: str, *words: str) -> str:
-    """Return the command that begins another study with what this call was given."""
+    """Return the command that begins another study.
+
+    Where it is shown, it gets this call's flags of place, profile, workload, search space and devices, but no others.
+    """
     return f"`optimize run {join([*words, '--study', study_name(parent_of(study) or study) + '-2'])}`"
 
 
