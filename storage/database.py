@@ -31,6 +31,7 @@ from storage.sql import Created, OtherChoicesError, Stored
 from storage.sqlite import check_pages, copy_online, open_sqlite
 from storage.transactions import READING, RETRY_S, SERVER_RETRY_S, RetryPolicy, Transactions
 from storage.url import Address, parse_address
+from storage.wal import write_id_again
 
 T = TypeVar("T")
 
@@ -192,10 +193,15 @@ class Database:
 
     def delete_study(self, name: str) -> None:
         """Remove a study and its trials; `Artifacts.delete_study` removes their files as well."""
-        study_id = self.find_study(name)
-        if study_id is not None:
-            self._known.pop(study_id, None)
-            self.write(lambda connection: sql.delete_study(connection, study_id))
+        if (study_id := self.find_study(name)) is None:
+            return
+
+        def delete(connection: sqlalchemy.Connection) -> None:
+            sql.delete_study(connection, study_id)
+            write_id_again(connection)
+
+        self._known.pop(study_id, None)
+        self.write(delete)
 
     def objective(self, study_id: int) -> tuple[str, str]:
         """Return the metric's name and its direction, "minimize" or "maximize"."""

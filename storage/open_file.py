@@ -11,7 +11,8 @@ from pathlib import Path
 
 from storage.driver_errors import RESTORE
 from storage.errors import DatabaseLostError, StorageError
-from storage.sqlite import MAGIC, check_pages, refuse_strange_wal
+from storage.sqlite import MAGIC, check_pages
+from storage.wal import refuse_strange_wal
 
 _BESIDE = ("-wal", "-shm")  # they last as long as a connection does; a -journal comes and goes
 _BACK = (

@@ -11,10 +11,9 @@ import functools
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy.pool import QueuePool
 
@@ -27,6 +26,7 @@ from storage.sql import BACKUPS
 from storage.text import one_line
 from storage.transactions import RetryPolicy
 from storage.url import Address
+from storage.wal import give_id, reading, refuse_strange_wal, without_its_wal
 
 _MOUNTS = Path("/proc/self/mounts")
 _SHARED = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|9p|fuse(blk|\..+)?|afs|ceph|lustre|beegfs|gpfs|virtiofs|vboxsf|prl_fs")
@@ -66,10 +66,6 @@ def _read(path: Path) -> str:
 OPENING_S = 5.0  # how long a lock is waited for that SQLite itself does not wait for
 BUSY_S = 30.0  # how long SQLite waits for a lock before it says "database is locked"
 MAGIC = b"SQLite format 3\0"
-_STUDIES = (
-    "SELECT study_id, study_name, MIN(datetime_start) FROM studies LEFT JOIN trials USING (study_id)"
-    " GROUP BY study_id, study_name"
-)
 
 
 def open_sqlite(address: Address, *, create: bool, check: bool) -> tuple[QuickStorage, tuple[str, ...]]:
@@ -134,50 +130,6 @@ def check_pages(path: Path, pragma: str) -> list[str]:
     return [] if found == ["ok"] else found
 
 
-def refuse_strange_wal(path: Path) -> bool:
-    """Compare a database with its -wal, if it has one, and write into neither; return whether there was one.
-
-    SQLite takes the -wal of a driver that died into whatever file has the name now, such as a backup that was put back.
-    Of 60 such mixtures `quick_check` found 53 unsound, `integrity_check` all. A -wal with every page replaces the file.
-    """
-    wal = path.with_name(path.name + "-wal")
-    with os_errors_at(wal):
-        if not wal.exists() or not wal.stat().st_size:
-            return False
-    try:
-        with closing(_reading(path)) as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-            if found == ["ok"] and not _may_be_older(_first_of_studies(path), connection):
-                found = ["the studies of one are not those of the other"]
-    except sqlite3.OperationalError as error:
-        raise explain(Address(shown=str(path)), error) from error
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        found = [str(error)]
-    if found != ["ok"]:
-        raise StorageError(
-            f"{path}: does not fit its {wal.name} ({one_line(found[0], 100)}). If this file was put back, move that -wal away: it "
-            "belongs to the file that was here before. Else it is damaged: restore a backup (`optimize restore`)"
-        )
-    return True
-
-
-def _may_be_older(before: Sequence[tuple[int, str, str | None]], connection: sqlite3.Connection) -> bool:
-    """Return whether one of these studies is there still. A -wal may have every page: then no page is unsound."""
-    if not before:
-        return True
-    after = {(study_id, name): start for study_id, name, start in connection.execute(_STUDIES)}
-    return any((study_id, name) in after and start in (None, after[study_id, name]) for study_id, name, start in before)
-
-
-def _first_of_studies(path: Path) -> Sequence[tuple[int, str, str | None]]:
-    """Return each study of a file, its -wal aside, and when its first trial began; () if a checkpoint was cut off."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
-            return connection.execute(_STUDIES).fetchall()
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
-        return ()
-
-
 def copy_online(source: Path, to: Path) -> None:
     """Copy a database in use consistently, as one file; `to` is replaced when the copy is complete and sound."""
     if to.exists() and (to.is_dir() or in_use(to) or to.samefile(source)):
@@ -198,8 +150,7 @@ def copy_online(source: Path, to: Path) -> None:
 def backup_lines_in(path: Path) -> list[str] | None:
     """Return what `sql.backup_lines` does, of a file that nobody writes; None if it is damaged."""
     try:
-        # immutable: no locks are asked of a file system that may have none
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+        with closing(without_its_wal(path)) as connection:
             known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (BACKUPS.name,)).fetchone()
             query = f"SELECT line FROM {BACKUPS.name} ORDER BY number"
             return [line for (line,) in connection.execute(query)] if known else []
@@ -216,7 +167,7 @@ def finished_in(path: Path, study: str) -> int:
         " WHERE study_name = ? AND state IN ('COMPLETE', 'PRUNED', 'FAIL')"
     )
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+        with closing(without_its_wal(path)) as connection:
             return int(connection.execute(query, (study,)).fetchone()[0])
     except (sqlite3.Error, UnicodeDecodeError):
         return 0
@@ -235,7 +186,7 @@ def copy_foreign(source: Path, to: Path) -> None:
     if start != MAGIC:
         raise StorageError(f"{source}: not a SQLite database. Name another file")
     try:
-        with closing(_reading(source)) as old, closing(sqlite3.connect(to)) as new:
+        with closing(reading(source)) as old, closing(sqlite3.connect(to)) as new:
             old.backup(new)
             _refuse_strangers(source, new)
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -250,10 +201,6 @@ def _refuse_strangers(source: Path, copy: sqlite3.Connection) -> None:
     stamp = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
     if copy.execute(stamp).fetchone() is None or copy.execute("SELECT 1 FROM alembic_version").fetchone() is None:
         raise StorageError(f"{source}: a database, but not one of Optuna's. Name another file")
-
-
-def _reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30.0)
 
 
 def settle(path: Path) -> None:
@@ -297,6 +244,7 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
     new = beside(path)
     try:
         rdb_storage(new, journal="MEMORY", complete=False, sync="OFF").engine.dispose()
+        give_id(new)
         sync_file(new)  # once, instead of after each of some forty statements
         _link(new, path)
     except OSError as error:

@@ -16,6 +16,7 @@ from tests.conftest import Driver, complete
 from tests.databases import empty_database, new_trial, small_database
 
 AT = 3  # the trial during which it happens
+KEPT = 40  # trials of the copy; the next session adds as many, and so does the one that is killed
 
 
 def at(driver: Driver, happens: Callable[[Path], object]) -> Callable[[Job], Outcome]:
@@ -226,9 +227,9 @@ def test_the_database_of_another_study_is_not_replaced_by_a_wal_that_has_every_p
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for folder in (ours, theirs):
         folder.mkdir()
-    with add_trials(empty_database(ours), "create and keep open"):
+    with add_trials(ours / "optuna.db", "create and keep open"):  # each has an id of its own: no copies of one file
         shutil.copyfile(ours / "optuna.db-wal", path.with_name("optuna.db-wal"))
-    with closing(open_database(empty_database(theirs))) as database:
+    with closing(open_database(theirs / "optuna.db")) as database:
         new_trial(database, database.create_study(name, "minimize", "val_bpb"))
     shutil.copyfile(theirs / "optuna.db", path)
     before = path.read_bytes()
@@ -237,13 +238,65 @@ def test_the_database_of_another_study_is_not_replaced_by_a_wal_that_has_every_p
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("trials", [0, 1, KEPT])
+def test_a_database_opens_after_its_last_study_was_deleted_while_it_was_open(tmp_path: Path, trials: int) -> None:
+    path = tmp_path / "optuna.db"
+    with closing(open_database(path)) as database:
+        study = database.create_study("cpu", "minimize", "val_bpb")
+        for _ in range(trials):
+            new_trial(database, study)
+    with closing(open_database(path)) as dashboard, closing(open_database(path)) as cleaner:
+        assert dashboard.study_names() == ["cpu"]
+        cleaner.delete_study("cpu")
+        left_by_a_kill(path, tmp_path / "deleted")
+        new_trial(cleaner, cleaner.create_study("cpu", "minimize", "val_bpb"))
+        left_by_a_kill(path, tmp_path / "again")
+        with closing(open_database(path)) as another:
+            assert another.study_names() == ["cpu"]
+    for name, studies in (("deleted", []), ("again", ["cpu"])):
+        with closing(open_database(tmp_path / name / "optuna.db")) as database:
+            assert database.study_names() == studies
+
+
+def test_an_earlier_start_that_another_program_tells_makes_no_database_strange(tmp_path: Path) -> None:
+    path = small_database(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 0")  # as an earlier release made it
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(
+            "INSERT INTO trials SELECT 9, 1, study_id, state, '2001-01-01', datetime_complete FROM trials"
+        )
+        connection.commit()
+        left_by_a_kill(path, tmp_path / "left")
+    open_database(tmp_path / "left" / "optuna.db").close()
+
+
+@pytest.mark.parametrize("trials", [0, 1, 3])
+def test_a_short_wal_of_another_database_is_refused_too(tmp_path: Path, trials: int) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder, name in ((ours, "cpu"), (theirs, "other")):
+        with closing(open_database(folder / "optuna.db")) as database:
+            study = database.create_study(name, "minimize", "val_bpb")
+            for _ in range(trials):
+                new_trial(database, study)
+            left_by_a_kill(folder / "optuna.db", tmp_path / name)
+    shutil.copyfile(theirs / "optuna.db", tmp_path / "cpu" / "optuna.db")
+    with pytest.raises(StorageError, match="studies of one are not those of the other"):
+        open_database(tmp_path / "cpu" / "optuna.db")
+
+
+def left_by_a_kill(path: Path, folder: Path) -> None:
+    """Copy the files of an open database as they would be if all that have it open died now."""
+    folder.mkdir()
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{path}{end}", folder / f"{path.name}{end}")
+
+
 def test_a_wal_of_a_driver_that_died_is_taken_in(tmp_path: Path) -> None:
     path = killed_study(tmp_path)
     open_database(path).close()
     assert finished(path) == [*range(3 * KEPT)]
-
-
-KEPT = 40  # trials of the copy; the next session adds as many, and so does the one that is killed
 
 
 def killed_study(folder: Path) -> Path:
