@@ -23,7 +23,12 @@ _Identity = tuple[int, int]  # device and inode
 
 
 class OpenFile:
-    """The file that was opened at a path, and what lies beside it. `check` costs three calls of `stat`."""
+    """The file that was opened at a path, and what lies beside it.
+
+    `check` costs three calls of `stat`. After a checkpoint, some 4 MB of writing, `read_pages` makes it compare every
+    index once as well: 0.3 to 0.6 s for 30 MB. `quick_check` takes a tenth of that, but calls a file sound that an older
+    copy was written over.
+    """
 
     def __init__(self, path: Path) -> None:
         self._shown, self._path = path, path.absolute()  # the program may change its folder
@@ -31,14 +36,17 @@ class OpenFile:
         self._file, self._size, self._changed = _identity(found), found.st_size, found.st_mtime_ns
         self._beside: dict[str, _Identity] = {}
 
-    def check(self) -> None:
-        """Raise DatabaseLostError if the file is not what was opened, StorageError if it is damaged."""
+    def check(self, read_pages: bool = True) -> None:
+        """Raise DatabaseLostError if the file is not what was opened, StorageError if it is damaged.
+
+        Inside a transaction `read_pages` is False: who waits for its lock does not wait for all pages too.
+        """
         try:
-            self._check()
+            self._check(read_pages)
         except OSError:  # nothing is known of it: SQLite will say what it cannot do
             return
 
-    def _check(self) -> None:
+    def _check(self, read_pages: bool) -> None:
         found = _found(self._path)
         if found is None:
             raise self._lost("was removed or moved while it was in use")
@@ -47,7 +55,8 @@ class OpenFile:
         if found.st_size < len(MAGIC):
             raise self._lost("was emptied while it was in use")
         self._check_length(found.st_size)
-        self._check_content(found.st_mtime_ns)
+        if read_pages:
+            self._check_content(found.st_mtime_ns)
         for end in _BESIDE:
             self._check_beside(end)
 

@@ -91,18 +91,27 @@ _SERVER_SNAPSHOT = sqlalchemy.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE R
 class Transactions:
     """The transactions of one database; threads do not share one. `retry` says how long, and to whom, it waits.
 
-    `check` raises a StorageError if the database is not what was opened: nothing is read or written then.
+    `check` raises a StorageError if the database is not what was opened: nothing is read or written then. It gets False
+    where a lock is held, so that it takes no time there.
     """
 
     def __init__(
-        self, engine: sqlalchemy.Engine, address: Address, retry: RetryPolicy, check: Callable[[], None] = lambda: None
+        self,
+        engine: sqlalchemy.Engine,
+        address: Address,
+        retry: RetryPolicy,
+        check: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._engine, self._address, self.retry = engine, address, retry
-        self.check = check
+        self._check = check
         self._open = threading.local()
         self._begin_server = engine.name != "sqlite"
         if engine.name == "sqlite":
             event.listen(engine, "begin", functools.partial(_begin_sqlite, _light_sync(engine)))
+
+    def check(self) -> None:
+        """Raise StorageError if the database is not what was opened."""
+        self._check(True)
 
     @contextlib.contextmanager
     def one(self, kind: str = "write") -> Iterator[sqlalchemy.Connection]:
@@ -123,7 +132,7 @@ class Transactions:
             self._open.connection = connection
             try:
                 yield connection
-                self.check()  # before the commit
+                self._check(False)  # before the commit
             finally:
                 self._open.connection = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -186,6 +187,19 @@ def test_a_checkpoint_by_another_program_is_no_loss(tmp_path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         assert database.counts(1)["COMPLETE"] == KEPT
+
+
+def test_no_page_is_read_while_a_transaction_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = empty_database(tmp_path)
+    read: list[Path] = []
+    with add_trials(path, "create and keep open") as database:
+        database.study_names()
+        monkeypatch.setattr("storage.open_file.refuse_strange_wal", lambda path: read.append(path))
+        with database.transaction():
+            os.utime(path, (1, 1))  # a checkpoint changes the file
+        assert read == []
+        database.study_names()
+        assert read == [path]
 
 
 def test_no_new_database_is_made_beside_the_wal_of_a_lost_one(tmp_path: Path) -> None:
