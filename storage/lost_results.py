@@ -81,7 +81,7 @@ class Tables:
 
     def _refusal(self, lost: Sequence[str], count: int, where: str) -> str:
         copy = copy_with_more(self._paths, count)
-        back = f" ({copy} has more of them)" if copy else " or a backup (`optimize restore`)"
+        back = f" ({copy} has more of them)" if copy else " or a backup (`optimize restore BACKUP --runs NEW`)"
         return (
             f"{self._paths.folder}: its tables hold {_trials(len(lost))} that study {self._paths.study} in {where} lacks, "
             f"such as {lost[-1]}. Put the right database back{back}. Or go on without those trials, and keep these "
@@ -96,7 +96,7 @@ def protect_tables(paths: StudyPaths, where: str, set_aside: bool) -> list[str]:
         return []
     if not set_aside:
         copy = copy_with_more(paths, 0)
-        back = f"{copy} has trials of it" if copy else "`optimize restore` has backups"
+        back = f"{copy} has trials of it" if copy else "or a backup: `optimize restore BACKUP --runs NEW`"
         raise StorageError(
             f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back ({back}), or name "
             f"it (--storage). Or begin anew, and keep them as {_names(paths)[0].name}: `optimize ... --set-aside`"

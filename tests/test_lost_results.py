@@ -91,7 +91,7 @@ def test_a_start_on_an_older_copy_stops_once_and_writes_nothing(older: Driver) -
         said = str(caught.value)
         assert said.startswith(f"{older.paths.folder}: its tables hold 2 finished trials that study s in ")
         assert "such as trial 4, val_bpb 1." in said
-        assert "or a backup (`optimize restore`)" in said
+        assert "or a backup (`optimize restore BACKUP --runs NEW`)" in said
         assert "keep these tables as results.tsv.lost-1: `optimize ... --set-aside`" in said
         assert "\n" not in said
     assert left(older) == before

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -94,6 +95,12 @@ def test_every_command_between_backticks_exists_with_its_flags() -> None:
         for command in ("run", "confirm") if words[0] == "..." else [arguments[0]]:
             options = {name.lstrip("-") for option in COMMANDS[command].params for name in option.opts}
             assert set(flags) <= options, (module, text)
+        if words[0] != "...":
+            assert len(arguments) > sum(required(each) for each in COMMANDS[command].params), (module, text)
+
+
+def required(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument" and parameter.required)
 
 
 def options_of(name: str) -> set[str]:
