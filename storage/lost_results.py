@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from storage.errors import StorageError
@@ -23,13 +24,16 @@ from storage.files import os_errors_at
 from storage.paths import StudyPaths
 from storage.records import TrialRecord
 from storage.sqlite import finished_in
+from storage.text import one_line
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 VERDICTS = ("keep", "discard", "crash")
 _COMMIT = re.compile(r"[0-9a-f]{7}")
+_DIGITS = re.compile(r"[0-9]+")
 _COLUMNS, _METRIC = 5, 5  # of results.tsv; its column in trials.csv, after the first of PLAIN
 _CLOSE = 1e-9  # relative: a spreadsheet keeps 15 digits
-_LEAST_DECIMALS = 3  # a number that was rounded to fewer may be another one
+_LEAST_DECIMALS = 3  # without a number or a commit, a value that was rounded to fewer may be another trial's
+_MOST_DIGITS = 300  # of a float
 _MOST_COPIES = 50  # that are looked into
 _COPIES = ("*.db", "*.db.*", "*.bak", "*/optuna*.db", "*/*/optuna*.db")
 
@@ -45,7 +49,7 @@ class _ToldTrial:
 
     def is_told(self, records: Sequence[TrialRecord]) -> bool:
         """Return whether one of these records is the same trial."""
-        return any(self.state in ("", each.state) and _same(self.value, each.value) for each in records)
+        return any(self.state in ("", each.state) and _same(self.value, each.value, bool(self.key)) for each in records)
 
 
 class Tables:
@@ -81,7 +85,7 @@ class Tables:
 
     def _refusal(self, lost: Sequence[str], count: int, where: str) -> str:
         copy = copy_with_more(self._paths, count)
-        back = f" ({copy} has more of them)" if copy else " or a backup (`optimize restore BACKUP --runs NEW`)"
+        back = f" ({copy} has more of them)" if copy else ", or a backup (`optimize restore BACKUP --runs NEW`)"
         return (
             f"{self._paths.folder}: its tables hold {_trials(len(lost))} that study {self._paths.study} in {where} lacks, "
             f"such as {lost[-1]}. Put the right database back{back}. Or go on without those trials, and keep these "
@@ -179,9 +183,11 @@ def _trials_csv(path: Path) -> Iterator[_ToldTrial]:
     if tuple(header[:_METRIC]) != PLAIN[:_METRIC] or len(header) <= _METRIC:
         return
     for cells in rows:
-        if len(cells) > _METRIC and cells[0].isdecimal() and cells[1] in FINISHED:
-            number, value = str(int(cells[0])), cells[_METRIC]
-            yield _ToldTrial(number, f"trial {number}, {header[_METRIC]} {value or 'none'}", cells[1], value)
+        if len(cells) > _METRIC and _DIGITS.fullmatch(cells[0]) and cells[1] in FINISHED:
+            number, value = cells[0].lstrip("0") or "0", cells[_METRIC]
+            yield _ToldTrial(
+                number, f"trial {one_line(number, 20)}, {header[_METRIC]} {value or 'none'}", cells[1], value
+            )
 
 
 def _results_tsv(path: Path) -> Iterator[_ToldTrial]:
@@ -196,16 +202,18 @@ def _results_tsv(path: Path) -> Iterator[_ToldTrial]:
             yield _ToldTrial(commit, f"{commit or 'a trial'}, {metric} {value or 'none'}", "", value)
 
 
-def _same(text: str, value: float | None) -> bool:
-    """Return whether the text is this value, rounded perhaps. An empty one is no value."""
+def _same(text: str, value: float | None, known: bool) -> bool:
+    """Return whether the text is this value, rounded perhaps; `known`: to any digit. An empty one is no value."""
     if not text or value is None:
         return not text and value is None
-    number = math.nan
-    with suppress(ValueError):
-        number = float(text)
-    decimals = len(text.partition(".")[2])
-    rounded = 0.51 * 10.0**-decimals if decimals >= _LEAST_DECIMALS and "e" not in text.lower() else 0.0
-    return math.isclose(number, value, rel_tol=_CLOSE, abs_tol=rounded)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return False
+    last = number.as_tuple().exponent  # of the last digit
+    rounds = isinstance(last, int) and (known or last <= -_LEAST_DECIMALS)  # no infinity, no NaN
+    rounded = 0.51 * 10.0 ** min(int(last), _MOST_DIGITS) if rounds else 0.0
+    return math.isclose(float(number), value, rel_tol=_CLOSE, abs_tol=rounded)
 
 
 def _cells(path: Path, delimiter: str) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -236,6 +237,14 @@ def with_remarks(text: str) -> str:
     return text + "# trial 3 looks odd\n\nsee the log\t\t\n\t\t\t\tasked on Monday\n"
 
 
+def without_decimals(text: str) -> str:
+    return re.sub(r"(?m)^((?:[^,]*,){5})([\d.]+)", lambda found: f"{found[1]}{float(found[2]):.0f}", text)
+
+
+def to_one_decimal(text: str) -> str:
+    return re.sub(r"(?m)^(\w{7}\t)([\d.]+)", lambda found: f"{found[1]}{float(found[2]):.1f}", text)
+
+
 EDITS: dict[str, Callable[[Driver], object]] = {
     "nothing": lambda driver: None,
     "remarks": lambda driver: [edit(driver, name, with_remarks) for name in TABLES],
@@ -243,6 +252,8 @@ EDITS: dict[str, Callable[[Driver], object]] = {
     "descriptions that are cut": lambda driver: edit(driver, "results.tsv", lambda text: text.replace(" -> ", "")),
     "sorted": lambda driver: edit(driver, "results.tsv", lambda text: "\n".join(sorted(text.splitlines())) + "\n"),
     "a spreadsheet": lambda driver: edit(driver, "trials.csv", as_a_spreadsheet),
+    "values without decimals": lambda driver: edit(driver, "trials.csv", without_decimals),
+    "values to one decimal": lambda driver: edit(driver, "results.tsv", to_one_decimal),
     "rows taken out": lambda driver: edit(driver, "results.tsv", lambda text: "".join(text.splitlines(True)[:3])),
     "one table removed": lambda driver: (driver.paths.folder / "trials.csv").unlink(),
     "both removed": lambda driver: [(driver.paths.folder / name).unlink() for name in TABLES],
@@ -253,6 +264,15 @@ EDITS: dict[str, Callable[[Driver], object]] = {
     ),
     "another runs folder": lambda driver: moved(driver),
 }
+
+
+def test_a_number_of_any_length_in_a_table_is_a_trial_that_is_lost(driver: Driver) -> None:
+    driver.run(trials=3)
+    views(driver)
+    edit(driver, "trials.csv", lambda text: re.sub(r"(?m)^1,", "0001,", text).replace("\n2,", f"\n{'9' * 5000},"))
+    with pytest.raises(StorageError, match=r"hold 1 finished trial that study s .* such as trial 9999") as caught:
+        run(driver, 4)
+    assert len(str(caught.value)) < 1000
 
 
 def moved(driver: Driver) -> None:
