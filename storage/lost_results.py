@@ -99,12 +99,8 @@ def protect_tables(paths: StudyPaths, where: str, set_aside: bool) -> list[str]:
     if not (lost or _count_rows(paths)):
         return []
     if not set_aside:
-        copy = copy_with_more(paths, 0)
-        back = f"{copy} has trials of it" if copy else "or a backup: `optimize restore BACKUP --runs NEW`"
-        raise StorageError(
-            f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back ({back}), or name "
-            f"it (--storage). Or begin anew, and keep them as {_names(paths)[0].name}: `optimize ... --set-aside`"
-        )
+        way = f"or begin anew, and keep them as {_names(paths)[0].name}: `optimize ... --set-aside`"
+        raise StorageError(_unknown(paths, where, copy_with_more(paths, 0), way))
     return [_set_aside_line(set_tables_aside(paths), lost, where)]
 
 
@@ -115,10 +111,15 @@ def refuse_results_of_another(paths: StudyPaths, where: str) -> None:
     Their database was lost, or is another one: the views of a new study would replace all that is left of them.
     """
     if _count_rows(paths) or Tables(paths).lost(()):
-        raise StorageError(
-            f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back "
-            "(`optimize restore BACKUP --runs NEW`), or name it (--storage); to begin anew, move this folder away"
-        )
+        raise StorageError(_unknown(paths, where, None, "to begin anew, move this folder away"))
+
+
+def _unknown(paths: StudyPaths, where: str, copy: Path | None, way: str) -> str:
+    back = f"{copy} has trials of it" if copy else "or a backup: `optimize restore BACKUP --runs NEW`"
+    return (
+        f"{paths.folder}: holds results of a study that {where} does not have. Bring its database back ({back}), or name "
+        f"it (--storage); {way}"
+    )
 
 
 def set_tables_aside(paths: StudyPaths) -> list[Path]:
