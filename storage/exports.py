@@ -40,6 +40,7 @@ PLAIN = (
     "source",
     "taken_from",
 )
+VERDICTS = KEEP, DISCARD, CRASH = "keep", "discard", "crash"  # of results.tsv, as in autoresearch's
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
@@ -129,8 +130,8 @@ def _story(record: TrialRecord, baseline: TrialRecord | None) -> str:
 
 def _verdict(record: TrialRecord, kept: bool) -> str:
     if record.state == "COMPLETE" or record.status == "hopeless":  # a hopeless one ran well, and was cut on its curve
-        return "keep" if kept else "discard"
-    return "crash"
+        return KEEP if kept else DISCARD
+    return CRASH
 
 
 def _memory_gb(record: TrialRecord) -> str:

@@ -19,15 +19,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from storage.errors import StorageError
-from storage.exports import PLAIN
+from storage.exports import PLAIN, VERDICTS
 from storage.files import os_errors_at
 from storage.paths import StudyPaths
-from storage.records import TrialRecord
+from storage.records import FINISHED, TrialRecord
 from storage.sqlite import finished_in
 from storage.text import one_line
 
-FINISHED = ("COMPLETE", "PRUNED", "FAIL")
-VERDICTS = ("keep", "discard", "crash")
 _COMMIT = re.compile(r"[0-9a-f]{7}")
 _DIGITS = re.compile(r"[0-9]+")
 _COLUMNS, _METRIC = 5, 5  # of results.tsv; its column in trials.csv, after the first of PLAIN

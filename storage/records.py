@@ -20,6 +20,7 @@ from storage.database import Database
 from storage.sql import Stored
 from storage.text import encodable, one_line
 
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 _MOST_KEYS, _LONGEST_KEY, _LONGEST_TEXT, _LONGEST_REASON = 40, 60, 200, 300
 
 
@@ -53,7 +54,7 @@ class TrialRecord:
 
     @property
     def is_finished(self) -> bool:
-        return self.state in ("COMPLETE", "PRUNED", "FAIL")
+        return self.state in FINISHED
 
 
 def origin_attrs(

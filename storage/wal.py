@@ -25,10 +25,8 @@ _STUDIES = (
     "SELECT studies.study_id, study_name, datetime_start FROM studies"
     " LEFT JOIN trials ON trials.study_id = studies.study_id AND number = 0"
 )
-_HEADER, _FRAME = (
-    32,
-    24,
-)  # bytes of a -wal before its frames, and of a frame before its page: sqlite.org/fileformat2.html
+# Bytes of a -wal before its frames, and of a frame before its page: sqlite.org/fileformat2.html
+_HEADER, _FRAME = 32, 24
 
 
 def give_id(path: Path) -> None:

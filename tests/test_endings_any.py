@@ -109,6 +109,7 @@ def test_a_value_that_was_printed_whole_is_stored_exactly_whatever_follows(
     before: str, value: float, form: str, over: list[str], under: list[str], after: str, code: int
 ) -> None:
     text = form.format(value)
+    assume(math.isfinite(float(text)))  # the largest numbers may be rounded up to infinity
     block = "---\n" + "".join(over) + f"val_bpb: {text}\n" + "".join(under) + "\n"
     outcome = diagnose(f"{before}\n{block}{after}", Exit(code, 9.0), Metric())
     assert outcome.status is TrialStatus.COMPLETE

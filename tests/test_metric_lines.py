@@ -106,6 +106,11 @@ def test_a_regex_sees_a_coloured_line_with_its_colours_and_without(regex: str) -
     assert parser.metric.found().value == 2.5
 
 
+@pytest.mark.parametrize("name", ["Übergang", "VERLUST_Ä", "损失", "_", "-"])
+def test_a_metric_may_have_any_name(name: str) -> None:
+    assert parsed(Metric(name), f"{name}: 1.04").found().value == 1.04
+
+
 def test_a_line_without_a_number_hides_no_earlier_one() -> None:
     assert "`INFO val_bpb 1.04`" in reason("INFO val_bpb 1.04", "the val_bpb is good")
 

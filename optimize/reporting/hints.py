@@ -65,9 +65,8 @@ CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that a
 _WHICH = frozenset(("study", "storage"))
 _TRAINING = _WHICH | {"profile", "workload", "space", *_TRAINING_FIELDS}
 _SEARCH = _TRAINING | {*_SEARCH_FIELDS, "from", "no-starts", "no-pruning"}
-TARGETS: Mapping[
-    str, tuple[str, frozenset[str]]
-] = {  # command -> target of the Makefile, and the flags that it has variables for
+# Command -> target of the Makefile, and the flags that it has variables for.
+TARGETS: Mapping[str, tuple[str, frozenset[str]]] = {
     "run": ("optimize", _SEARCH | {"trust", "set-aside", "confirm", "backup"}),
     "confirm": ("confirm", _TRAINING | {"trust", "set-aside", "finalists", "seeds", "scale", "backup"}),
     "prepare": ("prepare", frozenset(("profile", "workload", "trust"))),

@@ -25,9 +25,9 @@ class MetricLine:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        words = [re.escape(word) for word in re.split(r"[\s_-]+", name) if word]
-        spelled = r"[\s_-]{0,3}".join(words)
-        self._word = min(re.split(r"[\s_-]+", name), key=lambda word: (-len(word), word)).lower().encode()
+        words = re.findall(r"[^\s_-]+", name) or [name]
+        spelled = r"[\s_-]{0,3}".join(map(re.escape, words))
+        self._word = max(words, key=len).encode().lower()  # of bytes, as the line's: only ASCII has two cases there
         self._alone = re.compile(
             rf"\s*{_RANK}{re.escape(name)}\s*[:=]\s*(?:{_TENSOR}({NUMBER})(?:,[^()]*)?\)|({NUMBER}))\s*"
         )
@@ -59,13 +59,9 @@ class MetricLine:
 
 
 def _escaped(text: str) -> str:
-    return "".join(
-        r"\s+" if run.isspace() and run != " " else re.escape(run) if run != " " else " " for run in _runs(text)
-    )
-
-
-def _runs(text: str) -> list[str]:
-    return re.findall(r"\s+|\S", text)
+    """Return a regex for a text, a single blank as it is."""
+    runs = re.findall(r"\s+|\S", text)
+    return "".join(run if run == " " else r"\s+" if run.isspace() else re.escape(run) for run in runs)
 
 
 def _quoted(regex: str) -> str:

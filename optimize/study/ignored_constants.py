@@ -32,9 +32,8 @@ class IgnoredConstants(Callback):
     def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
         self._plan, self._say = plan, say
         self._said: set[str] = set()
-        self._shown: dict[
-            tuple[str, float | str], dict[Value, int]
-        ] = {}  # key and text of a summary: value -> first trial
+        # Entry of a summary -> the values that showed it -> the first trial of each.
+        self._shown: dict[tuple[str, float | str], dict[Value, int]] = {}
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Say what is contradicted for the first time."""

@@ -100,9 +100,8 @@ class Loop:
         try:
             job = self._prepare(suggestion)
         except OptimizeError as error:  # as after a failed ask
-            only_these = self._proven and isinstance(
-                error, WorkloadError
-            )  # others were written: the next call would end here too
+            # Where others were written, these alone cannot be: queued again, they would end the next call too.
+            only_these = self._proven and isinstance(error, WorkloadError)
             self._study.give_back(suggestion.number, str(error), again=not only_these)
             self._failed, self._reason = error, self._reason or str(error)
             return
