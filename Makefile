@@ -10,6 +10,9 @@ export OPTIMIZE_MAKE_FROM := $(PWD)
 INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.dev-installed
 
+# Hundreds of processes import the same modules: keep them compiled, whatever the shell says.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n auto --dist loadgroup
+
 flag = $(if $($(1)),--$(2) '$($(1))')
 WHICH = $(call flag,STUDY,study) $(call flag,STORAGE,storage)
 TRAINING = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(call flag,SPACE,space) $(call flag,HOURS,hours) \
@@ -63,10 +66,10 @@ stop: $(INSTALLED)  ## end a running study after its present trials; NOW=1: at o
 
 test: $(DEV_INSTALLED)  ## every test this machine can do, real training included
 	@echo "make test: running all tests; real training and a browser take a few minutes"
-	@$(BIN)/python -m pytest -q -n auto --dist loadgroup $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network; a minute or two
-	@$(BIN)/python -m pytest -q -n auto --dist loadgroup -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(DEV_INSTALLED)  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -55,7 +55,7 @@ def notebook(**settings: object) -> Any:
 def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh machine's working folder: our packages, a small profile, no network."""
     for package in ("optimize", "search_spaces", "storage"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, tmp_path / package)
     small_profile(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for name in ("http_proxy", "https_proxy"):
@@ -112,12 +112,12 @@ def test_the_form_has_a_field_for_each_setting() -> None:
 @pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 def test_it_runs_from_top_to_bottom_and_on_a_fresh_machine_goes_on(place: Path) -> None:
-    first = execute(place, TRIALS=3)
+    first = execute(place, TRIALS=2)
     assert "not on Colab" in outputs(first, "notebook.drive")
     assert "no backup yet" in outputs(first, "notebook.restore")
     assert "http://127.0.0.1:" in outputs(first, "notebook.dashboard")
     said = outputs(first, "notebook.run")
-    assert "3 trials are done" in said
+    assert "2 trials are done" in said
     assert "best val_bpb" in said
     assert [picture[:4] for picture in pictures(first)] == [b"\x89PNG"]
     assert "train.py" in {Path(name).name for name in zipfile.ZipFile(place / f"{STUDY}.zip").namelist()}
@@ -127,12 +127,12 @@ def test_it_runs_from_top_to_bottom_and_on_a_fresh_machine_goes_on(place: Path) 
     (place / "google" / "colab").mkdir(parents=True)
     for name, code in COLAB.items():
         (place / "google" / "colab" / f"{name}.py").write_text(code)
-    second = execute(place, TRIALS=4)
+    second = execute(place, TRIALS=3)
     assert outputs(second, "notebook.drive").startswith("no Drive (mount failed): backups go to drive")
-    assert "restored to runs: nb, 3 trials" in outputs(second, "notebook.restore")
+    assert "restored to runs: nb, 2 trials" in outputs(second, "notebook.restore")
     after = records(place)
-    assert after[:3] == before
-    assert [record.number for record in after] == [0, 1, 2, 3]
+    assert after[:2] == before
+    assert [record.number for record in after] == [0, 1, 2]
     assert (place / "calls.txt").read_text().splitlines() == ["iframe /dashboard True", f"download {STUDY}.zip"]
 
 
