@@ -1,0 +1,100 @@
+"""Finds the flags that a training script takes, by the definitions of its parser: argparse, click, typer, absl and their kin.
+
+It reads the syntax tree and runs nothing. `optimize init` proposes flags from it, and a flag's default is the baseline.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from optimize.script.absl_flags import absl_flags
+from optimize.script.argparse_flags import ArgparseReader
+from optimize.script.click_flags import click_flags
+from optimize.script.field_flags import field_flags
+from optimize.script.flags import FlagDefinition
+from optimize.script.source_names import SourceNames, read_names
+from optimize.script.typer_flags import typer_flags
+
+__all__ = ["FlagDefinition", "ParserFacts", "find_flag", "parser_facts", "read_flags"]
+
+_ASKS = ("input", "getpass.getpass")
+
+
+@dataclass(frozen=True, slots=True)
+class ParserFacts:
+    """What else the text says of how a script takes its flags."""
+
+    parsers: tuple[str, ...] = ()
+    known_only: bool = False  # parse_known_args: a flag that the parser does not know is passed over in silence
+    subcommands: tuple[str, ...] = ()
+    required: tuple[FlagDefinition, ...] = ()  # it does not start without these
+    rewritten: Mapping[str, int] | None = (
+        None  # destination of a flag -> line that gives it another value, whatever the flag says
+    )
+    asks: int = 0  # the line that waits for an answer from a person
+
+
+def read_flags(text: str, where: str, beside: Mapping[str, str] | None = None) -> tuple[FlagDefinition, ...]:
+    """Return the flags that this Python file defines, in the order of its text.
+
+    `beside`: Python files whose classes it may use, with their texts. Raises RenderError if one is not Python.
+    """
+    return _read(text, where, tuple(sorted((beside or {}).items())))
+
+
+def find_flag(files: Mapping[str, str], name: str) -> FlagDefinition | None:
+    """Return the flag of this spelling, of the first Python file that defines it; None if none does.
+
+    Where that file has several of the name with different defaults, the default counts as unreadable.
+    """
+    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
+    for file, text in scripts.items():
+        beside = {other: each for other, each in scripts.items() if other != file}
+        found = [flag for flag in read_flags(text, file, beside) if name in flag.names or (name and name == flag.off)]
+        if found:
+            return _agreed(found)
+    return None
+
+
+def parser_facts(files: Mapping[str, str]) -> ParserFacts:
+    """Return what the Python files say of how flags are taken."""
+    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
+    names = [read_names(text, file) for file, text in scripts.items()]
+    flags = [flag for file, text in scripts.items() for flag in read_flags(text, file, scripts)]
+    calls = [(call, each.qualified(call.func)) for each in names for call, _ in each.calls()]
+    return ParserFacts(
+        tuple(dict.fromkeys(flag.parser for flag in flags)),
+        any(name.rpartition(".")[2] in ("parse_known_args", "parse_known_intermixed_args") for _, name in calls),
+        tuple(dict.fromkeys(flag.command for flag in flags if flag.command)),
+        tuple(flag for flag in flags if flag.required),
+        {dest: line for each in names for dest, line in _rewritten(each, {flag.dest for flag in flags})},
+        next((call.lineno for call, name in calls if name in _ASKS), 0),
+    )
+
+
+@lru_cache(maxsize=64)  # the same scripts are read for every trial
+def _read(text: str, where: str, beside: tuple[tuple[str, str], ...]) -> tuple[FlagDefinition, ...]:
+    names = read_names(text, where, dict(beside))
+    readers = (click_flags, typer_flags, absl_flags, field_flags)
+    found = [*ArgparseReader(names).read(), *(flag for reader in readers for flag in reader(names))]
+    return tuple(dict.fromkeys(found))
+
+
+def _agreed(found: list[FlagDefinition]) -> FlagDefinition:
+    first, *others = found
+    if all((each.default, each.readable) == (first.default, first.readable) for each in others):
+        return first
+    said = " or ".join(dict.fromkeys(each.expression or repr(each.default) for each in found))
+    return replace(first, default=None, readable=False, expression=said)
+
+
+def _rewritten(names: SourceNames, dests: set[str]) -> Iterator[tuple[str, int]]:
+    """Yield each `args.lr = ...` that does not depend on what was given."""
+    for node in ast.walk(names.tree):
+        match node:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=dest)], value=value):
+                if dest in dests and owner != "self" and f"{owner}.{dest}" not in ast.unparse(value):
+                    yield dest, node.lineno
