@@ -6,11 +6,14 @@ Standard library only. It does not know the training script, `optimize`, `storag
 from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
 from search_spaces.loader import load_space, parse_space, shipped_spaces
+from search_spaces.locations import CONSTANT, Location
 from search_spaces.space import Parameter, SearchSpace, Start, Stored
 
 __all__ = [
+    "CONSTANT",
     "Draft",
     "Expression",
+    "Location",
     "Parameter",
     "Rule",
     "ScriptConstant",

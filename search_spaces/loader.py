@@ -6,41 +6,20 @@ is not known here: others check that a parameter exists there, and what a rule's
 
 from __future__ import annotations
 
-import keyword
-import math
-import reprlib
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from search_spaces.expressions import Rule, SearchSpaceError, Value, kind, parse_rule
+from search_spaces.expressions import Rule, SearchSpaceError, Value, parse_rule
+from search_spaces.parameters import literal, objection_to_choice, read_parameters
+from search_spaces.problems import SpaceProblems, show
 from search_spaces.space import Parameter, SearchSpace, Start
 
 OURS = Path(__file__).parent
 # tomllib takes time quadratic in the length of a dotted key: 40 kB on one line are 7 s, 100 kB in short lines under 2 s
 MAX_BYTES = 100_000
 MAX_LINE = 1_000
-MAX_DEPTH = 3  # tuples within tuples
-
-
-class _Problems:
-    """What is wrong with one file, collected line by line."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.lines: list[str] = []
-
-    def add(self, where: str, what: str) -> None:
-        """Add a line."""
-        self.lines.append(f"{self.path}: {where}: {what}")
-
-    def unknown_keys(self, where: str, table: Mapping[str, object], known: tuple[str, ...]) -> None:
-        """Add a line for each key that is not known."""
-        for key in table:
-            if key not in known:
-                self.add(f"{where}{_show(key)}", f"unknown key. Known here: {', '.join(known)}.")
 
 
 def shipped_spaces() -> tuple[str, ...]:
@@ -69,10 +48,10 @@ def parse_space(text: str, path: str) -> SearchSpace:
     """Parse the search space written in `text`; `path` is for messages. Raises SearchSpaceError with every problem
     found.
     """
-    problems = _Problems(path)
+    problems = SpaceProblems(path)
     data = _parse_toml(text, path)
     problems.unknown_keys("", data, ("parameters", "rules", "start"))
-    parameters = _parameters(data.get("parameters", {}), problems)
+    parameters = read_parameters(data.get("parameters", {}), problems)
     rules = _rules(data.get("rules", []), problems)
     starts = _starts(data.get("start", []), data.get("parameters", {}), parameters, problems)
     if problems.lines:
@@ -111,84 +90,7 @@ def _parse_toml(text: str, path: str) -> dict[str, object]:
         raise SearchSpaceError(f"{path}: not valid TOML: {what}. Correct it.") from None
 
 
-def _parameters(table: object, problems: _Problems) -> tuple[Parameter, ...]:
-    if not isinstance(table, dict) or not table:
-        problems.add("[parameters]", "the space is empty. List at least one parameter: NAME = [first, second].")
-        return ()
-    found = []
-    for name, raw in table.items():
-        choices = _choices(name, raw, problems)
-        if not name.isidentifier() or keyword.iskeyword(name) or not unicodedata.is_normalized("NFKC", name):
-            problems.add(_show(name), "is no name of a Python constant. Use the script's own name, unquoted.")
-        elif choices:
-            found.append(Parameter(name, choices))
-    return tuple(found)
-
-
-def _choices(name: str, raw: object, problems: _Problems) -> tuple[Value, ...]:
-    """Return the checked choices, empty if they cannot be used."""
-    name = name if name.isidentifier() else _show(name)
-    if not isinstance(raw, list):
-        problems.add(name, f"{_show(raw)} is not a list of choices. Write [first, second].")
-        return ()
-    objections = [objection for objection in map(_objection, raw) if objection]
-    for objection in objections:
-        problems.add(name, objection)
-    if objections:
-        return ()
-    choices = tuple(map(_literal, raw))
-    objection = _objection_to_all(choices)
-    if objection:
-        problems.add(name, objection)
-    return () if objection else _same_numbers(choices)
-
-
-def _objection_to_all(choices: tuple[Value, ...]) -> str:
-    kinds = sorted({kind(choice) for choice in choices})
-    if len(kinds) > 1:
-        return f"mixes {' and '.join(kinds)}. Give every choice the type that the script has."
-    seen: dict[Value, Value] = {}
-    for choice, written in zip(_same_numbers(choices), choices, strict=True):
-        if choice in seen:
-            return f"{_show(seen[choice])} and {_show(written)} are the same choice. Remove one."
-        seen[choice] = written
-    if not choices:
-        return "has no choices. List some, or remove it."
-    return "has a single choice. Put it under [constants] in the profile, or remove it." if len(choices) == 1 else ""
-
-
-def _same_numbers(choices: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Turn whole numbers among fractions into floats, so that every choice has one type: [0, 0.05] -> 0.0, 0.05."""
-    if any(isinstance(choice, float) for choice in choices):
-        return tuple(float(choice) if isinstance(choice, int) else choice for choice in choices)
-    return choices
-
-
-def _objection(value: object, depth: int = 0) -> str:
-    """Return why a TOML value cannot be a choice; "" if it can."""
-    if isinstance(value, list):
-        if depth == MAX_DEPTH:
-            return "arrays are nested too deeply. Flatten them."
-        return next((objection for item in value if (objection := _objection(item, depth + 1))), "")
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{value} is not a finite number. Use a plain number."
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return "a whole number does not fit 64 bits. Use a smaller one."
-    if isinstance(value, str) and not value.isprintable():
-        return f"{_show(value)} holds a control character. Use plain text."
-    if not isinstance(value, bool | int | float | str):
-        return f"{_show(value)} is not a literal. Use numbers, text, true/false or arrays of them."
-    return ""
-
-
-def _literal(value: object) -> Value:
-    if isinstance(value, list):
-        return tuple(map(_literal, value))
-    assert isinstance(value, bool | int | float | str)  # _objection found nothing
-    return value
-
-
-def _rules(raw: object, problems: _Problems) -> tuple[Rule, ...]:
+def _rules(raw: object, problems: SpaceProblems) -> tuple[Rule, ...]:
     rules = []
     for where, table in _tables(raw, "rules", problems):
         problems.unknown_keys(f"{where}: ", table, ("rule", "why"))
@@ -200,7 +102,9 @@ def _rules(raw: object, problems: _Problems) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _starts(raw: object, declared: object, parameters: tuple[Parameter, ...], problems: _Problems) -> tuple[Start, ...]:
+def _starts(
+    raw: object, declared: object, parameters: tuple[Parameter, ...], problems: SpaceProblems
+) -> tuple[Start, ...]:
     starts = []
     for where, table in _tables(raw, "start", problems):
         problems.unknown_keys(f"{where}: ", table, ("params", "source", "script", "val_bpb"))
@@ -211,16 +115,18 @@ def _starts(raw: object, declared: object, parameters: tuple[Parameter, ...], pr
     return tuple(starts)
 
 
-def _measured(table: Mapping[str, object], where: str, problems: _Problems) -> float | None:
+def _measured(table: Mapping[str, object], where: str, problems: SpaceProblems) -> float | None:
     value = table.get("val_bpb")
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and not _objection(value)):
+    if value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and not objection_to_choice(value)
+    ):
         return None if value is None else float(value)
-    problems.add(where, f"val_bpb: {_show(value)} is not a number. Give what was measured, or leave it out.")
+    problems.add(where, f"val_bpb: {show(value)} is not a number. Give what was measured, or leave it out.")
     return None
 
 
 def _start_params(
-    raw: object, where: str, declared: object, parameters: tuple[Parameter, ...], problems: _Problems
+    raw: object, where: str, declared: object, parameters: tuple[Parameter, ...], problems: SpaceProblems
 ) -> dict[str, Value]:
     if not isinstance(raw, dict) or not raw:
         problems.add(where, "params: missing or empty. Write params = { NAME = value, ... }.")
@@ -228,13 +134,13 @@ def _start_params(
     usable = {parameter.name: parameter for parameter in parameters}
     params: dict[str, Value] = {}
     for name, value in raw.items():
-        objection = _objection(value)
+        objection = objection_to_choice(value)
         if not isinstance(declared, dict) or name not in declared:
-            problems.add(where, f"{_show(name)} is no parameter of this space. Remove it or add its choices.")
+            problems.add(where, f"{show(name)} is no parameter of this space. Remove it or add its choices.")
         elif objection:
             problems.add(where, f"{name}: {objection}")
         elif name in usable:  # else its choices have been complained about already
-            params[name] = _literal(value)
+            params[name] = literal(value)
             try:
                 usable[name].nearest(params[name])
             except SearchSpaceError as error:
@@ -242,7 +148,7 @@ def _start_params(
     return params
 
 
-def _tables(raw: object, key: str, problems: _Problems) -> list[tuple[str, dict[str, object]]]:
+def _tables(raw: object, key: str, problems: SpaceProblems) -> list[tuple[str, dict[str, object]]]:
     """Return the [[key]] tables, each with its name for messages."""
     if not isinstance(raw, list) or not all(isinstance(table, dict) for table in raw):
         problems.add(key, f"is not an array of tables. Begin each with [[{key}]].")
@@ -250,21 +156,11 @@ def _tables(raw: object, key: str, problems: _Problems) -> list[tuple[str, dict[
     return [(f"{key.removesuffix('s')} {number}", table) for number, table in enumerate(raw, 1)]
 
 
-def _text(table: Mapping[str, object], key: str, where: str, problems: _Problems) -> str:
+def _text(table: Mapping[str, object], key: str, where: str, problems: SpaceProblems) -> str:
     """Return a required line of text, "" if it is none."""
     value = table.get(key)
     text = value.strip() if isinstance(value, str) else ""
     if text and text.isprintable():
         return text
-    problems.add(where, f"{key}: {_show(value) if key in table else 'missing'}. Give it one line of plain text.")
+    problems.add(where, f"{key}: {show(value) if key in table else 'missing'}. Give it one line of plain text.")
     return ""
-
-
-def _show(value: object) -> str:
-    """Return a value for a message, limited in length and depth."""
-    return _SHORT.repr(value)
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 60
-_SHORT.maxlevel = 3

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement, product
 from typing import Any
 
 from search_spaces.expressions import Rule, SearchSpaceError, Value, kind
+from search_spaces.locations import AS_CONSTANT, Location
 
 Stored = bool | int | float | str | None
 """What Optuna can hold as a categorical choice."""
@@ -23,10 +24,26 @@ MAX_WORK = 3_000_000  # nodes evaluated to count parameters that rules tie toget
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A constant of the script that may vary, and the values it may take, all of one kind."""
+    """A setting of the script that may vary, and the values it may take, all of one kind."""
 
     name: str
     choices: tuple[Value, ...]
+    location: Location = AS_CONSTANT
+    baseline: Value = None  # what the script has, where its text does not say so; None: not given
+    when: Rule | None = field(default=None, hash=False)  # without effect where this does not hold
+    ranged: bool = False  # the choices are those of a range
+
+    def including(self, value: Value) -> Parameter:
+        """Return this parameter with a number among its choices, at its place in their order."""
+        if value in self or any(kind(each) != "number" for each in (value, *self.choices)):
+            return self
+        choices = sorted((*self.choices, value))  # type: ignore[type-var]  # numbers, as just checked
+        return replace(self, choices=tuple(choices))
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the search space says more of it than its choices: a place, or a condition."""
+        return self.location != AS_CONSTANT or self.when is not None
 
     @property
     def ordered(self) -> bool:
@@ -155,9 +172,14 @@ class SearchSpace:
         """Return whether a configuration breaks no rule. Raises SearchSpaceError where a rule cannot be computed."""
         return not self.broken_rules(params, constants)
 
+    @property
+    def conditions(self) -> dict[str, Rule]:
+        """The conditions of the parameters that have no effect where theirs does not hold."""
+        return {p.name: p.when for p in self.parameters if p.when is not None}
+
     def unknown_names(self, constants: Collection[str]) -> tuple[str, ...]:
-        """Return the names in rules that are neither a parameter nor a constant."""
-        used = {name for rule in self.rules for name in rule.expression.names}
+        """Return the names in rules and conditions that are neither a parameter nor a constant."""
+        used = {name for rule in (*self.rules, *self.conditions.values()) for name in rule.expression.names}
         return tuple(sorted(used - set(self.names) - set(constants)))
 
     def count_feasible(self, constants: Mapping[str, Value]) -> int | None:
@@ -223,10 +245,15 @@ class SearchSpace:
             return False
 
     def fingerprint(self) -> str:
-        """Return a hash of names, choices in their order, and rules; comments, starts and the file's name do not count."""
+        """Return a hash of names, choices in their order, places and rules; comments, starts and the file's name do not count."""
         parameters = sorted((p.name, list(map(repr, p.choices))) for p in self.parameters)
         rules = sorted(rule.text for rule in self.rules)
-        return hashlib.sha256(repr((parameters, rules)).encode()).hexdigest()[:16]
+        parts: tuple[object, ...] = (parameters, rules)
+        if places := sorted(
+            (p.name, str(p.location), p.when.text if p.when else "") for p in self.parameters if p.is_placed
+        ):
+            parts = (*parts, places)  # a space of constants alone has the hash that it always had
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def _groups(self) -> list[_Group]:
         """Group rules that share a parameter, directly or through other rules, with the parameters they tie together."""

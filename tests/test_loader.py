@@ -186,7 +186,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         ("[parameters]\nA = ['a', \"\\u001b[2J\"]", "holds a control character"),
         ("[parameters]\n'a b' = [1, 2]", "'a b': is no name of a Python constant"),
         ("[parameters]\nlambda = [1, 2]", "'lambda': is no name of a Python constant"),
-        ("[parameters]\nA.b = [1, 2]", "A: {'b': [1, 2]} is not a list of choices"),
+        ("[parameters]\nA.b = [1, 2]", "A: 'b': unknown key"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_parameters_is_named(text: str, words: str) -> None:
