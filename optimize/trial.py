@@ -86,6 +86,8 @@ class Job:
     alone: bool = False  # with no other trial of ours on its device
     progress: ProgressFormat = ProgressFormat()
     links: Mapping[str, str] = field(default_factory=dict)  # path in the work folder -> folder of data, to be read only
+    variables: Mapping[str, str] = field(default_factory=dict)  # those of `env` that are parameters
+    started: tuple[str, ...] = ()  # what parameters say when the process starts: words of the command, NAME=value
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Plan:
     def seed(self) -> tuple[str, int]:
         """Return the name and the value of the script's seed. Raises WorkloadError if there is none to vary."""
         workload, where = self.workload, str(self.workload.folder / self.workload.script)
-        name = workload.seed or ("SEED" if "SEED" in self.constants else "")
+        name = workload.seed_name
         if name:
             problems = workload.problems([name])
             own = self.constants.get(name)
@@ -80,8 +80,8 @@ class Plan:
             )
         if type(own) is not int or own < 0:
             raise WorkloadError(
-                f"{where}: no seed: it has no constant SEED and no manual_seed(42). Without another seed every "
-                "training gives the same value. Name the constant of the seed in workload.toml (seed = ...)."
+                f"{where}: no seed: it has no constant SEED, no flag --seed and no manual_seed(42). Without another seed "
+                "every training gives the same value. Say in workload.toml where it is (seed = ...)."
             )
         return name, own
 
@@ -105,6 +105,7 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
     problems += unfit_trackers(settings.log)
     if workload is None or space is None or not compare:
         raise SettingsError(*problems)
+    workload = workload.with_space(space)
     settings, notes = _without_foreign_constants(settings, workload)
     constants = {**workload.constants(), **settings.constants}
     problems += workload.problems(settings.constants)
@@ -118,9 +119,10 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
     problems += workload.unstartable(_programs(settings))
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
+    space = _with_baselines(space, constants)
     known = [p for p in space.parameters if p.name in constants]
     for parameter in known:
-        problems += _misfits(parameter, constants[parameter.name], settings, space)
+        problems += _misfits(parameter, constants[parameter.name], settings, space, workload)
     problems += _bad_rules(space, constants, settings) if len(known) == len(space.parameters) else []
     if problems:
         raise SettingsError(*problems)
@@ -220,13 +222,26 @@ def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, Sea
     return workload, space
 
 
-def _misfits(parameter: Parameter, now: Value, settings: Settings, space: SearchSpace) -> list[str]:
+def _with_baselines(space: SearchSpace, constants: Mapping[str, Value]) -> SearchSpace:
+    """Return the space with the script's own value among the choices of each range."""
+    own = ((p, constants.get(p.name) if p.ranged else None) for p in space.parameters)
+    return replace(space, parameters=tuple(p if value is None else p.including(value) for p, value in own))
+
+
+def _misfits(parameter: Parameter, now: Value, settings: Settings, space: SearchSpace, workload: Workload) -> list[str]:
     where = f"{space.path}: {parameter.name}"
     lines = [
         f"{where}: choice {choice!r} is not {_kind(now)}, the script has {parameter.name} = {now!r}. Use the script's type."
         for choice in parameter.choices
         if not _fits(choice, now)
     ]
+    lines += [
+        f"{where}: choice {choice!r}: {why}. Correct it."
+        for choice in parameter.choices
+        if parameter.name in workload.places.placed and (why := workload.places.refused(parameter.name, choice))
+    ]
+    if parameter.baseline is not None and parameter.baseline != now:
+        lines.append(f"{where}: baseline {parameter.baseline!r} is not what the script has: {now!r}. Leave it out.")
     if not lines and now not in parameter.choices:
         lines.append(
             f"{where}: the baseline {now!r} is not among the choices. Add it, or set another baseline under "

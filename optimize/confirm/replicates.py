@@ -90,7 +90,7 @@ def child_plan(plan: Plan, variation: Variation) -> Plan:
 
 def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Repeatable]:
     """Return every distinct configuration that completed, the best first; of equal ones the first trial."""
-    identity = same_run(plan.workload.derived, plan.constants)
+    identity = same_run(plan.workload.derived, plan.constants, plan.workload.conditions)
     sign = plan.workload.metric.sign
     mine = [record for record in records if is_whole(record, plan.space)]
     complete = [(sign * record.value, record.number, record) for record in mine if record.value is not None]
@@ -142,7 +142,7 @@ def with_winner(
 
     If that makes too many, the last of the finalists gives way.
     """
-    identity = same_run(plan.workload.derived, plan.constants)
+    identity = same_run(plan.workload.derived, plan.constants, plan.workload.conditions)
     params = [_decoded(plan, r) for r in records if r.number == winner and is_whole(r, plan.space)]
     mine = [e for e in among if e.number is not None and any(identity(e.params) == identity(each) for each in params)]
     displaced = [each for each in mine if each not in finalists]

@@ -161,6 +161,12 @@ CAUSES: tuple[Cause, ...] = (
         r"|Unable to load any of \{libcudnn|Cannot load symbol cudnn",
         "Install it (again) into the Python that runs the script",
     ),
+    _cause(  # argparse, click, absl, Hydra, jsonargparse
+        TrialStatus.ENVIRONMENT,
+        r"error: unrecognized arguments?:|\bNo such option:? |Unknown command line flag|Could not override '"
+        r"|Key '[^']*' (?:is not in struct|not in \w+)|error: (?:Unrecognized|Key) .*(?:argument|is not expected)",
+        "The script's parser does not know it: correct `flag` or `override` in the search space, or `command` in workload.toml",
+    ),
     _cause(
         TrialStatus.ENVIRONMENT,
         r"failed to find C compiler|working triton installation|No working C\+\+ compiler"

@@ -60,13 +60,14 @@ def flags_of(command: Sequence[str]) -> dict[str, Value]:
 
 def shell_script(job: Job) -> str:
     """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does."""
-    if job.command == (PYTHON, "train.py") and not job.links:
+    if job.command == (PYTHON, "train.py") and not job.links and not job.variables:
         return ""
     lines = ["#!/bin/sh", f"# trains trial {job.number} again, in this folder: sh {RUN}", "set -e"]
     for name, target in job.links.items():
         if (parent := str(Path(name).parent)) != ".":
             lines.append(f"mkdir -p {shlex.quote(parent)}")
         lines.append(f"[ -e {shlex.quote(name)} ] || ln -s {shlex.quote(target)} {shlex.quote(name)}")
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in job.variables.items()]
     python = '"${PYTHON:-python}"'
     words = [python if word == PYTHON else shlex.quote(word.replace(PYTHON, "python")) for word in job.command]
     return "\n".join([*lines, f"exec {' '.join(words)}", ""])

@@ -11,11 +11,12 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain, zip_longest
 from types import MappingProxyType
+from typing import TypeAlias
 
 from optimize.errors import RenderError
 from optimize.script.bindings import encoding_of, module_bindings, parse, star_imports
@@ -49,12 +50,16 @@ def read_constants(text: str, where: str) -> Mapping[str, Constant]:
     return MappingProxyType({c.name: c for c in found if bound[c.name] == 1 and c.line > last_star})
 
 
-def render(text: str, values: Mapping[str, Value], where: str) -> str:
-    """Return `text` with each named constant set to its value.
+Finder: TypeAlias = Callable[[str, str], Mapping[str, Constant]]
+"""Finds the values that may be written over in a script's text, by the name of their parameter; it can be hashed."""
+
+
+def render(text: str, values: Mapping[str, Value], where: str, find: Finder = read_constants) -> str:
+    """Return `text` with each named value that `find` finds in it replaced.
 
     Raises RenderError with a line for each value that cannot be written exactly.
     """
-    constants = read_constants(text, where)
+    constants = find(text, where)
     problems = [why_not(text, name, where) for name in values if name not in constants]
     problems += [
         f"{where}: {name}: {_shown(value)} is not a literal. Use numbers, strings, booleans or tuples of them."
@@ -63,7 +68,7 @@ def render(text: str, values: Mapping[str, Value], where: str) -> str:
     ]
     if problems:
         raise RenderError(*problems)
-    return _rendered(text, tuple((name, repr(value)) for name, value in values.items()), where)
+    return _rendered(text, tuple((name, repr(value)) for name, value in values.items()), where, find)
 
 
 def comment_on(text: str, constant: Constant) -> str:
@@ -143,21 +148,22 @@ def _shown(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def _line_offsets(source: bytes) -> list[int]:
+def line_offsets(source: bytes) -> list[int]:
+    """Return the byte offset at which each line begins."""
     # bytes.splitlines cuts at \n, \r and \r\n only, as Python's own tokenizer does; str.splitlines cuts at more
     return [0, *accumulate(len(line) for line in source.splitlines(keepends=True))]
 
 
 def _assignments(tree: ast.Module, source: bytes) -> Iterator[Constant]:
     """Yield each plain assignment at module level, also of names that have several."""
-    offsets = _line_offsets(source)
+    offsets = line_offsets(source)
     for name, value in map(_simple_assignment, tree.body):
         if name is not None and value is not None:
-            start, end = _span(value, offsets)
+            start, end = span_of(value, offsets)
             yield Constant(name, source[start:end].decode(), value.lineno, start, end)
 
 
-def _span(node: ast.expr, offsets: list[int]) -> tuple[int, int]:
+def span_of(node: ast.expr, offsets: list[int]) -> tuple[int, int]:
     """Return the byte offsets of an expression."""
     start = offsets[node.lineno - 1] + node.col_offset
     return start, offsets[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
@@ -181,26 +187,26 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 @lru_cache(maxsize=64)  # a file that holds no parameter, but constants of the study, is the same in every trial
-def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str) -> str:
-    constants = [read_constants(text, where)[name] for name, _ in literals]
+def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str, find: Finder) -> str:
+    constants = [find(text, where)[name] for name, _ in literals]
     rest, wanted = _around(text.encode(), constants), dict(literals)
     encoding = encoding_of(text)  # in one of ASCII, a literal has escapes
     values = [
-        wanted[constant.name].encode(encoding, "backslashreplace")
-        for constant in sorted(constants, key=lambda c: c.start)
+        literal.encode(encoding, "backslashreplace")
+        for _, (_, literal) in sorted(zip((c.start for c in constants), literals, strict=True))
     ]
     rendered = b"".join(chain.from_iterable(zip_longest(rest, values, fillvalue=b""))).decode()
-    _check(rendered, wanted, rest, where)
+    _check(rendered, wanted, rest, where, find)
     return rendered
 
 
-def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where: str) -> None:
+def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where: str, find: Finder) -> None:
     """Read the rendered script back. Raises RenderError unless the values are there exactly, and the rest as it was."""
-    tree, source = parse(rendered, where), rendered.encode()
-    found = [constant for constant in _assignments(tree, source) if constant.name in literals]
-    if {c.name: repr(ast.literal_eval(c.expression)) for c in found} != literals:
+    source, again = rendered.encode(), find(rendered, where)
+    found = {name: again[name] for name in literals if name in again}
+    if {name: repr(ast.literal_eval(c.expression)) for name, c in found.items()} != literals:
         raise RenderError(f"{where}: {', '.join(literals)}: a value did not survive rendering. Report this as a bug.")
-    if _around(source, found) != rest:
+    if _around(source, found.values()) != rest:
         raise RenderError(f"{where}: rendering changed more than the parameters. Report this as a bug.")
 
 
@@ -250,9 +256,9 @@ def render_seed_calls(text: str, seed: int, where: str) -> str:
 
 
 def _seeds(text: str, where: str) -> list[Constant]:
-    tree, offsets = parse(text, where), _line_offsets(text.encode())
+    tree, offsets = parse(text, where), line_offsets(text.encode())
     found = [
-        Constant(call, str(number.value), number.lineno, *_span(number, offsets)) for call, number in _seeded(tree)
+        Constant(call, str(number.value), number.lineno, *span_of(number, offsets)) for call, number in _seeded(tree)
     ]
     return sorted(found, key=lambda seed: seed.start)
 

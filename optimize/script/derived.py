@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from optimize.toml import Table
 from optimize.trial import Value
-from search_spaces import Expression, SearchSpaceError, parse_expression
+from search_spaces import Expression, Rule, SearchSpaceError, parse_expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,36 @@ def with_derived(derived: Sequence[Derived], values: Mapping[str, Value]) -> dic
     return {**values, **{name: value for name, value in computed.items() if value is not None}}
 
 
-def same_run(derived: Sequence[Derived], constants: Mapping[str, Value]) -> Callable[[Mapping[str, Value]], Hashable]:
+def effective(
+    conditions: Mapping[str, Rule], values: Mapping[str, Value], baseline: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Return `values` with that of the baseline for each parameter whose condition does not hold: it has no effect there.
+
+    A condition sees the others as they are then, so one that hangs on a parameter without effect follows it. Raises
+    SearchSpaceError where a condition cannot be computed.
+    """
+    found = dict(values)
+    for _ in conditions:
+        idle = [name for name, condition in conditions.items() if not condition.holds({**baseline, **found})]
+        changed = {name: baseline[name] for name in idle if name in found and found[name] != baseline[name]}
+        if not changed:
+            break
+        found |= changed
+    return found
+
+
+def same_run(
+    derived: Sequence[Derived], constants: Mapping[str, Value], conditions: Mapping[str, Rule] = MappingProxyType({})
+) -> Callable[[Mapping[str, Value]], Hashable]:
     """Return a function that maps parameters to an identity, which is equal for parameters that train the same model.
 
     A derived quantity stands for the parameters that it replaces. Where it cannot be computed they stay themselves: better to
-    try the same model twice than never.
+    try the same model twice than never. `constants` are those of the baseline.
     """
 
     def identity(params: Mapping[str, Value]) -> Hashable:
+        with suppress(SearchSpaceError):
+            params = effective(conditions, params, constants)
         kept: dict[str, Value] = dict(params)
         values = {**constants, **params}
         for each in derived:

@@ -16,11 +16,13 @@ from optimize.runner.prepare import Preparation, run_preparation
 from optimize.script import constants as source
 from optimize.script.bindings import hidden_writes
 from optimize.script.command import FOLDER, flags_of, unstartable
-from optimize.script.constants import SEED_CALLS, Constant, render_seed_calls
-from optimize.script.derived import Derived, number
+from optimize.script.constants import SEED_CALLS, Constant, read_seed_calls, render_seed_calls
+from optimize.script.derived import Derived, effective, number
 from optimize.script.file_imports import files_used, is_named, writers_of
+from optimize.script.places import Placement, Places
+from optimize.script.seed import SEED, find_seed, named_seed
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
-from search_spaces import Expression, SearchSpaceError, parse_expression
+from search_spaces import CONSTANT, Expression, Rule, SearchSpace, SearchSpaceError, parse_expression
 
 BUDGETS = ("FLOP_BUDGET", "TIME_BUDGET")
 
@@ -48,6 +50,49 @@ class Workload:
     progress: ProgressFormat = field(default_factory=ProgressFormat)
     total: Expression | None = None  # steps of a whole run, in terms of the constants
     links: Mapping[str, str] = field(default_factory=dict)  # path in a trial's folder -> folder of data
+    placed: Mapping[str, Placement] = field(default_factory=dict)  # parameters that are no constants of a module
+    conditions: Mapping[str, Rule] = field(
+        default_factory=dict
+    )  # a parameter has no effect where its own does not hold
+
+    def with_space(self, space: SearchSpace) -> Workload:
+        """Return this workload with the places and conditions of a search space's parameters."""
+        placed = {
+            p.name: Placement(p.name, p.location, p.baseline)
+            for p in space.parameters
+            if p.location.kind != CONSTANT or p.baseline is not None
+        }
+        return replace(self, placed={**self._placed_seed(space), **placed}, conditions=space.conditions)
+
+    def _placed_seed(self, space: SearchSpace) -> dict[str, Placement]:
+        """Return the place of the seed, if it is no constant of a module and nothing else has its name."""
+        if SEED in space.names or (not self.seed and ("SEED" in self.constants() or self._seeds_in_calls())):
+            return {}
+        location = named_seed(self.seed, self.files)
+        if self.seed:
+            return {SEED: Placement(SEED, location)} if location else {}
+        found = find_seed(self.files, self.command)
+        taken = {p.location for p in space.parameters}
+        return {SEED: found} if found and found.location not in taken else {}
+
+    def _seeds_in_calls(self) -> bool:
+        try:
+            return read_seed_calls(self.files[self.script], str(self.folder / self.script)) is not None
+        except (RenderError, KeyError):
+            return False
+
+    @property
+    def seed_name(self) -> str:
+        """The name of the seed among the values that can be written, "" if it can only stand in calls that seed."""
+        if SEED in self.placed:
+            return SEED
+        return self.seed or ("SEED" if "SEED" in self.constants() else "")
+
+    @property
+    def places(self) -> Places:
+        """Where the parameters stand that are no constants of a module."""
+        elsewhere = {name: each for name, each in self.placed.items() if each.location.kind != CONSTANT}
+        return Places(self.files, self.command, elsewhere)
 
     def constants(self) -> dict[str, Value]:
         """Return the scripts' constants whose value is a literal or arithmetic on literals: name -> value."""
@@ -55,15 +100,30 @@ class Workload:
         for name, (_, constant) in self._owners().items():
             with suppress(SearchSpaceError):  # names or calls: unknown without running the script
                 values[name] = _value(constant.expression)
-        return {
-            **values,
-            **{name: value for name, value in flags_of(self.command).items() if name in values and value is not None},
-        }
+        flags = {name: value for name, value in flags_of(self.command).items() if name in values and value is not None}
+        return {**values, **flags, **self._defaults()}
+
+    def _defaults(self) -> dict[str, Value]:
+        """Return the values, without us, of parameters that stand elsewhere, and those that their search space declares."""
+        places = self.places
+        found = {name: each.declared for name, each in self.placed.items() if name not in places.placed}
+        for name in places.placed:
+            with suppress(RenderError):
+                found[name] = places.default(name)
+        return found
+
+    def effective(self, values: Mapping[str, Value], baseline: Mapping[str, Value]) -> dict[str, Value]:
+        """Return `values` with that of the baseline for each parameter whose condition they do not meet.
+
+        Raises SearchSpaceError where a condition cannot be computed.
+        """
+        return effective(self.conditions, values, baseline)
 
     def comments(self, names: Iterable[str]) -> dict[str, str]:
         """Return the comments on the lines that assign these constants."""
         owners = self._owners()
-        found = {name: source.comment_on(self.files[file], c) for name in names for file, c in [owners[name]]}
+        mine = {name: owners[name] for name in names if name in owners and name not in self.places.placed}
+        found = {name: source.comment_on(self.files[file], c) for name, (file, c) in mine.items()}
         return {name: comment for name, comment in found.items() if comment}
 
     def duration_s(self, constants: Mapping[str, Value]) -> float | None:
@@ -77,10 +137,12 @@ class Workload:
 
     def problems(self, names: Iterable[str]) -> list[str]:
         """Return a line for each of `names` that cannot be written into the scripts, or whose value cannot be read."""
-        owners, values, flags = self._owners(), self.constants(), flags_of(self.command)
+        owners, values, flags, places = self._owners(), self.constants(), flags_of(self.command), self.places
         lines = []
         for name in names:
-            if name in flags:
+            if name in places.placed:
+                lines += places.problems(name)
+            elif name in flags:
                 lines.append(f"{self.folder}: {name}: --{name} in `command` would win over it. Leave the flag out.")
             elif name not in owners:
                 lines.append(self._why_not(name))
@@ -95,13 +157,14 @@ class Workload:
         return lines
 
     def unused(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """Return those of `names` whose file the script does not seem to import, by file."""
+        """Return those of `names` whose file the script does not seem to import or to name, by file."""
         first = [self.script, self.overrides, *self._named_in_commands()]
         used, owners = files_used(self.files, first), self._owners()
         found: dict[str, list[str]] = {}
         for name in names:
-            if name in owners and owners[name][0] not in used:
-                found.setdefault(owners[name][0], []).append(name)
+            file = self.file_of(name)
+            if (name in owners or name in self.placed) and file not in used:
+                found.setdefault(file, []).append(name)
         return found
 
     def hidden_writes(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
@@ -112,7 +175,10 @@ class Workload:
         return [] if self.overrides else found  # a script with a file that wins reads it in such a way
 
     def file_of(self, name: str) -> str:
-        """Return the file whose constant of this name wins; the script, if there is none."""
+        """Return the file whose constant of this name wins, or in which the parameter stands; the script, if there is none."""
+        if name in self.places.placed:
+            with suppress(RenderError):
+                return self.places.file_of(name) or self.script
         return self._owners().get(name, (self.script, None))[0]
 
     def binds(self, name: str) -> bool:
@@ -130,40 +196,55 @@ class Workload:
         problems = self.problems(values)
         if problems:
             raise RenderError(*problems)
-        owners = self._owners()
-        rendered = {}
-        for file, text in self.files.items():
-            mine = {name: value for name, value in values.items() if owners[name][0] == file}
-            rendered[file] = source.render(text, mine, str(self.folder / file)) if mine else text
+        rendered = {file: self._rendered(file, values) for file in self.files}
         if isinstance(seed, int):
             where = str(self.folder / self.script)
             rendered[self.script] = render_seed_calls(rendered[self.script], seed, where)
         return rendered
 
+    def _rendered(self, file: str, values: Mapping[str, Value]) -> str:
+        text, owners, places = self.files[file], self._owners(), self.places
+        elsewhere = {
+            name: value for name, value in values.items() if name in places.placed and places.file_of(name) == file
+        }
+        if not file.endswith(".py"):
+            return places.write_keys(file, text, elsewhere)
+        constants = {n: v for n, v in values.items() if n not in places.placed and owners[n][0] == file}
+        mine = {**constants, **elsewhere}
+        return source.render(text, mine, str(self.folder / file), places.finder(file)) if mine else text
+
     def prepare(
         self, suggestion: Suggestion, constants: Mapping[str, Value], env: Mapping[str, str], limits: Limits
     ) -> Job:
         """Return the job that trains `suggestion`: `constants` win over the script's, parameters over both."""
-        files = self.render({**constants, **suggestion.params})
+        baseline = {**self.constants(), **constants}
+        values = effective(self.conditions, {**constants, **suggestion.params}, baseline)
+        placed = {name: value for name, value in values.items() if name in self.places.placed}
+        command, variables = self.places.with_values(placed)
         return Job(
             suggestion.number,
             dict(suggestion.params),
-            files,
-            self._placed(self.command),
-            dict(env),
+            self.render(values),
+            self._at_home(command),
+            {**env, **variables},
             self.metric,
             limits,
             preload=self.preload,
             alone=suggestion.alone,
-            progress=self._progress({**constants, **suggestion.params}),
+            progress=self._progress(values),
             links=self.links,
+            variables=variables,
+            started=(
+                *(f"{n}={v}" for n, v in variables.items()),
+                *(word for word in command if word not in self.command),
+            ),
         )
 
     def preparation(self, constants: Mapping[str, Value], arguments: Iterable[str]) -> Preparation | None:
         """Return how this workload's data is prepared, on any machine; None if it has neither `prepare` nor links."""
         if not self.prepare_command and not self.links:
             return None
-        command = (*self._placed(self.prepare_command), *arguments) if self.prepare_command else ()
+        command = (*self._at_home(self.prepare_command), *arguments) if self.prepare_command else ()
         return Preparation(self.render(constants), command, self.links)
 
     def prepare_data(
@@ -206,7 +287,7 @@ class Workload:
             return replace(self.progress, total=total if total > 0 else None)
         return self.progress
 
-    def _placed(self, command: tuple[str, ...]) -> tuple[str, ...]:
+    def _at_home(self, command: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(word.replace(FOLDER, str(self.folder.resolve())) for word in command)
 
     def overrides_are_read(self) -> bool:
@@ -223,7 +304,7 @@ class Workload:
         lines = []
         for key, command in (("command", self.command), ("prepare", self.prepare_command)):
             known = {*self.files, *self.links}
-            lines += [f"{self.folder}: {key}: {line}" for line in unstartable(self._placed(command), known, path)]
+            lines += [f"{self.folder}: {key}: {line}" for line in unstartable(self._at_home(command), known, path)]
         return lines
 
     def _written_elsewhere(self, name: str, owner: str) -> list[str]:

@@ -27,7 +27,8 @@ def files_to_keep(job: Job, outcome: Outcome, originals: Mapping[str, str]) -> d
 
 def outcome_attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:
     """Return the attributes that the database keeps of an outcome."""
-    script = hashlib.sha256(repr(sorted(job.files.items())).encode()).hexdigest()[:16]
+    started = repr(job.started) if job.started else ""  # of a script with constants alone the hash is that of its files
+    script = hashlib.sha256((repr(sorted(job.files.items())) + started).encode()).hexdigest()[:16]
     return ending_attrs(
         outcome.status,
         reason=outcome.reason,

@@ -107,7 +107,7 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
         constants,
         seed=plan.settings.seed,
         direction=workload.metric.direction,
-        identity=same_run(workload.derived, constants),
+        identity=same_run(workload.derived, constants, workload.conditions),
         new_memory=None if plan.settings.device == "cpu" else new_memory,
     )
 

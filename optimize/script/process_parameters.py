@@ -1,0 +1,271 @@
+"""Parameters that are given when the process starts: flags, overrides such as Hydra's, and environment variables.
+
+Words are appended to the command; what it already says of the same flag is taken out, so that each flag is there once. What the
+default is stands in the scripts' parsers (`parsers.py`), in the command itself, in YAML files, or in `os.environ.get`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import PurePosixPath
+
+from optimize.errors import RenderError
+from optimize.script.bindings import parse
+from optimize.script.config_files import find_key
+from optimize.script.parsers import FlagDefinition
+from optimize.trial import Value
+
+_PLAIN = re.compile(r"[\w./:@+-]+")
+_SHELLS = ("sh", "bash", "zsh", "dash")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+def with_flag(command: Sequence[str], flag: str, definition: FlagDefinition | None, value: Value) -> tuple[str, ...]:
+    """Return the command with this flag set. Raises RenderError if the parser has no way to be told this value."""
+    return (*_without_flag(command, flag, definition), *_flag_words(flag, definition, value))
+
+
+def _flag_words(flag: str, definition: FlagDefinition | None, value: Value) -> tuple[str, ...]:
+    style = definition.style if definition else "many" if isinstance(value, tuple) else "text"
+    if isinstance(value, tuple) and style in ("many", "repeated"):
+        words = [_word_behind(flag, each) for each in value]
+        return (flag, *words) if style == "many" else tuple(part for word in words for part in (flag, word))
+    if style in ("true", "false"):
+        return (flag,) if value is (style == "true") else ()
+    if style == "pair" and definition is not None:
+        return (flag,) if value is True else (definition.off,)
+    word = repr(value) if style == "value" and isinstance(value, bool) else word_of(value)
+    return (f"{flag}={word}",) if flag.startswith("--") else (flag, _word_behind(flag, value))
+
+
+def _word_behind(flag: str, value: Value) -> str:
+    """Return a value as a word of its own. Raises RenderError for text that argparse would take for a flag.
+
+    It knows negative numbers by `^-\\d+$|^-\\d*\\.\\d+$` (CPython's argparse), without an exponent.
+    """
+    word = word_of(value)
+    if isinstance(value, float) and value < 0 and "e" in word:
+        return f"{Decimal(word):f}" if "." in f"{Decimal(word):f}" else f"{Decimal(word):f}.0"
+    if isinstance(value, str) and word.startswith("-"):
+        raise RenderError(
+            f"{flag}: {word!r:.60} begins with a dash, so the parser would take it for a flag. Choose another."
+        )
+    return word
+
+
+def word_of(value: Value) -> str:
+    """Return a value as a word of a command line: true and false as YAML writes them, a tuple as a list."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, tuple):
+        return f"[{','.join(map(word_of, value))}]"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _spellings(flag: str, definition: FlagDefinition | None) -> tuple[str, ...]:
+    off = (definition.off,) if definition and definition.off else ()
+    return tuple(dict.fromkeys((flag, *(definition.names if definition else ()), *off)))
+
+
+def _without_flag(command: Sequence[str], flag: str, definition: FlagDefinition | None) -> tuple[str, ...]:
+    names = _spellings(flag, definition)
+    alone = definition is not None and definition.style in ("true", "false", "pair")
+    kept: list[str] = []
+    words = list(command)
+    while words:
+        word = words.pop(0)
+        if word in names:
+            while words and not alone and not _is_flag(words[0]):
+                words.pop(0)
+                if definition is None or definition.style not in ("many", "other"):
+                    break
+        elif word.partition("=")[0] not in names or "=" not in word:
+            kept.append(word)
+    return tuple(kept)
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and not _NUMBER.fullmatch(word)
+
+
+def given_flag(command: Sequence[str], flag: str, definition: FlagDefinition | None) -> str | bool | None:
+    """Return what the command itself says of a flag: its text, whether it is there if it takes no value, None if it is not."""
+    found: str | bool | None = None
+    for index, word in enumerate(command):
+        name, equals, text = word.partition("=")
+        if name in _spellings(flag, definition):
+            if definition is not None and definition.style in ("true", "false", "pair"):
+                found = name != definition.off if definition.style == "pair" else definition.style == "true"
+            else:
+                found = text if equals else [*command, ""][index + 1]
+    return found
+
+
+def flag_default(command: Sequence[str], flag: str, definition: FlagDefinition | None, known: Sequence[str]) -> Value:
+    """Return a flag's value without us. Raises RenderError with what to do where the text does not say.
+
+    `known`: the flags that the scripts' parsers define.
+    """
+    if (given := given_flag(command, flag, definition)) is not None:
+        return value_of(given) if isinstance(given, str) else given
+    if definition is None:
+        raise RenderError(
+            f"{flag}: no parser in the files defines it. {_known(known)} Correct it, or write baseline = ..."
+        )
+    if definition.style in ("true", "false") and definition.readable and definition.default is None:
+        return definition.style == "false"
+    if not definition.readable or definition.default is None:
+        what = f"its default is `{definition.expression:.40}`" if definition.expression else "it has no default"
+        raise RenderError(
+            f"{flag}: {what}, which the text does not tell (line {definition.line}). Write it: baseline = ..."
+        )
+    return definition.default
+
+
+def _known(flags: Sequence[str]) -> str:
+    return f"They have {', '.join(flags[:12])}." if flags else "They have no parser that can be read."
+
+
+def value_of(text: str) -> Value:
+    """Return the value that a word stands for: a number, true or false, else the text itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if _NUMBER.fullmatch(text):
+        return int(text) if re.fullmatch(r"[-+]?\d+", text) else float(text)
+    return text
+
+
+def cannot_append(command: Sequence[str], files: Mapping[str, str]) -> str:
+    """Return why words behind this command do not reach the script, "" if they do."""
+    program = PurePosixPath(command[0]).name if command else ""
+    if program not in _SHELLS:
+        return ""
+    if "-c" in command:
+        return 'a shell\'s `-c` takes no words behind it. Name the script itself: ["{python}", "train.py"]'
+    script = next((word for word in command[1:] if not word.startswith("-")), "")
+    if script in files and "$@" not in files[script] and "$*" not in files[script]:
+        return f'{script} does not pass its words on. Write "$@" behind the training command in it'
+    return ""
+
+
+def with_override(command: Sequence[str], path: str, value: Value) -> tuple[str, ...]:
+    """Return the command with `path=value`, as Hydra and OmegaConf read it. Raises RenderError for text they would not."""
+    name = path.lstrip("+~")
+    kept = (word for word in command if word.partition("=")[0].lstrip("+~") != name or "=" not in word)
+    return (*kept, f"{path}={_override_text(value)}")
+
+
+def _override_text(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_override_text, value))}]"
+    if not isinstance(value, str):
+        return word_of(value)
+    if _PLAIN.fullmatch(value) and isinstance(value_of(value), str) and value.lower() not in ("null", "none"):
+        return value
+    if "'" in value or "\\" in value:
+        raise RenderError(
+            f"{value!r:.60}: a quote or a backslash cannot be given as an override. Choose another value."
+        )
+    return f"'{value}'"
+
+
+def override_default(command: Sequence[str], path: str, files: Mapping[str, str]) -> Value:
+    """Return the value of an override without us: the command's own, or that of the YAML files, Hydra's groups included.
+
+    Raises RenderError with what to do where the text does not say.
+    """
+    name = path.lstrip("+~")
+    for word in reversed(command):
+        given, equals, text = word.partition("=")
+        if equals and given.lstrip("+~") == name:
+            return value_of(text)
+    found = dict(_in_configs(name, files))
+    if len({repr(value) for value in found.values()}) == 1:
+        return next(iter(found.values()))
+    where = f"{' and '.join(sorted(found))} differ in it" if found else "no YAML file among `files` has it"
+    raise RenderError(f"{name}: {where}, so its default is unknown. Write it: baseline = ...")
+
+
+def _in_configs(path: str, files: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
+    configs = {file: text for file, text in files.items() if file.endswith((".yaml", ".yml"))}
+    whole = [(file, path) for file in configs]
+    parts = path.split(".")
+    groups = [
+        (file, ".".join(parts[depth:]))
+        for depth in range(1, len(parts))
+        for file in configs
+        if PurePosixPath(file).parent.parts[-depth:] == tuple(parts[:depth]) and _is_chosen(file, depth, configs)
+    ]
+    for file, keys in (*whole, *groups):
+        with suppress(RenderError):
+            yield file, find_key(configs[file], keys, file).value
+
+
+def _is_chosen(file: str, depth: int, configs: Mapping[str, str]) -> bool:
+    """Whether a `defaults:` list of a config above chooses this file of its group: `- train: base`."""
+    path = PurePosixPath(file)
+    group, option = "/".join(path.parent.parts[-depth:]), path.stem
+    entry = rf"/?{re.escape(group)}(?:@\S+)?\s*:\s*[\"']?{re.escape(option)}[\"']?"
+    chosen = re.compile(rf"(?m)^\s*-\s*(?:override\s+)?{entry}\s*(?:#.*)?$")
+    return any(chosen.search(text) for other, text in configs.items() if other != file)
+
+
+def env_default(name: str, files: Mapping[str, str]) -> Value:
+    """Return what the scripts take where a variable is not set. Raises RenderError where their text does not say."""
+    found: list[Value] = []
+    is_read = False
+    for file, text in files.items():
+        if file.endswith(".py"):
+            for default in _env_reads(parse(text, file), name):
+                is_read = True
+                found += [] if default is None else [default]
+        else:
+            found += [value_of(each) for each in re.findall(rf"\$\{{{name}:?-([^}}]*)\}}", text)]
+    if len({repr(each) for each in found}) == 1:
+        return found[0]
+    why = (
+        "the files have several defaults for it"
+        if found
+        else "it has no default in the files"
+        if is_read
+        else "no file reads it"
+    )
+    raise RenderError(f"{name}: {why}. Correct the name, or write its default: baseline = ...")
+
+
+def _env_reads(tree: ast.Module, name: str) -> Iterator[Value]:
+    """Yield the default of each read of a variable, None where it has none."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=func, args=[ast.Constant(value=key), *rest]) if key == name and _is_get(func):
+                yield _text_value(rest[0]) if rest else None
+            case ast.Subscript(value=base, slice=ast.Constant(value=key), ctx=ast.Load()) if key == name:
+                if ast.unparse(base) in ("os.environ", "environ"):
+                    yield None
+
+
+def env_writes(name: str, files: Mapping[str, str]) -> Iterator[str]:
+    """Yield `file:line` of each statement that sets the variable itself, and so replaces a trial's value."""
+    for file, text in files.items():
+        for node in ast.walk(parse(text, file)) if file.endswith(".py") else ():
+            match node:
+                case ast.Subscript(value=base, slice=ast.Constant(value=key), ctx=ast.Store() | ast.Del()) if (
+                    key == name
+                ):
+                    if ast.unparse(base) in ("os.environ", "environ"):
+                        yield f"{file}:{node.lineno}"
+
+
+def _is_get(func: ast.expr) -> bool:
+    return ast.unparse(func) in ("os.environ.get", "os.getenv", "os.environ.setdefault", "environ.get", "getenv")
+
+
+def _text_value(node: ast.expr) -> Value:
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
+        return value_of(node.value) if isinstance(node.value, str) else node.value
+    return None

@@ -1,0 +1,175 @@
+"""Finds the default of a class's field and the value of a dictionary's entry in a Python file, as a span of its bytes.
+
+`Config.dropout` is a field of a class at module level: a class attribute, a dataclass's or pydantic's default.
+`config.model.width` is an entry of a dictionary, or a keyword of a call, that a constant of the module holds. What would replace
+such a value when the script runs, as far as the text shows it, is an objection. Nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+
+from optimize.errors import RenderError
+from optimize.script.bindings import parse
+from optimize.script.constants import Constant, line_offsets, read_constants, span_of
+from optimize.script.replacing import replaced_entry, replaced_field
+
+_DEFAULTS = ("field", "Field", "dataclasses.field", "pydantic.Field", "attr.ib", "attrs.field")
+
+
+def find_field(text: str, path: str, where: str) -> Constant:
+    """Return the default of a field. Raises RenderError with what stands in the way."""
+    *classes, name = path.split(".")
+    tree = parse(text, where)
+    owner = _class(tree.body, classes[0], where)
+    for inner in classes[1:]:
+        owner, given = _inner(tree, owner, inner, where)
+        if given is not None and (value := _keyword(given, name)) is not None:
+            return _constant(text, path, value, where)
+    return _constant(text, path, _default(_assigned(owner, name, where), where), where)
+
+
+def find_entry(text: str, path: str, where: str) -> Constant:
+    """Return the value of an entry. Raises RenderError with what stands in the way."""
+    name, *keys = path.split(".")
+    constant = read_constants(text, where).get(name)
+    if constant is None:
+        raise RenderError(
+            f"{where}: {name}: is not assigned exactly once at module level. Correct the entry, or the script."
+        )
+    value = _value_at(parse(text, where), constant, text)
+    for depth, key in enumerate(keys, 1):
+        value = _item(value, key, f"{where}: {'.'.join((name, *keys[:depth]))}")
+    return _constant(text, path, value, where)
+
+
+def field_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
+    """Yield file, line and statement of what replaces a field's default when the script runs."""
+    *classes, name = path.split(".")
+    owner = _owner(parse(files[file], file), classes, file)
+    order = [each for each, _ in _fields(owner)]
+    constant = find_field(files[file], path, file)
+    column = constant.start - line_offsets(files[file].encode())[constant.line - 1]
+    position = order.index(name) if name in order else len(order)
+    yield from replaced_field(files, owner.name, name, position, (file, constant.line, column))
+
+
+def entry_objections(files: Mapping[str, str], path: str) -> Iterator[str]:
+    """Yield file, line and statement of what replaces an entry when the script runs."""
+    name, *keys = path.split(".")
+    yield from replaced_entry(files, name, keys)
+
+
+def _class(body: Sequence[ast.stmt], name: str, where: str) -> ast.ClassDef:
+    found = [each for each in body if isinstance(each, ast.ClassDef) and each.name == name]
+    if len(found) != 1:
+        there = f"there are {len(found)} classes" if found else "there is no class"
+        raise RenderError(f"{where}: {name}: {there} of this name at module level. Correct the field's path.")
+    return found[0]
+
+
+def _owner(tree: ast.Module, classes: Sequence[str], where: str) -> ast.ClassDef:
+    owner = _class(tree.body, classes[0], where)
+    for inner in classes[1:]:
+        owner, _ = _inner(tree, owner, inner, where)
+    return owner
+
+
+def _inner(tree: ast.Module, owner: ast.ClassDef, name: str, where: str) -> tuple[ast.ClassDef, ast.Call | None]:
+    """Return the class within a class, or that of one of its fields, and the call which makes the field's default."""
+    nested = [each for each in owner.body if isinstance(each, ast.ClassDef) and each.name == name]
+    if nested:
+        return _class(owner.body, name, where), None
+    statement = _assigned(owner, name, where)
+    made = statement.value
+    if isinstance(made, ast.Call) and ast.unparse(made.func) in _DEFAULTS:
+        made = _keyword(made, "default_factory") or _keyword(made, "default")
+    made = made.body if isinstance(made, ast.Lambda) else made
+    call = made if isinstance(made, ast.Call) else None
+    of = call.func if call else made or (statement.annotation if isinstance(statement, ast.AnnAssign) else None)
+    if not isinstance(of, ast.Name):
+        raise RenderError(
+            f"{where}:{statement.lineno}: {name}: is no class of this file. Name the field of the class itself."
+        )
+    return _class(tree.body, of.id, where), call
+
+
+def _fields(owner: ast.ClassDef) -> Iterator[tuple[str, ast.Assign | ast.AnnAssign]]:
+    for statement in owner.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name, statement
+
+
+def _assigned(owner: ast.ClassDef, name: str, where: str) -> ast.Assign | ast.AnnAssign:
+    found = [statement for each, statement in _fields(owner) if each == name]
+    stores = [n for n in ast.walk(owner) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)]
+    of_class = [n for n in stores if not any(n in set(ast.walk(f)) for f in owner.body if isinstance(f, _SCOPES))]
+    if len(found) == len(of_class) == 1:
+        return found[0]
+    if not of_class:
+        raise RenderError(f"{where}:{owner.lineno}: {name}: class {owner.name} has no such field. Correct the path.")
+    lines = ", ".join(str(n.lineno) for n in of_class)
+    raise RenderError(
+        f"{where}: {name}: class {owner.name} assigns it in lines {lines}. Leave exactly one `{name} = value`."
+    )
+
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+def _default(statement: ast.Assign | ast.AnnAssign, where: str) -> ast.expr:
+    value = statement.value
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in _DEFAULTS:
+        value = _keyword(value, "default") or (value.args[0] if value.args else None)
+    if value is None:
+        raise RenderError(f"{where}:{statement.lineno}: the field has no default that is a value. Give it one.")
+    return value
+
+
+def _keyword(call: ast.Call, name: str) -> ast.expr | None:
+    return next((each.value for each in call.keywords if each.arg == name), None)
+
+
+def _value_at(tree: ast.Module, constant: Constant, text: str) -> ast.expr:
+    offsets = line_offsets(text.encode())
+    values = (s.value for s in tree.body if isinstance(s, ast.Assign | ast.AnnAssign) and s.value is not None)
+    return next(value for value in values if span_of(value, offsets) == (constant.start, constant.end))
+
+
+def _item(value: ast.expr, key: str, where: str) -> ast.expr:
+    match value:
+        case ast.Dict(keys=keys, values=values):
+            return _of_dictionary(keys, values, key, where)
+        case ast.Call(args=args, keywords=keywords):
+            if any(each.arg is None for each in keywords):
+                raise RenderError(f"{where}: `**` in line {value.lineno} may replace it. Write its keys out.")
+            found = _keyword(value, key)
+            if found is None and len(args) == 1 and isinstance(args[0], ast.Dict):
+                return _item(args[0], key, where)
+            if found is not None:
+                return found
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) if key.isdecimal() and int(key) < len(elements):
+            return elements[int(key)]
+    raise RenderError(f"{where}: there is no such entry. Correct the path, or write the dictionary out as a literal.")
+
+
+def _of_dictionary(keys: Sequence[ast.expr | None], values: Sequence[ast.expr], key: str, where: str) -> ast.expr:
+    found = [i for i, each in enumerate(keys) if isinstance(each, ast.Constant) and str(each.value) == key]
+    unpacked = [i for i, each in enumerate(keys) if each is None]
+    computed = [i for i, each in enumerate(keys) if each is not None and not isinstance(each, ast.Constant)]
+    if len(found) > 1:
+        lines = ", ".join(str(values[i].lineno) for i in found)
+        raise RenderError(f"{where}: the key is there {len(found)} times (lines {lines}). Leave one.")
+    if not found:
+        raise RenderError(f"{where}: there is no such entry. Correct the path, or write the entry out.")
+    if any(i > found[0] for i in (*unpacked, *computed)):
+        raise RenderError(f"{where}: a later entry of the dictionary may replace it. Write it last.")
+    return values[found[0]]
+
+
+def _constant(text: str, name: str, value: ast.expr, where: str) -> Constant:
+    source = text.encode()
+    start, end = span_of(value, line_offsets(source))
+    return Constant(name, source[start:end].decode(), value.lineno, start, end)
