@@ -19,7 +19,16 @@ from storage.exports import (
     write_results,
     write_trials,
 )
-from storage.files import check_place, os_errors_at, replace_folder, sync_file, sync_folder, write_bytes, write_text
+from storage.files import (
+    check_place,
+    os_errors_at,
+    os_failure,
+    replace_folder,
+    sync_file,
+    sync_folder,
+    write_bytes,
+    write_text,
+)
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanning_rows
 from storage.lease import Lease, acquire, holder_of
 from storage.locks import FileLock, Holder
@@ -103,6 +112,7 @@ __all__ = [
     "open_database",
     "origin_attrs",
     "os_errors_at",
+    "os_failure",
     "params_text",
     "parent_of",
     "protect_tables",

@@ -14,9 +14,12 @@ import pytest
 from optimize.config.plan import make_plan
 from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
+from optimize.script.devices import needs_cuda
 from optimize.script.load_workload import load_workload
+from optimize.transfer.archive import scratch_folder
 from optimize.transfer.autoresearch import set_up
-from search_spaces import load_space
+from search_spaces import SearchSpaceError, load_space
+from storage import StorageError
 from tests.forked import run_forked
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +60,9 @@ def mirror(tmp_path: Path) -> Path:
     for fork, upstream in UPSTREAM:
         assert fork in text
         text = text.replace(fork, upstream, 1)
-    (folder / "train.py").write_text(f'{text}\n# device = torch.device("cuda")\n')
+    (folder / "train.py").write_text(
+        f'{text}\ndef device():\n    return torch.device("cuda")\n'.replace('"cpu"', '"cuda"')
+    )
     git(folder, "init", "--quiet")
     git(folder, "add", "-A")
     git(folder, "commit", "--quiet", "-m", "as it is")
@@ -90,6 +95,49 @@ def test_a_study_can_begin_with_the_folder_in_every_profile(profile: str, mirror
         lines[-1] == f"next: optimize run --workload {folder} --space {folder}/space.toml --profile {profile} --trust"
     )
     assert any("NVIDIA GPU only" in line for line in lines) == (profile == "cpu")
+
+
+@pytest.mark.parametrize(
+    ("line", "only"),
+    [
+        ('device = torch.device("cuda")', True),
+        ("model = model.cuda()", True),
+        ('x = torch.zeros(3, device="cuda:0")', True),
+        ('step = torch.tensor(0.0, device="cpu"); device = torch.device("cuda")', True),  # as in karpathy's optimizer
+        ('device = torch.device("cuda"); y = x.to("cpu"); z = torch.load("z", map_location="cpu")', True),
+        ('if not torch.cuda.is_available(): raise SystemExit\ndevice = torch.device("cuda")', True),
+        ('device = torch.device("cuda" if torch.cuda.is_available() else "cpu")', False),
+        ('kind = "cuda" if cuda else "mps" if mps else "cpu"; device = torch.device(kind)', False),
+        ('device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")', False),
+        ('device = torch.device("cpu")  # was torch.device("cuda")', False),
+        ('"""Once torch.device("cuda")."""', False),
+        ("device = torch.device(args.device)", False),
+        ("import mlx.core as mx", False),
+    ],
+)
+def test_a_fork_for_other_devices_is_told_from_one_for_nvidia_only(line: str, only: bool) -> None:
+    assert needs_cuda(line) == only
+
+
+def test_a_wrong_space_in_the_profile_is_said_of_the_space_before_anything_is_cloned(
+    mirror: Path, tmp_path: Path
+) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text("search_space = './no/space.toml'\n")
+    before = left(tmp_path)
+    with pytest.raises(SearchSpaceError) as caught:
+        begin(Path("/no/mirror"), tmp_path / "mine", str(profile))
+    assert caught.value.problems == (f"{tmp_path}/no/space.toml: does not exist. Check the path.",)
+    assert left(tmp_path) == before
+
+
+def test_an_error_of_the_system_names_the_file_that_failed(mirror: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for failed, named in ((tmp_path / "file" / "x", tmp_path / "file" / "x"), (None, tmp_path)):
+        with pytest.raises(StorageError) as caught, scratch_folder(tmp_path, "mine") as scratch:
+            (failed or scratch / "no" / "file").read_bytes()
+        assert str(caught.value).startswith(f"{named}: ")
+    assert left(tmp_path) == ["a mirror", "file"]
 
 
 def test_the_scripts_are_those_of_the_commit_and_git_sees_no_change(mirror: Path, tmp_path: Path) -> None:

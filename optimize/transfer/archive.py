@@ -7,13 +7,23 @@ stays. The caller decides what goes in.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from storage import FileLock, LeaseHeldError, StorageError, StorageFullError, os_errors_at, sync_file, sync_folder
+from storage import (
+    FileLock,
+    LeaseHeldError,
+    StorageError,
+    StorageFullError,
+    os_errors_at,
+    os_failure,
+    sync_file,
+    sync_folder,
+)
 
 _LOCK = "lock"
 _STORED = (".png", ".parquet", ".gz", ".zip")  # compressed already
@@ -29,7 +39,7 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
     folder, hidden = parent / f".{name}.{token}.tmp", parent / f".{name}.{token}"
     lock = None
     try:
-        with os_errors_at(parent):
+        with _os_errors_outside(parent, name):
             remove_scratch(parent, name)
             hidden.mkdir()
             lock = FileLock.acquire(hidden / _LOCK)  # before it has the name that others search for
@@ -45,6 +55,17 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(each, ignore_errors=True)
         if lock is not None:
             lock.release()
+
+
+@contextlib.contextmanager
+def _os_errors_outside(parent: Path, name: str) -> Iterator[None]:
+    """Turn the system's errors into a StorageError that names their file, or the parent for one in a hidden folder."""
+    try:
+        yield
+    except OSError as error:
+        where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else parent
+        inside = where.is_relative_to(parent) and str(where.relative_to(parent)).startswith(f".{name}.")
+        raise os_failure(parent if inside else where, error) from error
 
 
 def remove_scratch(parent: Path, name: str) -> None:

@@ -19,8 +19,10 @@ from optimize.config.settings import Settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.reporting.hints import Flags, command_line, optimize_command
 from optimize.runner.workdir import PYTHON
+from optimize.script.devices import needs_cuda
 from optimize.transfer.archive import scratch_folder
 from optimize.trial import Value
+from search_spaces import load_space
 
 UPSTREAM = "https://github.com/karpathy/autoresearch"
 COMMIT = "228791fb499afffb54b46200aca536f79142f117"  # of UPSTREAM; the one that was tested
@@ -28,7 +30,7 @@ WORKLOAD, SPACE, GOAL = "workload.toml", "space.toml", "GOAL.md"
 GIT_S = 600.0  # for a clone of some MB over a slow line
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_CUDA_ONLY = 'torch.device("cuda")'
+_CUDA = ("cuda", "rocm")  # devices of profiles that PyTorch calls "cuda"
 _OWN_BATCH = "train_batch_candidates"  # in a train.py that tries several device batches, as the fork for RTX cards does
 _SPACE_OF_OWN_BATCH = {"gpu": "rtx"}  # space of a profile -> the same without DEVICE_BATCH_SIZE
 _MEMORY = (
@@ -39,23 +41,22 @@ _NO_MEMORY = "# No `memory`: this train.py chooses its device batch itself, by t
 
 
 def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: bool) -> list[str]:
-    """Make the folder; return what to say, the next commands last. Raises WorkloadError, and leaves nothing then."""
+    """Make the folder; return what to say, the next commands last.
+
+    Raises WorkloadError, SearchSpaceError for the profile's search space, or StorageError, and leaves nothing then.
+    """
     if commit.startswith("-"):  # git would take it for an option, and the newest commit with it
         raise WorkloadError(f"--commit {commit}: not a commit. Name a hash, a branch or a tag.")
     if os.path.lexists(folder):
         raise WorkloadError(f"{folder}: exists already. Name a new folder, or remove this one.")
     if not folder.absolute().parent.is_dir():
         raise WorkloadError(f"{folder}: there is no folder {folder.absolute().parent}. Make it, or name another.")
-    try:
-        with scratch_folder(folder.absolute().parent, folder.name) as scratch:
-            beside = scratch / folder.name
-            taken = f"{source} at {_clone(source, commit, beside)}"
-            plan = _write(settings, beside, folder, taken, with_uv)
-            beside.rename(folder)
-    except OSError as error:
-        raise WorkloadError(
-            f"{folder}: cannot be written: {error.strerror}. Correct that, or name another folder."
-        ) from None
+    load_space(settings.search_space)  # a wrong one costs no clone
+    with scratch_folder(folder.absolute().parent, folder.name) as scratch:
+        beside = scratch / folder.name
+        taken = f"{source} at {_clone(source, commit, beside)}"
+        plan = _write(settings, beside, folder, taken, with_uv)
+        beside.rename(folder)
     return [
         f"written: {folder}: {taken}, with {WORKLOAD}, {SPACE} and {GOAL}",
         *plan.notes,
@@ -158,7 +159,7 @@ def _flags(settings: Settings, folder: Path) -> Flags:
 
 def _warnings(plan: Plan, folder: Path) -> list[str]:
     lines, text, profile = [], plan.workload.files["train.py"], plan.settings.profile
-    if plan.settings.device != "cuda" and _CUDA_ONLY in text:
+    if plan.settings.device not in _CUDA and needs_cuda(text):
         lines.append(
             f"note: this train.py runs on an NVIDIA GPU only, and profile {profile} is for {plan.settings.device}: "
             "train elsewhere, or take a fork (--from), or our own workload gpt"
