@@ -106,3 +106,33 @@ def test_constants_of_one_workload_are_no_other_workloads(tmp_path: Path) -> Non
     path = profile(tmp_path, "[constants]\nA = 1\nB = 1\n[constants.gpt]\nB = 2\nC = 3\n")
     assert load_settings(path, "", {}, {}).constants == {"A": 1, "B": 2, "C": 3}
     assert load_settings(path, "", {"workload": "./theirs"}, {}).constants == {"A": 1, "B": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("./work", "{}/work"),
+        ("../work", "{}/../work"),
+        ("deep/work", "{}/deep/work"),
+        (".", "{}/."),
+        ("/work", "/work"),
+        ("~/work", "~/work"),
+        ("gpt", "gpt"),  # a name of ours
+    ],
+)
+def test_a_path_in_a_profile_begins_where_the_profile_lies(written: str, means: str, tmp_path: Path) -> None:
+    text = f"workload = '{written}'\nsearch_space = '{written}'\n[constants.'{written}']\nDEPTH = 3\n"
+    settings = load_settings(profile(tmp_path, text), "", {"study": "s"}, {})
+    assert settings.workload == settings.search_space == means.format(tmp_path)
+    assert settings.constants == {"DEPTH": 3}
+
+
+def test_a_profile_in_the_folder_one_is_in_keeps_its_paths_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile(tmp_path, "workload = './work'\nsearch_space = 'deep/space.toml'\n")
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings("./mine.toml", "", {}, {})
+    assert (settings.workload, settings.search_space) == ("./work", "deep/space.toml")
+    flag = load_settings(str(tmp_path / "mine.toml"), "", {"workload": "./other"}, {})
+    assert flag.workload == "./other"  # of a flag, from where one is

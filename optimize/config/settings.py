@@ -158,12 +158,16 @@ def _profile_table(profile: str, problems: list[str]) -> Table:
 def _from_profile(settings: Settings, profile: str, problems: list[str]) -> tuple[Settings, set[str]]:
     """The settings, and which of them the profile gives."""
     table = _profile_table(profile, problems)
+
+    def beside(path: str) -> str:
+        return _beside(profile, path)
+
     slots, limits, constants = table.table("slots"), table.table("limits"), table.table("constants")
-    of_one = {name: each.literals() for name, each in constants.tables().items()}
+    of_one = {beside(name): each.literals() for name, each in constants.tables().items()}
     settings = replace(
         settings,
-        workload=table.text("workload", settings.workload),
-        search_space=table.text("search_space", settings.search_space),
+        workload=beside(table.text("workload", settings.workload)),
+        search_space=beside(table.text("search_space", settings.search_space)),
         sampler=table.text("sampler", settings.sampler),
         starts=table.flag("starts", settings.starts),
         executor=table.text("executor", settings.executor),
@@ -191,6 +195,13 @@ def _from_profile(settings: Settings, profile: str, problems: list[str]) -> tupl
         each.finish()
     of_slots = {"slots" if key == "count" else key for key in slots.found}
     return settings, (table.found - {"slots"}) | of_slots
+
+
+def _beside(profile: str, path: str) -> str:
+    """Return a path that stands in a profile's file as it is from here. A name of ours has no slash and stays."""
+    folder = os.path.dirname(profile)  # noqa: PTH120  (a Path would lose the slash that tells a path from a name)
+    is_relative = path in (".", "..") or ("/" in path and not path.startswith(("/", "~")))
+    return f"{folder}/{path.removeprefix('./')}" if is_relative and folder not in ("", ".") else path
 
 
 def _limits(table: Table) -> Limits:
