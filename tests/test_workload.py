@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -308,6 +309,25 @@ def test_the_script_that_a_trial_leaves_finds_its_data_and_keeps_every_word(conf
     for _ in range(2):  # the second time the link is there
         done = subprocess.run(["sh", "run.sh"], cwd=folder, capture_output=True, text=True, check=True)
         assert done.stdout == "it's here.txt\nit's $HOME\n"
+
+
+def test_the_script_that_a_trial_leaves_runs_in_its_python_if_that_is_there(configured: Path) -> None:
+    write(configured, command='["{python}", "-c", "import sys; print(sys.argv[1:])", "in {python}"]', overrides="")
+    script = shell_script(load_workload(str(configured)).prepare(Suggestion(0, {}), {}, {}, Limits()))
+
+    def run(text: str, **env: str) -> subprocess.CompletedProcess[str]:
+        tools = {"PATH": f"{configured}:/usr/bin:/bin"}
+        return subprocess.run(["sh", "-c", text], cwd=configured, env=tools | env, capture_output=True, text=True)
+
+    (configured / "python3").write_text("#!/bin/sh\necho another\n")
+    (configured / "python3").chmod(0o755)
+    there = run(script)
+    assert (there.stdout, there.stderr) == (f"['in {sys.executable}']\n", "")
+    gone = run(script.replace(sys.executable, "/gone/python"))
+    assert gone.stdout == "another\n"
+    assert gone.stderr == "run.sh: /gone/python is not here: python3 is used. For another, begin with PYTHON=...\n"
+    assert run(script, PYTHON="python3").stdout == "another\n"
+    assert run(script, PYTHON="/gone/python").returncode == 127  # who names one is not given another
 
 
 def test_python_train_py_needs_no_script_to_be_repeated(folder: Path) -> None:

@@ -9,6 +9,7 @@ import ast
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -68,6 +69,21 @@ def shell_script(job: Job) -> str:
             lines.append(f"mkdir -p {shlex.quote(parent)}")
         lines.append(f"[ -e {shlex.quote(name)} ] || ln -s {shlex.quote(target)} {shlex.quote(name)}")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.variables.items()]
-    python = '"${PYTHON:-python}"'
-    words = [python if word == PYTHON else shlex.quote(word.replace(PYTHON, "python")) for word in job.command]
-    return "\n".join([*lines, f"exec {' '.join(words)}", ""])
+    if any(PYTHON in word for word in job.command):
+        lines.append(_OUR_PYTHON.format(python=shlex.quote(sys.executable), run=RUN))
+    return "\n".join([*lines, f"exec {' '.join(map(_quoted, job.command))}", ""])
+
+
+_OUR_PYTHON = """\
+if [ -z "$PYTHON" ]; then
+  PYTHON={python}  # trained it
+  if [ ! -x "$PYTHON" ]; then
+    echo "{run}: $PYTHON is not here: python3 is used. For another, begin with PYTHON=..." >&2
+    PYTHON=python3
+  fi
+fi"""
+
+
+def _quoted(word: str) -> str:
+    """Return a word of a command for the shell; PYTHON in it is the shell's variable of that name."""
+    return '"$PYTHON"'.join(shlex.quote(part) if part else "" for part in word.split(PYTHON))
