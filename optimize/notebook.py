@@ -16,15 +16,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import ParamSpec, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from IPython.display import HTML, Image, display
 
+from optimize.config.environment import KEY_VARIABLE, environment_with, without_model
 from optimize.config.settings import load_settings, pick_profile
 from optimize.errors import OptimizeError
 from optimize.executors.slots import detect_device
@@ -129,18 +130,47 @@ def run(
     backup: Path | None = None,
     more: Sequence[str] = (),
     runs: Path = RUNS,
+    workload: str = "",
+    advisor: str = "",
 ) -> str:
     """Run a study, or go on with it, and draw it meanwhile; return its name. 0 and "" stand for the profile's value.
 
-    The first interrupt of the cell lets the running trials finish, the second cancels them.
+    A `workload` with a slash is a folder, whose commands are accepted by naming it; its space.toml is the search space if it
+    has one. The first interrupt of the cell lets the running trials finish, the second cancels them.
     """
     chosen, why = pick_profile(detect_device()) if profile in ("auto", "") else (profile, "flag")
-    name = load_settings(chosen, why, {"study": study or None, "runs": runs}).study
+    name = load_settings(chosen, why, {"study": study or None, "runs": runs, "workload": workload or None}).study
     flags = {"profile": chosen, "study": name, "runs": runs, "trials": trials, "hours": hours, "backup": backup}
+    flags |= {"advisor": advisor, "workload": workload, "space": _space_in(workload)}
     words = [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
+    words += ["--trust"] if "/" in workload else []
     with tempfile.TemporaryFile() as said:  # not a pipe, which would break when the kernel dies, and end the study
-        _Screen(name, runs, said.fileno()).follow(_started("run", *words, *more, said=said.fileno()))
+        started = _started("run", *words, *more, said=said.fileno(), secrets=_secrets() if advisor else {})
+        _Screen(name, runs, said.fileno()).follow(started)
     return name
+
+
+def _space_in(workload: str) -> str:
+    path = f"{workload.rstrip('/')}/space.toml"
+    return path if "/" in workload and Path(path).expanduser().is_file() else ""
+
+
+def _secrets() -> dict[str, str]:
+    """Return the key and the address of a model that are among Colab's secrets and not in the environment.
+
+    One that is missing, or that a person gives no access to, is no error: a server may need no key.
+    """
+    found: dict[str, str] = {}
+    if (colab := _colab("userdata")) is None:
+        return found
+    missing = without_model()
+    for name in missing:
+        with contextlib.suppress(Exception):  # whatever Colab raises then
+            if secret := colab.get(name):
+                found[name] = secret
+    if not found and len(missing) == 2:
+        _say(f"no {KEY_VARIABLE}: add it to this notebook's secrets (the key at the left), and allow access to it")
+    return found
 
 
 @_in_one_line
@@ -223,11 +253,15 @@ def _colab(part: str) -> ModuleType | None:
         return None
 
 
-def _started(*words: str, said: int = subprocess.PIPE) -> subprocess.Popen[str]:
+def _started(
+    *words: str, said: int = subprocess.PIPE, secrets: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.Popen[str]:
+    """Start a command. Secrets go to it alone: they are not in this process's environment, which a cell may print."""
     argv = [*PLAIN, sys.executable, "-c", STARTER, str(os.getpid()), *words]
     none, both = subprocess.DEVNULL, subprocess.STDOUT
+    env = environment_with(secrets)
     return subprocess.Popen(
-        argv, stdin=none, stdout=said, stderr=both, text=True, errors="replace", start_new_session=True
+        argv, stdin=none, stdout=said, stderr=both, text=True, errors="replace", start_new_session=True, env=env
     )
 
 

@@ -12,12 +12,14 @@ import sys
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbclient
 import nbformat
 import pytest
 
+from optimize.notebook import _secrets
 from storage import TrialRecord, open_database, read_records
 from tests.conftest import Driver
 from tests.test_cli import run, slow_down
@@ -30,13 +32,15 @@ RETRY_S = 300
 STUDY = "nb"
 
 QUICK = "from optimize import notebook"  # and a study of the other tests, without torch
-RUN = "notebook.run('./profile.toml', 's', more='--trust --workload ./workload --space ./space.toml --sampler random'.split())"
+RUN = "notebook.run('./profile.toml', 's', workload='./workload', more=['--sampler', 'random'])"
 
 # What Colab has and we have not: each call leaves a line. Its Drive is refused, as by a user who says no.
 COLAB = {
     "drive": "def mount(where):\n    raise ValueError('mount failed')\n",
     "output": "def serve_kernel_port_as_iframe(port, path, height):\n"
     "    open('calls.txt', 'a').write(f'iframe {path} {port > 0}\\n')\n",
+    "userdata": "def get(name):\n    open('calls.txt', 'a').write(f'secret {name}\\n')\n"
+    "    return {'OPENAI_API_KEY': 'sk-colab'}[name]\n",
     "files": "def download(name):\n    open('calls.txt', 'a').write(f'download {name}\\n')\n",
 }
 
@@ -60,6 +64,7 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     return tmp_path
 
 
@@ -105,8 +110,64 @@ def test_the_committed_notebook_is_valid_and_has_no_outputs() -> None:
 def test_the_form_has_a_field_for_each_setting() -> None:
     form = next(cell for cell in notebook().cells if "parameters" in cell.metadata.get("tags", []))
     assert set(re.findall(r"(?m)^(\w+) = .* # ?@param", form.source)) == {
-        "REPOSITORY", "PROFILE", "STUDY", "TRIALS", "HOURS", "DRIVE_FOLDER",
+        "REPOSITORY", "PROFILE", "WORKLOAD", "STUDY", "TRIALS", "HOURS", "ADVISOR", "DRIVE_FOLDER",
     }  # fmt: skip
+
+
+class RefusedError(Exception):
+    """What Colab raises where a person gives no access to a secret, or there is none."""
+
+
+def colab_secrets(monkeypatch: pytest.MonkeyPatch, secrets: dict[str, str]) -> None:
+    def get(name: str) -> str:
+        if name not in secrets:
+            raise RefusedError(name)
+        return secrets[name]
+
+    userdata = ModuleType("userdata")
+    monkeypatch.setattr(userdata, "get", get, raising=False)
+    monkeypatch.setitem(sys.modules, "google.colab.userdata", userdata)
+
+
+@pytest.mark.parametrize(
+    ("environ", "secrets", "found", "says"),
+    [
+        ({}, {"OPENAI_API_KEY": "sk-colab"}, {"OPENAI_API_KEY": "sk-colab"}, False),
+        ({}, {"OPENAI_BASE_URL": "http://here/v1"}, {"OPENAI_BASE_URL": "http://here/v1"}, False),
+        ({"OPENAI_API_KEY": "sk-mine"}, {"OPENAI_API_KEY": "sk-colab"}, {}, False),
+        ({"OPENAI_BASE_URL": "http://here/v1"}, {}, {}, False),
+        ({}, {}, {}, True),
+        ({}, {"OPENAI_API_KEY": ""}, {}, True),
+    ],
+)
+def test_a_models_key_comes_from_colabs_secrets_and_one_that_is_refused_is_no_error(
+    environ: dict[str, str],
+    secrets: dict[str, str],
+    found: dict[str, str],
+    says: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    colab_secrets(monkeypatch, secrets)
+    assert _secrets() == found
+    said = capsys.readouterr().out
+    assert ("add it to this notebook's secrets" in said) == says
+    assert "sk-" not in said
+
+
+def test_elsewhere_no_secrets_are_looked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _secrets() == {}
+    assert capsys.readouterr().out == ""
+
+
+def test_the_notebook_says_that_a_t4_trains_our_script() -> None:
+    said = " ".join(notebook().cells[0].source.split())
+    assert "A T4 trains our script (`gpt`), not the `train.py` of karpathy/autoresearch" in said
+    assert "FlashAttention 3, and so a Hopper" in said
 
 
 @pytest.mark.xdist_group("notebook")
@@ -127,13 +188,20 @@ def test_it_runs_from_top_to_bottom_and_on_a_fresh_machine_goes_on(place: Path) 
     (place / "google" / "colab").mkdir(parents=True)
     for name, code in COLAB.items():
         (place / "google" / "colab" / f"{name}.py").write_text(code)
-    second = execute(place, TRIALS=3)
+    second = execute(place, TRIALS=3, ADVISOR="a-model")
     assert outputs(second, "notebook.drive").startswith("no Drive (mount failed): backups go to drive")
     assert "restored to runs: nb, 2 trials" in outputs(second, "notebook.restore")
     after = records(place)
     assert after[:2] == before
     assert [record.number for record in after] == [0, 1, 2]
-    assert (place / "calls.txt").read_text().splitlines() == ["iframe /dashboard True", f"download {STUDY}.zip"]
+    assert (place / "calls.txt").read_text().splitlines() == [
+        "iframe /dashboard True",
+        "secret OPENAI_API_KEY",
+        "secret OPENAI_BASE_URL",
+        f"download {STUDY}.zip",
+    ]
+    assert "a-model" in outputs(second, "notebook.run")
+    assert not any("sk-colab" in str(cell.get("outputs")) for cell in second.cells)
 
 
 INTERRUPT = """
@@ -157,6 +225,7 @@ os.kill(kernel, signal.SIGINT)
 @pytest.mark.slow
 def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place: Path) -> None:
     slow_down(driver, 0.2)
+    (place / "space.toml").rename(place / "workload" / "space.toml")  # where the notebook finds it
     read = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"{QUICK}\nname = {RUN}\nname")])
     running = client(read, place)
     with running.setup_kernel():
@@ -175,6 +244,7 @@ def test_interrupting_the_cell_lets_the_running_trials_end(driver: Driver, place
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a study outlives its kernel")
 def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place: Path) -> None:
     slow_down(driver, 0.2)
+    shutil.copy(place / "space.toml", place / "workload" / "space.toml")
     running = client(nbformat.v4.new_notebook(), place)
     with running.setup_kernel():
         assert running.kc is not None

@@ -103,6 +103,16 @@ def advisor_key(environ: Mapping[str, str] = os.environ) -> str:
     return environ.get(KEY_VARIABLE, "").strip()
 
 
+def without_model(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return which variables of an advisor's server are not set: its key, its address."""
+    return [name for name in (KEY_VARIABLE, MODEL_URL_VARIABLE) if name not in environ]
+
+
+def environment_with(secrets: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return this process's environment with secrets, for one that it starts."""
+    return {**environ, **secrets}
+
+
 def make_folder(environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the folder from which make was called, None if this process was not started by our Makefile."""
     return environ.get(MAKE_VARIABLE)
