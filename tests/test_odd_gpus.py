@@ -1,4 +1,4 @@
-"""GPUs that have died, and GPUs that tell no memory."""
+"""GPUs that have died, GPUs that tell no memory, and names that do not mean one GPU."""
 
 from __future__ import annotations
 
@@ -89,3 +89,60 @@ def test_a_slice_of_a_gpu_is_of_unknown_memory(monkeypatch: pytest.MonkeyPatch, 
     put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", H100S)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-11112222-3333")
     assert pick_profile(detect_device())[0] == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("visible", "says"),
+    [
+        ("0,0", "CUDA_VISIBLE_DEVICES=0,0: names a GPU twice"),
+        ("1,0,1", "CUDA_VISIBLE_DEVICES=1,0,1: names a GPU twice"),
+        ("5,GPU-5a", "names a GPU twice"),
+        ("MIG-11112222-3333,MIG-11112222-3333", "names a GPU twice"),
+    ],
+)
+def test_a_gpu_that_is_visible_twice_is_one_line_and_a_note(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visible: str, says: str
+) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", H100S)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)  # CUDA shows none then
+    with pytest.raises(ExecutorError) as caught:
+        find_slots("cuda")
+    assert says in str(caught.value)
+    device = detect_device()
+    assert device.kind == "cpu"
+    assert says in device.note
+
+
+SIBLINGS = "\n".join(f"{i}, GPU-{uuid}, NVIDIA A100, 40960" for i, uuid in enumerate(("1a2b", "1a2c", "1a2", "3d")))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("GPU-1a2b", ["gpu:0"]),
+        ("GPU-1a2", ["gpu:2"]),
+        ("GPU-3", ["gpu:3"]),
+        ("3", ["gpu:3"]),
+        ("GPU-1", None),
+        ("GPU-1a", None),
+    ],
+)
+def test_the_beginning_of_a_uuid_names_one_gpu_or_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, names: list[str] | None
+) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", SIBLINGS)
+
+    def found(**gpus: list[str]) -> list[str]:
+        return [slot.name for slot in find_slots("cuda", **gpus)]
+
+    if names is not None:
+        assert found(gpus=[wanted]) == names
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
+        assert found() == names
+        return
+    says = f"{wanted}: the UUIDs of gpu:0 and gpu:1 and gpu:2 begin so. Give more of the UUID, or the index"
+    with pytest.raises(ExecutorError, match=f"--gpus {says}"):
+        found(gpus=[wanted])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
+    with pytest.raises(ExecutorError, match=f"CUDA_VISIBLE_DEVICES {says}"):
+        found()

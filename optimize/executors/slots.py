@@ -223,11 +223,20 @@ def _compile_caches() -> dict[str, str]:
 
 def _choose(wanted: str, found: Sequence[Gpu]) -> Gpu:
     """Return the GPU with this place among the visible ones, or with a UUID that begins so. Raises ExecutorError."""
-    for place, gpu in enumerate(found):
-        if wanted == str(place) or begins_uuid(wanted, gpu.uuid):
-            return gpu
+    match = [gpu for place, gpu in enumerate(found) if wanted == str(place)] or _begun(wanted, found, "--gpus")
+    if match:
+        return match[0]
     have = "0" if len(found) == 1 else f"0 to {len(found) - 1}"
     raise ExecutorError(f"--gpus {wanted}: this machine has no such GPU. It has {have}: {found[0].name}")
+
+
+def _begun(wanted: str, found: Sequence[Gpu], where: str) -> list[Gpu]:
+    """Return the GPU whose UUID begins so, [] if there is none. Raises ExecutorError if several do."""
+    match = [gpu for gpu in found if wanted == gpu.uuid] or [gpu for gpu in found if begins_uuid(wanted, gpu.uuid)]
+    if len(match) > 1:
+        which = " and ".join(f"gpu:{gpu.index}" for gpu in match[:3]) + (" and others" if len(match) > 3 else "")
+        raise ExecutorError(f"{where} {wanted}: the UUIDs of {which} begin so. Give more of the UUID, or the index")
+    return match
 
 
 # --- on a cluster's node ----------------------------------------------------------------------------------------------
@@ -281,26 +290,31 @@ def keep_to_one_thread() -> None:
 
 
 def _visible_nvidia(say: Callable[[str], None]) -> list[Gpu]:
-    return _visible(nvidia_gpus(say), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return _visible(nvidia_gpus(say), "CUDA_VISIBLE_DEVICES")
 
 
-def _visible(found: Sequence[Gpu], variable: str | None) -> list[Gpu]:
-    """Return the GPUs that the variable names, in its order. Its numbers are nvidia-smi's: CUDA may count the fastest first."""
-    if variable is None:
+def _visible(found: Sequence[Gpu], variable: str) -> list[Gpu]:
+    """Return the GPUs that the variable names, in its order. Its numbers are nvidia-smi's: CUDA may count the fastest first.
+
+    Raises ExecutorError where it names one twice, or may mean several: CUDA would show none.
+    """
+    if (named := os.environ.get(variable)) is None:
         return list(found)
     chosen: list[Gpu] = []
-    for wanted in filter(None, (part.strip() for part in variable.split(","))):
-        match = [gpu for gpu in found if wanted == str(gpu.index) or begins_uuid(wanted, gpu.uuid)]
+    for wanted in filter(None, (part.strip() for part in named.split(","))):
+        match = [gpu for gpu in found if wanted == str(gpu.index)] or _begun(wanted, found, variable)
         if not match and wanted.startswith("MIG-"):  # a slice of a GPU, with a UUID of its own
             match = [Gpu(len(chosen), wanted, f"{found[0].name} MIG", 0.0)]
         if not match:
             break  # CUDA ignores what follows one that does not exist
+        if match[0].uuid in (gpu.uuid for gpu in chosen):
+            raise ExecutorError(f"{variable}={named}: names a GPU twice, and then none can be used. Name each once")
         chosen.append(match[0])
     return chosen
 
 
 def _visible_amd(say: object) -> list[Gpu]:
-    return _visible(amd_gpus(), os.environ.get("HIP_VISIBLE_DEVICES"))
+    return _visible(amd_gpus(), "HIP_VISIBLE_DEVICES")
 
 
 def _apple(say: object) -> list[Gpu]:
