@@ -12,9 +12,9 @@ from optimize.errors import SettingsError, StudyError
 from optimize.reporting.files import write_views
 from optimize.study.stored import find_study
 from optimize.transfer.copy import migrate
-from optimize.trial import TrialStatus
+from optimize.trial import Outcome, TrialStatus
 from storage import Artifacts, StorageError, StudyPaths, TrialRecord
-from tests.conftest import Driver
+from tests.conftest import Driver, complete
 from tests.transfers import nothing_changes, records, rewrite, run_with_endings, studies
 
 ENDINGS = {
@@ -109,6 +109,21 @@ def test_the_moved_study_goes_on_with_what_waited_and_repeats_nothing(old: Drive
     again = {record.number for record in found if record.requeue_of is not None}
     distinct = {tuple(record.params.items()) for record in found}
     assert len(distinct) == len(found) - len(again)
+
+
+def test_what_is_to_be_tried_alone_on_its_gpu_still_is(driver: Driver) -> None:
+    with driver.open() as study:
+        for number in range(4):  # the third is the second once more, the last one waits to be tried again
+            job = driver.job(study.ask())
+            crowded = Outcome(TrialStatus.OUT_OF_MEMORY, 1.0, "beside another", shared=True)
+            study.tell(job, crowded if number in (1, 3) else complete(job))
+    before = records(driver, "s")
+    assert [record.alone for record in before] == [False, False, True, False, True]
+    move(driver)
+    assert [record.alone for record in records(driver, "new")] == [record.alone for record in before]
+    driver.set(study="new")
+    with driver.open() as study:
+        assert study.ask().alone
 
 
 def test_choices_that_are_gone_leave_their_trials_out_and_say_so(old: Driver) -> None:

@@ -147,6 +147,7 @@ def _attrs(trial: WholeTrial, study: str, numbers: Mapping[int | None, int], is_
             requeue_of=numbers.get(origin.get("requeue_of")),
             attempt=origin.get("attempt", 1),
             owner=str(origin.get("owner", "")),
+            alone=origin.get("alone") is True,
             source=str(origin.get("source", "")),
             taken_from=where,
         ),
