@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+import sys
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
 import pytest
 
 from optimize.errors import SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
+from optimize.search.samplers import open_sampler
+from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, load_space, parse_space, shipped_spaces
 from search_spaces.expressions import parse_rule
 from tests.spaces import configurations
@@ -85,6 +89,29 @@ def test_refused_draws_end_at_the_nearest_point_that_is_left() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["qmc", "random", "tpe"])
+def test_one_proposal_looks_at_no_configuration_twice(sampler: str) -> None:
+    space = parse_space("[parameters]\nA = [1, 2, 3, 4]\nB = [1, 2, 3]\nC = [1, 2, 3, 4]\nD = [1, 2]", "96.toml")
+    looked: Counter[tuple[object, ...]] = Counter()
+
+    def identity(params: Mapping[str, Value]) -> tuple[object, ...]:
+        looked[tuple(params.values())] += 1
+        return tuple(params.values())
+
+    opened = open_sampler(sampler, space, {}, seed=0, identity=identity)
+    for number in range(space.size):
+        looked.clear()
+        params = opened.propose()  # the last ones are refused in ten thousand draws
+        assert max(looked.values()) <= 2  # when it is drawn, and in the walk through all that is left
+        opened.started(number, params)
+        opened.finished(number, "COMPLETE", 1.0)
+
+
+def test_what_qmc_imports_is_imported_before_the_first_proposal() -> None:
+    open_sampler("qmc", SPACE, {"LIMIT": 6}, seed=0)
+    assert "scipy.stats" in sys.modules or any(thread.name == "scipy" for thread in threading.enumerate())
+
+
 def test_the_few_feasible_configurations_of_a_large_space_are_all_found_and_then_it_is_exhausted() -> None:
     lattice, chooser = choosing(needle())
     found = set()

@@ -158,19 +158,25 @@ class Chooser:
         `trusting` ignores suspicion, for samplers that do not learn from values. Raises SpaceExhausted when nothing is
         left; every configuration was checked then. Raises StudyError after MOST_CHECKED of them.
         """
-        unguarded = self._rng.random() < UNGUARDED
+        unguarded, refused = self._rng.random() < UNGUARDED, set[Point]()
+
+        def accepts(point: Point) -> bool:
+            if point in refused:  # in a small space most draws are
+                return False
+            if self._acceptable(point, unguarded, trusting):
+                return True
+            refused.add(point)
+            return False
+
         point = draw()
         for _ in range(redraws):
-            if self._acceptable(point, unguarded, trusting):
+            if accepts(point):
                 return point
             point = draw()
-        blended = (
-            self._blend(lambda: point, lambda near: self._acceptable(near, unguarded, trusting)) if self._rare else None
-        )
+        blended = self._blend(lambda: point, accepts) if self._rare else None
         if blended:
             return blended
-        around = islice(self._around(point), NEIGHBOURS)
-        near = next((near for near in around if self._acceptable(near, unguarded, trusting)), None)
+        near = next(filter(accepts, islice(self._around(point), NEIGHBOURS)), None)
         self._rare = near is None
         return near or self.any_left()
 

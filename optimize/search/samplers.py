@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from math import isfinite
+from threading import Thread
 from typing import Protocol
 
 from optimize.errors import SettingsError, SpaceExhausted, StudyError
@@ -208,17 +211,24 @@ class _Qmc(_NonLearner):
     def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> None:
         super().__init__(lattice, chooser, seed, stream)
         self._points = self._sequence(seed)
+        Thread(target=_import_scipy, name="scipy", daemon=True).start()
 
     def draw(self) -> Point:
         return self._chooser.choose(lambda: next(self._points), redraws=10_000, trusting=True)
 
     def _sequence(self, seed: int) -> Iterator[Point]:
-        from scipy.stats import qmc  # a second to import, and only this sampler needs it
+        from scipy.stats import qmc
 
         engine = qmc.Sobol(len(self._lattice.sizes), rng=seed)
         while True:
             for row in engine.random(64):
                 yield tuple(int(x * size) for x, size in zip(row, self._lattice.sizes, strict=True))
+
+
+def _import_scipy() -> None:
+    """Import what `_Qmc` needs while the baseline trains: a second of work, or three on a machine that is busy."""
+    with suppress(Exception):  # the first draw says what is wrong with it
+        import_module("scipy.stats")
 
 
 def _tpe(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
