@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from storage.files import replace_folder, write_bytes, write_text
 from storage.records import TrialRecord
-from storage.text import one_line
+from storage.text import one_line, to_cell
 from storage.toml import toml_text
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ PLAIN = (
     "taken_from",
 )
 VERDICTS = KEEP, DISCARD, CRASH = "keep", "discard", "crash"  # of results.tsv, as in autoresearch's
+_PLAIN_WORD = re.compile(r"\([^()]*\)|[^\s,;()]+")  # as `importing/cells.py` reads it
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
@@ -70,8 +72,11 @@ def results_text(records: Iterable[TrialRecord], *, metric: str = "val_bpb", dir
 
 
 def write_trials(path: Path, records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> None:
-    """Write `trials.csv`: a line for each trial, a column for each parameter and summary key; floats exact, times UTC."""
-    write_text(path, frame(records, metric=metric).to_csv(index=False))
+    """Write `trials.csv`: a line for each trial, a column for each parameter and summary key; floats exact, times UTC.
+
+    A text that a spreadsheet would compute, such as `=1+1`, has a ' before it.
+    """
+    write_text(path, frame(records, metric=metric, in_cells=True).to_csv(index=False))
 
 
 def write_parquet(path: Path, records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> None:
@@ -86,9 +91,9 @@ def write_parquet(path: Path, records: Sequence[TrialRecord], *, metric: str = "
     write_bytes(path, buffer.getvalue())
 
 
-def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> pandas.DataFrame:
+def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb", in_cells: bool = False) -> pandas.DataFrame:
     """Return the records as a table. A parameter or summary key whose name is in use gets `param_` or `summary_` before
-    it.
+    it. `in_cells`: texts are those of `to_cell`.
     """
     import pandas  # half a second, which `status` does not need
 
@@ -96,6 +101,9 @@ def frame(records: Sequence[TrialRecord], *, metric: str = "val_bpb") -> pandas.
     names = _columns(records, metric)
     rows = [_row(each, metric, names) for each in records]
     columns = [*PLAIN[:5], metric, *PLAIN[5:], *names.values()]
+    if in_cells:
+        rows = [{to_cell(name): _in_cell(value) for name, value in row.items()} for row in rows]
+        columns = list(map(to_cell, columns))
     return pandas.DataFrame(rows, columns=columns, dtype=object)
 
 
@@ -110,13 +118,20 @@ def number_text(value: float | None) -> str:
 def changes(record: TrialRecord, baseline: TrialRecord | None) -> str:
     """Return the parameters in which a trial differs from the baseline: `DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.02`."""
     if baseline is None:
-        return ", ".join(f"{name} {value}" for name, value in record.params.items())
+        return ", ".join(f"{name} {_word(value)}" for name, value in record.params.items())
     before = baseline.params
     return ", ".join(
-        f"{name} {before[name]} -> {value}" if name in before else f"{name} {value}"
+        f"{name} {_word(before[name])} -> {_word(value)}" if name in before else f"{name} {_word(value)}"
         for name, value in record.params.items()
         if name not in before or before[name] != value
     )
+
+
+def _word(value: object) -> str:
+    """Return a value as it is read back from a description: a text with a space or a comma in quotes, but no tuple."""
+    text = str(value)
+    is_plain = not isinstance(value, str) or _PLAIN_WORD.fullmatch(text) or "'" in text
+    return text if is_plain else f"'{text}'"
 
 
 def _story(record: TrialRecord, baseline: TrialRecord | None) -> str:
@@ -140,9 +155,12 @@ def _memory_gb(record: TrialRecord) -> str:
 
 
 def _cell(text: str) -> str:
-    return one_line(text, None).replace(
-        '"', "'"
-    )  # readers of tables take a leading quote for the start of a quoted cell
+    # readers of tables take a leading quote for the start of a quoted cell
+    return to_cell(one_line(text, None).replace('"', "'"))
+
+
+def _in_cell(value: Any) -> Any:
+    return to_cell(value) if isinstance(value, str) else value
 
 
 def _columns(records: Sequence[TrialRecord], metric: str) -> dict[tuple[str, str], str]:

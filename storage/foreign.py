@@ -33,7 +33,7 @@ from storage.queries import count_objectives, library_version
 from storage.sql import Stored
 from storage.sqlite import copy_foreign
 from storage.study_copy import WholeTrial, read_whole_trials
-from storage.text import one_line
+from storage.text import exact_line, one_line
 from storage.url import parse_address
 
 _LONGEST_TEXT, _LONGEST_VALUE, _MOST, _DEEPEST = 2_000, 20_000, 1_000, 8
@@ -181,7 +181,7 @@ def _choice(choice: Any) -> Any:
     """Return a choice as Optuna 5 has them: Optuna 4 took anything of JSON, such as a list, with a warning."""
     if choice is None or isinstance(choice, bool | int | float):
         return choice
-    return one_line(choice if isinstance(choice, str) else json.dumps(choice), _LONGEST_CHOICE)
+    return exact_line(choice if isinstance(choice, str) else json.dumps(choice), _LONGEST_CHOICE)
 
 
 _WIDE = 100  # largest over smallest: from here on a plot of the numbers is logarithmic

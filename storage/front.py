@@ -58,7 +58,7 @@ from storage.study_copy import (
     snapshot,
     waiting_trial,
 )
-from storage.text import one_line
+from storage.text import exact_line, from_cell, one_line
 from storage.url import is_there, shown_address
 
 __all__ = [
@@ -99,9 +99,11 @@ __all__ = [
     "dashboard_storage",
     "ending_attrs",
     "enqueued_params",
+    "exact_line",
     "fill_waiting",
     "first_baseline",
     "frame",
+    "from_cell",
     "holder_of",
     "is_there",
     "make_patch",

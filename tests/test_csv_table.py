@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optimize.errors import SettingsError
 from optimize.importing import Request, read
+from optimize.importing.cells import settings_in
 from optimize.study.start_from import read_candidates
 from optimize.trial import Metric
 from search_spaces import parse_space
+from storage import TrialRecord, changes, from_cell, write_results, write_trials
+from storage.text import to_cell
 from tests.imports import bring, study, written
 
 SPACE = parse_space('[parameters]\nDEPTH = [2, 3, 4]\nnumber = [1, 2, 3]\nNAME = ["a", "1e3"]\n', "x/space.toml")
@@ -107,6 +114,99 @@ def test_each_says_how_it_is_told_where_the_metric_is(tmp_path: Path) -> None:
 
 def test_a_text_that_looks_like_a_number_stays_the_choice_that_it_is(tmp_path: Path) -> None:
     assert tried(written(tmp_path, "t.csv", "val_bpb,NAME\n1,1e3\n")) == [{"NAME": "1e3"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("val_bpb,NAME\n1, a\n2,a\n3,a \n", [" a", "a", "a "]),  # what a program wrote
+        ("val_bpb, NAME\n1, a\n2, b\n", ["a", "b"]),  # laid out by a person
+        ("val_bpb,NAME\n1, a\n2, b\n", [" a", " b"]),
+        ("val_bpb,NAME\n1,' a'\n2,b\n", [" a", "b"]),
+        ("val_bpb,NAME\n1, 7\n2,a\n", [7, "a"]),  # a number has no spaces
+    ],
+)
+def test_spaces_that_are_no_layout_are_part_of_a_choice(tmp_path: Path, text: str, names: list[object]) -> None:
+    assert [each["NAME"] for each in brought(tmp_path, written(tmp_path, "t.csv", text))] == (
+        names if 7 not in names else ["7", "a"]  # of several kinds all are texts
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "choice"), [(" a", " a"), ("a", "a"), ("a  ", "a"), ("'b'", "'b'"), ("'a'", "a"), ("-x", "-x")]
+)
+def test_a_cell_is_the_choice_that_it_is_exactly_else_the_one_that_it_means(
+    tmp_path: Path, cell: str, choice: str
+) -> None:
+    space = parse_space("""[parameters]\nNAME = ["a", " a", "'b'", "-x"]\n""", "space.toml")
+    path = written(tmp_path, "t.csv", f"val_bpb,NAME\n1,{cell}\n")
+    (only,) = read_candidates(str(path), space, Metric()).candidates
+    assert only.params["NAME"] == choice
+
+
+def test_spaces_of_a_text_in_json_and_of_a_choice_in_a_database_stay(tmp_path: Path) -> None:
+    lines = "".join(
+        json.dumps({"val_bpb": i, "params": {"NAME": name}}) + "\n" for i, name in enumerate((" a", "a"), 1)
+    )
+    bring(tmp_path, written(tmp_path, "t.jsonl", lines), "lines")
+    with study(tmp_path, "lines") as stored:
+        assert [record.params["NAME"] for record in stored.records()] == [" a", "a"]
+        where = stored.database.path
+    assert where is not None
+    other = tmp_path / "other"
+    other.mkdir()
+    bring(other, where, "again", source_study="lines")
+    with study(other, "again") as stored:
+        assert [record.params["NAME"] for record in stored.records()] == [" a", "a"]
+
+
+TEXTS = ("=1+1", "+x", "-1.5", "-x", "@SUM(A1)", " =1", "'=1", "''-x", "\uff1d1", "a", " a", "a b, c", "n/a", "-")
+
+
+def test_no_text_of_our_tables_is_computed_by_a_spreadsheet_and_all_come_back(tmp_path: Path) -> None:
+    records = [
+        TrialRecord(n, n, "COMPLETE", "complete", {"TEXT": text, "X": -n}, value=-1.5, kind="start", source=text,
+                    taken_from="t.csv line 2", reason=text, summary={"=SUM(A1)": text})
+        for n, text in enumerate(TEXTS)
+    ]  # fmt: skip
+    write_trials(tmp_path / "trials.csv", records)
+    write_results(tmp_path / "results.tsv", records)
+    for name, delimiter in (("trials.csv", ","), ("results.tsv", "\t")):
+        with (tmp_path / name).open(newline="") as file:
+            cells = [cell for row in csv.reader(file, delimiter=delimiter) for cell in row]
+        risky = {cell for cell in cells if cell.lstrip()[:1] in (*"=+-@", "\uff1d")}
+        assert all(is_number(cell) for cell in risky)
+    bring(tmp_path, tmp_path / "trials.csv", "csv")
+    bring(tmp_path, tmp_path / "results.tsv", "tsv")
+    with study(tmp_path, "csv") as stored:
+        back = stored.records()
+    assert [record.params["TEXT"] for record in back] == list(TEXTS)
+    assert [(record.params["X"], record.value) for record in back] == [(-n, -1.5) for n in range(len(TEXTS))]
+    assert [record.summary["=SUM(A1)"] for record in back] == [float(t) if is_number(t) else t.strip() for t in TEXTS]
+    with study(tmp_path, "tsv") as stored:
+        assert [record.reason for record in stored.records()] == [text.strip() for text in TEXTS]
+
+
+def is_number(text: str) -> bool:
+    try:
+        return bool(float(text)) or True
+    except ValueError:
+        return False
+
+
+@given(st.text(st.sampled_from("'=+-@ a1"), max_size=6))
+def test_any_text_comes_back_from_its_cell(text: str) -> None:
+    assert from_cell(to_cell(text)) == text
+    assert is_number(to_cell(text)) or to_cell(text).lstrip()[:1] not in ("=", "+", "-", "@")
+
+
+def test_a_text_with_spaces_or_commas_comes_back_from_a_description() -> None:
+    records = [
+        TrialRecord(n, n, "COMPLETE", params={"NAME": name, "PAIR": "(1, 2)"})
+        for n, name in enumerate(("a b", "c, D=7"))
+    ]
+    assert changes(records[1], records[0]) == "NAME 'a b' -> 'c, D=7'"
+    assert settings_in(changes(records[1], records[0])) == {"NAME": "'c, D=7'"}
 
 
 def test_what_is_called_like_a_parameter_beside_one_that_says_so_is_kept_beside_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from optimize.errors import SettingsError
 from optimize.text import read_bounded
 from search_spaces import SearchSpaceError, parse_expression
-from storage import Stored, one_line
+from storage import Stored, exact_line, one_line
 
 MAX_BYTES = 50_000_000  # about 100,000 trials of 20 parameters
 LONGEST = 20_000  # characters of a description
@@ -173,12 +173,12 @@ def numbers_from(given: Mapping[str, Any]) -> dict[int, float]:
 
 
 def _of_text(text: str) -> Stored:
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return one_line(text[1:-1], _LONGEST)
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    number = number_in(text)
+    bare = text.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":
+        return exact_line(bare[1:-1], _LONGEST)
+    if bare.lower() in ("true", "false"):
+        return bare.lower() == "true"
+    number = number_in(bare)
     if number is None or isinstance(number, tuple):
-        return one_line(text if number is None else str(number), _LONGEST)
-    return number if isinstance(number, float) or abs(number) <= _EXACT else one_line(text, _LONGEST)
+        return exact_line(text if number is None else str(number), _LONGEST)
+    return number if isinstance(number, float) or abs(number) <= _EXACT else one_line(bare, _LONGEST)

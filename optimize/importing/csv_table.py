@@ -20,7 +20,7 @@ from optimize.importing.cells import (
     table_rows,
 )
 from optimize.importing.rows import Row
-from storage import one_line
+from storage import from_cell, one_line
 
 MOST_ROWS, LINES_SHOWN = 100_000, 8
 _FIVE = ("commit", "memory_gb", "status", "description")  # of autoresearch's columns; the other one is the metric
@@ -39,14 +39,17 @@ def read_table(
 ) -> TableContents:
     """Return the rows of a table. Raises SettingsError with a line for each problem.
 
-    `what` begins every message, such as `--from ./results.tsv`. `hint` ends the one for a path that does not exist, `advice`
+    Where the header has spaces around a name, those around cells are layout too. `what` begins every message, such as
+    `--from ./results.tsv`. `hint` ends the one for a path that does not exist, `advice`
     the one for a table without the metric. `named` are columns that are parameters, whatever they are called.
     """
     lines = table_rows(read_text(source, what, hint), what)
-    header = [cell.strip() for cell in next(lines, (0, []))[1]]
+    names = next(lines, (0, []))[1]
+    header = [from_cell(cell.strip()) for cell in names]
     if not header:
         raise SettingsError(f"{what}: it is empty. Give a table with a header.")
     columns = _columns(header, metric, named, what, advice)
+    is_laid_out = any(name != name.strip() for name in names)
     rows: list[Row] = []
     problems = []
     for number, cells in lines:
@@ -57,7 +60,8 @@ def read_table(
             raise SettingsError(f"{what}: more than {MOST_ROWS:,} rows. Cut it down.")
         else:
             padded = [*cells, *[""] * (len(header) - len(cells))]
-            rows.append(_row(number, dict(zip(header, map(str.strip, padded), strict=True)), columns))
+            exact = dict(zip(header, map(str.strip, padded) if is_laid_out else padded, strict=True))
+            rows.append(_row(number, exact, columns))
     if problems:
         raise SettingsError(*first_of(problems, what))
     if not rows:
@@ -80,6 +84,7 @@ class _Columns:
     params: Mapping[str, str]  # column -> parameter
     known: Mapping[str, str]  # column -> what it means
     ours: bool  # all other columns are figures that the script printed
+    is_results: bool  # results.tsv, ours or autoresearch's
 
 
 def _columns(header: Sequence[str], metric: str | None, named: Collection[str], what: str, advice: str) -> _Columns:
@@ -107,7 +112,11 @@ def _columns(header: Sequence[str], metric: str | None, named: Collection[str], 
     if problems:
         raise SettingsError(*first_of(problems, what))
     known = {each: MEANING[each] for each in header if each in MEANING and each not in params and each != column}
-    return _Columns(one_line(name, 60), column, params, known, ours={"kind", "requeue_of", "taken_from"} <= set(header))
+    ours, is_results = (
+        {"kind", "requeue_of", "taken_from"} <= set(header),
+        len(header) == 5 and set(_FIVE) < set(header),
+    )
+    return _Columns(one_line(name, 60), column, params, known, ours, is_results)
 
 
 def _fitted(cells: list[str], header: Sequence[str]) -> list[str]:
@@ -117,9 +126,12 @@ def _fitted(cells: list[str], header: Sequence[str]) -> list[str]:
     return cells
 
 
-def _row(line: int, cells: Mapping[str, str], columns: _Columns) -> Row:
+def _row(line: int, exact: Mapping[str, str], columns: _Columns) -> Row:
+    """Return the row of these cells. Spaces around a parameter's text are part of it: `a` and ` a` are two choices."""
+    exact = {name: from_cell(cell) for name, cell in exact.items()} if columns.ours or columns.is_results else exact
+    cells = {name: cell.strip() for name, cell in exact.items()}
     known = {what: cells[column] for column, what in columns.known.items() if cells[column]}
-    params = {parameter: cells[column] for column, parameter in columns.params.items() if cells[column]}
+    params = {parameter: exact[column] for column, parameter in columns.params.items() if cells[column]}
     left = [each for each in cells if each and each not in columns.params and each not in columns.known]
     rest = {
         column.removeprefix("user_attrs_"): cells[column]

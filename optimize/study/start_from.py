@@ -126,11 +126,12 @@ def _parsed(text: str, parameter: Parameter) -> Value:
 
 def _literal(text: str, parameter: Parameter) -> Value:
     sort = parameter.choices[0]
+    bare = text.strip()
     if isinstance(sort, str):
-        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-        return text[1:-1] if quoted else text
+        unquoted = bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"" else bare
+        return next((each for each in (text, bare, unquoted) if each in parameter.choices), unquoted)
     if isinstance(sort, bool):
-        return {"true": True, "false": False}.get(text.lower(), text)
+        return {"true": True, "false": False}.get(bare.lower(), text)
     if isinstance(sort, tuple):
         return value_of(text, parameter)
     number = number_in(text)  # 2**17 as well
