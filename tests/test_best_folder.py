@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 import subprocess
@@ -13,9 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimize.reporting.files import write_views
+from optimize.study.stored import find_study
 from storage import TrialRecord, make_patch, params_text, write_best
 from storage.exports import summary_text
 from storage.toml import toml_text
+from tests.conftest import Driver
 
 RECORD = TrialRecord(
     number=7, trial_id=107, state="COMPLETE", status="complete", kind="sampler", value=0.1 + 0.2, seconds=12.5,
@@ -143,3 +147,30 @@ def test_the_command_patch_applies_it(tmp_path: Path, case: str) -> None:
 
 def test_a_new_file_is_new_in_a_patch() -> None:
     assert make_patch({}, {"new.py": "X = 1\n"}) == "--- /dev/null\t\n+++ b/new.py\t\n@@ -0,0 +1 @@\n+X = 1\n"
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs the command patch")
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["plain", "bom"])
+def test_a_script_keeps_its_byte_order_mark_and_its_line_ends(driver: Driver, tmp_path: Path, bom: bytes) -> None:
+    script = driver.folder / "workload" / "train.py"
+    before = driver.plan.workload.fingerprint()
+    original = bom + script.read_bytes().replace(b"\n", b"\r\n")
+    script.write_bytes(original)
+    assert driver.plan.workload.fingerprint() == before  # a study that began before goes on
+    driver.run(trials=4)
+    with driver.database() as database:
+        stored = find_study(database, "s", driver.settings.runs)
+        write_views(stored)
+        best = stored.best()
+    assert best is not None
+    assert best.record.kind != "baseline"
+    trained = (driver.paths.best / "train.py").read_bytes()
+    assert trained.startswith(bom)
+    assert trained.count(b"\xef\xbb\xbf") == len(bom) // 3
+    assert trained.count(b"\r\n") == trained.count(b"\n") == original.count(b"\n")
+    assert trained != original
+    patch = ["patch", "--binary", "-p1", "-s", str(script)]
+    subprocess.run(patch, input=(driver.paths.best / "train.patch").read_bytes(), check=True, cwd=tmp_path)
+    assert script.read_bytes() == trained
+    files = [("train.py", trained.decode("utf-8-sig"))]
+    assert best.record.script == hashlib.sha256(repr(files).encode()).hexdigest()[:16]  # as before

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from optimize.errors import WorkloadError
 from optimize.runner.workdir import PYTHON
+from optimize.script.byte_order_marks import BOM, without_boms
 from optimize.script.derived import read_derived, read_expression
 from optimize.script.output import read_metric, read_progress
 from optimize.script.workload import BUDGETS, Workload
@@ -31,7 +32,8 @@ def load_workload(name_or_path: str) -> Workload:
     problems: list[str] = []
     path = folder / "workload.toml"
     table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)
-    files = _read_files(folder, table.words("files", ("*.py",)), problems)
+    whole = _read_files(folder, table.words("files", ("*.py",)), problems)
+    files = without_boms(whole)
     has_prepare = table.has("prepare") or "prepare.py" in files
     metric, (progress, total) = read_metric(table), read_progress(table)
     workload = Workload(
@@ -39,6 +41,7 @@ def load_workload(name_or_path: str) -> Workload:
         folder=folder,
         script=table.text("script", "train.py"),
         files=files,
+        with_bom=frozenset(file for file, text in whole.items() if text.startswith(BOM)),
         command=table.words("command", (PYTHON, "train.py")),
         prepare_command=table.words("prepare", (PYTHON, "prepare.py")) if has_prepare else (),
         metric=metric,
@@ -106,7 +109,7 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
                 continue
             try:
                 # newline="" keeps CRLF: a file that is not changed travels byte for byte
-                with path.open(encoding="utf-8-sig", newline="") as file:
+                with path.open(encoding="utf-8", newline="") as file:
                     files[path.relative_to(folder).as_posix()] = file.read()
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or correct it.")

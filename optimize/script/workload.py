@@ -15,6 +15,7 @@ from optimize.errors import RenderError
 from optimize.runner.prepare import Preparation, run_preparation
 from optimize.script import constants as source
 from optimize.script.bindings import hidden_writes
+from optimize.script.byte_order_marks import with_boms
 from optimize.script.command import FOLDER, flags_of, unstartable
 from optimize.script.constants import SEED_CALLS, Constant, read_seed_calls, render_seed_calls
 from optimize.script.derived import Derived, effective, number
@@ -50,6 +51,7 @@ class Workload:
     progress: ProgressFormat = field(default_factory=ProgressFormat)
     total: Expression | None = None  # steps of a whole run, in terms of the constants
     links: Mapping[str, str] = field(default_factory=dict)  # path in a trial's folder -> folder of data
+    with_bom: frozenset[str] = frozenset()  # files that begin with a byte order mark, which `files` leaves out
     placed: Mapping[str, Placement] = field(default_factory=dict)  # parameters that are no constants of a module
     conditions: Mapping[str, Rule] = field(
         default_factory=dict
@@ -200,7 +202,7 @@ class Workload:
         if isinstance(seed, int):
             where = str(self.folder / self.script)
             rendered[self.script] = render_seed_calls(rendered[self.script], seed, where)
-        return rendered
+        return with_boms(rendered, self.with_bom)
 
     def _rendered(self, file: str, values: Mapping[str, Value]) -> str:
         text, owners, places = self.files[file], self._owners(), self.places

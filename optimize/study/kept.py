@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from optimize.script.byte_order_marks import without_boms
 from optimize.script.command import RUN, shell_script
 from optimize.trial import Job, Outcome
 from storage import ending_attrs, make_patch, params_text
@@ -28,7 +29,8 @@ def files_to_keep(job: Job, outcome: Outcome, originals: Mapping[str, str]) -> d
 def outcome_attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:
     """Return the attributes that the database keeps of an outcome."""
     started = repr(job.started) if job.started else ""  # of a script with constants alone the hash is that of its files
-    script = hashlib.sha256((repr(sorted(job.files.items())) + started).encode()).hexdigest()[:16]
+    files = sorted(without_boms(job.files).items())  # as earlier releases hashed them
+    script = hashlib.sha256((repr(files) + started).encode()).hexdigest()[:16]
     return ending_attrs(
         outcome.status,
         reason=outcome.reason,

@@ -13,6 +13,7 @@ from typing import Any
 from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
 from optimize.runner.workdir import recover_outcome, remove_folder
+from optimize.script.byte_order_marks import with_boms
 from optimize.script.derived import same_run, scorer
 from optimize.search import Memory, Past, QueueOnly, Sampler, footprint, open_sampler
 from optimize.search.pruner import Pruner
@@ -71,7 +72,7 @@ def open_study(
         sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
-        study = Study(held, artifacts, plan.space, plan.workload.files, search)
+        study = Study(held, artifacts, plan.space, with_boms(plan.workload.files, plan.workload.with_bom), search)
         tables, records = Tables(paths), read_records(database, study_id)
         for line in tables.protect(records, database.where, set_aside):
             say(line)
