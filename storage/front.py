@@ -30,7 +30,7 @@ from storage.files import (
     write_text,
 )
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanning_rows
-from storage.lease import Lease, acquire, holder_of
+from storage.lease import DEAD_AFTER_S, Lease, acquire, holder_of
 from storage.locks import FileLock, Holder
 from storage.lost_results import Tables, protect_tables, refuse_results_of_another, were_set_aside
 from storage.paths import ReportPaths, RunsPaths, StudyPaths, parent_of, replicates_of
@@ -62,6 +62,7 @@ from storage.text import exact_line, from_cell, one_line
 from storage.url import is_there, shown_address
 
 __all__ = [
+    "DEAD_AFTER_S",
     "Artifacts",
     "BackupFolder",
     "Copies",

@@ -160,6 +160,7 @@ def test_sigterm_cancels_and_queues_what_was_running(driver: Driver) -> None:
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert "stopped by SIGTERM" in out
+    assert process.returncode == 143
     counts = states(driver)
     assert counts["RUNNING"] == 0
     assert counts["WAITING"] == counts["FAIL"] > 0

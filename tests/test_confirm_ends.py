@@ -131,7 +131,7 @@ def test_repair_mends_the_replicates_as_well(night: Driver) -> None:
     after = [record.state for record in records(night, "s/confirm")]
     assert "RUNNING" not in after
     assert after.count("COMPLETE") == 3
-    assert any(line.startswith("s/confirm: trial 3 was left by a driver that died") for line in night.said)
+    assert any(line.startswith("s/confirm: trial 3 was left by an earlier driver") for line in night.said)
     assert len(child.results_tsv.read_text().splitlines()) == 1 + 3 + 1
     whole = Trainings()
     assert confirm(night, whole).verdict is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import typer.main
 
 from optimize.cli import app
-from optimize.config.settings import load_settings, profiles
+from optimize.config.settings import MAX_CONSECUTIVE_FAILURES, load_settings, profiles
+from optimize.search.endings import Again
 from search_spaces import load_space, shipped_spaces
 
 ROOT = Path(__file__).parent.parent
@@ -198,3 +200,13 @@ def test_constraints_pin_everything_exactly() -> None:
     ]
     assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+", line) for line in lines)
     assert "torch==2.13.0" in lines
+
+
+def test_every_exit_code_is_told_and_so_is_how_often_a_lost_trial_is_tried() -> None:
+    commands, endings = ((ROOT / "docs" / name).read_text("utf-8") for name in ("commands.md", "endings.md"))
+    codes = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)} | {0, 1, 2}
+    rows = re.findall(r"^\| (\d+(?:, \d+)*) \|", commands, re.M)
+    assert {int(code) for row in rows for code in row.split(", ")} == codes
+    assert (Again.OFTEN, MAX_CONSECUTIVE_FAILURES) == (10, 5)
+    assert endings.count("up to ten times in all") == 2
+    assert "five such ends in a row, first ones aside, stop the study" in endings

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import optuna
@@ -13,6 +15,8 @@ import pytest
 
 from optimize.trial import Job, Outcome
 from storage import DatabaseLostError, LeaseLostError, StorageError, acquire, open_database
+from storage.locks import this_process
+from storage.sql import LEASES
 from tests.conftest import Driver, complete
 from tests.databases import empty_database, new_trial
 from tests.test_lease import Clock
@@ -208,3 +212,30 @@ def test_a_driver_that_another_one_followed_leaves_the_study_to_it_also_after_it
         acquire(database, study_id, clock=clock).release()
         with pytest.raises(LeaseLostError, match="leave the study to it"):
             asleep.renew()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"start": "1"}, "which has died"),  # another process has its pid
+        ({}, "which was silent for more than 60 s; if it only slept, it stops when it wakes"),
+        ({"place": "elsewhere"}, "which was silent for more than 60 s; if it only slept, it stops when it wakes"),
+    ],
+)
+def test_a_driver_is_called_dead_only_where_that_is_known(driver: Driver, how: dict[str, str], says: str) -> None:
+    driver.run(trials=1)
+    with driver.database() as database:
+        row = {**asdict(this_process(0.0)), "host": "laptop", "study_id": 1, "token": "its", "renewed_at": 0.0, **how}
+        database.write(lambda connection: connection.execute(LEASES.insert().values(row)))
+    with driver.open():
+        (line,) = [line for line in driver.said if "taken over" in line]
+    assert line == f"study s: taken over from process {os.getpid()} on laptop, {says}"
+
+
+def test_a_trial_of_a_driver_that_went_is_not_said_to_be_of_a_dead_one(driver: Driver) -> None:
+    with driver.open() as study:
+        study.ask()
+    with driver.open() as study:
+        (record,) = study.records()
+    assert record.reason == "its driver died or was silent while it ran"
+    assert driver.said[-1] == "trial 0 was left by an earlier driver: lost, its parameters are queued again"

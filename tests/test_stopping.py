@@ -25,6 +25,28 @@ def test_sigterm_and_a_closed_terminal_cancel_at_once(number: signal.Signals) ->
         assert (stop_signals.level(), stop_signals.why) == (StopLevel.CANCEL, number.name)
 
 
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([], 0),
+        ([signal.SIGINT], 0),
+        ([signal.SIGINT] * 2, 0),  # a person asked for it, and it ended in order
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        ([signal.SIGINT, signal.SIGTERM], 143),
+        ([signal.SIGTERM, signal.SIGHUP], 143),
+    ],
+)
+def test_a_study_that_the_system_ended_has_the_exit_code_that_shells_expect(
+    signals: list[signal.Signals], code: int
+) -> None:
+    with StopSignals() as stop_signals:
+        for number in signals:
+            signal.raise_signal(number)
+        assert stop_signals.exit_code("stopped by Ctrl-C") == code
+        assert stop_signals.exit_code("40 trials are done") == 0  # its end came first
+
+
 def test_nohup_keeps_a_closed_terminal_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -70,6 +70,8 @@ def run(
             _confirm(plan, found, wanted, backup, set_aside)
         except NothingToConfirm as error:  # of a study that went well
             say_all(error.problems)
+    if ended.code:
+        raise SystemExit(ended.code)
 
 
 @takes_training_flags
@@ -207,6 +209,8 @@ def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: 
         say(
             f"no verdict yet; all trainings are kept. Go on with: {command_line('confirm', given_flags(plan.settings))}"
         )
+    if ended.code:
+        raise SystemExit(ended.code)
 
 
 def _plan(given: dict[str, Any]) -> Plan:

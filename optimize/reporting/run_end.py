@@ -31,6 +31,7 @@ class RunResult:
     verdict: Verdict | None = None  # of an earlier confirmation
     notes: Sequence[str] = ()  # what else to say, such as what an advisor did
     stopped: bool = False  # by somebody; else because its budget was spent
+    code: int = 0  # of this process
 
 
 def end_report(

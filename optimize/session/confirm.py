@@ -77,6 +77,7 @@ class ConfirmResult:
 
     reason: str
     verdict: Verdict | None
+    code: int = 0  # of this process
 
 
 def confirm_study(plan: Plan, slots: Sequence[Slot], caller: Caller, options: ConfirmOptions) -> ConfirmResult:
@@ -126,7 +127,7 @@ def _confirm_held(
         reason = session.drive(
             study, slots, budget, (confirming, *callbacks), lambda suggestion: variation.scale(suggestion.params)
         )
-    return ConfirmResult(reason, confirming.verdict)
+    return ConfirmResult(reason, confirming.verdict, session.stop_signals.exit_code(reason))
 
 
 @contextmanager

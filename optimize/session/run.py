@@ -44,7 +44,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
             callbacks = (*callbacks, IgnoredConstants(plan, session.say))
             reason = session.drive(study, slots, _budget(plan.settings), callbacks)
         stopped = session.stop_signals.level() is not StopLevel.NONE
-        return RunResult(reason, study.records(), study.verdict(), _notes(advisor, study.records(), plan), stopped)
+        notes, code = _notes(advisor, study.records(), plan), session.stop_signals.exit_code(reason)
+        return RunResult(reason, study.records(), study.verdict(), notes, stopped, code)
 
 
 def reporting(

@@ -9,7 +9,17 @@ from shlex import quote
 from typing import Any
 
 from optimize.errors import StudyBusyError
-from storage import Database, Holder, Lease, LeaseHeldError, StorageError, StudyPaths, acquire, parent_of
+from storage import (
+    DEAD_AFTER_S,
+    Database,
+    Holder,
+    Lease,
+    LeaseHeldError,
+    StorageError,
+    StudyPaths,
+    acquire,
+    parent_of,
+)
 
 STOP = "stop"  # study attribute
 
@@ -53,11 +63,18 @@ def hold_study(
         raise StudyBusyError(busy_line(paths.study, error)) from None
     try:
         if dead := lease.taken_from:
-            say(f"study {paths.study}: taken over from {dead}, which has died")
+            say(f"study {paths.study}: taken over from {dead}, which {_fate(dead)}")
         yield HeldStudy(database, study_id, paths.study, lease)
     finally:
         with suppress(StorageError):  # a full disk: a lease whose process has ended is dead anyway
             lease.release()
+
+
+def _fate(holder: Holder) -> str:
+    """Return what has become of a driver whose lease was taken over. A laptop that sleeps gives no sign of life either."""
+    if holder.alive() is False:
+        return "has died"
+    return f"was silent for more than {DEAD_AFTER_S:.0f} s; if it only slept, it stops when it wakes"
 
 
 def busy_line(study: str, error: LeaseHeldError) -> str:

@@ -12,7 +12,7 @@ from shlex import quote
 from optimize.errors import OptimizeError, SpaceExhausted, StudyAborted, StudyError, WorkloadError
 from optimize.executors import Executor
 from optimize.study.callback import Callback
-from optimize.study.stopping import COUNTED, Budget, StopLevel, StopSignals, counted
+from optimize.study.stopping import COUNTED, STOPPED_BY, Budget, StopLevel, StopSignals, counted
 from optimize.study.study import Study
 from optimize.trial import Ending, Job, Progress, Suggestion, TrialStatus
 from storage import TrialRecord
@@ -170,9 +170,9 @@ class Loop:
             self._stop_level = level
             self._notify(lambda callback: callback.on_stop(level, self._stop_signals.why))
         if level >= StopLevel.FINISH:
-            self._reason = self._reason or f"stopped by {self._stop_signals.why}"
+            self._reason = self._reason or f"{STOPPED_BY}{self._stop_signals.why}"
         if level >= StopLevel.CANCEL:
-            self._cancel_all(f"stopped by {self._stop_signals.why}")
+            self._cancel_all(f"{STOPPED_BY}{self._stop_signals.why}")
 
     def _notify(self, call: Callable[[Callback], None]) -> None:
         for callback in self._callbacks:

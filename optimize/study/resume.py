@@ -242,7 +242,7 @@ def _close_orphans(
 def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
     """Close a trial that a dead driver left RUNNING: tell its outcome if it had ended, else queue its parameters again."""
     queued = _queued(record, plan.space)
-    lost = Outcome(TrialStatus.LOST, 0.0, "the driver died while it ran")
+    lost = Outcome(TrialStatus.LOST, 0.0, "its driver died or was silent while it ran")
     outcome = recover_outcome(paths.work / str(record.number), lost)
     if queued is None:
         study.discard(record, "its parameters are incomplete or of another space")
@@ -251,8 +251,8 @@ def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPat
     study.adopt_running(queued)
     told = study.tell(job, outcome)
     if told.state in COUNTED:
-        return f"trial {record.number} had ended when its driver died: {told.status}, kept"
-    return f"trial {record.number} was left by a driver that died: {told.status}, its parameters are queued again"
+        return f"trial {record.number} had ended when its driver was gone: {told.status}, kept"
+    return f"trial {record.number} was left by an earlier driver: {told.status}, its parameters are queued again"
 
 
 def _sweep(work: Path) -> None:

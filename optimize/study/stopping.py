@@ -31,6 +31,9 @@ def exiting_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+STOPPED_BY = "stopped by "  # how the reason begins of a study that somebody ended
+
+
 class StopLevel(IntEnum):
     """How soon a study is to stop."""
 
@@ -45,6 +48,7 @@ class StopSignals:
     def __init__(self) -> None:
         self._level = StopLevel.NONE
         self._why = ""
+        self._ended_by = 0  # SIGTERM or SIGHUP: the system ends this process, no person does
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
@@ -67,6 +71,10 @@ class StopSignals:
         """Return the most urgent request so far."""
         return self._level
 
+    def exit_code(self, reason: str) -> int:
+        """Return the exit code of a study that ended for this reason: 143 or 129 after SIGTERM or SIGHUP, as in shells."""
+        return 128 + self._ended_by if self._ended_by and reason.startswith(STOPPED_BY) else 0
+
     def ask(self, how: str) -> None:
         """Take a request of another terminal: "now", "after" the running trials, or "" for none."""
         if how:
@@ -76,6 +84,7 @@ class StopSignals:
         if number == signal.SIGINT:
             self._raise_to(StopLevel(min(self._level + 1, StopLevel.CANCEL)), "Ctrl-C")
         else:
+            self._ended_by = self._ended_by or number
             self._raise_to(StopLevel.CANCEL, signal.Signals(number).name)
 
     def _raise_to(self, level: StopLevel, why: str) -> None:
