@@ -132,7 +132,7 @@ def _load(path: Path, problems: list[str]) -> dict[str, object]:
         raw = read_bounded(path, MAX_BYTES)
         if any(len(line) > MAX_LINE for line in raw.splitlines()):
             raise ValueError(f"a line is longer than {MAX_LINE} characters")
-        return tomllib.loads(raw.decode())
+        return tomllib.loads(raw.decode("utf-8-sig"))
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror or error}. Check the path.")
     except (ValueError, RecursionError) as error:

@@ -76,6 +76,15 @@ def test_a_variable_that_is_set_here_and_not_passed_is_said_with_the_line_that_p
     assert notes(tmp_path, 'env_pass = ["DATA_PATH", "WANDB_API_KEY"]') == []
 
 
+def test_a_variable_that_a_slot_sets_is_not_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+    reads = "".join(f"os.environ.get('{name}')\n" for name in names)
+    (tmp_path / "train.py").write_text(f"import os\n{reads}{SCRIPT}")
+    for name in names:
+        monkeypatch.setenv(name, "3")
+    assert notes(tmp_path) == []
+
+
 def test_pythonpath_is_said_where_it_leads_to_what_a_script_imports(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "mine.py").write_text("")

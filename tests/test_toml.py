@@ -36,6 +36,13 @@ def test_arrays_are_tuples_and_dates_are_refused(tmp_path: Path) -> None:
     assert len(problems) == 2
 
 
+def test_a_byte_order_mark_and_windows_line_ends_are_read_over(tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_bytes(b"\xef\xbb\xbfa = 1\r\n[b]\r\nc = 2\r\n")
+    problems: list[str] = []
+    table = Table.read(tmp_path / "t.toml", problems)
+    assert (table.integer("a", None), table.table("b").integer("c", None), problems) == (1, 2, [])
+
+
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     for broken in (b"\xff\xfe", b"a = ", b"x" * 2_000_000):
         assert len(read(tmp_path, broken)[1]) == 1

@@ -12,6 +12,7 @@ from shlex import quote
 
 from optimize.config.environment import variables_not_passed
 from optimize.config.settings import PROFILES, Settings
+from optimize.executors.slots import SET_BY_SLOTS
 from optimize.script.bindings import imported_modules
 from optimize.script.variables import variables_read
 from optimize.script.workload import Workload
@@ -42,7 +43,7 @@ def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
     scripts = {file: text for file, text in workload.files.items() if file.endswith(".py")}
     read = {name for file, text in scripts.items() for name in variables_read(text, str(workload.folder / file))}
     modules = {m for file, text in scripts.items() for m in imported_modules(text, str(workload.folder / file))}
-    missing = variables_not_passed(settings.env_pass, read, modules)
+    missing = variables_not_passed(settings.env_pass, read - SET_BY_SLOTS, modules)
     if missing:
         given = ", ".join(f'"{name}"' for name in missing)
         copy = f"cp {quote(str(PROFILES / settings.profile))}.toml ./mine.toml" if "/" not in settings.profile else ""

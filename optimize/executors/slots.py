@@ -101,6 +101,8 @@ _KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 
+SET_BY_SLOTS = frozenset({*_ONE_THREAD, *NO_GPU, *_KEEP_MEMORY})  # whatever this process has
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -160,7 +162,7 @@ def find_slots(
         )
     chosen = _by_model(found) if gpus is None else [_choose(wanted.strip(), found) for wanted in gpus]
     if len({gpu.uuid for gpu in chosen}) < len(chosen):
-        raise ExecutorError(f"--gpus {','.join(gpus or ())}: names a GPU twice")
+        raise ExecutorError(f"--gpus {','.join(gpus or ())}: names a GPU twice. Name each once")
     slots = [
         slot for group in _groups(chosen, gpus_per_trial, say) for slot in _gpu_slots(device, group, trials_per_gpu)
     ]
