@@ -34,7 +34,15 @@ from storage.lease import DEAD_AFTER_S, Lease, acquire, holder_of
 from storage.locks import FileLock, Holder
 from storage.lost_results import Tables, protect_tables, refuse_results_of_another, were_set_aside
 from storage.paths import ReportPaths, RunsPaths, StudyPaths, parent_of, replicates_of
-from storage.queries import count_statuses, enqueued_params, fill_waiting, first_baseline, ranked_records
+from storage.queries import (
+    count_objectives,
+    count_statuses,
+    enqueued_params,
+    fill_waiting,
+    first_baseline,
+    newest_trials,
+    ranked_records,
+)
 from storage.records import (
     TrialRecord,
     best_record,
@@ -96,6 +104,7 @@ __all__ = [
     "condemned_attrs",
     "copy_files",
     "copy_study",
+    "count_objectives",
     "count_statuses",
     "dashboard_storage",
     "ending_attrs",
@@ -110,6 +119,7 @@ __all__ = [
     "make_patch",
     "most_notes",
     "naive_utc",
+    "newest_trials",
     "number_text",
     "one_line",
     "open_database",

@@ -56,6 +56,14 @@ def count_objectives(database: Database, study_id: int) -> int:
     return len(database.rows(query))
 
 
+def newest_trials(database: Database) -> dict[str, int]:
+    """Return the id of each study's newest trial by its name, 0 where it has none: a larger one was made later."""
+    newest = sqlalchemy.func.max(TRIALS.c.trial_id)
+    pairs = sql.STUDIES.outerjoin(TRIALS, TRIALS.c.study_id == sql.STUDIES.c.study_id)
+    query = sqlalchemy.select(sql.STUDIES.c.study_name, newest).select_from(pairs).group_by(sql.STUDIES.c.study_name)
+    return {name: number or 0 for name, number in database.rows(query)}
+
+
 def library_version(database: Database) -> str:
     """Return the version of Optuna that made the database; "" if it does not say."""
     found = database.rows(sqlalchemy.text("SELECT library_version FROM version_info"))

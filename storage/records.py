@@ -109,7 +109,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         status=_text(trial.user_attrs.get("status")),
         params=trial.params,
         value=_value(trial),
-        reason=one_line(_text(trial.user_attrs.get("reason")), _LONGEST_REASON),
+        reason=one_line(_text(trial.user_attrs.get("reason")) or _several(trial), _LONGEST_REASON),
         kind=_text(origin.get("kind")),
         requeue_of=_whole(origin.get("requeue_of")),
         attempt=_whole(origin.get("attempt")) or 1,
@@ -152,10 +152,16 @@ def best_record(records: Iterable[TrialRecord], direction: str) -> TrialRecord |
 
 def _value(trial: FrozenTrial) -> float | None:
     # Optuna itself stores the last intermediate value as the value of a PRUNED trial: a train loss, not the metric.
-    if trial.state is not TrialState.COMPLETE or not trial.values:
+    if trial.state is not TrialState.COMPLETE or not trial.values or len(trial.values) > 1:
         return None
     value = float(trial.values[0])
     return value if math.isfinite(value) else None
+
+
+def _several(trial: FrozenTrial) -> str:
+    """Return the values of a trial of several objectives: none of them alone says which trial is better."""
+    values = trial.values or ()
+    return f"values {', '.join(f'{value:.6g}' for value in values)}" if len(values) > 1 else ""
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -237,7 +237,9 @@ def _make_sure_of_a_file(path: Path, create: bool) -> None:
     if there:
         return
     if not create:
-        raise StorageError(f"{path}: no database here yet. Start a study first (`optimize run`)")
+        raise StorageError(
+            f"{path.absolute()}: no database here yet. Start a study first (`optimize run`), or go to the folder of yours"
+        )
     refuse_untested_optuna(str(path))
     with os_errors_at(path):
         path.parent.mkdir(parents=True, exist_ok=True)

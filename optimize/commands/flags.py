@@ -34,7 +34,9 @@ StudyFlag = Annotated[
 ]
 StoredStudyFlag = Annotated[
     str | None,
-    typer.Option("--study", help="Name of the study. Default: the only one there is.", autocompletion=study_names),
+    typer.Option(
+        "--study", help="Name of the study. Default: the one that runs, else the latest.", autocompletion=study_names
+    ),
 ]
 ProfileFlag = Annotated[
     str | None,

@@ -11,7 +11,7 @@ import typer
 
 from optimize.commands.completion import study_names, trial_numbers
 from optimize.commands.flags import RUNS, AsideFlag, ProfileFlag, RunsFlag, StorageFlag, StoredStudyFlag
-from optimize.commands.terminal import opened_database, opened_study, say, say_all
+from optimize.commands.terminal import chosen_study, opened_database, opened_study, say, say_all
 from optimize.errors import OptimizeError
 
 
@@ -96,8 +96,10 @@ def stop(
 
     Example: optimize stop --now
     """
-    with opened_study(study, storage, runs, read_only=False) as stored:
-        say(stored.request_stop(now))
+    from optimize.study.stored import find_study
+
+    with opened_database(storage, runs) as database:
+        say(find_study(database, study or chosen_study(database, driven=True), runs).request_stop(now))
 
 
 def backup(
@@ -149,7 +151,7 @@ def copy(
 
     where = copy_url(to)
     with opened_database(storage, runs, read_only=True) as database:
-        copy_to(Place(database, runs), study, where, to_runs, say)
+        copy_to(Place(database, runs), study or chosen_study(database), where, to_runs, say)
 
 
 def clean(

@@ -30,6 +30,7 @@ def status(
         return
     from optimize.advisor import advice_line, spent_of
     from optimize.confirm.table import verdict_table
+    from optimize.reporting.hints import command_line
     from optimize.reporting.status import best_lines, overview_table, pruning_lines, study_table
     from optimize.study.stored import find_study, main_studies, overview
 
@@ -48,6 +49,8 @@ def status(
             open_console().print(line, soft_wrap=True)
         if (verdict := stored.verdict()) is not None:
             open_console().print(verdict_table(verdict, stored.metric))
+        if stored.no_best:
+            open_console().print(f"{stored.no_best}. All of them: {command_line('dashboard')}", soft_wrap=True)
         for line in best_lines(best, stored.metric):
             open_console().print(line, soft_wrap=True)
 

@@ -79,7 +79,16 @@ def opened_study(study: str | None, storage: str | None, runs: Path, read_only: 
     from optimize.study.stored import find_study
 
     with opened_database(storage, runs, read_only=read_only) as database:
-        yield find_study(database, study, runs)
+        yield find_study(database, study or chosen_study(database), runs)
+
+
+def chosen_study(database: Database, driven: bool = False) -> str | None:
+    """Return which of several studies a command without --study is about, and say so; None where there is no choice."""
+    from optimize.study.stored import present_study
+
+    name, why = present_study(database, driven)
+    say_all(filter(None, [why]))
+    return name
 
 
 def open_streams() -> None:

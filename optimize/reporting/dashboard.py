@@ -129,6 +129,7 @@ class DashboardWriter(Callback):
             starts=training_command(self._artifacts.ids(best.trial_id) if best else (), elsewhere_python()),
             here=str(Path.cwd()),
             on_server=self._database.path is None,
+            no_best=self._stored.no_best,
         )
         figures = interactive_figures(records, self._stored.metric, verdict)
         keep = {each.trial_id for each in (best, shown.luckiest if shown else None, baseline) if each}

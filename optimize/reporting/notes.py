@@ -139,6 +139,7 @@ class StudyFacts:
     starts: str = "python train.py"  # the command that trains it again there
     here: str = ""  # the folder for the commands to go on with
     on_server: bool = False  # its database
+    no_best: str = ""  # why no trial can be the best
 
 
 def study_note(facts: StudyFacts) -> str:
@@ -181,6 +182,8 @@ _ABOUT = {"workload": "workload", "search_space": "search space", "profile": "pr
 
 
 def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+    if facts.no_best:
+        return f"**This study has no best trial: {facts.no_best}.**"
     if shown is None:
         return "**No trial has completed yet.**"
     best, against = shown.record, baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))

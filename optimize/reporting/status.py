@@ -67,7 +67,7 @@ def overview_table(studies: Sequence[Overview]) -> RenderableType:
         table.add_row(
             study.name,
             *counts,
-            "" if study.best is None else value_text(study.best.record.value),
+            study.no_best and "none" if study.best is None else value_text(study.best.record.value),
             study.driver or "nobody",
         )
     return table

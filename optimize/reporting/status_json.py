@@ -37,7 +37,7 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
         "baseline": None if baseline is None else _trial(baseline),
         "best": None if best is None else _trial(best.record),
         "best_confirmed": None if best is None else best.confirmed,
-        "best_why": None if best is None else best.why,
+        "best_why": (stored.no_best or None) if best is None else best.why,
         "best_single_value": None if best is None else _trial(best.luckiest),
         "confirmation": _confirmation(stored.verdict()),
         "driver": None if holder is None else {"host": holder.host, "pid": holder.pid, "since": _utc(holder.since)},

@@ -57,6 +57,11 @@ def find_best(records: Sequence[TrialRecord], direction: str, verdict: Verdict |
     return BestTrial(of_winner, True, why, luckiest, winner, aside=aside)
 
 
+def why_no_best(objectives: int) -> str:
+    """Return why a study of so many objectives has no best trial, "" where one may be it."""
+    return f"it has {objectives} objectives, so no one trial is the best" if objectives > 1 else ""
+
+
 class Repeated:
     """The configurations that were trained with other seeds, as far as they are among the records; the baseline is one."""
 

@@ -20,7 +20,7 @@ from optimize.importing.cells import number_in, read_text
 from optimize.importing.csv_table import LINES_SHOWN, read_table
 from optimize.importing.rows import Row, value_in
 from optimize.search import Candidate, Starts, Target, fit
-from optimize.study.best import find_best
+from optimize.study.best import find_best, why_no_best
 from optimize.study.comparable import differences, other_model
 from optimize.study.retarget import RetargetedTrials, origin_of, retarget, value_of
 from optimize.study.stopping import COUNTED
@@ -34,6 +34,7 @@ from storage import (
     StudyPaths,
     TrialRecord,
     WholeTrial,
+    count_objectives,
     is_there,
     number_text,
     one_line,
@@ -261,6 +262,8 @@ def _from_study(database: Database, source: str, plan: Plan, data: str | None, s
         if any(trial.state == "COMPLETE" for trial in found.trials):
             return StartTrials(found.trials, [_copied_line(source, found)])
         differing = ["none of its complete trials fits the search space"]
+    if no_best := why_no_best(count_objectives(database, study_id)):
+        raise StudyError(f"--from {source}: {no_best}. Name another source, or leave --from out.")
     candidates = _best(source, records, plan.space, *database.objective(study_id), verdict_of(attrs))
     why = f"--from {source}: {'; '.join(differing)}: its trials are not copied; the best of their parameters are tried"
     return _to_try(fit(candidates, _target(plan), BEST), [why], source, plan)

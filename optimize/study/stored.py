@@ -10,7 +10,7 @@ from shlex import quote
 
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
-from optimize.study.best import BestTrial, Repeated, find_best, numbers_repeated
+from optimize.study.best import BestTrial, Repeated, find_best, numbers_repeated, why_no_best
 from optimize.study.held import request_stop
 from optimize.text import listed, meant
 from optimize.trial import BASELINE, Metric
@@ -20,8 +20,10 @@ from storage import (
     Stored,
     StudyPaths,
     TrialRecord,
+    count_objectives,
     first_baseline,
     holder_of,
+    newest_trials,
     parent_of,
     ranked_records,
     read_choices,
@@ -39,6 +41,7 @@ class Overview:
     counts: Mapping[str, int]
     best: BestTrial | None
     driver: str  # the process that drives it now, "" if there is none
+    no_best: str = ""  # why it can have no best trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class StoredStudy:
     paths: StudyPaths
     database: Database
     study_id: int
+    no_best: str = ""  # why it can have no best trial
 
     def records(self) -> list[TrialRecord]:
         """Return every trial, the running ones included, by number."""
@@ -174,7 +178,34 @@ def find_study(database: Database, name: str | None, runs: Path) -> StoredStudy:
     told = database.study_attrs(study_id).get(BASELINE)
     baseline = told if isinstance(told, dict) else {}  # another program's may be anything
     metric = Metric(*database.objective(study_id))
-    return StoredStudy(name, metric, baseline, StudyPaths.of(runs, name), database, study_id)
+    no_best = why_no_best(count_objectives(database, study_id))
+    return StoredStudy(name, metric, baseline, StudyPaths.of(runs, name), database, study_id, no_best)
+
+
+def present_study(database: Database, driven: bool = False) -> tuple[str | None, str]:
+    """Return the study of several that a command without --study is about, and a line that says which: the one that
+    runs, else the latest. None where there are not several.
+
+    `driven`: only one that runs will do. Raises StudyError where none does, or more than one.
+    """
+    names = main_studies(database)
+    if len(names) < 2:
+        return None, ""
+    running = [name for name in names if _is_driven(database, name)]
+    if driven and len(running) != 1:
+        many = f"--study: which one? There are several that run: {listed(running)}."
+        raise StudyError(
+            many if running else f"none of the studies {listed(names)} is running. There is nothing to stop."
+        )
+    newest = newest_trials(database)
+    ages = {name: max(newest[each] for each in newest if name in (each, parent_of(each))) for name in names}
+    name = max(running or names, key=lambda each: ages[each])
+    return name, f"study {name}, {'which runs' if running else 'the latest'} of {len(names)}; --study names another"
+
+
+def _is_driven(database: Database, name: str) -> bool:
+    study_id = database.find_study(name)
+    return study_id is not None and holder_of(database, study_id) is not None
 
 
 def main_studies(database: Database) -> list[str]:
@@ -189,5 +220,5 @@ def overview(database: Database, runs: Path) -> list[Overview]:
         stored = find_study(database, name, runs)
         holder = holder_of(database, stored.study_id)
         driver = str(holder) if holder else ""
-        lines.append(Overview(name, database.counts(stored.study_id), stored.best(), driver))
+        lines.append(Overview(name, database.counts(stored.study_id), stored.best(), driver, stored.no_best))
     return lines

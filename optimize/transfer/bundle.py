@@ -67,7 +67,7 @@ def _result(
     known = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
     lines = [f"{metric.name}, {metric.direction}d; trials: {known or 'none'}"]
     if best is None:
-        return [*lines, "No trial is complete yet."]
+        return [*lines, f"There is no best trial: {stored.no_best}." if stored.no_best else "No trial is complete yet."]
     record = best.record
     lines.append(f"best: {value_text(record.value)} in trial {record.number}")
     lines += [f"    {name} = {value}" for name, value in record.params.items()] or [f"    {record.reason}"]

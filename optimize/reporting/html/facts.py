@@ -63,6 +63,7 @@ class ReportFacts:
     settings: Mapping[str, Any]  # as settings.json has them
     machine: Mapping[str, str]  # that drove it last, as far as settings.json says
     devices: Mapping[str, int]  # model -> number of trials
+    no_best: str = ""  # why no trial can be the best
 
     @property
     def best(self) -> TrialRecord | None:
@@ -100,6 +101,7 @@ def gather(stored: StoredStudy) -> ReportFacts:
         patch=_patch(stored, best_trial.record if best_trial else None),
         settings=settings,
         machine={str(key): str(value) for key, value in _mapping(settings.get("machine")).items()},
+        no_best=stored.no_best,
         devices=Counter(str(r.device or r.summary.get("device") or r.slot) for r in records if r.is_finished),
     )
 

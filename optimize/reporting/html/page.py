@@ -86,7 +86,7 @@ def _cards(facts: ReportFacts) -> Markup:
 
 def _about_best(facts: ReportFacts) -> str:
     if facts.best_trial is None:
-        return "no trial has completed"
+        return facts.no_best or "no trial has completed"
     side = "lower" if facts.metric.direction == "minimize" else "higher"
     unit = f"{UNITS[facts.metric.name]}; " if facts.metric.name in UNITS else ""
     aside = f"; {facts.best_trial.aside}" if facts.best_trial.aside else ""

@@ -28,12 +28,16 @@ Pictures = Mapping[str, Picture]
 def progress(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, steps = "Best so far", facts.history.steps
     if "progress" not in pictures:
-        return _nothing(title, NO_VALUE if facts.records else "The study has no trial yet.")
+        return _nothing(title, _no_value(facts) if facts.records else "The study has no trial yet.")
     caption = "Each dot is a trial, the line is the best single value so far. Marks at the lower edge are trials without a value."
     gains = ["", *(signed(abs((b.value or 0.0) - (a.value or 0.0))) for a, b in pairwise(steps))]
     rows = [(step.number, number(step.value), gain, _changed(step)) for step, gain in zip(steps, gains, strict=True)]
     head = ("trial", facts.metric.name, "gain", "what differs from the best before it")
     return _section(title, _figure(pictures["progress"], title, caption), table(head, rows[-STEPS_SHOWN:], (0, 1, 2)))
+
+
+def _no_value(facts: ReportFacts) -> str:
+    return f"There is nothing to draw: {facts.no_best}." if facts.no_best else NO_VALUE
 
 
 def _changed(step: HistoryPoint) -> str:
@@ -82,7 +86,7 @@ def importance(facts: ReportFacts, pictures: Pictures) -> Markup:
 def slices(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "One parameter at a time"
     if "slices" not in pictures:
-        return _nothing(title, NO_VALUE)
+        return _nothing(title, _no_value(facts))
     caption = (
         f"{facts.metric.name} of completed trials over each choice, in the search space's order. A dot is a trial, a bar the "
         "median, the star the best trial; the baseline's choice is shaded. Trials differ in their other parameters as well."
@@ -133,7 +137,7 @@ def best_trials(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, sign = "The best trials", facts.metric.sign
     ranked = sorted((sign * r.value, r.number, r) for r in facts.records if r.value is not None)
     if not ranked:
-        return _nothing(title, NO_VALUE)
+        return _nothing(title, _no_value(facts))
     shown = [record for *_, record in ranked[:BEST_SHOWN]]
     shown += [facts.best] if facts.best and facts.best not in shown else []  # a confirmed winner may lie below
     head = ("trial", facts.metric.name, "took", "differs from the baseline in", "")
@@ -155,7 +159,7 @@ def _trial(facts: ReportFacts, record: TrialRecord) -> Sequence[object]:
 def patch(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, best = "The best as a patch", facts.best
     if best is None:
-        return _nothing(title, NO_VALUE)
+        return _nothing(title, _no_value(facts))
     if not facts.patch:
         return _nothing(title, f"Trial {best.number} left no patch: it is the unchanged script, or it ran elsewhere.")
     note = (
