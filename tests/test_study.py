@@ -279,6 +279,33 @@ def test_what_enqueue_trial_wants_is_tried_next_under_its_own_number(driver: Dri
         assert (told.user_attrs["memo"], told.params["Y"]) == ("a guess", 1.0)
 
 
+def test_no_trial_that_another_program_left_waiting_waits_for_ever(driver: Driver) -> None:
+    """`enqueue_trial({})`, and trials that were added as WAITING: without parameters, with some, with all."""
+    import optuna
+
+    driver.run(trials=1)
+    with driver.database() as database:
+        foreign = optuna.load_study(study_name="s", storage=database.storage)
+        known, choices = foreign.trials[0].params, foreign.trials[0].distributions
+        foreign.enqueue_trial({})
+        for params in ({}, {"X": 1}, {**known, "X": 2}):
+            within = {name: choices[name] for name in params}
+            waiting = optuna.trial.TrialState.WAITING
+            foreign.add_trial(optuna.trial.create_trial(state=waiting, params=params, distributions=within))
+    driver.said.clear()
+    driver.run(trials=3)
+    with driver.database() as database:
+        records = read_records(database, 1)
+    assert [record.state for record in records] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    nothing = "it names no parameter, and the sampler proposes without it"
+    assert [f"trial {number} of enqueue_trial is not tried: {nothing}" in driver.said for number in (1, 2)] == [
+        True,
+        True,
+    ]
+    assert "trial 3 of enqueue_trial is tried: X=1, the rest as in the baseline" in driver.said
+    assert records[4].params["X"] == 2
+
+
 def test_what_enqueue_trial_wants_and_cannot_have_is_closed_with_a_line(driver: Driver) -> None:
     with driver.open() as study:
         end(driver, study, TrialStatus.COMPLETE)

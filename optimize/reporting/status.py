@@ -105,7 +105,7 @@ def trial_line(
     line = Text(f"{record.number:>5}  ")
     took = duration(record.seconds or 0.0)
     what = "again" if record.requeue_of is not None else record.kind
-    params = ("" if what == "sampler" else f"{what}: ") + changes(record.params, baseline)
+    params = ("" if what in ("sampler", "") else f"{what}: ") + changes(record.params, baseline)
     if record.value is not None:
         is_best = best_before is None or metric.better(record.value, best_before.value or 0.0)
         line.append(value_text(record.value), style="bold green" if is_best else "")

@@ -80,11 +80,8 @@ def open_study(
             advisor.resume(records, spent_of(database.study_attrs(study_id)))
         _remember(study, records, plan.space)
         for record in records:
-            if (
-                record.state == "WAITING"
-                and not record.params
-                and (given := enqueued_params(database, record.trial_id))
-            ):
+            if record.state == "WAITING" and _queued(record, plan.space) is None:
+                given = enqueued_params(database, record.trial_id) or record.params
                 say(_adopt_enqueued(study, record, given, plan))
         sampler.replay(_history(records, plan.space))
         _close_orphans(study, records, plan, paths, say)
@@ -205,6 +202,7 @@ def _adopt_enqueued(study: Study, record: TrialRecord, given: Mapping[str, Any],
         params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in given.items()}}
         broken = plan.space.broken_rules(params, plan.constants)
         why = f"breaks the rule {broken[0].text} ({broken[0].why})" if broken else ""
+        why = why if given else "it names no parameter, and the sampler proposes without it"
     except SearchSpaceError as error:
         why = error.problems[0]
     if why:
