@@ -12,6 +12,7 @@ from pathlib import Path
 
 PARAMS_SHOWN = 6
 NAMES_SHOWN = 20
+NEAR = 0.65  # as gpt to gpu; below that a guess misleads
 _CONTROL = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")  # control sequences of a terminal: ECMA-48, CSI
 
 
@@ -52,7 +53,7 @@ def meant(name: str, known: Iterable[str], path: bool = False) -> str:
     """
     if path and name and len(name) < 256 and Path(name).exists():
         return f" Did you mean ./{name}?"
-    close = get_close_matches(name[:256], known, n=1)
+    close = get_close_matches(name[:256], known, n=1, cutoff=NEAR)
     return f" Did you mean {close[0]}?" if close else ""
 
 

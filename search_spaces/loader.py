@@ -37,7 +37,7 @@ def load_space(name_or_path: str) -> SearchSpace:
 
 
 def _unknown(name: str) -> str:
-    near = get_close_matches(name[:256], shipped_spaces(), n=1)
+    near = get_close_matches(name[:256], shipped_spaces(), n=1, cutoff=0.65)
     if name and len(name) < 256 and Path(name).exists():
         near = [f"./{name}"]
     ours, hint = ", ".join(shipped_spaces()), f" Did you mean {near[0]}?" if near else ""

@@ -35,6 +35,7 @@ from storage.locks import FileLock, Holder
 from storage.lost_results import Tables, protect_tables, refuse_results_of_another, were_set_aside
 from storage.paths import ReportPaths, RunsPaths, StudyPaths, parent_of, replicates_of
 from storage.queries import (
+    count_done,
     count_objectives,
     count_statuses,
     enqueued_params,
@@ -104,6 +105,7 @@ __all__ = [
     "condemned_attrs",
     "copy_files",
     "copy_study",
+    "count_done",
     "count_objectives",
     "count_statuses",
     "dashboard_storage",

@@ -50,6 +50,18 @@ def count_statuses(database: Database, study_id: int) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
 
 
+def count_done(database: Database, study_id: int) -> int:
+    """Return how many trials are COMPLETE or PRUNED, those that were copied from another study aside."""
+    copied = sqlalchemy.select(TRIAL_ATTRS.c.trial_id).where(
+        (TRIAL_ATTRS.c.trial_id == TRIALS.c.trial_id)
+        & (TRIAL_ATTRS.c.key == "origin")
+        & TRIAL_ATTRS.c.value_json.like('%"taken_from"%')
+    )
+    done = (TRIALS.c.study_id == study_id) & TRIALS.c.state.in_([TrialState.COMPLETE, TrialState.PRUNED])
+    query = sqlalchemy.select(sqlalchemy.func.count()).select_from(TRIALS).where(done & ~copied.exists())
+    return int(database.rows(query)[0][0])
+
+
 def count_objectives(database: Database, study_id: int) -> int:
     """Return how many objectives a study has: one, where it is ours."""
     query = sqlalchemy.select(DIRECTIONS.c.direction).where(DIRECTIONS.c.study_id == study_id)

@@ -111,13 +111,13 @@ def _stops(driver: Driver) -> bool:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--seeds", "1"], "--seeds: 1 is not 2 to 20"),
-        (["--finalists", "0"], "--finalists: 0 is not 1 to 10"),
+        (["--seeds", "1"], "--seeds: 1 is too few. Give 2 to 20"),
+        (["--finalists", "0"], "--finalists: 0 is too few. Give 1 to 10"),
         (
             ["--finalists", "11"],
-            "--finalists: 11 is not 1 to 10. Choose",
+            "--finalists: 11 is too many. Give 1 to 10",
         ),
-        (["--scale", "1"], "--scale: 1 is not 2 to 10"),
+        (["--scale", "1"], "--scale: 1 is too few. Give 2 to 10"),
         (["--slots", "-1"], "--slots"),
         ([], "there is no such study"),
     ],
@@ -151,7 +151,7 @@ def test_a_script_without_a_seed_is_told_before_a_study_that_is_to_be_confirmed_
 def test_too_few_seeds_at_the_end_of_a_study_are_told_by_the_flag_that_was_given(noisy: Driver) -> None:
     ended = run(noisy, "--confirm", "1")
     assert ended.returncode == 2
-    assert ended.stderr.startswith("--confirm: 1 is not 2 to 20")
+    assert ended.stderr.startswith("--confirm: 1 is too few. Give 2 to 20")
 
 
 def test_another_search_space_than_the_studys_is_told_before_anything_is_trained(noisy: Driver) -> None:

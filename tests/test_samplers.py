@@ -274,7 +274,7 @@ def test_a_sampler_that_cannot_serve_says_which_and_why_in_one_line() -> None:
     with pytest.raises(SettingsError, match=r"--sampler cmaes: no parameter of unordered\.toml is ordered") as caught:
         open_sampler("cmaes", unordered, {}, seed=0)
     assert "\n" not in str(caught.value)
-    with pytest.raises(SettingsError, match="'magic' is not on offer"):
+    with pytest.raises(SettingsError, match=r"'magic' is not on offer. Use .*grid\.$"):
         open_sampler("magic", unordered, {}, seed=0)
     assert len(run(open_sampler("auto", unordered, {}, seed=0), 4, lambda p: ("COMPLETE", 1.0))) == 4
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from optimize.config.environment import variables_not_passed
-from optimize.config.plan import make_plan
+from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import load_settings
+from optimize.errors import SettingsError
 from optimize.script.variables import variables_read
 
 SCRIPT = "LR = 0.1\nprint('val_bpb:', LR)\n"
@@ -118,3 +120,49 @@ def test_what_may_replace_any_name_is_said_with_its_line(tmp_path: Path) -> None
     (tmp_path / "train.py").write_text(f"{SCRIPT}globals().update(LR=3)\n")
     (line,) = notes(tmp_path)
     assert line.startswith("constants: train.py:3: `globals().update(LR=3)` may replace a trial's values")
+
+
+def planned(folder: Path, script: str, **flags: object) -> Plan:
+    """What our profile `cpu` makes of a stranger's script."""
+    (folder / "train.py").write_text(script)
+    (folder / "space.toml").write_text("[parameters]\nLR = [0.1, 0.2]\n")
+    mine = {"workload": f"{folder}/", "search_space": str(folder / "space.toml"), "study": "s"}
+    return make_plan(load_settings("cpu", "a test", mine | flags, {}))
+
+
+def test_no_word_is_lost_on_constants_of_ours_that_a_stranger_never_heard_of(tmp_path: Path) -> None:
+    plan = planned(tmp_path, SCRIPT)
+    assert plan.notes == ()
+    assert plan.settings.constants == {}
+    (note,) = planned(tmp_path, f"DEPTH = 4\n{SCRIPT}").notes  # of a fork, whose user may expect the profile's values
+    assert note.startswith("constants: the script's own, not those of profile cpu: the script has no VOCAB_SIZE")
+
+
+def test_a_study_of_our_script_beside_a_script_of_ones_own_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = "workload: gpt, which is ours. For the train.py of this folder add --workload ."
+    assert said not in make_plan(load_settings("cpu", "a test", {}, {})).notes
+    (tmp_path / "train.py").write_text(SCRIPT)
+    assert said in make_plan(load_settings("cpu", "a test", {}, {})).notes
+    assert said not in planned(tmp_path, SCRIPT).notes
+
+
+def test_a_study_does_not_begin_inside_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = tmp_path / "runs" / "night" / "best"
+    best.mkdir(parents=True)
+    for name in ("summary.toml", "params.toml", "train.patch", "run.sh"):
+        (best / name).touch()
+    monkeypatch.chdir(best)
+    with pytest.raises(SettingsError) as refused:
+        make_plan(load_settings("cpu", "a test", {}, {}))
+    assert list(refused.value.problems) == [
+        f"{best}: this is the best trial of study night: scripts to run, and no study. Train them again with `sh run.sh`. "
+        f"Go on with the study in {tmp_path}, or name --workload."
+    ]
+    (best / "run.sh").unlink()
+    with pytest.raises(SettingsError, match=re.escape("`python train.py`")):
+        make_plan(load_settings("cpu", "a test", {}, {}))
+    assert planned(best, SCRIPT).settings.workload == f"{best}/"  # whoever names it means it
+    assert make_plan(load_settings("cpu", "a test", {"runs": tmp_path / "runs"}, {}))

@@ -18,10 +18,10 @@ from optimize.reporting.status import study_table, trial_line
 from optimize.reporting.terminal import LiveView, trial_page
 from optimize.study.best import find_best
 from optimize.study.stopping import Budget, StopLevel
-from optimize.study.stored import find_study
+from optimize.study.stored import done_so_far, find_study
 from optimize.text import changes, duration, visible
 from optimize.trial import BASELINE, Job, Metric, Progress, Slot
-from storage import TrialRecord, open_database
+from storage import TrialRecord, open_database, origin_attrs
 from tests.conftest import Driver
 from tests.databases import empty_database
 
@@ -178,3 +178,28 @@ def test_the_last_trials_of_a_study_take_as_long_where_they_do_not_fill_the_slot
     driver.set(trials=5)
     lines = plan_lines(driver.plan, (Slot("a"), Slot("b")))
     assert "about 3 min 00 s in all: 5 trials of 1 min 00 s, 2 at a time" in lines
+
+
+def test_a_study_that_goes_on_is_said_to_take_as_long_as_what_is_left(driver: Driver) -> None:
+    (driver.folder / "workload" / "workload.toml").write_text("duration_s = '60'\n")
+    driver.set(trials=8)
+    driver.run(trials=4)
+    done = done_so_far(driver.paths.database, "s")
+    lines = plan_lines(driver.plan, (Slot("a"), Slot("b")), done)
+    assert done == 4
+    assert "about 2 min 00 s in all: 4 more trials of 1 min 00 s, 2 at a time" in lines
+    assert any(line.endswith("; 8 trials, 4 of them done") for line in lines)
+    assert not any("at a time" in line for line in plan_lines(driver.plan, (Slot("a"),), 8))
+    assert "in all: 1 more trial of" in str(plan_lines(driver.plan, (Slot("a"),), 7))
+    assert done_so_far(driver.paths.database, "another") == done_so_far(driver.folder / "no.db", "s") == 0
+
+
+def test_trials_that_were_copied_from_another_study_are_not_done_here(driver: Driver) -> None:
+    with driver.database() as database:
+        study_id = database.create_study("s", "minimize", "loss")
+        for taken_from in ("", "old, trial 3", ""):
+            attrs = origin_attrs("sampler", taken_from=taken_from)
+            trial = database.create_trial(study_id, state="RUNNING", params={}, choices={}, attrs=attrs)
+            database.finish_trial(trial.trial_id, "COMPLETE", 1.0)
+        database.create_trial(study_id, state="RUNNING", params={}, choices={})
+    assert done_so_far(driver.paths.database, "s") == 2

@@ -58,7 +58,7 @@ def run(
 
     wanted = _wanted(plan, "--confirm", seeds=confirm) if confirm is not None else None
     found = _slots(plan)
-    say_all(plan_lines(plan, found))
+    say_all(plan_lines(plan, found, _done(plan)))
     ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup, set_aside))
     confirmable = wanted is None and _can_be_confirmed(plan)
     open_console().print(end_report(plan, ended, confirmable, {"confirm": confirm, "backup": backup}), crop=False)
@@ -134,9 +134,9 @@ def check(
     try:
         found = _slots(plan)
     except ExecutorError:  # a profile for another machine can be shown here, though a study would not run
-        open_console().print(check_report(plan, (), describe_start_from(plan)))
+        open_console().print(check_report(plan, (), describe_start_from(plan), _done(plan)))
         raise
-    open_console().print(check_report(plan, found, describe_start_from(plan, found)))
+    open_console().print(check_report(plan, found, describe_start_from(plan, found), _done(plan)))
 
 
 def migrate(
@@ -233,6 +233,14 @@ def _check_database(plan: Plan, read_only: bool = False) -> Sequence[str]:
 
     where = plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database
     return check_database(where, read_only=read_only)
+
+
+def _done(plan: Plan) -> int:
+    from optimize.study.stored import done_so_far
+    from storage import StudyPaths
+
+    where = plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database
+    return done_so_far(where, plan.settings.study)
 
 
 def _accept(plan: Plan, trust: bool) -> None:

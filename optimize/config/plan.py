@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from pathlib import Path
 from shlex import quote
 
 from optimize.config.environment import script_environment
@@ -15,6 +16,7 @@ from optimize.config.script_notes import script_notes
 from optimize.config.settings import Settings
 from optimize.errors import OptimizeError, SettingsError, WorkloadError
 from optimize.executors import EXECUTORS
+from optimize.script.command import RUN
 from optimize.script.constants import SEED_CALLS, read_seed_calls
 from optimize.script.derived import mistakes, no_number
 from optimize.script.load_workload import load_workload
@@ -97,7 +99,7 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
 
     `also` has problems that are known already. Without `compare` the settings are known to be wrong, and only loading is tried.
     """
-    problems = [*also, *_bad_study(settings)]
+    problems = [*also, *_bad_study(settings), *_in_best_folder(settings)]
     workload, space = _load(settings, problems)
     if problem := unfit(settings.sampler, space):
         problems.append(problem)
@@ -158,7 +160,8 @@ def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[
     why = f"not those of profile {settings.profile}: the script has no {', '.join(lacking[:3])}"
     origins = {**settings.origins, "constants": why}
     kept = replace(settings, constants={}, prepare_args=(), origins=origins)
-    return kept, (f"constants: the script's own, {why}",)
+    is_related = len(lacking) < len(settings.constants)  # to those scripts: its user may expect the profile's values
+    return kept, (f"constants: the script's own, {why}",) if is_related else ()
 
 
 def _programs(settings: Settings) -> str | None:
@@ -183,6 +186,18 @@ def _bad_study(settings: Settings) -> list[str]:
     parent = parent_of(settings.study)
     why = f"it has the replicates of {parent}, which only `optimize confirm --study {quote(parent)}` trains"
     return [f"study {settings.study}: {why}. Choose a name without a slash."] if parent else []
+
+
+def _in_best_folder(settings: Settings) -> list[str]:
+    """A line where the current folder is a study's best/: a study of another script would begin in it."""
+    named = {"workload", "runs"} & {name for name, origin in settings.origins.items() if origin == "flag"}
+    if named or not all(Path(name).is_file() for name in ("summary.toml", "params.toml", "train.patch")):
+        return []
+    here, starts = Path.cwd(), f"sh {RUN}" if Path(RUN).is_file() else "python train.py"
+    return [
+        f"{here}: this is the best trial of study {here.parent.name}: scripts to run, and no study. Train them again with "
+        f"`{starts}`. Go on with the study in {here.parents[2]}, or name --workload."
+    ]
 
 
 def _bad_executor(settings: Settings) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from shlex import quote
 
 from optimize.config.environment import variables_not_passed
@@ -22,11 +22,18 @@ from optimize.text import listed
 def script_notes(settings: Settings, workload: Workload, parameters: Iterable[str]) -> tuple[str, ...]:
     """Return lines on files, the metric, constants and the environment that a trial may miss."""
     return (
+        *_other_script(settings, workload),
         *_files(workload),
         *_metric(workload),
         *_constants(workload, parameters),
         *_environment(settings, workload),
     )
+
+
+def _other_script(settings: Settings, workload: Workload) -> Iterator[str]:
+    is_named = settings.origins.get("workload") == "flag" or "/" in settings.profile
+    if not is_named and Path("train.py").is_file():
+        yield f"workload: {workload.name}, which is ours. For the train.py of this folder add --workload ."
 
 
 def _constants(workload: Workload, parameters: Iterable[str]) -> Iterator[str]:

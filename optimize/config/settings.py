@@ -146,7 +146,8 @@ def profiles() -> list[str]:
 def _profile_table(profile: str, problems: list[str]) -> Table:
     path = Path(profile).expanduser() if "/" in profile else PROFILES / f"{profile}.toml"
     if "/" in profile and not path.is_file():
-        problems.append(f"{profile}: there is no such file. Check the path.")
+        what = "this is a folder. Name a file in it." if path.is_dir() else "there is no such file. Check the path."
+        problems.append(f"{profile}: {what}")
     elif "/" not in profile and profile not in profiles():
         problems.append(
             f"{profile or repr(profile)}: no such profile. Use one of ours ({', '.join(profiles())}) or a path with a "

@@ -17,13 +17,13 @@ from optimize.trial import Slot
 LONG_S = 900.0  # above, a study on a CPU gets a line on how to make it shorter
 
 
-def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = ()) -> RenderableType:
-    """Return everything that `optimize check` shows; `beginning` is what `--from` would bring."""
+def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = (), done: int = 0) -> RenderableType:
+    """Return everything that `optimize check` shows; `beginning` is what `--from` would bring, `done` as in `plan_lines`."""
     dead = [
         f"  {name} = {value!r}: the rules never allow it" for name, value in plan.space.dead_choices(plan.constants)
     ]
     return Group(
-        *map(Text, plan_lines(plan, slots)),
+        *map(Text, plan_lines(plan, slots, done)),
         Text("\nchoices that no trial can have:\n" + "\n".join(dead), style="yellow") if dead else Text(""),
         Text("settings", style="bold"),
         _settings_table(plan),
@@ -36,31 +36,37 @@ def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = (
     )
 
 
-def plan_lines(plan: Plan, slots: Sequence[Slot]) -> list[str]:
-    """Return what is about to happen in a few lines: which profile and why, the space, the slots, how long it will take."""
+def plan_lines(plan: Plan, slots: Sequence[Slot], done: int = 0) -> list[str]:
+    """Return what is about to happen in a few lines: which profile and why, the space, the slots, how long it will take.
+
+    `done` trials of the study count against its limit already.
+    """
     settings, space = plan.settings, plan.space
     feasible = space.count_feasible(plan.constants)
     devices = ", ".join(sorted({slot.device for slot in slots}))
     limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C ends it"
+    limit += f", {done} of them done" if settings.trials and done else ""
     return [
         f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}",
         f"search space {settings.search_space}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
         + (f", {_count(feasible)} feasible" if feasible is not None else ""),
         f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
         *plan.notes,
-        *_duration_lines(plan, max(len(slots), 1)),
+        *_duration_lines(plan, max(len(slots), 1), done),
     ]
 
 
-def _duration_lines(plan: Plan, slots: int) -> list[str]:
+def _duration_lines(plan: Plan, slots: int, done: int) -> list[str]:
     """Return how long it will take, where that is known, and how to make it shorter where a CPU would take long."""
     settings, one = plan.settings, plan.workload.duration_s(plan.constants)
-    if one is None or settings.trials is None:
+    left = max(settings.trials - done, 0) if settings.trials else 0
+    if one is None or not left:
         return []
-    seconds = one * -(-settings.trials // slots)
-    lines = [f"about {duration(seconds)} in all: {settings.trials} trials of {duration(one)}, {slots} at a time"]
+    seconds = one * -(-left // slots)
+    trials = f"{left} {'more ' if done else ''}trial{'s' if left != 1 else ''}"
+    lines = [f"about {duration(seconds)} in all: {trials} of {duration(one)}, {slots} at a time"]
     if settings.device == "cpu" and seconds > LONG_S:
-        fewer = max(2, int(settings.trials * LONG_S / seconds))
+        fewer = done + max(2, int(left * LONG_S / seconds))
         shorter = command_line("run", {**given_flags(settings, search=True), "trials": fewer})
         lines.append(f"shorter: {shorter}, or a profile of your own with a smaller budget under [constants]")
     return lines

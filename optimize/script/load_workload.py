@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from optimize.errors import WorkloadError
 from optimize.runner.workdir import PYTHON
@@ -22,6 +23,9 @@ def load_workload(name_or_path: str) -> Workload:
     """Load one of our workloads by its name, or a folder, which has a slash. Raises WorkloadError with all problems."""
     is_path = "/" in name_or_path or name_or_path in (".", "..")
     folder = Path(name_or_path).expanduser() if is_path else OURS / name_or_path
+    file = Path(name_or_path).expanduser()
+    if len(file.name) < 256 and name_or_path not in ours() and file.is_file():
+        raise WorkloadError(_no_folder(file))
     if not is_path and name_or_path not in ours():
         raise WorkloadError(
             f"{name_or_path or repr(name_or_path)}: no such workload. Use one of ours ({', '.join(ours())}) or a path with a "
@@ -68,6 +72,17 @@ def load_workload(name_or_path: str) -> Workload:
 def ours() -> list[str]:
     """Return the names of the workloads in this package."""
     return sorted(path.name for path in OURS.iterdir() if (path / "train.py").exists())
+
+
+def _no_folder(file: Path) -> str:
+    """Return what to give in the place of a file."""
+    parent = str(file.parent) if "/" in str(file.parent) or str(file.parent) == "." else f"./{file.parent}"
+    named = (
+        ""
+        if file.name == "train.py" or file.suffix != ".py"
+        else f', with `script = "{file.name}"` in its workload.toml'
+    )
+    return f"{file}: this is a file. Give its folder, --workload {quote(parent)}{named}."
 
 
 def _what_is_wrong(workload: Workload) -> list[str]:

@@ -288,6 +288,9 @@ SAMPLERS: Mapping[str, Make] = {
     "qmc": _Qmc,
     "grid": _Grid,
 }
+# What other programs call them.
+_ALSO = {"bayes": "tpe", "bo": "tpe", "parzen": "tpe", "gauss": "gp", "evol": "cmaes", "genetic": "cmaes", "cma": "cmaes",
+         "sobol": "qmc", "halton": "qmc", "default": "auto"}  # fmt: skip
 _NEEDS = {"gp": ("scipy", "torch"), "qmc": ("scipy",)}
 
 
@@ -317,8 +320,13 @@ def open_sampler(
 def unfit(name: str, space: SearchSpace | None) -> str:
     """Return why this sampler cannot serve this space, or any space where that is None; "" if it can."""
     if name not in SAMPLERS:
-        return f"--sampler: {name!r} is not on offer. Use one of {', '.join(SAMPLERS)}.{meant(name, SAMPLERS)}"
+        return f"--sampler: {name!r} is not on offer. Use one of {', '.join(SAMPLERS)}.{_meant(name)}"
     if name == "cmaes" and space and not any(parameter.ordered for parameter in space.parameters):
         return f"--sampler cmaes: no parameter of {space.path} is ordered (three or more rising numbers). Use tpe."
     missing = [package for package in _NEEDS.get(name, ()) if find_spec(package) is None]
     return f"--sampler {name}: needs {' and '.join(missing)}. Install it, or use auto." if missing else ""
+
+
+def _meant(name: str) -> str:
+    also = next((ours for theirs, ours in _ALSO.items() if name.lower().startswith(theirs)), "")
+    return f" Did you mean {also}?" if also else meant(name.lower(), SAMPLERS)

@@ -59,16 +59,23 @@ class ConfirmOptions:
         lines = []
         if not 1 <= self.finalists <= MOST_FINALISTS:
             lines.append(
-                f"--finalists: {self.finalists} is not 1 to {MOST_FINALISTS}. Choose how many of the best are trained again."
+                f"--finalists: {self.finalists} is too {_side(self.finalists)}. Give 1 to {MOST_FINALISTS}: how many of the best "
+                "are trained again."
             )
         if not 2 <= self.seeds <= MOST_SEEDS:
             lines.append(
-                f"{flag}: {self.seeds} is not 2 to {MOST_SEEDS}. One training alone tells nothing of the noise."
+                f"{flag}: {self.seeds} is too {_side(self.seeds)}. Give 2 to {MOST_SEEDS}: one training tells nothing of the noise."
             )
         if self.scale is not None and self.scale not in SCALES[1:]:
-            lines.append(f"--scale: {self.scale} is not 2 to {SCALES[-1]}. Choose how many times the budget.")
+            lines.append(
+                f"--scale: {self.scale} is too {_side(self.scale)}. Give 2 to {SCALES[-1]}: how many times the budget."
+            )
         if lines:
             raise SettingsError(*lines)
+
+
+def _side(number: int) -> str:
+    return "few" if number < 2 else "many"
 
 
 @dataclass(frozen=True, slots=True)

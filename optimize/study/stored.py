@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -17,13 +18,17 @@ from optimize.trial import BASELINE, Metric
 from storage import (
     Artifacts,
     Database,
+    StorageError,
     Stored,
     StudyPaths,
     TrialRecord,
+    count_done,
     count_objectives,
     first_baseline,
     holder_of,
+    is_there,
     newest_trials,
+    open_database,
     parent_of,
     ranked_records,
     read_choices,
@@ -206,6 +211,16 @@ def present_study(database: Database, driven: bool = False) -> tuple[str | None,
 def _is_driven(database: Database, name: str) -> bool:
     study_id = database.find_study(name)
     return study_id is not None and holder_of(database, study_id) is not None
+
+
+def done_so_far(where: Path | str, name: str) -> int:
+    """Return how many trials count against a limit of trials already, 0 where there is no such study."""
+    if not is_there(where):
+        return 0
+    with suppress(StorageError), closing(open_database(where, create=False, check=False, read_only=True)) as database:
+        study_id = database.find_study(name)
+        return 0 if study_id is None else count_done(database, study_id)
+    return 0  # a server without tables yet
 
 
 def main_studies(database: Database) -> list[str]:
