@@ -11,14 +11,14 @@ from pathlib import Path
 
 from storage.driver_errors import RESTORE
 from storage.errors import DatabaseLostError, StorageError
+from storage.paths import ARTIFACTS, DATABASE
 from storage.sqlite import MAGIC, check_pages
 from storage.wal import refuse_strange_wal
 
 _BESIDE = ("-wal", "-shm")  # they last as long as a connection does; a -journal comes and goes
-_BACK = (
-    "Nothing was written since. Put it back, or a backup (`optimize restore BACKUP --runs NEW`), and start again. "
-    "Files of finished trials are in artifacts/ beside it, those of running ones in work/ of their study"
-)
+_BACK = "Nothing was written since. Put it back, or a backup (`optimize restore BACKUP --runs NEW`), and start again"
+_FILES = "Files of finished trials are in artifacts/ beside it, those of running ones in work/ of their study"
+_NO_FILES = "The files of its trials are gone too: without a backup, or the folder if it was only moved, all is lost"
 _Identity = tuple[int, int]  # device and inode
 
 
@@ -88,7 +88,10 @@ class OpenFile:
             )
 
     def _lost(self, what: str) -> DatabaseLostError:
-        return DatabaseLostError(f"{self._shown}: {what}. {_BACK}")
+        folder = self._path.parent
+        has_files, may_have = (folder / ARTIFACTS).exists(), self._path.name == DATABASE or not folder.exists()
+        files = _FILES if has_files else _NO_FILES if may_have else ""
+        return DatabaseLostError(". ".join(filter(None, (f"{self._shown}: {what}", _BACK, files))))
 
 
 def _found(path: Path) -> os.stat_result | None:

@@ -101,6 +101,8 @@ def test_a_driver_whose_database_is_lost_stops_in_one_line(
     assert str(caught.value).startswith(f"{driver.paths.database}: was ")
     assert "\n" not in str(caught.value)
     assert started == [*range(AT + 1)]
+    are_left = "are in artifacts/ beside it" in str(caught.value)
+    assert are_left == driver.paths.artifacts.exists() != ("files of its trials are gone too" in str(caught.value))
 
 
 def test_nothing_of_a_lost_study_is_written_where_its_folder_was(driver: Driver) -> None:

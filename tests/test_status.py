@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from optimize.commands.terminal import open_console
 from optimize.confirm.caveats import caveats
 from optimize.reporting.check import plan_lines
+from optimize.reporting.console import OrderedConsole
 from optimize.reporting.program import elsewhere_python
 from optimize.reporting.run_end import RunResult, end_report
 from optimize.reporting.shown_study import ShownStudy
@@ -171,6 +175,54 @@ def test_a_stop_request_is_answered_at_once(tmp_path: Path) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "the running trials (1) finish first" in text
     assert "cancelled; their parameters are queued" in text
+
+
+def screen(written: str) -> list[str]:
+    """The lines that a terminal shows of what was written: Rich moves up, and erases whole lines."""
+    lines, row = [""], 0
+    for part in re.split(r"(\r|\n|\x1b\[[0-9;?]*[A-Za-z])", written):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part and part != "\r" and not part.startswith("\x1b"):
+            lines[row] += part
+    return [line.rstrip() for line in lines]
+
+
+def test_a_refresh_beside_a_line_that_is_printed_wipes_out_no_other_line(tmp_path: Path) -> None:
+    """Once the baseline's line was lost: after a Ctrl-C trials ended, which makes the view shorter, and none began."""
+    written = io.StringIO()
+    console = OrderedConsole(file=written, force_terminal=True, width=400, height=30, color_system=None)
+    display = live_view(tmp_path, console, slots=(Slot("a"), Slot("b")))
+    with display:
+        display.refresh()
+        display.on_trial_end(record(0, 2.2, kind="baseline"))
+        for number in (1, 2):
+            display.on_start(Job(number, {"DEPTH": 4}, {}, ()), Slot("a"))
+        display.on_stop(StopLevel.FINISH, "Ctrl-C")
+        display.refresh()
+        with console:  # as console.print does, whose text is written at its end
+            display.on_trial_end(record(1, 2.1))
+            other = threading.Thread(target=display.refresh)
+            other.start()
+            other.join(0.1)  # it would end at once, were it let in
+            assert other.is_alive()
+        other.join()
+        shown = screen(written.getvalue())
+    lines = [line for line in shown if line]
+    assert lines[0].startswith("    0  2.200000")
+    assert lines[1].startswith("Ctrl-C: no new trial starts")
+    assert lines[2].startswith("    1  2.100000")
+    assert [line for line in screen(written.getvalue()) if line] == lines[:3]  # the view is gone at the end
+
+
+def test_commands_print_on_a_console_that_keeps_the_order() -> None:
+    assert isinstance(open_console(), OrderedConsole)
+    assert isinstance(open_console(stderr=True), OrderedConsole)
 
 
 def test_the_last_trials_of_a_study_take_as_long_where_they_do_not_fill_the_slots(driver: Driver) -> None:

@@ -52,10 +52,10 @@ def show_json(document: object) -> None:
 
 def open_console(stderr: bool = False) -> Console:
     """Open Rich's console on stdout, or on stderr."""
-    from rich.console import Console
+    from optimize.reporting.console import OrderedConsole
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
+    return OrderedConsole(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
 
 
 @contextmanager

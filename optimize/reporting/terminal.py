@@ -6,6 +6,7 @@ The live view prints a line for every ended trial and keeps the slots below them
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -35,6 +36,8 @@ from optimize.trial import Job, Progress, Slot
 from storage import TrialRecord, parent_of
 
 FRAME_LINES = 5  # of a terminal's height that the rows of running trials leave free
+ECHO = 4  # columns: a ^C that the terminal wrote before the first line must not break it
+REFRESH_S = 0.25
 LOG_LINES = 15  # of a log's end that the page about a trial shows
 
 
@@ -55,15 +58,31 @@ class LiveView(Callback):
         self._jobs: dict[int, tuple[Job, Slot, float]] = {}
         self._progress: dict[int, Progress] = {}
         self._started, self._ending = time.monotonic(), False
-        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+        self._live = Live(console=console, get_renderable=self._view, auto_refresh=False, transient=True)
+        self._left = threading.Event()
+        self._refreshing = threading.Thread(target=self._keep_fresh, name="live view", daemon=True)
 
     def __enter__(self) -> LiveView:
         if self._console.is_terminal:
             self._live.start()
+            self._refreshing.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._live.stop()
+        self._left.set()
+        if self._refreshing.is_alive():
+            self._refreshing.join()
+        with self._console:
+            self._live.stop()
+
+    def _keep_fresh(self) -> None:
+        while not self._left.wait(REFRESH_S):
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the view anew. The console comes first, as for whoever prints: Rich's own refreshing takes its lock first."""
+        with self._console:
+            self._live.refresh()
 
     def on_start(self, job: Job, slot: Slot) -> None:
         self._jobs[job.number] = (job, slot, time.monotonic())
@@ -122,7 +141,8 @@ class LiveView(Callback):
             rows.add_row(Text(slot.name, style="dim"), *self._row(number, job, time.monotonic() - since))
         more = [Text(f"{'':>5} and {len(jobs) - room} more", style="dim")] if len(jobs) > room else []
         # A terminal writes ^C where the cursor is: at the end of a full line it would push the view up by one.
-        return Group(Rule(style="dim"), self._headline(), rows, *more, Text(""))
+        rule = Padding(Rule(style="dim"), (0, ECHO, 0, 0))
+        return Group(rule, self._headline(), rows, *more, Text(""))
 
     def _headline(self) -> Text:
         done, limit = self._done, self._budget.trials
