@@ -321,3 +321,23 @@ def test_a_locked_folder_is_removed_and_what_it_links_to_is_not(folder: Path, tm
     assert remove_folder(folder)
     assert not folder.exists()
     assert (tmp_path / "precious" / "file").exists()
+
+
+def test_a_missing_package_names_the_python_that_lacks_it_and_what_starts_another(folder: Path) -> None:
+    job = script_job("import a_package_that_is_not_there")
+    ours, theirs = (
+        run_job(replace(job, command=(*env, "{python}", "train.py")), folder, SLOT) for env in ((), ("env",))
+    )
+    assert ours.status is theirs.status is TrialStatus.ENVIRONMENT
+    missing = "ModuleNotFoundError: No module named 'a_package_that_is_not_there'."
+    other = 'start another Python: `command = ["/path/to/python", "train.py"]` in workload.toml'
+    assert ours.reason == f"{missing} Install it into {sys.executable}, or {other}"
+    assert theirs.reason == f"{missing} Install it for `env '{{python}}' train.py`, the command of workload.toml"
+
+
+def test_where_a_reason_is_long_the_python_is_what_stays(folder: Path) -> None:
+    job = script_job(f"raise ImportError('{'x' * 500}')")
+    reason = run_job(job, folder, SLOT).reason
+    assert len(reason) <= 300
+    assert reason.endswith("in workload.toml")
+    assert sys.executable in reason

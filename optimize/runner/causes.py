@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from optimize.trial import TrialStatus
 
+INSTALL = "Install it (again) into the Python that runs the script"  # `process.py` knows which one that is
+
 
 class Cause(NamedTuple):
     """What a line that matches `pattern` says about the end of a trial."""
@@ -159,7 +161,7 @@ CAUSES: tuple[Cause, ...] = (
         r"ModuleNotFoundError|ImportError(?!: (?:cannot import .*partially initialized|attempted relative))"
         r"|lib\w+\.so[.\d]*: cannot open shared object|version incompatibility: PyTorch"
         r"|Unable to load any of \{libcudnn|Cannot load symbol cudnn",
-        "Install it (again) into the Python that runs the script",
+        INSTALL,
     ),
     _cause(  # argparse, click, absl, Hydra, jsonargparse
         TrialStatus.ENVIRONMENT,

@@ -83,6 +83,7 @@ def _run_aloud(argv: list[str], folder: Path, env: Mapping[str, str], say: Calla
             raise
     if process.returncode:
         raise WorkloadError(
-            f"{' '.join(argv[1:])}: data preparation ended with exit code {process.returncode}. See its lines above."
+            f"{' '.join(argv[1:])}: data preparation ended with exit code {process.returncode}. See its lines above. "
+            f"`prepare` in workload.toml says what is started, here {argv[0]}."
         )
     return "".join(lines)

@@ -6,17 +6,20 @@ It does not know where it runs (a guardian, a cluster node, a test) nor what an 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optimize.runner.causes import INSTALL
 from optimize.runner.diagnosis import REASON_CHARS, Exit, diagnose
 from optimize.runner.gpu_memory import GpuMemoryWait
 from optimize.runner.log import BoundedLog
@@ -24,11 +27,12 @@ from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_
 from optimize.runner.progress import OutputParser
 from optimize.runner.stop import StopRequest, StopSource
 from optimize.runner.warm_start import ForkedProcess, WarmStart
-from optimize.runner.workdir import FILES, folder_bytes, opened_folder, prepare_folder, with_python, write_exit
+from optimize.runner.workdir import FILES, PYTHON, folder_bytes, opened_folder, prepare_folder, with_python, write_exit
 from optimize.text import one_line
 from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 DISK_CHECK_S = 2.0
+COMMAND_CHARS = 80  # of a command in a reason
 _READ_BYTES = 1 << 16
 _POLL_S = 0.02  # where the end of a process cannot be waited for together with its output (macOS)
 
@@ -82,9 +86,21 @@ def _diagnose(log: BoundedLog, end: Exit, job: Job, parser: OutputParser) -> Out
     if end.stop is None and (why := parser.gave_up()):  # it ended before we could stop it
         end = replace(end, stop=StopRequest(TrialStatus.ENVIRONMENT, why))
     outcome = diagnose(log.text(), end, job.metric, parser.metric.found(), parser.tells_progress)
+    if outcome.reason.endswith(INSTALL):
+        outcome = replace(outcome, reason=_naming_python(outcome.reason, job.command))
     if parser.gave_up() or not (skipped := parser.skipped()):
         return outcome
     return replace(outcome, reason=one_line("; ".join(filter(None, (outcome.reason, skipped))), 2 * REASON_CHARS))
+
+
+def _naming_python(reason: str, command: Sequence[str]) -> str:
+    """Return the reason of a missing package with the Python that lacks it, and what starts another one."""
+    if command[0] == PYTHON:
+        other = json.dumps(["/path/to/python", *command[1:]])
+        advice = f"Install it into {sys.executable}, or start another Python: `command = {other}` in workload.toml"
+    else:
+        advice = f"Install it for `{one_line(shlex.join(command), COMMAND_CHARS)}`, the command of workload.toml"
+    return one_line(reason.removesuffix(INSTALL), REASON_CHARS - len(advice) - 1) + f" {advice}"
 
 
 class _Script:
