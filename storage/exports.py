@@ -1,5 +1,4 @@
-"""Writes the files that people open: `results.tsv`, `trials.csv`, `trials.parquet`, and what is in `best/`, patches
-included.
+"""Writes the files that people open: `results.tsv`, `trials.csv`, `trials.parquet`, and what is in `best/`.
 
 `results.tsv` has autoresearch's five columns, the other tables have everything. All are views of the records and
 rewritten whole; nothing reads them back to continue a study. A failed trial's value is empty: a made-up number would
@@ -8,7 +7,6 @@ sort, or train a model, as a result.
 
 from __future__ import annotations
 
-import difflib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -201,9 +199,6 @@ def _plain(text: str) -> str:
     return text if text.isprintable() else one_line(text, None)  # a lone carriage return breaks a line of CSV
 
 
-_NO_NEWLINE = "\\ No newline at end of file\n"
-
-
 def write_best(
     folder: Path,
     files: Mapping[str, str],
@@ -237,20 +232,3 @@ def summary_text(record: TrialRecord, metric: str, more: Mapping[str, object] | 
     }
     known = {key: value for key, value in known.items() if value not in (None, "")}
     return toml_text({**known, **(more or {}), "summary": record.summary})
-
-
-def make_patch(originals: Mapping[str, str], rendered: Mapping[str, str]) -> str:
-    """Return what `patch -p1` turns the original files into the rendered ones with; "" if nothing changed."""
-    return "".join(_diff(name, originals.get(name), text) for name, text in rendered.items())
-
-
-def _diff(name: str, before: str | None, after: str) -> str:
-    old_name = "/dev/null" if before is None else f"a/{name}"
-    lines = difflib.unified_diff(_lines(before or ""), _lines(after), f"{old_name}\t", f"b/{name}\t")
-    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}" for line in lines)
-
-
-def _lines(text: str) -> list[str]:
-    # Not splitlines(): it also breaks at form feeds and other marks that are no line ends to `patch`.
-    parts = text.split("\n")
-    return [part + "\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])

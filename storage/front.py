@@ -11,7 +11,6 @@ from storage.errors import DatabaseLostError, LeaseHeldError, LeaseLostError, St
 from storage.exports import (
     changes,
     frame,
-    make_patch,
     number_text,
     params_text,
     write_best,
@@ -33,6 +32,7 @@ from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanni
 from storage.lease import DEAD_AFTER_S, Lease, acquire, holder_of
 from storage.locks import FileLock, Holder
 from storage.lost_results import Tables, protect_tables, refuse_results_of_another, were_set_aside
+from storage.patches import make_patch, revert_patch
 from storage.paths import ReportPaths, RunsPaths, StudyPaths, parent_of, replicates_of
 from storage.queries import (
     count_done,
@@ -143,6 +143,7 @@ __all__ = [
     "replace_folder",
     "replicates_of",
     "restore_backup",
+    "revert_patch",
     "settle",
     "shown_address",
     "snapshot",

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.reporting.files import write_views
 from optimize.study.stored import find_study
-from storage import TrialRecord, make_patch, params_text, write_best
+from storage import StorageError, TrialRecord, make_patch, params_text, revert_patch, write_best
 from storage.exports import summary_text
 from storage.toml import toml_text
 from tests.conftest import Driver
@@ -174,3 +174,34 @@ def test_a_script_keeps_its_byte_order_mark_and_its_line_ends(driver: Driver, tm
     assert script.read_bytes() == trained
     files = [("train.py", trained.decode("utf-8-sig"))]
     assert best.record.script == hashlib.sha256(repr(files).encode()).hexdigest()[:16]  # as before
+@pytest.mark.parametrize("case", CASES)
+def test_a_patch_is_reverted(case: str) -> None:
+    originals, rendered = CASES[case]
+    assert revert_patch(rendered, make_patch(originals, rendered)) == originals
+
+
+MARKS = ["a\n", "b\n", "-- x\n", "++ x\n", "@@ -1 +1 @@\n", "\n", "\\ No newline at end of file\n", "c\r\n"]
+LINES = st.lists(st.sampled_from(MARKS))
+TEXTS = st.builds(lambda lines, end: "".join(lines) + end, LINES, st.sampled_from(["", "end"]))
+
+
+@settings(max_examples=60)
+@given(TEXTS, TEXTS)
+def test_any_patch_is_reverted(before: str, after: str) -> None:
+    originals, rendered = {"train.py": before, "same.py": before}, {"train.py": after, "same.py": before}
+    assert revert_patch(rendered, make_patch(originals, rendered)) == originals
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        make_patch({"other.py": "A = 1\n"}, {"other.py": "A = 2\n"}),
+        make_patch({"train.py": "A = 1\n"}, {"train.py": "A = 3\n"}),
+        make_patch({"train.py": "A = 1\n"}, {"train.py": "A = 2\n"})[:-2],
+        "no patch\n",
+    ],
+    ids=["of another file", "of another text", "cut", "none"],
+)
+def test_a_patch_of_other_files_is_not_reverted(patch: str) -> None:
+    with pytest.raises(StorageError, match="does not fit"):
+        revert_patch({"train.py": "A = 2\n"}, patch)
