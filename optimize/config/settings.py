@@ -143,6 +143,15 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.toml"))
 
 
+def load_profile(profile: str, path: Path) -> Settings:
+    """Return what a version of a profile says, at this path; constants of one workload stand apart. Raises SettingsError."""
+    problems: list[str] = []
+    settings, _ = _from_table(Settings(profile=profile), Table.read(path, problems), profile)
+    if problems:
+        raise SettingsError(*problems)
+    return settings
+
+
 def _profile_table(profile: str, problems: list[str]) -> Table:
     path = Path(profile).expanduser() if "/" in profile else PROFILES / f"{profile}.toml"
     if "/" in profile and not path.is_file():
@@ -158,8 +167,10 @@ def _profile_table(profile: str, problems: list[str]) -> Table:
 
 def _from_profile(settings: Settings, profile: str, problems: list[str]) -> tuple[Settings, set[str]]:
     """The settings, and which of them the profile gives."""
-    table = _profile_table(profile, problems)
+    return _from_table(settings, _profile_table(profile, problems), profile)
 
+
+def _from_table(settings: Settings, table: Table, profile: str) -> tuple[Settings, set[str]]:
     def beside(path: str) -> str:
         return _beside(profile, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
@@ -36,7 +37,22 @@ def load_workload(name_or_path: str) -> Workload:
     problems: list[str] = []
     path = folder / "workload.toml"
     table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)
-    whole = _read_files(folder, table.words("files", ("*.py",)), problems)
+    return _workload(folder, table, _read_files(folder, table.words("files", ("*.py",)), problems))
+
+
+def earlier_workload(path: Path, folder: Path, files: Mapping[str, str]) -> Workload:
+    """Return our workload in `folder` as it was: with these files, described by the earlier workload.toml at `path`.
+
+    Raises WorkloadError if that does not describe these files.
+    """
+    table = Table.read(path, [])
+    table.words("files", ())
+    return _workload(folder, table, files)
+
+
+def _workload(folder: Path, table: Table, whole: Mapping[str, str]) -> Workload:
+    """Raises WorkloadError with the table's problems so far and all others."""
+    problems = table.problems
     files = without_boms(whole)
     has_prepare = table.has("prepare") or "prepare.py" in files
     metric, (progress, total) = read_metric(table), read_progress(table)
