@@ -94,6 +94,7 @@ def confirm(
     wanted = _wanted(plan, finalists=finalists, seeds=seeds, scale=scale)
     _check_database(plan)
     _accept(plan, trust)
+    say_all(plan.earlier)
     _confirm(plan, _slots(plan), wanted, backup, set_aside)
 
 
@@ -102,7 +103,7 @@ def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: T
 
     Example: optimize prepare --profile h100
     """
-    plan = _plan({"profile": profile, "workload": workload})
+    plan = _plan({"profile": profile, "workload": workload}, of_today=True)
     _accept(plan, trust)
     from optimize.session.session import prepare_data
 
@@ -127,6 +128,7 @@ def check(
     from optimize.transfer.repair import repair as repair_study
 
     if repair:
+        say_all(plan.earlier)
         repair_study(plan, say, _children(plan), set_aside)
         return
     plan.workload.render({**plan.settings.constants, **plan.baseline})
@@ -155,14 +157,14 @@ def migrate(
     Example: optimize migrate night --to night-2 --space ./wider.toml --profile h100
     """
     flags = {"study": to, "search_space": search_space, "profile": profile, "workload": workload}
-    plan = _plan({**flags, "storage": storage, "runs": runs})
+    plan = _plan({**flags, "storage": storage, "runs": runs}, moves=study)
     from optimize.reporting.dashboard import write_dashboard
     from optimize.reporting.files import write_views
     from optimize.study.stored import find_study
     from optimize.transfer.copy import migrate as move
 
     with opened_database(storage, runs) as database:
-        say_all(move(study, plan, database))
+        say_all([*move(study, plan, database), *plan.earlier])
         stored = find_study(database, to, runs)
         say_all([f"written: {path}" for path in write_views(stored, say)])
         write_dashboard(stored, say)
@@ -213,11 +215,15 @@ def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: 
         raise SystemExit(ended.code)
 
 
-def _plan(given: dict[str, Any]) -> Plan:
-    """Make the plan of these flags; without a named profile, the machine decides which."""
+def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> Plan:
+    """Make the plan of these flags; without a named profile, the machine decides which.
+
+    `of_today`: as our files are now, whatever a study began with. `moves`: the study whose trials it is for.
+    """
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device
+    from optimize.study.earlier import plan_for_study, plan_to_move
     from optimize.study.start_from import unknown_source
 
     profile, why = given.pop("profile"), "flag"
@@ -225,7 +231,9 @@ def _plan(given: dict[str, Any]) -> Plan:
         profile, why = pick_profile(detect_device())
     settings, wrong = read_settings(profile, why, given)
     problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
-    return make_plan(settings, problems, compare=not wrong.of_profile)
+    if wrong.of_profile or of_today:
+        return make_plan(settings, problems, compare=not wrong.of_profile)
+    return plan_to_move(settings, moves, problems) if moves else plan_for_study(settings, problems)
 
 
 def _check_database(plan: Plan, read_only: bool = False) -> Sequence[str]:

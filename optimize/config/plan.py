@@ -44,6 +44,7 @@ class Plan:
     baseline: Mapping[str, Value]
     starts: Starts = field(default_factory=Starts)  # the space's own
     notes: tuple[str, ...] = ()  # what a user should know before it begins
+    earlier: tuple[str, ...] = ()  # lines about parts of an earlier version of ours
 
     def job(self, suggestion: Suggestion, scale: int = 1) -> Job:
         """Return the job that trains `suggestion`; it may take `scale` times as long as the profile allows."""
@@ -94,13 +95,36 @@ class Plan:
             return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a plan is made of; None is what cannot be loaded, and `problems` says why."""
+
+    settings: Settings
+    workload: Workload | None
+    space: SearchSpace | None
+    problems: Sequence[str] = ()
+    earlier: tuple[str, ...] = ()
+
+
+def load_parts(settings: Settings) -> Parts:
+    """Load workload and search space as they lie there today."""
+    problems: list[str] = []
+    workload, space = _load(settings, problems)
+    return Parts(settings, workload, space, problems)
+
+
 def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True) -> Plan:
     """Load and compare everything. Raises SettingsError with every problem, before anything is started.
 
     `also` has problems that are known already. Without `compare` the settings are known to be wrong, and only loading is tried.
     """
-    problems = [*also, *_bad_study(settings), *_in_best_folder(settings)]
-    workload, space = _load(settings, problems)
+    return plan_of(load_parts(settings), also, compare)
+
+
+def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Plan:
+    """Compare all parts, as `make_plan` does. Raises SettingsError with every problem."""
+    settings, workload, space = parts.settings, parts.workload, parts.space
+    problems = [*also, *_bad_study(settings), *_in_best_folder(settings), *parts.problems]
     if problem := unfit(settings.sampler, space):
         problems.append(problem)
     problems += _bad_executor(settings)
@@ -108,7 +132,7 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
     if workload is None or space is None or not compare:
         raise SettingsError(*problems)
     workload = workload.with_space(space)
-    settings, notes = _without_foreign_constants(settings, workload)
+    settings, notes = without_foreign_constants(settings, workload)
     constants = {**workload.constants(), **settings.constants}
     problems += workload.problems(settings.constants)
     if settings.trials_per_gpu > 1 and not workload.budget_is_work(constants):
@@ -135,7 +159,7 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
     notes += script_notes(settings, workload, space.names) + _too_short(
         settings, workload.duration_s({**constants, **baseline})
     )
-    return Plan(settings, workload, space, constants, baseline, starts, notes)
+    return Plan(settings, workload, space, constants, baseline, starts, notes, parts.earlier)
 
 
 def _too_short(settings: Settings, duration_s: float | None) -> tuple[str, ...]:
@@ -149,7 +173,7 @@ def _too_short(settings: Settings, duration_s: float | None) -> tuple[str, ...]:
     )
 
 
-def _without_foreign_constants(settings: Settings, workload: Workload) -> tuple[Settings, tuple[str, ...]]:
+def without_foreign_constants(settings: Settings, workload: Workload) -> tuple[Settings, tuple[str, ...]]:
     """Leave the profile's constants out if the script lacks one of them: they are those of scripts like autoresearch's.
 
     Else they would change a script of another kind that happens to share a name.

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.config.plan import Plan
-from optimize.reporting.hints import command_line, given_flags
+from optimize.reporting.hints import command_line, given_flags, pasteable
 from optimize.text import duration, short
 from optimize.trial import Slot
 
@@ -23,7 +23,7 @@ def check_report(plan: Plan, slots: Sequence[Slot], beginning: Sequence[str] = (
         f"  {name} = {value!r}: the rules never allow it" for name, value in plan.space.dead_choices(plan.constants)
     ]
     return Group(
-        *map(Text, plan_lines(plan, slots, done)),
+        *(Text(pasteable(line)) for line in plan_lines(plan, slots, done)),
         Text("\nchoices that no trial can have:\n" + "\n".join(dead), style="yellow") if dead else Text(""),
         Text("settings", style="bold"),
         _settings_table(plan),
@@ -51,6 +51,7 @@ def plan_lines(plan: Plan, slots: Sequence[Slot], done: int = 0) -> list[str]:
         f"search space {settings.search_space}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
         + (f", {_count(feasible)} feasible" if feasible is not None else ""),
         f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
+        *plan.earlier,
         *plan.notes,
         *_duration_lines(plan, max(len(slots), 1), done),
     ]

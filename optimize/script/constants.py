@@ -117,6 +117,7 @@ def bound_names(text: str, where: str) -> frozenset[str]:
     return frozenset(binding.name for binding in module_bindings(text, where))
 
 
+@lru_cache(maxsize=8)  # asked for several times while a study is opened
 def syntax_fingerprint(text: str, where: str) -> str:
     """Return the script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only."""
     tree = parse(text, where)

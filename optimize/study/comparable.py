@@ -36,10 +36,15 @@ def fingerprint(workload: Workload, space: SearchSpace, constants: Mapping[str, 
     return {
         "script": workload.fingerprint(),
         "search space": space.fingerprint(),
-        "constants": hashlib.sha256(repr(sorted(constants.items())).encode()).hexdigest()[:16],
+        "constants": constants_fingerprint(constants),
         "data": data,
         "metric": _metric(workload.metric),
     }
+
+
+def constants_fingerprint(constants: Mapping[str, Value]) -> str:
+    """Return the part of a fingerprint that is about the profile's constants."""
+    return hashlib.sha256(repr(sorted(constants.items())).encode()).hexdigest()[:16]
 
 
 def _metric(metric: Metric) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 from optimize.script.byte_order_marks import without_boms
 from optimize.script.command import RUN, shell_script
 from optimize.trial import Job, Outcome
-from storage import ending_attrs, make_patch, params_text
+from storage import StorageError, ending_attrs, make_patch, params_text, revert_patch
+
+PATCH = "train.patch"
+BESIDE_SCRIPTS = frozenset((RUN, PATCH, "params.toml", "log.txt", "curve.csv"))
 
 
 def files_to_keep(job: Job, outcome: Outcome, originals: Mapping[str, str]) -> dict[str, str]:
@@ -18,12 +21,21 @@ def files_to_keep(job: Job, outcome: Outcome, originals: Mapping[str, str]) -> d
     kept = {
         **({RUN: again} if again else {}),
         **job.files,
-        "train.patch": make_patch(originals, job.files),
+        PATCH: make_patch(originals, job.files),
         "params.toml": params_text(job.params, job.number),
         "log.txt": outcome.log,
     }
     curve = "".join(f"{fraction:.4f},{loss:.6f}\n" for fraction, loss in outcome.curve)
     return kept | ({"curve.csv": "fraction,train_loss\n" + curve} if curve else {})
+
+
+def originals_of(kept: Mapping[str, str]) -> dict[str, str]:
+    """Return the workload's own files, of which a trial that left these artifacts had its scripts; {} if some are missing."""
+    scripts = {name: text for name, text in kept.items() if name not in BESIDE_SCRIPTS}
+    try:
+        return revert_patch(scripts, kept[PATCH]) if PATCH in kept else {}
+    except StorageError:
+        return {}
 
 
 def outcome_attrs(job: Job, outcome: Outcome) -> Mapping[str, Any]:

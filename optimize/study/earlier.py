@@ -1,0 +1,233 @@
+"""Finds what a study began with, where scripts, a search space or a profile of ours have changed since: it goes on with its own.
+
+Only what we have shipped is replaced by what we had shipped before. Whoever edits our files, or has a script of his own, is told
+that it has changed (`comparable.py`): his edit is never passed over. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+from itertools import count
+from shlex import quote
+from typing import Any
+
+from optimize.config.plan import Parts, Plan, load_parts, plan_of, without_foreign_constants
+from optimize.config.released import (
+    is_our_profile,
+    is_our_space,
+    is_our_workload,
+    released_profiles,
+    released_spaces,
+    released_workloads,
+)
+from optimize.config.settings import Settings
+from optimize.errors import SettingsError, StudyMismatchError
+from optimize.script.workload import Workload
+from optimize.study.comparable import (
+    FINGERPRINT,
+    changed_before_any_value,
+    constants_fingerprint,
+    fingerprint,
+)
+from optimize.study.kept import originals_of
+from optimize.study.stored import StoredStudy, find_study
+from optimize.text import study_name
+from optimize.trial import Value
+from search_spaces import SearchSpace
+from storage import StorageError, StudyPaths, TrialRecord, first_baseline, is_there, open_database, record_of
+
+LOOKED_AT = 20  # trials at either end of a study whose scripts may have been kept whole
+
+
+def plan_for_study(settings: Settings, also: Sequence[str] = ()) -> Plan:
+    """Make the plan of a call about a study: with what it began with, where that was ours and has changed since.
+
+    Raises SettingsError with every problem, StudyMismatchError if its scripts have changed and it has not kept them.
+    """
+    parts = load_parts(settings)
+    with ExitStack() as stack:
+        stored = _looked_at(settings, settings.study, stack)
+        if stored is not None and not _takes_what_is_new(parts, stored):
+            parts = _own(parts, stored)
+    return plan_of(parts, also)
+
+
+def plan_to_move(settings: Settings, old: str, also: Sequence[str] = ()) -> Plan:
+    """Make the plan of a new study for the trials of an old one: its scripts and constants, as above, and today's choices."""
+    parts = load_parts(settings)
+    with ExitStack() as stack:
+        if (stored := _looked_at(settings, old, stack)) is not None:
+            parts = _moved(parts, stored)
+    return plan_of(parts, also)
+
+
+def _looked_at(settings: Settings, study: str, stack: ExitStack) -> StoredStudy | None:
+    """Return the study if there is one of ours. What is wrong with the database is told later, by who writes into it."""
+    where = settings.storage or StudyPaths.of(settings.runs, settings.study).database
+    with suppress(StorageError):
+        if is_there(where):
+            opened = open_database(where, create=False, check=False, read_only=True)
+            database = stack.enter_context(closing(opened))
+            study_id = database.find_study(study)
+            if study_id is not None and isinstance(database.study_attrs(study_id).get(FINGERPRINT), dict):
+                return find_study(database, study, settings.runs)
+    return None
+
+
+def _began_with(stored: StoredStudy) -> Mapping[str, Any]:
+    """Return the study's fingerprint."""
+    found: Mapping[str, Any] = stored.database.study_attrs(stored.study_id)[FINGERPRINT]
+    return found
+
+
+def _takes_what_is_new(parts: Parts, stored: StoredStudy) -> bool:
+    """Tell whether no trial has a value yet, so that the study may go on with today's scripts and constants."""
+    counts = stored.database.counts(stored.study_id)
+    if any(counts[state] for state in ("COMPLETE", "PRUNED", "RUNNING")):
+        return False
+    try:
+        plan = plan_of(parts)
+    except SettingsError:
+        return False
+    wanted = fingerprint(plan.workload, plan.space, plan.settings.constants, "")
+    del wanted["data"]
+    attrs, direction = stored.database.study_attrs(stored.study_id), plan.workload.metric.direction
+    return bool(changed_before_any_value(attrs, wanted, plan.space.encode(plan.baseline), direction))
+
+
+def _own(parts: Parts, stored: StoredStudy) -> Parts:
+    """Return the parts with all that the study has of an earlier version."""
+    if parts.workload is None or parts.space is None:
+        return parts
+    began = _began_with(stored)
+    workload = _workload(parts.settings.workload, parts.workload, stored, began)
+    settings = _settings(parts.settings, workload, began)
+    space = _space(parts, workload, settings, began)
+    what = [
+        *(["our scripts"] if workload is not parts.workload else []),
+        *([f"profile {settings.profile}"] if settings is not parts.settings else []),
+        *([f"search space {settings.search_space}"] if space.fingerprint() != parts.space.fingerprint() else []),
+    ]
+    if not what:
+        return parts
+    constants = without_foreign_constants(settings, workload)[0].constants
+    is_whole = fingerprint(workload, space, constants, began.get("data", "")) == began  # else it does not go on
+    return Parts(settings, workload, space, parts.problems, (_goes_on(stored, what),) if is_whole else ())
+
+
+def _moved(parts: Parts, stored: StoredStudy) -> Parts:
+    """Return the parts with the scripts and the constants that the study has of an earlier version."""
+    if parts.workload is None or parts.space is None:
+        return parts
+    began = _began_with(stored)
+    workload = _workload(parts.settings.workload, parts.workload, stored, began)
+    settings = _settings(parts.settings, workload, began)
+    if workload is parts.workload and settings is parts.settings:
+        return parts
+    space = _of_today(parts, workload, settings)[-1]
+    lacking = [name for name in parts.space.names if name not in space.names]
+    left_out = f"; without {', '.join(lacking)}, which they do not have" if lacking else ""
+    line = f"study {settings.study}: it keeps the earlier scripts and constants of study {stored.name}{left_out}"
+    return Parts(settings, workload, space, parts.problems, (line,))
+
+
+def _goes_on(stored: StoredStudy, what: Sequence[str]) -> str:
+    parts = " and ".join([", ".join(what[:-1]), what[-1]] if len(what) > 1 else what)
+    old, new = quote(stored.name), _free_name(stored)
+    return (
+        f"study {stored.name}: it began with an earlier version of {parts}, and goes on with that. Begin another one with its "
+        f"best trials: `optimize run --from {old} --study {new}`. Or take its trials to today's choices: "
+        f"`optimize migrate {old} --to {new}`"
+    )
+
+
+def _free_name(stored: StoredStudy) -> str:
+    """Return a name for another study, which no study has yet."""
+    taken = set(stored.database.study_names())
+    names = (f"{study_name(stored.name)}-{number}" for number in count(2))
+    return next(name for name in names if name not in taken)
+
+
+def _workload(name: str, today: Workload, stored: StoredStudy, began: Mapping[str, Any]) -> Workload:
+    """Return the workload that the study began with, if it is ours of today or of an earlier version; else today's."""
+    if today.fingerprint() == began.get("script") or not is_our_workload(name, today):
+        return today
+    is_kept = False
+    for files in _kept_scripts(stored):
+        for workload in released_workloads(name, files):
+            if workload.fingerprint() == began.get("script"):
+                return workload
+        is_kept = is_kept or files.keys() == today.files.keys()
+    if is_kept:
+        return today  # it began with an edited copy
+    raise StudyMismatchError(
+        f"study {stored.name}: our scripts have changed since it began, and {stored.paths.artifacts} has not kept its own. Put "
+        "that folder back, or begin another study with its best trials: "
+        f"`optimize run --from {quote(stored.name)} --study {_free_name(stored)}`"
+    )
+
+
+def _kept_scripts(stored: StoredStudy) -> Iterator[dict[str, str]]:
+    """Yield the scripts that trials of the study were rendered from, each different set once."""
+    seen: list[dict[str, str]] = []
+    for record in _ended(stored) if stored.paths.artifacts.is_dir() else ():
+        with suppress(StorageError):  # a file is missing
+            files = originals_of(stored.texts(record))
+            if files and files not in seen:
+                seen.append(files)
+                yield files
+
+
+def _ended(stored: StoredStudy) -> Iterator[TrialRecord]:
+    """Yield the baseline, then some of the newest trials, then some of the oldest."""
+    baseline = first_baseline(stored.database, stored.study_id)
+    oldest = (stored.database.find_trial(stored.study_id, number) for number in range(LOOKED_AT))
+    yield from filter(None, [baseline])
+    yield from (record for record in stored.latest(LOOKED_AT) if record.is_finished)
+    yield from (record_of(trial) for trial in oldest if trial is not None and trial.state.is_finished())
+
+
+def _settings(settings: Settings, workload: Workload, began: Mapping[str, Any]) -> Settings:
+    """Return the settings with the profile that the study began with, if that is ours; else as they are."""
+
+    def fit(each: Settings) -> bool:
+        constants = without_foreign_constants(each, workload)[0].constants
+        return constants_fingerprint(constants) == began.get("constants")
+
+    if fit(settings) or not is_our_profile(settings.profile):
+        return settings
+    return next(filter(fit, released_profiles(settings)), settings)
+
+
+def _space(parts: Parts, workload: Workload, settings: Settings, began: Mapping[str, Any]) -> SearchSpace:
+    """Return the search space that the study began with, if that is ours; else today's."""
+    today = _of_today(parts, workload, settings)
+    earlier: list[SearchSpace] = []
+    if is_our_space(settings.search_space):
+        constants = {**workload.constants(), **settings.constants}
+        for each in released_spaces(settings.search_space):
+            earlier += [each, _without_unknown(each, constants)]
+    wanted = began.get("search space")
+    return next((each for each in (*today, *earlier) if each.fingerprint() == wanted), today[-1])
+
+
+def _of_today(parts: Parts, workload: Workload, settings: Settings) -> Sequence[SearchSpace]:
+    """Return today's search space, and for earlier scripts what of it they can have, if it is ours."""
+    assert parts.space is not None
+    if workload is parts.workload or not is_our_space(settings.search_space):
+        return [parts.space]
+    return [parts.space, _without_unknown(parts.space, {**workload.constants(), **settings.constants})]
+
+
+def _without_unknown(space: SearchSpace, constants: Mapping[str, Value]) -> SearchSpace:
+    """Return what is left of a search space for scripts with these constants; rules that name another one go with it."""
+    parameters = tuple(each for each in space.parameters if each.name in constants)
+    names = {each.name for each in parameters}
+    rules = tuple(rule for rule in space.rules if rule.expression.names <= constants.keys())
+    starts = [
+        replace(start, params={name: start.params[name] for name in start.params if name in names})
+        for start in space.starts
+    ]
+    return replace(space, parameters=parameters, rules=rules, starts=tuple(each for each in starts if each.params))
