@@ -59,8 +59,6 @@ class Artifacts:
     def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
         self._database = database
-        with os_errors_at(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         self.store = FileSystemArtifactStore(folder)
         self._noted = False
         self._syncing = ThreadPoolExecutor(_AT_ONCE)
@@ -110,7 +108,7 @@ class Artifacts:
         """Compare the folder with the metadata of all studies; no content is read. `now` is in seconds since 1970."""
         known = list(self._all_metadata())
         named = {artifact_id for _, _, artifact_id in known}
-        there = {path.name: path for path in self.folder.iterdir() if path.is_file()}
+        there = {path.name: path for path in self._there() if path.is_file()}
         old = (time.time() if now is None else now) - _YOUNG_S
         files = [path for name, path in sorted(there.items()) if name not in named and path.stat().st_mtime < old]
         missing = [(owner, name) for owner, name, artifact_id in known if artifact_id not in there]
@@ -128,7 +126,7 @@ class Artifacts:
 
         This changes finished trials too, so it is for a copy that nobody has read yet.
         """
-        there = {path.name for path in self.folder.iterdir()}
+        there = {path.name for path in self._there()}
         attrs = list_system_attrs(self._database, PREFIX)
         lost = [each for each in attrs if _parse(each.value).get("artifact_id") not in there]
         delete_system_attrs(self._database, lost)
@@ -163,10 +161,16 @@ class Artifacts:
 
     def note_user(self) -> None:
         """Write this database's name beside the folder, so that others remove no file from it."""
+        self.create()
         if not self._noted and self._user not in self._users():
             with os_errors_at(self._note), self._note.open("a", encoding="utf-8") as file:
                 file.write(f"{self._user}\n")
         self._noted = True
+
+    def create(self) -> None:
+        """Make the folder, for those who write into it: looking needs none. Raises StorageError where that cannot be."""
+        with os_errors_at(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def ids_of_study(self, name: str) -> list[str]:
         """Return the ids of all artifacts of a study and of its trials; [] if there is no such study."""
@@ -178,6 +182,10 @@ class Artifacts:
         """Return the path of an artifact; None for an id that would leave the folder, such as a stranger's."""
         inside = artifact_id not in ("", ".", "..") and not set(artifact_id) & set("/\\\0")
         return self.folder / artifact_id if inside else None
+
+    def _there(self) -> list[Path]:
+        with os_errors_at(self.folder):
+            return list(self.folder.iterdir()) if self.folder.exists() else []
 
     def _put(self, files: Mapping[Path, str | bytes]) -> None:
         """Write all files, then sync them at once in threads: one wait for the disk instead of six."""

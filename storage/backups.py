@@ -25,7 +25,9 @@ from storage.errors import LeaseHeldError, StorageError, StorageFullError
 from storage.files import beside, os_errors_at, sweep, sync_file, sync_folder
 from storage.locks import FileLock
 from storage.paths import ARTIFACTS, DATABASE, RunsPaths
-from storage.sqlite import backup_lines_in, check_pages, copy_online, in_use
+from storage.read_only import left_beside
+from storage.sqlite import check_pages
+from storage.sqlite_copies import backup_lines_in, copy_foreign, copy_online, in_use
 
 PREVIOUS = "optuna.previous.db"
 _SETTLED_S = 60.0  # a younger file may still be being written
@@ -208,11 +210,17 @@ def _bring_database(folder: Path, to: Path) -> list[str]:
     for path in _databases(folder):
         with os_errors_at(path):
             _copy_whole(path, to)
+            used = bool(left_beside(path))  # it was worked on since
         try:
+            if used:
+                to.unlink()
+                copy_foreign(path, to)
             problems = check_pages(to, "integrity_check")
             if not problems:
                 open_database(to, create=False, check=False, read_only=True).close()  # Optuna's
                 return [f"{line}; the backup before it is taken" for line in bad]
+        except StorageFullError:
+            raise
         except StorageError as error:
             problems = [str(error).removeprefix(f"{to}: ")]
         bad.append(f"{path}: {problems[0].removesuffix('.')}")

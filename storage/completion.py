@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from storage.read_only import ReadOnlyFile
+
 BUSY_S = 0.2  # how long a lock is waited for
 
 
@@ -28,7 +30,7 @@ def _asked(path: Path, query: str, values: Sequence[object] = ()) -> list[tuple[
     if not path.is_file():
         return []
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
+        with closing(ReadOnlyFile(path)) as file, closing(file.connect(BUSY_S)) as database:
             return database.execute(query, values).fetchall()
-    except sqlite3.Error:
+    except (OSError, sqlite3.Error):
         return []

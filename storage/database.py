@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,13 +23,14 @@ from optuna.trial import FrozenTrial, TrialState
 from storage import sql
 from storage.driver_errors import FOREIGN, explain, stored_json
 from storage.errors import StorageError
-from storage.files import check_place
+from storage.local_times import local_times_notice
 from storage.open_file import OpenFile
-from storage.postgres import check_server, open_server
-from storage.reader import KnownTrials, QuickStorage, read_trials
-from storage.revision import check_revision, refuse_untested_optuna
+from storage.postgres import open_server
+from storage.reader import KnownTrials, read_trials
+from storage.revision import NewerTables, check_revision
 from storage.sql import Created, OtherChoicesError, Stored
-from storage.sqlite import check_pages, copy_online, open_sqlite
+from storage.sqlite import OpenedStorage, check_pages, open_sqlite
+from storage.sqlite_copies import copy_online
 from storage.transactions import READING, RETRY_S, SERVER_RETRY_S, RetryPolicy, Transactions
 from storage.url import Address, parse_address
 from storage.wal import write_id_again
@@ -52,65 +54,46 @@ def open_database(
     """Open the database at a path (SQLite) or a URL; `check` reads every page of a SQLite file for damage.
 
     `retry_s` is how long a lock or a lost server is waited for later on; what cannot be opened is told at once.
-    `read_only` opens tables of a newer Optuna too, with a notice; nothing can be written into them.
+    `read_only` opens what cannot be written too: tables of a newer Optuna, with a notice, and a file without the right to.
     Raises StorageError for what is no database of Optuna's, or one that this release cannot use.
     """
     address = parse_address(where)
     try:
         if address.path is not None:
-            rdb, notices = open_sqlite(address, create=create, check=check)
+            opened = open_sqlite(address, create=create, check=check, read_only=read_only)
         else:
-            rdb, notices = open_server(address, create=create), ()
-        newer = check_revision(rdb, address.shown)
+            opened = OpenedStorage(open_server(address, create=create))
+        newer = check_revision(opened.rdb, address.shown)
+        told = local_times_notice(opened.rdb.engine, address.shown)
     except FOREIGN as error:
         raise explain(address, error) from None  # no traceback of a driver: it may hold the URL
     if newer is not None and not read_only:
-        rdb.close()
+        opened.rdb.close()
         raise StorageError(newer.refusal)
     usual_s = RETRY_S if address.path is not None else SERVER_RETRY_S
     retry = RetryPolicy(usual_s if retry_s is None else retry_s)
-    return Database(
-        rdb, address, [*notices, *([newer.warning] if newer else [])], retry, newer.refusal if newer else ""
-    )
-
-
-def check_database(where: Path | str, *, read_only: bool = False) -> Sequence[str]:
-    """Return the notices of the database, if it is there; changes nothing.
-
-    Raises StorageError for what would keep a study from using it, or making it; `read_only`: from being looked at.
-    """
-    address = parse_address(where)
-    try:
-        used = check_server(address) if address.path is None else address.path.exists()
-    except FOREIGN as error:
-        raise explain(address, error) from None
-    if used:
-        with closing(open_database(where, create=False, read_only=read_only)) as database:
-            return database.notices
-    refuse_untested_optuna(address.shown)
-    if address.path is not None:
-        check_place(address.path)
-    return ()
+    return Database(replace(opened, notices=(*opened.notices, *told)), address, retry, newer)
 
 
 class Database:
     """An open database; close it when done. `notices` are lines that the user should see once.
 
     `retry` says how long a lock or a lost server is waited for, and whom to tell. `read_only` is the line that says why
-    nothing may be written; "" if all may.
+    nothing may be written; "" if all may. `frozen`: not even our own two tables can, such as a lease.
     """
 
     def __init__(
-        self, rdb: QuickStorage, address: Address, notices: Sequence[str], retry: RetryPolicy, read_only: str = ""
+        self, opened: OpenedStorage, address: Address, retry: RetryPolicy, newer: NewerTables | None = None
     ) -> None:
         # for Optuna's own readers: the dashboard, load_study
-        self.storage: BaseStorage = optuna.storages.get_storage(rdb)
-        self.where, self.path, self.notices = address.shown, address.path, tuple(notices)
-        self.read_only = read_only
-        self._rdb = rdb
+        self.storage: BaseStorage = optuna.storages.get_storage(opened.rdb)
+        self.where, self.path = address.shown, address.path
+        self.notices = (*opened.notices, *([newer.warning] if newer else []))
+        self.read_only, self.frozen = opened.not_writable or (newer.refusal if newer else ""), bool(opened.not_writable)
+        self._rdb = rdb = opened.rdb
         self._known: dict[int, KnownTrials] = {}
-        opened = [] if address.path is None else [OpenFile(address.path)]
-        self._transactions = Transactions(rdb.engine, address, retry, *(file.check for file in opened))
+        files = [] if address.path is None or self.frozen else [OpenFile(address.path)]
+        self._transactions = Transactions(rdb.engine, address, retry, *(file.check for file in files))
         self.check = self._transactions.check  # raises StorageError if the file is not what was opened
         self.retry = retry
 
@@ -144,7 +127,7 @@ class Database:
 
         Raises StorageError if the database is `read_only`. `ours`: it writes our own two tables, which every release may.
         """
-        if self.read_only and not ours and kind not in READING:
+        if self.read_only and kind not in READING and (self.frozen or not ours):
             raise StorageError(self.read_only)
         return self._transactions.write(work, kind, stands=stands)
 

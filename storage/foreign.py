@@ -31,7 +31,7 @@ from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.queries import count_objectives, library_version
 from storage.sql import Stored
-from storage.sqlite import copy_foreign
+from storage.sqlite_copies import copy_foreign
 from storage.study_copy import WholeTrial, read_whole_trials
 from storage.text import exact_line, one_line
 from storage.url import parse_address

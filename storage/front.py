@@ -4,9 +4,10 @@ for.
 
 from storage.artifacts import Artifacts
 from storage.backups import BackupFolder, Copies, begin_line, restore_backup
+from storage.checks import check_database
 from storage.dashboard_notes import artifact_link, most_notes, put_trial_notes, trials_with_notes, write_study_notes
 from storage.dashboard_trials import dashboard_storage
-from storage.database import Database, check_database, open_database
+from storage.database import Database, open_database
 from storage.errors import DatabaseLostError, LeaseHeldError, LeaseLostError, StorageError, StorageFullError
 from storage.exports import (
     changes,

@@ -23,7 +23,7 @@ from storage.exports import PLAIN, VERDICTS
 from storage.files import os_errors_at
 from storage.paths import StudyPaths
 from storage.records import FINISHED, TrialRecord
-from storage.sqlite import finished_in
+from storage.sqlite_copies import finished_in
 from storage.text import one_line
 
 _COMMIT = re.compile(r"[0-9a-f]{7}")

@@ -21,6 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from storage.driver_errors import GONE
+from storage.local_times import OURS, keeps_local_times
 from storage.sql import CURVES, PARAMS, STUDIES, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, TRIALS, VALUES
 
 # By name: an Optuna that is newer than the database knows columns that the database does not have.
@@ -102,6 +103,11 @@ def read_trials(connection: sqlalchemy.Connection, wanted: sqlalchemy.ColumnElem
     attrs = rows(TRIAL_ATTRS, "key", "value_json")
     system = rows(TRIAL_SYSTEM_ATTRS, "key", "value_json")
     curves = rows(CURVES, "step", "intermediate_value", "intermediate_value_type")
+    local = keeps_local_times(connection)
+
+    def is_local(head: sqlalchemy.Row[Any]) -> bool:
+        return local and all(key != OURS for key, _ in attrs[head.trial_id])
+
     return [
         FrozenTrial(
             number=head.number,
@@ -109,8 +115,8 @@ def read_trials(connection: sqlalchemy.Connection, wanted: sqlalchemy.ColumnElem
             state=head.state,
             value=None,
             values=[_number(*value) for _, *value in sorted(values[head.trial_id])] or None,
-            datetime_start=_local(head.datetime_start),
-            datetime_complete=_local(head.datetime_complete),
+            datetime_start=_local(head.datetime_start, is_local(head)),
+            datetime_complete=_local(head.datetime_complete, is_local(head)),
             params={name: _distribution(text).to_external_repr(value) for name, value, text in params[head.trial_id]},
             distributions={name: _distribution(text) for name, _, text in params[head.trial_id]},
             user_attrs={key: json.loads(text) for key, text in attrs[head.trial_id]},
@@ -130,6 +136,6 @@ def _number(value: float | None, kind: enum.Enum) -> float:
     return _NAMED[kind.name] if value is None else value
 
 
-def _local(moment: datetime | None) -> datetime | None:
+def _local(moment: datetime | None, is_local: bool) -> datetime | None:
     # As Optuna hands it out: local time without a zone, of a column that holds UTC.
-    return None if moment is None else moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+    return moment if moment is None or is_local else moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)

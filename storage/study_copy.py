@@ -25,6 +25,7 @@ from storage.dashboard_notes import rows_of_notes, rows_of_study
 from storage.database import Database, Json, open_database
 from storage.errors import StorageError
 from storage.files import beside, os_errors_at, sync_file, sync_folder
+from storage.local_times import OURS, keeps_local_times, utc_of
 from storage.reader import read_trials
 from storage.sql import TRIALS, Created, OtherChoicesError, Stored
 
@@ -97,9 +98,9 @@ def copy_files(
 
     Nothing is copied if the two share a folder.
     """
-    source.note_user()
-    target.note_user()  # from now on neither of two that share a folder may remove a file from it
+    target.note_user()
     if target.folder.resolve() == source.folder.resolve():
+        source.note_user()  # from now on neither of two that share a folder may remove a file from it
         return Files((), 0)
     new: list[Path] = []
     missing = 0
@@ -154,7 +155,13 @@ def read_trial_rows(connection: sqlalchemy.Connection, wanted: sqlalchemy.Column
     between = TRIALS.c.trial_id.between(heads[0]["trial_id"], heads[-1]["trial_id"])
     ids = sqlalchemy.select(TRIALS.c.trial_id).where(wanted & between)
     of_them = {table: _rows(connection, table, table.c.trial_id.in_(ids)) for table in OF_TRIAL}
-    return {TRIALS: [dict(head) for head in heads], **of_them}
+    ours = {row["trial_id"] for row in of_them[sql.TRIAL_ATTRS] if row["key"] == OURS}
+    local = keeps_local_times(connection)
+    return {TRIALS: [_in_utc(h) if local and h["trial_id"] not in ours else dict(h) for h in heads], **of_them}
+
+
+def _in_utc(head: Mapping[Any, Any]) -> Row:
+    return {**head, **{name: utc_of(head[name]) for name in ("datetime_start", "datetime_complete")}}
 
 
 def insert_trials(connection: sqlalchemy.Connection, study_id: int, rows: Rows) -> dict[int, int]:

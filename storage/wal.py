@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -52,8 +53,10 @@ def without_its_wal(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
 
 
-def refuse_strange_wal(path: Path) -> bool:
+def refuse_strange_wal(path: Path, connect: Callable[[], sqlite3.Connection] | None = None) -> bool:
     """Compare a database with its -wal, if it has one, and write into neither; return whether there was one.
+
+    `connect` opens both where SQLite itself cannot.
 
     SQLite takes the -wal of a driver that died into whatever file has the name now, such as a backup that was put back.
     Of 60 such mixtures `quick_check` found 53 unsound, `integrity_check` all. A -wal with every page replaces the file.
@@ -63,7 +66,7 @@ def refuse_strange_wal(path: Path) -> bool:
         if not wal.exists() or not wal.stat().st_size:
             return False
     try:
-        with closing(reading(path)) as connection:
+        with closing(connect() if connect else reading(path)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
             if found == ["ok"] and _are_of_two(path, wal, connection):
                 found = ["the studies of one are not those of the other"]

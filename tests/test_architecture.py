@@ -40,8 +40,8 @@ ONLY_IN = {
 }
 # What knows a database's language; everybody else calls their functions.
 SQL = (
-    "completion", "dashboard_notes", "database", "driver_errors", "lease", "postgres", "queries", "reader", "sql", "sqlite",
-    "study_copy", "transactions", "url", "wal",
+    "completion", "dashboard_notes", "database", "driver_errors", "lease", "local_times", "postgres", "queries", "read_only",
+    "reader", "sql", "sqlite", "sqlite_copies", "study_copy", "transactions", "url", "wal",
 )  # fmt: skip
 OPTUNA = ("optimize.search.", "storage.", "optimize.reporting.figures.importance", "optimize.reporting.dashboard")
 # Sent to any node, or run by a guardian there.

@@ -39,7 +39,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def artifacts(database: Database, tmp_path: Path) -> Artifacts:
-    return Artifacts(tmp_path / "artifacts", database)
+    found = Artifacts(tmp_path / "artifacts", database)
+    found.create()
+    return found
 
 
 @pytest.fixture

@@ -36,10 +36,13 @@ def export(
     Example: optimize export --study gpt-cpu --bundle --to gpt-cpu.zip
     """
     from optimize.reporting.dashboard import write_dashboard
-    from optimize.reporting.files import write_views
+    from optimize.reporting.files import refuse_unwritable, write_views
 
     _check_export(number, bundle, artifacts, to)
     with opened_study(study, storage, runs) as stored:
+        if to is None:
+            elsewhere = f"`optimize export --study {shlex.quote(stored.name)} --bundle --to FILE.zip`"
+            refuse_unwritable(stored.paths.folder, elsewhere)
         if bundle:
             from optimize.reporting.html import write_report
             from optimize.transfer.bundle import write_bundle

@@ -96,5 +96,7 @@ def dashboard(
 
     say_all(check_address(host, port, expose))
     with opened_database(storage, runs, create=True, read_only=True) as database:
+        if database.frozen:
+            say(f"{database.where}: not writable. The dashboard shows it, and nothing can be changed in it")
         say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on)")
         serve_dashboard(database, RunsPaths(runs).artifacts, host, port)

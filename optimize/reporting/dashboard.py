@@ -6,6 +6,7 @@ optuna-dashboard, on loopback unless the user asks for more.
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -179,11 +180,24 @@ def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -
 
 def dashboard_app(database: Database, artifacts: Path) -> Callable[..., Iterable[bytes]]:
     """Return the dashboard as a WSGI application."""
-    artifacts.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # a folder that is only looked at
+        artifacts.mkdir(parents=True, exist_ok=True)
     app: Callable[..., Iterable[bytes]] = optuna_dashboard.wsgi(
         dashboard_storage(database), artifact_store=FileSystemArtifactStore(str(artifacts))
     )
-    return app
+    return _looking_only(app, database.read_only) if database.frozen else app
+
+
+def _looking_only(app: Callable[..., Iterable[bytes]], why: str) -> Callable[..., Iterable[bytes]]:
+    """Return the application without what would change something: it would delete artifacts before it finds that it cannot."""
+
+    def answer(environ: Mapping[str, str], start_response: Callable[..., object]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS"):
+            return app(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        return [json.dumps({"reason": why}).encode()]
+
+    return answer
 
 
 class _Quiet(WSGIRequestHandler):

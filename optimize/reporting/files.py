@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from optimize.errors import StudyError
 from optimize.reporting.shown_study import ShownStudy
 from optimize.study.best import BestTrial
 from optimize.study.callback import Callback
@@ -20,6 +21,7 @@ from storage import (
     StudyPaths,
     Tables,
     TrialRecord,
+    check_place,
     write_best,
     write_results,
     write_trials,
@@ -86,6 +88,14 @@ def write_views(
     best, tables = stored.best(records), write_tables(stored.paths, records, stored.metric)
     folder = [write_best_folder(stored.paths, best, stored.metric, stored.artifacts())] if best else []
     return [*tables, *folder]
+
+
+def refuse_unwritable(folder: Path, instead: str) -> None:
+    """Raise StudyError if nothing can be written in this folder; `instead` is the command that writes elsewhere."""
+    try:
+        check_place(folder / "any")
+    except StorageError:
+        raise StudyError(f"{folder}: not writable. Write elsewhere: {instead}") from None
 
 
 def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metric) -> Sequence[Path]:

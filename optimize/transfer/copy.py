@@ -34,6 +34,7 @@ from storage import (
     check_place,
     copy_files,
     copy_study,
+    holder_of,
     open_database,
     read_whole_trials,
     refuse_results_of_another,
@@ -98,7 +99,7 @@ def _copy(source: Place, target: Place, names: Sequence[str]) -> list[str]:
         leases = [stack.enter_context(_held(source, name)) for name in names]
 
         def renew() -> None:
-            for lease in leases:
+            for lease in filter(None, leases):
                 lease.renew()
 
         def copied() -> list[int]:
@@ -116,9 +117,18 @@ def _copy(source: Place, target: Place, names: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _held(source: Place, name: str) -> Iterator[Lease]:
+def _held(source: Place, name: str) -> Iterator[Lease | None]:
+    """Hold a study while it is copied; nobody can where it cannot be written."""
     study_id = source.database.find_study(name)
     assert study_id is not None
+    if source.database.frozen:
+        if (holder := holder_of(source.database, study_id)) is not None:
+            raise StudyBusyError(
+                f"study {name}: {holder} drives it, and a study that cannot be written is copied only when nobody does. "
+                "Wait for its end, or take a bundle: `optimize export --bundle --to FILE.zip`"
+            )
+        yield None
+        return
     try:
         lease = acquire(source.database, study_id, lock=StudyPaths.of(source.runs, name).lock)
     except LeaseHeldError as error:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from optimize.errors import StudyError
+from optimize.reporting.files import refuse_unwritable
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.figures import FILES, draw_all
 from optimize.reporting.html.page import render_page
@@ -26,6 +28,8 @@ def write_report(stored: StoredStudy, to: Path | None = None) -> Sequence[Path]:
             f"study {stored.name}: it holds replicates, which the report of study {parent} shows. Use --study {parent}."
         )
     paths = stored.paths.report if to is None else ReportPaths(to)
+    if to is None:
+        refuse_unwritable(paths.folder, f"`optimize report --study {quote(stored.name)} --to DIR`")
     facts = gather(stored)
     pictures = draw_all(facts)
     page = render_page(facts, pictures)
