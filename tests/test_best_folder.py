@@ -174,6 +174,8 @@ def test_a_script_keeps_its_byte_order_mark_and_its_line_ends(driver: Driver, tm
     assert script.read_bytes() == trained
     files = [("train.py", trained.decode("utf-8-sig"))]
     assert best.record.script == hashlib.sha256(repr(files).encode()).hexdigest()[:16]  # as before
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_patch_is_reverted(case: str) -> None:
     originals, rendered = CASES[case]

@@ -158,3 +158,17 @@ def test_a_key_that_would_not_arrive_is_refused(file: str, text: str, path: str,
     of = workload(f'P = {{ key = "{file}:{path}", choices = [1, 2] }}', train_py="", **files)
     with pytest.raises(RenderError, match=says):
         raise RenderError(*of.problems(["P"]))
+
+
+@pytest.mark.parametrize(
+    ("script", "unused"),
+    [
+        ("@hydra.main(config_path='conf', config_name='model')\ndef main(cfg): pass\n", {}),
+        ("cfg = load('conf/model.yaml')\n", {}),
+        ("cfg = load(f'conf/{name}.yaml')\n", {}),
+        ("cfg = load('other.yaml')\n", {"conf/model.yaml": ["P"]}),
+    ],
+)
+def test_a_config_file_that_nobody_names_is_told(script: str, unused: dict[str, list[str]]) -> None:
+    of = workload('P = { key = "conf/model.yaml:a", choices = [1, 2] }', train_py=script, conf__model_yaml="a: 1\n")
+    assert of.unused(["P"]) == unused

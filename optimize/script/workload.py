@@ -6,10 +6,11 @@ It knows the script's constants and files, how data is prepared and which metric
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from optimize.errors import RenderError
 from optimize.runner.prepare import Preparation, run_preparation
@@ -17,6 +18,7 @@ from optimize.script import constants as source
 from optimize.script.bindings import hidden_writes
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.command import FOLDER, flags_of, unstartable
+from optimize.script.config_files import SUFFIXES
 from optimize.script.constants import SEED_CALLS, Constant, read_seed_calls, render_seed_calls
 from optimize.script.derived import Derived, effective, number
 from optimize.script.file_imports import files_used, is_named, writers_of
@@ -165,9 +167,18 @@ class Workload:
         found: dict[str, list[str]] = {}
         for name in names:
             file = self.file_of(name)
-            if (name in owners or name in self.placed) and file not in used:
+            if (name in owners or name in self.placed) and file not in used and not self._is_config_in_use(file):
                 found.setdefault(file, []).append(name)
         return found
+
+    def _is_config_in_use(self, file: str) -> bool:
+        """Tell whether a script or a command names a config file, without its suffix too, or the folder that it is in."""
+        path = PurePosixPath(file)
+        words = [*self.command, *(text for name, text in self.files.items() if name.endswith(".py"))]
+        names = (path.name, path.stem, *path.parent.parts)
+        return path.suffix in SUFFIXES and any(
+            re.search(rf"\b{re.escape(name)}\b", word) for name in names for word in words
+        )
 
     def hidden_writes(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
         """Return file, line and text of what may replace one of `names` when the script runs, such as `exec(...)`."""
