@@ -125,9 +125,10 @@ def check(
     plan = _plan(given)
     from optimize.reporting.check import check_report
     from optimize.study.start_from import describe_start_from
-    from optimize.transfer.repair import repair as repair_study
 
     if repair:
+        from optimize.transfer.repair import repair as repair_study
+
         say_all(plan.earlier)
         repair_study(plan, say, _children(plan), set_aside)
         return

@@ -15,9 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import optuna_dashboard
-from optuna.artifacts import FileSystemArtifactStore
-
 from optimize.confirm.verdict import verdict_of
 from optimize.errors import SettingsError
 from optimize.reporting.figures.interactive import interactive_figures
@@ -180,6 +177,9 @@ def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -
 
 def dashboard_app(database: Database, artifacts: Path) -> Callable[..., Iterable[bytes]]:
     """Return the dashboard as a WSGI application."""
+    import optuna_dashboard  # a second, which no study needs that only writes notes
+    from optuna.artifacts import FileSystemArtifactStore
+
     with suppress(OSError):  # a folder that is only looked at
         artifacts.mkdir(parents=True, exist_ok=True)
     app: Callable[..., Iterable[bytes]] = optuna_dashboard.wsgi(

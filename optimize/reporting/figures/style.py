@@ -1,7 +1,8 @@
 """The common style of the figures: colours and fonts, how each ending is drawn, where labels find room.
 
 `draw` turns drawings into figures; `svg_of` makes one an element of a page, `png_of` the bytes of a file. It opens no window,
-leaves matplotlib's settings as they are, writes no file, and does not know what is drawn.
+leaves matplotlib's settings as they are, writes no file, and does not know what is drawn. matplotlib is imported when the first
+figure is drawn: whoever only asks how an ending looks does not wait for it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backend_bases import RendererBase
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 INK, LINE, PAPER = "#1f2328", "#d6dade", "#ffffff"  # text and axes, grids, background; a page replaces them by its own
 MOST_DOTS = 500  # with more, dots and lines are pixels in the SVG: a thousand of them would take half a megabyte
@@ -58,13 +57,15 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "optimize",
 }
 Finish = Callable[[], object] | None
-Draw = Callable[[Axes], Finish]
+Draw = Callable[["Axes"], Finish]
 """Draws into axes; it may return a function, which is called when the layout is final, to place labels."""
 
 
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in our style inside this context."""
+    import matplotlib
+
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in letters that the font lacks
         yield
@@ -79,6 +80,9 @@ def draw_grid(
     what: Sequence[Draw], columns: int, width: float, height: float, title: str = "", y_label: str = ""
 ) -> Figure:
     """Return a figure of several drawings side by side; width and height, in inches, are those of the whole figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     with styled():
         figure = Figure((width, height), layout="constrained", dpi=100)
         FigureCanvasAgg(figure)
@@ -103,6 +107,8 @@ def svg_of(figure: Figure, name: str, colours: Mapping[str, str]) -> str:
 
     `name` must be unique on the page, because all ids begin with it.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
     with styled():
         figure.set_facecolor("none")
@@ -123,6 +129,8 @@ def svg_of(figure: Figure, name: str, colours: Mapping[str, str]) -> str:
 
 def png_of(figure: Figure) -> bytes:
     """Return the figure as the bytes of a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
     with styled():
         figure.set_facecolor(PAPER)
@@ -152,10 +160,12 @@ def place_labels(axes: Axes, labels: Sequence[Label], steps: Sequence[Bbox], dow
 
     `steps` are in pixels; `downwards` says on which side of them is beyond.
     """
+    from matplotlib.transforms import Bbox
+
     figure = axes.get_figure(root=True)
     assert figure is not None
     renderer: RendererBase = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    room, full = axes.get_window_extent(renderer), list[Bbox]()
+    room, full = axes.get_window_extent(renderer), list["Bbox"]()
     pixels, placed = figure.dpi / 72, 0  # of a point
     for label in labels:
         width, height = _size(axes, label, renderer)
@@ -177,6 +187,8 @@ def place_labels(axes: Axes, labels: Sequence[Label], steps: Sequence[Bbox], dow
 
 def line_boxes(axes: Axes, corners: Sequence[tuple[float, float]], padding_px: float = 3.0) -> list[Bbox]:
     """Return boxes around the lines between corners, in pixels."""
+    from matplotlib.transforms import Bbox
+
     points = [axes.transData.transform(corner) for corner in corners]
     return [
         Bbox([[min(a[0], b[0]), min(a[1], b[1])], [max(a[0], b[0]), max(a[1], b[1])]]).padded(padding_px)
