@@ -107,7 +107,7 @@ moved: | $(BIN)/python
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python $(MOVED)
 	@echo "setup: installing the packages of constraints.txt (some minutes the first time: PyTorch with CUDA is 3 GB)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[gpt]'
 	@touch $@
 
 $(DEV_INSTALLED): $(INSTALLED)

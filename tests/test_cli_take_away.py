@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
+import zipfile
 
 import pytest
 
+from optimize.study.stored import find_study
+from optimize.transfer.bundle import write_bundle
 from tests.conftest import Driver
 from tests.imports import optuna_4, results_tsv, written
 from tests.test_cli import ROOT, environment, optimize, run
@@ -119,6 +122,16 @@ def test_what_cannot_be_brought_in_is_one_line_and_makes_nothing(driver: Driver,
     assert len(ended.stderr.splitlines()) == 1
     assert what in ended.stderr
     assert "secret" not in ended.stderr
+
+
+def test_a_bundle_without_pyarrow_lacks_one_file_and_says_so(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.run(trials=1)
+    monkeypatch.setattr("optimize.transfer.bundle.find_spec", lambda name: None)
+    with driver.database() as database:
+        archive = write_bundle(find_study(database, "s", driver.settings.runs), None, False, driver.said.append)
+    assert "trials.csv" in (names := " ".join(zipfile.ZipFile(archive).namelist()))
+    assert "trials.parquet" not in names
+    assert any("trials.parquet: left out" in line for line in driver.said)
 
 
 def test_make_export_makes_a_bundle(driver: Driver) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ TARGETS = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.M)[0].split()
 # Flags in our pages that are not of `optimize`: of pip, ray, uv, mypy, mlflow, tensorboard, chromium, and of our benchmarks.
 FOREIGN_FLAGS = {
     "--address", "--artifact-dir", "--backend-store-uri", "--durations", "--force-reinstall", "--head", "--headless", "--index-url",
-    "--logdir", "--name", "--no-sync", "--num-shards", "--project", "--screenshot", "--smoke", "--strict",
+    "--logdir", "--name", "--no-deps", "--no-sync", "--num-shards", "--project", "--screenshot", "--smoke", "--strict",
 }  # fmt: skip
 
 
@@ -192,6 +193,19 @@ def test_every_dependency_says_which_file_needs_it() -> None:
         assert files, line
         for name in files[0].split(", "):
             assert name.startswith("make ") or (ROOT / name).exists(), line
+
+
+def test_only_who_trains_our_own_workload_installs_torch() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    base = {re.split("[><=]", each)[0] for each in project["dependencies"]}
+    gpt = {re.split("[><=]", each)[0] for each in project["optional-dependencies"]["gpt"]}
+    assert not base & {"torch", "tiktoken", "rustbpe", "pyarrow"}
+    assert base | gpt >= {
+        "optuna", "optuna-dashboard", "sqlalchemy", "torch", "pandas", "tiktoken", "rustbpe", "pyarrow",
+    }  # fmt: skip
+    assert "--editable '.[gpt]'" in MAKEFILE
+    assert "./optimize-train[gpt]" in (ROOT / "notebooks" / "colab.ipynb").read_text("utf-8")
+    assert "optimize-train[gpt," in project["optional-dependencies"]["dev"][0]
 
 
 def test_constraints_pin_everything_exactly() -> None:

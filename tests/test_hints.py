@@ -6,6 +6,7 @@ import inspect
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -13,7 +14,7 @@ import typer
 from optimize.cli import app
 from optimize.commands.run import run
 from optimize.config.settings import Settings, read_settings
-from optimize.reporting import hints
+from optimize.reporting import hints, program
 from optimize.reporting.hints import command_line, given_flags, optimize_command, pasteable
 
 ROOT = Path(__file__).parent.parent
@@ -161,6 +162,38 @@ def test_a_line_of_pip_is_for_this_python(tmp_path: Path, monkeypatch: pytest.Mo
     assert pasteable("Run `pip install 'ray>=2,<3'`.") == f"Run `{pip} 'ray>=2,<3'`."
     (tmp_path / "constraints.txt").touch()
     assert pasteable("`pip install x`") == f"`{pip} -c constraints.txt x`"
+
+
+def test_where_uv_made_the_environment_it_is_for_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "CONSTRAINTS", tmp_path / "constraints.txt")
+    monkeypatch.setattr(program, "find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    assert pasteable("`pip install 'x>1'`") == f"`uv pip install --python {shlex.quote(sys.executable)} 'x>1'`"
+
+
+INSTALLED_FROM = {
+    '{"url": "file:///a%20b/o.whl", "archive_info": {}}': "'/a b/o.whl'",
+    '{"url": "https://host/o", "vcs_info": {"vcs": "git", "commit_id": "1"}}': "git+https://host/o",
+    '{"url": "https://host/o", "vcs_info": {"vcs": "git", "requested_revision": "v1"}}': "git+https://host/o@v1",
+    '{"url": "https://host/o.whl"}': "https://host/o.whl",
+    "": "optimize-train",
+}
+
+
+@pytest.mark.parametrize("told", INSTALLED_FROM)
+def test_under_uvx_commands_begin_with_uvx_and_packages_stand_beside_them(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = tmp_path / "archive-v0" / "x"
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: SimpleNamespace(read_text=lambda file: told))
+    monkeypatch.setattr("shutil.which", lambda name: str(prefix / "bin" / name))  # uvx puts it on the PATH
+    started(monkeypatch, str(prefix / "bin" / "optimize"), "run", "--trials", "4")
+    uvx = f"uvx --from {INSTALLED_FROM[told]}"
+    assert pasteable("`optimize status`") == f"`{uvx} optimize status`"
+    assert pasteable("`pip install 'x>1' y`") == f"`{uvx} --with 'x>1' --with y optimize run --trials 4`"
+    monkeypatch.setattr(sys, "executable", str(prefix / "bin" / "python"))
+    assert program.python() == str(prefix / "bin" / "python")
 
 
 GIVEN = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from optimize.config import extras
 from optimize.config.plan import make_plan
 from optimize.config.settings import load_settings, profiles
 from optimize.errors import SettingsError
@@ -99,6 +100,17 @@ def test_a_limit_below_what_a_trial_takes_is_said_before_it(driver: Driver) -> N
 @pytest.mark.parametrize("name", profiles())
 def test_every_shipped_profile_lets_its_trials_end(name: str) -> None:
     assert make_plan(load_settings(name, "", {}, {})).notes == ()
+
+
+def test_our_own_workload_says_what_to_install_and_others_need_none_of_it(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in ("torch", "rustbpe") else name)
+    with pytest.raises(SettingsError) as caught:
+        make_plan(load_settings("cpu", "", {"workload": "gpt"}, {}))
+    install = "`pip install 'torch>=2.6' 'rustbpe>=0.1'`"
+    assert caught.value.problems == (f"workload gpt: needs torch, rustbpe, the extra gpt. Run {install}.",)
+    assert driver.plan.workload.name == "workload"
 
 
 def test_zero_is_a_seed(driver: Driver) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import typer
 
 from optimize.cli import app
+from optimize.config.extras import GPT
 from optimize.config.plan import PACKAGES
 from optimize.reporting.hints import CARRIED, SWITCHES, TARGETS, parse_flags
 
@@ -39,7 +41,8 @@ PRINTED = re.compile(
 ELSEWHERE = {
     ("optimize/commands/flags.py", "Example: optimize"): "help_of replaces it",
     ("optimize/confirm/replicates.py", "optimize confirm"): "the origin of a setting, stored in settings.json",
-    ("optimize/reporting/hints.py", "-m pip install"): "the replacement itself",
+    ("optimize/reporting/program.py", " -m pip install"): "the replacement itself",
+    ("optimize/reporting/program.py", "uv pip install"): "the same for uv",
     ("optimize/study/stopping.py", "optimize stop"): "who asked a study to stop",
     ("optimize/config/settings.py", "optimize run"): "stored in the database",
     ("optimize/script/draft_space.py", "optimize "): "the head of a file; the printed line has it between backticks",
@@ -146,3 +149,4 @@ def test_the_packages_of_extras_are_those_of_the_project() -> None:
     assert len(named) >= 4
     for requirement in named:
         assert f'"{requirement}"' in project, requirement
+    assert list(GPT.values()) == tomllib.loads(project)["project"]["optional-dependencies"]["gpt"]

@@ -281,7 +281,7 @@ def test_a_sampler_that_cannot_serve_says_which_and_why_in_one_line() -> None:
 
 def test_a_sampler_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optimize.search.samplers.find_spec", lambda name: None)
-    assert unfit("gp", LARGE) == "--sampler gp: needs scipy and torch. Install it, or use auto."
+    assert unfit("gp", LARGE) == "--sampler gp: needs torch. Run `pip install 'torch>=2.6'`, or use auto."
     assert unfit("auto", LARGE) == ""
 
 

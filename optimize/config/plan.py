@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from optimize.config.environment import script_environment
+from optimize.config.extras import missing_packages
 from optimize.config.script_notes import script_notes
 from optimize.config.settings import Settings
 from optimize.errors import OptimizeError, SettingsError, WorkloadError
@@ -129,6 +130,7 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
         problems.append(problem)
     problems += _bad_executor(settings)
     problems += unfit_trackers(settings.log)
+    problems += missing_packages(settings, workload) if workload else []
     if workload is None or space is None or not compare:
         raise SettingsError(*problems)
     workload = workload.with_space(space)

@@ -16,7 +16,7 @@ from shlex import quote
 
 from optimize.config.environment import has_password
 from optimize.config.settings import Settings
-from optimize.reporting.program import CONSTRAINTS, in_shell, make, near, program, python, tool
+from optimize.reporting.program import CONSTRAINTS, by_uvx, in_shell, installer, make, near, program, tool
 from optimize.script.command import RUN
 
 Flags = Mapping[str, object]
@@ -177,8 +177,11 @@ def _replaced(name: str, text: str) -> str:
 
 
 def _install(words: Sequence[str]) -> str:
+    if by_uvx():  # it makes an environment for each call
+        command, arguments, flags = _this_call()
+        return in_shell(" ".join([program(words[1:]), command, *map(quote, arguments), *_words(flags)]))
     versions = ["-c", near(CONSTRAINTS)] if CONSTRAINTS.is_file() else []
-    return in_shell(" ".join([python(), "-m pip install", *versions, *map(quote, words[1:])]))
+    return in_shell(" ".join([installer(), *versions, *map(quote, words[1:])]))
 
 
 def _this_call() -> tuple[str, Sequence[str], Flags]:

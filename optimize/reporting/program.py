@@ -8,23 +8,41 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from optimize.config.environment import in_notebook, make_folder
 
 _OURS = Path(__file__).parents[1] / "__main__.py"
+_NAME = "optimize-train"  # in pyproject.toml
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"  # only a clone has it
 
 
-def program() -> str:
-    """Return what starts this program again from the current folder."""
+def program(packages: Sequence[str] = ()) -> str:
+    """Return what starts this program again from the current folder; under uvx with these packages beside it."""
     started = sys.argv[0]
+    if by_uvx():
+        beside = [word for package in packages for word in ("--with", package)]
+        return shlex.join(["uvx", "--from", _source(), *beside, "optimize"])
     if Path(started).name == "optimize":
         return "optimize" if _is_on_path("optimize", started) else shlex.quote(started)
     if _is_same(started, str(_OURS)):  # python -m optimize
         words = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
         return shlex.join(words)
     return f"{python()} -m optimize"
+
+
+def by_uvx() -> bool:
+    """Tell whether uvx started this program, from an environment in its cache that no shell has on its PATH."""
+    return Path(sys.prefix).parent.name.startswith(("archive-v", "environments-v"))
+
+
+def installer() -> str:
+    """Return what installs packages for this Python: its pip, or uv where it has none, as in an environment of `uv tool`."""
+    if find_spec("pip") is None and shutil.which("uv"):
+        return f"uv pip install --python {shlex.quote(sys.executable)}"
+    return f"{python()} -m pip install"
 
 
 def python() -> str:
@@ -65,9 +83,25 @@ def near(path: Path) -> str:
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
+def _source() -> str:
+    """Return what this program was installed from: a file, a folder, a repository's address, or its name in an index."""
+    import json  # what only uvx needs, and no other start waits for
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        told = json.loads(distribution(_NAME).read_text("direct_url.json") or "{}")
+        url, repository = str(told["url"]), told.get("vcs_info", {})
+        path = unquote(urlsplit(url).path)
+    except (PackageNotFoundError, ValueError, LookupError):
+        return _NAME
+    at = f"@{revision}" if (revision := repository.get("requested_revision")) else ""
+    return f"{repository['vcs']}+{url}{at}" if repository else path if url.startswith("file:") else url
+
+
 def _short(path: str) -> str:
     name = Path(path).name
-    found = shutil.which(name)
+    found = None if by_uvx() else shutil.which(name)  # it puts its own environment on the PATH
     return name if found is not None and Path(found).absolute() == Path(path).absolute() else near(Path(path))
 
 

@@ -291,7 +291,7 @@ SAMPLERS: Mapping[str, Make] = {
 # What other programs call them.
 _ALSO = {"bayes": "tpe", "bo": "tpe", "parzen": "tpe", "gauss": "gp", "evol": "cmaes", "genetic": "cmaes", "cma": "cmaes",
          "sobol": "qmc", "halton": "qmc", "default": "auto"}  # fmt: skip
-_NEEDS = {"gp": ("scipy", "torch"), "qmc": ("scipy",)}
+_NEEDS = {"gp": ("torch", "torch>=2.6")}  # sampler -> module and requirement; the base lacks it
 
 
 def open_sampler(
@@ -323,8 +323,10 @@ def unfit(name: str, space: SearchSpace | None) -> str:
         return f"--sampler: {name!r} is not on offer. Use one of {', '.join(SAMPLERS)}.{_meant(name)}"
     if name == "cmaes" and space and not any(parameter.ordered for parameter in space.parameters):
         return f"--sampler cmaes: no parameter of {space.path} is ordered (three or more rising numbers). Use tpe."
-    missing = [package for package in _NEEDS.get(name, ()) if find_spec(package) is None]
-    return f"--sampler {name}: needs {' and '.join(missing)}. Install it, or use auto." if missing else ""
+    if name in _NEEDS and find_spec(_NEEDS[name][0]) is None:
+        module, requirement = _NEEDS[name]
+        return f"--sampler {name}: needs {module}. Run `pip install '{requirement}'`, or use auto."
+    return ""
 
 
 def _meant(name: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from optimize.confirm.verdict import Verdict, verdict_of
@@ -211,5 +212,10 @@ def _write_views(mine: StoredStudy, say: Callable[[str], None]) -> None:
         write_views(mine)
     except StorageError as error:  # a lost artifact must not prevent the bundle
         say(f"{error} (best/ is left out)")
+    if find_spec("pyarrow") is None:
+        say(
+            "trials.parquet: left out, because pyarrow is not installed (`pip install 'pyarrow>=18'`). trials.csv is whole."
+        )
+        return
     finished = [record for record in mine.records() if record.is_finished]
     write_parquet(mine.paths.trials_parquet, finished, metric=mine.metric.name)
