@@ -60,9 +60,11 @@ def test_a_study_runs_resumes_and_leaves_a_best_that_runs_alone(driver: Driver) 
     first = run(driver, "--trials", "5")
     assert first.returncode == 0, first.stderr
     assert "5 trials are done" in first.stdout
+    assert f"\nresults: {driver.folder / 'runs' / 's'}\n" in first.stderr
     again = run(driver, "--trials", "8")
     assert "goes on after 5 trials, best val_bpb" in again.stderr
     assert "8 trials are done" in again.stdout
+    assert "results: " not in again.stderr
     best = driver.folder / "runs" / "s" / "best"
     alone = subprocess.run([sys.executable, "train.py"], cwd=best, capture_output=True, text=True, timeout=60)
     value = next(line.split()[1] for line in alone.stdout.splitlines() if line.startswith("val_bpb:"))

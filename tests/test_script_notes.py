@@ -138,17 +138,6 @@ def test_no_word_is_lost_on_constants_of_ours_that_a_stranger_never_heard_of(tmp
     assert note.startswith("constants: the script's own, not those of profile cpu: the script has no VOCAB_SIZE")
 
 
-def test_a_study_of_our_script_beside_a_script_of_ones_own_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    said = "workload: gpt, which is ours. For the train.py of this folder add --workload ."
-    assert said not in make_plan(load_settings("cpu", "a test", {}, {})).notes
-    (tmp_path / "train.py").write_text(SCRIPT)
-    assert said in make_plan(load_settings("cpu", "a test", {}, {})).notes
-    assert said not in planned(tmp_path, SCRIPT).notes
-
-
 def test_a_study_does_not_begin_inside_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = tmp_path / "runs" / "night" / "best"
     best.mkdir(parents=True)

@@ -46,13 +46,21 @@ ProfileFlag = Annotated[
 ]
 WorkloadFlag = Annotated[
     str | None,
-    typer.Option("--workload", help="gpt, or the path of a folder with a train.py.", autocompletion=workload_names),
+    typer.Option(
+        "--workload",
+        help="gpt, or the path of a folder with a script. Default: the one you stand in.",
+        autocompletion=workload_names,
+    ),
 ]
 StorageFlag = Annotated[str | None, typer.Option("--storage", help="Database URL. Default: runs/optuna.db.")]
 RunsFlag = Annotated[Path, typer.Option("--runs", help="Folder for everything that studies leave.")]
 SpaceFlag = Annotated[
     str | None,
-    typer.Option("--space", help="Search space: cpu, colab, gpu, rtx, h100, or a path.", autocompletion=space_names),
+    typer.Option(
+        "--space",
+        help="cpu, colab, gpu, rtx, h100, or a path. Default: space.toml beside the script.",
+        autocompletion=space_names,
+    ),
 ]
 BackupFlag = Annotated[
     Path | None,

@@ -224,6 +224,7 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device
+    from optimize.study.begun import begun_with
     from optimize.study.earlier import plan_for_study, plan_to_move
     from optimize.study.start_from import unknown_source
 
@@ -231,6 +232,10 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
     if profile is None:
         profile, why = pick_profile(detect_device())
     settings, wrong = read_settings(profile, why, given)
+    if begun := begun_with(settings):
+        settings, wrong = read_settings(profile, why, {**given, **begun})
+        words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
+        say(f"study {settings.study}: goes on with {words}, as it was begun, not with what lies in the folder")
     problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
     if wrong.of_profile or of_today:
         return make_plan(settings, problems, compare=not wrong.of_profile)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from optimize.config.settings import Settings
+from optimize.config.settings import Settings, is_named
 from optimize.script.load_workload import OURS
 from optimize.script.workload import Workload
 
@@ -24,6 +24,6 @@ def missing_packages(settings: Settings, workload: Workload) -> list[str]:
         return []
     requirements = " ".join(f"'{GPT[name]}'" for name in missing)
     where = f"workload {workload.name}"
-    if settings.origins.get("workload") != "flag":
-        where += " (no other is named)"
+    if not is_named(settings, "workload"):
+        where += " (this folder has no training script)"
     return [f"{where}: needs {', '.join(missing)}, the extra gpt. Run `pip install {requirements}`."]

@@ -13,19 +13,22 @@ from shlex import quote
 
 from optimize.config.environment import script_environment
 from optimize.config.extras import missing_packages
+from optimize.config.here import HERE, SPACE, with_slash
 from optimize.config.script_notes import script_notes
-from optimize.config.settings import Settings
+from optimize.config.settings import Settings, is_named
+from optimize.config.space_fit import bad_rules, misfits, with_baselines
 from optimize.errors import OptimizeError, SettingsError, WorkloadError
 from optimize.executors import EXECUTORS
 from optimize.script.command import RUN
 from optimize.script.constants import SEED_CALLS, read_seed_calls
 from optimize.script.derived import mistakes, no_number
-from optimize.script.load_workload import load_workload
+from optimize.script.load_workload import OURS, load_workload
+from optimize.script.pick_script import INIT
 from optimize.script.workload import Workload
 from optimize.search import Starts, Target, plan_starts, unfit
 from optimize.text import meant
 from optimize.trial import Job, Suggestion, Value
-from search_spaces import Parameter, SearchSpace, SearchSpaceError, load_space
+from search_spaces import SearchSpace, SearchSpaceError, load_space
 from storage import StorageError, StudyPaths, parent_of
 
 SEED = "seed"  # in what `about` tells: what the script's is called, "" if it has none that could be another
@@ -58,8 +61,9 @@ class Plan:
 
     def about(self) -> dict[str, str]:
         """Return what a person wants to know of a study that follows it; paths as they were given."""
+        here = self.settings.workload == HERE  # which says nothing to who reads it elsewhere
         return {
-            "workload": self.settings.workload,
+            "workload": str(Path.cwd()) if here else self.settings.workload,
             "script": self.workload.script,
             "search_space": self.settings.search_space,
             "profile": self.settings.profile,
@@ -133,7 +137,10 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
     problems += missing_packages(settings, workload) if workload else []
     if workload is None or space is None or not compare:
         raise SettingsError(*problems)
+    if line := _no_space(settings, workload, space):
+        raise SettingsError(*problems, line)
     workload = workload.with_space(space)
+    settings = _with_limits_of(workload, settings)
     settings, notes = without_foreign_constants(settings, workload)
     constants = {**workload.constants(), **settings.constants}
     problems += workload.problems(settings.constants)
@@ -147,31 +154,60 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
     problems += workload.unstartable(_programs(settings))
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
-    space = _with_baselines(space, constants)
+    space = with_baselines(space, constants)
     known = [p for p in space.parameters if p.name in constants]
     for parameter in known:
-        problems += _misfits(parameter, constants[parameter.name], settings, space, workload)
-    problems += _bad_rules(space, constants, settings) if len(known) == len(space.parameters) else []
+        problems += misfits(parameter, constants[parameter.name], settings, space, workload)
+    problems += bad_rules(space, constants, settings) if len(known) == len(space.parameters) else []
     if problems:
         raise SettingsError(*problems)
     baseline = {p.name: next(c for c in p.choices if c == constants[p.name]) for p in space.parameters}
     if settings.device != "cpu" or settings.executor != "local" or not settings.preload:
         workload = replace(workload, preload=())  # a CUDA context does not survive a fork
     starts = _starts(settings, space, constants, baseline)
-    notes += script_notes(settings, workload, space.names) + _too_short(
-        settings, workload.duration_s({**constants, **baseline})
-    )
+    notes += script_notes(settings, workload, space.names)
+    notes += _too_short(settings, workload, workload.duration_s({**constants, **baseline}))
     return Plan(settings, workload, space, constants, baseline, starts, notes, parts.earlier)
 
 
-def _too_short(settings: Settings, duration_s: float | None) -> tuple[str, ...]:
+def _no_space(settings: Settings, workload: Workload, space: SearchSpace) -> str:
+    """Return a line if nobody says what may vary in a script of the user's own, and it is none that the profile's space fits."""
+    if is_named(settings, "search_space") or "/" in settings.search_space or workload.folder.parent == OURS:
+        return ""
+    lacking = [name for name in space.names if not workload.binds(name)]
+    script, beside = with_slash(workload.folder / workload.script), with_slash(workload.folder / SPACE)
+    line = (
+        f"{beside}: there is no such file, so nothing says what may vary. Write a first one: "
+        f"`{INIT} {quote(script)} --to {quote(beside)}`. (Search space {space.name} of profile {settings.profile} is for other "
+        f"scripts: this one has no {', '.join(lacking[:3])}.)"
+    )
+    return line if lacking else ""
+
+
+def _with_limits_of(workload: Workload, settings: Settings) -> Settings:
+    """Take the limits of workload.toml. Only those win that a profile of the user's own sets: it was chosen for this call."""
+    own = "/" in settings.profile
+    mine = {
+        name: value for name, value in workload.limits.items() if not own or f"limits.{name}" not in settings.origins
+    }
+    origins = {**settings.origins, **{f"limits.{name}": "workload.toml" for name in mine}}
+    return replace(settings, limits=replace(settings.limits, **mine), origins=origins)
+
+
+def _too_short(settings: Settings, workload: Workload, duration_s: float | None) -> tuple[str, ...]:
     """A line if trials would reach their time limit before they can end."""
     total_s = settings.limits.total_s
     if duration_s is None or total_s is None or duration_s <= total_s:
         return ()
+    origin = settings.origins.get("limits.total_s", f"profile {settings.profile}")
+    ours = workload.folder.parent == OURS
+    how = (
+        "Use a profile of your own with a larger one (--profile ./mine.toml)."
+        if ours or (origin != "workload.toml" and "/" in settings.profile)
+        else f"Write a larger one under [limits] in {workload.folder / 'workload.toml'}."
+    )
     return (
-        f"profile {settings.profile}: [limits] total_s {total_s:.0f}: a trial takes about {duration_s:.0f} s and would time out. "
-        "Use a profile of your own with a larger one (--profile ./mine.toml).",
+        f"{origin}: [limits] total_s {total_s:.0f}: a trial takes about {duration_s:.0f} s and would time out. {how}",
     )
 
 
@@ -261,70 +297,6 @@ def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, Sea
     except SearchSpaceError as error:
         problems += error.problems
     return workload, space
-
-
-def _with_baselines(space: SearchSpace, constants: Mapping[str, Value]) -> SearchSpace:
-    """Return the space with the script's own value among the choices of each range."""
-    own = ((p, constants.get(p.name) if p.ranged else None) for p in space.parameters)
-    return replace(space, parameters=tuple(p if value is None else p.including(value) for p, value in own))
-
-
-def _misfits(parameter: Parameter, now: Value, settings: Settings, space: SearchSpace, workload: Workload) -> list[str]:
-    where = f"{space.path}: {parameter.name}"
-    lines = [
-        f"{where}: choice {choice!r} is not {_kind(now)}, the script has {parameter.name} = {now!r}. Use the script's type."
-        for choice in parameter.choices
-        if not _fits(choice, now)
-    ]
-    lines += [
-        f"{where}: choice {choice!r}: {why}. Correct it."
-        for choice in parameter.choices
-        if parameter.name in workload.places.placed and (why := workload.places.refused(parameter.name, choice))
-    ]
-    if parameter.baseline is not None and parameter.baseline != now:
-        lines.append(f"{where}: baseline {parameter.baseline!r} is not what the script has: {now!r}. Leave it out.")
-    if not lines and now not in parameter.choices:
-        lines.append(
-            f"{where}: the baseline {now!r} is not among the choices. Add it, or set another baseline under "
-            f"[constants] in profile {settings.profile}."
-        )
-    return lines
-
-
-def _fits(choice: Value, now: Value) -> bool:
-    if isinstance(now, bool) or isinstance(choice, bool):
-        return type(choice) is type(now)
-    if isinstance(now, float):
-        return isinstance(choice, int | float)
-    if isinstance(now, tuple):
-        return isinstance(choice, tuple)
-    return now is None or type(choice) is type(now)
-
-
-def _kind(value: Value) -> str:
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string", tuple: "an array"}
-    return names.get(type(value), "of the script's type")
-
-
-def _bad_rules(space: SearchSpace, constants: Mapping[str, Value], settings: Settings) -> list[str]:
-    unknown = space.unknown_names(constants)
-    if unknown:
-        return [
-            f"{space.path}: rules: {name} is neither a parameter nor a constant of the script. Correct the rule."
-            for name in unknown
-        ]
-    try:
-        broken = space.broken_rules({name: constants[name] for name in space.names}, constants)
-        if broken:
-            return [
-                f"{space.path}: the baseline breaks the rule {rule.text} ({rule.why}). Change profile {settings.profile}."
-                for rule in broken
-            ]
-        if space.count_feasible(constants) == 0:
-            return [f"{space.path}: no configuration keeps every rule. Add choices or drop a rule."]
-    except SearchSpaceError as error:
-        return list(error.problems)
-    return []
 
 
 def unfit_trackers(names: Sequence[str]) -> list[str]:

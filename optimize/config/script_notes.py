@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from shlex import quote
 
 from optimize.config.environment import variables_not_passed
@@ -20,9 +20,9 @@ from optimize.text import listed
 
 
 def script_notes(settings: Settings, workload: Workload, parameters: Iterable[str]) -> tuple[str, ...]:
-    """Return lines on files, the metric, constants and the environment that a trial may miss."""
+    """Return lines on the script, files, the metric, constants and the environment that a trial may miss."""
     return (
-        *_other_script(settings, workload),
+        *_script(workload),
         *_files(workload),
         *_metric(workload),
         *_constants(workload, parameters),
@@ -30,10 +30,10 @@ def script_notes(settings: Settings, workload: Workload, parameters: Iterable[st
     )
 
 
-def _other_script(settings: Settings, workload: Workload) -> Iterator[str]:
-    is_named = settings.origins.get("workload") == "flag" or "/" in settings.profile
-    if not is_named and Path("train.py").is_file():
-        yield f"workload: {workload.name}, which is ours. For the train.py of this folder add --workload ."
+def _script(workload: Workload) -> Iterator[str]:
+    if workload.picked:
+        where = workload.folder / "workload.toml"
+        yield f"script: {workload.script}, the only one here that could be trained. To take another, write `script` in {where}"
 
 
 def _constants(workload: Workload, parameters: Iterable[str]) -> Iterator[str]:

@@ -21,8 +21,10 @@ from optimize.config.environment import (
     has_password,
     password_line,
 )
+from optimize.config.here import HERE, SPACE, file_here, space_beside
 from optimize.errors import SettingsError
 from optimize.executors.slots import Device
+from optimize.script.limits import read_limits
 from optimize.text import meant, study_name
 from optimize.toml import Table
 from optimize.trial import Limits, Value
@@ -30,6 +32,7 @@ from optimize.trial import Limits, Value
 PROFILES = Path(__file__).parents[1] / "profiles"
 OPENAI = "https://api.openai.com/v1"
 MAX_CONSECUTIVE_FAILURES = 5  # of trials, after which a study stops
+FOUND = IN_FOLDER, BESIDE = "in this folder", "beside the script"  # how the origins end of what nobody has named
 NO_ADVISOR = "none"  # --advisor none: whatever the profile says
 
 
@@ -108,6 +111,7 @@ def read_settings(
     of_profile: list[str] = []
     settings, found = _from_profile(Settings(profile=profile), profile, of_profile)
     origins = {f.name: f"profile {profile}" if f.name in found else "default" for f in fields(Settings)}
+    origins |= {name: f"profile {profile}" for name in sorted(found) if name.startswith("limits.")}
     origins["profile"] = why
     given = {
         name: tuple(value) if isinstance(value, list) else value for name, value in flags.items() if value is not None
@@ -116,6 +120,7 @@ def read_settings(
     settings = replace(settings, **given)  # type: ignore[arg-type]
     origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
     environ = environ if environ is not None else os.environ
+    settings, origins = _with_what_is_here(settings, origins, of_flags)
     settings, origins = _fill(settings, origins, environ)
     if settings.advisor and "advisor" in flags:  # else this command asks no model
         of_flags += _bad_advisor(settings, environ)
@@ -175,6 +180,7 @@ def _from_table(settings: Settings, table: Table, profile: str) -> tuple[Setting
         return _beside(profile, path)
 
     slots, limits, constants = table.table("slots"), table.table("limits"), table.table("constants")
+    given = read_limits(limits)
     of_one = {beside(name): each.literals() for name, each in constants.tables().items()}
     settings = replace(
         settings,
@@ -201,12 +207,12 @@ def _from_table(settings: Settings, table: Table, profile: str) -> tuple[Setting
         slots=slots.integer("count", None),
         gpus_per_trial=slots.integer("gpus_per_trial", settings.gpus_per_trial) or 1,
         trials_per_gpu=slots.integer("trials_per_gpu", settings.trials_per_gpu) or 1,
-        limits=_limits(limits),
+        limits=Limits(**given),
     )
     for each in (table, slots, limits):
         each.finish()
     of_slots = {"slots" if key == "count" else key for key in slots.found}
-    return settings, (table.found - {"slots"}) | of_slots
+    return settings, (table.found - {"slots"}) | of_slots | {f"limits.{name}" for name in given}
 
 
 def _beside(profile: str, path: str) -> str:
@@ -214,18 +220,6 @@ def _beside(profile: str, path: str) -> str:
     folder = os.path.dirname(profile)  # noqa: PTH120  (a Path would lose the slash that tells a path from a name)
     is_relative = path in (".", "..") or ("/" in path and not path.startswith(("/", "~")))
     return f"{folder}/{path.removeprefix('./')}" if is_relative and folder not in ("", ".") else path
-
-
-def _limits(table: Table) -> Limits:
-    defaults = Limits()
-    return Limits(
-        total_s=table.number("total_s", defaults.total_s),
-        startup_s=table.number("startup_s", defaults.startup_s),
-        grace_s=table.number("grace_s", defaults.grace_s) or defaults.grace_s,
-        free_s=table.number("free_s", defaults.free_s) or defaults.free_s,
-        disk_mb=table.number("disk_mb", defaults.disk_mb),
-        log_mb=table.number("log_mb", defaults.log_mb) or defaults.log_mb,
-    )
 
 
 def _bad_flags(given: Mapping[str, object]) -> list[str]:
@@ -278,6 +272,27 @@ def _bad_model_url(url: str) -> str:
     if "@" in parts.netloc or "?" in url or "#" in url:
         return "it holds a name, a password or a query"
     return "" if url.isascii() and url.isprintable() and " " not in url else "it has characters that a URL cannot have"
+
+
+def is_named(settings: Settings, name: str) -> bool:
+    """Tell whether a flag names the workload or the search space, or a profile of the user's own, by a path."""
+    return settings.origins.get(name) == "flag" or ("/" in settings.profile and "/" in str(getattr(settings, name)))
+
+
+def _with_what_is_here(
+    settings: Settings, origins: dict[str, str], problems: list[str]
+) -> tuple[Settings, dict[str, str]]:
+    """Take the workload of this folder, and the search space beside a workload that is not ours, where neither is named."""
+    told, unclear = replace(settings, origins=origins), list[str]()
+    if not is_named(told, "workload"):
+        if file := file_here(unclear):
+            settings, origins["workload"] = replace(settings, workload=HERE), f"{file} {IN_FOLDER}"
+        elif unclear:
+            problems += unclear
+            origins["workload"] = f"none of the scripts {IN_FOLDER}"
+    if not is_named(told, "search_space") and (space := space_beside(settings.workload)):
+        settings, origins["search_space"] = replace(settings, search_space=space), f"{SPACE} {BESIDE}"
+    return settings, origins
 
 
 def _fill(settings: Settings, origins: dict[str, str], environ: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:

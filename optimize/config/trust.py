@@ -22,10 +22,10 @@ def accept(workload: Workload, agrees: Callable[[list[str]], bool]) -> None:
     """Ask `agrees` once, with a line for each command, and remember a yes. Raises WorkloadError for a no."""
     if is_trusted(workload):
         return
-    lines = [workload.prepare_command, workload.command]
-    if not agrees([f"workload {workload.folder}: runs `{' '.join(words)}`" for words in lines if words]):
+    lines, folder = [workload.prepare_command, workload.command], workload.folder.resolve()
+    if not agrees([f"workload {folder}: runs `{' '.join(words)}`" for words in lines if words]):
         raise WorkloadError(
-            f"workload {workload.folder}: its commands have not been accepted. "
+            f"workload {folder}: its commands have not been accepted. "
             "Read its scripts, then accept them, once: `optimize ... --trust`"
         )
     _remember(_key(workload))

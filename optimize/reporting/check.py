@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optimize.config.here import HERE
 from optimize.config.plan import Plan
 from optimize.reporting.hints import command_line, given_flags, pasteable
 from optimize.text import duration, short
@@ -44,10 +45,11 @@ def plan_lines(plan: Plan, slots: Sequence[Slot], done: int = 0) -> list[str]:
     settings, space = plan.settings, plan.space
     feasible = space.count_feasible(plan.constants)
     devices = ", ".join(sorted({slot.device for slot in slots}))
+    here = f" ({settings.origins['workload']})" if settings.workload == HERE else ""
     limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C ends it"
     limit += f", {done} of them done" if settings.trials and done else ""
     return [
-        f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}",
+        f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}{here}",
         f"search space {settings.search_space}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
         + (f", {_count(feasible)} feasible" if feasible is not None else ""),
         f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
@@ -93,12 +95,15 @@ def _memory_lines(plan: Plan) -> list[str]:
 def _settings_table(plan: Plan) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, origin in plan.settings.origins.items():
+        if name.startswith("limits."):
+            continue
         value = getattr(plan.settings, name)
         if name == "storage" and value:
             value = "a database by URL"  # the URL may hold a password
         if name in ("constants", "limits"):
             for key, each in value.items() if isinstance(value, Mapping) else asdict(value).items():
-                table.add_row(f"  {name}.{key}", "none" if each is None else str(each), Text(origin, style="dim"))
+                of_key = plan.settings.origins.get(f"limits.{key}", "default") if name == "limits" else origin
+                table.add_row(f"  {name}.{key}", "none" if each is None else str(each), Text(of_key, style="dim"))
         elif name != "origins":
             shown = "none" if value is None or value in ("", (), {}) else str(value)
             table.add_row(f"  {name}", shown, Text(origin, style="dim"))

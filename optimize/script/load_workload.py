@@ -10,13 +10,16 @@ from optimize.errors import WorkloadError
 from optimize.runner.workdir import PYTHON
 from optimize.script.byte_order_marks import BOM, without_boms
 from optimize.script.derived import read_derived, read_expression
+from optimize.script.limits import read_limits, refuse_limits_outside
 from optimize.script.output import read_metric, read_progress
+from optimize.script.pick_script import USUAL, could_be_trained, pick_script
 from optimize.script.workload import BUDGETS, Workload
 from optimize.text import meant
 from optimize.toml import Table
 from search_spaces import Expression
 
 OURS = Path(__file__).parents[1] / "workloads"
+_UNNAMED = (PYTHON, "")  # the command of a workload that names none: its script
 MOST_RECURSIONS = 2  # ** in a pattern: what it takes grows with the depth of the folder to the power of their number
 
 
@@ -56,13 +59,18 @@ def _workload(folder: Path, table: Table, whole: Mapping[str, str]) -> Workload:
     files = without_boms(whole)
     has_prepare = table.has("prepare") or "prepare.py" in files
     metric, (progress, total) = read_metric(table), read_progress(table)
+    command = table.words("command", _UNNAMED)
+    named = table.text("script", "")
+    script = named or pick_script(files, command)
+    refuse_limits_outside(table)
     workload = Workload(
         name=folder.resolve().name,
         folder=folder,
-        script=table.text("script", "train.py"),
+        script=script,
+        picked=not named and script != USUAL,
         files=files,
         with_bom=frozenset(file for file, text in whole.items() if text.startswith(BOM)),
-        command=table.words("command", (PYTHON, "train.py")),
+        command=(PYTHON, script) if command == _UNNAMED else command,
         prepare_command=table.words("prepare", (PYTHON, "prepare.py")) if has_prepare else (),
         metric=metric,
         duration=_expression(table, "duration_s"),
@@ -77,7 +85,9 @@ def _workload(folder: Path, table: Table, whole: Mapping[str, str]) -> Workload:
         progress=progress,
         total=total,
         links=_read_links(folder, table),
+        limits=read_limits(limits := table.table("limits")),
     )
+    limits.finish()
     table.finish()
     problems += _what_is_wrong(workload)
     if problems:
@@ -104,11 +114,13 @@ def _no_folder(file: Path) -> str:
 def _what_is_wrong(workload: Workload) -> list[str]:
     lines = []
     if workload.script not in workload.files:
-        lines.append(
-            f"{workload.folder}: there is no {workload.script}. Name the training script in workload.toml (script = ...)."
+        several = could_be_trained(workload.files) if workload.script == USUAL else []
+        which = (
+            f", and {' or '.join(several[:4])} could be trained. Say which" if several else ". Name the training script"
         )
+        lines.append(f"{workload.folder}: there is no {workload.script}{which} in workload.toml (script = ...).")
     if not workload.command or not all(workload.command):
-        lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{PYTHON}", "train.py"].')
+        lines.append(f'{workload.folder}: command: it is empty. Give argv, such as ["{PYTHON}", "{workload.script}"].')
     if workload.overrides and not workload.overrides_are_read():
         lines.append(
             f"{workload.folder}: overrides: {workload.overrides} is not among `files`, or neither `command` nor a script names it. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from optimize.advisor import Advisor, advice_line
 from optimize.advisor.advisor import open_advisor
@@ -37,7 +38,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
         advisor = open_advisor(plan, session.say)
         study = session.open_study(slots, advisor=advisor)
         slots = slots_of_one_model(plan, slots, study.records(), session.say)
-        for line in filter(None, (_so_far(plan, study.records()), study.memory_summary())):
+        for line in filter(None, (_so_far(plan, study.records(), session.paths.folder), study.memory_summary())):
             session.say(line)
         session.write_settings()
         with reporting(session, caller, study, slots) as callbacks:
@@ -57,8 +58,10 @@ def reporting(
     return session.reporting(study, live, (ResultFiles(shown), DashboardWriter(shown)))
 
 
-def _so_far(plan: Plan, records: Sequence[TrialRecord]) -> str:
-    """Where a study goes on; "" if it begins."""
+def _so_far(plan: Plan, records: Sequence[TrialRecord], folder: Path) -> str:
+    """Where a study goes on; where its files go if it begins."""
+    if not records:
+        return f"results: {folder.absolute()}"
     best = best_record(records, plan.workload.metric.direction)
     found = f", best {plan.workload.metric.name} {value_text(best.value)} in trial {best.number}" if best else ""
     return f"goes on after {done} trials{found}" if (done := counted(records)) else ""

@@ -185,7 +185,7 @@ class Loop:
 
 _ADVICE: dict[str, str] = {
     TrialStatus.OUT_OF_MEMORY: "Give the baseline a smaller DEVICE_BATCH_SIZE or DEPTH in the profile's [constants].",
-    TrialStatus.TIMED_OUT: "Raise limits.total_s in the profile, or give the script a smaller budget.",
+    TrialStatus.TIMED_OUT: "Raise total_s under [limits] in workload.toml or the profile, or give the script a smaller budget.",
     TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",
 }
 _ADVICE_ELSE = "Correct the script or the profile's [constants]."

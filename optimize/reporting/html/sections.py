@@ -191,15 +191,16 @@ def settings(facts: ReportFacts, pictures: Pictures) -> Markup:
         row
         for name, origin in origins.items()
         if name in kept and name != "origins"
-        for row in _setting(name, kept[name], origin)
+        for row in _setting(name, kept[name], origin, origins)
     ]
     note = "Those of the last call."
     return _section(title, tag("p", note, class_="soft"), table(("setting", "value", "from"), rows))
 
 
-def _setting(name: str, value: object, origin: object) -> Iterable[Sequence[object]]:
+def _setting(name: str, value: object, origin: object, origins: Mapping[str, object]) -> Iterable[Sequence[object]]:
     if isinstance(value, dict):
-        return [(f"{name}.{key}", written(each), origin) for key, each in value.items()]
+        keys = ((f"{name}.{key}", each) for key, each in value.items())
+        return [(key, written(each), origins.get(key, origin)) for key, each in keys]
     if name == "storage" and origin != "default":
         return [(name, "a database by URL", origin)]  # it may hold a password, and is not kept
     return [(name, written(value), origin)]

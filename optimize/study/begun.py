@@ -1,0 +1,39 @@
+"""Finds the workload and search space of ours that a study was begun with, so that it goes on in a folder that has others.
+
+It only reads. What a call names itself is not looked at.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from optimize.config.settings import FOUND, Settings
+from optimize.script.load_workload import ours
+from optimize.study.comparable import ABOUT
+from search_spaces import shipped_spaces
+from storage import StorageError, StudyPaths, is_there, open_database
+
+
+def begun_with(settings: Settings) -> dict[str, str]:
+    """Return workload and search space of the study, by their names in Settings, where the folder offers others.
+
+    Only names of ours: a study of an earlier version knew of no other place to take them from, if no flag named one.
+    """
+    names = {"workload": ours(), "search_space": shipped_spaces()}
+    found = [name for name in names if settings.origins[name].endswith(FOUND)]
+    about = _about(settings) if found else {}
+    return {name: str(about[name]) for name in found if about.get(name) in names[name]}
+
+
+def _about(settings: Settings) -> dict[str, object]:
+    """What the study tells of itself; {} if there is none, or it cannot be read: whoever opens it to go on says why."""
+    try:
+        where = settings.storage or StudyPaths(settings.runs, settings.study).database
+        if not is_there(where):
+            return {}
+        with closing(open_database(where, create=False, check=False, read_only=True)) as database:
+            study_id = database.find_study(settings.study)
+            about = database.study_attrs(study_id).get(ABOUT) if study_id is not None else None
+    except StorageError:
+        return {}
+    return about if isinstance(about, dict) else {}
