@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from optimize.confirm.verdict import Verdict
 from optimize.executors.simulated import SimulatedExecutor
 from optimize.script import load_workload
 from optimize.session.confirm import ConfirmOptions, confirm_study
-from optimize.session.run import run_study
 from optimize.session.session import Caller
 from optimize.study.earlier import plan_for_study
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, StopSignals
 from optimize.trial import Job, Outcome, Slot
 from search_spaces import loader
-from storage import TrialRecord
+from storage import StudyPaths, TrialRecord, open_database
 from tests.released import add_versions
 
 FOLDERS = {"workloads": load_workload.OURS, "search_spaces": loader.OURS, "profiles": settings.PROFILES}
@@ -59,22 +62,28 @@ class Shipped:
         return plan_for_study(self.settings(**more))
 
     def run(self, trials: int, **more: object) -> list[TrialRecord]:
-        plan = self.plan(trials=trials, **more)
+        """As `optimize run` does, without its views."""
+        plan = self.plan(**more)
         self.said += plan.earlier
-        slots, caller = self._called()
-        return list(run_study(plan, slots, caller).records)
+        paths = StudyPaths(plan.settings.runs, plan.settings.study)
+        paths.create()
+        with (
+            closing(open_database(paths.database)) as database,
+            open_study(database, plan, "", self.said.append, self._slots()) as study,
+            StopSignals() as signals,
+        ):
+            Loop(study, SimulatedExecutor(self.train), plan.job, Budget(trials), (), signals, tick_s=0).run()
+            return list(study.records())
 
     def confirm(self, **wanted: int) -> Verdict | None:
-        slots, caller = self._called()
-        return confirm_study(self.plan(), slots, caller, ConfirmOptions(**wanted)).verdict
-
-    def _called(self) -> tuple[tuple[Slot, ...], Caller]:
         def executor(slots: object) -> SimulatedExecutor:
             return SimulatedExecutor(self.train)
 
-        return (Slot("cpu:0", device=self.device),), Caller(
-            Console(file=io.StringIO()), self.said.append, executor=executor, data=""
-        )
+        caller = Caller(Console(file=io.StringIO()), self.said.append, executor=executor, data="")
+        return confirm_study(self.plan(), self._slots(), caller, ConfirmOptions(**wanted)).verdict
+
+    def _slots(self) -> tuple[Slot]:
+        return (Slot("cpu:0", device=self.device),)
 
 
 def patch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

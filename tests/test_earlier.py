@@ -91,15 +91,14 @@ def copied(small: Shipped, name: str) -> Path:
 
 def test_a_study_of_612ce2a_goes_on_with_its_own(small: Shipped) -> None:
     unchanged = told(small.run(13, runs=copied(small, "unchanged")))
-    goes_on = "goes on after 12 trials, best val_bpb 0.276284 in trial 5"
-    assert small.said[0] == goes_on
+    assert small.said == []
     for number, what in enumerate(CHANGES, 1):  # one more each time
         small.said.clear()
         change(small, what)
         small.release()
         assert told(small.run(13, runs=copied(small, f"copy {number}"))) == unchanged
         changed = list(CHANGES)[:number]
-        assert small.said[:2] == [LINE.format(" and ".join([", ".join(changed[:-1]), changed[-1]][-number:])), goes_on]
+        assert small.said == [LINE.format(" and ".join([", ".join(changed[:-1]), changed[-1]][-number:]))]
     with opened(Path(str(small.flags["runs"]))) as stored:
         stored.database.create_study("small-2", "minimize", "val_bpb", {})
     line = LINE.format("our scripts, profile small and search space small").replace("small-2", "small-3")
