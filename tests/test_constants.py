@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import RenderError
-from optimize.script.constants import comment_on, read_constants, render, syntax_fingerprint
+from optimize.script.constants import PYTHONS, comment_on, read_constants, render, syntax_fingerprint
 
 SCRIPT = '''"""A script."""
 import math
@@ -151,3 +152,42 @@ def test_comments_layout_and_docstrings_do_not_change_the_fingerprint() -> None:
 def test_the_comment_behind_a_value_is_found(line: str, comment: str) -> None:
     text = f"é = 1\n{line}\n"
     assert comment_on(text, read_constants(text, "train.py")["DEPTH"]) == comment
+
+
+# Syntax that every Python from 3.11 on knows.
+ANY_SYNTAX = '''\
+"""A docstring."""
+from __future__ import annotations
+import os
+X: int = 4; Y = (1, 2.5, None, True, b"x", 1e-9, ...)
+@staticmethod
+def f(a, /, b=1, *c: int, d, e=None, **g) -> str:
+    """Another."""
+    global X
+    return f"{a!r:>9} {X=}" if a else lambda: [i async for i in c if i]
+class A(object, metaclass=type):
+    async def g(self):
+        """Only this."""
+    def h(self, xs=[]):
+        match xs:
+            case [1, *rest] | {"k": rest} if rest: return {**{}, "a": {*rest}}
+            case None | A(): pass
+        try: del xs[0:1, ::2]
+        except* (KeyError, OSError) as error: raise error from None
+        while (n := 1) < 2 <= 3: continue
+        with open("x") as a, a: yield from ()
+'''
+DUMPED = {
+    "3.11": "484b89dc8b681858",
+    "3.12": "d47ca6bf11fe1fe2",
+    "3.13": "111e2cf560f33e52",
+}  # by the `ast.dump` of each of them
+
+
+def digest_of(python: str) -> str:
+    return hashlib.sha256(syntax_fingerprint(ANY_SYNTAX, "a", python).encode()).hexdigest()[:16]
+
+
+def test_the_fingerprint_of_another_python_is_known() -> None:
+    assert {python: digest_of(python) for python in PYTHONS} == DUMPED
+    assert digest_of("") in DUMPED.values()

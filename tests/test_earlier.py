@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from optimize.errors import StudyAborted, StudyMismatchError
 from optimize.reporting.check import plan_lines
 from optimize.reporting.files import write_views
 from optimize.reporting.status_json import document
-from optimize.script.constants import read_constants
+from optimize.script.constants import PYTHONS, read_constants, syntax_fingerprint
+from optimize.script.load_workload import load_workload
 from optimize.study.earlier import plan_to_move
 from optimize.transfer.copy import migrate
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
@@ -140,6 +142,33 @@ def test_who_only_looks_needs_none_of_our_files(small: Shipped) -> None:
         write_views(stored)
         assert tells(json.loads(json.dumps(document("runs/optuna.db", [stored], 20))), said(runs.parent))
     assert (runs / "small/best/train.py").read_text() == before
+
+
+def began_on(small: Shipped, python: str) -> None:
+    """Give the study the fingerprint that another Python has for its script."""
+    workload = load_workload("small")
+    script = {path: syntax_fingerprint(text, path, python) for path, text in workload.files.items()}
+    digest = hashlib.sha256(repr((workload.command, workload.prepare_command)).encode())
+    digest.update("".join(f"{path}\0{tree}\0" for path, tree in script.items()).encode())
+    with contextlib.closing(open_database(Path(str(small.flags["runs"])) / "optuna.db")) as database:
+        for name in ("small", "small/confirm"):
+            study_id = database.find_study(name) or 0
+            began = database.study_attrs(study_id)["fingerprint"]
+            assert began["script"] == workload.fingerprint()
+            database.set_study_attr(study_id, "fingerprint", {**began, "script": digest.hexdigest()[:16]})
+
+
+def test_a_study_goes_on_under_another_python(small: Shipped) -> None:
+    here = f"3.{min(sys.version_info.minor, 13)}"
+    began_on(small, next(python for python in PYTHONS if python != here))
+    small.run(13)
+    assert small.said == []
+    small.run(1, study="s-2", start_from="small")
+    assert any("--from small: 13 trials are copied" in line for line in small.said)
+    change(small, "our scripts")
+    small.release()
+    small.run(14)
+    assert LINE.format("our scripts") in small.said
 
 
 def test_commands_take_what_the_study_began_with(small: Shipped) -> None:

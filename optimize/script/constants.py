@@ -117,15 +117,40 @@ def bound_names(text: str, where: str) -> frozenset[str]:
     return frozenset(binding.name for binding in module_bindings(text, where))
 
 
+# Python -> whether its `ast.dump` shows `type_params`, and fields that are empty lists; 3.13 stands for those after it, too
+PYTHONS: Mapping[str, tuple[bool, bool]] = {"3.11": (False, True), "3.12": (True, True), "3.13": (True, False)}
+
+
 @lru_cache(maxsize=8)  # asked for several times while a study is opened
-def syntax_fingerprint(text: str, where: str) -> str:
-    """Return the script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only."""
+def syntax_fingerprint(text: str, where: str, python: str = "") -> str:
+    """Return the script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only.
+
+    Each Python gives another text: this one, or the one of PYTHONS that is named. In rare f-strings 3.12 differs further.
+    """
     tree = parse(text, where)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             body = [s for s in node.body if not _is_docstring(s)]
             node.body = body or [ast.Pass()]
-    return ast.dump(tree)
+    return _dump(tree, *PYTHONS[python]) if python else ast.dump(tree)
+
+
+def _dump(node: object, type_params: bool, empty: bool) -> str:
+    """Return what `ast.dump` does on another Python."""
+    if isinstance(node, list):
+        return f"[{', '.join(_dump(each, type_params, empty) for each in node)}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: getattr(node, name, None) for name in node._fields}
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        last = fields.pop("type_params", [])
+        fields |= {"type_params": last} if type_params else {}
+    shown = [
+        f"{name}={_dump(value, type_params, empty)}"
+        for name, value in fields.items()
+        if not (value is None and getattr(type(node), name, ...) is None) and (empty or value != [])
+    ]
+    return f"{type(node).__name__}({', '.join(shown)})"
 
 
 def is_literal(value: object) -> bool:

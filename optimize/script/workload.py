@@ -60,6 +60,7 @@ class Workload:
     conditions: Mapping[str, Rule] = field(
         default_factory=dict
     )  # a parameter has no effect where its own does not hold
+    known_as: str = ""  # the fingerprint that a study has of it, which another Python may have computed
 
     def with_space(self, space: SearchSpace) -> Workload:
         """Return this workload with the places and conditions of a search space's parameters."""
@@ -275,9 +276,20 @@ class Workload:
 
     def fingerprint(self) -> str:
         """Return a hash of the scripts' syntax trees, of the files that are not Python, and of the commands."""
+        return self.known_as or self._fingerprint()
+
+    def has_fingerprint(self, known: object) -> bool:
+        """Tell whether `known` is the fingerprint of this workload on any Python."""
+        if known == self.fingerprint():
+            return True
+        with suppress(RecursionError):  # nested more deeply than can be told
+            return any(known == self._fingerprint(python) for python in source.PYTHONS)
+        return False
+
+    def _fingerprint(self, python: str = "") -> str:
         digest = hashlib.sha256(repr((self.command, self.prepare_command)).encode() + self.overrides.encode())
         for file, text in sorted(self.files.items()):
-            tree = source.syntax_fingerprint(text, str(self.folder / file)) if file.endswith(".py") else text
+            tree = source.syntax_fingerprint(text, str(self.folder / file), python) if file.endswith(".py") else text
             digest.update(f"{file}\0{tree}\0".encode())
         return digest.hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from shlex import join, quote
 from typing import Any
 
@@ -127,6 +128,8 @@ def differences(
     stored = attrs.get(FINGERPRINT, {})
     if not stored:
         return ["it was imported or made by another program"]
+    if workload.has_fingerprint(stored.get("script")):
+        workload = replace(workload, known_as=stored["script"])
     wanted = fingerprint(workload, space, constants, data or "")
     parts = ("script", "metric", *(() if data is None else ("data",)))
     lines = [_ADVICE[part] for part in parts if stored.get(part) != wanted[part]]

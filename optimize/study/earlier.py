@@ -49,8 +49,9 @@ def plan_for_study(settings: Settings, also: Sequence[str] = ()) -> Plan:
     parts = load_parts(settings)
     with ExitStack() as stack:
         stored = _looked_at(settings, settings.study, stack)
-        if stored is not None and not _takes_what_is_new(parts, stored):
-            parts = _own(parts, stored)
+        if stored is not None:
+            parts = _recognised(parts, stored)
+            parts = parts if _takes_what_is_new(parts, stored) else _own(parts, stored)
     return plan_of(parts, also)
 
 
@@ -59,7 +60,7 @@ def plan_to_move(settings: Settings, old: str, also: Sequence[str] = ()) -> Plan
     parts = load_parts(settings)
     with ExitStack() as stack:
         if (stored := _looked_at(settings, old, stack)) is not None:
-            parts = _moved(parts, stored)
+            parts = _moved(_recognised(parts, stored), stored)
     return plan_of(parts, also)
 
 
@@ -80,6 +81,14 @@ def _began_with(stored: StoredStudy) -> Mapping[str, Any]:
     """Return the study's fingerprint."""
     found: Mapping[str, Any] = stored.database.study_attrs(stored.study_id)[FINGERPRINT]
     return found
+
+
+def _recognised(parts: Parts, stored: StoredStudy) -> Parts:
+    """Return the parts with the fingerprint that the study has of the same scripts: another Python may have computed it."""
+    script = str(_began_with(stored).get("script"))
+    if parts.workload is None or not parts.workload.has_fingerprint(script):
+        return parts
+    return replace(parts, workload=replace(parts.workload, known_as=script))
 
 
 def _takes_what_is_new(parts: Parts, stored: StoredStudy) -> bool:
@@ -152,13 +161,14 @@ def _free_name(stored: StoredStudy) -> str:
 
 def _workload(name: str, today: Workload, stored: StoredStudy, began: Mapping[str, Any]) -> Workload:
     """Return the workload that the study began with, if it is ours of today or of an earlier version; else today's."""
-    if today.fingerprint() == began.get("script") or not is_our_workload(name, today):
+    script = str(began.get("script"))
+    if today.fingerprint() == script or not is_our_workload(name, today):
         return today
     is_kept = False
     for files in _kept_scripts(stored):
         for workload in released_workloads(name, files):
-            if workload.fingerprint() == began.get("script"):
-                return workload
+            if workload.has_fingerprint(script):
+                return replace(workload, known_as=script)
         is_kept = is_kept or files.keys() == today.files.keys()
     if is_kept:
         return today  # it began with an edited copy
