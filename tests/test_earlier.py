@@ -133,6 +133,20 @@ def test_what_somebody_has_edited_is_not_passed_over(small: Shipped, what: str) 
     assert "earlier" not in " ".join(small.said)
 
 
+def test_a_space_of_ones_own_stays_with_the_earlier_scripts(small: Shipped) -> None:
+    own = small.folder.parent / "own.toml"
+    own.write_text("[parameters]\nDEPTH = [3, 4]\nRATE = { low = 0.01, high = 0.1, steps = 4 }\n")
+    small.flags |= {"search_space": str(own), "study": "ranged"}
+    before = told(small.run(2))
+    change(small, "our scripts")
+    small.release()
+    assert told(small.run(3))[: len(before)] == before
+    assert small.said == [LINE.format("our scripts").replace("small", "ranged")]
+    own.write_text("[parameters]\nDEPTH = [3, 4, 5]\nRATE = [0.01, 0.04]\n")
+    with pytest.raises(StudyMismatchError, match="the choices or rules have changed"):
+        small.run(4)
+
+
 def test_who_only_looks_needs_none_of_our_files(small: Shipped) -> None:
     runs = Path(str(small.flags["runs"]))
     before = (runs / "small/best/train.py").read_text()

@@ -23,6 +23,7 @@ from optimize.config.released import (
     released_workloads,
 )
 from optimize.config.settings import Settings
+from optimize.config.space_fit import with_baselines
 from optimize.errors import SettingsError, StudyMismatchError
 from optimize.script.workload import Workload
 from optimize.study.comparable import (
@@ -121,8 +122,8 @@ def _own(parts: Parts, stored: StoredStudy) -> Parts:
     ]
     if not what:
         return parts
-    constants = without_foreign_constants(settings, workload)[0].constants
-    is_whole = fingerprint(workload, space, constants, began.get("data", "")) == began  # else it does not go on
+    constants, whole = _constants(settings, workload), _whole(space, workload, settings)
+    is_whole = fingerprint(workload, whole, constants, began.get("data", "")) == began  # else it does not go on
     return Parts(settings, workload, space, parts.problems, (_goes_on(stored, what),) if is_whole else ())
 
 
@@ -203,8 +204,7 @@ def _settings(settings: Settings, workload: Workload, began: Mapping[str, Any]) 
     """Return the settings with the profile that the study began with, if that is ours; else as they are."""
 
     def fit(each: Settings) -> bool:
-        constants = without_foreign_constants(each, workload)[0].constants
-        return constants_fingerprint(constants) == began.get("constants")
+        return constants_fingerprint(_constants(each, workload)) == began.get("constants")
 
     if fit(settings) or not is_our_profile(settings.profile):
         return settings
@@ -216,11 +216,14 @@ def _space(parts: Parts, workload: Workload, settings: Settings, began: Mapping[
     today = _of_today(parts, workload, settings)
     earlier: list[SearchSpace] = []
     if is_our_space(settings.search_space):
-        constants = {**workload.constants(), **settings.constants}
         for each in released_spaces(settings.search_space):
-            earlier += [each, _without_unknown(each, constants)]
-    wanted = began.get("search space")
-    return next((each for each in (*today, *earlier) if each.fingerprint() == wanted), today[-1])
+            earlier += [each, _without_unknown(each, workload, settings)]
+    found = (
+        each
+        for each in (*today, *earlier)
+        if _whole(each, workload, settings).fingerprint() == began.get("search space")
+    )
+    return next(found, today[-1])
 
 
 def _of_today(parts: Parts, workload: Workload, settings: Settings) -> Sequence[SearchSpace]:
@@ -228,12 +231,17 @@ def _of_today(parts: Parts, workload: Workload, settings: Settings) -> Sequence[
     assert parts.space is not None
     if workload is parts.workload or not is_our_space(settings.search_space):
         return [parts.space]
-    return [parts.space, _without_unknown(parts.space, {**workload.constants(), **settings.constants})]
+    return [parts.space, _without_unknown(parts.space, workload, settings)]
 
 
-def _without_unknown(space: SearchSpace, constants: Mapping[str, Value]) -> SearchSpace:
-    """Return what is left of a search space for scripts with these constants; rules that name another one go with it."""
-    parameters = tuple(each for each in space.parameters if each.name in constants)
+def _without_unknown(space: SearchSpace, workload: Workload, settings: Settings) -> SearchSpace:
+    """Return what is left of a search space for scripts that lack some names: no rule or condition speaks of one of them."""
+    constants = _known(space, workload, settings)
+    parameters = tuple(
+        each if each.when is None or each.when.expression.names <= constants.keys() else replace(each, when=None)
+        for each in space.parameters
+        if each.name in constants
+    )
     names = {each.name for each in parameters}
     rules = tuple(rule for rule in space.rules if rule.expression.names <= constants.keys())
     starts = [
@@ -241,3 +249,17 @@ def _without_unknown(space: SearchSpace, constants: Mapping[str, Value]) -> Sear
         for start in space.starts
     ]
     return replace(space, parameters=parameters, rules=rules, starts=tuple(each for each in starts if each.params))
+
+
+def _whole(space: SearchSpace, workload: Workload, settings: Settings) -> SearchSpace:
+    """Return the search space as a plan has it."""
+    return with_baselines(space, _known(space, workload, settings))
+
+
+def _known(space: SearchSpace, workload: Workload, settings: Settings) -> Mapping[str, Value]:
+    """Return every value that a plan with these parts knows."""
+    return {**workload.with_space(space).constants(), **_constants(settings, workload)}
+
+
+def _constants(settings: Settings, workload: Workload) -> Mapping[str, Value]:
+    return without_foreign_constants(settings, workload)[0].constants
