@@ -7,10 +7,12 @@ executed. Nothing is executed here.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from optimize.script.bindings import attribute_writes, imported_modules, parse
+from optimize.script.config_files import SUFFIXES
 
 
 def files_used(files: Mapping[str, str], first: Iterable[str]) -> set[str]:
@@ -31,6 +33,16 @@ def is_named(file: str, text: str) -> bool:
     """Return whether a text, such as a command, has the name of this file, or of the module that it is."""
     path = PurePosixPath(file)
     return path.name in text or ".".join(path.with_suffix("").parts) in text
+
+
+def names_config(files: Mapping[str, str], command: Iterable[str], file: str) -> bool:
+    """Return whether a script or a command names this config file, without its suffix too, or the folder that it is in."""
+    path = PurePosixPath(file)
+    words = [*command, *(text for name, text in files.items() if name.endswith(".py"))]
+    names = (path.name, path.stem, *path.parent.parts)
+    return path.suffix in SUFFIXES and any(
+        re.search(rf"\b{re.escape(name)}\b", word) for name in names for word in words
+    )
 
 
 def writers_of(files: Mapping[str, str], owner: str, name: str) -> Iterator[tuple[str, int]]:

@@ -20,6 +20,14 @@ SEED = "seed"  # what a seed that is no constant is called among the parameters 
 FLAGS = ("--seed", "--random-seed", "--random_seed", "--manual-seed", "--manual_seed")
 
 
+def place_of_seed(named: str, files: Mapping[str, str], command: tuple[str, ...]) -> Placement | None:
+    """Return where the seed stands: as `seed` in workload.toml names it, else by its usual names; None if in no such place."""
+    if not named:
+        return find_seed(files, command)
+    location = named_seed(named, files)
+    return Placement(SEED, location) if location else None
+
+
 def named_seed(text: str, files: Mapping[str, str]) -> Location | None:
     """Return the place that `seed` in workload.toml names, None if it is a constant of a module."""
     if text.startswith("-"):

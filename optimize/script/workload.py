@@ -6,11 +6,10 @@ It knows the script's constants and files, how data is prepared and which metric
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from optimize.errors import RenderError
 from optimize.runner.prepare import Preparation, run_preparation
@@ -18,12 +17,11 @@ from optimize.script import constants as source
 from optimize.script.bindings import hidden_writes
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.command import FOLDER, flags_of, unstartable
-from optimize.script.config_files import SUFFIXES
 from optimize.script.constants import SEED_CALLS, Constant, read_seed_calls, render_seed_calls
 from optimize.script.derived import Derived, effective, number
-from optimize.script.file_imports import files_used, is_named, writers_of
+from optimize.script.file_imports import files_used, is_named, names_config, writers_of
 from optimize.script.places import Placement, Places
-from optimize.script.seed import SEED, find_seed, named_seed
+from optimize.script.seed import SEED, place_of_seed
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import CONSTANT, Expression, Rule, SearchSpace, SearchSpaceError, parse_expression
 
@@ -57,9 +55,7 @@ class Workload:
     limits: Mapping[str, float] = field(default_factory=dict)  # that a trial of it needs: name in Limits -> value
     with_bom: frozenset[str] = frozenset()  # files that begin with a byte order mark, which `files` leaves out
     placed: Mapping[str, Placement] = field(default_factory=dict)  # parameters that are no constants of a module
-    conditions: Mapping[str, Rule] = field(
-        default_factory=dict
-    )  # a parameter has no effect where its own does not hold
+    conditions: Mapping[str, Rule] = field(default_factory=dict)  # without its own a parameter has no effect
     known_as: str = ""  # the fingerprint that a study has of it, which another Python may have computed
 
     def with_space(self, space: SearchSpace) -> Workload:
@@ -75,18 +71,17 @@ class Workload:
         """Return the place of the seed, if it is no constant of a module and nothing else has its name."""
         if SEED in space.names or (not self.seed and ("SEED" in self.constants() or self._seeds_in_calls())):
             return {}
-        location = named_seed(self.seed, self.files)
-        if self.seed:
-            return {SEED: Placement(SEED, location)} if location else {}
-        found = find_seed(self.files, self.command)
-        taken = {p.location for p in space.parameters}
-        return {SEED: found} if found and found.location not in taken else {}
+        found = place_of_seed(self.seed, self.files, self.command)
+        return (
+            {SEED: found}
+            if found and (self.seed or found.location not in {p.location for p in space.parameters})
+            else {}
+        )
 
     def _seeds_in_calls(self) -> bool:
-        try:
+        with suppress(RenderError, KeyError):
             return read_seed_calls(self.files[self.script], str(self.folder / self.script)) is not None
-        except (RenderError, KeyError):
-            return False
+        return False
 
     @property
     def seed_name(self) -> str:
@@ -170,18 +165,13 @@ class Workload:
         found: dict[str, list[str]] = {}
         for name in names:
             file = self.file_of(name)
-            if (name in owners or name in self.placed) and file not in used and not self._is_config_in_use(file):
+            if (
+                (name in owners or name in self.placed)
+                and file not in used
+                and not names_config(self.files, self.command, file)
+            ):
                 found.setdefault(file, []).append(name)
         return found
-
-    def _is_config_in_use(self, file: str) -> bool:
-        """Tell whether a script or a command names a config file, without its suffix too, or the folder that it is in."""
-        path = PurePosixPath(file)
-        words = [*self.command, *(text for name, text in self.files.items() if name.endswith(".py"))]
-        names = (path.name, path.stem, *path.parent.parts)
-        return path.suffix in SUFFIXES and any(
-            re.search(rf"\b{re.escape(name)}\b", word) for name in names for word in words
-        )
 
     def hidden_writes(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
         """Return file, line and text of what may replace one of `names` when the script runs, such as `exec(...)`."""
