@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dis
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from types import CodeType
 from typing import TypeAlias
 
 from optimize.errors import RenderError
+from optimize.script.newer_syntax import ERRORS, read_around
 
 _IN_MODULE, _BY_GLOBAL = ("STORE_NAME", "DELETE_NAME"), ("STORE_GLOBAL", "DELETE_GLOBAL")
 _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of a source file's encoding: PEP 263
@@ -48,13 +50,27 @@ class Binding:
 
 
 def parse(text: str, where: str) -> ast.Module:
-    """Return the syntax tree of a script. Raises RenderError if it is not Python, or not declared as UTF-8."""
+    """Return the syntax tree of a script, without the statements that only a newer Python than ours can read.
+
+    Raises RenderError if it is not Python, or not declared as UTF-8.
+    """
     for encoding in _declared(text):
         if encoding.lower().replace("_", "-") not in _UTF_8:
             raise RenderError(f"{where}: declares the encoding {encoding}. Save it as UTF-8 and remove that line.")
     try:
         return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except ERRORS as error:
+        around, unread = read_around(text)
+        if not unread:
+            raise _invalid(error, where) from None
+        return ast.parse(around)
+
+
+def check_syntax(text: str, where: str) -> None:
+    """Raise RenderError if our Python, which is to run this script, cannot parse it."""
+    try:
+        ast.parse(text)
+    except ERRORS as error:
         raise _invalid(error, where) from None
 
 
@@ -71,9 +87,9 @@ def module_bindings(text: str, where: str) -> tuple[Binding, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the script's style
             code = compile(tree, where, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except ERRORS as error:
         raise _invalid(error, where) from None
-    found = [*_stores(code, is_module=True), *_written_by_name(tree)]
+    found = [*_stores(code, is_module=True), *_written_by_name(tree), *_of_unread(text)]
     return tuple(sorted(found, key=lambda binding: binding.line))
 
 
@@ -143,7 +159,17 @@ def _declared(text: str) -> list[str]:
 def _invalid(error: BaseException, where: str) -> RenderError:
     reason = error.msg if isinstance(error, SyntaxError) else str(error)
     line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-    return RenderError(f"{where}{line}: not valid Python: {reason}. Correct the script.")
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return RenderError(
+        f"{where}{line}: not valid Python {ours}: {reason}. Correct the script. If it is for a newer Python, name that one by "
+        "`command` in workload.toml."
+    )
+
+
+def _of_unread(text: str) -> Iterator[Binding]:
+    for statement in read_around(text)[1]:
+        for name in statement.names:
+            yield Binding(name, statement.line, "in a statement that only a newer Python can read")
 
 
 def _stores(code: CodeType, is_module: bool = False) -> Iterator[Binding]:

@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from optimize.errors import RenderError
 from optimize.script.bindings import encoding_of, module_bindings, parse, star_imports
+from optimize.script.newer_syntax import read_around
 from optimize.text import one_line
 from optimize.trial import Value
 
@@ -126,8 +127,11 @@ def syntax_fingerprint(text: str, where: str, python: str = "") -> str:
     """Return the script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only.
 
     Each Python gives another text: this one, or the one of PYTHONS that is named. In rare f-strings 3.12 differs further.
+    A script that our Python cannot read as a whole is its own text.
     """
     tree = parse(text, where)
+    if read_around(text)[1]:
+        return text
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             body = [s for s in node.body if not _is_docstring(s)]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from optimize.errors import OptimizeError, WorkloadError
+from optimize.script.bindings import check_syntax, parse
 from optimize.script.constants import Constant, read_constants
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.workload import Workload
@@ -91,7 +92,7 @@ def section_of(text: str) -> range:
         return everything
     first = text.count("\n", 0, heading.start()) + 1
     scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    after = [each.lineno for each in ast.parse(text).body if isinstance(each, scopes) and each.lineno > first]
+    after = [each.lineno for each in parse(text, "").body if isinstance(each, scopes) and each.lineno > first]
     return range(first, min(after, default=everything.stop))
 
 
@@ -142,6 +143,7 @@ def workload_of(script: str) -> tuple[Workload, str]:
     alone = Workload(
         name=path.stem, folder=path.parent, script=name, files=files, command=(), prepare_command=(), metric=Metric()
     )
+    check_syntax(text, script)
     read_constants(text, script)
     return alone, lacks
 

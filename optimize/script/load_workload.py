@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
-from optimize.errors import WorkloadError
+from optimize.errors import RenderError, WorkloadError
 from optimize.runner.workdir import PYTHON
+from optimize.script.bindings import check_syntax
 from optimize.script.byte_order_marks import BOM, without_boms
 from optimize.script.derived import read_derived, read_expression
 from optimize.script.limits import read_limits, refuse_limits_outside
@@ -112,7 +113,7 @@ def _no_folder(file: Path) -> str:
 
 
 def _what_is_wrong(workload: Workload) -> list[str]:
-    lines = []
+    lines = _unreadable(workload)
     if workload.script not in workload.files:
         several = could_be_trained(workload.files) if workload.script == USUAL else []
         which = (
@@ -132,6 +133,18 @@ def _what_is_wrong(workload: Workload) -> list[str]:
             for file in workload.files
             if file == link or file.startswith(f"{link}/")
         ]
+    return lines
+
+
+def _unreadable(workload: Workload) -> list[str]:
+    """Return a line for each script that our Python is to run, and cannot read."""
+    lines: list[str] = []
+    for file, text in workload.files.items() if any(PYTHON in word for word in workload.command) else ():
+        try:
+            if file.endswith(".py"):
+                check_syntax(text, str(workload.folder / file))
+        except RenderError as error:
+            lines += error.problems
     return lines
 
 
