@@ -34,7 +34,7 @@ endif
 
 # A .venv that was moved or copied has old paths. One whose Python has gone is made anew.
 HERE := $(subst ','\'',$(realpath $(VENV)))
-MOVED := $(if $(HERE),$(shell at='$(HERE)'; grep -qF -e "=$$at" -e "='$$at" -e "=\"$$at" $(BIN)/activate || echo moved))
+MOVED := $(if $(HERE),$(shell at='$(HERE)'; grep -qF -e "=$$at" -e "='$$at" -e "=\"$$at" $(BIN)/activate 2> /dev/null || echo moved))
 $(if $(HERE),$(shell test -x $(BIN)/python || rm -f $(INSTALLED) $(DEV_INSTALLED)))
 
 .DEFAULT_GOAL := help
@@ -102,7 +102,6 @@ $(BIN)/python:
 
 .PHONY: moved
 moved: | $(BIN)/python
-	@echo "setup: this clone was moved or copied; its $(VENV) is told where it is"
 	@$(BIN)/python -I optimize/commands/mend_venv.py $(VENV)
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python $(MOVED)

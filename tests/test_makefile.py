@@ -116,6 +116,15 @@ def test_the_venv_of_a_moved_clone_mends_itself(clone: Path, name: str) -> None:
     assert pth.read_text() == f"{elsewhere}\n"
 
 
+@pytest.mark.parametrize("activate", [None, "# names no folder\n"])
+def test_a_venv_that_does_not_say_where_it_was_made_is_left_alone(clone: Path, activate: str | None) -> None:
+    (clone / ".venv/bin/activate").unlink()
+    if activate is not None:
+        (clone / ".venv/bin/activate").write_text(activate)
+    told = make(clone, "status")
+    assert (told.stdout, told.stderr) == (f"{clone}/.venv ['status']\n", "")
+
+
 def test_a_venv_whose_python_has_gone_is_made_anew(clone: Path) -> None:
     for program in (clone / ".venv/bin").glob("python*"):
         program.unlink()

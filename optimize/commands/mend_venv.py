@@ -16,7 +16,8 @@ _MADE_IN = re.compile(r"^\s*(?:export )?VIRTUAL_ENV=[\"']?(/[^\"'\n]*)", re.MULT
 def mend(venv: Path) -> list[Path]:
     """Write this clone's path over the one in which its `.venv` was made; return the files that were changed."""
     here = venv.resolve()
-    found = _MADE_IN.search((here / "bin/activate").read_text("utf-8"))
+    activate = here / "bin/activate"
+    found = _MADE_IN.search(activate.read_text("utf-8")) if activate.is_file() else None
     if found is None or Path(found[1]) == here:
         return []
     venvs, clones = (found[1], str(here)), (str(Path(found[1]).parent), str(here.parent))
@@ -55,4 +56,5 @@ def _startable(text: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    mend(Path(sys.argv[1]))
+    if mend(Path(sys.argv[1])):
+        sys.stdout.write(f"setup: this clone was moved or copied; its {sys.argv[1]} is told where it is\n")
