@@ -10,6 +10,8 @@ import optuna
 import pytest
 
 from optimize.cli import run
+from optimize.reporting.html.facts import gather
+from optimize.reporting.html.page import render_page
 from optimize.study.held import hold_study
 from optimize.study.stored import find_study, present_study
 from storage import Database, StudyPaths, count_objectives
@@ -70,12 +72,11 @@ def test_the_only_study_needs_no_word(driver: Driver) -> None:
         assert present_study(database) == (None, "")
 
 
-def test_show_and_report_say_which_study_they_are_about(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_and_copy_say_which_study_they_are_about(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     database.delete_study("old/confirm")
     assert told(capsys, "show 0") == "study night, the latest of 3; --study names another\n"
     assert told(capsys, "show 0 --study new") == ""
     assert "study night, the latest of 3" in told(capsys, "show 7", 2)
-    assert "runs/night/report.html" in told(capsys, "report")
     assert "study night, the latest of 3" in told(capsys, "copy --to copy.db")
 
 
@@ -126,9 +127,9 @@ def test_two_objectives_have_no_best(two_objectives: Driver, capsys: pytest.Capt
 def test_report_note_and_tables_say_that_two_objectives_have_no_best(
     two_objectives: Driver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = told(capsys, "export") + told(capsys, "report")
-    assert "runs/pareto/best" not in said
-    page = (two_objectives.settings.runs / "pareto" / "report.html").read_text("utf-8")
+    assert "runs/pareto/best" not in told(capsys, "export")
+    with two_objectives.database() as database:
+        page = render_page(gather(find_study(database, "pareto", two_objectives.settings.runs)), {})
     assert "it has 2 objectives, so no one trial is the best" in page
     assert "No trial has completed yet" not in page
     with two_objectives.database() as database:

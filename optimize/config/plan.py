@@ -129,7 +129,9 @@ def make_plan(settings: Settings, also: Sequence[str] = (), compare: bool = True
 def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Plan:
     """Compare all parts, as `make_plan` does. Raises SettingsError with every problem."""
     settings, workload, space = parts.settings, parts.workload, parts.space
-    problems = [*also, *_bad_study(settings), *_in_best_folder(settings), *parts.problems]
+    if elsewhere := _in_best_folder(settings):
+        raise SettingsError(*elsewhere)  # alone: what else is wrong is of another place
+    problems = [*also, *_bad_study(settings), *parts.problems]
     if problem := unfit(settings.sampler, space):
         problems.append(problem)
     problems += _bad_executor(settings)
