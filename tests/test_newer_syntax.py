@@ -12,6 +12,7 @@ from optimize.config.settings import load_settings
 from optimize.errors import RenderError, SettingsError
 from optimize.script.bindings import module_bindings
 from optimize.script.constants import read_constants, render, syntax_fingerprint
+from optimize.script.devices import needs_cuda
 from optimize.script.draft_space import write_space
 from optimize.script.newer_syntax import read_around
 
@@ -87,6 +88,11 @@ def test_a_name_that_such_a_statement_may_bind_is_no_constant() -> None:
 def test_every_word_of_such_a_script_counts_for_its_fingerprint() -> None:
     changed = SCRIPT.replace("sum(values)", "max(values)")
     assert syntax_fingerprint(changed, "train.py") != syntax_fingerprint(SCRIPT, "train.py")
+
+
+def test_a_device_is_found_around_them_too() -> None:
+    assert needs_cuda(f"{SCRIPT}model.to('cuda')\n")
+    assert not needs_cuda(SCRIPT)
 
 
 def test_our_python_does_not_begin_what_it_cannot_read(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from optimize.script.bindings import parse
+
 _CUDA = re.compile(r"cuda(:\d+)?")
 _ELSEWHERE = ("cpu", "mps", "xpu")
 _PLACES = ("device", "map_location")  # arguments that say where one tensor lies: on the CPU next to any device
@@ -16,7 +18,7 @@ def needs_cuda(text: str) -> bool:
 
     Scalars that an optimizer keeps on the CPU are no other device. Comments say nothing.
     """
-    tree = ast.parse(text)
+    tree = parse(text, "the script")
     placed = set(map(id, _placed(tree)))
     named = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     others = [node for node in named if node.value in _ELSEWHERE and id(node) not in placed]
