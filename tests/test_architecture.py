@@ -35,6 +35,7 @@ ONLY_IN = {
     "plotly": ("optimize.reporting.figures.interactive",),
     "optuna_dashboard": ("optimize.reporting.dashboard",),
     "torch": (),
+    "pyarrow": (),
     "tiktoken": (),
     "rustbpe": (),
 }
