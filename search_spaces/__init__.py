@@ -5,9 +5,10 @@ Standard library only. It does not know the training script, `optimize`, `storag
 
 from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
-from search_spaces.loader import load_space, parse_space, shipped_spaces
+from search_spaces.loader import load_space, parse_space, read_space, shipped_spaces
 from search_spaces.locations import CONSTANT, Location
 from search_spaces.space import Parameter, SearchSpace, Start, Stored
+from search_spaces.widen import further_choices, widened, widened_text
 
 __all__ = [
     "CONSTANT",
@@ -23,8 +24,12 @@ __all__ = [
     "Stored",
     "Value",
     "draft_space",
+    "further_choices",
     "load_space",
     "parse_expression",
     "parse_space",
+    "read_space",
     "shipped_spaces",
+    "widened",
+    "widened_text",
 ]

@@ -109,13 +109,13 @@ def _parameter_lines(proposed: Sequence[tuple[ScriptConstant, Choices]]) -> Iter
 def _choices_line(found: ScriptConstant, choices: Choices) -> str:
     reals = [abs(each) for each in choices.values if isinstance(each, float) and each]
     small = 1e-2 if min(reals, default=1.0) < SMALL else SMALL  # all of a list written alike
-    listed = ", ".join(_literal(each, small) for each in choices.values)
+    listed = ", ".join(literal(each, small) for each in choices.values)
     return f"{'# ' if choices.missing else ''}{_key(found.name)} = [{listed}]"
 
 
 def _remark(found: ScriptConstant, choices: Choices) -> str:
     """Return the comment of a parameter: its present value, what the script says of it, what is to be done."""
-    said = [f"now {_literal(found.value)}"] if len(choices.values) > 1 else []
+    said = [f"now {literal(found.value)}"] if len(choices.values) > 1 else []
     said += [_plain(found.comment)] if found.comment else []
     return "; ".join([*said, *([choices.missing] if choices.missing else [])])
 
@@ -125,7 +125,7 @@ def _rules(varied: Sequence[str], known: Mapping[str, Value]) -> Iterable[str]:
     for rule, why in _usual_rules(known):
         if not parse_rule(rule, why).expression.names & set(varied):
             continue
-        lines = ["[[rules]]", f"rule = {_literal(rule)}", f"why = {_literal(why)}"]
+        lines = ["[[rules]]", f"rule = {literal(rule)}", f"why = {literal(why)}"]
         yield "\n".join(lines) if _holds(rule, known) else _commented([*lines, "(the present values break it)"])
 
 
@@ -161,7 +161,7 @@ def _holds(rule: str, known: Mapping[str, Value]) -> bool:
 
 def _start(found: Sequence[ScriptConstant], varied: Sequence[str]) -> str:
     """Return how a known-good configuration would be written down."""
-    first = next((f"{_key(each.name)} = {_literal(each.value)}" for each in found if each.name in varied), "")
+    first = next((f"{_key(each.name)} = {literal(each.value)}" for each in found if each.name in varied), "")
     if not first:
         return ""
     return _commented(
@@ -205,10 +205,10 @@ def _plain(text: str, limit: int = 140) -> str:
 
 
 def _key(name: str) -> str:
-    return name if name.isascii() else _literal(name)
+    return name if name.isascii() else literal(name)
 
 
-def _literal(value: Value, small: float = SMALL) -> str:
+def literal(value: Value, small: float = SMALL) -> str:
     """Return a value as TOML has it, numbers as a person would write them: 131_072, 6e-4, 0.04.
 
     Numbers below `small` have an exponent.
@@ -223,7 +223,7 @@ def _literal(value: Value, small: float = SMALL) -> str:
         case str():
             return json.dumps(value, ensure_ascii=False)
         case tuple():
-            return f"[{', '.join(_literal(each, small) for each in value)}]"
+            return f"[{', '.join(literal(each, small) for each in value)}]"
     return "None"
 
 

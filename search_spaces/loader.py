@@ -29,11 +29,17 @@ def shipped_spaces() -> tuple[str, ...]:
 
 def load_space(name_or_path: str) -> SearchSpace:
     """Load the search space of this name or in this file. Raises SearchSpaceError with every problem found."""
+    where = name_or_path if "/" in name_or_path else f"search_spaces/{name_or_path}.toml"
+    return parse_space(read_space(name_or_path), where)
+
+
+def read_space(name_or_path: str) -> str:
+    """Return the text of the search space of this name or in this file. Raises SearchSpaceError."""
     if "/" in name_or_path:
-        return parse_space(_read(Path(name_or_path), name_or_path), name_or_path)
+        return _read(Path(name_or_path), name_or_path)
     if name_or_path not in shipped_spaces():
         raise SearchSpaceError(_unknown(name_or_path))
-    return parse_space(_read(OURS / f"{name_or_path}.toml", name_or_path), f"search_spaces/{name_or_path}.toml")
+    return _read(OURS / f"{name_or_path}.toml", name_or_path)
 
 
 def _unknown(name: str) -> str:
