@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import SettingsError
-from optimize.reporting.dashboard import check_address, write_dashboard
+from optimize.reporting.dashboard import address, check_address, note_links, write_dashboard
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import Driver, complete
@@ -90,6 +90,16 @@ def test_it_serves_before_there_is_a_study(driver: Driver) -> None:
         assert '"study_summaries": []' in fetch(f"{url}/api/studies") or '"study_summaries":[]' in fetch(
             f"{url}/api/studies"
         )
+
+
+def test_the_links_of_notes_are_printed_the_newest_first(driver: Driver) -> None:
+    with driver.database() as database:
+        for number in range(7):
+            database.create_study(f"n{number}", "minimize", "val_bpb")
+        lines = note_links(database, address("::1", 8080))
+    assert lines[0] == "study n6: http://[::1]:8080/dashboard/studies/7/note"
+    assert lines[-1] == "and 2 more studies: http://[::1]:8080/dashboard"
+    assert len(lines) == 6
 
 
 @pytest.mark.slow

@@ -91,12 +91,13 @@ def dashboard(
 
     Example: optimize dashboard --port 8081
     """
-    from optimize.reporting.dashboard import check_address, serve_dashboard
+    from optimize.reporting.dashboard import address, check_address, note_links, serve_dashboard
     from storage import RunsPaths
 
     say_all(check_address(host, port, expose))
     with opened_database(storage, runs, create=True, read_only=True) as database:
         if database.frozen:
             say(f"{database.where}: not writable. The dashboard shows it, and nothing can be changed in it")
-        say(f"dashboard: http://{host}:{port}  (Ctrl-C ends it; studies go on)")
+        say(f"dashboard: {address(host, port)}  (Ctrl-C ends it; studies go on)")
+        say_all(note_links(database, address(host, port)))
         serve_dashboard(database, RunsPaths(runs).artifacts, host, port)

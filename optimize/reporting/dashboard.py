@@ -24,7 +24,7 @@ from optimize.reporting.program import elsewhere_python
 from optimize.reporting.shown_study import ShownStudy
 from optimize.study.best import baseline_of, find_best
 from optimize.study.callback import Callback
-from optimize.study.stored import StoredStudy
+from optimize.study.stored import StoredStudy, main_studies
 from storage import (
     Database,
     DatabaseLostError,
@@ -41,6 +41,7 @@ from storage import (
 
 EVERY_S, NOTES_EVERY_S = 10.0, 1.0
 SHARE = 20  # the loop spends at most one part in so many of its time on notes and plots
+LINKS = 5  # of notes, that are printed
 AT_A_TIME = 20  # notes of trials that a tick writes: an old study may need a thousand, and trials wait to be started
 IN_NOTES = frozenset({"train.patch", "log.txt"})
 
@@ -173,6 +174,20 @@ def serve_dashboard(database: Database, artifacts: Path, host: str, port: int) -
                 serving.join()
         finally:
             server.shutdown()
+
+
+def address(host: str, port: int) -> str:
+    """Return the dashboard's URL."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def note_links(database: Database, url: str) -> list[str]:
+    """Return a line for each of the newest studies with the link of its note."""
+    ids = {name: database.find_study(name) for name in main_studies(database)}
+    newest = sorted(((study_id, name) for name, study_id in ids.items() if study_id is not None), reverse=True)
+    lines = [f"study {name}: {url}/dashboard/studies/{study_id}/note" for study_id, name in newest[:LINKS]]
+    more = len(newest) - LINKS
+    return [*lines, *([f"and {more} more studies: {url}/dashboard"] if more > 0 else [])]
 
 
 def dashboard_app(database: Database, artifacts: Path) -> Callable[..., Iterable[bytes]]:
