@@ -57,7 +57,7 @@ confirm: $(INSTALLED)  ## are the winners real? STUDY= FINALISTS= SEEDS= SCALE=
 dashboard: $(INSTALLED)  ## optuna-dashboard on http://127.0.0.1:8080 (PORT=)
 	@$(BIN)/optimize dashboard --port $(call quoted,PORT) $(call flag,STORAGE,storage)
 
-status: $(INSTALLED)  ## the studies, or the trials of STUDY=
+status: $(INSTALLED)  ## the studies; or of STUDY= what won, what next, the trials
 	@$(BIN)/optimize status $(WHICH)
 
 show: $(INSTALLED)  ## everything about trial N=

@@ -19,6 +19,7 @@ from search_spaces.loader import parse_space
 from search_spaces.space import Parameter, SearchSpace
 
 _NEAREST = 4  # choices at that end, whose steps say how the row goes on
+_OF_RANGES = ("low", "high", "steps", "log")
 _UP_TO_ONE = {"ratio", "frac", "fraction", "pct", "share", "portion", "cooldown", "warmdown", "warmup"}
 _BELOW_ONE = {
     "beta", "betas", "drop", "dropout", "ema", "gamma", "momentum", "prob", "probability", "smoothing", "sparsity",
@@ -44,9 +45,9 @@ def further_choices(parameter: Parameter, end: Value, most: int = 2) -> tuple[Va
 
 def widened(parameter: Parameter, end: Value, further: Sequence[Value]) -> Parameter:
     """Return the parameter with further choices beyond `end`, in the order that its choices have."""
-    if end == parameter.choices[-1]:
-        return replace(parameter, choices=(*parameter.choices, *further))
-    return replace(parameter, choices=(*further[::-1], *parameter.choices))
+    last = end == parameter.choices[-1]
+    choices = (*parameter.choices, *further) if last else (*further[::-1], *parameter.choices)
+    return replace(parameter, choices=choices, ranged=False)
 
 
 def widened_text(text: str, space: SearchSpace, wider: Mapping[str, Parameter]) -> str:
@@ -54,17 +55,22 @@ def widened_text(text: str, space: SearchSpace, wider: Mapping[str, Parameter]) 
 
     Raises SearchSpaceError where the text does not have the choices as `NAME = [...]`.
     """
+    before = parse_space(text, space.path).parameters
     for parameter in wider.values():
         text = _with_choices(text, space, parameter)
-    parameters = tuple(wider.get(each.name, each) for each in space.parameters)
-    if parse_space(text, space.path).parameters != parameters:
+    if parse_space(text, space.path).parameters != tuple(wider.get(each.name, each) for each in before):
         raise SearchSpaceError(*(_not_found(space, name) for name in wider))
     return text
 
 
 def _with_choices(text: str, space: SearchSpace, parameter: Parameter) -> str:
     before, now = space[parameter.name].choices, parameter.choices
-    found = re.search(rf"^[ \t]*{re.escape(parameter.name)}[ \t]*=[ \t]*\[", text, re.MULTILINE)
+    begin = rf"^[ \t]*{re.escape(parameter.name)}[ \t]*=[ \t]*"
+    if (table := re.search(rf"{begin}\{{([^\n]*)\}}", text, re.MULTILINE)) and space[parameter.name].ranged:
+        kept = [each for each in table[1].split(",") if each.partition("=")[0].strip() not in _OF_RANGES]
+        choices = f" choices = [{', '.join(map(literal, now))}] "
+        return f"{text[: table.start(1)]}{','.join([*map(str.rstrip, kept), choices])}{text[table.end(1) :]}"
+    found = re.search(rf"{begin}(?:\{{[^\n]*?\bchoices[ \t]*=[ \t]*)?\[", text, re.MULTILINE)
     if found is None:
         raise SearchSpaceError(_not_found(space, parameter.name))
     if now[: len(before)] == before:

@@ -44,6 +44,7 @@ from storage.queries import (
     first_baseline,
     newest_trials,
     ranked_records,
+    read_times,
 )
 from storage.records import (
     TrialRecord,
@@ -137,6 +138,7 @@ __all__ = [
     "read_choices",
     "read_foreign",
     "read_records",
+    "read_times",
     "read_whole_trials",
     "record_of",
     "refuse_results_of_another",

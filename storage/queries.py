@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from storage import sql
 from storage.database import Database
 from storage.driver_errors import stored_json
-from storage.records import TrialRecord, record_of
+from storage.records import TrialRecord, record_of, time_record
 from storage.sql import DIRECTIONS, STUDY_SYSTEM_ATTRS, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, TRIALS, Stored
 from storage.text import one_line
 
@@ -93,6 +93,18 @@ def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
         if record is not None and record.kind == "baseline" and record.value is not None:
             return record
     return None
+
+
+def read_times(database: Database, study_id: int) -> list[TrialRecord]:
+    """Return every finished trial with what it took, where it ran and where it is from; all else is not read."""
+    ending, origin = TRIAL_ATTRS.alias(), TRIAL_ATTRS.alias()
+    columns = (TRIALS.c.number, TRIALS.c.trial_id, TRIALS.c.state, TRIALS.c.datetime_start, TRIALS.c.datetime_complete)
+    query = sqlalchemy.select(*columns, ending.c.value_json, origin.c.value_json).select_from(TRIALS)
+    for attrs, key in ((ending, "ending"), (origin, "origin")):
+        query = query.outerjoin(attrs, (attrs.c.trial_id == TRIALS.c.trial_id) & (attrs.c.key == key))
+    finished = TRIALS.c.state.in_([state for state in TrialState if state.is_finished()])
+    rows = database.rows(query.where((TRIALS.c.study_id == study_id) & finished).order_by(TRIALS.c.number))
+    return [time_record(*row[:5], *(text and stored_json(text, database.where) for text in row[5:])) for row in rows]
 
 
 def ranked_records(database: Database, study_id: int) -> Iterator[TrialRecord]:

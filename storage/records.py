@@ -129,6 +129,27 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
     )
 
 
+def time_record(
+    number: int,
+    trial_id: int,
+    state: TrialState,
+    started: datetime | None,
+    finished: datetime | None,
+    ending: object,
+    origin: object,
+) -> TrialRecord:
+    """Return a record that has what a trial took, where it ran and where it is from."""
+    ended, begun = (each if isinstance(each, dict) else {} for each in (ending, origin))
+    return TrialRecord(
+        number,
+        trial_id,
+        state.name,
+        taken_from=_text(begun.get("taken_from")),
+        seconds=_seconds(ended.get("seconds"), started, finished),
+        slot=_text(ended.get("slot")),
+    )
+
+
 def read_records(database: Database, study_id: int) -> list[TrialRecord]:
     """Return all trials by number."""
     return [record_of(trial) for trial in database.trials(study_id)]

@@ -105,7 +105,7 @@ def test_the_note_trains_the_best_again_as_it_was_trained(driver: Driver, words:
     (driver.folder / "workload" / "workload.toml").write_text(f"command = ['{{python}}', {words}'train.py']\n")
     with opened(driver) as stored:
         writer_of(stored).write()
-        assert f"/best && {again.format(elsewhere_python())} " in study_note(stored)
+        assert f"/best && {again.format(elsewhere_python())}\n" in study_note(stored)
 
 
 def test_the_links_of_a_note_lead_to_what_the_trial_left(driver: Driver) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimize.reporting.markdown import block, changed_lines, code, table, tail
+from optimize.reporting.markdown import block, changed_lines, code, table, tail, words
 
 NASTY = st.text(alphabet="`~|<>*_[](){}\\#&\n\r\t\x1b\x00é a", max_size=200)
 
@@ -22,6 +22,15 @@ def test_a_span_is_one_line_that_nothing_in_it_can_end(text: str) -> None:
         inner = span.removeprefix(fence[0]).removesuffix(fence[0])
         assert all(len(run) != len(fence[0]) for run in re.findall("`+", inner))
         assert span.isprintable()
+
+
+@given(NASTY)
+def test_words_are_one_line_in_which_no_mark_has_an_effect(text: str) -> None:
+    said = words(text)
+    assert said.isprintable() or not said
+    left = re.sub(r"\\(?:_|[^\w\s])", "", said)
+    assert not set(left) & set("`*[]<>~\\&"), said
+    assert words("val_bpb of _a_ at https://x.org, www.x.org") == r"val_bpb of \_a\_ at https\://x.org, www\.x.org"
 
 
 @given(NASTY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
@@ -116,7 +117,9 @@ def test_commands_of_a_note_are_those_of_the_call_that_writes_it(monkeypatch: py
     place = ["--runs", "my runs", "--storage", "sqlite:///a.db"]
     monkeypatch.setattr(sys, "argv", [".venv/bin/optimize", "run", *place])
     where = "--storage sqlite:///a.db --runs 'my runs'"
-    text = study_note(replace(facts(BASE, BETTER, **about), here="/home/me"))
+    text = re.sub(
+        r" \\\n +", " ", study_note(replace(facts(BASE, BETTER, **about), here="/home/me"))
+    )  # a line for each
     assert "In the folder `/home/me`:" in text
     for line in (
         f"run --study s --workload './a folder' {where}",

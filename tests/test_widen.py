@@ -90,6 +90,22 @@ why = "always"
 """
 
 
+PLACED = """\
+[parameters]
+dropout = { field = "Config.dropout", low = 0.0, high = 0.3, steps = 4 } # a range
+heads = { key = "model.yaml:heads", choices = [2, 4, 8] }
+"""
+
+
+def test_a_parameter_that_is_written_elsewhere_stays_there() -> None:
+    space = parse_space(PLACED, "space.toml")
+    ends = (("dropout", 0.3, 0.4), ("heads", 8, 16))
+    wider = {name: widened(space[name], end, (beyond,)) for name, end, beyond in ends}
+    text = widened_text(PLACED, space, wider)
+    assert 'dropout = { field = "Config.dropout", choices = [0.0, 0.1, 0.2, 0.3, 0.4] } # a range\n' in text
+    assert 'heads = { key = "model.yaml:heads", choices = [2, 4, 8, 16] }\n' in text
+
+
 def test_a_text_keeps_all_that_is_not_a_further_choice() -> None:
     space = parse_space(TEXT, "space.toml")
     wider = {"DEPTH": widened(space["DEPTH"], 4, (5,)), "LR": widened(space["LR"], 0.1, (1.0,))}

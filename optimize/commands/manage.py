@@ -259,7 +259,7 @@ def bring(
             say_all([f"written: {path}" for path in write_views(find_study(database, name, runs))])
 
 
-space = typer.Typer(no_args_is_help=True, help="Search spaces: init writes a first one for any script.")
+space = typer.Typer(no_args_is_help=True, help="Search spaces: init writes a first one, widen a wider one.")
 
 
 @space.command()
@@ -280,3 +280,20 @@ def init(
 
     constants = load_settings(profile, "flag", {"workload": script}).constants if profile else {}
     say_all(write_space(script, to, constants, f" --profile {shlex.quote(profile)}" if profile else ""))
+
+
+@space.command()
+def widen(
+    study: StoredStudyFlag = None,
+    to: Annotated[Path | None, typer.Option(help="File to write. Default: NEW-space.toml, of the next study.")] = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+) -> None:
+    """Write a wider search space for a study whose best trial lies at an end of its choices; migrate goes on with it.
+
+    Example: optimize space widen --study night --to night-2-space.toml
+    """
+    from optimize.transfer.wider import write_wider
+
+    with opened_study(study, storage, runs) as stored:
+        say_all(write_wider(stored, to))

@@ -161,6 +161,7 @@ def migrate(
     plan = _plan({**flags, "storage": storage, "runs": runs}, moves=study)
     from optimize.reporting.dashboard import write_dashboard
     from optimize.reporting.files import write_views
+    from optimize.reporting.hints import command_line, given_flags
     from optimize.study.stored import find_study
     from optimize.transfer.copy import migrate as move
 
@@ -169,6 +170,7 @@ def migrate(
         stored = find_study(database, to, runs)
         say_all([f"written: {path}" for path in write_views(stored, say)])
         write_dashboard(stored, say)
+    say(f"go on with it: {command_line('run', given_flags(plan.settings))}")
 
 
 def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> ConfirmOptions:

@@ -21,7 +21,7 @@ def status(
     last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document for programs, on stdout.")] = False,
 ) -> None:
-    """Show all studies, or the latest trials of one of them.
+    """Show all studies, or of one of them what won, how sure that is, what it cost, what next, and the latest trials.
 
     Example: optimize status --study gpt-cpu --last 50
     """
@@ -30,15 +30,22 @@ def status(
         return
     from optimize.advisor import advice_line, spent_of
     from optimize.confirm.table import verdict_table
+    from optimize.reporting.facts_shown import facts_in_terminal
+    from optimize.reporting.four_facts import four_facts
     from optimize.reporting.hints import command_line
+    from optimize.reporting.standing import read_standing
     from optimize.reporting.status import best_lines, overview_table, pruning_lines, study_table
     from optimize.study.stored import find_study, main_studies, overview
+    from storage import parent_of
 
     with opened_database(storage, runs, read_only=True) as database:
         if study is None and len(main_studies(database)) != 1:
             open_console().print(overview_table(overview(database, runs)))
             return
         stored = find_study(database, study, runs)
+        if not parent_of(stored.name):
+            open_console().print(facts_in_terminal(four_facts(read_standing(stored))), crop=False)
+            open_console().print()
         best = stored.best()
         open_console().print(study_table(stored.latest(last), best, stored.metric, stored.baseline))
         recent, spent = stored.latest(RECENT), spent_of(database.study_attrs(stored.study_id))
@@ -51,7 +58,7 @@ def status(
             open_console().print(verdict_table(verdict, stored.metric))
         if stored.no_best:
             open_console().print(f"{stored.no_best}. All of them: {command_line('dashboard')}", soft_wrap=True)
-        for line in best_lines(best, stored.metric):
+        for line in best_lines(best, stored.metric):  # once more, below a table that may fill the window
             open_console().print(line, soft_wrap=True)
 
 

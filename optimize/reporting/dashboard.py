@@ -22,6 +22,8 @@ from optimize.reporting.hints import command_line, training_command
 from optimize.reporting.notes import StudyFacts, study_note, trial_note
 from optimize.reporting.program import elsewhere_python
 from optimize.reporting.shown_study import ShownStudy
+from optimize.reporting.standing import newest_choices
+from optimize.reporting.study_cost import StudyCost, read_settings_json, replicates_cost
 from optimize.study.best import baseline_of, find_best
 from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy, main_studies
@@ -58,6 +60,8 @@ class DashboardWriter(Callback):
         self._stale = True
         self._due, self._notes_due = 0.0, 0.0
         self._patch: tuple[int, str] = (-1, "")  # trial, what it changed
+        self._settings = read_settings_json(self._stored.paths.settings_json)
+        self._repeated: StudyCost | None = None
 
     def on_trial_end(self, record: TrialRecord) -> None:
         self._stale = True
@@ -69,12 +73,12 @@ class DashboardWriter(Callback):
             self._attempt(lambda: self._write_trial_notes(AT_A_TIME))
             self._notes_due = time.monotonic() + NOTES_EVERY_S
         if self._stale and time.monotonic() >= self._due:
-            self._attempt(self._write_study_note)
+            self._attempt(lambda: self._write_study_note(running=True))
 
     def write(self) -> bool:
         """Write everything that is missing or out of date; return whether all of it was written. It says once what failed."""
         trials = self._attempt(lambda: self._write_trial_notes(most_notes(len(self._shown.records()))))
-        return self._attempt(self._write_study_note) and trials
+        return self._attempt(lambda: self._write_study_note(running=False)) and trials
 
     def _attempt(self, write: Callable[[], None]) -> bool:
         try:
@@ -106,7 +110,7 @@ class DashboardWriter(Callback):
         links = {name: artifact_link(study_id, record.trial_id, each) for name, each in ids.items()}
         return trial_note(record, self._stored.metric, baseline, self._texts(ids), links)
 
-    def _write_study_note(self) -> None:
+    def _write_study_note(self, running: bool) -> None:
         started, records = time.monotonic(), self._shown.records()
         self._stale, self._due = False, started + (EVERY_S if records else 0.0)
         if not self._shown.is_ours():
@@ -115,20 +119,22 @@ class DashboardWriter(Callback):
         verdict, baseline = verdict_of(attrs), baseline_of(records)
         shown = find_best(records, self._stored.metric.direction, verdict)
         best = shown.record if shown else None
-        newest = self._database.latest_trials(self._study_id, 1)
-        choices = {name: getattr(d, "choices", ()) for trial in newest for name, d in trial.distributions.items()}
         facts = StudyFacts(
             name=self._stored.name,
             metric=self._stored.metric,
             attrs=attrs,
             records=records,
-            choices=choices,
+            choices=newest_choices(self._stored),
             best_patch=self._patch_of(best),
             folder=str(self._stored.paths.folder),
             starts=training_command(self._artifacts.ids(best.trial_id) if best else (), elsewhere_python()),
             here=str(Path.cwd()),
             on_server=self._database.path is None,
             no_best=self._stored.no_best,
+            running=running,
+            settings=self._settings,
+            replicates=self._replicates(),
+            others=self._database.study_names(),
         )
         figures = interactive_figures(records, self._stored.metric, verdict)
         keep = {each.trial_id for each in (best, shown.luckiest if shown else None, baseline) if each}
@@ -136,6 +142,12 @@ class DashboardWriter(Callback):
         now = time.monotonic()
         if records:  # else the first ending is shown at once
             self._due = now + max(EVERY_S, SHARE * (now - started))
+
+    def _replicates(self) -> StudyCost:
+        """Return what confirmations have cost: nobody else confirms while this driver has the study."""
+        if self._repeated is None:
+            self._repeated = replicates_cost(self._stored, self._settings)
+        return self._repeated
 
     def _patch_of(self, best: TrialRecord | None) -> str:
         if best is not None and best.number != self._patch[0]:
@@ -182,7 +194,7 @@ def address(host: str, port: int) -> str:
 
 
 def note_links(database: Database, url: str) -> list[str]:
-    """Return a line for each of the newest studies with the link of its note."""
+    """Return a line for each of the newest studies with the link of its note, which begins with the four facts."""
     ids = {name: database.find_study(name) for name in main_studies(database)}
     newest = sorted(((study_id, name) for name, study_id in ids.items() if study_id is not None), reverse=True)
     lines = [f"study {name}: {url}/dashboard/studies/{study_id}/note" for study_id, name in newest[:LINKS]]

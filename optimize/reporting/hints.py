@@ -61,6 +61,7 @@ CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that a
     "restore": ("runs",),
     "autoresearch": (),
     "space init": (),
+    "space widen": _PLACE,
 }  # fmt: skip
 _WHICH = frozenset(("study", "storage"))
 _TRAINING = _WHICH | {"profile", "workload", "space", *_TRAINING_FIELDS}
@@ -82,15 +83,15 @@ _AGAIN = "..."  # in `optimize ... --trust`: the words of this call
 _COMMAND = re.compile(r"`(optimize|pip|optuna|ray|mlflow|tensorboard) ([^`]+)`")
 
 
-def command_line(command: str, flags: Flags | None = None, number: int | None = None) -> str:
-    """Return a command line for the shell in the current folder; `number` is that of the trial it is about."""
-    return _pasted(command, () if number is None else (str(number),), flags or {})
+def command_line(command: str, flags: Flags | None = None, about: int | str | None = None) -> str:
+    """Return a command line for the shell in the current folder; `about` is the trial or the study that it is about."""
+    return _pasted(command, () if about is None else (str(about),), flags or {})
 
 
-def optimize_command(command: str, flags: Flags, number: int | None = None) -> str:
+def optimize_command(command: str, flags: Flags, about: int | str | None = None) -> str:
     """Return a command line of `optimize`, for a document that is read elsewhere: it names no place of this machine."""
     shown = _given(flags)
-    return " ".join(["optimize", command, *([] if number is None else [str(number)]), *_words(shown)])
+    return " ".join(["optimize", command, *([] if about is None else [quote(str(about))]), *_words(shown)])
 
 
 def pasteable(line: str) -> str:

@@ -6,6 +6,7 @@ It writes spans, tables and blocks; `notes.py` decides what a note says.
 from __future__ import annotations
 
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 
@@ -15,7 +16,14 @@ from storage import one_line
 GAP = "\u2003"  # between columns, which the dashboard sets close
 _BREAK = "  \n"  # a line ends here, and the paragraph goes on
 _ADDRESS = re.compile(r"\]\([^)]*\)")  # of a link: nobody sees it
+# What has an effect within a line. A mark between letters, as in val_bpb, has none; a table sees to its own.
+_MARKS = re.compile(r"(?<!\w)_|_(?!\w)|[\\`*\[\]<>~$&@]|:(?=//)|(?<=www)\.")
 _END = 4_000  # characters of a log's end that are searched for its last lines
+
+
+def words(text: str) -> str:
+    """Return one line of text, in which nothing is Markdown, HTML or a link."""
+    return _MARKS.sub(lambda found: f"\\{found[0]}", one_line(text, 1_000))
 
 
 def code(text: str, limit: int = 200) -> str:
@@ -56,6 +64,26 @@ def block(text: str, language: str = "") -> str:
     """Return a fenced block that no line of `text` can end."""
     fence = _longer_than_any(text, 3)
     return f"{fence}{language}\n{text}\n{fence}"
+
+
+def folded_command(command: str, width: int) -> str:
+    """Return a command in lines of about `width` characters, broken before flags, which a shell reads as the same."""
+    lines: list[str] = []
+    for part in re.split(r" (?=--)", command):
+        if lines and (len(lines[-1]) + len(part) < width or not _is_whole(lines[-1])):
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"  {part}" if lines else part)
+    return " \\\n".join(lines)
+
+
+def _is_whole(words: str) -> bool:
+    """Return whether no quote is open at the end."""
+    try:
+        shlex.split(words)
+    except ValueError:
+        return False
+    return True
 
 
 def tail(log: str, lines: int, width: int) -> str:

@@ -8,18 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
+from typing import Any
 
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Finalist, Verdict, verdict_of
+from optimize.reporting.facts_shown import facts_note
 from optimize.reporting.figures.data import ending_of, noise
 from optimize.reporting.figures.style import style_of
+from optimize.reporting.four_facts import four_facts
 from optimize.reporting.hints import begun_flags, command_line, without_server
-from optimize.reporting.markdown import block, changed_lines, code, code_lines, folded, table, tail
+from optimize.reporting.markdown import block, changed_lines, code, code_lines, folded, folded_command, table, tail
+from optimize.reporting.standing import standing_of
+from optimize.reporting.study_cost import StudyCost
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
 from optimize.text import changes, duration, gain_text, short, value_text
 from optimize.trial import BASELINE, Metric
-from storage import TrialRecord
+from storage import Stored, TrialRecord
 
 LONGEST = 2_000  # characters of a trial's note: the dashboard sends the notes of all trials at once
 ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first pair that fits
@@ -28,7 +33,6 @@ FIGURES, FILES = 10, 8  # that a trial's note lists at most
 NAMES = 40  # parameters and constants that a study's note lists
 CHOICES = 12
 DEVICES = 4
-COMMAND = 40  # characters up to which the comments behind commands are aligned
 
 
 def trial_note(
@@ -133,17 +137,21 @@ class StudyFacts:
     metric: Metric
     attrs: Mapping[str, object]
     records: Sequence[TrialRecord]
-    choices: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[Stored]] = field(default_factory=dict)
     best_patch: str = ""
     folder: str = ""  # where best/ lies
     starts: str = "python train.py"  # the command that trains it again there
     here: str = ""  # the folder for the commands to go on with
     on_server: bool = False  # its database
     no_best: str = ""  # why no trial can be the best
+    running: bool = True  # while it runs, the note changes with the best trial only
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of settings.json
+    replicates: StudyCost = field(default_factory=StudyCost)  # what its confirmations cost
+    others: Sequence[str] = ()  # names of all studies
 
 
 def study_note(facts: StudyFacts) -> str:
-    """Return the note about a study: what is tuned, on what, the best trial, how sure that is, and how to go on.
+    """Return the note about a study: the four facts, what is tuned, on what, the best trial, and how to go on.
 
     It changes with the best trial, not with every trial, so that it does not disturb a person who is editing it.
     """
@@ -153,17 +161,37 @@ def study_note(facts: StudyFacts) -> str:
     patch = changed_lines(facts.best_patch, 1500, WIDTH)
     parts = [
         f"## Study {code(facts.name)}",
+        _four(facts),
         _what(facts),
         _standing(facts, shown, baseline, verdict),
-        _how_sure(facts, shown, baseline, verdict),
+        _how_sure(facts, shown, verdict),
         f"### What the best trial changes\n\n{block(patch, 'diff')}" if patch else "",
         _varies(facts, best),
         _stays(facts),
         _go_on(facts, best),
-        "Each trial has a note of its own with its ending, figures, patch and log. This note is rewritten when there is a new "
-        "best trial, until somebody edits it; then it stays as edited.",
+        "Each trial has a note of its own with its ending, figures, patch and log.  \nThis note is rewritten when there is a new "
+        "best trial and at the end, until somebody edits it.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _four(facts: StudyFacts) -> str:
+    """Return the four facts, with the commands of the last one: all that fits a window without scrolling."""
+    of = standing_of(
+        facts.name,
+        facts.metric,
+        facts.attrs,
+        facts.records,
+        facts.choices,
+        settings=facts.settings,
+        replicates=facts.replicates,
+        running=facts.running,
+        no_best=facts.no_best,
+        lasting=True,
+        others=facts.others,
+        place=without_server(),
+    )
+    return facts_note(four_facts(of), facts.here)
 
 
 def _what(facts: StudyFacts) -> str:
@@ -174,18 +202,17 @@ def _what(facts: StudyFacts) -> str:
     on = f" on {', '.join(map(code, devices[:DEVICES]))}" if devices else ""
     aim = "lower" if facts.metric.direction == "minimize" else "higher"
     named = [f"{word} {code(about[key])}" for key, word in _ABOUT.items() if key in about]
-    where = f" ({', '.join(named)})" if named else ""
-    return f"{count} constants{script} are tuned{on}{where}. The {aim} {code(facts.metric.name)}, the better."
+    where = [f"It has {', '.join(named)}."] if named else []
+    tuned = f"{count} constants{script} are tuned{on}."
+    return folded([tuned, *where, f"The {aim} {code(facts.metric.name)}, the better."], " ", WIDTH)
 
 
 _ABOUT = {"workload": "workload", "search_space": "search space", "profile": "profile"}
 
 
 def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
-    if facts.no_best:
-        return f"**This study has no best trial: {facts.no_best}.**"
     if shown is None:
-        return "**No trial has completed yet.**"
+        return ""
     best, against = shown.record, baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
 
     def row(what: str, record: TrialRecord, mark: str = "") -> list[str]:
@@ -213,26 +240,23 @@ def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord 
         rows.append(row("confirmed winner", winner))
     if shown.aside:
         rows.append(row("best single value", shown.luckiest))
-    return table(["", code(facts.metric.name), "trial", "what it changes"], rows, right=(1, 2))
+    shown_rows = table(["", code(facts.metric.name), "trial", "what it changes"], rows, right=(1, 2))
+    return f"### The baseline and the best\n\n{shown_rows}"
 
 
-def _how_sure(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+def _how_sure(facts: StudyFacts, shown: BestTrial | None, verdict: Verdict | None) -> str:
     if shown is None:
         return ""
-    lines = _confirmed(verdict, shown) if verdict else _unconfirmed(facts, shown, baseline)
-    lines += [f"- but: {code(caveat)}" for caveat in caveats(shown.record, baseline)]
-    return "### How sure is that?\n\n" + "\n".join(lines)
+    lines = _confirmed(verdict, shown) if verdict else _unconfirmed(facts, shown)
+    return "\n".join(lines)
 
 
-def _unconfirmed(facts: StudyFacts, shown: BestTrial, baseline: TrialRecord | None) -> list[str]:
+def _unconfirmed(facts: StudyFacts, shown: BestTrial) -> list[str]:
     if not shown.open:
         return ["- nothing was better than the baseline so far"]
     lines = [
         "- **not confirmed**: each value is one training with one seed, so the best of many is partly luck",
     ]
-    if is_confirmable(facts.attrs):
-        command = code(command_line("confirm", _begun(facts)))
-        lines.append(f"- {command} trains the best trials and the baseline again with other seeds")
     if repeated := noise(facts.records):
         apart = f"{value_text(repeated.deviation)} (standard deviation, {repeated.trials} trials)"
         lines.append(f"- values of equal parameters differ by {apart}")
@@ -240,9 +264,9 @@ def _unconfirmed(facts: StudyFacts, shown: BestTrial, baseline: TrialRecord | No
 
 
 def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
-    best = shown.record
+    best, told = shown.record, [f"- {code(line)}" for line in verdict.lines]
     if not verdict.finalists:
-        return ["- **not confirmed**: too few trainings completed with other seeds", *_lines(verdict)]
+        return ["- **not confirmed**: too few trainings completed with other seeds", *told]
     lines = [f"- {_finalist(each, verdict)}" for each in verdict.finalists]
     if shown.open:
         lines.insert(0, f"- trial {best.number}, the best trial now, is **not confirmed**: {shown.why}")
@@ -250,11 +274,7 @@ def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
         lines.append(f"- {shown.aside}; the dashboard itself calls that one the best trial")
     noise = f"- values of two seeds differ by {value_text(verdict.noise)} (standard deviation)"
     lines.append(f"{noise}; a gain below {value_text(verdict.floor)} cannot be told from that")
-    return lines + _lines(verdict)
-
-
-def _lines(verdict: Verdict) -> list[str]:
-    return [f"- {code(line)}" for line in verdict.lines]
+    return lines + told
 
 
 def _finalist(each: Finalist, verdict: Verdict) -> str:
@@ -309,11 +329,10 @@ def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:
         lines.append((command_line("show", study, best.number), "everything about the best trial"))
     if best is not None and facts.folder:
         lines.append((f"cd {quote(facts.folder)}/best && {facts.starts}", "train the best trial again"))
-    width = min(max(len(command) for command, _ in lines), COMMAND)
     server = ", with `--storage` or `OPTIMIZE_STORAGE_URL` for this database" if facts.on_server else ""
     where = f"In the folder {code(facts.here)}{server}:\n\n" if facts.here else ""
     return f"### How to go on\n\n{where}" + block(
-        "\n".join(f"{command:<{width}}  # {why}" for command, why in lines), "bash"
+        "\n".join(f"# {why}\n{folded_command(command, WIDTH)}" for command, why in lines), "bash"
     )
 
 

@@ -13,9 +13,12 @@ from optimize.config.plan import Plan
 from optimize.config.settings import Settings
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
+from optimize.reporting.four_facts import beyond_choices, wider_steps
 from optimize.reporting.hints import command_line, given_flags, study_flags
+from optimize.reporting.standing import standing_of
 from optimize.reporting.status import pruning_lines
 from optimize.study.best import BestTrial, baseline_of, find_best
+from optimize.study.comparable import describe_study
 from optimize.study.stopping import counted
 from optimize.text import changes, gain_text, value_text
 from optimize.trial import Metric
@@ -32,6 +35,7 @@ class RunResult:
     notes: Sequence[str] = ()  # what else to say, such as what an advisor did
     stopped: bool = False  # by somebody; else because its budget was spent
     code: int = 0  # of this process
+    others: Sequence[str] = ()  # names of all studies
 
 
 def end_report(
@@ -51,6 +55,7 @@ def end_report(
     lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *ended.notes)]
     if confirmable and best is not None and best.open:
         lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
+    lines += _beyond_choices(plan, ended)
     lines.append(_hint("to send", command_line("report", study_flags(settings))))
     lines.append(_hint("view", command_line("dashboard", {**study_flags(settings), "study": None})))
     lines.append(
@@ -62,6 +67,20 @@ def end_report(
         )
     )
     return Group(*lines)
+
+
+def _beyond_choices(plan: Plan, ended: RunResult) -> list[RenderableType]:
+    """Return at which ends of their choices parameters of the best trial are, and the commands that look beyond."""
+    attrs = describe_study(plan, {"search space": plan.space.fingerprint()})
+    metric, choices = plan.workload.metric, plan.space.stored_choices
+    of = standing_of(plan.settings.study, metric, attrs, ended.records, choices, others=ended.others)
+    if not of.edges:
+        return []
+    steps = zip(("wider", "then"), wider_steps(of), strict=True)
+    return [
+        *(_indented_line(line) for line in beyond_choices(of)),
+        *(_hint(what, command_line(step.command, step.flags, step.about)) for what, step in steps),
+    ]
 
 
 def _best_and_why(best: BestTrial, baseline: TrialRecord | None, metric: Metric) -> list[RenderableType]:

@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optimize.confirm.verdict import Verdict
+from optimize.reporting.four_facts import four_facts
+from optimize.reporting.standing import read_standing
 from optimize.study.stored import StoredStudy
-from storage import TrialRecord, count_statuses, first_baseline, holder_of
+from storage import TrialRecord, count_statuses, first_baseline, holder_of, parent_of
 
 SCHEMA = 1  # goes up when a key changes its meaning or is removed; a new key does not change it
 
@@ -39,9 +41,27 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
         "best_confirmed": None if best is None else best.confirmed,
         "best_why": (stored.no_best or None) if best is None else best.why,
         "best_single_value": None if best is None else _trial(best.luckiest),
+        **({} if parent_of(stored.name) else _facts(stored)),
         "confirmation": _confirmation(stored.verdict()),
         "driver": None if holder is None else {"host": holder.host, "pid": holder.pid, "since": _utc(holder.since)},
         "latest": [_trial(record) for record in stored.latest(last)],
+    }
+
+
+def _facts(stored: StoredStudy) -> dict[str, Any]:
+    """Return the four facts, what they are made of, and the commands of the last one."""
+    standing = read_standing(stored)
+    facts, cost = four_facts(standing), standing.cost
+    named = zip(("what_won", "how_sure", "what_it_cost", "what_next"), facts.all, strict=True)
+    edges = [
+        {"name": e.parameter.name, "value": e.value, "choices": e.parameter.choices, "further": e.further}
+        for e in standing.edges
+    ]
+    return {
+        "facts": {key: [fact.answer, *fact.more] for key, fact in named},
+        "next_commands": [{"why": why, "command": command} for why, command in facts.commands],
+        "cost": {**asdict(cost), "seconds": _json(cost.seconds)},
+        "edges": edges,
     }
 
 

@@ -46,7 +46,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
             reason = session.drive(study, slots, _budget(plan.settings), callbacks)
         stopped = session.stop_signals.level() is not StopLevel.NONE
         notes, code = _notes(advisor, study.records(), plan), session.stop_signals.exit_code(reason)
-        return RunResult(reason, study.records(), study.verdict(), notes, stopped, code)
+        others = session.database.study_names()
+        return RunResult(reason, study.records(), study.verdict(), notes, stopped, code, others)
 
 
 def reporting(

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean
 
+from optimize.config.space_fit import with_baselines
 from optimize.errors import OptimizeError
 from optimize.script.load_workload import load_workload
 from optimize.study.best import BestTrial
@@ -76,15 +77,24 @@ def find_edges(
     ]
 
 
-def space_of(attrs: Mapping[str, object]) -> SearchSpace | None:
-    """Return the search space that a study with these attributes began with; None if it has changed or is not here."""
+def space_of(attrs: Mapping[str, object]) -> tuple[SearchSpace, Mapping[str, Value]] | None:
+    """Return the search space that a study with these attributes began with, and its scripts' constants, as far as they are here.
+
+    None if the space is not here, or has changed.
+    """
     about, stored = attrs.get(ABOUT), attrs.get(FINGERPRINT)
     if not isinstance(about, dict) or not isinstance(stored, dict):
         return None
-    with suppress(SearchSpaceError):
+    constants: Mapping[str, Value] = {}
+    try:
         space = load_space(str(about.get("search_space", "")))
-        return space if space.fingerprint() == stored.get("search space") else None
-    return None
+        with suppress(OptimizeError):
+            workload = load_workload(str(about.get("workload", ""))).with_space(space)
+            constants = constants_of({CONSTANTS: attrs.get(CONSTANTS)}, workload, {})
+    except SearchSpaceError:
+        return None
+    whole = with_baselines(space, constants)
+    return (whole, constants) if whole.fingerprint() == stored.get("search space") else None
 
 
 def _is_baseline(best: TrialRecord, attrs: Mapping[str, object]) -> bool:
@@ -129,24 +139,18 @@ def _further(parameter: Parameter, value: Value, further: tuple[Value, ...]) -> 
 
 def _feasible(edges: Sequence[Edge], attrs: Mapping[str, object]) -> list[Edge]:
     """Return the edges without choices that the space's rules always forbid, as far as its rules are known here."""
-    space = space_of(attrs) if edges else None
-    if space is None or not space.rules:
+    known = space_of(attrs) if edges else None
+    if known is None or not known[0].rules:
         return list(edges)
-    wider = {edge.parameter.name: edge.wider for edge in edges}
+    space, constants = known
+    wider = {e.parameter.name: widened(space[e.parameter.name], e.value, e.further) for e in edges}
     space = replace(space, parameters=tuple(wider.get(p.name, p) for p in space.parameters))
     try:
-        dead = set(space.dead_choices(_constants(attrs)))
-    except (SearchSpaceError, OptimizeError):  # the script is not here, or has lost a constant
+        dead = set(space.dead_choices(constants))
+    except SearchSpaceError:  # the script is not here, or has lost a constant
         return list(edges)
     alive = ((e, tuple(each for each in e.further if (e.parameter.name, each) not in dead)) for e in edges)
     return [_further(edge.parameter, edge.value, further) for edge, further in alive]
-
-
-def _constants(attrs: Mapping[str, object]) -> dict[str, Value]:
-    about, kept = attrs.get(ABOUT), attrs.get(CONSTANTS)
-    assert isinstance(about, dict)  # the space is known by it
-    workload = load_workload(str(about.get("workload", "")))
-    return constants_of({CONSTANTS: kept}, workload, {})
 
 
 def _listed(parameter: Parameter) -> str:

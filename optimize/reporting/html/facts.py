@@ -5,12 +5,10 @@ What is missing is left empty and is no error: a report can be made of any study
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from optimize.config.versions import machine
@@ -28,6 +26,9 @@ from optimize.reporting.figures.data import (
     slices,
 )
 from optimize.reporting.figures.importance import Importances, importances
+from optimize.reporting.four_facts import Standing
+from optimize.reporting.standing import is_confirming, standing_of
+from optimize.reporting.study_cost import devices_of, read_settings_json, replicates_cost
 from optimize.study.best import BestTrial, baseline_of
 from optimize.study.comparable import CONSTANTS, FINGERPRINT, is_confirmable
 from optimize.study.stored import StoredStudy
@@ -46,6 +47,7 @@ class ReportFacts:
     confirmable: bool  # by the command confirm
     driver: str  # the process that runs it now, "" if there is none
     records: Sequence[TrialRecord]
+    standing: Standing  # what the four facts are made of
     best_trial: BestTrial | None  # the best trial, and how sure that is
     baseline: TrialRecord | None  # the completed one
     default: Mapping[str, object]  # the baseline's parameters, as stored
@@ -74,9 +76,9 @@ class ReportFacts:
 def gather(stored: StoredStudy) -> ReportFacts:
     """Read the whole study."""
     records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
-    best_trial, settings = stored.best(records), _settings(stored.paths.settings_json)
+    best_trial, settings = stored.best(records), read_settings_json(stored.paths.settings_json)
     holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
-    choices, unit, devices = stored.choices(), *_devices(settings, records)
+    choices, unit, devices = stored.choices(), *devices_of(settings, records)
     return ReportFacts(
         name=stored.name,
         metric=stored.metric,
@@ -85,6 +87,19 @@ def gather(stored: StoredStudy) -> ReportFacts:
         confirmable=is_confirmable(attrs),
         driver=str(holder) if holder else "",
         records=records,
+        standing=standing_of(
+            stored.name,
+            stored.metric,
+            attrs,
+            records,
+            choices,
+            settings=settings,
+            replicates=replicates_cost(stored, settings),
+            running=bool(holder),
+            confirming=is_confirming(stored),
+            no_best=stored.no_best,
+            others=stored.database.study_names(),
+        ),
         best_trial=best_trial,
         baseline=baseline_of(records),
         default=stored.baseline or next((r.params for r in records if r.kind == "baseline"), {}),
@@ -111,13 +126,6 @@ def here() -> Mapping[str, str]:
     return machine()
 
 
-def _settings(path: Path) -> Mapping[str, Any]:
-    try:
-        return _mapping(json.loads(path.read_text(errors="replace")))
-    except (OSError, ValueError, RecursionError):
-        return {}
-
-
 def _mapping(found: object) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
@@ -127,13 +135,3 @@ def _patch(stored: StoredStudy, best: TrialRecord | None) -> str:
         return stored.texts(best).get("train.patch", "") if best else ""
     except StorageError:  # a study that was copied without its artifacts
         return ""
-
-
-def _devices(settings: Mapping[str, Any], records: Sequence[TrialRecord]) -> tuple[str, float]:
-    """Return the kind of device whose time a trial takes, and how many devices it occupies."""
-    of, one = settings.get("gpus_per_trial"), settings.get("trials_per_gpu")
-    kind = settings.get("device") or next((r.slot.split(":")[0] for r in records if r.slot), "")
-    if kind == "cpu":
-        return "core", 1.0
-    share = of / one if isinstance(of, int | float) and isinstance(one, int | float) and one > 0 else 1.0
-    return ("GPU" if kind else "device"), float(share)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
-from optimize.confirm.verdict import Verdict
 from optimize.reporting.figures.static import UNITS
+from optimize.reporting.four_facts import Fact, four_facts
+from optimize.reporting.hints import optimize_command
 from optimize.reporting.html.facts import ReportFacts
 from optimize.reporting.html.figures import Picture
 from optimize.reporting.html.markup import Markup, join, tag
-from optimize.reporting.html.sections import SECTIONS, number, signed, written
-from optimize.study.best import BestTrial
+from optimize.reporting.html.sections import SECTIONS, number, written
 from storage import TrialRecord
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -23,7 +23,9 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 def render_page(facts: ReportFacts, pictures: Mapping[str, Picture]) -> str:
     """Return the whole page."""
-    body = join([_header(facts), _cards(facts), *(section(facts, pictures) for section in SECTIONS)], "\n")
+    body = join(
+        [_header(facts), _four(facts), _cards(facts), *(section(facts, pictures) for section in SECTIONS)], "\n"
+    )
     title = join([facts.name, " \N{EM DASH} report"])
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(title=title, body=body)
 
@@ -70,6 +72,18 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
+def _four(facts: ReportFacts) -> Markup:
+    """Return the four facts, in the words of the dashboard's note and of `status`."""
+    found = four_facts(facts.standing, optimize_command)
+    pairs = [join([tag("dt", fact.title), tag("dd", *_lines(fact))]) for fact in found.all]
+    commands = [tag("p", f"{why}: ", tag("code", command), class_="soft") for why, command in found.commands]
+    return tag("section", tag("dl", *pairs, class_="facts"), *commands)
+
+
+def _lines(fact: Fact) -> list[Markup]:
+    return [tag("b", fact.answer), *(tag("div", line, class_="soft") for line in fact.more)]
+
+
 # --- cards ------------------------------------------------------------------------------------------------------------
 
 
@@ -81,7 +95,7 @@ def _cards(facts: ReportFacts) -> Markup:
     ]
     if best is not None and baseline is not None:
         cards.append(_gain(facts, best.value or 0.0, baseline.value or 0.0))
-    return tag("div", *cards, _sureness(facts), class_="cards")
+    return tag("div", *cards, class_="cards")
 
 
 def _about_best(facts: ReportFacts) -> str:
@@ -111,32 +125,9 @@ def _gain(facts: ReportFacts, best: float, baseline: float) -> Markup:
     return _card("gain", f"{gain:.6g}", f"better than the baseline{share}")
 
 
-def _sureness(facts: ReportFacts) -> Markup:
-    if facts.verdict is None:
-        how = "; a confirmation repeats it with other seeds" if facts.confirmable else ""
-        note = f"the best single value{how}" if facts.best else "there is nothing to confirm"
-        return _card("how sure", "not confirmed", note)
-    return _judged(facts.verdict, facts.best_trial)
-
-
-def _judged(verdict: Verdict, shown: BestTrial | None) -> Markup:
-    winner = verdict.winner
-    if not verdict.finalists:
-        return _card("how sure", "not confirmed", "too few trainings completed with other seeds")
-    if winner is None:
-        pairs = max(finalist.pairs for finalist in verdict.finalists)
-        line = f"in {counted(pairs, 'repetition')} no finalist was surely better than the baseline"
-        return _card("how sure", "no gain shown", line)
-    span = f"{signed(winner.gain)}, {verdict.level:.0%} interval {signed(winner.low)} to {signed(winner.high)}"
-    found = f"trial {winner.number}: {span}, {counted(winner.pairs, 'pair')}"
-    if shown is not None and not shown.confirmed:
-        return _card("how sure", "not confirmed", f"trial {shown.record.number} {shown.why}; {found}")
-    return _card("how sure", "confirmed", found, "card good")
-
-
-def _card(title: str, figure: str, note: str, kind: str = "card") -> Markup:
+def _card(title: str, figure: str, note: str) -> Markup:
     small = [tag("span", text, class_="soft") for text in (title, note)]
-    return tag("div", small[0], tag("b", figure or "\N{EN DASH}"), small[1], class_=kind)
+    return tag("div", small[0], tag("b", figure or "\N{EN DASH}"), small[1], class_="card")
 
 
 def _value(record: TrialRecord | None) -> str:

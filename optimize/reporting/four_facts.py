@@ -1,0 +1,321 @@
+"""The four facts about a study that everybody wants first: what won, how sure that is, what it cost, what to do next.
+
+The dashboard's note, the report and `status` begin with them, in these words. Values in, text out: nothing is read here, and each
+of the three writes commands and markup in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from optimize.confirm.caveats import caveats
+from optimize.confirm.replicates import MOST_SEEDS
+from optimize.confirm.verdict import Finalist, Verdict
+from optimize.reporting.hints import Flags, begun_flags, command_line
+from optimize.reporting.study_cost import StudyCost
+from optimize.study.best import BestTrial
+from optimize.study.comparable import ABOUT, FINGERPRINT, is_confirmable
+from optimize.study.edges import Edge
+from optimize.text import changes, gain_text, study_name, value_text
+from optimize.trial import BASELINE, Metric
+from storage import TrialRecord
+
+EDGES = 2  # that are named
+Write = Callable[[str, Flags, int | str | None], str]
+"""Writes a command: its name, its flags, and what it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One of the four: a title, the answer in few words, and lines that say more."""
+
+    title: str
+    answer: str
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FourFacts:
+    """The facts, and the commands of the last one, each after what it is for."""
+
+    won: Fact
+    sure: Fact
+    cost: Fact
+    next: Fact
+    commands: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def all(self) -> tuple[Fact, Fact, Fact, Fact]:
+        return self.won, self.sure, self.cost, self.next
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a study at one moment; `four_facts` puts it into words."""
+
+    name: str
+    metric: Metric
+    attrs: Mapping[str, object]
+    best: BestTrial | None
+    baseline: TrialRecord | None  # the completed one
+    cost: StudyCost
+    verdict: Verdict | None = None
+    latest: TrialRecord | None = None  # of the finished trials
+    edges: Sequence[Edge] = ()
+    running: bool = False
+    confirming: bool = False  # its best trials are being trained with other seeds
+    no_best: str = ""  # why no trial can be the best
+    lasting: bool = False  # while it runs, the words have to stay true: the cost is that up to the best trial
+    others: Sequence[str] = field(default_factory=tuple)  # names of studies, which a new one cannot have
+    place: Flags = field(default_factory=dict)  # flags that each command gets
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.best is not None and (
+            self.best.record.kind == "baseline" or self.best.record.params == self.attrs.get(BASELINE)
+        )
+
+    @property
+    def begun(self) -> Flags:
+        """Return the flags of the commands that train, as the study was begun."""
+        about = self.attrs.get(ABOUT)
+        command = about.get("command") if isinstance(about, Mapping) else None
+        return {**begun_flags(self.name, command), **self.place}
+
+    @property
+    def successor(self) -> str:
+        """Return a name for a study that follows this one: night-2 after night, night-3 after night-2."""
+        stem, _, number = self.name.rpartition("-")
+        stem, first = (stem, int(number) + 1) if stem and number.isdecimal() and len(number) < 4 else (self.name, 2)
+        names = (f"{study_name(stem)}-{each}" for each in count(first))
+        return next(each for each in names if each not in self.others)
+
+
+def four_facts(of: Standing, write: Write = command_line) -> FourFacts:
+    """Return the four facts; `write` writes a command as it can be pasted where they are read."""
+    answer, more, steps = _next(of)
+    commands = tuple(
+        (step.why, write(step.command, step.flags, step.about))
+        for step in [*steps, *(wider_steps(of) if of.edges else [])]
+    )
+    return FourFacts(
+        Fact("What won?", *_won(of)),
+        Fact("How sure is that?", *_sure(of)),
+        Fact("What did it cost?", *_cost(of)),
+        Fact("What next?", answer, (*more, *beyond_choices(of))),
+        commands,
+    )
+
+
+# --- what won ---------------------------------------------------------------------------------------------------------
+
+Words = tuple[str, tuple[str, ...]]
+"""An answer, and the lines that say more."""
+
+
+def _won(of: Standing) -> Words:
+    if of.best is None:
+        return _nothing(of)
+    best, metric = of.best.record, of.metric.name
+    if of.is_baseline:
+        soon = " so far" if of.running else ""
+        return f"Nothing beat the baseline{soon}: it has {metric} {value_text(best.value)}", (_aim(of),)
+    against = of.baseline.params if of.baseline else of.attrs.get(BASELINE)
+    changed = changes(best.params, against if isinstance(against, Mapping) else {})
+    lines = (f"Changed: {changed}",) if best.params else ()
+    doubt = "Nothing for sure. " if of.best.finalist and not of.best.confirmed else ""
+    return f"{doubt}Trial {best.number}: {metric} {value_text(best.value)}{_gain(of, of.best)}", (*lines, _against(of))
+
+
+def _nothing(of: Standing) -> Words:
+    if of.no_best:
+        return f"This study has no best trial: {of.no_best}", ()
+    if of.running or not of.cost.trials:
+        return "No trial has completed yet", ()
+    return f"No trial has completed: {of.cost.trials:,} ended without a value", ()
+
+
+def _gain(of: Standing, best: BestTrial) -> str:
+    before = of.baseline.value if of.baseline else None
+    if before is None or best.record.value is None:
+        return ""
+    gain = of.metric.sign * (before - best.record.value)
+    if best.confirmed and best.finalist is not None:
+        gain = best.finalist.gain
+    share = f"{abs(gain / before):.1%}".replace("%", " %") if before else value_text(abs(gain))
+    return f", {share} {'better' if gain >= 0 else 'worse'} than the baseline"
+
+
+def _against(of: Standing) -> str:
+    if of.baseline is None or of.baseline.value is None:
+        return _aim(of)
+    return f"The baseline has {value_text(of.baseline.value)}. {_aim(of)}"
+
+
+def _aim(of: Standing) -> str:
+    return f"{'Lower' if of.metric.direction == 'minimize' else 'Higher'} is better."
+
+
+# --- how sure ---------------------------------------------------------------------------------------------------------
+
+
+def _sure(of: Standing) -> Words:
+    if of.best is None:
+        return "There is nothing to be sure of yet", ()
+    if of.is_baseline:
+        return "There is no gain to confirm", ()
+    known = of.best.finalist.doubts if of.best.finalist else ()
+    doubts = tuple(f"But: {each}" for each in dict.fromkeys([*known, *caveats(of.best.record, of.baseline)]))
+    aside = (f"{of.best.aside[:1].upper()}{of.best.aside[1:]}",) if of.best.aside else ()
+    answer, more = _confirmed(of, of.best)
+    return answer, (*more, *aside, *doubts)
+
+
+def _confirmed(of: Standing, best: BestTrial) -> Words:
+    if best.finalist is not None:
+        return _repeated(of, best.finalist)
+    if of.verdict is not None and of.verdict.winner is not None:
+        return f"Not confirmed: it is newer than trial {of.verdict.winner.number}, which is confirmed", ()
+    if of.verdict is not None and not of.verdict.finalists:
+        return "Not confirmed: too few trainings completed with other seeds", ()
+    told = "The best of many trials is partly luck."
+    if of.verdict is not None:
+        told = f"Of {len(of.verdict.finalists)} others, repeated with other seeds, none was surely better than the baseline."
+    return "Not confirmed: it was trained once, with one seed", (told,)
+
+
+def _repeated(of: Standing, found: Finalist) -> Words:
+    level = f"{of.verdict.level:.0%}".replace("%", " %") if of.verdict else "95 %"
+    span = f"{gain_text(found.low)} and {gain_text(found.high)}"
+    gain = f"Mean gain over the baseline: {gain_text(found.gain)}, {level} sure between {span}"
+    if found.confirmed:
+        return f"Confirmed: better than the baseline with {found.pairs} other seeds as well", (gain,)
+    if found.high <= 0 or found.gain <= 0:
+        return f"It was luck: no better than the baseline with {found.pairs} other seeds", (gain,)
+    return f"It may be luck: {found.pairs} other seeds do not tell it from the baseline", (gain,)
+
+
+# --- what it cost -----------------------------------------------------------------------------------------------------
+
+
+def _cost(of: Standing) -> Words:
+    if of.running and of.lasting:
+        if of.best is None:
+            return "It is counted here from the first value on", ()
+        return f"Up to trial {of.best.record.number}: {of.cost.text}", tuple(of.cost.more)
+    return f"{'So far: ' if of.running else ''}{of.cost.text}", tuple(of.cost.more)
+
+
+# --- what next --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command, before it is written for a place."""
+
+    why: str
+    command: str
+    flags: Flags
+    about: int | str | None = None
+
+
+Advice = tuple[str, tuple[str, ...], Sequence[Step]]
+
+
+def _next(of: Standing) -> Advice:
+    if of.no_best:
+        return "Compare its trials in the dashboard", (), [Step("all of them", "dashboard", of.place)]
+    if not of.attrs.get(FINGERPRINT):
+        return _begin_with_it(of)
+    if of.confirming:
+        return "Wait: the best trials are being trained with other seeds", (), []
+    if of.running:
+        return _let_it_run(of)
+    if of.best is None:
+        return _find_out(of)
+    if of.is_baseline:
+        return "Try more, or change what may vary", (), [_run(of)]
+    if of.best.open:
+        return _be_sure(of, of.best)
+    if of.best.confirmed:
+        beyond = ", and look beyond its choices" if of.edges else ""
+        steps = [_show(of, of.best.record.number), *([] if of.edges else [_run(of)])]
+        return f"Use it: the study's folder best/ has it, ready to run{beyond}", (), steps
+    return _after_luck(of, of.best.finalist)
+
+
+def _begin_with_it(of: Standing) -> Advice:
+    """It was imported, or another program made it."""
+    start = {"study": of.successor, "from": of.name, **of.place}
+    return "Begin a study of your script with its best trials", (), [Step("begin", "run", start)] if of.best else []
+
+
+def _let_it_run(of: Standing) -> Advice:
+    stop = Step("to end it now", "stop", {"study": of.name, **of.place})
+    if of.best is None:
+        return "While it runs: wait for the first value", (), [stop]
+    if of.best.open and is_confirmable(of.attrs):
+        return "While it runs: let it go on. Then train the best again with other seeds", (), [_confirm(of)]
+    return "While it runs: let it go on", (), [stop]
+
+
+def _find_out(of: Standing) -> Advice:
+    if of.latest is None:
+        return "Run it", (), [_run(of)]
+    ended, why = of.latest.status or of.latest.state.lower(), of.latest.reason
+    line = f"Trial {of.latest.number} ended as {ended}{f': {why}' if why else ''}"
+    return "Find out why no trial has a value", (line,), [_show(of, of.latest.number), _run(of)]
+
+
+def _be_sure(of: Standing, best: BestTrial) -> Advice:
+    if is_confirmable(of.attrs):
+        beyond = ", and look beyond its choices" if of.edges else ""
+        return f"Train it again with other seeds before you rely on it{beyond}", (), [_confirm(of)]
+    line = "The script has no seed that can be changed: without one, every training gives the same value."
+    return "Give the script a seed, so that the best can be confirmed", (line,), [_show(of, best.record.number)]
+
+
+def _after_luck(of: Standing, found: Finalist | None) -> Advice:
+    seeds = min(2 * found.pairs, MOST_SEEDS) if found and found.gain > 0 and found.high > 0 else 0
+    if not seeds:
+        return "Search on: this gain is not real", (), [_run(of)]
+    more = Step("more seeds", "confirm", {**of.begun, "seeds": seeds})
+    return "Train it with more seeds, or search on", (), [more, _run(of)]
+
+
+def _run(of: Standing) -> Step:
+    """The command that goes on searching, with as many trials again."""
+    done = of.cost.trials if of.best else 0
+    return Step("search on" if done else "run it", "run", {**of.begun, "trials": 2 * done if done else None})
+
+
+def _confirm(of: Standing) -> Step:
+    return Step("train it again", "confirm", of.begun)
+
+
+def _show(of: Standing, number: int) -> Step:
+    return Step("all about it", "show", {"study": of.name, **of.place}, number)
+
+
+# --- beyond the choices -----------------------------------------------------------------------------------------------
+
+
+def beyond_choices(of: Standing) -> tuple[str, ...]:
+    """Return a line for each of the first parameters at an end of whose choices the best trial lies."""
+    lines = [str(edge) for edge in of.edges[:EDGES]]
+    more = len(of.edges) - EDGES
+    return (*lines, *([f"And {more} more parameters are at an end of their choices."] if more > 0 else []))
+
+
+def wider_steps(of: Standing, to: Path | None = None) -> Sequence[Step]:
+    """Return the commands that write a wider search space, to this file, and move the study there."""
+    new, file = of.successor, str(to or f"{of.successor}-space.toml")
+    space = file if "/" in file else f"./{file}"
+    moved = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": new, "space": space}
+    return [
+        Step("write a wider space", "space widen", {"study": of.name, "to": file, **of.place}),
+        Step("take the trials there", "migrate", moved, of.name),
+    ]

@@ -1,0 +1,61 @@
+"""Writes a wider search space for a study whose best trial lies at an end of its choices. `copy.py` takes the trials there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+
+from optimize.errors import StudyError
+from optimize.reporting.four_facts import Standing, wider_steps
+from optimize.reporting.hints import command_line, optimize_command
+from optimize.reporting.standing import read_standing
+from optimize.study.comparable import ABOUT
+from optimize.study.edges import space_of
+from optimize.study.stored import StoredStudy
+from search_spaces import SearchSpace, read_space, widened, widened_text
+from storage import write_text
+
+
+def write_wider(stored: StoredStudy, to: Path | None) -> Sequence[str]:
+    """Write the study's search space with choices beyond those of its best trial to a new file; return lines about it.
+
+    Raises StudyError if there is nothing to widen, if the space has changed, or if the file exists.
+    """
+    of = read_standing(stored)
+    space = _space(of)
+    path = to or Path(f"{of.successor}-space.toml")
+    if path.exists():
+        raise StudyError(f"{path}: exists already. Name another file with --to; nothing was written.")
+    wider = {e.parameter.name: widened(space[e.parameter.name], e.value, e.further) for e in of.edges}
+    made = optimize_command("space widen", {"study": of.name})
+    text = widened_text(read_space(space.path), space, wider)
+    write_text(path, f"# Made by `{made}` of {space.path}.\n{text}")
+    rows = [f"{name} = {', '.join(map(str, parameter.choices))}" for name, parameter in wider.items()]
+    _, migrate = wider_steps(of, path)
+    return [
+        f"written: {path}: {'; '.join(rows)}",
+        f"go on with it: {command_line(migrate.command, migrate.flags, migrate.about)}",
+    ]
+
+
+def _space(of: Standing) -> SearchSpace:
+    if not of.edges:
+        by_hand = f"`optimize migrate {quote(of.name)} --to {of.successor} --space FILE.toml`"
+        raise StudyError(
+            f"study {of.name}: its trials do not show that better ones lie beyond its choices. "
+            f"Change a copy of its search space by hand, then: {by_hand}"
+        )
+    known = space_of(of.attrs)
+    if known is None:
+        raise StudyError(
+            f"study {of.name}: its search space {_named(of)} is not here, or has changed. "
+            "Go to the folder where the study was begun, and restore the file."
+        )
+    return replace(known[0], path=_named(of))
+
+
+def _named(of: Standing) -> str:
+    about = of.attrs.get(ABOUT)
+    return str(about.get("search_space", "")) if isinstance(about, dict) else ""

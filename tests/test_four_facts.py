@@ -1,0 +1,283 @@
+"""What won, how sure, what it cost, what next: right in every situation, the same words everywhere, and on one screen."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
+from optimize.reporting.dashboard import DashboardWriter
+from optimize.reporting.facts_shown import COMMAND, LINE, facts_in_terminal, facts_note
+from optimize.reporting.four_facts import FourFacts, four_facts
+from optimize.reporting.html.facts import gather
+from optimize.reporting.html.page import render_page
+from optimize.reporting.markdown import folded_command
+from optimize.reporting.notes import study_note
+from optimize.reporting.shown_study import ShownStudy
+from optimize.reporting.standing import read_standing, standing_of
+from optimize.reporting.status_json import document
+from optimize.study.stored import StoredStudy, find_study
+from optimize.trial import Job, Metric, Outcome, TrialStatus
+from storage import TrialRecord
+from tests.conftest import Driver, complete
+from tests.replicating import SEEDED
+from tests.test_dashboard_notes import study_note as kept_note
+from tests.test_notes import ATTRS, BASE, BETTER, BROKEN, facts
+
+CHOICES = {"X": (2, 4)}
+LUCKY = Finalist(3, 3, 0.01, -0.02, 0.04, False)
+REAL = Finalist(3, 3, 0.25, 0.2, 0.3, True, doubts=("saw its data twice",))
+
+
+def told(
+    *records: TrialRecord,
+    running: bool = False,
+    confirming: bool = False,
+    verdict: Verdict | None = None,
+    no_best: str = "",
+    **attrs: object,
+) -> FourFacts:
+    known = {**ATTRS, **(verdict_attrs(verdict) if verdict else {}), **attrs}
+    more = {"running": running, "confirming": confirming, "no_best": no_best, "lasting": True}
+    return four_facts(standing_of("s", Metric(), known, records, CHOICES, **more))  # type: ignore[arg-type]
+
+
+def of(*finalists: Finalist) -> Verdict:
+    return Verdict(finalists, 0.95, 0.003, 0.006)
+
+
+FAILED = replace(BROKEN, state="FAIL", status="crashed", reason="no GPU", seconds=5.0)
+WON = "Trial 3: val_bpb 1.000000, 20.0 % better than the baseline"
+ONCE = "Not confirmed: it was trained once, with one seed"
+UP_TO = "Up to trial 3: 2 trials, 10 s of device time"
+ALL = "2 trials, 10 s of device time"
+
+
+@pytest.mark.parametrize(
+    ("tell", "answers", "commands"),
+    [
+        pytest.param(
+            partial(told, running=True),
+            ("No trial has completed yet", "There is nothing to be sure of yet", "It is counted here from the first value on",
+             "While it runs: wait for the first value"), ["stop"],
+            id="running, no result yet",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, running=True),
+            (WON, ONCE, UP_TO, "While it runs: let it go on. Then train the best again with other seeds"), ["confirm"],
+            id="running, a best",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER), (WON, ONCE, ALL, "Train it again with other seeds before you rely on it"), ["confirm"],
+            id="ended, unconfirmed",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, running=True, confirming=True),
+            (WON, ONCE, UP_TO, "Wait: the best trials are being trained with other seeds"), [],
+            id="being confirmed",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, no_best="it has 2 objectives"),
+            ("This study has no best trial: it has 2 objectives", "There is nothing to be sure of yet", ALL,
+             "Compare its trials in the dashboard"), ["dashboard"],
+            id="several objectives",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, verdict=of(REAL)),
+            (WON, "Confirmed: better than the baseline with 3 other seeds as well", ALL,
+             "Use it: the study's folder best/ has it, ready to run"), ["show 3", "run"],
+            id="ended, confirmed",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, verdict=of(LUCKY)),
+            (f"Nothing for sure. {WON}", "It may be luck: 3 other seeds do not tell it from the baseline", ALL,
+             "Train it with more seeds, or search on"), ["confirm", "run"],
+            id="ended, perhaps luck",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, verdict=of(replace(LUCKY, gain=-0.01, high=-0.001))),
+            (f"Nothing for sure. {WON}", "It was luck: no better than the baseline with 3 other seeds", ALL,
+             "Search on: this gain is not real"), ["run"],
+            id="ended, luck",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, verdict=of()),
+            (WON, "Not confirmed: too few trainings completed with other seeds", ALL,
+             "Train it again with other seeds before you rely on it"), ["confirm"],
+            id="confirmed in vain",
+        ),
+        pytest.param(
+            partial(told, BASE, replace(BETTER, number=2, value=1.1, params={"X": 1}), BETTER, verdict=of(replace(REAL, number=2))),
+            (WON, "Not confirmed: it is newer than trial 2, which is confirmed", "3 trials, 10 s of device time",
+             "Train it again with other seeds before you rely on it"), ["confirm"],
+            id="a better one since",
+        ),
+        pytest.param(
+            partial(told, FAILED),
+            ("No trial has completed: 1 ended without a value", "There is nothing to be sure of yet",
+             "1 trial, 5.0 s of device time", "Find out why no trial has a value"), ["show 5", "run"],
+            id="failures only",
+        ),
+        pytest.param(
+            partial(told, BASE, replace(BETTER, value=1.5)),
+            ("Nothing beat the baseline: it has val_bpb 1.250000", "There is no gain to confirm", ALL,
+             "Try more, or change what may vary"), ["run"],
+            id="the baseline",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, about={"seed": ""}),
+            (WON, ONCE, ALL, "Give the script a seed, so that the best can be confirmed"), ["show 3"],
+            id="a script without a seed",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, fingerprint={}), (WON, ONCE, ALL, "Begin a study of your script with its best trials"),
+            ["run"],
+            id="imported",
+        ),
+    ],
+)  # fmt: skip
+def test_each_situation_is_told_as_it_is(
+    tell: Callable[[], FourFacts], answers: tuple[str, ...], commands: list[str]
+) -> None:
+    facts = tell()
+    assert tuple(fact.answer for fact in facts.all) == answers
+    assert [re.sub(r"^optimize ([a-z]+(?: \d+)?).*", r"\1", line) for _, line in facts.commands] == commands
+
+
+def test_the_lines_below_say_what_a_person_asks_next() -> None:
+    found = told(BASE, BETTER, FAILED, verdict=of(REAL))
+    assert found.won.more == ("Changed: X=2", "The baseline has 1.250000. Lower is better.")
+    assert found.sure.more == (
+        "Mean gain over the baseline: +0.250000, 95 % sure between +0.200000 and +0.300000",
+        "But: saw its data twice",
+    )
+    assert found.cost.more == ("1 of them have no value",)
+    assert told(FAILED).next.more == ("Trial 5 ended as crashed: no GPU",)
+
+
+def test_the_note_of_a_running_study_stays_true_while_others_end() -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    base, better = replace(BASE, finished=now), replace(BETTER, finished=now + timedelta(minutes=1))
+    slow = replace(
+        BROKEN, number=1, seconds=99.0, finished=now + timedelta(minutes=2)
+    )  # began before the best, and ended after
+    before = study_note(facts(base, better))
+    assert study_note(facts(base, slow, better)) == before
+    assert "Up to trial 3: 2 trials, 10 s" in before
+    assert "3 trials, 1 min 49 s" in study_note(replace(facts(base, slow, better), running=False))
+
+
+def test_a_new_study_gets_a_name_that_is_free() -> None:
+    for name, others, successor in (("s", (), "s-2"), ("s", ("s-2",), "s-3"), ("s-2", ("s",), "s-3"), ("a b", (), "a-b-2"),
+                                    ("run-20260301", (), "run-20260301-2"), ("-2", (), "2-2")):  # fmt: skip
+        assert standing_of(name, Metric(), {}, [], {}, others=others).successor == successor
+
+
+# --- of a study in a database -----------------------------------------------------------------------------------------
+
+
+def deep(job: Job) -> Outcome:
+    """The larger X, the better; one trial fails."""
+    if job.number == 5:
+        return Outcome(TrialStatus.CRASHED, 1.0, "it broke")
+    return replace(
+        complete(job),
+        summary={"val_bpb": 2 - int(str(job.params["X"])) / 10 + abs(float(str(job.params["Y"])) - 0.25) / 100},
+    )
+
+
+@pytest.fixture
+def at_the_edge(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoredStudy]:
+    """A study whose best trial has the largest X; it knows its files by relative paths."""
+    monkeypatch.chdir(driver.folder)
+    (driver.folder / "workload" / "train.py").write_text(SEEDED)
+    driver.set(search_space="./space.toml", workload="./workload")
+    driver.once("deep", lambda: driver.run(deep, trials=14))
+    with driver.database() as database:
+        yield find_study(database, "s", driver.settings.runs)
+
+
+class Words(HTMLParser):
+    """What a page says, as one text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.feed(page)
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+
+def lines_of(found: FourFacts) -> list[str]:
+    return [line for fact in found.all for line in (fact.title, fact.answer, *fact.more)]
+
+
+def test_note_report_and_status_begin_with_the_same_words(at_the_edge: StoredStudy) -> None:
+    stored, found = at_the_edge, four_facts(read_standing(at_the_edge))
+    DashboardWriter(ShownStudy(stored, stored.finished, print)).write()
+    note = re.sub(r"\\(?=[^\w\s])", "", kept_note(stored)).split("```")[0]
+    page = "\n".join(Words(render_page(gather(stored), {})).said).split("best val_bpb")[0]
+    screen = Console(file=io.StringIO(), width=200)
+    screen.print(facts_in_terminal(found), crop=False)
+    told = json.loads(json.dumps(document("here", [stored], 3)))["studies"][0]
+    assert found.next.more == (
+        "X = 4 is the largest of 1, 2, 3, 4: better ones may lie beyond. Wider: 1, 2, 3, 4, 8",
+    )  # a rule forbids those between
+    assert found.cost.more == ("1 of them have no value",)
+    for line in lines_of(found):
+        assert line in note
+        assert line in page
+        assert line in screen.file.getvalue()  # type: ignore[attr-defined]
+    assert list(told["facts"]) == ["what_won", "how_sure", "what_it_cost", "what_next"]
+    lines = [line for fact in found.all for line in (fact.answer, *fact.more)]
+    assert [line for lines in told["facts"].values() for line in lines] == lines
+    assert [each["command"] for each in told["next_commands"]] == [command for _, command in found.commands]
+    assert told["edges"] == [{"name": "X", "value": 4, "choices": [1, 2, 3, 4], "further": [8]}]
+    assert (told["cost"]["trials"], told["cost"]["without_value"]) == (15, 1)
+
+
+def test_the_four_facts_fit_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,280 x 800 pixels; where it is longest, with long names and an end of the choices."""
+    monkeypatch.setattr(sys, "argv", ["/home/somebody/work/autoresearch/.venv/bin/optimize"])
+    attrs = {
+        "about": {
+            "command": f"optimize run --workload ../{'w' * 30} --space ../{'w' * 30}/space.toml --study {'s' * 20}"
+        }
+    }
+    baseline = {"baseline": {f"PARAMETER_{n}": 1 for n in range(14)}}
+    choices: dict[str, Sequence[int]] = {f"PARAMETER_{n}": (1, 2, 3, 4) for n in range(14)}
+    records = [
+        TrialRecord(n, n, "COMPLETE", "complete", dict.fromkeys(choices, 1 + n % 4), 1 - (n % 4) / 10, seconds=99.0)
+        for n in range(16)
+    ]
+    standing = standing_of("s" * 20, Metric(), {**ATTRS, **attrs, **baseline}, [BASE, *records], choices)
+    assert len(standing.edges) == 14
+    table, commands = facts_note(four_facts(standing), "/home/somebody/work").split("\n\n```bash\n")
+    rows, block = table.splitlines(), commands.splitlines()[:-1]
+    assert max(len(row.split("|")[2].strip().strip("*").replace("\\", "")) for row in rows) <= LINE
+    assert max(map(len, block)) <= COMMAND
+    assert 230 + 28 * (len(rows) - 1) + 50 + 24 * len(block) <= 784  # pixels: above the table, of a row, of a line
+
+
+@pytest.mark.parametrize("name", ["it's --a name", 'two "--words"', "plain"])
+def test_a_command_that_is_broken_into_lines_is_the_same(name: str) -> None:
+    command = shlex.join(["optimize", "run", "--study", name, *(["--workload", "../somewhere"] * 9)])
+    folded = folded_command(command, 60)
+    read = subprocess.run(
+        ["sh", "-c", folded.replace("optimize", r"printf '%s\n'", 1)], capture_output=True, text=True, check=True
+    )
+    assert read.stdout.splitlines() == shlex.split(command)[1:]
+    assert "\n" in folded
