@@ -155,3 +155,21 @@ def test_a_study_does_not_begin_inside_best(tmp_path: Path, monkeypatch: pytest.
         make_plan(load_settings("cpu", "a test", {}, {}))
     assert planned(best, SCRIPT).settings.workload == f"{best}/"  # whoever names it means it
     assert make_plan(load_settings("cpu", "a test", {"runs": tmp_path / "runs"}, {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True)\n",
+            "may not start without --data",
+        ),
+        ("import argparse\np = argparse.ArgumentParser()\np.add_argument('data')\n", "may not start without data"),
+        ("if not input('Begin? '): raise SystemExit\n", "waits for an answer"),
+        ("import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', default='x')\n", ""),
+    ],
+)
+def test_what_a_script_waits_for_when_it_starts_is_said(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "train.py").write_text(f"LR = 0.1\n{text}print('val_bpb: 1')\n")
+    found = [note for note in notes(tmp_path) if note.startswith(("command", "script"))]
+    assert [said in note for note in found] == [True] * bool(said)

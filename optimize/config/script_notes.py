@@ -6,7 +6,7 @@ A script may build names when it runs, so any of these lines may be wrong.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from shlex import quote
 
@@ -14,12 +14,13 @@ from optimize.config.environment import variables_not_passed
 from optimize.config.settings import PROFILES, Settings
 from optimize.executors.slots import SET_BY_SLOTS
 from optimize.script.bindings import imported_modules
+from optimize.script.parsers import parser_facts
 from optimize.script.variables import variables_read
 from optimize.script.workload import Workload
 from optimize.text import listed
 
 
-def script_notes(settings: Settings, workload: Workload, parameters: Iterable[str]) -> tuple[str, ...]:
+def script_notes(settings: Settings, workload: Workload, parameters: Collection[str]) -> tuple[str, ...]:
     """Return lines on the script, files, the metric, constants and the environment that a trial may miss."""
     return (
         *_script(workload),
@@ -27,6 +28,7 @@ def script_notes(settings: Settings, workload: Workload, parameters: Iterable[st
         *_metric(workload),
         *_constants(workload, parameters),
         *_environment(settings, workload),
+        *_start(workload, set(parameters)),
     )
 
 
@@ -44,6 +46,20 @@ def _constants(workload: Workload, parameters: Iterable[str]) -> Iterator[str]:
         )
     for file, line, text in workload.hidden_writes(parameters):
         yield f"constants: {file}:{line}: {text} may replace a trial's values when the script runs. Check that it does not"
+
+
+def _start(workload: Workload, parameters: set[str]) -> Iterator[str]:
+    """What the script waits for when it starts: words that the command lacks, or an answer."""
+    facts = parser_facts(workload.files)
+    tuned = {each.location.path for name, each in workload.places.placed.items() if name in parameters}
+    given = {word.partition("=")[0] for word in workload.command} | tuned
+    behind = [word for word in workload.command[1:] if word != workload.script and not word.startswith("-")]
+    needed = [max(flag.names, key=len) for flag in facts.required if not flag.positional and not given & {*flag.names}]
+    needed += [flag.names[0] for flag in facts.required if flag.positional and not behind]
+    if needed and not facts.subcommands:
+        yield f"command: {workload.script} may not start without {listed(needed)}. Add them to `command` in workload.toml"
+    if facts.asks:
+        yield f"script: line {facts.asks} waits for an answer, which a trial does not get. Make it a flag or a constant"
 
 
 def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
