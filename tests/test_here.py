@@ -181,7 +181,8 @@ def test_a_study_that_was_begun_with_ours_goes_on_in_a_folder_that_has_others(fo
     write(folder, space="[parameters]\nDEPTH = [2, 3]\n")
     assert begun_with(load_settings("cpu", "", {"study": "gpt-cpu"}, {})) == {"workload": "gpt", "search_space": "cpu"}
     assert begun_with(load_settings("cpu", "", {"study": "night"}, {})) == {"search_space": "cpu"}
-    assert begun_with(load_settings("cpu", "", {"study": "another"}, {})) == {}
+    another = load_settings("cpu", "", {"study": "another"}, {})
+    assert (begun_with(another), begun_with(another, moves="gpt-cpu")) == ({}, {"workload": "gpt"})
     flags = {"study": "gpt-cpu", "workload": str(folder), "search_space": "./space.toml"}
     assert begun_with(load_settings("cpu", "", flags, {})) == {}  # what a flag names is meant
     (folder / "train.py").unlink()

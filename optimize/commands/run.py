@@ -234,10 +234,10 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
     if profile is None:
         profile, why = pick_profile(detect_device())
     settings, wrong = read_settings(profile, why, given)
-    if begun := begun_with(settings):
+    if begun := begun_with(settings, moves):
         settings, wrong = read_settings(profile, why, {**given, **begun})
         words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
-        say(f"study {settings.study}: goes on with {words}, as it was begun, not with what lies in the folder")
+        say(f"study {moves or settings.study}: goes on with {words}, as it was begun, not with what lies in the folder")
     problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
     if wrong.of_profile or of_today:
         return make_plan(settings, problems, compare=not wrong.of_profile)

@@ -6,6 +6,7 @@ It only reads. What a call names itself is not looked at.
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 from optimize.config.settings import FOUND, Settings
 from optimize.script.load_workload import ours
@@ -14,14 +15,15 @@ from search_spaces import shipped_spaces
 from storage import StorageError, StudyPaths, is_there, open_database
 
 
-def begun_with(settings: Settings) -> dict[str, str]:
+def begun_with(settings: Settings, moves: str = "") -> dict[str, str]:
     """Return workload and search space of the study, by their names in Settings, where the folder offers others.
 
-    Only names of ours: a study of an earlier version knew of no other place to take them from, if no flag named one.
+    `moves` is a study that gets another search space under another name. Only names of ours are returned: a study of an
+    earlier version knew of no other place to take them from, if no flag named one.
     """
-    names = {"workload": ours(), "search_space": shipped_spaces()}
+    names = {"workload": ours()} if moves else {"workload": ours(), "search_space": shipped_spaces()}
     found = [name for name in names if settings.origins[name].endswith(FOUND)]
-    about = _about(settings) if found else {}
+    about = _about(replace(settings, study=moves or settings.study)) if found else {}
     return {name: str(about[name]) for name in found if about.get(name) in names[name]}
 
 
