@@ -20,7 +20,7 @@ from rich.console import Console
 from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.facts_shown import COMMAND, LINE, facts_in_terminal, facts_note
-from optimize.reporting.four_facts import FourFacts, four_facts
+from optimize.reporting.four_facts import Fact, FourFacts, four_facts
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
 from optimize.reporting.markdown import folded_command
@@ -177,6 +177,12 @@ def test_the_note_of_a_running_study_stays_true_while_others_end() -> None:
     assert study_note(facts(base, slow, better)) == before
     assert "Up to trial 3: 2 trials, 10 s" in before
     assert "3 trials, 1 min 49 s" in study_note(replace(facts(base, slow, better), running=False))
+
+
+def test_a_trial_without_parameters_is_no_baseline() -> None:
+    """A table that was imported may name none."""
+    found = told(replace(BETTER, params={}), fingerprint={}, baseline={})
+    assert found.won == Fact("What won?", "Trial 3: val_bpb 1.000000", ("Lower is better.",))
 
 
 def test_a_new_study_gets_a_name_that_is_free() -> None:

@@ -18,7 +18,7 @@ from optimize.reporting.hints import Flags, begun_flags, command_line
 from optimize.reporting.study_cost import StudyCost
 from optimize.study.best import BestTrial
 from optimize.study.comparable import ABOUT, FINGERPRINT, is_confirmable
-from optimize.study.edges import Edge
+from optimize.study.edges import Edge, is_baseline
 from optimize.text import changes, gain_text, study_name, value_text
 from optimize.trial import BASELINE, Metric
 from storage import TrialRecord
@@ -74,9 +74,7 @@ class Standing:
 
     @property
     def is_baseline(self) -> bool:
-        return self.best is not None and (
-            self.best.record.kind == "baseline" or self.best.record.params == self.attrs.get(BASELINE)
-        )
+        return self.best is not None and is_baseline(self.best.record, self.attrs)
 
     @property
     def begun(self) -> Flags:

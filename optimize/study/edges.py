@@ -60,7 +60,7 @@ def find_edges(
     `attrs` are the study's. None where the best is the baseline, where hardly a trial has ended, and where the study's search
     space is not known.
     """
-    if best is None or _is_baseline(best.record, attrs) or not attrs.get(FINGERPRINT):
+    if best is None or is_baseline(best.record, attrs) or not attrs.get(FINGERPRINT):
         return []
     ended = [r for r in records if r.state in COUNTED and r.params][-RECENT:]
     if len(ended) < min(LEAST, math.prod(max(len(each), 1) for each in choices.values())):
@@ -97,7 +97,8 @@ def space_of(attrs: Mapping[str, object]) -> tuple[SearchSpace, Mapping[str, Val
     return (whole, constants) if whole.fingerprint() == stored.get("search space") else None
 
 
-def _is_baseline(best: TrialRecord, attrs: Mapping[str, object]) -> bool:
+def is_baseline(best: TrialRecord, attrs: Mapping[str, object]) -> bool:
+    """Return whether a trial is the baseline, or has its parameters; `attrs` are the study's."""
     return best.kind == "baseline" or (bool(best.params) and best.params == attrs.get(BASELINE))
 
 

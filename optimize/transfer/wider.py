@@ -41,17 +41,17 @@ def write_wider(stored: StoredStudy, to: Path | None) -> Sequence[str]:
 
 
 def _space(of: Standing) -> SearchSpace:
+    by_hand = (
+        f"widen a copy of it by hand, then: `optimize migrate {quote(of.name)} --to {of.successor} --space FILE.toml`"
+    )
     if not of.edges:
-        by_hand = f"`optimize migrate {quote(of.name)} --to {of.successor} --space FILE.toml`"
         raise StudyError(
-            f"study {of.name}: its trials do not show that better ones lie beyond its choices. "
-            f"Change a copy of its search space by hand, then: {by_hand}"
+            f"study {of.name}: its trials do not show that better ones lie beyond its choices. Keep its search space, or {by_hand}"
         )
     known = space_of(of.attrs)
     if known is None:
         raise StudyError(
-            f"study {of.name}: its search space {_named(of)} is not here, or has changed. "
-            "Go to the folder where the study was begun, and restore the file."
+            f"study {of.name}: its search space {_named(of)} is not here, or has changed. Restore it, or {by_hand}"
         )
     return replace(known[0], path=_named(of))
 
