@@ -330,5 +330,11 @@ def test_the_script_that_a_trial_leaves_runs_in_its_python_if_that_is_there(conf
     assert run(script, PYTHON="/gone/python").returncode == 127  # who names one is not given another
 
 
+def test_an_empty_word_of_a_command_is_a_word_in_the_script_too(folder: Path) -> None:
+    job = load_workload(str(folder)).prepare(Suggestion(0, {}), {}, {}, Limits())
+    script = shell_script(replace(job, command=("echo", "--name", "", "end")))
+    assert script.endswith("exec echo --name '' end\n")
+
+
 def test_python_train_py_needs_no_script_to_be_repeated(folder: Path) -> None:
     assert shell_script(load_workload(str(folder)).prepare(Suggestion(0, {}), {}, {}, Limits())) == ""

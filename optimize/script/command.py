@@ -86,4 +86,4 @@ fi"""
 
 def _quoted(word: str) -> str:
     """Return a word of a command for the shell; PYTHON in it is the shell's variable of that name."""
-    return '"$PYTHON"'.join(shlex.quote(part) if part else "" for part in word.split(PYTHON))
+    return '"$PYTHON"'.join(shlex.quote(part) if part else "" for part in word.split(PYTHON)) or "''"
