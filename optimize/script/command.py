@@ -63,7 +63,7 @@ def shell_script(job: Job) -> str:
     """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does."""
     if job.command == (PYTHON, "train.py") and not job.links and not job.variables:
         return ""
-    lines = ["#!/bin/sh", f"# trains trial {job.number} again, in this folder: sh {RUN}", "set -e"]
+    lines = ["#!/bin/sh", f"# trains trial {job.number} again: sh {RUN}", "set -e", _HERE]
     for name, target in job.links.items():
         if (parent := str(Path(name).parent)) != ".":
             lines.append(f"mkdir -p {shlex.quote(parent)}")
@@ -74,6 +74,7 @@ def shell_script(job: Job) -> str:
     return "\n".join([*lines, f"exec {' '.join(map(_quoted, job.command))}", ""])
 
 
+_HERE = 'cd "$(dirname -- "$0")"'
 _OUR_PYTHON = """\
 if [ -z "$PYTHON" ]; then
   PYTHON={python}  # trained it
