@@ -83,7 +83,7 @@ def library_version(database: Database) -> str:
 
 
 def first_baseline(database: Database, study_id: int) -> TrialRecord | None:
-    """Return the first complete trial of the script as it is; None if there is none yet."""
+    """Return the first complete trial of the script with the profile's constants; None if there is none yet."""
     query = sqlalchemy.select(TRIALS.c.number).join(TRIAL_ATTRS, TRIALS.c.trial_id == TRIAL_ATTRS.c.trial_id)
     complete = (TRIALS.c.study_id == study_id) & (TRIALS.c.state == TrialState.COMPLETE)
     named = (TRIAL_ATTRS.c.key == "origin") & TRIAL_ATTRS.c.value_json.like('%"baseline"%')

@@ -71,7 +71,10 @@ def test_commands_at_the_end_are_whole_lines_however_narrow_the_terminal_is(driv
     flags = {"workload": "flag", "study": "flag"}
     given = {"workload": "./a folder with a long name", "runs": Path("runs")}
     plan = replace(plan, settings=replace(plan.settings, trials=4, origins=flags, **given))
-    records = [record(0, 2.2, kind="baseline"), record(1, 2.1, params={**PARAMS, "DEPTH": 4, "LR": 0.02})]
+    records = [
+        record(0, 2.2, kind="baseline"),
+        record(1, 2.1, kind="sampler", params={**PARAMS, "DEPTH": 4, "LR": 0.02}),
+    ]
     lines = printed(end_report(plan, RunResult("done", records)), width=30)
     hints = {line.split(":")[0].strip(): line for line in lines if ": " in line}
     assert hints["go on"].endswith("optimize run --study s --workload './a folder with a long name' --trials 4")

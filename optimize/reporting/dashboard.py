@@ -24,8 +24,10 @@ from optimize.reporting.program import elsewhere_python
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.standing import newest_choices
 from optimize.reporting.study_cost import StudyCost, read_settings_json, replicates_cost
+from optimize.search import stored_space
 from optimize.study.best import baseline_of, find_best
 from optimize.study.callback import Callback
+from optimize.study.left_files import PATCH, BaselineFiles
 from optimize.study.stored import StoredStudy, main_studies
 from storage import (
     Database,
@@ -45,7 +47,6 @@ EVERY_S, NOTES_EVERY_S = 10.0, 1.0
 SHARE = 20  # the loop spends at most one part in so many of its time on notes and plots
 LINKS = 5  # of notes, that are printed
 AT_A_TIME = 20  # notes of trials that a tick writes: an old study may need a thousand, and trials wait to be started
-IN_NOTES = frozenset({"train.patch", "log.txt"})
 
 
 class DashboardWriter(Callback):
@@ -59,6 +60,7 @@ class DashboardWriter(Callback):
         self._without_note: list[TrialRecord] | None = None
         self._stale = True
         self._due, self._notes_due = 0.0, 0.0
+        self._of_baseline = BaselineFiles()
         self._patch: tuple[int, str] = (-1, "")  # trial, what it changed
         self._settings = read_settings_json(self._stored.paths.settings_json)
         self._repeated: StudyCost | None = None
@@ -108,7 +110,7 @@ class DashboardWriter(Callback):
     def _note(self, record: TrialRecord, baseline: TrialRecord | None) -> str:
         ids, study_id = self._artifacts.ids(record.trial_id), self._study_id
         links = {name: artifact_link(study_id, record.trial_id, each) for name, each in ids.items()}
-        return trial_note(record, self._stored.metric, baseline, self._texts(ids), links)
+        return trial_note(record, self._stored.metric, baseline, self._texts(record, ids), links)
 
     def _write_study_note(self, running: bool) -> None:
         started, records = time.monotonic(), self._shown.records()
@@ -117,7 +119,7 @@ class DashboardWriter(Callback):
             return
         attrs = self._database.study_attrs(self._study_id)
         verdict, baseline = verdict_of(attrs), baseline_of(records)
-        shown = find_best(records, self._stored.metric.direction, verdict)
+        shown = find_best(records, self._stored.metric.direction, verdict, stored_space(attrs))
         best = shown.record if shown else None
         facts = StudyFacts(
             name=self._stored.name,
@@ -151,16 +153,20 @@ class DashboardWriter(Callback):
 
     def _patch_of(self, best: TrialRecord | None) -> str:
         if best is not None and best.number != self._patch[0]:
-            self._patch = (best.number, self._texts(self._artifacts.ids(best.trial_id)).get("train.patch", ""))
+            self._patch = (best.number, self._texts(best, self._artifacts.ids(best.trial_id)).get(PATCH, ""))
         return self._patch[1]
 
-    def _texts(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """Return what a note quotes of a trial's files; a file that is gone is left out."""
+    def _texts(self, record: TrialRecord, ids: Mapping[str, str]) -> dict[str, str]:
+        """Return a trial's files with its patches; a file that is gone is left out."""
+        if self._of_baseline.record is None:
+            self._of_baseline = self._stored.baseline_files()
         texts = {}
-        for name in ids.keys() & IN_NOTES:
+        for name in ids:
             with suppress(StorageError):
                 texts[name] = self._artifacts.text(ids[name])
-        return texts
+        if not ids and record.value is not None and not record.kind:
+            return self._stored.texts(record)
+        return self._of_baseline.patched(texts)
 
 
 def write_dashboard(stored: StoredStudy, say: Callable[[str], None]) -> None:

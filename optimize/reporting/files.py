@@ -13,10 +13,10 @@ from optimize.errors import StudyError
 from optimize.reporting.shown_study import ShownStudy
 from optimize.study.best import BestTrial
 from optimize.study.callback import Callback
+from optimize.study.left_files import CURVE, LOG, to_take_away
 from optimize.study.stored import StoredStudy
 from optimize.trial import Metric
 from storage import (
-    Artifacts,
     StorageError,
     StudyPaths,
     Tables,
@@ -29,7 +29,7 @@ from storage import (
 
 EVERY_S = 5.0
 SHARE = 20  # the loop spends at most one part in so many of its time on these files
-NOT_IN_BEST = ("log.txt", "curve.csv")
+NOT_IN_BEST = (LOG, CURVE)
 
 
 class ResultFiles(Callback):
@@ -70,7 +70,7 @@ class ResultFiles(Callback):
         best = stored.best(records)
         write_tables(stored.paths, records, stored.metric)
         if best is not None and best != self._exported:
-            write_best_folder(stored.paths, best, stored.metric, stored.artifacts())
+            write_best_folder(stored, best)
         self._exported, self._stale = best, False
 
 
@@ -86,7 +86,7 @@ def write_views(
     for line in before.protect(records, stored.database.where, set_aside):
         say(line)
     best, tables = stored.best(records), write_tables(stored.paths, records, stored.metric)
-    folder = [write_best_folder(stored.paths, best, stored.metric, stored.artifacts())] if best else []
+    folder = [write_best_folder(stored, best)] if best else []
     return [*tables, *folder]
 
 
@@ -106,9 +106,9 @@ def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metr
     return [paths.results_tsv, paths.trials_csv]
 
 
-def write_best_folder(paths: StudyPaths, best: BestTrial, metric: Metric, artifacts: Artifacts) -> Path:
+def write_best_folder(stored: StoredStudy, best: BestTrial) -> Path:
     """Write best/ from the files that the best trial left, with how sure it is; return its path."""
-    trial_id = best.record.trial_id
-    texts = {name: artifacts.read(trial_id, name) for name in artifacts.names(trial_id) if name not in NOT_IN_BEST}
-    write_best(paths.best, texts, best.record, metric=metric.name, more=best.attrs())
-    return paths.best
+    files = to_take_away(stored.texts(best.record))
+    texts = {name: text for name, text in files.items() if name not in NOT_IN_BEST}
+    write_best(stored.paths.best, texts, best.record, metric=stored.metric.name, more=best.attrs())
+    return stored.paths.best

@@ -12,6 +12,7 @@ from typing import Any
 
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Finalist, Verdict, verdict_of
+from optimize.reporting.baseline_words import baseline_words
 from optimize.reporting.facts_shown import facts_note
 from optimize.reporting.figures.data import ending_of, noise
 from optimize.reporting.figures.style import style_of
@@ -20,9 +21,12 @@ from optimize.reporting.hints import begun_flags, command_line, without_server
 from optimize.reporting.markdown import block, changed_lines, code, code_lines, folded, folded_command, table, tail
 from optimize.reporting.standing import standing_of
 from optimize.reporting.study_cost import StudyCost
+from optimize.reporting.trial_words import circumstances, what_changed
+from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
-from optimize.text import changes, duration, gain_text, short, value_text
+from optimize.study.left_files import LOG, PATCH, PROFILE_PATCH
+from optimize.text import changes, gain_text, short, value_text
 from optimize.trial import BASELINE, Metric
 from storage import Stored, TrialRecord
 
@@ -43,16 +47,17 @@ def trial_note(
     links: Mapping[str, str],
 ) -> str:
     """Return the note about a trial. `texts` are its patch and its log by file name; `links` lead to all files that it left."""
-    patch, log = texts.get("train.patch"), texts.get("log.txt", "")
-    head = [_ending(record, metric, baseline), _circumstances(record)]
+    patch, log, profile = texts.get(PATCH), texts.get(LOG, ""), texts.get(PROFILE_PATCH, "")
+    head = [_ending(record, metric, baseline), circumstances(record, profile)]
     head += [f"But: {code_lines(caveat, 200, WIDTH)}" for caveat in caveats(record, baseline)]
     head += [_figures(record, metric)]
     for characters, lines in ROOM:
         said = tail(log if record.value is None else _before_summary(log), lines, WIDTH) if lines else ""
-        changed = changed_lines(patch or "", characters, WIDTH)
+        shown = profile if record.kind == "baseline" else patch or ""
+        changed = changed_lines(shown, characters, WIDTH)
         parts = [
             *head,
-            block(changed, "diff") if changed else "" if patch is None else "The script ran unchanged.",
+            what_changed(record, changed) if patch is not None else "",
             f"The log's last lines:\n{block(said, 'text')}" if said else "",
             _links(links),
         ]
@@ -89,26 +94,6 @@ def _difference(value: float, baseline: float) -> str:
     """Return `0.012345 (1.2 %)`, without a sign."""
     share = f"\u00a0({abs(value - baseline) / abs(baseline):.1%})".replace("%", "\u00a0%") if baseline else ""
     return f"{value_text(abs(value - baseline))}{share}"
-
-
-_KINDS = {
-    "baseline": "the script as it is",
-    "sampler": "proposed by the sampler",
-    "advisor": "proposed by an advisor",
-    "start": "a start",
-}
-
-
-def _circumstances(record: TrialRecord) -> str:
-    took = f"after {duration(record.seconds)}" if record.seconds is not None else ""
-    where = f"on {code(record.device, 40)}" if record.device else ""
-    slot = f"(slot {code(record.slot, 40)})" if record.slot else ""
-    ran, what = " ".join(filter(None, (took, where, slot))), _KINDS.get(record.kind, "")
-    source = f"{'from ' if record.kind == 'start' else ''}{code(record.source, 60)}" if record.source else ""
-    again = f"attempt {record.attempt}" if record.attempt > 1 else ""
-    taken = f"copied from {code(record.taken_from, 60)}" if record.taken_from else ""
-    line = folded(list(filter(None, (ran, f"{what} {source}".strip(), again, taken))), ", ", WIDTH)
-    return line[:1].upper() + line[1:]
 
 
 def _figures(record: TrialRecord, metric: Metric) -> str:
@@ -156,7 +141,7 @@ def study_note(facts: StudyFacts) -> str:
     It changes with the best trial, not with every trial, so that it does not disturb a person who is editing it.
     """
     verdict, baseline = verdict_of(facts.attrs), baseline_of(facts.records)
-    shown = find_best(facts.records, facts.metric.direction, verdict)
+    shown = find_best(facts.records, facts.metric.direction, verdict, stored_space(facts.attrs))
     best = shown.record if shown else None
     patch = changed_lines(facts.best_patch, 1500, WIDTH)
     parts = [
@@ -165,9 +150,9 @@ def study_note(facts: StudyFacts) -> str:
         _what(facts),
         _standing(facts, shown, baseline, verdict),
         _how_sure(facts, shown, verdict),
-        f"### What the best trial changes\n\n{block(patch, 'diff')}" if patch else "",
-        _varies(facts, best),
         _stays(facts),
+        f"### What the best trial changes in the baseline\n\n{block(patch, 'diff')}" if patch else "",
+        _varies(facts, best),
         _go_on(facts, best),
         "Each trial has a note of its own with its ending, figures, patch and log.  \nThis note is rewritten when there is a new "
         "best trial and at the end, until somebody edits it.",
@@ -221,7 +206,7 @@ def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord 
 
     rows = []
     if baseline is not None and baseline.value is not None:
-        rows.append([*row("baseline", baseline)[:3], "the script as it is"])
+        rows.append([*row("baseline", baseline)[:3], baseline_words(bool(_mapping(facts.attrs.get(CONSTANTS))))])
     if best is not baseline:
         rows.append(row("best, confirmed" if shown.confirmed else "best", best, "**"))
     if shown.confirmed and shown.finalist is not None:
@@ -251,12 +236,17 @@ def _how_sure(facts: StudyFacts, shown: BestTrial | None, verdict: Verdict | Non
     return "\n".join(lines)
 
 
+_DASHBOARD_CALLS = "the dashboard itself calls that one the best trial"
+
+
 def _unconfirmed(facts: StudyFacts, shown: BestTrial) -> list[str]:
     if not shown.open:
         return ["- nothing was better than the baseline so far"]
     lines = [
         "- **not confirmed**: each value is one training with one seed, so the best of many is partly luck",
     ]
+    if shown.aside:
+        lines.append(f"- {code(shown.aside)}; {_DASHBOARD_CALLS}")
     if repeated := noise(facts.records):
         apart = f"{value_text(repeated.deviation)} (standard deviation, {repeated.trials} trials)"
         lines.append(f"- values of equal parameters differ by {apart}")
@@ -271,7 +261,7 @@ def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
     if shown.open:
         lines.insert(0, f"- trial {best.number}, the best trial now, is **not confirmed**: {shown.why}")
     if shown.aside:
-        lines.append(f"- {shown.aside}; the dashboard itself calls that one the best trial")
+        lines.append(f"- {code(shown.aside)}; {_DASHBOARD_CALLS}")
     noise = f"- values of two seeds differ by {value_text(verdict.noise)} (standard deviation)"
     lines.append(f"{noise}; a gain below {value_text(verdict.floor)} cannot be told from that")
     return lines + told
@@ -311,10 +301,9 @@ def _choices(facts: StudyFacts, name: str) -> str:
 
 
 def _stays(facts: StudyFacts) -> str:
-    varying = _mapping(facts.attrs.get(BASELINE))
-    fixed = {name: value for name, value in _mapping(facts.attrs.get(CONSTANTS)).items() if name not in varying}
-    shown = ", ".join(code(f"{name} = {short(value)}", 80) for name, value in list(fixed.items())[:NAMES])
-    return f"### What the profile sets\n\n{shown}" if shown else ""
+    constants = list(_mapping(facts.attrs.get(CONSTANTS)).items())[:NAMES]
+    shown = ", ".join(code(f"{name} = {short(value)}", 80) for name, value in constants)
+    return f"### What the profile sets\n\nThe baseline is the script with {shown}" if shown else ""
 
 
 def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:

@@ -9,6 +9,7 @@ from optimize.confirm.verdict import verdict_of
 from optimize.reporting.four_facts import Standing
 from optimize.reporting.hints import Flags
 from optimize.reporting.study_cost import StudyCost, read_settings_json, replicates_cost, study_cost
+from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.edges import RECENT, find_edges
 from optimize.study.stored import StoredStudy
@@ -37,7 +38,7 @@ def standing_of(
 ) -> Standing:
     """Return what is known from all of a study's records. See `Standing` for the rest."""
     verdict = verdict_of(attrs)
-    best = None if no_best else find_best(records, metric.direction, verdict)
+    best = None if no_best else find_best(records, metric.direction, verdict, stored_space(attrs))
     ended = [record for record in records if record.is_finished]
     counted = _ended_by(best, ended) if running and lasting and best else ended
     return Standing(

@@ -29,6 +29,7 @@ from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.status import COLOURS, trial_line
 from optimize.study.best import baseline_of
 from optimize.study.callback import Callback
+from optimize.study.left_files import LOG, PATCH, PROFILE_PATCH
 from optimize.study.stopping import COUNTED, Budget, StopLevel, counted
 from optimize.study.stored import StoredStudy
 from optimize.text import changes, duration, short, value_text, visible
@@ -178,6 +179,7 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
     took = "" if record.seconds is None else f"   {duration(record.seconds)}"
     facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items() if key != metric.name]
     folder = f"trial-{record.number}"
+    profile = texts.get(PROFILE_PATCH, "") if record.kind == "baseline" else ""
     export = command_line(
         "export", {"study": stored.name, "runs": stored.paths.root, "trial": record.number, "to": folder}
     )
@@ -196,19 +198,20 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
         ),
         _params_table(record, stored.baseline),
         Columns(facts, padding=(0, 2)),
-        *(_section("patch", _indented(_patch(texts))) if texts else ()),
+        *(_section("what the profile changes in the script", _indented(_patch(profile))) if profile else ()),
+        *(_section("patch, against the baseline", _indented(_patch(texts.get(PATCH, "")))) if texts else ()),
         *(_section("train loss", _losses(record.curve)) if texts or record.curve else ()),
-        *(_section("last lines of the log", _indented(_log(texts))) if texts else ()),
+        *(_section("last lines of the log", _indented(_log(texts))) if LOG in texts else ()),
         *(_section("train it again", _indented(Text(again))) if texts else ()),
     )
 
 
-def _patch(texts: Mapping[str, str]) -> Text:
-    return Syntax("", "diff", background_color="default").highlight(texts.get("train.patch", "").rstrip("\n"))
+def _patch(patch: str) -> Text:
+    return Syntax("", "diff", background_color="default").highlight(patch.rstrip("\n") or "nothing changed")
 
 
 def _log(texts: Mapping[str, str]) -> Text:
-    return Text("\n".join(visible(texts.get("log.txt", "")).splitlines()[-LOG_LINES:]), style="dim")
+    return Text("\n".join(visible(texts.get(LOG, "")).splitlines()[-LOG_LINES:]), style="dim")
 
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:

@@ -7,6 +7,7 @@ Other rooms import `endings` and `pruner` by name, and the rest from here.
 from optimize.search.memory import Footprint, Memory, footprint
 from optimize.search.samplers import SAMPLERS, Past, QueueOnly, Sampler, open_sampler, unfit
 from optimize.search.starts import Candidate, Starts, Target, fit, plan_starts
+from optimize.search.whole import StoredSpace, rules_attr, space_of, stored_space
 
 __all__ = [
     "SAMPLERS",
@@ -17,10 +18,14 @@ __all__ = [
     "QueueOnly",
     "Sampler",
     "Starts",
+    "StoredSpace",
     "Target",
     "fit",
     "footprint",
     "open_sampler",
     "plan_starts",
+    "rules_attr",
+    "space_of",
+    "stored_space",
     "unfit",
 ]

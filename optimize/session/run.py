@@ -14,7 +14,9 @@ from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
 from optimize.reporting.run_end import RunResult
 from optimize.reporting.terminal import LiveView
+from optimize.search import space_of
 from optimize.session.session import Caller, Session, open_session
+from optimize.study.best import find_best
 from optimize.study.callback import Callback
 from optimize.study.comparable import slots_of_one_model
 from optimize.study.environment_endings import standing_lines
@@ -24,7 +26,7 @@ from optimize.study.stopping import Budget, StopLevel, counted
 from optimize.study.study import Study
 from optimize.text import value_text
 from optimize.trial import Slot
-from storage import TrialRecord, best_record
+from storage import TrialRecord
 
 
 def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
@@ -38,7 +40,7 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
         advisor = open_advisor(plan, session.say)
         study = session.open_study(slots, advisor=advisor)
         slots = slots_of_one_model(plan, slots, study.records(), session.say)
-        for line in filter(None, (_so_far(plan, study.records(), session.paths.folder), study.memory_summary())):
+        for line in filter(None, (_so_far(plan, study, session.paths.folder), study.memory_summary())):
             session.say(line)
         session.write_settings()
         with reporting(session, caller, study, slots) as callbacks:
@@ -59,12 +61,13 @@ def reporting(
     return session.reporting(study, live, (ResultFiles(shown), DashboardWriter(shown)))
 
 
-def _so_far(plan: Plan, records: Sequence[TrialRecord], folder: Path) -> str:
+def _so_far(plan: Plan, study: Study, folder: Path) -> str:
     """Where a study goes on; where its files go if it begins."""
+    metric, records = plan.workload.metric, study.records()
     if not records:
         return f"results: {folder.absolute()}"
-    best = best_record(records, plan.workload.metric.direction)
-    found = f", best {plan.workload.metric.name} {value_text(best.value)} in trial {best.number}" if best else ""
+    best = find_best(records, metric.direction, study.verdict(), space_of(plan.space, plan.constants))
+    found = f", best {metric.name} {value_text(best.record.value)} in trial {best.record.number}" if best else ""
     return f"goes on after {done} trials{found}" if (done := counted(records)) else ""
 
 

@@ -7,11 +7,14 @@ shows nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optimize.confirm.verdict import Finalist, Verdict
+from optimize.search import StoredSpace
 from optimize.text import gain_text, value_text
 from storage import TrialRecord, best_record
+
+ANY_SPACE = StoredSpace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,13 @@ class BestTrial:
 
     def attrs(self) -> dict[str, object]:
         """Return what `summary.toml` says about it."""
-        return {"confirmed": self.confirmed, "confirmation": self.why}
+        return {"confirmed": self.confirmed, "confirmation": self.why, **({"beside": self.aside} if self.aside else {})}
 
 
-def find_best(records: Sequence[TrialRecord], direction: str, verdict: Verdict | None) -> BestTrial | None:
-    """Return the best trial, or None if none has a value.
+def find_best(
+    records: Sequence[TrialRecord], direction: str, verdict: Verdict | None, space: StoredSpace = ANY_SPACE
+) -> BestTrial | None:
+    """Return the best trial, or None if none has a value. It is a whole configuration of the search space.
 
     That is the confirmed winner, or a trial that came later with a better value and was not repeated yet. Without a winner it is
     the trial with the best value. A result holds for every other trial with the same parameters. Not all records are needed: the
@@ -44,6 +49,11 @@ def find_best(records: Sequence[TrialRecord], direction: str, verdict: Verdict |
     luckiest, repeated = best_record(records, direction), Repeated(records, verdict)
     if luckiest is None:
         return None
+    if why_not := space.why_not(luckiest):
+        best = find_best([r for r in records if not space.why_not(r)], direction, verdict)
+        return best and replace(
+            best, luckiest=luckiest, aside=f"{_single(luckiest)}, which cannot be trained: {why_not}"
+        )
     winner = None if verdict is None else verdict.winner
     of_winner = next((r for r in records if winner is not None and r.number == winner.number), None)
     if winner is None or of_winner is None:
@@ -108,12 +118,14 @@ def _by_value(best: TrialRecord, repeated: Repeated) -> BestTrial:
 def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:
     if luckiest.number == best.number:
         return ""
-    finalist, which = repeated.finalist(luckiest), f"that of trial {luckiest.number}"
+    finalist, line = repeated.finalist(luckiest), _single(luckiest)
     if _same(luckiest, best):
-        which += ", of the same parameters"
-    elif finalist is not None:
-        which += f": with other seeds its gain is {gain_text(finalist.gain)}"
-    return f"the best single value, {value_text(luckiest.value or 0.0)}, is {which}"
+        return f"{line}, of the same parameters"
+    return line if finalist is None else f"{line}: with other seeds its gain is {gain_text(finalist.gain)}"
+
+
+def _single(luckiest: TrialRecord) -> str:
+    return f"the best single value, {value_text(luckiest.value or 0.0)}, is that of trial {luckiest.number}"
 
 
 def _same(one: TrialRecord, other: TrialRecord) -> bool:
@@ -126,5 +138,5 @@ def _interval(finalist: Finalist) -> str:
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the completed trial of the script as it is."""
+    """Return the completed trial of the script with the profile's constants."""
     return next((r for r in records if r.kind == "baseline" and r.value is not None), None)

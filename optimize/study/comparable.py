@@ -15,6 +15,7 @@ from typing import Any
 from optimize.config.plan import SEED, Plan
 from optimize.errors import StudyMismatchError
 from optimize.script.workload import Workload
+from optimize.search import rules_attr
 from optimize.text import study_name
 from optimize.trial import BASELINE, Metric, Slot, Value
 from search_spaces import SearchSpace
@@ -102,6 +103,7 @@ def describe_study(plan: Plan, parts: Mapping[str, str]) -> dict[str, Any]:
         BASELINE: stored,
         CONSTANTS: dict(plan.settings.constants),
         ABOUT: plan.about(),
+        **rules_attr(plan.space, plan.constants),
     }
 
 

@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from optimize.script.byte_order_marks import without_boms
 from optimize.script.command import RUN, shell_script
+from optimize.study.left_files import CURVE, LOG, PARAMS, PATCH, PROFILE_PATCH, scripts_in
 from optimize.trial import Job, Outcome
 from storage import StorageError, ending_attrs, make_patch, params_text, revert_patch
 
-PATCH = "train.patch"
-BESIDE_SCRIPTS = frozenset((RUN, PATCH, "params.toml", "log.txt", "curve.csv"))
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """What patches are against: the workload's files, and the baseline's, which have the profile's constants."""
+
+    originals: Mapping[str, str]
+    baseline: Mapping[str, str]
 
 
-def files_to_keep(job: Job, outcome: Outcome, originals: Mapping[str, str]) -> dict[str, str]:
-    """Return the artifacts of a trial by file name: scripts, patch against `originals`, parameters, log and curve."""
-    again = shell_script(job)
+def files_to_keep(job: Job, outcome: Outcome, scripts: Scripts) -> dict[str, str]:
+    """Return the artifacts of a trial by file name: scripts, patch against the baseline, parameters, log and curve.
+
+    The baseline has a patch against the workload's files as well, where the profile changes them.
+    """
+    again, profile = shell_script(job), make_patch(scripts.originals, scripts.baseline)
     kept = {
         **({RUN: again} if again else {}),
         **job.files,
-        PATCH: make_patch(originals, job.files),
-        "params.toml": params_text(job.params, job.number),
-        "log.txt": outcome.log,
+        **({PROFILE_PATCH: profile} if profile and job.files == scripts.baseline else {}),
+        PATCH: make_patch(scripts.baseline, job.files),
+        PARAMS: params_text(job.params, job.number),
+        LOG: outcome.log,
     }
     curve = "".join(f"{fraction:.4f},{loss:.6f}\n" for fraction, loss in outcome.curve)
-    return kept | ({"curve.csv": "fraction,train_loss\n" + curve} if curve else {})
+    return kept | ({CURVE: "fraction,train_loss\n" + curve} if curve else {})
 
 
 def originals_of(kept: Mapping[str, str]) -> dict[str, str]:
     """Return the workload's own files, of which a trial that left these artifacts had its scripts; {} if some are missing."""
-    scripts = {name: text for name, text in kept.items() if name not in BESIDE_SCRIPTS}
     try:
-        return revert_patch(scripts, kept[PATCH]) if PATCH in kept else {}
+        baseline = revert_patch(scripts_in(kept), kept[PATCH]) if PATCH in kept else {}
+        return revert_patch(baseline, kept[PROFILE_PATCH]) if PROFILE_PATCH in kept else baseline
     except StorageError:
         return {}
 

@@ -15,7 +15,7 @@ from optimize.config.plan import Plan
 from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.derived import same_run, scorer
-from optimize.search import Memory, Past, QueueOnly, Sampler, footprint, open_sampler
+from optimize.search import Memory, Past, QueueOnly, Sampler, footprint, open_sampler, rules_attr
 from optimize.search.pruner import Pruner
 from optimize.study.comparable import (
     FINGERPRINT,
@@ -24,7 +24,8 @@ from optimize.study.comparable import (
     describe_study,
     fingerprint,
 )
-from optimize.study.held import hold_study
+from optimize.study.held import HeldStudy, hold_study
+from optimize.study.kept import Scripts
 from optimize.study.start_from import FROM, check_source, start_trials
 from optimize.study.stopping import COUNTED
 from optimize.study.study import Queued, Search, Study
@@ -69,10 +70,13 @@ def open_study(
     study_id = _find_or_create(database, paths, plan, data, slots, say, set_aside)
     with hold_study(database, study_id, paths, say) as held:
         _check(database, study_id, plan, data, say)
+        _keep_rules(held, plan)
         sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
-        study = Study(held, artifacts, plan.space, with_boms(plan.workload.files, plan.workload.with_bom), search)
+        originals = with_boms(plan.workload.files, plan.workload.with_bom)
+        scripts = Scripts(originals, plan.job(Suggestion(0, plan.baseline)).files)
+        study = Study(held, artifacts, plan.space, scripts, search)
         tables, records = Tables(paths), read_records(database, study_id)
         for line in tables.protect(records, database.where, set_aside):
             say(line)
@@ -167,6 +171,13 @@ def _check(database: Database, study_id: int, plan: Plan, data: str | None, say:
         database.name_objective(study_id, plan.workload.metric.name)
         say(f"study {plan.settings.study}: {what}; no trial has a value yet, so the study goes on with it")
     check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), _parts(plan, data))
+
+
+def _keep_rules(held: HeldStudy, plan: Plan) -> None:
+    """Give a study of an earlier release the attribute that says which of others' trials are whole configurations."""
+    rules = rules_attr(plan.space, plan.constants)
+    if rules.keys() - held.database.study_attrs(held.study_id).keys():
+        held.write_attrs(rules)
 
 
 def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, say: Callable[[str], None]) -> None:

@@ -11,8 +11,11 @@ from shlex import quote
 
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
+from optimize.search import StoredSpace, stored_space
 from optimize.study.best import BestTrial, Repeated, find_best, numbers_repeated, why_no_best
+from optimize.study.comparable import ABOUT
 from optimize.study.held import request_stop
+from optimize.study.left_files import PATCH, BaselineFiles, to_take_away
 from optimize.text import listed, meant
 from optimize.trial import BASELINE, Metric
 from storage import (
@@ -84,8 +87,10 @@ class StoredStudy:
         """
         if parent_of(self.name):
             return None
-        verdict = self.verdict()
-        return find_best(list(self._leaders(verdict)) if records is None else records, self.metric.direction, verdict)
+        attrs = self.database.study_attrs(self.study_id)
+        verdict, space = verdict_of(attrs), stored_space(attrs)
+        among = list(self._leaders(verdict, space)) if records is None else records
+        return find_best(among, self.metric.direction, verdict, space)
 
     def children(self) -> list[str]:
         """Return the names of the studies that hold its replicates."""
@@ -106,7 +111,25 @@ class StoredStudy:
         return sum(self.database.counts(self.study_id).values())
 
     def texts(self, record: TrialRecord) -> dict[str, str]:
-        """Return the artifacts of a trial as text, by file name."""
+        """Return the artifacts of a trial as text, by file name, its patches as `left_files.py` says.
+
+        A complete trial that left no script, because another program told it, gets those that it would have left.
+        """
+        found, baseline = self._left(record), self.baseline_files()
+        if PATCH in found or record.value is None or record.kind:
+            return baseline.patched(found)
+        about = self.database.study_attrs(self.study_id).get(ABOUT)
+        script = str(about.get("script", "train.py")) if isinstance(about, dict) else "train.py"
+        return {**baseline.render(record, script), **found}
+
+    def baseline_files(self) -> BaselineFiles:
+        """Return what the baseline has left."""
+        baseline = first_baseline(self.database, self.study_id)
+        with suppress(StorageError):  # a study that was copied without its artifacts
+            return BaselineFiles(baseline, self._left(baseline) if baseline else {})
+        return BaselineFiles(baseline)
+
+    def _left(self, record: TrialRecord) -> dict[str, str]:
         artifacts = self.artifacts()
         return {name: artifacts.read(record.trial_id, name) for name in artifacts.names(record.trial_id)}
 
@@ -115,7 +138,7 @@ class StoredStudy:
 
     def export_trial(self, number: int, to: Path) -> Sequence[Path]:
         """Write the artifacts of a trial, scripts included, to a new folder. Raises StudyError if that exists."""
-        texts = self.texts(self.record(number))
+        texts = to_take_away(self.texts(self.record(number)))
         if to.exists():
             raise StudyError(f"{to}: exists already. Name a folder that does not; nothing was written.")
         replace_folder(to, texts)  # which refuses names that would leave the folder
@@ -147,8 +170,8 @@ class StoredStudy:
         others = ", ".join(artifacts.other_users())
         return f", but for the files in {artifacts.folder}, which {others} may need" if others else ""
 
-    def _leaders(self, verdict: Verdict | None) -> Iterator[TrialRecord]:
-        """Yield the repeated trials, the baseline, and the best by value up to the first that is none of these."""
+    def _leaders(self, verdict: Verdict | None, space: StoredSpace) -> Iterator[TrialRecord]:
+        """Yield the repeated trials, the baseline, and the best by value up to the first whole one that is none of these."""
         found = (self.database.find_trial(self.study_id, number) for number in sorted(numbers_repeated(verdict)))
         known = [record_of(trial) for trial in found if trial is not None]
         known += filter(None, [first_baseline(self.database, self.study_id)])
@@ -156,7 +179,7 @@ class StoredStudy:
         yield from known
         for record in ranked_records(self.database, self.study_id):
             yield record
-            if not repeated.has(record):
+            if not repeated.has(record) and not space.why_not(record):
                 return
 
     def finished(self) -> list[TrialRecord]:

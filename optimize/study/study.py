@@ -19,7 +19,7 @@ from optimize.search.endings import CROWDED, NEEDS_ANOTHER, Again, Consequence
 from optimize.search.pruner import Pruner
 from optimize.study.environment_endings import EnvironmentEndings
 from optimize.study.held import HeldStudy
-from optimize.study.kept import files_to_keep, outcome_attrs
+from optimize.study.kept import Scripts, files_to_keep, outcome_attrs
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
 from storage import (
@@ -66,11 +66,11 @@ class Study:
     """The driver's handle on its study. `open_study` in `resume.py` makes one. Only one thread may use it."""
 
     def __init__(
-        self, held: HeldStudy, artifacts: Artifacts, space: SearchSpace, originals: Mapping[str, str], search: Search
+        self, held: HeldStudy, artifacts: Artifacts, space: SearchSpace, scripts: Scripts, search: Search
     ) -> None:
         self.name = held.name
         self._held, self._database, self._study_id, self._lease = held, held.database, held.study_id, held.lease
-        self._space, self._artifacts, self._originals = space, artifacts, originals
+        self._space, self._artifacts, self._scripts = space, artifacts, scripts
         self._sampler, self._pruner, self._advisor = search.sampler, search.pruner, search.advisor
         self._noted: Spent | None = None  # of the advisor, in the database
         self._queue: deque[Queued] = deque()
@@ -159,7 +159,7 @@ class Study:
         consequence = self._environment.consequence(outcome, stored, trial.attempt, self._others_train(trial, stored))
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
         attrs = outcome_attrs(job, outcome)
-        kept = self._artifacts.write(files_to_keep(job, outcome, self._originals))
+        kept = self._artifacts.write(files_to_keep(job, outcome, self._scripts))
 
         def close() -> Queued | None:
             told = self._database.finish_trial(trial.trial_id, consequence.state, value, attrs=attrs, artifacts=kept)

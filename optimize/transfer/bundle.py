@@ -30,6 +30,7 @@ from storage import (
     Artifacts,
     StorageError,
     copy_files,
+    first_baseline,
     one_line,
     open_database,
     settle,
@@ -39,7 +40,7 @@ from storage import (
 )
 
 _WHAT = {
-    "best/": "the best trial: its result, and if it ran here, its scripts and their patch",
+    "best/": "the best trial: its result, its scripts and their patches, if the scripts are known",
     "results.tsv": "one line for each trial, in autoresearch's five columns",
     "trials.csv": "everything, one line for each trial; times are UTC",
     "trials.parquet": "the same with types: pandas.read_parquet",
@@ -88,7 +89,7 @@ def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:
     folder = stored.paths.folder
     there = [(f"{stored.paths.study}/{name}", what) for name, what in _WHAT.items() if (folder / name).exists()]
     there += [(str(path.relative_to(stored.paths.root)), "a figure") for path in sorted(folder.rglob("*.png"))]
-    which = "every trial" if all_artifacts else "the best trial"
+    which = "every trial" if all_artifacts else "the best trial and the baseline"
     there.append((stored.paths.database.name, "this study alone: an Optuna database (SQLite)"))
     if any(stored.paths.artifacts.iterdir()):
         there.append(("artifacts/", f"what {which} left: scripts, patch, log, curve; the dashboard shows them"))
@@ -196,13 +197,15 @@ def _fill(
 
 
 def _copy_artifacts(stored: StoredStudy, mine: StoredStudy, study: str, everything: bool) -> int:
-    """Copy the artifacts of the best trial and of the best single value, or all; return how many have no file."""
+    """Copy the artifacts of the best trial, of the best single value and of the baseline, or all; return how many have no file."""
     source, target = Artifacts(stored.paths.artifacts, stored.database), Artifacts(mine.paths.artifacts, mine.database)
     if everything:
         ids = target.ids_of_study(study)  # of the snapshot: no trial has ended since
     else:
         best = mine.best() if study == mine.name else None
         trial_ids = {best.record.trial_id, best.luckiest.trial_id} if best else set()
+        baseline = first_baseline(mine.database, mine.study_id) if study == mine.name else None
+        trial_ids |= {baseline.trial_id} if baseline else set()  # what patches are against
         ids = [artifact for trial_id in sorted(trial_ids) for artifact in target.ids(trial_id).values()]
     return copy_files(source, target, study, lambda: None, ids).missing
 

@@ -31,6 +31,7 @@ from optimize.reporting.standing import is_confirming, standing_of
 from optimize.reporting.study_cost import devices_of, read_settings_json, replicates_cost
 from optimize.study.best import BestTrial, baseline_of
 from optimize.study.comparable import CONSTANTS, FINGERPRINT, is_confirmable
+from optimize.study.left_files import PATCH, PROFILE_PATCH
 from optimize.study.stored import StoredStudy
 from optimize.trial import Metric
 from storage import StorageError, Stored, TrialRecord, holder_of
@@ -61,7 +62,8 @@ class ReportFacts:
     unit: str  # of the cost: GPU, core or device
     noise: Noise | None
     importances: Importances
-    patch: str
+    patch: str  # from the baseline to the best trial
+    profile_patch: str  # from the script to the baseline
     settings: Mapping[str, Any]  # as settings.json has them
     machine: Mapping[str, str]  # that drove it last, as far as settings.json says
     devices: Mapping[str, int]  # model -> number of trials
@@ -78,6 +80,7 @@ def gather(stored: StoredStudy) -> ReportFacts:
     records, attrs = stored.records(), stored.database.study_attrs(stored.study_id)
     best_trial, settings = stored.best(records), read_settings_json(stored.paths.settings_json)
     holder, constants = holder_of(stored.database, stored.study_id), attrs.get(CONSTANTS)
+    patches = _patches(stored, best_trial.record if best_trial else None)
     choices, unit, devices = stored.choices(), *devices_of(settings, records)
     return ReportFacts(
         name=stored.name,
@@ -113,7 +116,8 @@ def gather(stored: StoredStudy) -> ReportFacts:
         unit=unit,
         noise=noise(records),
         importances=importances(stored.database.trials(stored.study_id), stored.metric.direction),
-        patch=_patch(stored, best_trial.record if best_trial else None),
+        patch=patches.get(PATCH, ""),
+        profile_patch=patches.get(PROFILE_PATCH, ""),
         settings=settings,
         machine={str(key): str(value) for key, value in _mapping(settings.get("machine")).items()},
         no_best=stored.no_best,
@@ -130,8 +134,8 @@ def _mapping(found: object) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _patch(stored: StoredStudy, best: TrialRecord | None) -> str:
+def _patches(stored: StoredStudy, best: TrialRecord | None) -> Mapping[str, str]:
     try:
-        return stored.texts(best).get("train.patch", "") if best else ""
+        return stored.texts(best) if best else {}
     except StorageError:  # a study that was copied without its artifacts
-        return ""
+        return {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+from optimize.reporting.baseline_words import baseline_words
 from optimize.reporting.figures.static import UNITS
 from optimize.reporting.four_facts import Fact, four_facts
 from optimize.reporting.hints import optimize_command
@@ -109,7 +110,7 @@ def _about_best(facts: ReportFacts) -> str:
 
 def _about_baseline(facts: ReportFacts) -> str:
     if facts.baseline is not None:
-        return "the script as it is"
+        return baseline_words(bool(facts.constants))
     return "it has not completed" if facts.ours else "this study names none"
 
 

@@ -160,15 +160,24 @@ def patch(facts: ReportFacts, pictures: Pictures) -> Markup:
     title, best = "The best as a patch", facts.best
     if best is None:
         return _nothing(title, _no_value(facts))
+    profile = _profile_patch(facts)
     if not facts.patch:
-        return _nothing(title, f"Trial {best.number} left no patch: it is the unchanged script, or it ran elsewhere.")
+        line = "it is the baseline" if best.kind == "baseline" else "it has the baseline's parameters, or ran elsewhere"
+        return _section(title, *profile, tag("p", f"Trial {best.number} has no patch: {line}.", class_="soft"))
     note = (
-        f"Trial {best.number} against the original script. This gets a copy that runs on its own, in the folder where the study "
-        "ran; optimize stands for this program, such as .venv/bin/optimize: "
+        f"What the search changed: trial {best.number} against the baseline. This gets a copy that runs on its own, in the folder "
+        "where the study ran; optimize stands for this program, such as .venv/bin/optimize: "
     )
     flags = {"study": facts.name, "trial": best.number, "to": f"trial-{best.number}"}
     command = tag("code", optimize_command("export", flags))
-    return _section(title, tag("p", note, command, class_="soft"), diff(facts.patch, PATCH_LINES))
+    return _section(title, *profile, tag("p", note, command, class_="soft"), diff(facts.patch, PATCH_LINES))
+
+
+def _profile_patch(facts: ReportFacts) -> list[Markup]:
+    if not facts.profile_patch:
+        return []
+    note = "What the profile changed: the baseline against the script."
+    return [tag("p", note, class_="soft"), diff(facts.profile_patch, PATCH_LINES)]
 
 
 def space(facts: ReportFacts, pictures: Pictures) -> Markup:
