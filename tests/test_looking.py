@@ -147,7 +147,9 @@ def test_while_another_user_drives_the_study_each_look_sees_the_latest(runs: Pat
         assert as_another_user(runs, lambda: numbers(runs)) == [str(number) for number in range(TRIALS + 2)]
 
 
-def test_what_is_looked_at_is_written_elsewhere(runs: Path, place: Path) -> None:
+def test_what_is_looked_at_is_written_elsewhere(runs: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimize.reporting.html.draw_all", lambda facts: {})  # figures take seconds
+
     def look() -> Sequence[str]:
         with closing(open_database(runs / "optuna.db", create=False, read_only=True)) as database:
             stored, lines = find_study(database, "s", runs), []
