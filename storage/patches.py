@@ -19,7 +19,8 @@ def make_patch(originals: Mapping[str, str], rendered: Mapping[str, str]) -> str
 
 def revert_patch(rendered: Mapping[str, str], patch: str) -> dict[str, str]:
     """Return the original files that `make_patch` compared with `rendered`. Raises StorageError if `patch` does not fit them."""
-    lines, originals, at = _lines(patch), dict(rendered), 0
+    lines, originals = _lines(patch), dict(rendered)
+    at = next((at for at, line in enumerate(lines) if line.startswith("--- ")), len(lines))  # words may stand before it
     try:
         while at < len(lines):
             is_new, name = lines[at].startswith("--- /dev/null"), lines[at + 1][len("+++ b/") : -len("\t\n")]

@@ -200,9 +200,8 @@ def test_any_patch_is_reverted(before: str, after: str) -> None:
         make_patch({"other.py": "A = 1\n"}, {"other.py": "A = 2\n"}),
         make_patch({"train.py": "A = 1\n"}, {"train.py": "A = 3\n"}),
         make_patch({"train.py": "A = 1\n"}, {"train.py": "A = 2\n"})[:-2],
-        "no patch\n",
     ],
-    ids=["of another file", "of another text", "cut", "none"],
+    ids=["of another file", "of another text", "cut"],
 )
 def test_a_patch_of_other_files_is_not_reverted(patch: str) -> None:
     with pytest.raises(StorageError, match="does not fit"):

@@ -67,7 +67,7 @@ def test_a_bundle_has_everything_and_its_database_opens_with_plain_optuna(driver
     root = unpacked(bundled(driver), tmp_path / "there")
     assert root.name == "s-bundle"
     kept = {path.relative_to(root / "s").as_posix() for path in (root / "s").rglob("*") if path.is_file()}
-    scripts = {f"best/{name}" for name in ("train.py", "train.patch", "params.toml", "summary.toml")}
+    scripts = {f"best/{name}" for name in ("train.py", "run.sh", "train.patch", "params.toml", "summary.toml")}
     assert kept == scripts | {"results.tsv", "trials.csv", "trials.parquet"}
     shown = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
     assert shown == ["README.txt", "artifacts", "optuna.db", "s"]

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from optimize.errors import RenderError
+from optimize.reporting.files import write_views
 from optimize.script.command import shell_script
+from optimize.study.stored import find_study
 from optimize.trial import Outcome, Suggestion, TrialStatus, Value
 from search_spaces import parse_space
 from tests.conftest import Driver
@@ -210,3 +212,24 @@ def test_a_seed_is_found_or_named_wherever_it_stands(files: dict[str, str], name
 def test_two_places_for_a_seed_are_none() -> None:
     of = workload("X = [1, 2]", train_py="X = 1\nclass A:\n    seed = 1\nclass B:\n    seed = 1\n")
     assert of.seed_name == ""
+
+
+def test_what_a_trial_leaves_says_how_its_process_was_started(driver: Driver) -> None:
+    text = PARSER.replace('parser.add_argument("data")\n', "") + "print('val_bpb: 1')\n"
+    (driver.folder / "workload" / "train.py").write_text(text.replace("args.late = 0.2\n", ""))
+    (driver.folder / "workload" / "run.sh").write_text("echo the workload's own\n")
+    (driver.folder / "workload" / "workload.toml").write_text('files = ["*.py", "run.sh"]\n')
+    (driver.folder / "space.toml").write_text("[parameters]\nlr = { flag = '--lr', choices = [1e-3, 1e-2] }\n")
+    driver.set(sampler="grid")
+    driver.run(lambda job: Outcome(TrialStatus.COMPLETE, 1.0, summary={"val_bpb": 1.0 - job.number}), trials=2)
+    with driver.database() as database:
+        stored = find_study(database, "s", driver.settings.runs)
+        first, second = stored.records()
+        assert (stored.texts(first)["train.patch"], first.script == second.script) == ("", False)
+        texts = stored.texts(second)
+        write_views(stored)
+    assert texts["train.patch"] == "How the process is started: --lr=0.01\n"
+    assert texts["run.sh"] == "echo the workload's own\n"
+    again = (driver.paths.best / "run-again.sh").read_text()
+    assert again.endswith('exec "$PYTHON" train.py --lr=0.01\n')
+    assert 'cd "$(dirname -- "$0")"' in again

@@ -17,7 +17,9 @@ from optimize.runner.workdir import PYTHON
 from optimize.trial import Job, Value
 
 FOLDER = "{folder}"  # in a command: the workload's own folder
-RUN = "run.sh"  # beside a trial's scripts, where `python train.py` would not be the same
+RUN = "run.sh"  # trains a trial again; among what a trial leaves only where `python train.py` would not be the same
+RUN_BESIDE = "run-again.sh"  # the same, where the workload has a file of that name
+PLAIN = (PYTHON, "train.py")
 _FLAG = re.compile(r"--([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 
 
@@ -61,8 +63,21 @@ def flags_of(command: Sequence[str]) -> dict[str, Value]:
 
 def shell_script(job: Job) -> str:
     """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does."""
-    if job.command == (PYTHON, "train.py") and not job.links and not job.variables:
-        return ""
+    is_plain = job.command == PLAIN and not job.links and not job.variables
+    return "" if is_plain else _shell_script(job)
+
+
+def name_of_script(files: Collection[str]) -> str:
+    """Return the name of that shell script beside these files of a workload."""
+    return RUN_BESIDE if RUN in files else RUN
+
+
+def plain_script(number: int) -> str:
+    """Return the shell script of a trial that `python train.py` trains again."""
+    return _shell_script(Job(number, {}, {}, PLAIN))
+
+
+def _shell_script(job: Job) -> str:
     lines = ["#!/bin/sh", f"# trains trial {job.number} again: sh {RUN}", "set -e", _HERE]
     for name, target in job.links.items():
         if (parent := str(Path(name).parent)) != ".":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optimize.script.byte_order_marks import without_boms
-from optimize.script.command import RUN, shell_script
+from optimize.script.command import name_of_script, shell_script
 from optimize.study.left_files import CURVE, LOG, PARAMS, PATCH, PROFILE_PATCH, scripts_in
 from optimize.trial import Job, Outcome
 from storage import StorageError, ending_attrs, make_patch, params_text, revert_patch
@@ -20,6 +21,7 @@ class Scripts:
 
     originals: Mapping[str, str]
     baseline: Mapping[str, str]
+    started: tuple[str, ...] = ()  # how the baseline's process is started, as far as parameters say it
 
 
 def files_to_keep(job: Job, outcome: Outcome, scripts: Scripts) -> dict[str, str]:
@@ -29,15 +31,21 @@ def files_to_keep(job: Job, outcome: Outcome, scripts: Scripts) -> dict[str, str
     """
     again, profile = shell_script(job), make_patch(scripts.originals, scripts.baseline)
     kept = {
-        **({RUN: again} if again else {}),
+        **({name_of_script(job.files): again} if again else {}),
         **job.files,
         **({PROFILE_PATCH: profile} if profile and job.files == scripts.baseline else {}),
-        PATCH: make_patch(scripts.baseline, job.files),
+        PATCH: started_words(job.started, scripts.started) + make_patch(scripts.baseline, job.files),
         PARAMS: params_text(job.params, job.number),
         LOG: outcome.log,
     }
     curve = "".join(f"{fraction:.4f},{loss:.6f}\n" for fraction, loss in outcome.curve)
     return kept | ({CURVE: "fraction,train_loss\n" + curve} if curve else {})
+
+
+def started_words(started: tuple[str, ...], baseline: tuple[str, ...]) -> str:
+    """Return the line of a patch that says how the process is started, "" if as that of the baseline. `patch` skips it."""
+    changed = [word for word in started if word not in baseline]
+    return f"How the process is started: {shlex.join(changed)}\n" if changed else ""
 
 
 def originals_of(kept: Mapping[str, str]) -> dict[str, str]:

@@ -7,13 +7,14 @@ from the baseline's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimize.errors import OptimizeError
-from optimize.script.command import RUN
+from optimize.script.command import RUN, RUN_BESIDE
 from optimize.script.workload import Workload
 from optimize.search.whole import decoded
 from optimize.trial import Metric
@@ -27,8 +28,9 @@ Texts = Mapping[str, str]
 
 
 def scripts_in(texts: Texts) -> dict[str, str]:
-    """Return the scripts among a trial's files."""
-    return {name: text for name, text in texts.items() if name not in BESIDE}
+    """Return the scripts among a trial's files; a `run.sh` of the workload's own is one of them."""
+    ours = BESIDE - {RUN} | {RUN_BESIDE} if RUN_BESIDE in texts else BESIDE
+    return {name: text for name, text in texts.items() if name not in ours}
 
 
 def to_take_away(texts: Texts) -> dict[str, str]:
@@ -57,7 +59,8 @@ class BaselineFiles:
         """Return a trial's files with both patches, each as it is meant."""
         if PATCH not in texts or PATCH not in self.texts:
             return dict(texts)
-        found = {**texts, PATCH: make_patch(scripts_in(self.texts), scripts_in(texts))}
+        started = re.split(r"(?m)^--- ", texts[PATCH])[0]  # a line about the process stands before the first file
+        found = {**texts, PATCH: started + make_patch(scripts_in(self.texts), scripts_in(texts))}
         return {**found, PROFILE_PATCH: self.profile_patch} if self.profile_patch else found
 
     def render(self, record: TrialRecord, script: str) -> dict[str, str]:
@@ -79,7 +82,8 @@ class BaselineFiles:
 
     def _again(self, record: TrialRecord) -> dict[str, str]:
         mine = f"trial {self.record.number if self.record else 0} "
-        return {RUN: self.texts[RUN].replace(mine, f"trial {record.number} ", 1)} if RUN in self.texts else {}
+        name = RUN_BESIDE if RUN_BESIDE in self.texts else RUN
+        return {name: self.texts[name].replace(mine, f"trial {record.number} ", 1)} if name in self.texts else {}
 
     def _workload(self, script: str, before: Mapping[str, object]) -> Workload | None:
         """Return the baseline's scripts as a workload whose constants have these values.

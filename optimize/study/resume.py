@@ -75,7 +75,8 @@ def open_study(
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
         originals = with_boms(plan.workload.files, plan.workload.with_bom)
-        scripts = Scripts(originals, plan.job(Suggestion(0, plan.baseline)).files)
+        baseline = plan.job(Suggestion(0, plan.baseline))
+        scripts = Scripts(originals, baseline.files, baseline.started)
         study = Study(held, artifacts, plan.space, scripts, search)
         tables, records = Tables(paths), read_records(database, study_id)
         for line in tables.protect(records, database.where, set_aside):
