@@ -3,6 +3,7 @@
 Standard library only. It does not know the training script, `optimize`, `storage` or Optuna.
 """
 
+from search_spaces.choices import is_setting
 from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
 from search_spaces.loader import load_space, parse_space, read_space, shipped_spaces
@@ -25,6 +26,7 @@ __all__ = [
     "Value",
     "draft_space",
     "further_choices",
+    "is_setting",
     "load_space",
     "parse_expression",
     "parse_space",

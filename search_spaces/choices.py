@@ -15,47 +15,100 @@ from search_spaces.expressions import Value
 
 WIDTHS = ("n_embd", "d_model", "model_dim", "hidden_size", "hidden_dim", "embed_dim", "embedding_dim", "dim", "width")
 
-# why a constant is left alone -> words of a name that say so, and whole names
+# why a setting is left alone -> words of a name that say so, and whole names
 BUDGET = "the budget, since what is compared has to cost the same"
 MEASURE = "what the metric is measured on"
 CHANCE = "chance, since a lucky seed is no setting"
 PLACES = "names, places and what is printed"
 MACHINE = "the machine, which is a matter of the profile"
+IDS = "numbers that name something, such as a token"
+SHAPES = "shapes of the data"
+STATE = "what the script itself changes or counts"
+TASK = "which model and task it is about"
 _LEFT_ALONE = {
     BUDGET: (
-        "budget epoch epochs",
-        "max_iters max_steps num_iterations num_iters num_steps n_steps n_iters total_steps train_steps training_steps "
-        "iterations steps lr_decay_iters lr_decay_steps",
+        "budget epoch epochs episodes timesteps",
+        "max_iters max_iter max_steps num_iterations num_iters num_steps n_steps n_iters n_iter total_steps train_steps "
+        "training_steps iterations steps iters lr_decay_iters lr_decay_steps num_updates limit",
     ),
-    CHANCE: ("seed seeds", ""),
+    CHANCE: ("seed seeds", "random_state"),
     MEASURE: (
-        "eval evals evaluation val valid validation test vocab data dataset datasets corpus shard shards tokenizer split",
+        "eval evals evaluate evaluation val valid validation test vocab data dataset datasets corpus shard shards tokenizer split "
+        "splits fold folds prompt prompts",
         "max_seq_len max_seq_length seq_len seq_length sequence_length sequence_len block_size context_length "
-        "context_size context_len ctx_len n_ctx num_classes n_classes",
+        "context_size context_len ctx_len n_ctx num_classes n_classes num_samples max_new_tokens top_k top_p max_length "
+        "max_len maxlen tokens train_size n_samples",
     ),
     PLACES: (
         "dir dirs path paths file files filename folder log logs logging wandb print save checkpoint checkpoints ckpt "
-        "verbose debug resume interval name names project url tag version every cache download",
-        "init_from experiment run",
+        "verbose debug resume interval name names project url tag tags version every cache download port host hostname uri "
+        "address email plot display report hub push upload tensorboard mlflow comet neptune quiet profile profiler tqdm note "
+        "notes message title prefix suffix date format fmt timestamp",
+        "init_from experiment run out output outdir root tb dry_run entity config cfg restart pretrained do_train do_eval "
+        "train predict evaluate user video render figsize fontsize markersize",
     ),
     MACHINE: (
-        "gpu gpus cuda cpu thread threads workers peak ddp nproc",
-        "device device_type device_id dtype backend compile world_size local_rank amp pin_memory",
+        "gpu gpus cuda cpu thread threads worker workers peak ddp nproc distributed dist multiprocessing fp16 bf16 tf32 mps tpu "
+        "xla cudnn deterministic nccl fsdp deepspeed jobs prefetch",
+        "device devices device_type device_id dtype backend compile world_size local_rank amp pin_memory half precision jit "
+        "mixed_precision accelerator strategy num_envs num_nodes nnodes n_nodes node_rank",
     ),
+    IDS: ("id ids idx index pad unk sos eos bos", "token"),
+    SHAPES: (
+        "image images img classes labels resolution crop shape",
+        "in_channels out_channels input_dim output_dim input_size output_size in_features out_features in_dim out_dim "
+        "num_features n_features nclass num_labels obs_dim action_dim state_dim channels_in channels_out",
+    ),
+    STATE: (
+        "best current last prev previous history counter elapsed",
+        "loss losses total total_loss running_loss train_loss correct acc accuracy step global_step start start_epoch t0 count "
+        "iteration iter iter_num episode",
+    ),
+    TASK: ("", "model arch architecture backbone network task env env_id model_type env_name game"),
 }
+_WITHIN_THE_BUDGET = {
+    "warmup",
+    "cooldown",
+    "warmdown",
+    "warm",
+    "update",
+    "ppo",
+    "inner",
+    "patience",
+    "decay",
+}  # epochs of it
+UNSURE = "names that do not say what they set"
+# words that a setting of training has in its name
+_OF_SETTINGS = """
+lr rate learning momentum beta beta1 beta2 betas decay wd eps epsilon dropout drop droprate prob alpha gamma tau
+lambda lam lamda temperature temp margin smoothing clip clipping grad gradient norm batch bs bsz batchsize minibatch
+minibatches accumulation accum accumulate hidden dim dims width depth layer layers nlayers block blocks head heads
+nhead nheads embd embed embedding emb emsize nhid channels filters kernel kernels units neurons nodes lora rank
+expansion mlp ffn ff ratio warmup cooldown warmdown schedule scheduler sched milestones optimizer optim opt activation
+act bias nesterov amsgrad ema mixup cutmix augment augmentation aug jitter flip noise sigma std stddev init
+initializer scale weight weights coef coeff coefficient penalty l1 l2 reg regularization regularizer estimators trees
+leaves leaf subsample colsample bagging neighbors components window pattern tie tied pooling pool discount gae entropy
+ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain residual muon adam adamw sgd conv
+criterion quantile bins cutoff frac fraction pct percent lrf lr0 patch unroll bptt hops
+warm lin linear fc dense proj feedforward
+"""
+_SETTINGS = frozenset(_OF_SETTINGS.split())
 NOTHING = "None, which says nothing of what else they may be"
 BELOW_ZERO = "whole numbers below zero, often switches"
 NO_LITERAL = "tables and texts that are no settings"
 
 _SIZES = {
     "batch", "channels", "dim", "dims", "embd", "embed", "embedding", "ff", "ffn", "head", "heads", "hidden", "mlp", "rank", "size",
-    "sizes", "width",
+    "sizes", "width", "minibatch", "minibatches",
 }  # fmt: skip
 _DEPTHS = {"depth", "layer", "layers", "block", "blocks"}
 _NEAR_ONE = {"beta", "betas", "momentum", "ema"}
 _SHARES = {
     "cooldown", "drop", "dropout", "frac", "fraction", "pct", "prob", "probability", "ratio", "smoothing", "warmdown", "warmup",
 }  # fmt: skip
+
+_PENALTIES = {"coef", "coeff", "coefficient", "penalty", "l1", "l2", "reg", "regularization"}
+_UP_TO_ONE = {"gamma", "discount", "tau", "gae", "rho", "quantile", "subsample", "colsample", "bagging", "epsilon"}
 
 _TO_ONE = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
 _LINEAR = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -78,23 +131,60 @@ class Choices:
     missing: str = ""
 
 
-def choices_for(name: str, value: Value, others: Mapping[str, Value]) -> Choices | str:
-    """Return choices around `value`, or why the constant is better left alone; `others` are all constants of the
-    script.
+def choices_for(
+    name: str,
+    value: Value,
+    others: Mapping[str, Value],
+    options: Sequence[Value] = (),
+    real: bool = False,
+    certain: bool = True,
+) -> Choices | str:
+    """Return choices around `value`, or why it is better left alone; `others` are all constants of the script.
+
+    `options`: the only values that the script takes. `real`: 0 and 1 stand for fractions. `certain`: where it stands says
+    that it is a setting; else its name has to.
     """
     words = words_of(name)
-    if reason := _why_alone(name, words):
+    if reason := _why_alone(name, words, value):
         return reason
     if value is None:
         return NOTHING
+    if not certain and not is_setting(name) and (not isinstance(value, float) or not value):
+        return UNSURE
+    if options and not isinstance(value, bool):
+        return _of_options(value, options)
     if isinstance(value, bool):
         return Choices((False, True))
     if isinstance(value, str):
         return _text(words, value)
     if isinstance(value, tuple):
         return _tuple(words, value)
+    if isinstance(value, int) and value in (0, 1) and (real or _is_share_or_rate(words)):
+        value = float(value)
     found = _whole(words, value, others) if isinstance(value, int) else _real(words, value)
     return found if isinstance(found, Choices | str) else _rising(found, value)
+
+
+def is_setting(name: str) -> bool:
+    """Return whether a name says that it sets something of a training."""
+    return bool(words_of(name) & _SETTINGS) or name.rstrip("0123456789").lower() in _SETTINGS
+
+
+def _of_options(value: Value, options: Sequence[Value]) -> Choices | str:
+    kinds = {str if isinstance(each, str) else type(value) for each in options if type(each) in (type(value), int)}
+    usable = [each for each in dict.fromkeys((*options, value)) if type(each) in kinds and _holdable(each)]
+    if all(isinstance(each, int | float) for each in usable):
+        usable.sort()
+    return Choices(tuple(usable)) if len(usable) > 1 else Choices((value,), ADD)
+
+
+def _is_share_or_rate(words: Set[str]) -> bool:
+    """Return whether such a number is a fraction by its nature: a share, a rate, a decay; but no count of steps."""
+    if words & {"iters", "iter", "steps", "step", "epochs", "epoch", "tokens", "samples"}:
+        return False
+    return bool(
+        words & (_SHARES | {"momentum", "lr", "wd"}) or {"learning", "rate"} <= words or {"weight", "decay"} <= words
+    )
 
 
 def words_of(name: str) -> frozenset[str]:
@@ -102,8 +192,15 @@ def words_of(name: str) -> frozenset[str]:
     return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name))
 
 
-def _why_alone(name: str, words: Set[str]) -> str:
+def _why_alone(name: str, words: Set[str], value: Value) -> str:
+    if name.lower() == "rank" and value in (0, -1):
+        return MACHINE  # of processes; else it may be that of a matrix
+    if isinstance(value, tuple) and words & {"mean", "means", "std", "stds"}:
+        return MEASURE  # statistics of its data
+    within = bool(words & _WITHIN_THE_BUDGET)
     for reason, (telling, names) in _LEFT_ALONE.items():
+        if reason == BUDGET and within and name.lower() not in names.split():
+            continue
         if name.lower() in names.split() or words & set(telling.split()):
             return reason
     return ""
@@ -136,7 +233,7 @@ def _whole(words: Set[str], value: int, others: Mapping[str, Value]) -> Iterable
     if power and not words & _DEPTHS and (value >= 16 or words & _SIZES):
         octaves = [value * 2**k // 4 for k in range(4 if value >= 4 else 5)]
         return [n for n in octaves if n > 0]
-    if words & _SIZES and value > 8:
+    if words & _SIZES and value > 8 and value % 100:
         return _multiples(value)
     if value <= 24 or words & _DEPTHS:
         step = max(1, round(value / 6))
@@ -169,11 +266,13 @@ def _real(words: Set[str], value: float) -> Iterable[float] | Choices:
         return _around(_TO_ONE, value)
     if words & _SHARES and 0 <= value <= 1:
         return _around(_FROM_ZERO if "warmup" in words else _LINEAR, value)
+    if words & _UP_TO_ONE and 0.1 <= value <= 1:
+        return _around((*_TO_ONE, 1.0) if value >= 0.8 else _LINEAR, value)
     rate = "lr" in words or {"learning", "rate"} <= words
     if not rate and words & {"decay", "wd"} and value >= 0:
         return (0.0, *_scaled(value, (0.5, 1, 2, 4))) if value else _DECAYS
     if value == 0:
-        return Choices((value,), SCALE)
+        return _DECAYS if words & _PENALTIES else Choices((value,), SCALE)
     if words & {"eps", "epsilon"}:
         return _scaled(value, _DECADES)
     return _scaled(value, _RATE_FACTORS if rate else _FACTORS)

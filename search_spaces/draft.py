@@ -7,6 +7,7 @@ text, and the present values are a configuration that keeps its rules.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,25 +18,30 @@ MOST = 60  # parameters; nobody edits more, and a file has a limit
 LONGEST = 60  # of a name
 SMALL = 1e-3
 _WIDTH = 110  # of a line of names
-WIDE = 70  # where comments stand at most, unless their own line is longer
+WIDE = 84  # where comments stand at most, unless their own line is longer
 HEADS = ("n_head", "n_heads", "num_heads", "num_attention_heads")
 TOTALS = ("total_batch_size",)
 PARTS = ("device_batch_size",)
 CONTEXTS = ("max_seq_len", "block_size", "seq_len", "sequence_len", "sequence_length", "context_length")
-NOT_IN_CAPITALS = "in small letters, beside constants in capitals"
 PRIVATE = "private, by its name"
 TOO_MANY = f"more than {MOST} are too many to begin with"
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptConstant:
-    """A constant as it stands in a script."""
+    """A setting as it stands in a script: a constant of a module, or what `place` says."""
 
     name: str
     value: Value
     comment: str = ""  # at the end of its line
     heading: str = ""  # above it and its neighbours
     aside: str = ""  # why it is surely not meant to vary
+    kind: str = ""  # of its place, such as flag; "": a constant of this name
+    place: str = ""  # in the words of that kind, such as --lr
+    options: tuple[Value, ...] = ()  # the only values that the script takes, if it says so
+    real: bool = False  # a fraction, even where 0 or 1 stands
+    certain: bool = True  # where it stands says that it is a setting; else its name has to
+    baseline: bool = False  # its present value has to be written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Draft:
     text: str
     varied: Sequence[str]
     waiting: Sequence[str]
+    left: int = 0  # how many settings stay as they are
+    size: int = 1  # how many configurations there are, the infeasible ones included
 
 
 def draft_space(found: Sequence[ScriptConstant], others: Mapping[str, Value], head: Sequence[str]) -> Draft:
@@ -55,8 +63,9 @@ def draft_space(found: Sequence[ScriptConstant], others: Mapping[str, Value], he
     `others` are constants that rules may name, `head` the lines it begins with. Without `varied` parameters the text is
     no search space: there is nothing that could vary.
     """
-    known = {**others, **{each.name: each.value for each in found}}
+    known = {**others, **{each.name: each.value for each in found if not each.aside}}
     proposed, left = _proposed(found, known)
+    known = {**others, **{each.name: each.value for each, choices in proposed if not choices.missing}}
     varied = [each.name for each, choices in proposed if not choices.missing]
     waiting = [each.name for each, choices in proposed if choices.missing]
     parts = [
@@ -66,14 +75,15 @@ def draft_space(found: Sequence[ScriptConstant], others: Mapping[str, Value], he
         _start(found, varied),
         _left_alone(left),
     ]
-    return Draft("\n\n".join(part for part in parts if part) + "\n", varied, waiting)
+    size = math.prod(len(choices.values) for _, choices in proposed if not choices.missing)
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    return Draft(text, varied, waiting, sum(map(len, left.values())), size)
 
 
 def _proposed(
     found: Sequence[ScriptConstant], known: Mapping[str, Value]
 ) -> tuple[list[tuple[ScriptConstant, Choices]], dict[str, list[str]]]:
     """Return the constants with choices, in the script's order, and the names of the others by the reason."""
-    capitals = sum(each.name.isupper() for each in found) >= 2
     proposed: list[tuple[ScriptConstant, Choices]] = []
     left: dict[str, list[str]] = {}
     for each in found:
@@ -82,16 +92,14 @@ def _proposed(
             idea = each.aside
         elif each.name.startswith("_") or len(each.name) > LONGEST:
             idea = PRIVATE
-        elif capitals and not each.name.isupper():
-            idea = NOT_IN_CAPITALS
         else:
-            idea = choices_for(each.name, each.value, known)
+            idea = choices_for(each.name, each.value, known, each.options, each.real, each.certain)
         if isinstance(idea, Choices) and len(proposed) == MOST:
             idea = TOO_MANY
         if isinstance(idea, Choices):
             proposed.append((each, idea))
         else:
-            left.setdefault(idea, []).append(each.name)
+            left.setdefault(idea, []).append(each.place or each.name)
     return proposed, left
 
 
@@ -110,7 +118,11 @@ def _choices_line(found: ScriptConstant, choices: Choices) -> str:
     reals = [abs(each) for each in choices.values if isinstance(each, float) and each]
     small = 1e-2 if min(reals, default=1.0) < SMALL else SMALL  # all of a list written alike
     listed = ", ".join(literal(each, small) for each in choices.values)
-    return f"{'# ' if choices.missing else ''}{_key(found.name)} = [{listed}]"
+    said = f"[{listed}]"
+    if found.kind:
+        baseline = f", baseline = {literal(found.value, small)}" if found.baseline else ""
+        said = f"{{ {found.kind} = {literal(found.place)}, choices = {said}{baseline} }}"
+    return f"{'# ' if choices.missing else ''}{_key(found.name)} = {said}"
 
 
 def _remark(found: ScriptConstant, choices: Choices) -> str:
@@ -177,7 +189,7 @@ def _start(found: Sequence[ScriptConstant], varied: Sequence[str]) -> str:
 def _left_alone(left: Mapping[str, Sequence[str]]) -> str:
     if not left:
         return ""
-    lines = ["Left as they are. To vary one all the same, give it a line under [parameters]."]
+    lines = ["Left as they are. To vary one all the same, give it a line under [parameters]: its place, and choices."]
     for reason, names in left.items():
         shown = [_plain(name) for name in names[:40]] + (["..."] if len(names) > 40 else [])
         lines += [f"  {reason}", *(f"    {line}" for line in _folded(shown))]

@@ -14,10 +14,14 @@ from search_spaces.choices import (
     BELOW_ZERO,
     BUDGET,
     CHANCE,
+    IDS,
     MACHINE,
     MEASURE,
     PLACES,
     SCALE,
+    SHAPES,
+    STATE,
+    UNSURE,
     Choices,
     choices_for,
     words_of,
@@ -84,14 +88,46 @@ def values(name: str, value: Value, **others: Value) -> tuple[Value, ...]:
         ("warmup_iters", 2000, (500, 1000, 2000, 4000)),
         ("bias", True, (False, True)),
         ("ADAM_BETAS", (0.8, 0.95), ((0.7, 0.95), (0.8, 0.95), (0.9, 0.95), (0.8, 0.98))),
-        ("SHAPE", (3, 4), ((1, 2), (3, 4), (6, 8))),
+        ("SIZES", (3, 4), ((1, 2), (3, 4), (6, 8))),
         ("WINDOW_PATTERN", "SSSL", ("L", "SL", "SSSL")),
         ("WINDOW_PATTERN", "SLLL", ("L", "SL", "SSSL", "SLLL")),
+        ("gamma", 0.99, (0.95, 0.98, 0.99, 0.995, 0.999)),
+        ("tau", 0.5, (0.3, 0.4, 0.5, 0.6, 0.7)),
+        ("buffer_size", 10_000, (2500, 5000, 10_000, 20_000)),
     ],
 )
 def test_choices_lie_around_the_value_as_its_name_suggests(name: str, value: Value, choices: tuple[Value, ...]) -> None:
     assert values(name, value) == choices
     assert [type(each) for each in values(name, value)] == [type(value)] * len(choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "choices"),
+    [
+        ("dropout", 0, (0.0, 0.05, 0.1, 0.2, 0.3)),
+        ("weight_decay", 0, (0.0, 0.01, 0.03, 0.1, 0.3)),
+        ("learning_rate", 1, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 4.0)),
+        ("momentum", 0, (0.0, 0.5, 0.7, 0.8, 0.9)),
+    ],
+)
+def test_zero_and_one_of_a_rate_or_a_share_mean_fractions(name: str, value: int, choices: tuple[float, ...]) -> None:
+    assert values(name, value) == choices
+    assert all(type(each) is float for each in values(name, value))
+    assert type(values("warmup_steps", value + 1)[0]) is int
+    assert choices_for("sigma", 1, {}, real=True) == Choices((0.5, 0.8, 1.0, 1.5, 2.0))
+
+
+def test_where_the_place_does_not_say_that_it_is_a_setting_the_name_has_to() -> None:
+    for name, value in (("n", 3), ("show_it", True), ("kind", "a"), ("counter_max", 0.0)):
+        assert choices_for(name, value, {}, certain=False) in (UNSURE, STATE), name
+    for name, value in (("num_layers", 3), ("nesterov", True), ("sharpness", 0.3)):
+        assert isinstance(choices_for(name, value, {}, certain=False), Choices), name
+
+
+def test_options_that_the_script_names_are_the_choices() -> None:
+    assert choices_for("optimizer", "adam", {}, ("sgd", "adam", None)) == Choices(("sgd", "adam"))
+    assert choices_for("width", 64, {}, (128, 64)) == Choices((64, 128))
+    assert choices_for("optimizer", "adam", {}, ("adam",)) == Choices(("adam",), ADD)
 
 
 def test_heads_divide_the_width() -> None:
@@ -107,6 +143,10 @@ def test_heads_divide_the_width() -> None:
         (CHANCE, "SEED data_seed seed_offset"),
         (PLACES, "out_dir log_interval wandb_project wandb_run_name always_save_checkpoint CKPT_PATH init_from"),
         (MACHINE, "device dtype backend compile num_workers H100_BF16_PEAK_FLOPS"),
+        (IDS, "PAD UNK EOS bos_id class_index"),
+        (SHAPES, "image_size num_labels in_channels"),
+        (STATE, "best_acc1 global_step last_loss"),
+        (PLACES, "port DATE_FORMAT"),
     ],
 )
 def test_what_is_no_hyperparameter_is_left_alone_and_says_why(reason: str, names: str) -> None:
@@ -115,7 +155,15 @@ def test_what_is_no_hyperparameter_is_left_alone_and_says_why(reason: str, names
 
 
 def test_what_only_sounds_like_it_is_varied() -> None:
-    for name in ("DEVICE_BATCH_SIZE", "gradient_accumulation_steps", "warmup_steps", "grad_clip", "min_lr", "decay_lr"):
+    for name in (
+        "DEVICE_BATCH_SIZE",
+        "gradient_accumulation_steps",
+        "warmup_steps",
+        "warmup_epochs",
+        "grad_clip",
+        "min_lr",
+        "decay_lr",
+    ):
         assert isinstance(choices_for(name, 8, {}), Choices), name
 
 
@@ -139,9 +187,10 @@ def test_whatever_the_value_it_is_among_its_choices_which_differ_and_rise(name: 
     found = choices_for(name, value, {"n_embd": width})
     if isinstance(found, str):
         return
-    assert any(each == value and type(each) is type(value) for each in found.values)
+    kinds = (type(value), float) if value in (0, 1) else (type(value),)  # 0 and 1 of a share are fractions
+    assert any(each == value and type(each) in kinds for each in found.values)
     assert len(set(found.values)) == len(found.values)
     assert (len(found.values) == 1) == bool(found.missing)
     if type(value) in (int, float) and not found.missing:
         assert list(found.values) == sorted(found.values)  # type: ignore[type-var]
-        assert all(type(each) is type(value) and math.isfinite(each) for each in found.values)  # type: ignore[arg-type]
+        assert all(type(each) in kinds and math.isfinite(each) for each in found.values)  # type: ignore[arg-type]

@@ -45,6 +45,8 @@ def _fits(choice: Value, now: Value) -> bool:
         return type(choice) is type(now)
     if isinstance(now, float):
         return isinstance(choice, int | float)
+    if isinstance(choice, float) and now in (0, 1):
+        return True  # 0 and 1 are how people write 0.0 and 1.0, where other choices are fractions
     if isinstance(now, tuple):
         return isinstance(choice, tuple)
     return now is None or type(choice) is type(now)
