@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from optimize.commands import init as beginning
 from optimize.commands import manage, status
 from optimize.commands import run as studies
 from optimize.commands.manage import space
@@ -20,9 +21,10 @@ from optimize.reporting.program import in_shell, program
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Tune the constants of a training script: try, keep what helps, lose nothing.",
+    help="Tune the settings of a training script: try, keep what helps, lose nothing.",
 )
 for command in (
+    beginning.init,
     studies.run,
     studies.confirm,
     studies.prepare,

@@ -151,6 +151,55 @@ def test_a_script_of_nanogpts_form_is_described_as_well(tmp_path: Path) -> None:
         assert f"#     {line}\n" in text
 
 
+ODD = """
+import os
+LR: float = 0.1
+A = B = 3
+C, D = 4, 5
+WIDTHS = [64, 128]
+ENV_LR = float(os.environ.get("ENV_LR", 3e-4))
+POW = 1 << 14
+NAME = f"run_{LR}"
+LR2 = 0.1
+LR2 *= 2
+LR3 = 0.1
+DEVICE = os.sep
+PAD = 0
+EOS = 3
+n_batch = 16
+best_acc = 0
+def train():
+    global LR3, best_acc
+    LR3 = best_acc = 1
+    momentum = 0.9
+if __name__ == "__main__":
+    WEIGHT_DECAY = 0.1
+"""
+
+
+def test_each_setting_that_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
+    text, plan = drafted(tmp_path, ODD)
+    assert plan.space.names == ("LR", "n_batch", "ENV_LR")
+    for reason, names in {
+        "together with another name: give each a line of its own": "A, B, C, D",
+        "a list can vary when it is written as a tuple": "WIDTHS",
+        "computed when the script runs": "POW, NAME",
+        "given more than one value, or changed while the script runs": "LR2, LR3",
+        "numbers that name something, such as a token": "PAD, EOS",
+        "not at the top level of the file: move them there": "WEIGHT_DECAY",
+        "to vary it": "momentum in train()",
+    }.items():
+        assert f"{reason}\n#     {names}\n" in text
+    assert "DEVICE" not in text
+
+
+def test_two_settings_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    fields = "class {0}Config:\n    dropout = 0.1\n    lambda_ = 0.5\n"
+    train = f"{fields.format('Net')}{fields.format('Head')}a, b = NetConfig(), HeadConfig()\ndropout = 0.2\n"
+    _, plan = drafted(tmp_path, train)
+    assert plan.space.names == ("dropout", "netconfig_dropout", "lambda_", "headconfig_dropout", "headconfig_lambda_")
+
+
 def test_a_rule_that_the_present_values_break_is_there_but_commented_out(tmp_path: Path) -> None:
     text, plan = drafted(tmp_path, "n_embd = 100\nn_head = 3\n")
     assert plan.space.rules == ()
@@ -177,7 +226,7 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("print(3)\n", "it has no constants"),
-        ("SEED = 3\nNAME = 'x'\n", "none of its constants"),
+        ("SEED = 3\nNAME = 'x'\n", "none of its settings"),
         ("X = (\n", "not valid Python"),
         ("import os\nX = len(os.sep)\n", "it has no constants"),
     ],

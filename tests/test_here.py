@@ -106,9 +106,9 @@ def test_a_script_without_a_space_is_not_held_against_that_of_our_own(folder: Pa
     write(folder, train=SCRIPT)
     for line in (*refused(), *refused(workload="./")):
         assert line.startswith("./space.toml: there is no such file")
-        assert "`optimize space init ./train.py --to ./space.toml`" in line
+        assert "`optimize init ./train.py`" in line
     (line,) = refused(workload=str(folder))
-    assert f"`optimize space init {folder}/train.py --to {folder}/space.toml`" in line
+    assert f"`optimize init {folder}/train.py`" in line
     assert "has no such constant" in refused(search_space="cpu")[0]  # which the user has asked for
 
 

@@ -45,7 +45,7 @@ ELSEWHERE = {
     ("optimize/reporting/program.py", "uv pip install"): "the same for uv",
     ("optimize/study/stopping.py", "optimize stop"): "who asked a study to stop",
     ("optimize/config/settings.py", "optimize run"): "stored in the database",
-    ("optimize/script/pick_script.py", "optimize space init"): "a name, which messages put between backticks",
+    ("optimize/script/pick_script.py", "optimize init"): "a name, which messages put between backticks",
     ("optimize/script/draft_space.py", "optimize "): "the head of a file; the printed line has it between backticks",
     ("optimize/transfer/bundle.py", "optimize "): "a README that says what has to be installed",
 }

@@ -259,10 +259,10 @@ def bring(
             say_all([f"written: {path}" for path in write_views(find_study(database, name, runs))])
 
 
-space = typer.Typer(no_args_is_help=True, help="Search spaces: init writes a first one, widen a wider one.")
+space = typer.Typer(no_args_is_help=True, help="Search spaces: widen writes a wider one.")
 
 
-@space.command()
+@space.command(hidden=True)  # `optimize init` has taken its place
 def init(
     script: Annotated[str, typer.Argument(help="A training script, or a workload: gpt, or a folder with a slash.")],
     to: Annotated[

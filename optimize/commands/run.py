@@ -28,6 +28,7 @@ from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
+    from optimize.script.workload import Workload
     from optimize.session.confirm import ConfirmOptions
     from optimize.trial import Slot
 
@@ -260,9 +261,14 @@ def _done(plan: Plan) -> int:
 
 
 def _accept(plan: Plan, trust: bool) -> None:
+    accept_commands(plan.workload, trust)
+
+
+def accept_commands(workload: Workload, trust: bool) -> None:
+    """Ask once whether a folder's commands may run. Raises WorkloadError for a no."""
     from optimize.config.trust import accept
 
-    accept(plan.workload, lambda commands: trust or _agrees(commands))
+    accept(workload, lambda commands: trust or _agrees(commands))
 
 
 def _agrees(commands: Iterable[str]) -> bool:

@@ -6,6 +6,8 @@ Settings of a study come from profile and flags. Besides this file only `setting
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
@@ -126,6 +128,26 @@ def in_notebook(environ: Mapping[str, str] = os.environ) -> bool:
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of this user's own choices."""
     return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "optimize"
+
+
+def script_python(folder: Path, flag: str | None, environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Return the Python that runs the scripts of a folder, "" for ours, and where it comes from.
+
+    The flag wins, then VIRTUAL_ENV, CONDA_PREFIX and a `.venv` beside the script. Raises SettingsError if the flag's is none.
+    """
+    if flag is not None:
+        found = shutil.which(flag) if "/" not in flag else str(Path(flag).expanduser().absolute())
+        if not found or not Path(found).is_file():
+            raise SettingsError(
+                f"--python: {flag}: there is no such program. Give the path of a Python, such as .venv/bin/python."
+            )
+        return found, "--python"
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        place = Path(environ.get(variable) or "/nonexistent")
+        if (place / "bin/python").is_file():
+            ours = place.resolve() == Path(sys.prefix).resolve()
+            return ("" if ours else str(place / "bin/python")), variable
+    return ("{folder}/.venv/bin/python", ".venv") if (folder / ".venv/bin/python").is_file() else ("", "")
 
 
 def password_line(flag: str, variable: str, dashes: str = "--") -> str:

@@ -180,7 +180,7 @@ def _no_space(settings: Settings, workload: Workload, space: SearchSpace) -> str
     script, beside = with_slash(workload.folder / workload.script), with_slash(workload.folder / SPACE)
     line = (
         f"{beside}: there is no such file, so nothing says what may vary. Write a first one: "
-        f"`{INIT} {quote(script)} --to {quote(beside)}`. (Search space {space.name} of profile {settings.profile} is for other "
+        f"`{INIT} {quote(script)}`. (Search space {space.name} of profile {settings.profile} is for other "
         f"scripts: this one has no {', '.join(lacking[:3])}.)"
     )
     return line if lacking else ""

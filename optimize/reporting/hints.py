@@ -48,7 +48,7 @@ _SEARCH_FIELDS = {  # without --from: the study has begun with it
 }
 SWITCHES = frozenset((  # flags without a value
     "trust", "now", "bundle", "artifacts", "json", "expose", "yes", "repair", "mixed-devices", "starts", "no-starts",
-    "pruning", "no-pruning", "uv", "no-uv", "set-aside",
+    "pruning", "no-pruning", "uv", "no-uv", "set-aside", "probe",
 ))  # fmt: skip
 _PLACE = ("storage", "runs")  # where the studies are
 _PLAN = ("profile", "workload", "space", "executor", "slots", "gpus", "mixed-devices")
@@ -60,6 +60,7 @@ CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that a
     "prepare": _PLAN[:2],
     "restore": ("runs",),
     "autoresearch": (),
+    "init": (),
     "space init": (),
     "space widen": _PLACE,
 }  # fmt: skip

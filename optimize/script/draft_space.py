@@ -1,16 +1,18 @@
-"""Drafts a search space for any script: finds its constants and the comments on them, and has choices proposed.
+"""Drafts a search space for any script: finds its settings and the comments on them, and has choices proposed.
 
-It reads the script and runs nothing. `search_spaces` decides what the choices are; the file is for a person to edit.
+It reads the script and runs nothing. Where settings stand is found in its neighbours `settings_in_modules.py`,
+`settings_in_files.py` and `settings_of_process.py`. `search_spaces` decides what the choices are; the file is for a person to edit.
 """
 
 from __future__ import annotations
 
 import ast
 import io
+import keyword
 import re
 import shlex
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +20,26 @@ from pathlib import Path
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.bindings import check_syntax, parse
 from optimize.script.constants import Constant, read_constants
+from optimize.script.file_imports import files_used
 from optimize.script.load_workload import OURS, load_workload
+from optimize.script.settings_in_files import (
+    config_files,
+    hydra_app,
+    hydra_files,
+    keys_as_settings,
+    overrides_as_settings,
+)
+from optimize.script.settings_in_modules import (
+    IN_CALL,
+    IN_FUNCTION,
+    entries_of_tables,
+    fields_of_classes,
+    out_of_reach,
+    unwritable_constants,
+)
+from optimize.script.settings_of_process import flags_as_settings, variables_as_settings
 from optimize.script.workload import Workload
+from optimize.text import one_line
 from optimize.trial import Metric, Value
 from search_spaces import Draft, ScriptConstant, draft_space, parse_space
 from storage import write_text
@@ -28,6 +48,12 @@ SECTION = re.compile(r"^#+\s*(hyper-?\s?parameters?|configuration|settings)\b", 
 OUTSIDE = "outside the script's section of hyperparameters"
 ELSEWHERE = "decided elsewhere than in the script"
 LONGEST_HEADING = 60  # longer is prose
+REASON_CHARS = 180
+ASKS_FOR_BASELINE = "baseline = ..."  # ends what is said of a default that the text does not tell
+OUT_OF_REACH = (IN_FUNCTION, IN_CALL)
+_IS_CONFIG = re.compile(
+    r"config|settings|hparams|hyper|constants|params|args|options|conf\b|cfg|defaults", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +81,131 @@ def write_space(script: str, to: Path | None, constants: Mapping[str, Value], fl
         constants,
         _head(workload, f"optimize space init {shlex.quote(script)}{flags}", "" if lacks else checked),
     )
-    size = parse_space(draft.text, space).size
     write_text(path, draft.text)
     waiting = f", {len(draft.waiting)} more are commented out" if draft.waiting else ""
     lacking = _lacking(workload, constants)
     ignored = [f"constants: the script's own, not the profile's: it has no {', '.join(lacking[:3])}"] if lacking else []
     return [
         *ignored,
-        f"written: {path}: {len(draft.varied)} parameters, {size:,} configurations{waiting}",
+        f"written: {path}: {len(draft.varied)} parameters, {draft.size:,} configurations{waiting}",
         f"edit it, then {lacks or f'check it: `{checked}`'}",
     ]
 
 
-def draft_for(workload: Workload, constants: Mapping[str, Value], head: Sequence[str]) -> Draft:
-    """Return a draft for a workload's script. Raises WorkloadError if nothing in it could vary."""
-    text, where = workload.files[workload.script], workload.folder / workload.script
+def draft_for(
+    workload: Workload, constants: Mapping[str, Value], head: Sequence[str], words: Sequence[str] = ()
+) -> Draft:
+    """Return a draft for a workload's script, whose command has `words`. Raises WorkloadError if nothing in it could vary."""
+    where = workload.folder / workload.script
     known = workload.constants() | ({} if _lacking(workload, constants) else dict(constants))
-    remarks, section = read_remarks(text), section_of(text)
-    there = sorted(read_constants(text, str(where)).values(), key=lambda each: each.start)
-    found = [_found(each, known[each.name], text, remarks) for each in there if each.name in known]
-    aside = {each.name: OUTSIDE for each in there if each.line not in section}
-    aside |= {each.name: ELSEWHERE for each in found if workload.problems([each.name])}
-    found = [replace(each, aside=aside.get(each.name, "")) for each in found]
-    draft = draft_space(found, known, head)
+    found: Sequence[ScriptConstant] = settings_of(workload, known, words)
+    draft, found = _checked(workload, found, known, head)
     if not draft.varied:
-        none = "none of its constants could vary" if found else "it has no constants"
-        raise WorkloadError(f"{where}: {none}. Write what may vary as `NAME = value` at module level, once.")
+        usable = any(not each.aside for each in found)
+        none = "none of its settings could vary" if usable else "it has no constants, flags or fields that could vary"
+        reason = next(
+            (f": {each.place or each.name} is {each.aside}" for each in found if each.aside in OUT_OF_REACH), ""
+        )
+        raise WorkloadError(f"{where}: {none}{reason}. Write what may vary as `NAME = value` at module level, once.")
     return draft
+
+
+def _checked(
+    workload: Workload, found: Sequence[ScriptConstant], known: Mapping[str, Value], head: Sequence[str]
+) -> tuple[Draft, Sequence[ScriptConstant]]:
+    """Return a draft whose every choice would arrive in the script, and the settings with what stands in the way of others."""
+    while True:
+        draft = draft_space(found, known, head)
+        wrong = _unreachable(workload, draft.text) if draft.varied else {}
+        if not wrong:
+            return draft, found
+        found = [_without(each, wrong[each.name]) if not each.aside and each.name in wrong else each for each in found]
+
+
+def _without(setting: ScriptConstant, why: str) -> ScriptConstant:
+    """Return a setting with its present value written down, where that is all that lacks; else set aside."""
+    if why.endswith(ASKS_FOR_BASELINE) and not setting.baseline:
+        return replace(setting, baseline=True)
+    return replace(setting, aside=why)
+
+
+def _unreachable(workload: Workload, text: str) -> dict[str, str]:
+    """Return why a value would not arrive, for each parameter of a search space of which that is so."""
+    space = parse_space(text, "space.toml")
+    placed = workload.with_space(space)
+    found: dict[str, str] = {}
+    for parameter in space.parameters:
+        why = next(iter(placed.problems([parameter.name])), "")
+        if not why and parameter.name in placed.places.placed:
+            refused = (placed.places.refused(parameter.name, choice) for choice in parameter.choices)
+            why = next(filter(None, refused), "")
+        if why:
+            found[parameter.name] = one_line(why, REASON_CHARS)
+    return found
+
+
+def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[str] = ()) -> list[ScriptConstant]:
+    """Return every setting of a workload's script, each under a name of its own; `known` are the values of its constants."""
+    used = files_used(workload.files, [workload.script, workload.overrides])
+    files = {workload.script: workload.files[workload.script]}
+    files |= {file: workload.files[file] for file in sorted(used) if file.endswith(".py")}
+    found = list(_constants(workload, known))
+    for file in files:
+        if file != workload.script and _IS_CONFIG.search(Path(file).stem):
+            found += [
+                replace(each, heading=each.heading or f"constants of {file}")
+                for each in _constants(workload, known, file)
+            ]
+    found += [*flags_as_settings(files, words), *fields_of_classes(files, workload.script)]
+    for file, text in files.items():
+        found += entries_of_tables(text, file, "" if file == workload.script else file)
+    app = hydra_app(files)
+    found += overrides_as_settings(app, workload.folder) if app else ()
+    others = {file for file, _ in hydra_files(app, workload.folder)} if app else set()
+    found += keys_as_settings(
+        [f for f in config_files(files, workload.folder, words) if f not in others], workload.folder
+    )
+    found += variables_as_settings(files)
+    found += out_of_reach(workload.files[workload.script], workload.script)
+    return told_apart(found)
+
+
+def told_apart(found: Sequence[ScriptConstant]) -> list[ScriptConstant]:
+    """Return the settings, each under a name of its own: of two of one name, the second gets that of its owner as well."""
+    taken: set[str] = set()
+    kept: list[ScriptConstant] = []
+    for each in found:
+        name = f"{each.name}_" if keyword.iskeyword(each.name) else each.name
+        if not each.aside:
+            owners = [re.sub(r"\W", "_", part) for part in re.split(r"[.:/]", each.place)[:-1]]
+            longer = (f"{'_'.join(owners[-n:])}_{name}".lower() for n in range(1, len(owners) + 1))
+            numbered = (f"{name}_{number}" for number in range(2, 1000))
+            name = next(one for one in (name, *longer, *numbered) if one not in taken)
+            taken.add(name)
+        kept.append(replace(each, name=name))
+    return [each for each in kept if not (each.aside and not each.kind and each.name in taken)]
+
+
+def _constants(workload: Workload, known: Mapping[str, Value], file: str = "") -> Iterator[ScriptConstant]:
+    """Yield the constants of a module; those that cannot be written, with the reason."""
+    file = file or workload.script
+    text, where = workload.files[file], str(workload.folder / file)
+    remarks, section = read_remarks(text), section_of(text)
+    there = sorted(read_constants(text, where).values(), key=lambda each: each.start)
+    found = [_found(each, known[each.name], text, remarks) for each in there if each.name in known]
+    real = {each.name for each in there if _is_real(text, each)}
+    has_section = len(section) <= text.count("\n")
+    for each, line in zip(found, (each.line for each in there if each.name in known), strict=True):
+        aside = OUTSIDE if line not in section else ELSEWHERE if workload.problems([each.name]) else ""
+        certain = each.name.isupper() or has_section
+        yield replace(each, aside=aside, certain=certain, real=each.name in real)
+    yield from unwritable_constants(text, where, known)
+
+
+def _is_real(text: str, constant: Constant) -> bool:
+    """Return whether a constant is declared as a fraction: `decay: float = 0`."""
+    line = text.encode()[: constant.start].rpartition(b"\n")[2].decode()
+    return bool(re.search(r":\s*(?:float|Optional\[float\]|float\s*\|\s*None)\s*=\s*$", line))
 
 
 def section_of(text: str) -> range:

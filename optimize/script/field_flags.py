@@ -70,6 +70,24 @@ def field_flags(names: SourceNames) -> Iterator[FlagDefinition]:
     yield from _lightning_flags(names)
 
 
+def classes_with_flags(names: SourceNames) -> set[str]:
+    """Return the classes and functions whose fields or parameters are flags, those of groups included."""
+    waiting = [
+        target
+        for call, _ in names.calls()
+        if (found := _habit(call, names))
+        for target in _targets(call, found[1], names)
+    ]
+    found_classes: set[str] = set()
+    while waiting:
+        target = waiting.pop()
+        if target not in found_classes:
+            found_classes.add(target)
+            owners = (annotated_type(each.annotation, names).owner for each in names.fields(target))
+            waiting += [owner for owner in owners if owner]
+    return found_classes
+
+
 def _habit(call: ast.Call, names: SourceNames) -> tuple[Habit, str] | None:
     parts = names.qualified(call.func).split(".")
     return _CALLS.get(".".join(parts[-2:])) or _CALLS.get(parts[-1])

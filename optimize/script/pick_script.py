@@ -15,7 +15,7 @@ from optimize.script.bindings import parse
 from optimize.script.file_imports import files_used
 
 USUAL = "train.py"
-INIT = "optimize space init"  # what writes a first search space for a script; messages name it
+INIT = "optimize init"  # what writes a first search space for a script; messages name it
 MANY = 12  # nobody could say which of so many it is, and each would be looked for in all files
 _OTHER = ("prepare.py", "setup.py", "conftest.py", "noxfile.py", "__*__.py", "test_*.py", "*_test.py")
 _DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)

@@ -6,8 +6,9 @@ Values are read from the syntax tree, lists as tuples. Nothing is executed.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 from optimize.script.bindings import parse
@@ -37,7 +38,7 @@ class FieldSource:
     call: ast.Call | None = None  # `field(...)`, `typer.Option(...)`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourceNames:
     """The names of one file. Classes and functions of the files beside it count where it has none of that name."""
 
@@ -117,21 +118,39 @@ class SourceNames:
         except UnreadableValue:
             return None
 
-    def calls(self) -> Iterator[tuple[ast.Call, bool]]:
-        """Yield every call in the order of the text, and whether it stands under a condition or in a loop."""
+    def calls(self) -> Sequence[tuple[ast.Call, bool]]:
+        """Return every call in the order of the text, and whether it stands under a condition or in a loop."""
+        return self._calls
+
+    @cached_property
+    def _calls(self) -> Sequence[tuple[ast.Call, bool]]:
         found = [(node, conditional) for node, conditional in _walk(self.tree) if isinstance(node, ast.Call)]
-        yield from sorted(found, key=lambda each: (each[0].lineno, each[0].col_offset))
+        return sorted(found, key=lambda each: (each[0].lineno, each[0].col_offset))
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The literal texts of the file."""
+        nodes = (node for node in ast.walk(self.tree) if isinstance(node, ast.Constant))
+        return tuple(node.value for node in nodes if isinstance(node.value, str))
 
 
 def read_names(text: str, where: str, beside: Mapping[str, str] | None = None) -> SourceNames:
     """Return the names of a file, with those of the Python files `beside` it. Raises RenderError if it is not Python."""
+    others = {file: each for file, each in (beside or {}).items() if each is not text}
+    return _read(text, where, tuple(sorted(others.items())))
+
+
+@lru_cache(maxsize=64)  # the same scripts are read for every trial
+def _read(text: str, where: str, beside: tuple[tuple[str, str], ...]) -> SourceNames:
+    if beside:
+        alone = _read(text, where, ())
+        others = [_read(other, file, ()) for file, other in beside]
+        classes = {name: node for each in (*others, alone) for name, node in each.classes.items()}
+        functions = {name: node for each in (*others, alone) for name, node in each.functions.items()}
+        return replace(alone, classes=classes, functions=functions)
     tree = parse(text, where)
-    classes: dict[str, ast.ClassDef] = {}
-    functions: dict[str, Function] = {}
-    trees = [parse(other, file) for file, other in (beside or {}).items() if other is not text]
-    for each in [*trees, tree]:
-        classes |= {node.name: node for node in ast.walk(each) if isinstance(node, ast.ClassDef)}
-        functions |= {node.name: node for node in each.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     return SourceNames(tree, _constants(text, where, tree), classes, functions, dict(_imports(tree)))
 
 

@@ -1,0 +1,268 @@
+"""The command `init`: from a training script to the files that a study of it needs, with questions where a person is asked."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimize.commands.flags import TrustFlag
+from optimize.commands.terminal import say, say_all
+from optimize.errors import SettingsError, WorkloadError
+
+if TYPE_CHECKING:
+    from optimize.script.begin import ScriptPlace
+    from optimize.script.draft_workload import ScriptFacts, WorkloadAnswers
+    from optimize.script.metric_guess import MetricGuess
+    from optimize.script.workload import Workload
+    from optimize.trial import Outcome
+    from search_spaces import Draft
+
+SHOWN = 6  # candidates for the metric
+PROBE_S = 60.0
+
+
+def init(
+    script: Annotated[str, typer.Argument(help="A training script, or the folder that has it.")] = ".",
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- WORDS]", help="What the script itself is given: -- fit --data x.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Another folder to write into; it gets a copy of the script. Default: beside it."),
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="The number that the script prints and a study is about.")] = None,
+    direction: Annotated[str | None, typer.Option(help="minimize or maximize.")] = None,
+    total: Annotated[
+        float | None, typer.Option(help="Seconds that a trial may take. Default: the profile's limit.")
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(help="The Python of the script. Default: VIRTUAL_ENV, CONDA_PREFIX, .venv beside it, ours."),
+    ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Run the script once, to see what it prints; at most --total seconds, else 60."),
+    ] = False,
+    trust: TrustFlag = False,
+) -> None:
+    """Write workload.toml and space.toml for a training script: how it is run, what it prints, what may vary. It reads the script.
+
+    Example: optimize init train.py --metric val_loss --direction minimize
+    """
+    from optimize.script.begin import draft_of, find_script, read_script, write_files
+
+    _check(direction, total)
+    if script.startswith("-"):  # behind `--`, without a script before
+        script, words = ".", [script, *(words or [])]
+    place = find_script(script)
+    facts = read_script(place, words or [])
+    if place.workload is None and facts.required and sys.stdin.isatty():
+        words = [*(words or []), *_asked_words(facts.required)]
+        facts = read_script(place, words)
+    behind = " ".join(["", "--", *map(shlex.quote, words)]) if words else ""
+    made = f"`optimize init {shlex.quote(place.script)}{behind}`"
+    draft = draft_of(place, facts, made)
+    answers = None
+    if place.workload is None:
+        interpreter = _python(place, python)
+        if probe:
+            facts = _probed(place, facts, interpreter, total, trust)
+        answers = _answers(place, facts, metric, direction, total, interpreter)
+    target = to or place.folder
+    written = write_files(place, facts, answers, draft, target, made)
+    say_all(_told(place, facts, answers, draft, written, target))
+
+
+def _check(direction: str | None, total: float | None) -> None:
+    problems = []
+    if direction not in (None, "minimize", "maximize"):
+        problems.append(f"--direction: {direction!r:.40}. Use minimize or maximize.")
+    if total is not None and not 0 < total < 1e9:
+        problems.append(f"--total: {total:g} is not a number of seconds above 0. Correct it.")
+    if problems:
+        raise SettingsError(*problems)
+
+
+def _python(place: ScriptPlace, flag: str | None) -> str:
+    from optimize.config.environment import script_python
+    from optimize.runner.workdir import PYTHON
+
+    found, origin = script_python(place.folder, flag)
+    if found:
+        say(f"python: {found} ({origin})")
+    return found or PYTHON
+
+
+def _answers(
+    place: ScriptPlace,
+    facts: ScriptFacts,
+    metric: str | None,
+    direction: str | None,
+    total: float | None,
+    python: str,
+) -> WorkloadAnswers:
+    """Return what is known of the workload: by flags, by questions where there is a terminal, else by the script's text."""
+    from optimize.script.draft_workload import WorkloadAnswers
+
+    asks = sys.stdin.isatty()
+    found = _metric(place, facts, metric, direction or "", asks)
+    which = direction or found.direction
+    if not which and asks:
+        which = _asked_direction(found.name)
+    if not which:
+        raise SettingsError(
+            f"--direction: missing: is a low {found.name} better, or a high one? Add minimize or maximize."
+        )
+    if total is None and asks:
+        total = typer.prompt("How many seconds may a trial take? 0: as the profile says", default=0.0, err=True) or None
+    return WorkloadAnswers(found, which, python, total)
+
+
+def _asked_words(required: Sequence[str]) -> list[str]:
+    """Ask for what a script does not start without; an empty answer leaves it out."""
+    words: list[str] = []
+    for name in required:
+        answer = typer.prompt(f"It does not start without {name}. Give it", default="", show_default=False, err=True)
+        words += [*([name] if name.startswith("-") else []), answer] if answer else []
+    return words
+
+
+def _asked_direction(name: str) -> str:
+    """Ask until the answer is one of both."""
+    while True:
+        answer = typer.prompt(f"Which {name} is better? minimize or maximize", err=True).strip().lower()
+        if found := [each for each in ("minimize", "maximize") if len(answer) > 1 and each.startswith(answer)]:
+            return found[0]
+
+
+def _metric(place: ScriptPlace, facts: ScriptFacts, name: str | None, direction: str, asks: bool) -> MetricGuess:
+    from optimize.script.draft_workload import metric_of
+
+    if name is None and asks and facts.metrics:
+        for number, guess in enumerate(facts.metrics[:SHOWN], 1):
+            say(f"  {number}  {guess.name:<24} {guess.shown:.70}")
+        name = typer.prompt("Which number is the result? A number of this list, or a name", default="1", err=True)
+    elif name is None and asks:
+        name = typer.prompt("What is the result called, in the line that prints it?", err=True)
+    if name is None and not facts.metrics:
+        raise WorkloadError(
+            f"{place.folder / place.script}: no line with a result was found. Say what it is called: --metric NAME"
+        )
+    if name is None:
+        return facts.metrics[0]
+    if name.isdecimal() and 0 < int(name) <= len(facts.metrics):
+        return facts.metrics[int(name) - 1]
+    return metric_of(facts, name, direction)
+
+
+def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | None, trust: bool) -> ScriptFacts:
+    """Return what is known of a script after it has run once. Raises WorkloadError if it fails."""
+    from dataclasses import replace
+
+    from optimize.commands.run import accept_commands
+    from optimize.script.begin import workload_in_memory
+    from optimize.script.metric_guess import guess_metrics
+    from optimize.script.parsers import parser_facts
+    from optimize.trial import Metric, TrialStatus
+
+    metric = Metric(facts.metrics[0].name, regex=facts.metrics[0].regex) if facts.metrics else Metric()
+    workload = replace(workload_in_memory(place, facts, python), metric=metric)
+    accept_commands(workload, trust)
+    ended = _run_once(workload, total or PROBE_S)
+    if ended.status is TrialStatus.ENVIRONMENT or "Traceback (most recent call last)" in ended.log:
+        raise WorkloadError(
+            f"{place.folder / place.script}: fails as it is: {ended.reason}. Correct that; nothing was written."
+        )
+    say(f"probe: {ended.status.value} after {ended.seconds:.1f} s, {len(ended.log.splitlines())} lines")
+    facts = replace(facts, metrics=guess_metrics(facts.files, ended.log))
+    if parser_facts(facts.files).parsers:
+        helped = _run_once(replace(workload, command=(*workload.command, "--help")), PROBE_S).log
+        facts = replace(facts, notes=(*facts.notes, *_unread_flags(facts, helped)))
+    return facts
+
+
+def _run_once(workload: Workload, limit_s: float) -> Outcome:
+    import tempfile
+
+    from optimize.config.environment import script_environment
+    from optimize.runner.process import run_job
+    from optimize.trial import Limits, Slot, Suggestion
+
+    job = workload.prepare(Suggestion(0, {}), {}, script_environment(()), Limits(total_s=limit_s))
+    with tempfile.TemporaryDirectory(prefix="optimize-probe-") as folder:
+        return run_job(job, Path(folder) / "trial", Slot("probe"))
+
+
+def _unread_flags(facts: ScriptFacts, helped: str) -> Sequence[str]:
+    """Return a note on flags that the script's --help names, and that its text does not show."""
+    import re
+
+    from optimize.script.parsers import read_flags
+
+    read = {
+        name
+        for file, text in facts.files.items()
+        for flag in read_flags(text, file, facts.files)
+        for name in (*flag.names, flag.off)
+    }
+    named = sorted(set(re.findall(r"(?<![\w-])--[A-Za-z][\w.-]*", helped)) - read - {"--help"})
+    return [f"its --help names flags that its text does not show: {', '.join(named[:20])}"] if named else []
+
+
+def _told(
+    place: ScriptPlace,
+    facts: ScriptFacts,
+    answers: WorkloadAnswers | None,
+    draft: Draft,
+    written: Sequence[Path],
+    target: Path,
+) -> list[str]:
+    """Return the lines that say what was written, what it rests on, and what comes next."""
+    lines = [f"kept: {place.folder / 'workload.toml'}"] if answers is None else []
+    for path in written:
+        lines.append(
+            f"written: {path}: {_space_line(draft) if path.name == 'space.toml' else _workload_line(facts, answers)}"
+        )
+    if answers is not None:
+        mine = (answers.metric.name, answers.metric.regex)
+        others = [g.name for g in facts.metrics if g.name != mine[0] and (not mine[1] or g.regex != mine[1])][:SHOWN]
+        lines += [f"metric: it prints {', '.join(others)} as well; --metric takes another"] if others else []
+        if not answers.metric.shown:
+            lines.append(
+                f"metric: no line of the script was found that prints {answers.metric.name}. `--probe` runs it once, to see"
+            )
+        lines += [f"note: {note}" for note in facts.notes]
+    if facts.required and answers is not None:
+        lines.append(
+            f"{place.script} does not start without {', '.join(facts.required)}: "
+            f"add what it needs to `command` in {target / 'workload.toml'}"
+        )
+    return [*lines, f"next: {_next(target)}"]
+
+
+def _workload_line(facts: ScriptFacts, answers: WorkloadAnswers | None) -> str:
+    if answers is None:
+        return ""
+    where = f", printed in {answers.metric.where}" if answers.metric.shown else ""
+    progress = "progress by its lines" if facts.progress else "no progress"
+    return f"{answers.metric.name}, {answers.direction}{where}; {progress}"
+
+
+def _space_line(draft: Draft) -> str:
+    waiting = f", {len(draft.waiting)} more are commented out" if draft.waiting else ""
+    left = f"; {draft.left} more settings stay as they are, and the file says why" if draft.left > 1 else ""
+    left = left or ("; one more setting stays as it is, and the file says why" if draft.left else "")
+    count = len(draft.varied)
+    return f"{count} parameter{'s' if count > 1 else ''}, {draft.size:,} configurations{waiting}{left}"
+
+
+def _next(target: Path) -> str:
+    if target.resolve() == Path.cwd():
+        return "`optimize run --trials 20`"
+    folder = str(target) if "/" in str(target) else f"./{target}"
+    return f"`optimize run --workload {shlex.quote(folder)} --trials 20`"

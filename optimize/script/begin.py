@@ -1,0 +1,135 @@
+"""Writes what a study of a script needs, beside it or into another folder: workload.toml and space.toml. It overwrites nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimize.errors import WorkloadError
+from optimize.runner.workdir import PYTHON
+from optimize.script.data_used import local_files
+from optimize.script.draft_space import draft_for
+from optimize.script.draft_workload import ScriptFacts, WorkloadAnswers, script_facts, workload_text
+from optimize.script.load_workload import load_workload, ours
+from optimize.script.pick_script import USUAL, could_be_trained, pick_script
+from optimize.script.workload import Workload
+from optimize.text import listed, meant
+from optimize.trial import Metric
+from search_spaces import Draft
+from storage import write_text
+
+WORKLOAD, SPACE = "workload.toml", "space.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptPlace:
+    """A training script: its folder, its name there, and the workload that it has already, if it has one."""
+
+    folder: Path
+    script: str
+    workload: Workload | None = None
+
+
+def find_script(given: str) -> ScriptPlace:
+    """Return the script that a path names, or the one that trains in a folder. Raises WorkloadError."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return _in_folder(path, given)
+    if not path.is_file():
+        if given in ours():
+            raise WorkloadError(
+                f"{given}: has search spaces of its own. Give a script of yours: `optimize init train.py`"
+            )
+        raise WorkloadError(f"{given}: there is no such file or folder. Check the path.{meant(given, (), path=True)}")
+    if path.suffix != ".py":
+        raise WorkloadError(f"{given}: is no Python file. Give the training script itself, such as train.py.")
+    here = path.parent
+    if (here / WORKLOAD).exists():
+        workload = load_workload(f"{here}/")
+        if workload.script != path.name:
+            raise WorkloadError(
+                f"{here / WORKLOAD}: is for {workload.script}. Write into another folder: `optimize init {given} --to DIR`"
+            )
+        return ScriptPlace(here, path.name, workload)
+    return ScriptPlace(here, path.name)
+
+
+def _in_folder(folder: Path, given: str) -> ScriptPlace:
+    if (folder / WORKLOAD).exists():
+        workload = load_workload(f"{folder}/")
+        return ScriptPlace(folder, workload.script, workload)
+    files = {path.name: text for path in sorted(folder.glob("*.py")) if (text := _text(path)) is not None}
+    found = could_be_trained(files)
+    if USUAL not in files and len(found) != 1:
+        which = f"which of {listed(found or files)} trains" if files else "no Python file in it"
+        raise WorkloadError(f"{given}: {which}? Name the script: `optimize init {folder}/NAME.py`")
+    return ScriptPlace(folder, pick_script(files))
+
+
+def read_script(place: ScriptPlace, words: Sequence[str]) -> ScriptFacts:
+    """Return what the text of a script says. Raises WorkloadError if it cannot be read as Python."""
+    try:
+        files = local_files(place.folder, place.script)
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkloadError(
+            f"{place.folder / place.script}: cannot be read as text: {error}. Check the path."
+        ) from None
+    return script_facts(place.folder, place.script, files, words)
+
+
+def workload_in_memory(place: ScriptPlace, facts: ScriptFacts, python: str = PYTHON) -> Workload:
+    """Return a workload of a script that has none yet, to read its settings and to run it once."""
+    if place.workload is not None:
+        return place.workload
+    files = {
+        **facts.files,
+        **{file: text for file in _texts(place, facts) if (text := _text(place.folder / file)) is not None},
+    }
+    links = {name: str((place.folder / name).resolve()) for name in facts.data.links}
+    command = (python, place.script, *facts.words)
+    name = place.folder.resolve().name
+    return Workload(name, place.folder, place.script, files, command, (), Metric(), links=links)
+
+
+def _texts(place: ScriptPlace, facts: ScriptFacts) -> list[str]:
+    found = [path for each in (*facts.configs, *facts.data.files) for path in sorted(place.folder.glob(each))]
+    return [path.relative_to(place.folder).as_posix() for path in found]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def draft_of(place: ScriptPlace, facts: ScriptFacts, made: str) -> Draft:
+    """Return the draft of a script's search space. Raises WorkloadError if nothing could vary."""
+    head = [
+        f"What may vary in {place.script}: a first draft by {made}.",
+        "A line for each setting, with the values that it may take; what it is now is among them. They are guesses by name and",
+        "value: take out what does not matter to you, widen what does. Numbers rise, since samplers use their order.",
+    ]
+    return draft_for(workload_in_memory(place, facts), {}, head, facts.words)
+
+
+def write_files(
+    place: ScriptPlace, facts: ScriptFacts, answers: WorkloadAnswers | None, draft: Draft, to: Path, made: str
+) -> list[Path]:
+    """Write the files that are not there. Return them. Raises WorkloadError if one would be overwritten."""
+    texts: dict[str, str] = {SPACE: draft.text}
+    elsewhere = to.resolve() != place.folder.resolve()
+    if answers is not None:
+        texts[WORKLOAD] = workload_text(facts, answers, made, place.folder if elsewhere else None)
+    if elsewhere:
+        texts |= workload_in_memory(place, facts).files
+    there = [name for name in texts if (to / name).exists()]
+    if there:
+        raise WorkloadError(
+            f"{to / there[0]}: exists already. Remove it, or write elsewhere with --to; nothing was written."
+        )
+    for name, text in texts.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(to / name, text)
+    return [to / name for name in (WORKLOAD, SPACE) if name in texts]

@@ -1,0 +1,220 @@
+"""Drafts the workload.toml of a script: how it is run, what it prints, which files it needs. The text is for a person to edit."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from optimize.runner.workdir import PYTHON
+from optimize.script.data_used import DataUsed, data_used
+from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, same_name
+from optimize.script.parsers import find_flag, parser_facts
+from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
+from optimize.script.settings_in_files import config_files, hydra_app
+from optimize.script.settings_of_process import command_of, variables_as_settings
+from optimize.script.source_names import SourceNames, UnreadableValue, read_names
+from optimize.script.variables import variables_read
+from optimize.text import one_line
+
+OF_TRAINER = "--per_device_train_batch_size"  # a flag of Hugging Face's TrainingArguments
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFacts:
+    """What the text of a script says of how it is run and what it prints."""
+
+    script: str
+    files: Mapping[str, str]  # the Python files that it uses
+    metrics: Sequence[MetricGuess]
+    progress: ProgressGuess | None
+    total: str  # how many steps, in terms of constants or as a number; "" unknown
+    data: DataUsed
+    configs: Sequence[str]
+    words: tuple[str, ...]  # behind the script, in its command
+    patterns: tuple[str, ...]  # of Python files
+    notes: tuple[str, ...]
+    required: tuple[str, ...]  # flags that it does not start without
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadAnswers:
+    """What a person, a flag or the machine says of a workload."""
+
+    metric: MetricGuess
+    direction: str
+    python: str = PYTHON
+    total_s: float | None = None
+
+
+def script_facts(folder: Path, script: str, files: Mapping[str, str], given: Sequence[str] = ()) -> ScriptFacts:
+    """Return what these files of a folder, `script` among them, say. `given` are words of the script's command."""
+    facts = parser_facts(files)
+    command = command_of(facts.subcommands, given)
+    words = (*((command,) if command and command not in given else ()), *given)
+    if find_flag(files, OF_TRAINER) and not any(word.startswith("--output_dir") for word in words):
+        words = (*words, "--output_dir", "trainer_output")  # which some versions do not start without
+    configs = config_files(files, folder, words)
+    if app := hydra_app(files):
+        configs = [*configs, f"{app.folder}/**/*.yaml"]
+    progress = guess_progress(files)
+    data = data_used(files, folder, words, configs)
+    needed = [flag for flag in facts.required if flag.command in ("", command) and not _is_given(flag.names, words)]
+    return ScriptFacts(
+        script,
+        files,
+        guess_metrics(files),
+        progress or framework_progress(files),
+        _total(progress, files, script) or ("" if progress else _epochs_of_trainer(files)),
+        data,
+        configs,
+        words,
+        _patterns(folder, files),
+        (*_notes(files, facts.known_only, facts.asks), *data.notes),
+        tuple(flag.names[0] for flag in needed),
+    )
+
+
+def _is_given(names: Sequence[str], words: Sequence[str]) -> bool:
+    positional = not names[0].startswith("-")
+    given = [word.partition("=")[0] for word in words]
+    return any(name in given for name in names) or (positional and any(not word.startswith("-") for word in words))
+
+
+def _patterns(folder: Path, files: Mapping[str, str]) -> tuple[str, ...]:
+    """Return patterns for the Python files; each by its name where the folder has others that are not Python of today."""
+    top = [path for path in sorted(folder.glob("*.py")) if path.name not in files]
+    broken = any(not _parses(path) for path in top)
+    inner = dict.fromkeys(f"{PurePosixPath(file).parts[0]}/**/*.py" for file in files if "/" in file)
+    return (*(sorted(file for file in files if "/" not in file) if broken else ("*.py",)), *inner)
+
+
+def _parses(path: Path) -> bool:
+    try:
+        ast.parse(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, SyntaxError, RecursionError):
+        return False
+    return True
+
+
+def _notes(files: Mapping[str, str], known_only: bool, asks: int) -> tuple[str, ...]:
+    defaults = {each.place for each in variables_as_settings(files)}
+    named = {name for file, text in files.items() for name in variables_read(text, file) if name in text}
+    read = sorted(named - defaults)
+    found = (
+        [f"it reads {', '.join(read[:12])} from the environment; a trial gets those that the profile passes on"]
+        if read
+        else []
+    )
+    if known_only:
+        found.append("its parser passes over flags that it does not know: a misspelt one would change nothing")
+    if asks:
+        found.append(f"line {asks} waits for an answer from a person, which a trial does not give")
+    return tuple(found)
+
+
+def _total(progress: ProgressGuess | None, files: Mapping[str, str], script: str) -> str:
+    """Return the number of steps as workload.toml takes it: a constant of the script, or the number that it is now."""
+    if progress is None or progress.total is None:
+        return ""
+    names = read_names(files[script], script, files)
+    node = progress.total
+    if isinstance(node, ast.Name) and node.id in names.constants:
+        with suppress(UnreadableValue):
+            return node.id if isinstance(names.value(node), int | float) else ""
+    value = _number(node, names, files)
+    return f"{value:.12g}" if value is not None and value > 0 else ""
+
+
+def _epochs_of_trainer(files: Mapping[str, str]) -> str:
+    epochs = find_flag(files, "--num_train_epochs") if find_flag(files, OF_TRAINER) else None
+    return f"{epochs.default:g}" if epochs and isinstance(epochs.default, int | float) else ""
+
+
+def _number(node: ast.expr, names: SourceNames, files: Mapping[str, str]) -> float | None:
+    with suppress(UnreadableValue):
+        value = names.value(node)
+        return float(value) if isinstance(value, int | float) else None
+    if isinstance(node, ast.Attribute):
+        for flag in (f"--{node.attr}", f"--{node.attr.replace('_', '-')}"):
+            if (found := find_flag(files, flag)) and isinstance(found.default, int | float):
+                return float(found.default)
+        for name in names.classes:
+            for field in names.fields(name):
+                if field.name == node.attr and field.default is not None:
+                    with suppress(UnreadableValue):
+                        value = names.value(field.default)
+                        return float(value) if isinstance(value, int | float) else None
+    return None
+
+
+def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess:
+    """Return the metric of this name: the line that prints it, if one is found; else its name alone."""
+    near = next((guess for guess in facts.metrics if same_name(guess.name, name)), None)
+    near = near or next((guess for guess in facts.metrics if same_name(guess.name.split("_")[-1], name)), None)
+    if near is None:
+        return MetricGuess(name, "", direction or direction_of(name), "", "")
+    return replace(near, name=name if near.regex else near.name, direction=direction or near.direction)
+
+
+def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home: Path | None = None) -> str:
+    """Return the text of workload.toml; `made` is the command that writes it.
+
+    `home`: the script's own folder, where the file lies elsewhere.
+    """
+    command = [answers.python, facts.script, *facts.words]
+    files = [*facts.patterns, *facts.configs, *facts.data.files]
+    lines = [
+        f"# How {facts.script} is run and what it prints, by {made}. Every key: docs/your-script.md",
+        f"script = {_toml(facts.script)}",
+        *([f"command = {_toml(command)}"] if command != [PYTHON, facts.script] else []),
+        *(
+            ["# It does not start without " + ", ".join(facts.required) + ": add them to `command`."]
+            if facts.required
+            else []
+        ),
+        *([f"files = {_toml(list(dict.fromkeys(files)))}"] if files != ["*.py"] else []),
+        *_link_lines(facts, home),
+        *_metric_lines(answers),
+        *_progress_lines(facts),
+        *([f"limits = {{ total_s = {answers.total_s:g} }}"] if answers.total_s is not None else []),
+        *(f"# {one_line(note, 200)}" for note in facts.notes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _link_lines(facts: ScriptFacts, home: Path | None) -> list[str]:
+    if not facts.data.links:
+        return []
+    pairs = (f"{_toml(name)} = {_toml(str((home / name).resolve()))}" for name in facts.data.links) if home else ()
+    said = f"{{ {', '.join(pairs)} }}" if home else _toml(list(facts.data.links))
+    return [f"links = {said}  # folders that trials read where they lie"]
+
+
+def _metric_lines(answers: WorkloadAnswers) -> list[str]:
+    metric = answers.metric
+    where = f"  # {metric.where}: {one_line(metric.shown, 80)}" if metric.shown else ""
+    if metric.regex:
+        said = f"metric = {{ name = {_toml(metric.name)}, regex = {_regex(metric.regex)} }}"
+    else:
+        said = f"metric = {_toml(metric.name)}"
+    return [f"{said}{where}", f"direction = {_toml(answers.direction)}"]
+
+
+def _progress_lines(facts: ScriptFacts) -> list[str]:
+    guess = facts.progress
+    if guess is None:
+        return ["progress = false  # no line of a loop tells how far it is"]
+    total = f", total = {_toml(facts.total)}" if facts.total else ""
+    return [f"progress = {{ regex = {_regex(guess.regex)}{total} }}"]
+
+
+def _toml(value: str | list[str]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _regex(text: str) -> str:
+    return f"'{text}'" if "'" not in text else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,247 @@
+"""Guesses from the lines that a script prints which number may be its metric.
+
+Each guess comes with the regex for workload.toml. It is tried on a sample of every line that the script prints, so that it finds
+that number and no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from optimize.runner.metric_lines import MetricLine
+from optimize.runner.numbers import compile_pattern
+from optimize.script.printed import PrintedLine, PrintedValue, printed_lines
+from optimize.text import without_colours
+
+_WORDS_HIGHER = """
+acc accuracy f1 auc auroc auprc score r2 bleu rouge precision prec recall reward rewards return returns map ap iou
+miou dice psnr ssim mrr ndcg kappa acc1 acc5 top1 top5 correct winrate elbo likelihood mcc hits pass
+"""
+_HIGHER = frozenset(_WORDS_HIGHER.split())
+_WORDS_LOWER = """
+loss losses bpb bpc bpd ppl perplexity mse rmse mae mape rmsle error err nll wer cer fid logloss crossentropy ce brier
+regret cost distance objective rmsd kl
+"""
+LOWER = frozenset(_WORDS_LOWER.split())
+HELD_OUT = {"val", "valid", "validation", "test", "eval", "evaluation", "dev", "heldout", "holdout", "oob", "cv"}
+_WORDS_NEITHER = """
+lr rate time sec secs seconds ms dt step steps epoch epochs iter iters iteration iterations batch batches tokens tok
+params parameters memory mem gb mb mfu size shape norm eta elapsed device seed speed total samples best_epoch
+"""
+_NEITHER = frozenset(_WORDS_NEITHER.split())
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*[A-Za-z_]\w)")
+LABEL = re.compile(r"[,;|()\[\]{}]|\s-+\s|\.\s")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricGuess:
+    """A number that may be the metric: its name, and the regex that finds it, "" for a line `name: value`."""
+
+    name: str
+    regex: str
+    direction: str  # "" where its name does not say which is better
+    shown: str  # the line, for a person
+    where: str
+    weight: float = 0.0
+
+
+def guess_metrics(files: Mapping[str, str], log: str = "") -> list[MetricGuess]:
+    """Return what may be the metric, the likeliest first: by what Python files print, and by a log of what they printed."""
+    lines = [*printed_lines(files), *lines_of_log(log)]
+    found = [guess for line in lines for index in range(len(line.values)) if (guess := _metric(line, index, lines))]
+    found += _of_frameworks(files)
+    best: dict[str, MetricGuess] = {}
+    for guess in found:
+        if guess.name not in best or guess.weight >= best[guess.name].weight:
+            best[guess.name] = guess
+    return sorted(best.values(), key=lambda each: -each.weight)
+
+
+def direction_of(name: str) -> str:
+    """Return minimize or maximize for what a metric's name says, "" where it says neither."""
+    words = words_in(name)
+    return "minimize" if words & LOWER else "maximize" if words & _HIGHER else ""
+
+
+def words_in(text: str) -> set[str]:
+    """Return the words of a name or label in small letters."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+\d*|\d+", text)}
+
+
+def same_name(one: str, other: str) -> bool:
+    """Return whether two names are the same but for case, blanks, underscores and hyphens."""
+    plain = [re.sub(r"[\W_]+", "", each).lower() for each in (one, other)]
+    return plain[0] == plain[1]
+
+
+def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> MetricGuess | None:
+    label = clause(line.label(index))
+    expression = line.values[index].expression
+    named = label if any(map(str.isalpha, label)) else _last_name(expression)
+    name = re.sub(r"[\W_]+", "_", named).strip("_").lower()
+    words = words_in(named)
+    if not words & (_HIGHER | LOWER):
+        words = words_in(_last_name(expression))
+        if not words & (_HIGHER | LOWER) or words_in(named) & _NEITHER:
+            return None
+    regex = _regex(line, index, label, lines)
+    if regex is None or not name or name[0].isdecimal():
+        return None
+    name = name if regex else label
+    weight = _weight(line, words | words_in(named), expression)
+    shown = line.sample(1)[0].strip()
+    return MetricGuess(
+        name, regex, direction_of(name) or direction_of(expression), shown, f"{line.file}:{line.line}", weight
+    )
+
+
+def _weight(line: PrintedLine, words: set[str], expression: str) -> float:
+    held_out = words & HELD_OUT or words_in(expression) & HELD_OUT or words_in(line.function) & HELD_OUT
+    return (
+        2
+        + 3 * bool(held_out)
+        + 1.5 * bool(words & {"final", "best"})
+        + 1.0 * (not line.loop)
+        - 2 * bool(words & {"train", "training", "running", "batch", "aux"})
+        - 1.0 * bool(words & _NEITHER)
+        + line.line / 1e6
+    )
+
+
+def clause(label: str) -> str:
+    """Return the words right before a value: what follows the last comma, bar or bracket."""
+    return LABEL.split(label.rstrip())[-1].strip(" :=\t'\"~≈$#*-<>") if label.strip() else ""
+
+
+def _last_name(expression: str) -> str:
+    """Return the name in an expression that says most: `metrics["val_acc"]` -> val_acc, `loss.item()` -> loss."""
+    texts = re.findall(r"\[['\"]([\w/ -]+)['\"]\]", expression)
+    names = [
+        each
+        for each in re.findall(r"[A-Za-z_]\w*", expression)
+        if each not in ("item", "self", "float", "np", "mean", "avg")
+    ]
+    return (
+        texts[-1] if texts else next((each for each in names if words_in(each) & (_HIGHER | LOWER)), "".join(names[:1]))
+    )
+
+
+def _regex(line: PrintedLine, index: int, label: str, lines: Sequence[PrintedLine]) -> str | None:
+    """Return the shortest regex that finds this value in its line and none in others; "" where `name: value` does."""
+    if _is_plain(line, index, label) and not any(
+        _finds(rf"(?<!\w){re.escape(label)}\s*[:=]", each) for each in lines if _other(each, line)
+    ):
+        return ""
+    before = line.label(index)
+    tail = before[before.rfind(label) :] if label else before
+    for text in dict.fromkeys((tail, before)):
+        if text.strip() and (regex := f"{escaped(text)}{{number}}") and _is_exact(regex, line, index, lines):
+            return regex
+    whole = "".join(escaped(piece) if isinstance(piece, str) else ".*?" for piece in _pieces_before(line, index))
+    regex = f"^{whole}{{number}}"
+    return regex if len(regex) <= 180 and _is_exact(regex, line, index, lines) else None
+
+
+def _is_plain(line: PrintedLine, index: int, label: str) -> bool:
+    text, numbers = line.sample()
+    return (
+        bool(re.fullmatch(r"\w[\w-]*", label))
+        and len(line.values) == 1
+        and MetricLine(label).number(text) == numbers[index]
+    )
+
+
+def _other(line: PrintedLine, than: PrintedLine) -> bool:
+    return line.pieces != than.pieces
+
+
+def _finds(regex: str, line: PrintedLine) -> bool:
+    return re.search(regex, line.sample()[0]) is not None
+
+
+def _is_exact(regex: str, line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> bool:
+    """Return whether the regex finds this value in its line, and nothing in lines with other words."""
+    pattern = compile_pattern(regex)
+    text, numbers = line.sample()
+    found = pattern.search(text)
+    if found is None or found[1].strip() != numbers[index]:
+        return False
+    others = (
+        each
+        for each in lines
+        if [p for p in each.pieces if isinstance(p, str)] != [p for p in line.pieces if isinstance(p, str)]
+    )
+    return not any(pattern.search(each.sample()[0]) for each in others)
+
+
+def _pieces_before(line: PrintedLine, index: int) -> list[str | PrintedValue]:
+    found: list[str | PrintedValue] = []
+    seen = 0
+    for piece in line.pieces:
+        if isinstance(piece, PrintedValue):
+            if seen == index:
+                break
+            seen += 1
+        found.append(piece)
+    return found
+
+
+def escaped(text: str) -> str:
+    """Return a regex for words; where they end with a blank or a sign, blanks may follow."""
+    core = text.rstrip()
+    runs = re.findall(r"\s+|\S", core)
+    words = (" " if run == " " else r"\s+" if run.isspace() else re.escape(run) for run in runs)
+    return "".join(words) + (r"\s*" if core else "")
+
+
+def lines_of_log(text: str) -> list[PrintedLine]:
+    """Return the lines that a script has printed, each kind of line once, with values where its numbers are."""
+    found: dict[tuple[str, ...], list[PrintedLine]] = {}
+    for number, raw in enumerate(re.split(r"[\r\n]+", without_colours(text))[:5000], 1):
+        pieces: list[str | PrintedValue] = []
+        place = 0
+        for each in _NUMBER.finditer(raw[:400]):
+            words, place = raw[place : each.start()], each.end()
+            pieces += [*([words] if words else []), PrintedValue("value", ".4f" if "." in each[0] else "d")]
+        pieces += [raw[place:400]] if raw[place:400] else []
+        kind = tuple(each for each in pieces if isinstance(each, str))
+        if len(pieces) > len(kind):
+            found.setdefault(kind, []).append(PrintedLine(tuple(pieces), "printed", number))
+    return [replace(each[-1], loop="?" if len(each) > 1 else "") for each in found.values()]
+
+
+def _of_frameworks(files: Mapping[str, str]) -> list[MetricGuess]:
+    """What Hugging Face's Trainer, Keras and Lightning print by themselves."""
+    text = "\n".join(files.values())
+    found: list[MetricGuess] = []
+    if re.search(r"\btransformers\b", text) and "Trainer(" in text:
+        names = [
+            "eval_loss",
+            *(f"eval_{name}" for name in re.findall(r"return \{\s*['\"](\w+)['\"]", text)),
+            "train_loss",
+        ]
+        found += [_framework(name, f"'{name}': '?{{number}}", f"{{'{name}': 1.5, ...}}", "Trainer") for name in names]
+    if re.search(r"\bkeras\b", text) and ".fit(" in text:
+        measured = [
+            name
+            for each in re.findall(r"metrics\s*=\s*\[([^\]]*)\]", text)
+            for name in re.findall(r"['\"](\w+)['\"]", each)
+        ]
+        validated = "val_" if re.search(r"validation_(?:data|split)", text) else ""
+        for name in dict.fromkeys((*measured, "loss")):
+            found.append(
+                _framework(
+                    f"{validated}{name}", rf"(?<!\w){validated}{name}:\s*{{number}}", f"{validated}{name}: 1.5", "Keras"
+                )
+            )
+    if re.search(r"\b(?:lightning|pytorch_lightning)\b", text):
+        for name in dict.fromkeys(re.findall(r"self\.log\(\s*f?['\"](\w+)['\"]", text)):
+            found.append(_framework(name, rf"(?<!\w){name}[\s=:│|]+{{number}}", f"{name}  1.5", "Lightning"))
+    return found
+
+
+def _framework(name: str, regex: str, shown: str, where: str) -> MetricGuess:
+    weight = 2 + 2 * bool(words_in(name) & HELD_OUT) - 2 * ("train" in name)
+    return MetricGuess(name, regex, direction_of(name), shown, where, weight)

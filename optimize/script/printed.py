@@ -1,0 +1,318 @@
+"""What a script prints, as far as its text shows it: the words of each line, and the values between them.
+
+It knows print, logging, click.echo, json.dumps and tqdm, with f-strings, `%`, `.format` and sums of text. Nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from optimize.script.source_names import SourceNames, read_names
+
+_PRINTS = ("echo", "secho", "info", "warning", "critical")
+_WRITES = ("sys.stdout.write", "sys.stderr.write", "tqdm.write", "tqdm.tqdm.write", "pbar.write")
+_BARS = ("set_description", "set_description_str", "set_postfix_str")
+_PERCENT = re.compile(r"%(?:\((\w+)\))?([#0\- +]*\d*(?:\.\d+)?)[hlL]?([diouxXeEfFgGcrsa%])")
+MOST_LINES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedValue:
+    """A value in a printed line: its expression, and how it is formatted."""
+
+    expression: str
+    spec: str = ""
+
+    def sample(self, number: float) -> str:
+        """Return a number as this place prints one."""
+        for value in (number, int(number)):
+            try:
+                return format(value, self.spec)
+            except (ValueError, TypeError):
+                continue
+        return str(number)
+
+
+Piece: TypeAlias = str | PrintedValue
+
+
+@dataclass(frozen=True)
+class PrintedLine:
+    """A line that a script prints: words and values in turn."""
+
+    pieces: tuple[Piece, ...]
+    file: str
+    line: int
+    loop: str = ""  # the variable of the loop that it stands in; "?" for a loop without one
+    bound: ast.expr | None = None  # how often that loop runs
+    function: str = ""
+
+    @cached_property
+    def values(self) -> tuple[PrintedValue, ...]:
+        """The values of the line, in order."""
+        return tuple(each for each in self.pieces if isinstance(each, PrintedValue))
+
+    def label(self, index: int) -> str:
+        """Return the words between the value before this one, or the line's beginning, and this one."""
+        text = ""
+        seen = 0
+        for piece in self.pieces:
+            if isinstance(piece, PrintedValue):
+                if seen == index:
+                    return text
+                seen, text = seen + 1, ""
+            else:
+                text += piece
+        return text
+
+    def sample(self, first: int = 1000) -> tuple[str, tuple[str, ...]]:
+        """Return the line with numbers for its values, all different, and these numbers."""
+        numbers: list[str] = []
+        text = ""
+        for piece in self.pieces:
+            if isinstance(piece, PrintedValue):
+                numbers.append(piece.sample(first + 7 * len(numbers) + 0.5).strip().rstrip("%"))
+                text += piece.sample(first + 7 * (len(numbers) - 1) + 0.5)
+            else:
+                text += piece
+        return text, tuple(numbers)
+
+
+def printed_lines(files: Mapping[str, str]) -> list[PrintedLine]:
+    """Return the lines that these Python files print, in the order of their text."""
+    found: list[PrintedLine] = []
+    for file, text in files.items():
+        found += _lines_of(read_names(text, file), file)
+    return found[:MOST_LINES]
+
+
+def _lines_of(names: SourceNames, file: str) -> Iterator[PrintedLine]:
+    texts = _texts(names.tree)
+    for call, loop, bound, function in sorted(
+        _calls(names.tree), key=lambda each: (each[0].lineno, each[0].col_offset)
+    ):
+        for pieces in _split(_printed(call, names, texts)):
+            if any(isinstance(each, PrintedValue) for each in pieces):
+                yield PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function)
+
+
+def loop_bounds(files: Mapping[str, str]) -> dict[str, ast.expr]:
+    """Return how often each loop runs, by the name of its variable: `for epoch in range(epochs)`."""
+    found: dict[str, ast.expr] = {}
+    for file, text in files.items():
+        for node in ast.walk(read_names(text, file).tree):
+            if isinstance(node, ast.For | ast.While):
+                variable, bound = _counted(node)
+                if variable and bound is not None:
+                    found.setdefault(variable, bound)
+            match node:
+                case ast.If(
+                    test=ast.Compare(left=ast.Name(id=name), ops=[ast.Gt() | ast.GtE()], comparators=[last]),
+                    body=[ast.Break()],
+                ):
+                    found.setdefault(name, last)
+    return found
+
+
+def _printed(call: ast.Call, names: SourceNames, texts: Mapping[str, ast.expr]) -> list[Piece]:
+    name = names.qualified(call.func)
+    last = name.rpartition(".")[2]
+    words = {each.arg: each.value for each in call.keywords}
+    if last == "set_postfix":
+        pairs = [
+            (each.arg, each.value) for each in call.keywords if each.arg and each.arg not in ("refresh", "ordered_dict")
+        ]
+        if call.args and isinstance(call.args[0], ast.Dict):
+            keyed = zip(call.args[0].keys, call.args[0].values, strict=True)
+            pairs += [(str(k.value), v) for k, v in keyed if isinstance(k, ast.Constant) and isinstance(k.value, str)]
+        return [piece for key, value in pairs for piece in (f"{key}=", *_value(value), ", ")]
+    if last in _BARS or name in _WRITES:
+        return _pieces(call.args[0], names, texts) if call.args else []
+    is_log = last in _PRINTS and (last in ("echo", "secho") or "." in name)
+    if not call.args or not ("print" in last.lower() or is_log):
+        return []
+    first = call.args[0]
+    if is_log and len(call.args) > 1 and isinstance(first, ast.Constant) and isinstance(first.value, str):
+        return _percent(first.value, call.args[1:])
+    given = words.get("sep")
+    separator = given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else " "
+    found: list[Piece] = []
+    for argument in call.args:
+        found += [*([separator] if found else []), *_pieces(argument, names, texts)]
+    return found
+
+
+def _pieces(node: ast.expr, names: SourceNames, texts: Mapping[str, ast.expr], depth: int = 6) -> list[Piece]:
+    """Return words and values of an expression that is printed."""
+    match node:
+        case ast.Constant(value=value):
+            return [str(value)]
+        case ast.JoinedStr(values=parts):
+            return [piece for part in parts for piece in _joined(part)]
+        case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod(), right=right):
+            return _percent(text, right.elts if isinstance(right, ast.Tuple) else [right])
+        case ast.BinOp(op=ast.Add(), left=left, right=right) if depth:
+            return [*_pieces(left, names, texts, depth - 1), *_pieces(right, names, texts, depth - 1)]
+        case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format")):
+            return _formatted(text, node)
+        case ast.Call(func=func, args=[ast.Dict() as table, *_]) if names.qualified(func) == "json.dumps":
+            return _table(table, '"')
+        case ast.Dict():
+            return _table(node, "'")
+        case ast.Name(id=name) if name in texts and depth:
+            return _pieces(texts[name], names, texts, depth - 1)
+    return _value(node)
+
+
+def _value(node: ast.expr, spec: str = "") -> list[Piece]:
+    if isinstance(node, ast.JoinedStr):
+        return [piece for part in node.values for piece in _joined(part)]
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("str", "round")
+        and node.args
+    ):
+        return _value(node.args[0])
+    return [PrintedValue(ast.unparse(node), spec)]
+
+
+def _joined(part: ast.expr) -> list[Piece]:
+    if isinstance(part, ast.Constant):
+        return [str(part.value)]
+    if isinstance(part, ast.FormattedValue):
+        spec = part.format_spec
+        parts = spec.values if isinstance(spec, ast.JoinedStr) else []
+        plain = "".join(str(each.value) for each in parts if isinstance(each, ast.Constant))
+        return _value(part.value, plain if len(parts) == 1 else "")
+    return []
+
+
+def _percent(text: str, values: Sequence[ast.expr]) -> list[Piece]:
+    found: list[Piece] = []
+    place, waiting = 0, list(values)
+    for each in _PERCENT.finditer(text):
+        found.append(text[place : each.start()])
+        place = each.end()
+        if each[3] == "%":
+            found.append("%")
+        else:
+            node = waiting.pop(0) if waiting else ast.Name("value")
+            kind = each[3] if each[3] in "eEfFgGd" else ""
+            found.append(PrintedValue(ast.unparse(node), f"{each[2].replace('-', '<') if kind else ''}{kind}"))
+    return [*found, text[place:]]
+
+
+def _formatted(text: str, call: ast.Call) -> list[Piece]:
+    words = {each.arg: each.value for each in call.keywords}
+    found: list[Piece] = []
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError:
+        return [text]
+    count = 0
+    for words_before, name, spec, _ in parts:
+        found.append(words_before)
+        if name is None:
+            continue
+        root = re.split(r"[.\[]", name)[0]
+        index = int(root) if root.isdecimal() else count
+        count += root == ""
+        node = (
+            words.get(root) if root and not root.isdecimal() else (call.args[index] if index < len(call.args) else None)
+        )
+        found.append(PrintedValue(ast.unparse(node) if node is not None else name or "value", spec or ""))
+    return found
+
+
+def _table(node: ast.Dict, quote: str) -> list[Piece]:
+    found: list[Piece] = ["{"]
+    for key, value in zip(node.keys, node.values, strict=True):
+        if isinstance(key, ast.Constant):
+            found += [f"{'' if len(found) == 1 else ', '}{quote}{key.value!s}{quote}: ", *_value(value)]
+    return [*found, "}"]
+
+
+def _split(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Yield the pieces of each line, words beside one another as one."""
+    current: list[Piece] = []
+    for piece in pieces:
+        lines = re.split(r"[\r\n]", piece) if isinstance(piece, str) else [piece]
+        for index, part in enumerate(lines):
+            if index:
+                yield current
+                current = []
+            if isinstance(part, str) and current and isinstance(current[-1], str):
+                current[-1] += part
+            elif part != "":
+                current.append(part)
+    yield current
+
+
+def _texts(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return the text that each name is given, where it is given one in one place only."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, []).append(node.value)
+    return {name: values[0] for name, values in found.items() if len(values) == 1 and _is_text(values[0])}
+
+
+def _is_text(node: ast.expr) -> bool:
+    match node:
+        case ast.JoinedStr() | ast.BinOp(left=ast.Constant(value=str()), op=ast.Mod()):
+            return True
+        case ast.Call(func=ast.Attribute(value=ast.Constant(value=str()), attr="format")):
+            return True
+        case ast.BinOp(op=ast.Add(), left=left):
+            return _is_text(left)
+    return False
+
+
+def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, str, ast.expr | None, str]]:
+    """Yield each call with the variable and the bound of its innermost counting loop, and its function."""
+    waiting: list[tuple[ast.AST, str, ast.expr | None, str]] = [(tree, "", None, "")]
+    while waiting:
+        node, loop, bound, function = waiting.pop()
+        if isinstance(node, ast.Call):
+            yield node, loop, bound, function
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            loop, bound, function = "", None, node.name
+        if isinstance(node, ast.For | ast.While):
+            variable, count = _counted(node)
+            if variable or not loop:
+                loop, bound = variable or "?", count
+        waiting += [(child, loop, bound, function) for child in ast.iter_child_nodes(node)]
+
+
+def _counted(node: ast.For | ast.While) -> tuple[str, ast.expr | None]:
+    """Return variable and number of rounds of `for step in range(n)`, also through tqdm, trange or enumerate."""
+    if isinstance(node, ast.While):
+        match node.test:
+            case ast.Compare(left=ast.Name(id=name), ops=[ast.Lt() | ast.LtE()], comparators=[bound]):
+                return name, bound
+        return "", None
+    target = node.target.elts[0] if isinstance(node.target, ast.Tuple) and node.target.elts else node.target
+    made = node.iter
+    while (
+        isinstance(made, ast.Call)
+        and ast.unparse(made.func).rpartition(".")[2] in ("tqdm", "track", "enumerate")
+        and made.args
+    ):
+        made = made.args[0]
+    if isinstance(made, ast.Call) and ast.unparse(made.func).rpartition(".")[2] in ("range", "trange") and made.args:
+        bound = made.args[0] if len(made.args) == 1 else made.args[1]
+        if isinstance(bound, ast.BinOp) and isinstance(bound.op, ast.Add) and ast.unparse(bound.right) == "1":
+            bound = bound.left
+        return ast.unparse(target), bound
+    return (
+        (ast.unparse(target), None)
+        if isinstance(node.iter, ast.Call) and "enumerate" in ast.unparse(node.iter)
+        else ("", None)
+    )

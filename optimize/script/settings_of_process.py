@@ -1,0 +1,126 @@
+"""Finds the settings that a script is given when it starts: flags of its parser, and variables of the environment."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from optimize.script.flags import FlagDefinition
+from optimize.script.parsers import find_flag, parser_facts, read_flags
+from optimize.script.source_names import read_names
+from optimize.trial import Value
+from search_spaces import ScriptConstant, is_setting
+
+UNREADABLE = "defaults that only running the script shows: give it choices and `baseline = ...`, to vary one"
+BROKEN = "flags of type=bool, to which every text is True: write action=argparse.BooleanOptionalAction in the script"
+UNTYPED = "flags without a type, whose numbers would arrive as text: write type=float or type=int in the script"
+UNSWITCHED = "flags that are on, and that no flag turns off"
+BY_PLACE = "given by its place in the command, not by a flag"
+OTHERWISE = "flags that are counted, or given in another way than by one value"
+OVERWRITTEN = "given another value by the script, whatever the flag says"
+OTHER_COMMAND = "flags of another command of the script"
+DIFFERING = "flags that the script defines several times, with different defaults"
+MOST_TELLING = 4  # letters of a name that may say too little, so that its help counts as well
+_COMMANDS = ("train", "fit", "run", "main", "pretrain", "finetune")
+
+
+def flags_as_settings(files: Mapping[str, str], given: Sequence[str] = ()) -> Iterator[ScriptConstant]:
+    """Yield the flags that these Python files define; `given` are words that the command has already."""
+    facts = parser_facts(files)
+    command = command_of(facts.subcommands, given)
+    texts = _compared(files)
+    told: set[str] = set()
+    for file, text in files.items():
+        for flag in read_flags(text, file, {other: each for other, each in files.items() if other != file}):
+            if flag.names[0] not in told:
+                told.add(flag.names[0])
+                found = find_flag(files, flag.names[0]) or flag
+                yield _setting(found if not flag.command else flag, file, command, facts.rewritten or {}, texts)
+
+
+def command_of(subcommands: Sequence[str], given: Sequence[str] = ()) -> str:
+    """Return the subcommand that trains: one that is given, one that is called so, or the only one."""
+    named = [each for each in subcommands if each in given] or [each for each in _COMMANDS if each in subcommands]
+    return next(iter(named or (subcommands if len(subcommands) == 1 else ())), "")
+
+
+def _setting(
+    flag: FlagDefinition, file: str, command: str, rewritten: Mapping[str, int], texts: Mapping[str, tuple[str, ...]]
+) -> ScriptConstant:
+    name = flag.dest.rpartition(".")[2] or flag.names[0].lstrip("-")
+    options = flag.choices or (texts.get(name, ()) if isinstance(flag.default, str) else ())
+    return ScriptConstant(
+        re.sub(r"\W", "_", name),
+        flag.default,
+        comment=flag.help,
+        heading=f"flags of {file}",
+        aside=_aside(flag, command, rewritten),
+        kind="flag",
+        place=flag.names[0],
+        options=options,
+        real=flag.type == "float",
+        certain=len(name) <= MOST_TELLING and is_setting(flag.help),
+    )
+
+
+def _aside(flag: FlagDefinition, command: str, rewritten: Mapping[str, int]) -> str:
+    number = isinstance(flag.default, int | float) and not isinstance(flag.default, bool)
+    reasons = (
+        (flag.positional, BY_PLACE),
+        (bool(flag.command) and flag.command != command, OTHER_COMMAND),
+        (flag.style == "broken", BROKEN),
+        (flag.style == "other", OTHERWISE),
+        (flag.dest in rewritten, OVERWRITTEN),
+        (not flag.readable and " or " in flag.expression, DIFFERING),
+        (not flag.readable, UNREADABLE),
+        (number and flag.type == "str", UNTYPED),
+        (flag.style == "true" and flag.default is True, UNSWITCHED),
+        (flag.style == "false" and flag.default is False, UNSWITCHED),
+    )
+    return next((reason for holds, reason in reasons if holds), "")
+
+
+def _compared(files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the texts that each attribute or name is compared with: `args.optimizer == "adam"` says what it may be."""
+    found: dict[str, list[str]] = {}
+    for file, text in files.items():
+        for node in ast.walk(read_names(text, file).tree):
+            match node:
+                case ast.Compare(left=left, ops=[ast.Eq() | ast.In()], comparators=[right]):
+                    name = (
+                        left.attr if isinstance(left, ast.Attribute) else left.id if isinstance(left, ast.Name) else ""
+                    )
+                    parts = right.elts if isinstance(right, ast.Tuple | ast.List | ast.Set) else [right]
+                    texts = [
+                        each.value for each in parts if isinstance(each, ast.Constant) and isinstance(each.value, str)
+                    ]
+                    found.setdefault(name, []).extend(texts)
+    return {name: tuple(dict.fromkeys(texts)) for name, texts in found.items() if name and texts}
+
+
+def variables_as_settings(files: Mapping[str, str]) -> Iterator[ScriptConstant]:
+    """Yield the variables of the environment that these files read with a default."""
+    found: dict[str, Value] = {}
+    for file, text in files.items():
+        for node in ast.walk(read_names(text, file).tree):
+            match node:
+                case ast.Call(func=func, args=[ast.Constant(value=str(name)), ast.Constant(value=default)]):
+                    if ast.unparse(func) in ("os.environ.get", "os.getenv", "environ.get", "getenv"):
+                        found.setdefault(name, _number(default) if isinstance(default, str) else default)  # type: ignore[arg-type]
+    for name, value in found.items():
+        if is_setting(name):
+            yield replace(
+                ScriptConstant(name, value, heading="variables of the environment", kind="env", place=name),
+                certain=False,
+            )
+
+
+def _number(text: str) -> Value:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

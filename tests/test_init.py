@@ -1,0 +1,177 @@
+"""`optimize init`: what it writes for a script of any kind loads, fits the script, and says what it left out."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from optimize.cli import run
+from optimize.config.environment import script_python
+from optimize.errors import SettingsError
+from optimize.script.load_workload import load_workload
+from search_spaces import load_space
+from tests.init_kinds import KINDS
+from tests.test_draft_space import planned
+
+
+def folder_with(where: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        (where / name).write_text(text)
+    return where
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_for_a_script_of_each_kind_fits_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, parameters, left, workload = KINDS[kind]
+    monkeypatch.chdir(folder_with(tmp_path, files))
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    assert run(["init", ".", "--", *(["--out", "x"] if kind == "argparse" else [])]) == 0
+    space, described = Path("space.toml").read_text(), Path("workload.toml").read_text()
+    assert set(load_space("./space.toml").names) == set(parameters)
+    for name, said in parameters.items():
+        assert f"\n{name} = {said}" in space
+    for line in left:
+        assert line in space.partition("[parameters]")[2]
+    for line in workload:
+        assert line in described
+    plan = planned(".", tmp_path / "space.toml", tmp_path)  # the study's own checks find nothing
+    assert plan.baseline.keys() == set(parameters)
+
+
+def test_nothing_is_overwritten_and_what_is_there_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder_with(tmp_path, {"train.py": "LR = 0.1\nprint(f'loss: {LR}')\n"}))
+    assert run(["init", "train.py", "--total", "90"]) == 0
+    first = Path("workload.toml").read_bytes()
+    assert run(["init", "train.py"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("space.toml: exists already.")
+    Path("space.toml").unlink()
+    Path("workload.toml").write_text("metric = 'mine'\n")
+    assert run(["init"]) == 0
+    assert Path("workload.toml").read_text() == "metric = 'mine'\n"
+    assert "kept: workload.toml" in capsys.readouterr().err
+    assert b"limits = { total_s = 90 }" in first
+
+
+def test_another_folder_gets_a_copy_and_links_to_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = folder_with(
+        tmp_path / "home",
+        {
+            "train.py": "import parts\nLR = 0.1\nopen('data/a.bin')\nprint(f'loss: {LR}')\n",
+            "parts/__init__.py": "",
+            "old.py": "X",
+        },
+    )
+    folder_with(home, {"data/a.bin": "\0"})
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "home/train.py", "--to", "there"]) == 0
+    workload = load_workload("./there")
+    assert workload.links == {"data": str((home / "data").resolve())}
+    assert sorted(workload.files) == ["parts/__init__.py", "train.py"]
+    assert sorted(path.name for path in home.iterdir()) == ["data", "old.py", "parts", "train.py"]
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "said"),
+    [
+        ({}, ["nothing.py"], "nothing.py: there is no such file or folder. Check the path."),
+        ({"notes.txt": ""}, ["notes.txt"], "notes.txt: is no Python file."),
+        ({"a.py": "x = 1", "b.py": "y = 1"}, [], ".: which of a.py, b.py trains? Name the script"),
+        ({}, [], ".: no Python file in it? Name the script"),
+        ({}, ["gpt"], "gpt: has search spaces of its own."),
+        ({"train.py": "LR = ("}, [], "train.py:1: not valid Python"),
+        ({"train.py": "LR = 0.1\nprint(LR)"}, [], "train.py: no line with a result was found."),
+        ({"train.py": "LR = 0.1\nprint(LR)"}, ["--metric", "size"], "--direction: missing: is a low size better, or a high one?"),
+        ({"train.py": "def f():\n    lr = 0.3"}, [], "lr in f() is inside a function: make each a constant"),
+        ({"train.py": "Adam(lr=0.3)"}, [], "lr in line 1 is written in a call"),
+        ({"train.py": ""}, ["--direction", "up", "--total", "-3"], "--direction: 'up'. Use minimize or maximize."),
+        ({"train.py": "LR = 0.1\nprint(f'loss: {LR}')"}, ["--python", "./no"], "--python: ./no: there is no such program."),
+        ({"train.py": "LR = 0.1", "workload.toml": "script = 'b.py'", "b.py": "X = 1"}, ["train.py"], "is for b.py."),
+    ],
+)  # fmt: skip
+def test_what_cannot_begin_is_one_line_and_no_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    files: Mapping[str, str],
+    words: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(folder_with(tmp_path, files))
+    assert run(["init", *words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert said in lines[0]
+    assert len(lines) == (2 if "--total" in words else 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_it_asks_what_it_cannot_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "LR = 0.1\nfor epoch in range(3):\n    print(f'epoch {epoch}: val loss {LR}, size {LR}, accuracy {LR}')\n"
+    monkeypatch.chdir(folder_with(tmp_path, {"train.py": text}))
+    monkeypatch.setattr(sys, "stdin", Terminal("2\n60\n"))
+    assert run(["init"]) == 0
+    described = Path("workload.toml").read_text()
+    assert 'name = "accuracy"' in described
+    assert 'direction = "maximize"' in described
+    assert "limits = { total_s = 60 }" in described
+    assert "  1  val_loss " in capsys.readouterr().err
+    for name in ("workload.toml", "space.toml"):
+        Path(name).unlink()
+    Path("train.py").write_text(
+        f"import argparse\np = argparse.ArgumentParser()\np.add_argument('--out', required=True)\n{text}"
+    )
+    monkeypatch.setattr(sys, "stdin", Terminal("here\nsize\nwhat\nmax\n0\n"))
+    assert run(["init"]) == 0
+    assert 'direction = "maximize"' in Path("workload.toml").read_text()
+    assert "limits" not in Path("workload.toml").read_text()
+    assert '"train.py", "--out", "here"]' in Path("workload.toml").read_text()
+
+
+def test_a_probe_finds_what_the_text_does_not_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    text = "LR = 0.1\nnames = ['train', 'val']\nfor name in names:\n    print(name + '_' + 'loss', '->', LR)\n"
+    folder_with(tmp_path / "w", {"train.py": text})
+    monkeypatch.chdir(tmp_path / "w")
+    assert run(["init", "--metric", "val_loss", "--probe", "--trust"]) == 0
+    assert "regex = 'val_loss \\->\\s*{number}'" in Path("workload.toml").read_text()
+    assert "probe: " in capsys.readouterr().err
+    folder_with(tmp_path / "bad", {"train.py": "LR = 0.1\nprint(f'loss: {LR}')\nraise ValueError('no data')\n"})
+    monkeypatch.chdir(tmp_path / "bad")
+    assert run(["init", "--probe", "--trust"]) == 2
+    assert "ValueError: no data" in capsys.readouterr().err
+    assert not Path("workload.toml").exists()
+
+
+def test_the_python_of_a_script_is_that_of_its_environment(tmp_path: Path) -> None:
+    for name in ("venv", "conda", "home/.venv"):
+        folder_with(tmp_path / name, {"bin/python": ""})
+    home, venv, conda = tmp_path / "home", str(tmp_path / "venv"), str(tmp_path / "conda")
+    python = "bin/python"
+    assert script_python(home, None, {"VIRTUAL_ENV": venv, "CONDA_PREFIX": conda}) == (
+        f"{venv}/{python}",
+        "VIRTUAL_ENV",
+    )
+    assert script_python(home, None, {"CONDA_PREFIX": conda}) == (f"{conda}/{python}", "CONDA_PREFIX")
+    assert script_python(home, None, {}) == ("{folder}/.venv/bin/python", ".venv")
+    assert script_python(tmp_path, None, {"VIRTUAL_ENV": "/nowhere"}) == ("", "")
+    assert script_python(home, None, {"VIRTUAL_ENV": sys.prefix}) == ("", "VIRTUAL_ENV")
+    assert script_python(home, f"{conda}/{python}", {"VIRTUAL_ENV": venv})[0] == f"{conda}/{python}"
+    with pytest.raises(SettingsError, match="there is no such program"):
+        script_python(home, "no-such-python", {})

@@ -1,0 +1,113 @@
+"""What a script prints is read from its text: each guess finds the number in the line that is really printed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+
+import pytest
+
+from optimize.runner.progress import MetricParser, ProgressParser
+from optimize.script.metric_guess import direction_of, guess_metrics
+from optimize.script.progress_guess import framework_progress, guess_progress
+from optimize.trial import Metric, ProgressFormat
+
+
+def printed_by(code: str) -> list[str]:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "script", "exec", dont_inherit=True), {"logging": logging})
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "value"),
+    [
+        ("x = 0.25\nprint(f'val_bpb: {x:.6f}')", "val_bpb", 0.25),
+        ("x = 0.25\nprint('Loss:', x)", "Loss", 0.25),
+        ("x = 0.25\nprint(f'step {3}: train loss {1.5:.4f}, val loss {x:.4f}')", "val_loss", 0.25),
+        (
+            "x = 0.25\nprint('Accuracy: {}/{} ({:.0f}%)\\n'.format(1, 4, x * 100), f'Test loss = {x}')",
+            "test_loss",
+            0.25,
+        ),
+        ("x = 0.25\nprint('| epoch %3d | valid ppl %8.2f |' % (3, x))", "valid_ppl", 0.25),
+        ("import json\nx = 0.25\nprint(json.dumps({'epoch': 1, 'val_acc': x}))", "val_acc", 0.25),
+        ("x = 0.25\nprint('epoch ' + str(2) + ' rmse ' + str(x))", "rmse", 0.25),
+        ("x = 0.25\nline = f'final test error {x:9.3f} after {7} s'\nprint(line)", "final_test_error", 0.25),
+        ("x = 0.25\nprint({'loss': 3.0, 'eval_f1': x})", "eval_f1", 0.25),
+        ("x = 0.25\nprint('loss', 9.0)\nprint('val_loss', x)", "val_loss", 0.25),
+        ("val_loss = 0.25\nprint(f'[{3}/{10}] {val_loss:.3f} {4.0:.1f}')", "val_loss", 0.25),
+        ("x = 0.25\nprint(f'train: loss {1.0} acc {2.0}')\nprint(f'test: loss {x} acc {4.0}')", "test_loss", 0.25),
+    ],
+)
+def test_a_guess_finds_its_number_in_what_is_printed(code: str, name: str, value: float) -> None:
+    guess = guess_metrics({"train.py": code})[0]
+    assert guess.name == name
+    parser = MetricParser(Metric(guess.name, guess.direction, guess.regex))
+    for line in printed_by(code):
+        parser.parse(line.encode())
+    assert parser.found().value == value
+
+
+@pytest.mark.parametrize(
+    ("code", "step", "total", "loss"),
+    [
+        ("for epoch in range(4):\n    print(f'epoch {epoch} loss {0.5:.3f}')", 3, 4, 0.5),
+        ("for i in range(1, 4 + 1):\n    print(f'[{i}/{4}] Loss_D: {0.5}')", 4, 4, 0.5),
+        ("N = 4\nfor step in range(N):\n    print('iter %d: lr %.1f train loss %.2f' % (step, 9, 0.5))", 3, 4, 0.5),
+        ("it = 0\nwhile True:\n    print(f'iter {it}: loss {0.5}')\n    it += 1\n    if it > 4: break", 4, 4, 0.5),
+        (
+            "def one(epoch):\n    print(f'Train Epoch: {epoch} [{64}/{99} (3%)]\\tLoss: {0.5}')\n"
+            "for epoch in range(4):\n    one(epoch)",
+            3, 4, 0.5,
+        ),
+        ("for epoch in range(4):\n    print(f'Epoch {epoch + 1}/4 - val_loss: {0.5}')", 4, 4, 0.5),
+    ],
+)  # fmt: skip
+def test_progress_is_read_from_the_lines_of_a_loop(code: str, step: int, total: float, loss: float) -> None:
+    guess = guess_progress({"train.py": code})
+    assert guess is not None
+    said = (
+        float(eval(compile(__import__("ast").Expression(guess.total), "", "eval"), {"N": 4})) if guess.total else None
+    )
+    found = ProgressParser(ProgressFormat(guess.regex, said), 0).parse(printed_by(code)[-1].encode())
+    assert found is not None
+    assert (found.step, found.loss, round(found.fraction, 3)) == (step, loss, round(step / total, 3))
+
+
+def test_what_frameworks_print_by_themselves_is_known() -> None:
+    trainer = {"train.py": "from transformers import Trainer\ndef m(p):\n    return {'accuracy': 1}\nTrainer().train()"}
+    assert [guess.name for guess in guess_metrics(trainer)] == ["eval_loss", "eval_accuracy", "train_loss"]
+    keras = {"train.py": "import keras\nm.compile(metrics=['accuracy'])\nm.fit(x, y, validation_split=0.1)"}
+    assert [guess.name for guess in guess_metrics(keras)] == ["val_accuracy", "val_loss"]
+    lightning = {"train.py": "import lightning\nclass M:\n    def f(self):\n        self.log('val_loss', 1)"}
+    assert [guess.name for guess in guess_metrics(lightning)] == ["val_loss"]
+    progress = framework_progress(keras)
+    assert progress is not None
+    found = ProgressParser(ProgressFormat(progress.regex), 0).parse(b"Epoch 3/4")
+    assert found is not None
+    assert found.fraction == 0.75
+
+
+def test_a_log_says_what_the_text_does_not() -> None:
+    log = "Epoch 1 valid_auc=0.71\nEpoch 2 valid_auc=0.82\nsaved to out-3.pt\n"
+    guess = guess_metrics({}, log)[0]
+    assert (guess.name, guess.direction) == ("valid_auc", "maximize")
+    parser = MetricParser(Metric(guess.name, guess.direction, guess.regex))
+    for line in log.splitlines():
+        parser.parse(line.encode())
+    assert parser.found().value == 0.82
+
+
+def test_a_name_says_which_direction_is_better() -> None:
+    assert [direction_of(name) for name in ("val_loss", "test_acc", "RMSE", "AUROC", "size")] == [
+        "minimize", "maximize", "minimize", "maximize", "",
+    ]  # fmt: skip
+
+
+def test_what_is_no_metric_is_not_guessed() -> None:
+    code = "print(f'lr {1} step {2} time {3}')\nprint('hello', 3)\nprint(f'{4}')\nopen('f').write(f'loss {5}')\n"
+    assert guess_metrics({"train.py": code}) == []
+    assert guess_progress({"train.py": code}) is None
