@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -181,8 +182,7 @@ def _no_repeated_keys(text: str) -> None:
 
 
 def _in_yaml(text: str, keys: Sequence[str], path: str, where: str) -> Found:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    shared = _shared(text)
+    node, shared = _composed(text)
     for key in keys:
         node = _child(node, key, path, where)
         if node.start_mark.index in shared:
@@ -200,6 +200,11 @@ def _in_yaml(text: str, keys: Sequence[str], path: str, where: str) -> Found:
 
 
 _COMMENT_IN = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+
+
+@lru_cache(maxsize=64)  # a file is asked for many keys
+def _composed(text: str) -> tuple[Any, set[int]]:
+    return yaml.compose(text, Loader=yaml.SafeLoader), _shared(text)
 
 
 def _shared(text: str) -> set[int]:
