@@ -53,7 +53,11 @@ def find_key(text: str, path: str, where: str) -> Found:
 
 
 def write_keys(text: str, values: tuple[tuple[str, Value], ...], where: str) -> str:
-    """Return `text` with the value at each path of keys replaced. Raises RenderError if one cannot be written exactly."""
+    """Return `text` with the value at each path of keys replaced, unless it stands there already.
+
+    Raises RenderError if one cannot be written exactly.
+    """
+    values = tuple((path, value) for path, value in values if repr(find_key(text, path, where).value) != repr(value))
     is_toml = PurePosixPath(where).suffix == ".toml"
     written = _written_toml(text, values, where) if is_toml else _written_spans(text, values, where)
     for path, value in values:

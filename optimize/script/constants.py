@@ -23,6 +23,7 @@ from optimize.script.bindings import encoding_of, module_bindings, parse, star_i
 from optimize.script.newer_syntax import read_around
 from optimize.text import one_line
 from optimize.trial import Value
+from search_spaces import SearchSpaceError, parse_expression
 
 MAX_INT_BITS = 10_000  # Python writes at most 4,300 digits
 VALUE_CHARS = 60  # of a value in a message
@@ -56,7 +57,7 @@ Finder: TypeAlias = Callable[[str, str], Mapping[str, Constant]]
 
 
 def render(text: str, values: Mapping[str, Value], where: str, find: Finder = read_constants) -> str:
-    """Return `text` with each named value that `find` finds in it replaced.
+    """Return `text` with each named value that `find` finds in it replaced, unless it stands there already.
 
     Raises RenderError with a line for each value that cannot be written exactly.
     """
@@ -69,7 +70,16 @@ def render(text: str, values: Mapping[str, Value], where: str, find: Finder = re
     ]
     if problems:
         raise RenderError(*problems)
-    return _rendered(text, tuple((name, repr(value)) for name, value in values.items()), where, find)
+    literals = tuple((name, repr(value)) for name, value in values.items() if not _stands_there(constants[name], value))
+    return _rendered(text, literals, where, find) if literals else text
+
+
+def _stands_there(constant: Constant, value: Value) -> bool:
+    """Tell whether the script has this value already, in whatever form: `3e-4`, `2**19`. Then its text stays."""
+    try:
+        return repr(parse_expression(constant.expression).evaluate({})) == repr(value)
+    except SearchSpaceError:
+        return False
 
 
 def comment_on(text: str, constant: Constant) -> str:
