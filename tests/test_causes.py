@@ -122,3 +122,21 @@ def test_without_a_traceback_the_last_lines_are_read() -> None:
 
 def test_what_the_environment_lacks_comes_with_advice() -> None:
     assert [cause for cause in CAUSES if (cause.status is TrialStatus.ENVIRONMENT) != bool(cause.advice)] == []
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "usage: train.py [-h]\ntrain.py: error: unrecognized arguments: --lrr=0.1\n",
+        "Usage: train.py [OPTIONS]\nTry 'train.py --help' for help.\n\nError: No such option: --lrr\n",
+        "FATAL Flags parsing error:\n  Unknown command line flag 'lrr'. Did you mean: lr ?\nPass --helpshort for help.\n",
+        "Could not override 'train.lrr'.\nTo append to your config use +train.lrr=1\nKey 'lrr' is not in struct\n",
+        "usage: train.py [-h] [--config CONFIG]\ntrain.py: error: Unrecognized arguments: --model.lrr=3\n",
+        "╭─ Error ─────────────────╮\n│ No such option: --lrr    │\n╰─────────────────────────╯\n",
+    ],
+)
+def test_a_flag_that_the_parser_does_not_know_is_no_fault_of_its_value(log: str) -> None:
+    found = diagnose(log, Exit(2, 0.5), Metric())
+    assert found.status is TrialStatus.ENVIRONMENT
+    assert "lrr" in found.reason
+    assert "correct `flag` or `override` in the search space" in found.reason

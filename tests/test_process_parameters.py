@@ -233,3 +233,18 @@ def test_what_a_trial_leaves_says_how_its_process_was_started(driver: Driver) ->
     again = (driver.paths.best / "run-again.sh").read_text()
     assert again.endswith('exec "$PYTHON" train.py --lr=0.01\n')
     assert 'cd "$(dirname -- "$0")"' in again
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('flag = "--lr"', 'flag = "-l"'),
+        ('field = "C.x"', 'field = "train.py:C.x"'),
+        ('override = "a.b"', 'override = "+a.b"'),
+    ],
+)
+def test_two_parameters_for_one_place_are_told_however_they_name_it(one: str, other: str) -> None:
+    space = f"P = {{ {one}, choices = [1, 2], baseline = 1 }}\nQ = {{ {other}, choices = [1, 2], baseline = 1 }}"
+    of = workload(space, train_py=PARSER + "class C:\n    x = 1\n")
+    (line,) = of.places.shared()
+    assert "P is written there already" in line

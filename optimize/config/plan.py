@@ -156,6 +156,7 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
     problems += workload.unstartable(_programs(settings))
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
+    problems += [f"{space.path}: {line}" for line in workload.places.shared()]
     space = with_baselines(space, constants)
     known = [p for p in space.parameters if p.name in constants]
     for parameter in known:

@@ -75,6 +75,18 @@ class Places:
         except RenderError as error:
             return list(error.problems)
 
+    def shared(self) -> Iterator[str]:
+        """Yield a line for each place that two parameters name in different words, such as with and without its file."""
+        first: dict[tuple[str, str], str] = {}
+        for name, place in self.placed.items():
+            with suppress(RenderError):
+                where = (self.file_of(name) or place.location.kind, _path(place.location).lstrip("+~"))
+                definition = self.definition(name) if place.location.kind == "flag" else None
+                where = (where[0], definition.names[0]) if definition else where
+                if where in first:
+                    yield f"{name}: {place.location}: {first[where]} is written there already. Remove one of them."
+                first.setdefault(where, name)
+
     def unreachable(self, name: str) -> list[str]:
         """Return a line for each reason why this place cannot be written, whatever its default is."""
         kind, path = self.placed[name].location.kind, self.placed[name].location.path
