@@ -16,8 +16,12 @@ from optimize.trial import Metric, ProgressFormat
 
 def printed_by(code: str) -> list[str]:
     out = io.StringIO()
+    log = logging.StreamHandler(out)
+    log.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"))  # Hydra's
+    logging.getLogger("a").addHandler(log)
     with contextlib.redirect_stdout(out):
         exec(compile(code, "script", "exec", dont_inherit=True), {"logging": logging})
+    logging.getLogger("a").removeHandler(log)
     return out.getvalue().splitlines()
 
 
@@ -39,6 +43,8 @@ def printed_by(code: str) -> list[str]:
         ("x = 0.25\nprint({'loss': 3.0, 'eval_f1': x})", "eval_f1", 0.25),
         ("x = 0.25\nprint('loss', 9.0)\nprint('val_loss', x)", "val_loss", 0.25),
         ("val_loss = 0.25\nprint(f'[{3}/{10}] {val_loss:.3f} {4.0:.1f}')", "val_loss", 0.25),
+        ("x = 0.25\nlogging.getLogger('a').warning('val_loss: %.6f', x)", "val_loss", 0.25),
+        ("x = 0.25\nlogging.getLogger('a').warning(f'[{3}/{10}] {4.0} val_loss {x}')", "val_loss", 0.25),
         ("x = 0.25\nprint(f'train: loss {1.0} acc {2.0}')\nprint(f'test: loss {x} acc {4.0}')", "test_loss", 0.25),
     ],
 )

@@ -140,14 +140,15 @@ def _regex(line: PrintedLine, index: int, label: str, lines: Sequence[PrintedLin
         if text.strip() and (regex := f"{escaped(text)}{{number}}") and _is_exact(regex, line, index, lines):
             return regex
     whole = "".join(escaped(piece) if isinstance(piece, str) else ".*?" for piece in _pieces_before(line, index))
-    regex = f"^{whole}{{number}}"
+    regex = f"{'' if line.logged else '^'}{whole}{{number}}"
     return regex if len(regex) <= 180 and _is_exact(regex, line, index, lines) else None
 
 
 def _is_plain(line: PrintedLine, index: int, label: str) -> bool:
     text, numbers = line.sample()
     return (
-        bool(re.fullmatch(r"\w[\w-]*", label))
+        not line.logged
+        and bool(re.fullmatch(r"\w[\w-]*", label))
         and len(line.values) == 1
         and MetricLine(label).number(text) == numbers[index]
     )

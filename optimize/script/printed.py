@@ -15,7 +15,8 @@ from typing import TypeAlias
 
 from optimize.script.source_names import SourceNames, read_names
 
-_PRINTS = ("echo", "secho", "info", "warning", "critical")
+_LOGS = ("info", "warning", "critical")
+_PRINTS = ("echo", "secho", *_LOGS)
 _WRITES = ("sys.stdout.write", "sys.stderr.write", "tqdm.write", "tqdm.tqdm.write", "pbar.write")
 _BARS = ("set_description", "set_description_str", "set_postfix_str")
 _PERCENT = re.compile(r"%(?:\((\w+)\))?([#0\- +]*\d*(?:\.\d+)?)[hlL]?([diouxXeEfFgGcrsa%])")
@@ -52,6 +53,7 @@ class PrintedLine:
     loop: str = ""  # the variable of the loop that it stands in; "?" for a loop without one
     bound: ast.expr | None = None  # how often that loop runs
     function: str = ""
+    logged: bool = False  # a time or a level may stand before it
 
     @cached_property
     def values(self) -> tuple[PrintedValue, ...]:
@@ -99,7 +101,8 @@ def _lines_of(names: SourceNames, file: str) -> Iterator[PrintedLine]:
     ):
         for pieces in _split(_printed(call, names, texts)):
             if any(isinstance(each, PrintedValue) for each in pieces):
-                yield PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function)
+                logged = ast.unparse(call.func).rpartition(".")[2] in _LOGS
+                yield PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function, logged)
 
 
 def loop_bounds(files: Mapping[str, str]) -> dict[str, ast.expr]:
