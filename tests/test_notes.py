@@ -92,7 +92,7 @@ def test_what_a_trial_left_can_be_reached() -> None:
 
 def test_a_study_says_what_is_tuned_how_far_it_has_come_and_how_to_go_on() -> None:
     text = study_note(facts(BASE, BETTER, BROKEN))
-    for words in ("1 constants of `train.py`", "a CPU", "| baseline", "**1.000000**", "0.250000", "`TIME_BUDGET = 300`",
+    for words in ("1 parameter of `train.py` is tuned", "a CPU", "| baseline", "**1.000000**", "0.250000", "`TIME_BUDGET = 300`",
                   "optimize run --study s", "cd runs/s/best", "-X = 4", "`2 4`", "workload `gpt`"):  # fmt: skip
         assert words in text, words
 

@@ -188,7 +188,9 @@ def _what(facts: StudyFacts) -> str:
     aim = "lower" if facts.metric.direction == "minimize" else "higher"
     named = [f"{word} {code(about[key])}" for key, word in _ABOUT.items() if key in about]
     where = [f"It has {', '.join(named)}."] if named else []
-    tuned = f"{count} constants{script} are tuned{on}."
+    tuned = (
+        f"{'1 parameter' if count == 1 else f'{count} parameters'}{script} {'is' if count == 1 else 'are'} tuned{on}."
+    )
     return folded([tuned, *where, f"The {aim} {code(facts.metric.name)}, the better."], " ", WIDTH)
 
 

@@ -56,11 +56,8 @@ def _counts_and_times(facts: ReportFacts) -> str:
 def _subject(facts: ReportFacts) -> str:
     """Return what was tuned, on which device, with which constants."""
     workload = facts.settings.get("workload")
-    what = (
-        f"{counted(len(facts.choices), 'parameter')} of {written(workload)}"
-        if workload
-        else counted(len(facts.choices), "parameter")
-    )
+    of = f" of {written(workload)}" if workload and workload not in (".", "./") else ""  # a page is read elsewhere
+    what = f"{counted(len(facts.choices), 'parameter')}{of}"
     devices = " and ".join(name for name in facts.devices if name)
     constants = ", ".join(
         f"{name} = {written(value)}" for name, value in facts.constants.items() if name not in facts.choices
