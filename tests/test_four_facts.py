@@ -102,13 +102,13 @@ ALL = "2 trials, 10 s of device time"
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of(LUCKY)),
-            (f"Nothing for sure. {WON}", "It may be luck: 3 other seeds do not tell it from the baseline", ALL,
+            (f"Nothing for sure. In its one training, t{WON[1:]}", "It may be luck: with 3 other seeds it is not clearly better than the baseline", ALL,
              "Train it with more seeds, or search on"), ["confirm", "run"],
             id="ended, perhaps luck",
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of(replace(LUCKY, gain=-0.01, high=-0.001))),
-            (f"Nothing for sure. {WON}", "It was luck: no better than the baseline with 3 other seeds", ALL,
+            (f"Nothing for sure. In its one training, t{WON[1:]}", "It was luck: no better than the baseline with 3 other seeds", ALL,
              "Search on: this gain is not real"), ["run"],
             id="ended, luck",
         ),
@@ -138,7 +138,7 @@ ALL = "2 trials, 10 s of device time"
         ),
         pytest.param(
             partial(told, BASE, BETTER, about={"seed": ""}),
-            (WON, ONCE, ALL, "Give the script a seed, so that the best can be confirmed"), ["show 3"],
+            (WON, ONCE, ALL, "Search on"), ["run"],
             id="a script without a seed",
         ),
         pytest.param(
@@ -160,7 +160,7 @@ def test_the_lines_below_say_what_a_person_asks_next() -> None:
     found = told(BASE, BETTER, FAILED, verdict=of(REAL))
     assert found.won.more == ("Changed: X=2", "The baseline has 1.250000. Lower is better.")
     assert found.sure.more == (
-        "Mean gain over the baseline: +0.250000, 95 % sure between +0.200000 and +0.300000",
+        "Mean gain over the baseline: +0.250000, with 95 % confidence between +0.200000 and +0.300000",
         "But: saw its data twice",
     )
     assert found.cost.more == ("1 of them have no value",)

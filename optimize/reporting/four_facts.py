@@ -124,8 +124,10 @@ def _won(of: Standing) -> Words:
     against = of.baseline.params if of.baseline else of.attrs.get(BASELINE)
     changed = changes(best.params, against if isinstance(against, Mapping) else {})
     lines = (f"Changed: {changed}",) if best.params else ()
-    doubt = "Nothing for sure. " if of.best.finalist and not of.best.confirmed else ""
-    return f"{doubt}Trial {best.number}: {metric} {value_text(best.value)}{_gain(of, of.best)}", (*lines, _against(of))
+    trial = f"rial {best.number}: {metric} {value_text(best.value)}{_gain(of, of.best)}"
+    if of.best.finalist and not of.best.confirmed:
+        return f"Nothing for sure. In its one training, t{trial}", (*lines, _against(of))
+    return f"T{trial}", (*lines, _against(of))
 
 
 def _nothing(of: Standing) -> Words:
@@ -188,12 +190,12 @@ def _confirmed(of: Standing, best: BestTrial) -> Words:
 def _repeated(of: Standing, found: Finalist) -> Words:
     level = f"{of.verdict.level:.0%}".replace("%", " %") if of.verdict else "95 %"
     span = f"{gain_text(found.low)} and {gain_text(found.high)}"
-    gain = f"Mean gain over the baseline: {gain_text(found.gain)}, {level} sure between {span}"
+    gain = f"Mean gain over the baseline: {gain_text(found.gain)}, with {level} confidence between {span}"
     if found.confirmed:
         return f"Confirmed: better than the baseline with {found.pairs} other seeds as well", (gain,)
     if found.high <= 0 or found.gain <= 0:
         return f"It was luck: no better than the baseline with {found.pairs} other seeds", (gain,)
-    return f"It may be luck: {found.pairs} other seeds do not tell it from the baseline", (gain,)
+    return f"It may be luck: with {found.pairs} other seeds it is not clearly better than the baseline", (gain,)
 
 
 # --- what it cost -----------------------------------------------------------------------------------------------------
@@ -272,22 +274,24 @@ def _be_sure(of: Standing, best: BestTrial) -> Advice:
     if is_confirmable(of.attrs):
         beyond = ", and look beyond its choices" if of.edges else ""
         return f"Train it again with other seeds before you rely on it{beyond}", (), [_confirm(of)]
-    line = "The script has no seed that can be changed: without one, every training gives the same value."
-    return "Give the script a seed, so that the best can be confirmed", (line,), [_show(of, best.record.number)]
+    line = "To confirm it, the script needs a seed that can be changed, such as SEED = 1. Without one, every training is the same."
+    further = "Look beyond its choices" if of.edges else "Search on"
+    return further, (line,), [] if of.edges else [_run(of)]
 
 
 def _after_luck(of: Standing, found: Finalist | None) -> Advice:
     seeds = min(2 * found.pairs, MOST_SEEDS) if found and found.gain > 0 and found.high > 0 else 0
     if not seeds:
         return "Search on: this gain is not real", (), [_run(of)]
-    more = Step("more seeds", "confirm", {**of.begun, "seeds": seeds})
+    more = Step(f"{seeds} seeds in all", "confirm", {**of.begun, "seeds": seeds})
     return "Train it with more seeds, or search on", (), [more, _run(of)]
 
 
 def _run(of: Standing) -> Step:
     """The command that goes on searching, with as many trials again."""
     done = of.cost.trials if of.best else 0
-    return Step("search on" if done else "run it", "run", {**of.begun, "trials": 2 * done if done else None})
+    why = f"search on, to {2 * done} trials in all" if done else "run it"
+    return Step(why, "run", {**of.begun, "trials": 2 * done if done else None})
 
 
 def _confirm(of: Standing) -> Step:

@@ -32,8 +32,11 @@ class StudyCost:
 
     @property
     def text(self) -> str:
-        """Return `24 trials, 3 min 20 s of CPU time`."""
-        return f"{_counted(self.trials, 'trial')}, {self._time(self.seconds)}"
+        """Return `24 trials, 3 min 20 s of CPU time`; trainings with other seeds are counted as well."""
+        if not self.replicates:
+            return f"{_counted(self.trials, 'trial')}, {self._time(self.seconds)}"
+        trainings = _counted(self.trials + self.replicates, "training")
+        return f"{trainings}, {self._time(self.seconds + self.replicate_seconds)}"
 
     @property
     def more(self) -> Sequence[str]:
@@ -41,7 +44,8 @@ class StudyCost:
         lines = [f"{self.without_value} of them have no value"] if self.without_value else []
         if self.replicates:
             trainings = _counted(self.replicates, "training")
-            lines.append(f"Besides: {trainings} with other seeds, {self._time(self.replicate_seconds)}")
+            lines.append(f"{_counted(self.trials, 'trial')}: {self._time(self.seconds)}")
+            lines.append(f"{trainings} with other seeds: {self._time(self.replicate_seconds)}")
         if self.copied:
             lines.append(f"{_counted(self.copied, 'trial')} copied from another study cost nothing here")
         return lines

@@ -119,8 +119,8 @@ def _gain(facts: ReportFacts, best: float, baseline: float) -> Markup:
     gain = abs(baseline - best)  # the baseline is among the trials: the best is no worse
     if not gain:
         return _card("gain", "none", "nothing was better than the baseline")
-    share = f" by {gain / abs(baseline):.2%}" if baseline else ""
-    return _card("gain", f"{gain:.6g}", f"better than the baseline{share}")
+    share = f" by {gain / abs(baseline):.1%}".replace("%", " %") if baseline else ""
+    return _card("gain", f"{gain:.6g}", f"better than the baseline{share}, in one training each")
 
 
 def _card(title: str, figure: str, note: str) -> Markup:
