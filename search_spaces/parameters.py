@@ -15,7 +15,7 @@ from search_spaces.space import Parameter
 
 MAX_DEPTH = 3  # tuples within tuples
 _OF_RANGES = ("low", "high", "steps", "log")
-_KEYS = (*KINDS, "choices", *_OF_RANGES, "baseline", "when")
+_KEYS = (*KINDS, "choices", *_OF_RANGES, "baseline", "when", "optional")
 
 
 def read_parameters(table: object, problems: SpaceProblems) -> tuple[Parameter, ...]:
@@ -56,10 +56,12 @@ def _parameter(name: str, raw: object, problems: SpaceProblems) -> Parameter | N
     location, ranged = _location(where, raw, problems), "choices" not in raw
     choices = _range(where, raw, problems) if ranged else _listed(where, raw, problems)
     baseline, when = _baseline(where, raw, problems), _when(where, raw, problems)
+    if not isinstance(optional := raw.get("optional", False), bool):
+        problems.add(where, f"optional: {show(optional)} is neither true nor false. Write one of them.")
     if len(problems.lines) > before:
         return None
     choices = _same_numbers((*choices, baseline))[:-1] if isinstance(baseline, float) else choices
-    parameter = Parameter(name, choices, location, baseline, when, ranged)
+    parameter = Parameter(name, choices, location, baseline, when, ranged, optional is True)
     return parameter if baseline is None or not ranged else parameter.including(baseline)
 
 

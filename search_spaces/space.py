@@ -32,6 +32,7 @@ class Parameter:
     baseline: Value = None  # what the script has, where its text does not say so; None: not given
     when: Rule | None = field(default=None, hash=False)  # without effect where this does not hold
     ranged: bool = False  # the choices are those of a range
+    optional: bool = False  # left out where the script lacks it
 
     def including(self, value: Value) -> Parameter:
         """Return this parameter with a number among its choices, at its place in their order."""
@@ -104,6 +105,13 @@ class Start:
     script: str | None = None  # whose script measured it
     val_bpb: float | None = None
 
+    def without(self, names: Collection[str]) -> Start:
+        """Return it without these parameters; what was measured with them is then no longer known."""
+        if not names & self.params.keys():
+            return self
+        kept = {name: value for name, value in self.params.items() if name not in names}
+        return replace(self, params=kept, val_bpb=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Snap:
@@ -142,6 +150,15 @@ class SearchSpace:
             if parameter.name == name:
                 return parameter
         raise SearchSpaceError(f"{self.path}: {name}: no such parameter. There are {', '.join(self.names)}.")
+
+    def fitting(self, constants: Collection[str]) -> SearchSpace:
+        """Return the space without the optional parameters that are no constant of a script, and without rules on them."""
+        lacking = {p.name for p in self.parameters if p.optional and p.name not in constants}
+        if not lacking:
+            return self
+        parameters = tuple(p for p in self.parameters if p.name not in lacking)
+        rules = tuple(rule for rule in self.rules if not rule.expression.names & lacking)
+        return replace(self, parameters=parameters, rules=rules, starts=tuple(s.without(lacking) for s in self.starts))
 
     @property
     def stored_choices(self) -> dict[str, tuple[Stored, ...]]:

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("optimize", "search_spaces", "storage")
-MAX_LINES = {"train.py": 700, "prepare.py": 700}
+MAX_LINES = {"train.py": 900, "prepare.py": 700}
 FORBIDDEN_NAMES = {"utils", "core", "common", "helpers", "manager", "misc"}
 
 # From the top down: a room imports only rooms that stand below it. A room is a folder or a module of `optimize/`.

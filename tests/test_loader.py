@@ -19,6 +19,10 @@ AUTORESEARCH: dict[str, Value] = {
     "EMBEDDING_LR": 0.6, "UNEMBEDDING_LR": 0.004, "MATRIX_LR": 0.04, "SCALAR_LR": 0.5, "WEIGHT_DECAY": 0.2,
     "ADAM_BETAS": (0.8, 0.95), "WARMUP_RATIO": 0.0, "WARMDOWN_RATIO": 0.5, "FINAL_LR_FRAC": 0.0, "ASPECT_RATIO": 64,
 }  # fmt: skip
+EXPERTS: dict[str, Value] = {  # of our train.py alone, with what autoresearch's has written out
+    "ROPE_BASE": 10000, "SHORT_WINDOW_RATIO": 0.5, "X0_INIT": 0.1, "INIT_SCALE": 1.0, "EMBEDDING_DECAY": 0.0,
+    "VALUE_DECAY": 0.0, "UNEMBEDDING_DECAY": 0.0, "MUON_WARMUP_STEPS": 300,
+}  # fmt: skip
 BASELINES: dict[str, dict[str, Value]] = {
     "cpu": {"DEPTH": 2, "HEAD_DIM": 64, "DEVICE_BATCH_SIZE": 4, "TOTAL_BATCH_SIZE": 4096, "WINDOW_PATTERN": "SL"},
     "colab": {"DEPTH": 4, "DEVICE_BATCH_SIZE": 16, "TOTAL_BATCH_SIZE": 2**17, "WINDOW_PATTERN": "L"},
@@ -72,13 +76,15 @@ def test_five_spaces_are_shipped() -> None:
 
 def test_the_rtx_space_is_the_gpus_without_the_device_batch() -> None:
     rtx, gpu = load_space("rtx"), load_space("gpu")
-    assert rtx.parameters == tuple(each for each in gpu.parameters if each.name != "DEVICE_BATCH_SIZE")
+    gpu = gpu.fitting({*gpu.names} - EXPERTS.keys())
+    assert rtx.names == tuple(name for name in gpu.names if name != "DEVICE_BATCH_SIZE")
+    assert all(set(each.choices) <= set(gpu[each.name].choices) for each in rtx.parameters)
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_shipped_space_holds_its_baseline_and_the_baseline_breaks_no_rule(name: str) -> None:
     space, constants = load_space(name), CONSTANTS[name]
-    params = {n: value for n, value in {**AUTORESEARCH, **BASELINES[name]}.items() if n in space.names}
+    params = {n: value for n, value in {**AUTORESEARCH, **EXPERTS, **BASELINES[name]}.items() if n in space.names}
     assert space.path == f"search_spaces/{name}.toml"
     assert space.contains(params)
     assert space.feasible(params, constants)
@@ -93,16 +99,45 @@ def test_a_shipped_space_has_no_dead_choices(name: str) -> None:
 
 def test_the_published_starts_fit_the_h100_space() -> None:
     h100 = load_space("h100")
-    assert [start.val_bpb for start in h100.starts] == [0.97409, 0.97446, 0.97561, 0.97631, 0.9766, 0.97682]
+    assert [start.val_bpb for start in h100.starts] == [0.969686, 0.97409, 0.97446, 0.97561, 0.97631, 0.9766, 0.97682]
     snapped = []
     for start in h100.starts:
-        params, _ = h100.nearest(start.params)
+        params = h100.nearest({**EXPERTS, **start.params})[0]
         assert start.script == "karpathy/autoresearch"
-        assert "2603.24647" in start.source
+        assert "2603.24647" in start.source or "exp/H100/mar8" in start.source
         assert h100.contains(params)
         assert h100.feasible(params, {"MAX_SEQ_LEN": 2048})
         snapped.append(params)
     assert all(params not in snapped[:i] for i, params in enumerate(snapped))
+
+
+@pytest.mark.parametrize("name", ["gpu", "h100"])
+def test_no_two_feasible_patterns_of_a_depth_have_the_same_windows(name: str) -> None:
+    space = load_space(name)
+    params: dict[str, Value] = {**AUTORESEARCH, **EXPERTS, **BASELINES[name]}
+    params = {key: value for key, value in params.items() if key in space.names}
+    for depth in space["DEPTH"].choices:
+        assert isinstance(depth, int)
+        windows: list[str] = []
+        for pattern in map(str, space["WINDOW_PATTERN"].choices):
+            if space.feasible({**params, "DEPTH": depth, "WINDOW_PATTERN": pattern}, CONSTANTS[name]):
+                windows.append((pattern * depth)[: depth - 1] + "L")
+        assert len(windows) == len(set(windows)) >= 4, (depth, windows)
+
+
+def test_an_optional_parameter_is_left_out_with_its_rules_where_a_script_lacks_it() -> None:
+    text = GOOD.replace("lr = [0, 0.5]", "lr = { choices = [0, 0.5], optional = true }")
+    text = text.replace("{ DEPTH = 4 }", "{ DEPTH = 4, lr = 0.5 }\nval_bpb = 0.97")
+    space = parse_space(text, "x/y.toml")
+    assert space.fitting({"DEPTH", "BETAS", "lr"}) is space
+    fitted = space.fitting({"DEPTH", "BETAS"})
+    assert (fitted.names, fitted.rules) == (("DEPTH", "BETAS"), ())
+    assert [(start.params, start.val_bpb) for start in fitted.starts] == [
+        ({"DEPTH": 4}, None)
+    ]  # not measured without it
+    assert space.fitting({"lr"}).names == space.names  # only what is optional is left out
+    assert space.fingerprint() == parse_space(text.replace(", optional = true", ""), "x/y.toml").fingerprint()
+    assert "neither true nor false" in problem(text.replace("= true", "= 1"))
 
 
 def test_toml_values_are_literals() -> None:

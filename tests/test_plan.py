@@ -86,6 +86,7 @@ def test_an_untouched_autoresearch_checkout_fits_the_gpu_profiles(name: str, tmp
     plan = make_plan(load_settings(name, "", {"workload": str(tmp_path)}, {}))
     assert plan.workload.metric.name == "val_bpb"
     assert plan.space.feasible(plan.baseline, plan.constants)
+    assert "ROPE_BASE" not in plan.space.names
 
 
 def test_a_limit_below_what_a_trial_takes_is_said_before_it(driver: Driver) -> None:

@@ -180,10 +180,12 @@ def test_two_slots_run_starts_side_by_side_after_the_baseline_alone(driver: Driv
 
 def test_the_shipped_starts_fit_our_script_and_an_autoresearch_checkout() -> None:
     plan = make_plan(load_settings("h100", "", {}, {}))
-    assert len(plan.starts.planned) == 6
+    assert len(plan.starts.planned) == 7
     assert plan.starts.left_out == ()
-    assert "val_bpb 0.97409 on karpathy/autoresearch" in plan.starts.lines[0]
-    assert "ASPECT_RATIO 92 -> 96" in plan.starts.lines[0]
+    assert "val_bpb 0.969686 on karpathy/autoresearch" in plan.starts.lines[0]
+    assert plan.starts.planned[0].params["ROPE_BASE"] == 200_000
+    assert "val_bpb 0.97409 on karpathy/autoresearch" in plan.starts.lines[1]
+    assert "ASPECT_RATIO 92 -> 96" in plan.starts.lines[1]
     assert all(plan.space.feasible(each.params, plan.constants) for each in plan.starts.planned)
 
 

@@ -32,6 +32,14 @@ DEFAULTS = {
     "FINAL_LR_FRAC": 0.0,
     "DEPTH": 8,
     "DEVICE_BATCH_SIZE": 128,
+    "ROPE_BASE": 10000,
+    "SHORT_WINDOW_RATIO": 0.5,
+    "X0_INIT": 0.1,
+    "INIT_SCALE": 1.0,
+    "EMBEDDING_DECAY": 0.0,
+    "VALUE_DECAY": 0.0,
+    "UNEMBEDDING_DECAY": 0.0,
+    "MUON_WARMUP_STEPS": 300,
     "SEED": 42,
 }
 KEYS = [
@@ -86,6 +94,8 @@ def test_width_is_rounded_up_to_whole_heads(
     assert shape.width == width
     assert shape.windows == (16,) * (depth - 1) + (32,)  # S is half of the context, the last layer is always long
     assert shape.has_values(depth - 1)
+    train.SHORT_WINDOW_RATIO = 0.125  # type: ignore[attr-defined]
+    assert train.shape_of_constants(320).windows == (4,) * (depth - 1) + (32,)
 
 
 @pytest.mark.slow

@@ -23,14 +23,15 @@ def test_rates_rise_stay_and_fall_with_the_budget(load: Callable[..., ModuleType
 
 
 @pytest.mark.slow
-def test_adamw_is_that_of_torch(load: Callable[..., ModuleType]) -> None:
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_adamw_is_that_of_torch(load: Callable[..., ModuleType], decay: float) -> None:
     import torch
 
     train = load(WARMDOWN_RATIO=0.0)
     ours, theirs = (torch.nn.Parameter(torch.ones(5, 3)) for _ in range(2))
     device = train.Device("cpu", "test", torch.float32, torch.float32, None)
-    part = train.AdamW(ours, 0.01, (0.8, 0.95), device)
-    adam = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0)
+    part = train.AdamW(ours, 0.01, decay, (0.8, 0.95), device)
+    adam = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.95), eps=1e-10, weight_decay=decay)
     for step in range(4):
         gradient = torch.randn(5, 3, generator=torch.Generator().manual_seed(step))
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
@@ -95,7 +96,7 @@ def test_muon_is_the_formula_written_out_matrix_by_matrix(
 
 @pytest.mark.slow
 def test_each_parameter_has_its_own_rate(load: Callable[..., ModuleType]) -> None:
-    train = load(EMBEDDING_LR=0.6, UNEMBEDDING_LR=0.004, SCALAR_LR=0.5)
+    train = load(EMBEDDING_DECAY=0.1, VALUE_DECAY=0.2, UNEMBEDDING_DECAY=0.3)
     model = built(train)
     parts = train.Optimizer(model, train.Device("cpu", "test", model.dtype, model.dtype, None)).parts
     scale = (64 / 768) ** -0.5
@@ -104,6 +105,9 @@ def test_each_parameter_has_its_own_rate(load: Callable[..., ModuleType]) -> Non
     assert adam[id(model.tokens)] == adam[id(model.values["1"])] == (pytest.approx(0.6 * scale), (0.8, 0.95))
     assert adam[id(model.residual_scalars)] == (0.005, (0.8, 0.95))
     assert adam[id(model.x0_scalars)] == (0.5, (0.96, 0.95))
+    decays = {id(part.parameter): part.decay for part in parts if isinstance(part, train.AdamW)}
+    assert [decays[id(each)] for each in (model.tokens, model.values["1"], model.head)] == [0.1, 0.2, 0.3]
+    assert decays[id(model.residual_scalars)] == decays[id(model.x0_scalars)] == 0.0
     muon = {tuple(part.size): part.rate for part in parts if isinstance(part, train.Muon)}
     assert muon == {(64, 64): 0.04, (256, 64): 0.08, (64, 256): 0.04, (2, 32): 0.04}
     owned = [*adam, *(id(p) for part in parts if isinstance(part, train.Muon) for p in part.parameters)]

@@ -6,6 +6,7 @@ Nothing is started or written here: `optimize check` shows a plan, `optimize run
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -299,6 +300,9 @@ def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, Sea
         space = load_space(settings.search_space)
     except SearchSpaceError as error:
         problems += error.problems
+    if workload and space and any(each.optional for each in space.parameters):
+        with suppress(OptimizeError):  # told when the parts are compared
+            space = space.fitting(workload.constants())
     return workload, space
 
 

@@ -12,24 +12,29 @@ carry over; the code is our own. Where an idea comes from is given as an arXiv n
 |---|---|---|
 | DEPTH | transformer layers | 1706.03762 |
 | ASPECT_RATIO, HEAD_DIM | width = DEPTH * ASPECT_RATIO, rounded up to whole heads of HEAD_DIM channels | nanochat |
-| WINDOW_PATTERN | a letter per layer, repeated: L sees the whole context, S the last half; the last layer is L | 2004.05150 |
+| WINDOW_PATTERN | a letter per layer, repeated: L sees the whole context, S the end of it; the last layer is L | 2004.05150 |
+| SHORT_WINDOW_RATIO | how much of the context S sees | |
+| ROPE_BASE | rotary positions: channels turn by 1 to nearly 1 / ROPE_BASE a token | 2104.09864 |
 | TOTAL_BATCH_SIZE | tokens of an optimizer step | |
 | DEVICE_BATCH_SIZE | rows of MAX_SEQ_LEN tokens in a forward pass; gradients of several are accumulated | |
 | EMBEDDING_LR | AdamW; token and value embeddings; times (width / 768)^-0.5 | 1711.05101, 2410.17897 |
 | UNEMBEDDING_LR | AdamW; output head; times (width / 768)^-0.5 | |
+| EMBEDDING_DECAY, VALUE_DECAY, UNEMBEDDING_DECAY | AdamW's, times the rate: token embeddings, value embeddings, head | 1711.05101 |
 | SCALAR_LR | AdamW; x0 scalars with betas (0.96, 0.95); 0.01 of it for the residual scalars | modded-nanogpt |
-| ADAM_BETAS | of all other AdamW rates; epsilon 1e-10, no decay | |
+| ADAM_BETAS | of all other AdamW rates; epsilon 1e-10, no other decay | |
 | MATRIX_LR | Muon, all matrices in blocks; times max(1, rows / columns)^0.5 | kellerjordan.github.io/posts/muon |
-| (momentum) | Nesterov, 0.85 -> 0.95 over 300 steps | modded-nanogpt |
+| MUON_WARMUP_STEPS | in which its Nesterov momentum rises, 0.85 -> 0.95 | modded-nanogpt |
 | (direction) | polar factor by 5 iterations of Polar Express | 2505.16932 |
 | (scaling) | NorMuon: a second moment per row or column, beta 0.95, keeping the norm | 2510.05491 |
 | WEIGHT_DECAY | on those matrices, where it agrees with the update; times 1 - progress | 2510.12402 |
 | WARMUP_RATIO, WARMDOWN_RATIO | fractions of the budget in which rates rise from 0 and fall | 2405.18392 |
 | FINAL_LR_FRAC | what they fall to, as a fraction | |
+| INIT_SCALE | of the initial matrices and value embeddings; 1 keeps a variance of 1 | |
+| X0_INIT | weight with which each layer takes in the token embeddings again, at first; learned with SCALAR_LR | modded-nanogpt |
 | SEED | of the initial weights; the order of the data never changes | |
 
-Fixed: RMSNorm without gain (1910.07467), rotary positions of base 10000 (2104.09864), queries and keys normalised (2010.04245),
-ReLU^2 (2109.08668), value embeddings on every second layer and the last, logits capped at 15 by tanh (2408.00118).
+Fixed: RMSNorm without gain (1910.07467), queries and keys normalised (2010.04245), ReLU^2 (2109.08668), value embeddings on
+every second layer and the last, logits capped at 15 by tanh (2408.00118).
 """
 
 from __future__ import annotations
@@ -71,6 +76,14 @@ WEIGHT_DECAY = 0.2
 WARMUP_RATIO = 0.0
 WARMDOWN_RATIO = 0.5
 FINAL_LR_FRAC = 0.0
+ROPE_BASE = 10000
+SHORT_WINDOW_RATIO = 0.5
+X0_INIT = 0.1
+INIT_SCALE = 1.0
+EMBEDDING_DECAY = 0.0
+VALUE_DECAY = 0.0
+UNEMBEDDING_DECAY = 0.0
+MUON_WARMUP_STEPS = 300
 SEED = 42
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -190,8 +203,8 @@ class CpuRmsNorm(torch.autograd.Function):
 
 
 def rotation(context: int, head_dim: int, device: Device) -> Tensor:
-    """Position t turns channels 2i, 2i + 1 by -t / 10000^(2i / head_dim): (T, head_dim / 2) complex, or real (..., 2)."""
-    frequencies = 10000.0 ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    """Position t turns channels 2i, 2i + 1 by -t / ROPE_BASE^(2i / head_dim): (T, head_dim / 2) complex, or real (..., 2)."""
+    frequencies = float(ROPE_BASE) ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     angles = torch.outer(torch.arange(context, dtype=torch.float32), frequencies)
     turn = torch.polar(torch.ones_like(angles), -angles)
     return turn if device.kind == "cpu" else torch.view_as_real(turn).to(device.kind, device.dtype)
@@ -295,7 +308,7 @@ class Shape:
 
 def shape_of_constants(vocab: int) -> Shape:
     width = math.ceil(DEPTH * ASPECT_RATIO / HEAD_DIM) * HEAD_DIM
-    reach = {"L": MAX_SEQ_LEN, "S": MAX_SEQ_LEN // 2}
+    reach = {"L": MAX_SEQ_LEN, "S": int(MAX_SEQ_LEN * SHORT_WINDOW_RATIO)}
     windows = [reach[WINDOW_PATTERN[layer % len(WINDOW_PATTERN)]] for layer in range(DEPTH)]
     return Shape(vocab, MAX_SEQ_LEN, DEPTH, width, HEAD_DIM, (*windows[:-1], MAX_SEQ_LEN))
 
@@ -344,12 +357,12 @@ class Gpt(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Queries, keys, values and hidden units of variance 1 from inputs of variance 1; each block starts as identity."""
-        bound = (3 / self.shape.width) ** 0.5
+        """With an INIT_SCALE of 1, queries, keys, values and hidden units have variance 1. Each block starts as identity."""
+        bound = INIT_SCALE * (3 / self.shape.width) ** 0.5
         self.tokens.normal_()
         self.head.normal_(std=0.001)
         self.residual_scalars.fill_(1.0)
-        self.x0_scalars.fill_(0.1)
+        self.x0_scalars.fill_(X0_INIT)
         for table in self.values.values():
             table.uniform_(-bound, bound)
         for name, matrix in self.blocks.named_parameters():
@@ -434,8 +447,12 @@ def rate_multiplier(progress: float) -> float:
     return left + (1 - left) * FINAL_LR_FRAC
 
 
-def adamw_update(p: Tensor, g: Tensor, m: Tensor, v: Tensor, rate: Any, new1: Any, new2: Any, root: Any) -> None:
-    """1711.05101, algorithm 2, without decay. new = 1 - beta; `rate` and `root` carry the corrections of the start."""
+def adamw_update(
+    p: Tensor, g: Tensor, m: Tensor, v: Tensor, rate: Any, new1: Any, new2: Any, root: Any, decay: Any
+) -> None:
+    """1711.05101, algorithm 2. new = 1 - beta; `rate` and `root` carry the corrections of the start; decay may be None."""
+    if decay is not None:
+        p.mul_(1 - decay)
     m.lerp_(g, new1)
     v.lerp_(g * g, new2)
     p.sub_((m / v.sqrt().div_(root).add_(ADAM_EPSILON)).mul_(rate))
@@ -468,16 +485,19 @@ def muon_update(
 
 
 class AdamW:
-    def __init__(self, parameter: Tensor, rate: float, betas: tuple[float, float], device: Device) -> None:
-        self.parameter, self.rate, self.betas, self.device = parameter, rate, betas, device
+    def __init__(
+        self, parameter: Tensor, rate: float, decay: float, betas: tuple[float, float], device: Device
+    ) -> None:
+        self.parameter, self.rate, self.decay, self.betas, self.device = parameter, rate, decay, betas, device
         self.state = [torch.zeros_like(parameter), torch.zeros_like(parameter)]
         self.update = device.compile(adamw_update)
 
     def step(self, step: int, progress: float) -> None:
         (beta1, beta2), now = self.betas, step + 1
-        rate = self.rate * rate_multiplier(progress) / (1 - beta1**now)
-        numbers = (rate, 1 - beta1, 1 - beta2, (1 - beta2**now) ** 0.5)
-        self.update(self.parameter, self.parameter.grad, *self.state, *map(self.device.number, numbers))
+        rate = self.rate * rate_multiplier(progress)
+        numbers = (rate / (1 - beta1**now), 1 - beta1, 1 - beta2, (1 - beta2**now) ** 0.5)
+        decay = self.device.number(rate * self.decay) if self.decay else None  # none costs no pass over a table
+        self.update(self.parameter, self.parameter.grad, *self.state, *map(self.device.number, numbers), decay)
 
 
 class Muon:
@@ -497,7 +517,7 @@ class Muon:
     def step(self, step: int, progress: float) -> None:
         stack = self.stack(self.parameters)
         gradients = self.stack([p.grad for p in self.parameters if p.grad is not None])
-        momentum = 0.85 + 0.10 * min(step / 300, 1.0)
+        momentum = 0.85 + 0.10 * min(step / max(1, MUON_WARMUP_STEPS), 1.0)
         numbers = (self.rate * rate_multiplier(progress), WEIGHT_DECAY * (1 - progress), momentum)
         self.update(stack, gradients, *self.state, self.device.dtype, *map(self.device.number, numbers))
         for p, new in zip(self.parameters, stack.split([p[..., 0, 0].numel() for p in self.parameters]), strict=True):
@@ -506,17 +526,18 @@ class Muon:
 
 class Optimizer:
     def __init__(self, model: Gpt, device: Device) -> None:
-        scale, tables = (model.shape.width / 768) ** -0.5, [model.tokens, *model.values.values()]
+        scale = (model.shape.width / 768) ** -0.5
+        tables = [(model.tokens, EMBEDDING_DECAY), *((table, VALUE_DECAY) for table in model.values.values())]
         sizes: dict[torch.Size, list[Tensor]] = {}
         for matrix in model.blocks.parameters():
             sizes.setdefault(matrix.shape[-2:], []).append(matrix)
         self.parameters = list(model.parameters())
         self.loss_scale = LossScale(device)
         self.parts = [
-            AdamW(model.head, UNEMBEDDING_LR * scale, ADAM_BETAS, device),
-            *(AdamW(table, EMBEDDING_LR * scale, ADAM_BETAS, device) for table in tables),
-            AdamW(model.residual_scalars, SCALAR_LR * 0.01, ADAM_BETAS, device),
-            AdamW(model.x0_scalars, SCALAR_LR, (0.96, 0.95), device),
+            AdamW(model.head, UNEMBEDDING_LR * scale, UNEMBEDDING_DECAY, ADAM_BETAS, device),
+            *(AdamW(table, EMBEDDING_LR * scale, decay, ADAM_BETAS, device) for table, decay in tables),
+            AdamW(model.residual_scalars, SCALAR_LR * 0.01, 0.0, ADAM_BETAS, device),
+            AdamW(model.x0_scalars, SCALAR_LR, 0.0, (0.96, 0.95), device),
             *(Muon(matrices, device) for matrices in sizes.values()),
         ]
 
