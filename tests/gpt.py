@@ -62,8 +62,24 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def imported(folder: Path) -> ModuleType:
+    """The folder's train.py as a module under a name of its own, and its prepare.py with it."""
+    name = f"train_{next(numbers)}"
+    spec = importlib.util.spec_from_file_location(name, folder / "train.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.delitem(sys.modules, "prepare", raising=False)
+        patch.setitem(sys.modules, name, module)  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        patch.delitem(sys.modules, "prepare")
+    return module
+
+
 @pytest.fixture
-def load(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+def load(text: Path, tmp_path: Path) -> Callable[..., ModuleType]:
     """train.py with these constants as a module under a name of its own, and its prepare.py with it."""
 
     import torch
@@ -71,20 +87,8 @@ def load(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     torch.set_num_threads(1)  # as in a trial: two threads on cores that others use are far slower than one
 
     def loaded(*, as_on_a_gpu: bool = False, **constants: object) -> ModuleType:
-        name = f"train_{next(numbers)}"
         constants = {"DATA_SOURCE": str(text), "FLOP_BUDGET": BUDGET, **constants}
-        folder = rendered(tmp_path / name, as_on_a_gpu=as_on_a_gpu, **constants)
-        spec = importlib.util.spec_from_file_location(name, folder / "train.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        with monkeypatch.context() as patch:
-            patch.syspath_prepend(folder)
-            patch.delitem(sys.modules, "prepare", raising=False)
-            patch.setitem(sys.modules, name, module)  # dataclasses look their module up
-            spec.loader.exec_module(module)
-            patch.delitem(sys.modules, "prepare")
-        return module
+        return imported(rendered(tmp_path / f"train_{next(numbers)}", as_on_a_gpu=as_on_a_gpu, **constants))
 
     return loaded
 

@@ -73,3 +73,20 @@ def test_an_evaluation_is_never_cut_short(prepared: tuple[types.ModuleType, Any]
     few = replace(data, val_rows=data.val_rows[:15])  # 960 targets, 1003 wanted
     with pytest.raises(prepare.PrepareError, match="EVAL_TOKENS = 1003"):
         prepare.evaluate_bpb(lambda x, y: y.float(), few, 8)
+
+
+@pytest.mark.slow
+def test_on_a_gpu_it_is_added_up_there_and_waited_for_once(
+    prepared: tuple[types.ModuleType, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    prepare, data = prepared
+    expected = prepare.evaluate_bpb(lambda x, y: 1 + y.float() / 512, data, 8)
+    waits, as_float = [], torch.Tensor.__float__
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch.Tensor, "item", None)
+    monkeypatch.setattr(torch.Tensor, "__float__", lambda self: waits.append(1) or as_float(self))
+    assert prepare.evaluate_bpb(lambda x, y: 1 + y.float() / 512, data, 8) == pytest.approx(expected, rel=1e-12)
+    assert waits == [1]

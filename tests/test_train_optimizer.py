@@ -129,16 +129,48 @@ def test_warming_up_leaves_no_trace(load: Callable[..., ModuleType]) -> None:
 
 
 @pytest.mark.slow
-def test_a_float16_gradient_that_overflows_counts_as_zero_and_halves_the_scale(load: Callable[..., ModuleType]) -> None:
+def test_a_float16_step_that_overflows_changes_nothing_but_the_scale(load: Callable[..., ModuleType]) -> None:
+    import torch
+
+    train = load(EMBEDDING_DECAY=0.1)
+    device = train.Device("cpu", "test", torch.float16, torch.float32, None)
+    model = built(train, "float16")
+    optimizer = train.Optimizer(model, device)
+
+    def step(number: int, lost: float = 0.0) -> None:
+        draw = torch.Generator().manual_seed(number)
+        for p in optimizer.parameters:
+            p.grad = torch.randn(p.shape, generator=draw) * optimizer.loss_scale.factor
+        optimizer.parameters[-1].grad[0] += lost
+        optimizer.step(number, 0.25)
+
+    def state() -> list[torch.Tensor]:
+        return [tensor.detach().clone() for tensor in optimizer.state()]
+
+    for number, lost in enumerate((math.inf, math.nan)):  # before anything has a momentum, and after
+        before, scale = state(), optimizer.loss_scale.factor.item()
+        step(number, lost)
+        assert optimizer.loss_scale.factor.item() == scale / 2
+        where = len(optimizer.parameters)
+        after = state()
+        assert all(
+            torch.equal(*pair) for i, pair in enumerate(zip(before, after, strict=True)) if i not in (where, where + 1)
+        )
+        step(number)
+        assert not any(torch.equal(*pair) for pair in zip(after[:where], state(), strict=False))
+    assert all(tensor.isfinite().all() for tensor in state())
+
+
+@pytest.mark.slow
+def test_a_float16_gradient_is_scaled_back_and_an_overflow_found(load: Callable[..., ModuleType]) -> None:
     import torch
 
     train = load()
     scale = train.LossScale(train.Device("cpu", "test", torch.float16, torch.float32, None))
     factor, good = scale.factor.item(), torch.tensor([2.0, 4.0])
     gradients = [good * factor]
-    scale.unscale(gradients)
+    assert scale.unscale(gradients)
     torch.testing.assert_close(gradients[0], good)
-    lost = [torch.tensor([1.0, math.inf]), torch.tensor([3.0])]
-    scale.unscale(lost)
-    assert [gradient.abs().max().item() for gradient in lost] == [0.0, 0.0]
+    assert not scale.unscale([torch.tensor([1.0, math.inf]), torch.tensor([3.0])])
     assert scale.factor.item() == factor / 2
+    assert train.LossScale(train.Device("cpu", "test", torch.bfloat16, torch.float32, None)).unscale(gradients) is None

@@ -632,8 +632,9 @@ def evaluate_bpb(loss_fn: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], 
     """Bits per byte on exactly EVAL_TOKENS targets: nats / (ln 2 * bytes), special tokens left out of both sums.
 
     loss_fn(x, y) gets int64 tensors (batch_size, MAX_SEQ_LEN) on the CPU, y the targets of x, and returns fp32 nats of
-    each target in the same shape, on any device. The last batch is filled up with rows that do not count, so that a
-    compiled model sees one shape. PrepareError if the validation half has less than EVAL_TOKENS targets.
+    each target in the same shape, on the CPU or a GPU: there they are added up, and waited for once. The last batch is
+    filled up with rows that do not count, so that a compiled model sees one shape. PrepareError if the validation half
+    has less than EVAL_TOKENS targets.
     """
     import numpy as np
     import torch
@@ -647,11 +648,13 @@ def evaluate_bpb(loss_fn: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], 
         counts = numbers[:, None] * MAX_SEQ_LEN + np.arange(MAX_SEQ_LEN) < EVAL_TOKENS  # all false in rows that fill up
         target_bytes = data.token_bytes[block[:, 1:]] * counts
         with torch.no_grad():
-            loss = loss_fn(torch.from_numpy(block[:, :-1].copy()), torch.from_numpy(block[:, 1:].copy())).cpu()
+            loss = loss_fn(torch.from_numpy(block[:, :-1].copy()), torch.from_numpy(block[:, 1:].copy()))
         weights = torch.from_numpy((target_bytes > 0).astype(np.float32))
-        nats += (loss.view(weights.shape) * weights).sum(dtype=torch.float64).item()
+        weights = weights if loss.is_cpu else weights.pin_memory().to(loss.device, non_blocking=True)
+        part = (loss.view(weights.shape) * weights).sum(dtype=torch.float64)
+        nats += part.item() if loss.is_cpu else part
         total_bytes += int(target_bytes.sum())
-    return nats / (math.log(2) * total_bytes)
+    return float(nats) / (math.log(2) * total_bytes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ every second layer and the last, logits capped at 15 by tanh (2408.00118).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import math
@@ -87,7 +88,13 @@ MUON_WARMUP_STEPS = 300
 SEED = 42
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Device: what differs between processors, apart from the arithmetic of the next section
+# Device: what differs between processors, apart from the arithmetic of the next section. Nothing that is for CUDA alone has run
+# on a GPU yet, for want of one; docs/gpu.md says what was done instead.
+
+# CUDA only, with bfloat16. "auto": FlexAttention for short windows, SDPA for whole ones. "varlen": FlashAttention as torch ships
+# it, with its layout (B, T, heads, head_dim) and positions that turn the halves of a head, not neighbours: the same model with
+# its channels in another order, so a seed gives another val_bpb. Which is faster, a GPU has to tell before this is changed.
+ATTENTION = "auto"
 
 
 @dataclass(frozen=True)
@@ -98,18 +105,28 @@ class Device:
     table_dtype: torch.dtype  # of the embedding tables and their optimizer state
     peak_flops: float | None  # dense, in `dtype`, from the data sheet
 
+    @property
+    def by_token(self) -> bool:
+        """Whether attention takes (B, T, heads, head_dim). FlashAttention 2 knows no GPU as old as a T4."""
+        return ATTENTION == "varlen" and self.kind == "cuda" and self.dtype == torch.bfloat16
+
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Compiled on a GPU; on a CPU that takes 33 s, more than a trial."""
         return torch.compile(function, dynamic=False) if self.kind == "cuda" else function
 
-    def number(self, value: float) -> Any:
-        """A number that differs from call to call. A compiled function takes it as a tensor, or it would compile again."""
-        return torch.tensor(value) if self.kind == "cuda" else value
+    def number(self, value: float, finite: Tensor | None = None) -> Any:
+        """A number that differs from call to call; 0 if `finite` is false. A compiled function takes it as a tensor, or it
+        would compile again."""
+        number = torch.tensor(value) if self.kind == "cuda" else value
+        return number if finite is None else number * finite
+
+    def send(self, tensor: Tensor) -> Tensor:
+        """From the host, without waiting until it arrives."""
+        return tensor.pin_memory().to(self.kind, non_blocking=True) if self.kind == "cuda" else tensor
 
     def put(self, block: Any) -> tuple[Tensor, Tensor]:
-        """Rows (B, T + 1) of uint16 as inputs and targets (B, T) of int64, without waiting until they arrive."""
-        rows = torch.from_numpy(block.astype("int32"))
-        rows = (rows.pin_memory().to("cuda", non_blocking=True) if self.kind == "cuda" else rows).long()
+        """Rows (B, T + 1) of uint16 as inputs and targets (B, T) of int64."""
+        rows = self.send(torch.from_numpy(block.astype("int32"))).long()
         return rows[:, :-1], rows[:, 1:]
 
 
@@ -125,12 +142,27 @@ def open_device() -> Device:
     if not named and not torch.cuda.is_available():
         return open_cpu()
     torch.cuda.init()  # a GPU that is named and cannot be used is no reason to take a CPU: this raises, and says why
-    # Untested on a GPU, for want of one. bfloat16; where the hardware has none (T4) float16 with loss scaling
+    # bfloat16; where the hardware has none (T4) float16 with loss scaling
     name, modern = torch.cuda.get_device_name(), torch.cuda.get_device_capability() >= (8, 0)
     torch.set_float32_matmul_precision("high")
     peak = next((flops for part, flops in PEAK_FLOPS.items() if f" {part} " in f"{name} ".replace("-", " ")), None)
     types = (torch.bfloat16, torch.bfloat16) if modern else (torch.float16, torch.float32)
-    return Device("cuda", name, *types, peak)
+    device = Device("cuda", name, *types, peak)
+    if device.by_token:
+        print(f"attention: varlen, FlashAttention {activate_flash_attention(torch.cuda.get_device_capability()[0])}")
+    return device
+
+
+def activate_flash_attention(major: int) -> int:
+    """3 or 4 if its package is installed and this GPU can run it; else 2, which torch brings along."""
+    from torch.nn.attention import activate_flash_attention_impl
+
+    for version, majors in ((3, (9,)), (4, (9, 10))):
+        if major in majors:
+            with contextlib.suppress(ImportError, RuntimeError):
+                activate_flash_attention_impl(f"FA{version}")
+                return version
+    return 2
 
 
 def open_cpu() -> Device:
@@ -150,22 +182,24 @@ def open_cpu() -> Device:
 
 
 class LossScale:
-    """Keeps float16 gradients in range (1710.03740, section 3.2); does nothing for other types. Decides on the device, so
-    that the host never waits: a step whose gradient overflows is made with a gradient of zero."""
+    """Keeps float16 gradients in range (1710.03740, section 3.2); does nothing for other types. A step whose gradient overflows
+    changes nothing but the scale. That is decided on the device, so that the host never waits: all rates of the step are 0."""
 
     def __init__(self, device: Device) -> None:
         self.active = device.dtype == torch.float16
         self.factor = torch.tensor(2.0**14 if self.active else 1.0, device=device.kind)
         self.steps = torch.zeros((), device=device.kind)  # without overflow
 
-    def unscale(self, gradients: list[Tensor]) -> None:
+    def unscale(self, gradients: list[Tensor]) -> Tensor | None:
+        """Whether all are finite, as a tensor; None where nothing is scaled."""
         if not self.active:
-            return
+            return None
         finite = torch.stack([gradient.isfinite().all() for gradient in gradients]).all()
         for gradient in gradients:
             gradient.nan_to_num_(0.0, 0.0, 0.0).mul_(finite / self.factor)
         self.steps.copy_(torch.where(finite, self.steps + 1, 0))
         self.factor.mul_(torch.where(finite, torch.where(self.steps % 1000 == 0, 2.0, 1.0), 0.5))
+        return finite
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -175,8 +209,13 @@ class LossScale:
 EPSILON = 1e-7  # added to mean squares
 SOFTCAP = 15.0
 CHUNK_ROWS = 512  # a CPU makes logits for so many tokens at a time
+EVALUATION_TOKENS = {
+    "cpu": 2_048,
+    "cuda": 131_072,
+}  # at a time, whatever the trial's batch: val_bpb must not depend on that
+EVALUATION_CHUNK_ROWS = 16_384  # a GPU makes logits for so many of them at a time, for less memory than training takes
 
-# queries, keys, values (B, heads, T, head_dim) -> (B, heads, T, head_dim)
+# queries, keys, values (B, heads, T, head_dim) -> (B, heads, T, head_dim), or (B, T, heads, head_dim) each
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -207,7 +246,10 @@ def rotation(context: int, head_dim: int, device: Device) -> Tensor:
     frequencies = float(ROPE_BASE) ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     angles = torch.outer(torch.arange(context, dtype=torch.float32), frequencies)
     turn = torch.polar(torch.ones_like(angles), -angles)
-    return turn if device.kind == "cpu" else torch.view_as_real(turn).to(device.kind, device.dtype)
+    if device.kind == "cpu":
+        return turn
+    real = torch.view_as_real(turn).to(device.kind, device.dtype)
+    return real.unsqueeze(1) if device.by_token else real
 
 
 def rotated(x: Tensor, turn: Tensor) -> Tensor:
@@ -219,8 +261,18 @@ def rotated(x: Tensor, turn: Tensor) -> Tensor:
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
 
+def rotated_halves(x: Tensor, turn: Tensor) -> Tensor:
+    """(..., T, heads, head_dim), normalised and turned; channel i belongs to i + head_dim / 2: two reads in a row each."""
+    (first, second), (cos, sin) = rms_norm(x).unflatten(-1, (2, -1)).unbind(-2), turn.unbind(-1)
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)
+
+
 def attention(window: int, context: int, device: Device) -> Attend:
     """Causal attention in which a query sees itself and `window` tokens before it."""
+    if device.by_token:
+        return varlen_attention(window, context)
+    if device.kind == "cuda" and window >= context - 1:
+        return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)
     if device.kind == "cuda" and device.dtype == torch.bfloat16:
         return flex_attention(window, context, device)
     position = torch.arange(context, device=device.kind)
@@ -247,6 +299,21 @@ def flex_attention(window: int, context: int, device: Device) -> Attend:
 
     mask = flex.create_block_mask(visible, None, None, context, context, device=device.kind)
     return lambda q, k, v: flex.flex_attention(q, k, v, block_mask=mask)
+
+
+def varlen_attention(window: int, context: int) -> Attend:
+    """FlashAttention's own window, over rows laid end to end: (B, T, heads, head_dim)."""
+    from torch.nn.attention import varlen
+
+    reach = (-1 if window >= context - 1 else window, 0)  # to the left, to the right; (-1, 0) is the causal kernel
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        starts = torch.arange(0, len(q) * context + 1, context, dtype=torch.int32, device=q.device)
+        flat = [x.flatten(0, 1) for x in (q, k, v)]
+        seen = varlen.varlen_attn(*flat, starts, starts, context, context, window_size=reach)
+        return seen.unflatten(0, (len(q), context))
+
+    return attend
 
 
 def token_losses(x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
@@ -316,9 +383,10 @@ def shape_of_constants(vocab: int) -> Shape:
 class Block(nn.Module):
     """Attention, then two layers of 4 x width. Matrices are (out, in), float32, and cast where they are used."""
 
-    def __init__(self, shape: Shape, layer: int) -> None:
+    def __init__(self, shape: Shape, layer: int, by_token: bool) -> None:
         super().__init__()
         width, self.heads = shape.width, shape.width // shape.head_dim
+        self.by_token, self.rotated = by_token, rotated_halves if by_token else rotated
         self.qkv = nn.Parameter(torch.empty(3, width, width))  # three matrices for Muon, one product for us
         self.out = nn.Parameter(torch.empty(width, width))
         self.up = nn.Parameter(torch.empty(4 * width, width))
@@ -332,11 +400,16 @@ class Block(nn.Module):
 
     def mix(self, x: Tensor, values: Tensor | None, turn: Tensor, attend: Attend) -> Tensor:
         qkv = F.linear(x, self.qkv.to(x.dtype).flatten(0, 1)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, T, head_dim) each
+        q, k, v = qkv.unbind(2) if self.by_token else qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if self.gate is not None and values is not None:
             gate = 2 * torch.sigmoid(F.linear(x[..., :GATE_CHANNELS], self.gate.to(x.dtype)))
-            v = v + (gate.unsqueeze(-1) * values.unflatten(-1, (self.heads, -1))).transpose(1, 2)
-        return F.linear(attend(rotated(q, turn), rotated(k, turn), v).transpose(1, 2).flatten(2), self.out.to(x.dtype))
+            v = v + self.swapped(gate.unsqueeze(-1) * values.unflatten(-1, (self.heads, -1)))
+        seen = self.swapped(attend(self.rotated(q, turn), self.rotated(k, turn), v))
+        return F.linear(seen.flatten(2), self.out.to(x.dtype))
+
+    def swapped(self, x: Tensor) -> Tensor:
+        """From (B, T, heads, head_dim) to attention's layout, and back."""
+        return x if self.by_token else x.transpose(1, 2)
 
 
 class Gpt(nn.Module):
@@ -349,11 +422,12 @@ class Gpt(nn.Module):
 
         self.tokens, self.head = table(), table(torch.float32)
         self.values = nn.ParameterDict({str(i): table() for i in range(shape.depth) if shape.has_values(i)})
-        self.blocks = nn.ModuleList(Block(shape, i) for i in range(shape.depth))
+        self.blocks = nn.ModuleList(Block(shape, i, device.by_token) for i in range(shape.depth))
         self.residual_scalars = nn.Parameter(torch.empty(shape.depth))
         self.x0_scalars = nn.Parameter(torch.empty(shape.depth))
         self.turn = rotation(shape.context, shape.head_dim, device)
-        self.attends = [attention(window, shape.context, device) for window in shape.windows]
+        attends = {window: attention(window, shape.context, device) for window in set(shape.windows)}
+        self.attends = [attends[window] for window in shape.windows]
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -390,7 +464,7 @@ class Gpt(nn.Module):
     def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """(B, T) each -> cross-entropy of each token in nats, float32 (B, T)."""
         x, y = self(inputs), targets.flatten()
-        size = CHUNK_ROWS if x.is_cpu else len(x)
+        size = CHUNK_ROWS if x.is_cpu else EVALUATION_CHUNK_ROWS
         chunks = zip(x.split(size), y.split(size), strict=True)
         return torch.cat([token_losses(rows, self.head, goals) for rows, goals in chunks]).view(targets.shape)
 
@@ -470,13 +544,14 @@ def polar_factor(g: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def muon_update(
-    p: Tensor, g: Tensor, m: Tensor, v: Tensor, dtype: torch.dtype, rate: Any, decay: Any, momentum: Any
-) -> None:
-    """p, g, m (n, rows, columns); v (n, rows, 1) or (n, 1, columns), averaged over the shorter side."""
-    m.lerp_(g, 1 - momentum)
+    p: Tensor, g: Tensor, m: Tensor, v: Tensor, dtype: torch.dtype,
+    rate: Any, new1: Any, new2: Any, momentum: Any, decay: Any,
+) -> None:  # fmt: skip
+    """p, g, m (n, rows, columns); v (n, rows, 1) or (n, 1, columns), averaged over the shorter side. new = 1 - beta."""
+    m.lerp_(g, new1)
     update = polar_factor(g.lerp(m, momentum), dtype)
     fresh = update.square().mean(-1 if v.size(-1) == 1 else -2, keepdim=True)
-    v.lerp_(fresh, 1 - MUON_BETA)
+    v.lerp_(fresh, new2)
     scale = v.clamp_min(1e-10).rsqrt()
     before, after = (moment.sum((-2, -1), keepdim=True).sqrt() for moment in (fresh, fresh * scale.square()))
     update.mul_(scale * (before / after.clamp_min(1e-10)))
@@ -492,12 +567,12 @@ class AdamW:
         self.state = [torch.zeros_like(parameter), torch.zeros_like(parameter)]
         self.update = device.compile(adamw_update)
 
-    def step(self, step: int, progress: float) -> None:
-        (beta1, beta2), now = self.betas, step + 1
+    def step(self, step: int, progress: float, finite: Tensor | None = None) -> None:
+        (beta1, beta2), now, number = self.betas, step + 1, self.device.number
         rate = self.rate * rate_multiplier(progress)
-        numbers = (rate / (1 - beta1**now), 1 - beta1, 1 - beta2, (1 - beta2**now) ** 0.5)
-        decay = self.device.number(rate * self.decay) if self.decay else None  # none costs no pass over a table
-        self.update(self.parameter, self.parameter.grad, *self.state, *map(self.device.number, numbers), decay)
+        rates = [number(value, finite) for value in (rate / (1 - beta1**now), 1 - beta1, 1 - beta2)]
+        decay = number(rate * self.decay, finite) if self.decay else None  # none costs no pass over a table
+        self.update(self.parameter, self.parameter.grad, *self.state, *rates, number((1 - beta2**now) ** 0.5), decay)
 
 
 class Muon:
@@ -514,12 +589,13 @@ class Muon:
     def stack(self, tensors: list[Tensor]) -> Tensor:
         return torch.cat([tensor.detach().view(-1, *self.size) for tensor in tensors])
 
-    def step(self, step: int, progress: float) -> None:
-        stack = self.stack(self.parameters)
+    def step(self, step: int, progress: float, finite: Tensor | None = None) -> None:
+        stack, number = self.stack(self.parameters), self.device.number
         gradients = self.stack([p.grad for p in self.parameters if p.grad is not None])
         momentum = 0.85 + 0.10 * min(step / max(1, MUON_WARMUP_STEPS), 1.0)
-        numbers = (self.rate * rate_multiplier(progress), WEIGHT_DECAY * (1 - progress), momentum)
-        self.update(stack, gradients, *self.state, self.device.dtype, *map(self.device.number, numbers))
+        rates = (self.rate * rate_multiplier(progress), 1 - momentum, 1 - MUON_BETA)
+        numbers = [number(value, finite) for value in rates] + [number(momentum), number(WEIGHT_DECAY * (1 - progress))]
+        self.update(stack, gradients, *self.state, self.device.dtype, *numbers)
         for p, new in zip(self.parameters, stack.split([p[..., 0, 0].numel() for p in self.parameters]), strict=True):
             p.copy_(new.view(p.shape))
 
@@ -549,9 +625,9 @@ class Optimizer:
     @torch.no_grad()
     def step(self, step: int, progress: float) -> None:
         """Uses up the gradients. Steps count from 0; progress is the part of the budget spent before this step."""
-        self.loss_scale.unscale([p.grad for p in self.parameters if p.grad is not None])
+        finite = self.loss_scale.unscale([p.grad for p in self.parameters if p.grad is not None])
         for part in self.parts:
-            part.step(step, progress)
+            part.step(step, progress, finite)
         for p in self.parameters:
             p.grad = None
 
@@ -619,6 +695,9 @@ class Trainer:
         smooth, percent, shown = 0.0, -1, 0.0
         gc.collect()
         gc.freeze()  # or each collection would look through all that torch has imported
+        is_cuda = self.device.kind == "cuda"
+        if is_cuda:
+            gc.disable()  # a collection takes longer than a step
         clock = time.perf_counter()
         while budget.allows_a_step():
             progress = budget.progress
@@ -630,6 +709,8 @@ class Trainer:
                 sys.exit(1)
             clock, seconds = time.perf_counter(), time.perf_counter() - clock
             budget.charge(seconds)
+            if is_cuda and budget.steps % 5000 == 0:
+                gc.collect()
             smooth = 0.9 * smooth + 0.1 * value
             if int(100 * budget.progress) > percent or clock > shown + 0.1:
                 percent, shown = int(100 * budget.progress), clock
@@ -654,7 +735,7 @@ def in_blocks(losses: Callable[..., Tensor], rows: int, device: Device) -> Calla
 
     def call(x: Tensor, y: Tensor) -> Tensor:
         spare = -len(x) % rows
-        x, y = (F.pad(tokens, (0, 0, 0, spare)).to(device.kind) for tokens in (x, y))
+        x, y = (device.send(F.pad(tokens, (0, 0, 0, spare))) for tokens in (x, y))
         parts = [losses(*pair) for pair in zip(x.split(rows), y.split(rows), strict=True)]
         return torch.cat(parts)[: len(x) - spare]
 
@@ -665,6 +746,7 @@ def main() -> None:
     started = time.perf_counter()
     fits = TOTAL_BATCH_SIZE % (DEVICE_BATCH_SIZE * MAX_SEQ_LEN) == 0
     assert fits, f"{TOTAL_BATCH_SIZE=} is not a multiple of {DEVICE_BATCH_SIZE=} x {MAX_SEQ_LEN=}"
+    assert ATTENTION in ("auto", "varlen"), f"{ATTENTION=} is neither auto nor varlen"
     device, data = open_device(), open_data()
     torch.manual_seed(SEED)
     model = Gpt(shape_of_constants(data.vocab_size), device)
@@ -686,7 +768,7 @@ def main() -> None:
     epochs = tokens / (len(data.train_rows) * MAX_SEQ_LEN)
     if epochs > 1:
         print(f"note: this trial has seen the training data {epochs:.2f} times")
-    rows = max(1, (2048 if device.kind == "cpu" else 16384) // MAX_SEQ_LEN)
+    rows = max(1, EVALUATION_TOKENS[device.kind] // MAX_SEQ_LEN)
     val_bpb = evaluate_bpb(in_blocks(device.compile(model.losses), rows, device), data, rows)
     summary = {
         "val_bpb": f"{val_bpb:.6f}",
