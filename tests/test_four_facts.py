@@ -60,6 +60,7 @@ def of(*finalists: Finalist) -> Verdict:
 
 FAILED = replace(BROKEN, state="FAIL", status="crashed", reason="no GPU", seconds=5.0)
 WON = "Trial 3: val_bpb 1.000000, 20.0 % better than the baseline"
+DOUBTED = f"Nothing for sure. In its one training, t{WON[1:]}"
 ONCE = "Not confirmed: it was trained once, with one seed"
 UP_TO = "Up to trial 3: 2 trials, 10 s of device time"
 ALL = "2 trials, 10 s of device time"
@@ -102,13 +103,13 @@ ALL = "2 trials, 10 s of device time"
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of(LUCKY)),
-            (f"Nothing for sure. In its one training, t{WON[1:]}", "It may be luck: with 3 other seeds it is not clearly better than the baseline", ALL,
+            (DOUBTED, "It may be luck: with 3 other seeds it is not clearly better than the baseline", ALL,
              "Train it with more seeds, or search on"), ["confirm", "run"],
             id="ended, perhaps luck",
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of(replace(LUCKY, gain=-0.01, high=-0.001))),
-            (f"Nothing for sure. In its one training, t{WON[1:]}", "It was luck: no better than the baseline with 3 other seeds", ALL,
+            (DOUBTED, "It was luck: no better than the baseline with 3 other seeds", ALL,
              "Search on: this gain is not real"), ["run"],
             id="ended, luck",
         ),
