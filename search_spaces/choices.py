@@ -57,6 +57,7 @@ _LEFT_ALONE = {
     SHAPES: (
         "image images img classes labels resolution crop shape",
         "in_channels out_channels input_dim output_dim input_size output_size in_features out_features in_dim out_dim "
+        "channels n_channels num_channels in_chans "
         "num_features n_features nclass num_labels obs_dim action_dim state_dim channels_in channels_out",
     ),
     STATE: (
@@ -66,17 +67,8 @@ _LEFT_ALONE = {
     ),
     TASK: ("", "model arch architecture backbone network task env env_id model_type env_name game"),
 }
-_WITHIN_THE_BUDGET = {
-    "warmup",
-    "cooldown",
-    "warmdown",
-    "warm",
-    "update",
-    "ppo",
-    "inner",
-    "patience",
-    "decay",
-}  # epochs of it
+# epochs of it
+_WITHIN_THE_BUDGET = {"warmup", "cooldown", "warmdown", "warm", "update", "ppo", "inner", "patience", "decay"}
 UNSURE = "names that do not say what they set"
 # words that a setting of training has in its name
 _OF_SETTINGS = """
@@ -93,8 +85,9 @@ criterion quantile bins cutoff frac fraction pct percent lrf lr0 patch unroll bp
 warm lin linear fc dense proj feedforward
 """
 _SETTINGS = frozenset(_OF_SETTINGS.split())
+_SHORT_FOR = {"b1": "beta1", "b2": "beta2", "eta": "learning_rate", "blr": "base_lr", "n_est": "n_estimators"}
 NOTHING = "None, which says nothing of what else they may be"
-BELOW_ZERO = "whole numbers below zero, often switches"
+BELOW_ZERO = "numbers below zero, often switches"
 NO_LITERAL = "tables and texts that are no settings"
 
 _SIZES = {
@@ -149,6 +142,8 @@ def choices_for(
         return reason
     if value is None:
         return NOTHING
+    if value == -1:
+        return BELOW_ZERO
     if not certain and not is_setting(name) and (not isinstance(value, float) or not value):
         return UNSURE
     if options and not isinstance(value, bool):
@@ -167,7 +162,9 @@ def choices_for(
 
 def is_setting(name: str) -> bool:
     """Return whether a name says that it sets something of a training."""
-    return bool(words_of(name) & _SETTINGS) or name.rstrip("0123456789").lower() in _SETTINGS
+    words = words_of(name)
+    paced = words & {"frequency", "freq"} and words & {"train", "target", "policy", "network"}
+    return bool(words & (_SETTINGS | {"update"}) or paced) or name.rstrip("0123456789").lower() in _SETTINGS
 
 
 def _of_options(value: Value, options: Sequence[Value]) -> Choices | str:
@@ -189,6 +186,7 @@ def _is_share_or_rate(words: Set[str]) -> bool:
 
 def words_of(name: str) -> frozenset[str]:
     """Split a name into its words: DEVICE_BATCH_SIZE -> device, batch, size; beta1 -> beta, 1; nEmbd -> n, embd."""
+    name = _SHORT_FOR.get(name.lower(), name)
     return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name))
 
 
@@ -197,6 +195,8 @@ def _why_alone(name: str, words: Set[str], value: Value) -> str:
         return MACHINE  # of processes; else it may be that of a matrix
     if isinstance(value, tuple) and words & {"mean", "means", "std", "stds"}:
         return MEASURE  # statistics of its data
+    if words & {"accumulate", "accumulation", "accum"}:
+        return ""  # every so many batches
     within = bool(words & _WITHIN_THE_BUDGET)
     for reason, (telling, names) in _LEFT_ALONE.items():
         if reason == BUDGET and within and name.lower() not in names.split():

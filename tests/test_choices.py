@@ -70,6 +70,9 @@ def values(name: str, value: Value, **others: Value) -> tuple[Value, ...]:
         ("WEIGHT_DECAY", 0.2, (0.0, 0.1, 0.2, 0.4, 0.8)),
         ("weight_decay", 0.0, (0.0, 0.01, 0.03, 0.1, 0.3)),
         ("beta1", 0.9, (0.7, 0.8, 0.9, 0.95, 0.98)),
+        ("b1", 0.5, (0.0, 0.5, 0.7, 0.8, 0.9)),
+        ("b2", 0.999, (0.99, 0.995, 0.999, 0.9995, 0.9999)),
+        ("eta", 0.1, (0.025, 0.05, 0.08, 0.1, 0.15, 0.2, 0.4)),
         ("momentum", 0.999, (0.99, 0.995, 0.999, 0.9995, 0.9999)),
         ("dropout", 0.0, (0.0, 0.05, 0.1, 0.2, 0.3)),
         ("WARMUP_RATIO", 0.0, (0.0, 0.01, 0.02, 0.05, 0.1)),
@@ -144,7 +147,7 @@ def test_heads_divide_the_width() -> None:
         (PLACES, "out_dir log_interval wandb_project wandb_run_name always_save_checkpoint CKPT_PATH init_from"),
         (MACHINE, "device dtype backend compile num_workers H100_BF16_PEAK_FLOPS"),
         (IDS, "PAD UNK EOS bos_id class_index"),
-        (SHAPES, "image_size num_labels in_channels"),
+        (SHAPES, "image_size num_labels in_channels channels n_channels in_chans"),
         (STATE, "best_acc1 global_step last_loss"),
         (PLACES, "port DATE_FORMAT"),
     ],
@@ -163,8 +166,12 @@ def test_what_only_sounds_like_it_is_varied() -> None:
         "grad_clip",
         "min_lr",
         "decay_lr",
+        "gradient_accumulate_every",
+        "update_epochs",
+        "train_frequency",
+        "hidden_channels",
     ):
-        assert isinstance(choices_for(name, 8, {}), Choices), name
+        assert isinstance(choices_for(name, 8, {}, certain=False), Choices), name
 
 
 def test_what_needs_a_person_says_so() -> None:
@@ -172,6 +179,7 @@ def test_what_needs_a_person_says_so() -> None:
     assert choices_for("KINDS", ("a", "b"), {}) == Choices((("a", "b"),), ADD)
     assert choices_for("GAMMA", 0.0, {}) == Choices((0.0,), SCALE)
     assert choices_for("TOP", -1, {}) == BELOW_ZERO
+    assert choices_for("target_size", -1.0, {}) == BELOW_ZERO
     for value in (None, "a\nb", "x" * 300, ((1.0, 2.0), (3.0, 4.0)), 2**80, (None,)):
         assert isinstance(choices_for("X", value, {}), str), value
 

@@ -18,6 +18,7 @@ from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.draft_space import draft_for, read_remarks, section_of, workload_of, write_space
+from optimize.script.settings_in_files import keys_as_settings
 from search_spaces import Value, load_space, parse_space
 from tests.forked import run_forked
 from tests.test_choices import LITERALS
@@ -191,6 +192,14 @@ def test_each_setting_that_is_left_out_is_named_with_its_reason(tmp_path: Path) 
     }.items():
         assert f"{reason}\n#     {names}\n" in text
     assert "DEVICE" not in text
+
+
+def test_a_number_under_an_optimizer_or_a_schedule_is_a_setting_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(
+        '{"lr_scheduler": {"args": {"step_size": 50, "mode": "min"}}, "log": {"level": 2}}'
+    )
+    certain = {each.name: each.certain for each in keys_as_settings(["c.json"], tmp_path)}
+    assert certain == {"step_size": True, "mode": False, "level": False}
 
 
 def test_two_settings_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ LISTS = "lists, which are not varied"
 CALLBACKS = "what watches a training, and does not change it"
 INTERPOLATED = "interpolations, which follow from other keys"
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # text to YAML 1.1, a number to OmegaConf
+_TRAINS = re.compile(r"optim|sched", re.IGNORECASE)  # what stands under such a key is a setting, whatever its name
 _NOT_LOADED = ("package.json", "pyproject.toml", "space.toml", "workload.toml", "tokenizer.json", "vocab.json")
 
 
@@ -111,8 +112,11 @@ def read_keys(path: Path) -> list[ConfigKey]:
 
 
 def _setting(key: ConfigKey, file: str) -> ScriptConstant:
-    name = re.sub(r"\W", "_", key.path.rpartition(".")[2])
-    return ScriptConstant(name, key.value, key.comment, f"keys of {file}", key.aside, certain=False)
+    owner, _, last = key.path.rpartition(".")
+    certain = bool(_TRAINS.search(owner)) and not isinstance(key.value, str)
+    return ScriptConstant(
+        re.sub(r"\W", "_", last), key.value, key.comment, f"keys of {file}", key.aside, certain=certain
+    )
 
 
 def _plain_keys(data: object, path: str) -> Iterator[tuple[str, Value, str]]:
