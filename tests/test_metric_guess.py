@@ -70,6 +70,11 @@ def test_a_guess_finds_its_number_in_what_is_printed(code: str, name: str, value
             3, 4, 0.5,
         ),
         ("for epoch in range(4):\n    print(f'Epoch {epoch + 1}/4 - val_loss: {0.5}')", 4, 4, 0.5),
+        (
+            "for one in range(1, 6):\n    print(f'Attempt {one}/{5} failed')\n"
+            "for i in range(4):\n    print(f'iter {i} loss {0.5}')",
+            3, 4, 0.5,
+        ),
     ],
 )  # fmt: skip
 def test_progress_is_read_from_the_lines_of_a_loop(code: str, step: int, total: float, loss: float) -> None:
@@ -111,6 +116,20 @@ def test_a_name_says_which_direction_is_better() -> None:
     assert [direction_of(name) for name in ("val_loss", "test_acc", "RMSE", "AUROC", "size")] == [
         "minimize", "maximize", "minimize", "maximize", "",
     ]  # fmt: skip
+
+
+def test_a_percentage_behind_a_step_tells_how_far_it_is() -> None:
+    code = "while True:\n    print(f'\\rstep {5:05d} ({33.3:.1f}%) | loss: {0.5:.6f}')\n    break"
+    guess = guess_progress({"train.py": code})
+    assert guess is not None
+    assert guess.total is None
+    found = ProgressParser(ProgressFormat(guess.regex), 0).parse(printed_by(code)[-1].encode())
+    assert found is not None
+    assert (found.step, found.fraction, found.loss) == (5, pytest.approx(0.333), 0.5)
+
+
+def test_what_is_said_before_giving_up_is_no_metric() -> None:
+    assert guess_metrics({"train.py": "loss = 1.0\nprint('Loss is {}, stopping training'.format(loss))"}) == []
 
 
 def test_what_is_no_metric_is_not_guessed() -> None:

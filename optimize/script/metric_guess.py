@@ -32,6 +32,7 @@ params parameters memory mem gb mb mfu size shape norm eta elapsed device seed s
 """
 _NEITHER = frozenset(_WORDS_NEITHER.split())
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*[A-Za-z_]\w)")
+_GIVING_UP = re.compile(r"\b(?:stopping|aborting|exiting|skipping|terminating|diverged)\b", re.IGNORECASE)
 LABEL = re.compile(r"[,;|()\[\]{}]|\s-+\s|\.\s")
 
 
@@ -77,6 +78,8 @@ def same_name(one: str, other: str) -> bool:
 
 
 def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> MetricGuess | None:
+    if any(isinstance(each, str) and _GIVING_UP.search(each) for each in line.pieces):
+        return None
     label = clause(line.label(index))
     expression = line.values[index].expression
     named = label if any(map(str.isalpha, label)) else _last_name(expression)

@@ -13,6 +13,7 @@ from optimize.script.printed import Piece, PrintedLine, PrintedValue, loop_bound
 
 _STEPS = ("step", "iter", "iteration", "epoch", "update", "batch", "round", "episode", "it", "ep")
 _OF = re.compile(r"\s*(?:/|of|out of)\s*")
+_RETRIES = re.compile(r"attempt|retry|retries|\btry\b|download|shard|\brank\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def guess_progress(files: Mapping[str, str]) -> ProgressGuess | None:
 
 def _counts(line: PrintedLine, index: int, bounds: Mapping[str, ast.expr]) -> bool:
     """Return whether a value is that of a step: by the words before it, or as the variable of a loop."""
+    if _RETRIES.search(line.label(index)):
+        return False
     if line.values[index].expression in (line.loop, *bounds) and line.label(index).strip():
         guess = _guess(line, index, bounds)
         if "<loss>" in guess.regex or "<total>" in guess.regex:
@@ -66,7 +69,9 @@ def _guess(line: PrintedLine, index: int, bounds: Mapping[str, ast.expr]) -> Pro
     regex = f"{escaped(before[before.rfind(label) :] if label else before)}(?P<step>{{number}})"
     total, rest = _total(list(line.pieces)[_place(line, index) + 1 :])
     bound = line.bound if line.loop in re.findall(r"\w+", expression) else None
-    return ProgressGuess(regex + total + _loss(rest), None if total else bound or bounds.get(expression))
+    known = None if total else bound or bounds.get(expression)
+    percent = "" if total or known else _percent(rest)
+    return ProgressGuess(regex + total + percent + _loss(rest), known)
 
 
 def _place(line: PrintedLine, index: int) -> int:
@@ -81,6 +86,14 @@ def _total(rest: Sequence[Piece]) -> tuple[str, Sequence[Piece]]:
     if fixed := re.match(r"\s*/\s*\d+", words):
         return r"\s*/\s*(?P<total>{number})", [words[fixed.end() :], *rest[1:]]
     return "", rest
+
+
+def _percent(rest: Sequence[Piece]) -> str:
+    """Return the regex of ` (33.3%)` right behind a step, "" where it is not there."""
+    match list(rest[:3]):
+        case [str(before), PrintedValue(), str(after)] if before.strip() == "(" and after.startswith("%"):
+            return rf"{escaped(before)}(?P<percent>{{number}})%"
+    return ""
 
 
 def _loss(pieces: Sequence[Piece]) -> str:
