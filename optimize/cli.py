@@ -113,4 +113,6 @@ def _misuse(error: Any) -> list[str]:
     if not said or type(error).__name__ == "NoArgsIsHelpError":
         return list(said.splitlines())
     command = context.command_path if context else "optimize"
-    return [f"{command}: {said.rstrip('.')}. See: {in_shell(command.replace('optimize', program(), 1))} --help"]
+    said = said.rstrip(".")
+    end = "" if said.endswith("?") else "."
+    return [f"{command}: {said}{end} See: {in_shell(command.replace('optimize', program(), 1))} --help"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 
 class SpaceProblems:
@@ -21,7 +22,9 @@ class SpaceProblems:
         """Add a line for each key that is not known."""
         for key in table:
             if key not in known:
-                self.add(f"{where}{show(key)}", f"unknown key. Known here: {', '.join(known)}.")
+                near = get_close_matches(key[:60], known, n=1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                self.add(f"{where}{show(key)}", f"unknown key. Known here: {', '.join(known)}.{hint}")
 
 
 def show(value: object) -> str:

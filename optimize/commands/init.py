@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,7 @@ def init(
         script, words = ".", [script, *(words or [])]
     place = find_script(script)
     facts = read_script(place, words or [])
-    if place.workload is None and facts.required and sys.stdin.isatty():
+    if place.workload is None and facts.required and _is_asked():
         words = [*(words or []), *_asked_words(facts.required)]
         facts = read_script(place, words)
     behind = " ".join(["", "--", *map(shlex.quote, words)]) if words else ""
@@ -73,9 +74,16 @@ def init(
         if probe:
             facts = _probed(place, facts, interpreter, total, trust)
         answers = _answers(place, facts, metric, direction, total, interpreter)
+    else:
+        _refuse_unwritten(place, {"--metric": metric, "--direction": direction, "--total": total, "--python": python})
     target = to or place.folder
     written = write_files(place, facts, answers, draft, target, made)
     say_all(_told(place, facts, answers, draft, written, target))
+
+
+def _is_asked() -> bool:
+    """Tell whether a person can answer. A notebook's `!` has a terminal, at which nobody sits."""
+    return sys.stdin.isatty() and "JPY_PARENT_PID" not in os.environ
 
 
 def _check(direction: str | None, total: float | None) -> None:
@@ -86,6 +94,16 @@ def _check(direction: str | None, total: float | None) -> None:
         problems.append(f"--total: {total:g} is not a number of seconds above 0. Correct it.")
     if problems:
         raise SettingsError(*problems)
+
+
+def _refuse_unwritten(place: ScriptPlace, flags: Mapping[str, object]) -> None:
+    """Raise WorkloadError if a flag says what stands in the workload.toml that is there already."""
+    given = [name for name, value in flags.items() if value is not None]
+    if given:
+        raise WorkloadError(
+            f"{place.folder / 'workload.toml'}: exists already and is kept, so {' and '.join(given)} would change nothing. "
+            "Write it there, or remove the file."
+        )
 
 
 def _python(place: ScriptPlace, flag: str | None) -> str:
@@ -109,7 +127,7 @@ def _answers(
     """Return what is known of the workload: by flags, by questions where there is a terminal, else by the script's text."""
     from optimize.script.draft_workload import WorkloadAnswers
 
-    asks = sys.stdin.isatty()
+    asks = _is_asked()
     found = _metric(place, facts, metric, direction or "", asks)
     which = direction or found.direction
     if not which and asks:
@@ -224,6 +242,10 @@ def _told(
 ) -> list[str]:
     """Return the lines that say what was written, what it rests on, and what comes next."""
     lines = [f"kept: {place.folder / 'workload.toml'}"] if answers is None else []
+    if answers is not None and not answers.metric.shown:
+        lines.append(
+            f"metric: nothing in the script prints {answers.metric.name}. Is the name right? `--probe` runs it once, to see"
+        )
     for path in written:
         lines.append(
             f"written: {path}: {_space_line(draft) if path.name == 'space.toml' else _workload_line(facts, answers)}"
@@ -231,11 +253,8 @@ def _told(
     if answers is not None:
         mine = (answers.metric.name, answers.metric.regex)
         others = [g.name for g in facts.metrics if g.name != mine[0] and (not mine[1] or g.regex != mine[1])][:SHOWN]
-        lines += [f"metric: it prints {', '.join(others)} as well; --metric takes another"] if others else []
-        if not answers.metric.shown:
-            lines.append(
-                f"metric: no line of the script was found that prints {answers.metric.name}. `--probe` runs it once, to see"
-            )
+        as_well = " as well" if answers.metric.shown else ""
+        lines += [f"metric: it prints {', '.join(others)}{as_well}; --metric takes another"] if others else []
         lines += [f"note: {note}" for note in facts.notes]
     if facts.required and answers is not None:
         lines.append(

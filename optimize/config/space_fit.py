@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from optimize.config.settings import Settings
@@ -22,8 +22,7 @@ def misfits(parameter: Parameter, now: Value, settings: Settings, space: SearchS
     where = f"{space.path}: {parameter.name}"
     lines = [
         f"{where}: choice {choice!r} is not {_kind(now)}, the script has {parameter.name} = {now!r}. Use the script's type."
-        for choice in parameter.choices
-        if not _fits(choice, now)
+        for choice in _strange(parameter.choices, now)
     ]
     lines += [
         f"{where}: choice {choice!r}: {why}. Correct it."
@@ -38,6 +37,13 @@ def misfits(parameter: Parameter, now: Value, settings: Settings, space: SearchS
             f"[constants] in profile {settings.profile}."
         )
     return lines
+
+
+def _strange(choices: Sequence[Value], now: Value) -> list[Value]:
+    """Return the choices of another type than the script's. Of whole numbers that a fraction made fractions, only that one."""
+    found = [choice for choice in choices if not _fits(choice, now)]
+    fractions: list[Value] = [choice for choice in found if isinstance(choice, float) and not choice.is_integer()]
+    return fractions if fractions and type(now) is int else found
 
 
 def _fits(choice: Value, now: Value) -> bool:

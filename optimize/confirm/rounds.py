@@ -243,7 +243,7 @@ class Rounds:
     def _split_lines(self, winner: Repeatable, trained: Mapping[Key, TrialRecord]) -> Iterator[str]:
         """Say what the winner gains on other text; the training is the same, so the seed adds no noise."""
         if self.variation.split is None:
-            yield "no constant VAL_SPLIT: not measured on other validation text (`val_split` in workload.toml names one)"
+            yield "no constant VAL_SPLIT: not measured on other validation data (`val_split` in workload.toml names one)"
             return
         here, there = self._gain(winner, 1, trained), self._gain(winner, 1, trained, other_split=True)
         if here is not None and there is not None:

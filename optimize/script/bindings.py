@@ -19,7 +19,7 @@ from types import CodeType
 from typing import TypeAlias
 
 from optimize.errors import RenderError
-from optimize.script.newer_syntax import ERRORS, read_around
+from optimize.script.newer_syntax import ERRORS, MANY_FILES, read_around
 
 _IN_MODULE, _BY_GLOBAL = ("STORE_NAME", "DELETE_NAME"), ("STORE_GLOBAL", "DELETE_GLOBAL")
 _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of a source file's encoding: PEP 263
@@ -79,7 +79,7 @@ def encoding_of(text: str) -> str:
     return "ascii" if any(each.lower().replace("_", "-") in _ASCII for each in _declared(text)) else "utf-8"
 
 
-@lru_cache(maxsize=64)  # the same scripts are read for every trial
+@lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
 def module_bindings(text: str, where: str) -> tuple[Binding, ...]:
     """Return every binding of a name of the module, by line. Raises RenderError if it is not Python."""
     tree = parse(text, where)
@@ -93,14 +93,14 @@ def module_bindings(text: str, where: str) -> tuple[Binding, ...]:
     return tuple(sorted(found, key=lambda binding: binding.line))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MANY_FILES)
 def star_imports(text: str, where: str) -> tuple[tuple[int, str], ...]:
     """Return the line and the module of each `from module import *`, which may bind any name."""
     found = [n for n in ast.walk(parse(text, where)) if isinstance(n, ast.ImportFrom)]
     return tuple((n.lineno, f"{'.' * n.level}{n.module or ''}") for n in found if n.names[0].name == "*")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MANY_FILES)
 def hidden_writes(text: str, where: str) -> tuple[tuple[int, str], ...]:
     """Return line and text of what may bind names that only running the script shows: `exec`, `globals()[name] = ...`."""
     tree = parse(text, where)
@@ -108,7 +108,7 @@ def hidden_writes(text: str, where: str) -> tuple[tuple[int, str], ...]:
     return tuple(sorted({(n.lineno, _shown(n)) for n, own in nodes if own.writes_any_name(n)}))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MANY_FILES)
 def imported_modules(text: str, where: str) -> frozenset[str]:
     """Return the modules that a script may import, as it names them: `conf`, `conf.model`, `.conf`, `..conf`.
 
@@ -125,7 +125,7 @@ def imported_modules(text: str, where: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MANY_FILES)
 def attribute_writes(text: str, where: str) -> tuple[tuple[str, str, int], ...]:
     """Return module, name and line of each `module.NAME = ...` and `setattr(module, "NAME", ...)` on an imported module."""
     tree = parse(text, where)

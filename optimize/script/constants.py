@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from optimize.errors import RenderError
 from optimize.script.bindings import encoding_of, module_bindings, parse, star_imports
-from optimize.script.newer_syntax import read_around
+from optimize.script.newer_syntax import MANY_FILES, read_around
 from optimize.text import one_line
 from optimize.trial import Value
 from search_spaces import SearchSpaceError, parse_expression
@@ -43,7 +43,7 @@ class Constant:
     end: int
 
 
-@lru_cache(maxsize=64)  # the same scripts are read for every trial
+@lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
 def read_constants(text: str, where: str) -> Mapping[str, Constant]:
     """Return each name of `text` that has exactly one assignment at module level. Raises RenderError if it is not Python."""
     bound = Counter(binding.name for binding in module_bindings(text, where))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from optimize.script.bindings import attribute_writes, imported_modules, parse
 from optimize.script.config_files import SUFFIXES
+from optimize.script.newer_syntax import MANY_FILES
 
 
 def files_used(files: Mapping[str, str], first: Iterable[str]) -> set[str]:
@@ -58,8 +60,13 @@ def _names(text: str, file: str, other: str) -> bool:
     """Whether this text imports the other file, or has its name in a string."""
     if any(_is_module(module, file, other) for module in imported_modules(text, file)):
         return True
-    strings = (n.value for n in ast.walk(parse(text, file)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
-    return any(is_named(other, string) for string in strings)
+    return is_named(other, _strings(text, file))
+
+
+@lru_cache(maxsize=MANY_FILES)
+def _strings(text: str, file: str) -> str:
+    nodes = (n.value for n in ast.walk(parse(text, file)) if isinstance(n, ast.Constant))
+    return "\n".join(value for value in nodes if isinstance(value, str))
 
 
 def _is_module(module: str, importer: str, file: str) -> bool:

@@ -22,6 +22,9 @@ _ASSIGNED = re.compile(r"\b(\w+)\s*(?::[^=\n]*)?[-+*/%@&|^]?=(?!=)|\b(?:for|as|i
 _GLOBAL = re.compile(r"\bglobal\s+([\w, \t]+)")
 
 
+MANY_FILES = 2048  # of a workload's folder, whose syntax trees are kept: each is asked for again and again
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadStatement:
     """A statement of the module that our Python cannot parse."""
@@ -30,7 +33,7 @@ class UnreadStatement:
     names: frozenset[str]  # that it may bind in the module
 
 
-@lru_cache(maxsize=64)  # the same scripts are read for every trial
+@lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
 def read_around(text: str) -> tuple[str, tuple[UnreadStatement, ...]]:
     """Return the script with every statement blanked that cannot be parsed, and these.
 

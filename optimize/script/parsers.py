@@ -6,6 +6,7 @@ It reads the syntax tree and runs nothing. `optimize init` proposes flags from i
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,12 +16,18 @@ from optimize.script.argparse_flags import ArgparseReader
 from optimize.script.click_flags import click_flags
 from optimize.script.field_flags import field_flags
 from optimize.script.flags import FlagDefinition
+from optimize.script.newer_syntax import MANY_FILES
 from optimize.script.source_names import SourceNames, read_names
 from optimize.script.typer_flags import typer_flags
 
-__all__ = ["FlagDefinition", "ParserFacts", "find_flag", "parser_facts", "read_flags"]
+__all__ = ["FlagDefinition", "ParserFacts", "find_flag", "may_parse", "parser_facts", "read_flags"]
 
 _ASKS = ("input", "getpass.getpass")
+# A file without any of these words defines no flag, takes none and asks nothing: a folder may have hundreds of such.
+_WORDS = re.compile(
+    r"argparse|ArgumentParser|optparse|OptionParser|click|typer|absl|DEFINE_|tyro|simple_parsing|pyrallis|draccus|jsonargparse"
+    r"|CLI\b|\bTap\b|\bfire\b|parse_known|parse_args|add_argument|input\(|getpass"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ def find_flag(files: Mapping[str, str], name: str) -> FlagDefinition | None:
     Where that file has several of the name with different defaults, the default counts as unreadable.
     """
     scripts = {file: text for file, text in files.items() if file.endswith(".py")}
-    for file, text in scripts.items():
+    for file, text in _with_parsers(scripts).items():
         beside = {other: each for other, each in scripts.items() if other != file}
         found = [flag for flag in read_flags(text, file, beside) if name in flag.names or (name and name == flag.off)]
         if found:
@@ -62,8 +69,9 @@ def find_flag(files: Mapping[str, str], name: str) -> FlagDefinition | None:
 def parser_facts(files: Mapping[str, str]) -> ParserFacts:
     """Return what the Python files say of how flags are taken."""
     scripts = {file: text for file, text in files.items() if file.endswith(".py")}
-    names = [read_names(text, file) for file, text in scripts.items()]
-    flags = [flag for file, text in scripts.items() for flag in read_flags(text, file, scripts)]
+    asked = _with_parsers(scripts)
+    names = [read_names(text, file) for file, text in asked.items()]
+    flags = [flag for file, text in asked.items() for flag in read_flags(text, file, scripts)]
     calls = [(call, each.qualified(call.func)) for each in names for call, _ in each.calls()]
     return ParserFacts(
         tuple(dict.fromkeys(flag.parser for flag in flags)),
@@ -75,7 +83,16 @@ def parser_facts(files: Mapping[str, str]) -> ParserFacts:
     )
 
 
-@lru_cache(maxsize=64)  # the same scripts are read for every trial
+def may_parse(text: str) -> bool:
+    """Return whether a file may define flags, take some, or ask a question."""
+    return _WORDS.search(text) is not None
+
+
+def _with_parsers(scripts: Mapping[str, str]) -> dict[str, str]:
+    return {file: text for file, text in scripts.items() if may_parse(text)}
+
+
+@lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
 def _read(text: str, where: str, beside: tuple[tuple[str, str], ...]) -> tuple[FlagDefinition, ...]:
     names = read_names(text, where, dict(beside))
     readers = (click_flags, typer_flags, absl_flags, field_flags)

@@ -14,7 +14,7 @@ from optimize.errors import RenderError
 from optimize.script import process_parameters as process
 from optimize.script.config_files import find_key, write_keys
 from optimize.script.constants import Constant, bound_names, is_literal, read_constants
-from optimize.script.parsers import FlagDefinition, find_flag, parser_facts, read_flags
+from optimize.script.parsers import FlagDefinition, find_flag, may_parse, parser_facts, read_flags
 from optimize.script.spans import entry_objections, field_objections, find_entry, find_field
 from optimize.text import meant
 from optimize.trial import Value
@@ -215,7 +215,7 @@ class Places:
 def known_flags(files: Mapping[str, str]) -> list[str]:
     """Return the flags that the parsers of these files define, each by its longest spelling."""
     scripts = {file: text for file, text in files.items() if file.endswith(".py")}
-    found = (each for file, text in scripts.items() for each in read_flags(text, file, scripts))
+    found = (each for file, text in scripts.items() if may_parse(text) for each in read_flags(text, file, scripts))
     return list(dict.fromkeys(max(each.names, key=len) for each in found if each.names))
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from optimize.script.bindings import parse
 from optimize.script.constants import is_literal, read_constants
+from optimize.script.newer_syntax import MANY_FILES
 from optimize.trial import Value
 from search_spaces import SearchSpaceError, parse_expression
 
@@ -140,18 +141,28 @@ def read_names(text: str, where: str, beside: Mapping[str, str] | None = None) -
     return _read(text, where, tuple(sorted(others.items())))
 
 
-@lru_cache(maxsize=64)  # the same scripts are read for every trial
+@lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
 def _read(text: str, where: str, beside: tuple[tuple[str, str], ...]) -> SourceNames:
     if beside:
         alone = _read(text, where, ())
-        others = [_read(other, file, ()) for file, other in beside]
-        classes = {name: node for each in (*others, alone) for name, node in each.classes.items()}
-        functions = {name: node for each in (*others, alone) for name, node in each.functions.items()}
+        others = [_defined(other, file) for file, other in beside]
+        classes = {name: node for each, _ in (*others, (alone.classes, {})) for name, node in each.items()}
+        functions = {name: node for _, each in (*others, ({}, alone.functions)) for name, node in each.items()}
         return replace(alone, classes=classes, functions=functions)
     tree = parse(text, where)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    classes, functions = _definitions(tree)
     return SourceNames(tree, _constants(text, where, tree), classes, functions, dict(_imports(tree)))
+
+
+@lru_cache(maxsize=MANY_FILES)
+def _defined(text: str, where: str) -> tuple[dict[str, ast.ClassDef], dict[str, Function]]:
+    """Return the classes and the functions of a file: all that others need of it."""
+    return _definitions(parse(text, where))
+
+
+def _definitions(tree: ast.Module) -> tuple[dict[str, ast.ClassDef], dict[str, Function]]:
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}, functions
 
 
 def parameters(function: Function) -> tuple[FieldSource, ...]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimize.text import listed
 from optimize.trial import BASELINE, Value
 from search_spaces import Expression, SearchSpace, SearchSpaceError, parse_expression
-from storage import TrialRecord
+
+if TYPE_CHECKING:  # a sampler is opened without a database
+    from storage import TrialRecord
 
 RULES = "rules"  # attribute of a study: its rules, and the constants that they speak of
 

@@ -66,7 +66,6 @@ class Session:
         self.database: Database = stack.enter_context(closing(open_database(where, create=create)))
         self.database.retry.say = caller.say
         self.artifacts = Artifacts(self.paths.artifacts, self.database)
-        self.artifacts.create()
         # Entered first and left last: what it keeps at the end is a study that nobody drives.
         self._backups = stack.enter_context(self._open_backups())
         self._trackers: Sequence[TrackerCallback] = ()

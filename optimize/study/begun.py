@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 from optimize.config.settings import FOUND, Settings
 from optimize.script.load_workload import ours
@@ -18,13 +19,17 @@ from storage import StorageError, StudyPaths, is_there, open_database
 def begun_with(settings: Settings, moves: str = "") -> dict[str, str]:
     """Return workload and search space of the study, by their names in Settings, where the folder offers others.
 
-    `moves` is a study that gets another search space under another name. Only names of ours are returned: a study of an
-    earlier version knew of no other place to take them from, if no flag named one.
+    `moves` is a study that gets another search space under another name. Names of ours are returned, since a study of an earlier
+    version knew of no other place to take them from, and a file of choices of the user's own, if it is still there.
     """
     names = {"workload": ours()} if moves else {"workload": ours(), "search_space": shipped_spaces()}
     found = [name for name in names if settings.origins[name].endswith(FOUND)]
     about = _about(replace(settings, study=moves or settings.study)) if found else {}
-    return {name: str(about[name]) for name in found if about.get(name) in names[name]}
+    own = {name: str(about[name]) for name in found if about.get(name) in names[name]}
+    file = str(about.get("search_space", ""))
+    if "search_space" in found and "/" in file and file != settings.search_space and Path(file).expanduser().is_file():
+        own["search_space"] = file
+    return own
 
 
 def _about(settings: Settings) -> dict[str, object]:

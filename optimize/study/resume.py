@@ -74,6 +74,7 @@ def open_study(
         sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
+        artifacts.create()
         originals = with_boms(plan.workload.files, plan.workload.with_bom)
         baseline = plan.job(Suggestion(0, plan.baseline))
         scripts = Scripts(originals, baseline.files, baseline.started)

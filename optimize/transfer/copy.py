@@ -162,7 +162,10 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
                 f"study {old}: there is no such study. There are: {listed(names) or 'none yet'}.{meant(old, names)}"
             )
         if database.find_study(new) is not None:
-            raise StudyError(f"study {new}: exists already. Choose another name with --to.")
+            raise StudyError(
+                f"study {new}: exists already. Go on with it: `optimize run --study {quote(new)}`. "
+                "Or choose another name with --to."
+            )
         refuse_results_of_another(paths, database.where)
         attrs = database.study_attrs(study_id)
         _refuse_incomparable(old, differences(attrs, plan.workload, plan.space, plan.settings.constants, None), new)

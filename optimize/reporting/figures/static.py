@@ -210,7 +210,7 @@ def learning(found: Sequence[LearningCurve], best: int | None, x_label: str) -> 
         steps = [step for curve in found for step in curve.steps]
         axes.set_xlim(min(*steps, 0), max(*steps, 1) * 1.02)
         axes.set_xlabel(x_label)
-        axes.set_ylabel("train loss (nats a token)" if "budget" in x_label else "reported value")
+        axes.set_ylabel("train loss" if "budget" in x_label else "reported value")
         _legend_below(axes)
         return None
 
