@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -14,7 +13,7 @@ from optimize.commands import manage, status
 from optimize.commands import run as studies
 from optimize.commands.manage import space
 from optimize.commands.terminal import open_streams, say_all
-from optimize.errors import OptimizeError
+from optimize.commands.user_errors import problems_of
 from optimize.executors.slots import keep_to_one_thread
 from optimize.reporting.program import in_shell, program
 
@@ -57,7 +56,8 @@ def run(words: Sequence[str]) -> int:
     _show_examples()
     try:
         if no_words := [line for place, word in enumerate(words) if (line := _no_word(word, words[:place]))]:
-            raise OptimizeError(*no_words)
+            say_all(no_words)
+            return 2
         return app(list(words), "optimize", standalone_mode=False) or 0
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
@@ -65,7 +65,9 @@ def run(words: Sequence[str]) -> int:
         say_all(["aborted: nothing was done"])
         return 1
     except Exception as error:
-        problems = _problems(error)
+        problems = (
+            _misuse(error) if hasattr(error, "format_message") else problems_of(error)
+        )  # typer's have no public class
         if problems is None:
             raise
         say_all(problems)
@@ -86,25 +88,6 @@ def _no_word(word: str, before: Sequence[str]) -> str:
         return f"{flag}: it is empty. Give it a value, or leave it out."
     unreadable = any("\ud800" <= mark <= "\udfff" for mark in word)
     return f"{word!a}: holds bytes that are not UTF-8. Rename it." if unreadable else ""
-
-
-def _problems(error: Exception) -> Iterable[str] | None:
-    """Return the lines of an error that a user can cause; None for a bug."""
-    from search_spaces import SearchSpaceError
-    from storage import StorageError
-
-    if hasattr(error, "format_message"):  # of typer, whose error classes are not public
-        return _misuse(error)
-    if isinstance(error, OSError) and error.errno in _NOT_OURS and error.filename is not None:
-        return [f"{error.filename}: {error.strerror}. Check the path, and your rights there."]
-    if isinstance(error, OptimizeError | SearchSpaceError):
-        return error.problems
-    return [str(error)] if isinstance(error, StorageError) else None
-
-
-_NOT_OURS = frozenset(
-    {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
-)
 
 
 def _misuse(error: Any) -> list[str]:

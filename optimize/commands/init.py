@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from optimize.script.begin import ScriptPlace
     from optimize.script.draft_workload import ScriptFacts, WorkloadAnswers
     from optimize.script.metric_guess import MetricGuess
-    from optimize.script.workload import Workload
-    from optimize.trial import Outcome
     from search_spaces import Draft
 
 SHOWN = 6  # candidates for the metric
@@ -108,7 +106,7 @@ def _refuse_unwritten(place: ScriptPlace, flags: Mapping[str, object]) -> None:
 
 def _python(place: ScriptPlace, flag: str | None) -> str:
     from optimize.config.environment import script_python
-    from optimize.runner.workdir import PYTHON
+    from optimize.script.command import PYTHON
 
     found, origin = script_python(place.folder, flag)
     if found:
@@ -183,7 +181,8 @@ def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | 
     from dataclasses import replace
 
     from optimize.commands.run import accept_commands
-    from optimize.script.begin import workload_in_memory
+    from optimize.config.environment import script_environment
+    from optimize.script.begin import run_once, workload_in_memory
     from optimize.script.metric_guess import guess_metrics
     from optimize.script.parsers import parser_facts
     from optimize.trial import Metric, TrialStatus
@@ -191,7 +190,8 @@ def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | 
     metric = Metric(facts.metrics[0].name, regex=facts.metrics[0].regex) if facts.metrics else Metric()
     workload = replace(workload_in_memory(place, facts, python), metric=metric)
     accept_commands(workload, trust)
-    ended = _run_once(workload, total or PROBE_S)
+    env = script_environment(())
+    ended = run_once(workload, env, total or PROBE_S)
     if ended.status is TrialStatus.ENVIRONMENT or "Traceback (most recent call last)" in ended.log:
         raise WorkloadError(
             f"{place.folder / place.script}: fails as it is: {ended.reason}. Correct that; nothing was written."
@@ -199,21 +199,9 @@ def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | 
     say(f"probe: {ended.status.value} after {ended.seconds:.1f} s, {len(ended.log.splitlines())} lines")
     facts = replace(facts, metrics=guess_metrics(facts.files, ended.log))
     if parser_facts(facts.files).parsers:
-        helped = _run_once(replace(workload, command=(*workload.command, "--help")), PROBE_S).log
+        helped = run_once(replace(workload, command=(*workload.command, "--help")), env, PROBE_S).log
         facts = replace(facts, notes=(*facts.notes, *_unread_flags(facts, helped)))
     return facts
-
-
-def _run_once(workload: Workload, limit_s: float) -> Outcome:
-    import tempfile
-
-    from optimize.config.environment import script_environment
-    from optimize.runner.process import run_job
-    from optimize.trial import Limits, Slot, Suggestion
-
-    job = workload.prepare(Suggestion(0, {}), {}, script_environment(()), Limits(total_s=limit_s))
-    with tempfile.TemporaryDirectory(prefix="optimize-probe-") as folder:
-        return run_job(job, Path(folder) / "trial", Slot("probe"))
 
 
 def _unread_flags(facts: ScriptFacts, helped: str) -> Sequence[str]:

@@ -26,7 +26,7 @@ from optimize.script.derived import mistakes, no_number
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.pick_script import INIT
 from optimize.script.workload import Workload
-from optimize.search import Starts, Target, plan_starts, unfit
+from optimize.search import Starts, StoredSpace, Target, plan_starts, space_of, unfit
 from optimize.text import meant
 from optimize.trial import Job, Suggestion, Value
 from search_spaces import SearchSpace, SearchSpaceError, load_space
@@ -50,6 +50,11 @@ class Plan:
     starts: Starts = field(default_factory=Starts)  # the space's own
     notes: tuple[str, ...] = ()  # what a user should know before it begins
     earlier: tuple[str, ...] = ()  # lines about parts of an earlier version of ours
+
+    @property
+    def stored_space(self) -> StoredSpace:
+        """The search space as the database of the study keeps it."""
+        return space_of(self.space, self.constants)
 
     def job(self, suggestion: Suggestion, scale: int = 1) -> Job:
         """Return the job that trains `suggestion`; it may take `scale` times as long as the profile allows."""

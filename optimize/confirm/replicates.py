@@ -13,7 +13,7 @@ from shlex import quote
 from optimize.config.plan import Plan
 from optimize.errors import NothingToConfirm
 from optimize.script.derived import same_run
-from optimize.search import Starts, space_of
+from optimize.search import Starts
 from optimize.text import value_text
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
@@ -92,7 +92,7 @@ def ranked(plan: Plan, records: Iterable[TrialRecord]) -> list[Repeatable]:
     """Return every distinct configuration that completed, the best first; of equal ones the first trial."""
     identity = same_run(plan.workload.derived, plan.constants, plan.workload.conditions)
     sign = plan.workload.metric.sign
-    space = space_of(plan.space, plan.constants)
+    space = plan.stored_space
     mine = [record for record in records if is_whole(record, plan.space) and not space.why_not(record)]
     complete = [(sign * record.value, record.number, record) for record in mine if record.value is not None]
     found: dict[object, Repeatable] = {}

@@ -17,7 +17,6 @@ from optimize.reporting.four_facts import beyond_choices, wider_steps
 from optimize.reporting.hints import command_line, given_flags, study_flags
 from optimize.reporting.standing import standing_of
 from optimize.reporting.status import pruning_lines
-from optimize.search import space_of
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import describe_study
 from optimize.study.stopping import counted
@@ -47,7 +46,7 @@ def end_report(
     `confirmable` says whether confirming is one way to go on. `more` are flags of the call that are not in the settings.
     """
     metric, settings, records = plan.workload.metric, plan.settings, ended.records
-    best = find_best(records, metric.direction, ended.verdict, space_of(plan.space, plan.constants))
+    best = find_best(records, metric.direction, ended.verdict, plan.stored_space)
     lines: list[RenderableType] = [Text(f"study {settings.study}: {ended.reason}", style="bold")]
     if best is not None:
         lines += _best_and_why(best, baseline_of(records), metric)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import WorkloadError
+from optimize.runner.process import run_job
 from optimize.runner.workdir import PYTHON
 from optimize.script.data_used import local_files
 from optimize.script.draft_space import draft_for
@@ -15,7 +17,7 @@ from optimize.script.load_workload import load_workload, ours
 from optimize.script.pick_script import USUAL, could_be_trained, pick_script
 from optimize.script.workload import Workload
 from optimize.text import listed, meant
-from optimize.trial import Metric
+from optimize.trial import Limits, Metric, Outcome, Slot, Suggestion
 from search_spaces import Draft
 from storage import write_text
 
@@ -133,3 +135,10 @@ def write_files(
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         write_text(to / name, text)
     return [to / name for name in (WORKLOAD, SPACE) if name in texts]
+
+
+def run_once(workload: Workload, env: Mapping[str, str], limit_s: float) -> Outcome:
+    """Run a workload's command once, as it is, for at most so many seconds, and return how that ended."""
+    job = workload.prepare(Suggestion(0, {}), {}, env, Limits(total_s=limit_s))
+    with tempfile.TemporaryDirectory(prefix="optimize-probe-") as folder:
+        return run_job(job, Path(folder) / "trial", Slot("probe"))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from optimize.runner.workdir import PYTHON
+from optimize.runner.workdir import PYTHON as PYTHON
 from optimize.trial import Job, Value
 
 FOLDER = "{folder}"  # in a command: the workload's own folder

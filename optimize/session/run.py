@@ -14,7 +14,6 @@ from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
 from optimize.reporting.run_end import RunResult
 from optimize.reporting.terminal import LiveView
-from optimize.search import space_of
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.best import find_best
 from optimize.study.callback import Callback
@@ -66,7 +65,7 @@ def _so_far(plan: Plan, study: Study, folder: Path) -> str:
     metric, records = plan.workload.metric, study.records()
     if not records:
         return f"results: {folder.absolute()}"
-    best = find_best(records, metric.direction, study.verdict(), space_of(plan.space, plan.constants))
+    best = find_best(records, metric.direction, study.verdict(), plan.stored_space)
     found = f", best {metric.name} {value_text(best.record.value)} in trial {best.record.number}" if best else ""
     return f"goes on after {done} trials{found}" if (done := counted(records)) else ""
 

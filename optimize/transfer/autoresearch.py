@@ -18,7 +18,7 @@ from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import Settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.reporting.hints import Flags, command_line, optimize_command
-from optimize.runner.workdir import PYTHON
+from optimize.script.command import PYTHON
 from optimize.script.devices import needs_cuda
 from optimize.transfer.archive import scratch_folder
 from optimize.trial import Value
