@@ -13,7 +13,7 @@ from optimize.config.settings import load_settings, read_settings
 from optimize.errors import SettingsError, WorkloadError
 from optimize.script.load_workload import load_workload
 from optimize.script.pick_script import could_be_trained, pick_script
-from optimize.study.begun import begun_with
+from optimize.study.begun import begun_with, script_elsewhere
 from optimize.study.comparable import ABOUT
 from optimize.trial import Suggestion
 from storage import open_database
@@ -187,6 +187,12 @@ def test_a_study_that_was_begun_with_ours_goes_on_in_a_folder_that_has_others(fo
     assert begun_with(load_settings("cpu", "", flags, {})) == {}  # what a flag names is meant
     (folder / "train.py").unlink()
     (folder / "space.toml").unlink()
+    night = load_settings("cpu", "", {"study": "night"}, {})
+    assert script_elsewhere(night).startswith(
+        f"study night: trains the script in {folder}, and the folder where you stand has none"
+    )
+    assert script_elsewhere(load_settings("cpu", "", {"study": "gpt-cpu"}, {})) == ""
+    assert script_elsewhere(load_settings("cpu", "", {"study": "night", "workload": "gpt"}, {})) == ""
     write(folder, a=RUNS, b=RUNS)
     settings, wrong = read_settings("cpu", "", {"study": "gpt-cpu"}, {})
     assert (begun_with(settings), len(wrong.of_flags)) == ({"workload": "gpt"}, 1)

@@ -24,7 +24,7 @@ from optimize.commands.flags import (
     takes_training_flags,
 )
 from optimize.commands.terminal import open_console, opened_database, say, say_all
-from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
+from optimize.errors import ExecutorError, NothingToConfirm, StudyError, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
@@ -227,7 +227,7 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device
-    from optimize.study.begun import begun_with
+    from optimize.study.begun import begun_with, script_elsewhere
     from optimize.study.earlier import plan_for_study, plan_to_move
     from optimize.study.start_from import unknown_source
 
@@ -239,6 +239,8 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
         settings, wrong = read_settings(profile, why, {**given, **begun})
         words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
         say(f"study {moves or settings.study}: goes on with {words}, as it was begun, not with what lies in the folder")
+    if line := "" if moves else script_elsewhere(settings):
+        raise StudyError(line)
     problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
     if wrong.of_profile or of_today:
         return make_plan(settings, problems, compare=not wrong.of_profile)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from optimize.config.settings import FOUND, Settings
+from optimize.config.settings import FOUND, Settings, is_named
 from optimize.script.load_workload import ours
 from optimize.study.comparable import ABOUT
 from search_spaces import shipped_spaces
@@ -30,6 +30,19 @@ def begun_with(settings: Settings, moves: str = "") -> dict[str, str]:
     if "search_space" in found and "/" in file and file != settings.search_space and Path(file).expanduser().is_file():
         own["search_space"] = file
     return own
+
+
+def script_elsewhere(settings: Settings) -> str:
+    """Return a line if the study trains a script of its user's own, and this call found none: "" if all is well."""
+    if settings.workload not in ours() or is_named(settings, "workload") or "/" in settings.profile:
+        return ""
+    trained = str(_about(settings).get("workload", ""))
+    if not trained or trained in ours():
+        return ""
+    return (
+        f"study {settings.study}: trains the script in {trained}, and the folder where you stand has none. Go to its folder, "
+        "or name it: --workload DIR"
+    )
 
 
 def _about(settings: Settings) -> dict[str, object]:
