@@ -80,7 +80,7 @@ def test_a_named_seed_constant_is_used(driver: Driver) -> None:
 @pytest.mark.parametrize(
     ("script", "toml", "says"),
     [
-        (SCRIPT, "", "no seed: it has no constant SEED and no manual_seed"),
+        (SCRIPT, "", "no seed: it has no constant SEED, no flag --seed and no manual_seed"),
         (SEEDED, 'seed = "LUCK"', "LUCK: the script has no such constant"),
         (SEEDED.replace("SEED = 42", "SEED = None"), "", "no seed"),
         (SCRIPT.replace("X = 4", "random.seed(1)\ntorch.manual_seed(2)\nX = 4"), "", "several seeds"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,7 +80,9 @@ def init(
 
 def _is_asked() -> bool:
     """Tell whether a person can answer. A notebook's `!` has a terminal, at which nobody sits."""
-    return sys.stdin.isatty() and "JPY_PARENT_PID" not in os.environ
+    from optimize.config.environment import in_notebook
+
+    return sys.stdin.isatty() and not in_notebook()
 
 
 def _check(direction: str | None, total: float | None) -> None:

@@ -63,7 +63,10 @@ def parse(text: str, where: str) -> ast.Module:
         around, unread = read_around(text)
         if not unread:
             raise _invalid(error, where) from None
-        return ast.parse(around)
+        try:
+            return ast.parse(around)
+        except ERRORS:  # what was left out was more than one statement
+            raise _invalid(error, where) from None
 
 
 def check_syntax(text: str, where: str) -> None:
