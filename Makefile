@@ -82,7 +82,7 @@ test: $(DEV_INSTALLED)  ## every test this machine can do, real training include
 	@echo "make test: running all tests; real training and a browser take a few minutes"
 	@$(PYTEST) $(ARGS)
 
-test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network; a minute or two
+test-fast: $(DEV_INSTALLED)  ## the inner loop: no torch, no network
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(DEV_INSTALLED)  ## ruff and mypy

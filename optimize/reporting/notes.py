@@ -21,7 +21,7 @@ from optimize.reporting.hints import begun_flags, command_line, without_server
 from optimize.reporting.markdown import block, changed_lines, code, code_lines, folded, folded_command, table, tail
 from optimize.reporting.standing import standing_of
 from optimize.reporting.study_cost import StudyCost
-from optimize.reporting.trial_words import circumstances, what_changed
+from optimize.reporting.trial_words import WIDTH, circumstances, what_changed
 from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
@@ -32,7 +32,6 @@ from storage import Stored, TrialRecord
 
 LONGEST = 2_000  # characters of a trial's note: the dashboard sends the notes of all trials at once
 ROOM = ((900, 6), (700, 4), (400, 2), (150, 0))  # characters of the patch, lines of the log: the first pair that fits
-WIDTH = 88  # characters of a line: a trial's page in the dashboard is as wide as the longest
 FIGURES, FILES = 10, 8  # that a trial's note lists at most
 NAMES = 40  # parameters and constants that a study's note lists
 CHOICES = 12

@@ -26,7 +26,7 @@ _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of a source f
 _ASCII = ("ascii", "us-ascii")
 _UTF_8 = ("utf-8", "utf8", "utf-8-sig", *_ASCII)
 _OF_SCOPE = ("vars", "locals")  # without an argument, the names of the scope in which they are called
-_WRITING = (
+DICT_WRITERS = (
     "update",
     "setdefault",
     "pop",
@@ -248,7 +248,7 @@ class _OwnNames:
                 return True
             case ast.Subscript(value=base, slice=key, ctx=ast.Store() | ast.Del()):
                 return self.is_namespace(base) and not isinstance(key, ast.Constant)
-            case ast.Call(func=ast.Attribute(value=base, attr=method)) if method in _WRITING:
+            case ast.Call(func=ast.Attribute(value=base, attr=method)) if method in DICT_WRITERS:
                 return self.is_namespace(base)
             case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[base, key, *_]):
                 return self.is_module(base) and not isinstance(key, ast.Constant)

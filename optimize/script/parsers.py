@@ -20,7 +20,7 @@ from optimize.script.newer_syntax import MANY_FILES
 from optimize.script.source_names import SourceNames, read_names
 from optimize.script.typer_flags import typer_flags
 
-__all__ = ["FlagDefinition", "ParserFacts", "find_flag", "may_parse", "parser_facts", "read_flags"]
+__all__ = ["FlagDefinition", "ParserFacts", "find_flag", "known_flags", "parser_facts", "read_flags"]
 
 _ASKS = ("input", "getpass.getpass")
 # A file without any of these words defines no flag, takes none and asks nothing: a folder may have hundreds of such.
@@ -66,6 +66,13 @@ def find_flag(files: Mapping[str, str], name: str) -> FlagDefinition | None:
     return None
 
 
+def known_flags(files: Mapping[str, str]) -> list[str]:
+    """Return the flags that the parsers of these files define, each by its longest spelling."""
+    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
+    found = (each for file, text in _with_parsers(scripts).items() for each in read_flags(text, file, scripts))
+    return list(dict.fromkeys(max(each.names, key=len) for each in found if each.names))
+
+
 def parser_facts(files: Mapping[str, str]) -> ParserFacts:
     """Return what the Python files say of how flags are taken."""
     scripts = {file: text for file, text in files.items() if file.endswith(".py")}
@@ -83,13 +90,8 @@ def parser_facts(files: Mapping[str, str]) -> ParserFacts:
     )
 
 
-def may_parse(text: str) -> bool:
-    """Return whether a file may define flags, take some, or ask a question."""
-    return _WORDS.search(text) is not None
-
-
 def _with_parsers(scripts: Mapping[str, str]) -> dict[str, str]:
-    return {file: text for file, text in scripts.items() if may_parse(text)}
+    return {file: text for file, text in scripts.items() if _WORDS.search(text)}
 
 
 @lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial

@@ -14,7 +14,7 @@ from optimize.errors import RenderError
 from optimize.script import process_parameters as process
 from optimize.script.config_files import find_key, write_keys
 from optimize.script.constants import Constant, bound_names, is_literal, read_constants
-from optimize.script.parsers import FlagDefinition, find_flag, may_parse, parser_facts, read_flags
+from optimize.script.parsers import FlagDefinition, find_flag, known_flags, parser_facts
 from optimize.script.spans import entry_objections, field_objections, find_entry, find_field
 from optimize.text import meant
 from optimize.trial import Value
@@ -59,7 +59,7 @@ class Places:
         """Return the value of a parameter without us. Raises RenderError where nothing says it."""
         place = self.placed[name]
         try:
-            return self._default(place.location)
+            return self._default(name)
         except RenderError:
             if place.declared is None or self.unreachable(name):
                 raise
@@ -200,8 +200,8 @@ class Places:
         elif place.location.kind == "entry":
             yield from entry_objections(self.files, path)
 
-    def _default(self, location: Location) -> Value:
-        name = next(name for name, place in self.placed.items() if place.location == location)
+    def _default(self, name: str) -> Value:
+        location = self.placed[name].location
         if location.kind in IN_FILES:
             file = self.file_of(name)
             return _value(self.placed[name], self.files[file], file)
@@ -210,13 +210,6 @@ class Places:
         if location.kind == "env":
             return process.env_default(location.path, self.files)
         return process.flag_default(self.command, location.path, self.definition(name), known_flags(self.files))
-
-
-def known_flags(files: Mapping[str, str]) -> list[str]:
-    """Return the flags that the parsers of these files define, each by its longest spelling."""
-    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
-    found = (each for file, text in scripts.items() if may_parse(text) for each in read_flags(text, file, scripts))
-    return list(dict.fromkeys(max(each.names, key=len) for each in found if each.names))
 
 
 def _unusable(flag: str, definition: FlagDefinition) -> Iterator[str]:

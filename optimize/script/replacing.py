@@ -1,7 +1,7 @@
 """Finds what would replace a class's field or a dictionary's entry when a script runs, as far as its text shows it.
 
-Names count in whatever function they stand: a name that is used twice for different things gives one objection too many, never
-one too few.
+Names count in whatever function they stand: a name that is used twice for different things gives one objection too many. An
+object that a function gets under another name is not followed.
 """
 
 from __future__ import annotations
@@ -9,18 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
-from optimize.script.bindings import parse
+from optimize.script.bindings import DICT_WRITERS, parse
 
-_CHANGING = (
-    "update",
-    "setdefault",
-    "pop",
-    "popitem",
-    "clear",
-    "__setitem__",
-    "merge_update",
-    "update_from_flattened_dict",
-)
+_CHANGING = (*DICT_WRITERS, "merge_update", "update_from_flattened_dict")  # the last are ml_collections'
 
 
 def replaced_field(

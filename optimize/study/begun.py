@@ -1,4 +1,4 @@
-"""Finds the workload and search space of ours that a study was begun with, so that it goes on in a folder that has others.
+"""Finds the workload and the search space that a study was begun with, so that it goes on where the folder offers others.
 
 It only reads. What a call names itself is not looked at.
 """
