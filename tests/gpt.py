@@ -34,11 +34,11 @@ numbers = count()
 # --- a small text, prepared once, and scripts rendered as the service renders them --------------------------------------
 
 
-def rendered(folder: Path, *, as_on_a_gpu: bool = False, **constants: object) -> Path:
-    """Both scripts in a folder of their own, small, with these constants; or in the form that a GPU compiles."""
+def rendered(folder: Path, *, as_on_a_gpu: bool = False, source: Path = FOLDER, **constants: object) -> Path:
+    """Both scripts of `source` in a folder of their own, small, with these constants; or in the form that a GPU compiles."""
     folder.mkdir(parents=True)
     for name in ("train.py", "prepare.py"):
-        text = (FOLDER / name).read_text()
+        text = (source / name).read_text()
         known = read_constants(text, name)
         values = {key: value for key, value in {**DATA, **SMALL, **constants}.items() if key in known}
         text = render(text, values, name)  # type: ignore[arg-type]
@@ -86,9 +86,10 @@ def load(text: Path, tmp_path: Path) -> Callable[..., ModuleType]:
 
     torch.set_num_threads(1)  # as in a trial: two threads on cores that others use are far slower than one
 
-    def loaded(*, as_on_a_gpu: bool = False, **constants: object) -> ModuleType:
+    def loaded(*, as_on_a_gpu: bool = False, source: Path = FOLDER, **constants: object) -> ModuleType:
         constants = {"DATA_SOURCE": str(text), "FLOP_BUDGET": BUDGET, **constants}
-        return imported(rendered(tmp_path / f"train_{next(numbers)}", as_on_a_gpu=as_on_a_gpu, **constants))
+        folder = tmp_path / f"train_{next(numbers)}"
+        return imported(rendered(folder, as_on_a_gpu=as_on_a_gpu, source=source, **constants))
 
     return loaded
 

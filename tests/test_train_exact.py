@@ -1,9 +1,13 @@
-"""On a CPU the workload `gpt` trains as it did in our first recorded studies, to the last bit, while no constant is changed."""
+"""On a CPU the workload `gpt` trains as it did in our first recorded studies, to the last bit, while no constant is changed.
+
+`data/612ce2a/` has the values, and for a processor that rounds otherwise the scripts that gave them, which then train here.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,7 +15,7 @@ from typing import Any
 
 import pytest
 
-RECORDED = Path(__file__).parent / "data" / "612ce2a" / "trainings.json"
+EARLIER = Path(__file__).parent / "data" / "612ce2a"
 CONFIGURATIONS: dict[str, dict[str, object]] = {
     "small": {},
     "one layer": {"DEPTH": 1, "WINDOW_PATTERN": "L", "DEVICE_BATCH_SIZE": 4, "WEIGHT_DECAY": 0.0},
@@ -57,16 +61,26 @@ def arithmetic() -> dict[str, str]:
     return {"torch": torch.__version__, "instructions": f"{torch.backends.cpu.get_cpu_capability()}, {amx}"}
 
 
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scripts of 612ce2a."""
+    folder = tmp_path_factory.mktemp("612ce2a")
+    with tarfile.open(EARLIER / "gpt.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_with_the_defaults_a_training_is_that_of_612ce2a(load: Callable[..., ModuleType], name: str) -> None:
-    recorded = json.loads(RECORDED.read_text())
+def test_with_the_defaults_a_training_is_that_of_612ce2a(
+    load: Callable[..., ModuleType], earlier: Path, name: str
+) -> None:
+    recorded = json.loads((EARLIER / "trainings.json").read_text())
     train = load(**CONFIGURATIONS[name])
+    before = None if arithmetic() == recorded["arithmetic"] else load(source=earlier, **CONFIGURATIONS[name])
     for dtype in ("float32", "bfloat16"):
-        now, then = trained(train, dtype), recorded["trainings"][f"{name}, {dtype}"]
-        if arithmetic() == recorded["arithmetic"]:
-            assert now == then, dtype
-        assert float.fromhex(now["val_bpb"]) == pytest.approx(float.fromhex(then["val_bpb"]), rel=0.01), dtype
+        then = trained(before, dtype) if before else recorded["trainings"][f"{name}, {dtype}"]
+        assert trained(train, dtype) == then, dtype
 
 
 EXPERTS = {
