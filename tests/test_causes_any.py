@@ -83,7 +83,13 @@ TOLD = {
         TrialStatus.DIVERGED,
     },  # after an exception, in its teardown
     -signal.SIGTERM: {TrialStatus.CRASHED, TrialStatus.OUT_OF_MEMORY, TrialStatus.DIVERGED},
-    -signal.SIGABRT: {TrialStatus.CRASHED, TrialStatus.OUT_OF_MEMORY, TrialStatus.DIVERGED, TrialStatus.ENVIRONMENT},
+    -signal.SIGABRT: {
+        TrialStatus.CRASHED,
+        TrialStatus.OUT_OF_MEMORY,
+        TrialStatus.DIVERGED,
+        TrialStatus.ENVIRONMENT,
+        TrialStatus.DEVICE_FAILED,
+    },
     -signal.SIGKILL: {TrialStatus.OUT_OF_MEMORY},
 }
 

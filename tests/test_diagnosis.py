@@ -161,9 +161,7 @@ CAUSES = {
         "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
         "RuntimeError: CUDA driver version is insufficient for CUDA runtime version",
         "RuntimeError: Found no NVIDIA driver on your system.",
-        "RuntimeError: No CUDA GPUs are available",
         "AssertionError: Torch not compiled with CUDA enabled",
-        "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
         "ModuleNotFoundError: No module named 'kernels'",
         "ImportError: libcudnn.so.9: cannot open shared object file: No such file or directory",
         "FileNotFoundError: [Errno 2] No such file or directory: '/root/.cache/autoresearch/tokenizer/tokenizer.pkl'",
@@ -175,6 +173,10 @@ CAUSES = {
         "huggingface_hub.errors.LocalEntryNotFoundError: An error happened while trying to locate the file on the Hub",
         "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='huggingface.co', port=443): Max retries",
         "PermissionError: [Errno 13] Permission denied: '/data/tokens.bin'",
+    ],
+    TrialStatus.DEVICE_FAILED: [
+        "RuntimeError: No CUDA GPUs are available",
+        "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
     ],
     TrialStatus.CRASHED: [
         "ValueError: shapes do not fit",

@@ -224,5 +224,5 @@ def test_every_exit_code_is_told_and_so_is_how_often_a_lost_trial_is_tried() -> 
     rows = re.findall(r"^\| (\d+(?:, \d+)*) \|", commands, re.M)
     assert {int(code) for row in rows for code in row.split(", ")} == codes
     assert (Again.OFTEN, MAX_CONSECUTIVE_FAILURES) == (10, 5)
-    assert endings.count("up to ten times in all") == 2
+    assert endings.count("up to ten times in all") == 3
     assert "five such ends in a row, first ones aside, stop the study" in endings

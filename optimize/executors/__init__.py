@@ -16,6 +16,7 @@ from optimize.trial import Ending, Job, Progress, Slot, TrialStatus
 
 if TYPE_CHECKING:
     from optimize.executors.ray_cluster import Cluster
+    from optimize.executors.rests import Rests
 
 EXECUTORS = ("local", "ray")  # their names
 
@@ -41,7 +42,12 @@ class Executor(Protocol):
 
     @property
     def free(self) -> int:
-        """How many jobs it would take now: fewer than idle slots while somebody else holds a GPU."""
+        """How many jobs it would take now: fewer than idle slots while somebody else holds a GPU, or one has failed."""
+        ...
+
+    @property
+    def rests(self) -> Rests:
+        """Which slots get no trial for a while, and whether any device is left that has not failed."""
         ...
 
     def submit(self, job: Job) -> Slot:

@@ -15,13 +15,13 @@ from types import TracebackType
 
 from optimize.errors import ExecutorError
 from optimize.executors.guardian_client import GuardianClient
+from optimize.executors.rests import REST_S, Rests
 from optimize.runner.workdir import folder_bytes, remove_folder
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 KEPT_MB = 1_000.0  # of work folders of failed trials, the newest of them
 ANSWER_S = 120.0  # for a guardian to start
 FALSE_STARTS = 3  # one may have been killed for want of memory; three are a broken installation
-REST_S, MOST_REST_S = 300.0, 3600.0  # for a GPU that somebody else holds: doubled each time that it is still held
 
 
 class LocalSlot:
@@ -32,7 +32,6 @@ class LocalSlot:
         self.guardian = GuardianClient()
         self.job: Job | None = None
         self.waits = False  # has the job not begun?
-        self.rest_s = self.rests_until = 0.0
         self.false_starts = 0  # of the guardian, in a row
 
     def reserve(self, job: Job, folder: Path) -> None:
@@ -72,11 +71,11 @@ class LocalSlot:
 
 
 class LocalExecutor:
-    """An `Executor` over guardians. A slot whose GPU somebody else holds gets no trial for a while."""
+    """An `Executor` over guardians. A slot whose GPU somebody else holds, or that fails, gets no trial for a while."""
 
     def __init__(self, slots: Sequence[Slot], work: Path, rest_s: float = REST_S) -> None:
         self.slots = tuple(slots)
-        self._rest_s = rest_s
+        self.rests = Rests(rest_s)
         self._work = work.absolute()
         self._places: list[LocalSlot] = []
         self._events: deque[Progress | Ending] = deque()
@@ -142,12 +141,11 @@ class LocalExecutor:
         return place.slot
 
     def _available(self) -> list[LocalSlot]:
-        now = time.monotonic()
         return [
             place
             for place in self._places
             if place.job is None
-            and now >= place.rests_until
+            and self.rests.is_over(place.slot)
             and not any(neighbour.job.alone for neighbour in self._neighbours(place) if neighbour.job)
         ]
 
@@ -180,15 +178,9 @@ class LocalExecutor:
         self._events.clear()
         for event in events:
             if isinstance(event, Ending):
-                self._set_rest(event.outcome)
+                self.rests.ended(event.outcome)
         self._begin()
         return events
-
-    def _set_rest(self, outcome: Outcome) -> None:
-        for place in (place for place in self._places if place.slot.name == outcome.slot):
-            busy = outcome.status is TrialStatus.BUSY
-            place.rest_s = min(2 * place.rest_s or self._rest_s, MOST_REST_S) if busy else 0.0
-            place.rests_until = time.monotonic() + place.rest_s
 
     def cancel(self, number: int, status: TrialStatus, reason: str) -> None:
         for place in self._places:

@@ -28,14 +28,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 from optimize.errors import ExecutorError
 from optimize.executors.ray_cluster import Cluster, Node, Roster, State, host_of, places, seeming_slots, unreachable
 from optimize.executors.ray_node import NodeFacts, Steward, copy_travellers, facts, run_trial
+from optimize.executors.rests import Rests
 from optimize.text import one_line
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 LOOK_S = 2.0  # between two queries of the cluster: nodes come and go
-HEAD_S, ANSWER_S = (
-    30.0,
-    120.0,
-)  # without the head: Ray would end us silently after 60 s; for every node to say what it has
+HEAD_S = 30.0  # without the head: Ray would end us silently after 60 s
+ANSWER_S = 120.0  # for every node to say what it has
 BUNCHES_PER_S = 200  # of progress that this thread can read, from all trials together
 UNSTARTED_S = 2.0  # a cancelled trial that waits for a busy node is taken back after this
 GOES_ON = "Start it again, then the study: it goes on where it stopped"
@@ -74,6 +73,7 @@ class RayExecutor:
         self._trials: dict[int, _RayTrial] = {}
         self._awaited: dict[Any, Callable[[Any], None]] = {}  # answers that stewards owe us -> what to do with them
         self._events: list[Progress | Ending] = []
+        self.rests = Rests()
         self._numbers = count()
         self._next_update = 0.0
 
@@ -143,7 +143,7 @@ class RayExecutor:
 
     def _idle(self) -> list[Slot]:
         taken = {trial.slot.name for trial in self._trials.values()}
-        return [slot for slot in self.slots if slot.name not in taken]
+        return [slot for slot in self.slots if slot.name not in taken and self.rests.is_over(slot)]
 
     def wait(self, timeout_s: float) -> list[Progress | Ending]:
         deadline = time.monotonic() + timeout_s
@@ -219,6 +219,7 @@ class RayExecutor:
 
     def _end(self, trial: _RayTrial, outcome: Outcome) -> None:
         del self._trials[trial.job.number]
+        self.rests.ended(outcome)
         self._events.append(Ending(trial.job, outcome))
 
     def _broken(self, trial: _RayTrial, error: Exception) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 
+from optimize.executors.rests import Rests
 from optimize.trial import Ending, Job, Outcome, Progress, Slot, TrialStatus
 
 
@@ -33,6 +34,7 @@ class SimulatedExecutor:
     def __init__(self, run: Callable[[Job], Outcome], slots: int = 1) -> None:
         self.slots = tuple(Slot(f"simulated:{i}") for i in range(slots))
         self.now_s = 0.0
+        self.rests = Rests(0.0)
         self._run = run
         self._trials: dict[int, _SimulatedTrial] = {}
         self._free = [*reversed(self.slots)]
@@ -109,7 +111,9 @@ class SimulatedExecutor:
     def _ending(self, trial: _SimulatedTrial, outcome: Outcome) -> Ending:
         del self._trials[trial.job.number]
         self._free.append(trial.slot)
-        return Ending(trial.job, replace(outcome, slot=outcome.slot or trial.slot.name))
+        outcome = replace(outcome, slot=outcome.slot or trial.slot.name)
+        self.rests.ended(outcome)
+        return Ending(trial.job, outcome)
 
     def _due_s(self, trial: _SimulatedTrial, outcome: Outcome) -> float:
         """Return the time of its next point, or of its end."""

@@ -31,8 +31,9 @@ KILLED = _cause(
     TrialStatus.OUT_OF_MEMORY,
     r"^(?:\S*sh: )?(?:.*:\s*\d+ |.*: tasks? [\d,-]+: )?killed(?:$|: 9$|\s{2,})"
     r"|killed by signal: Killed|\boom[-_]kill(?:ed)?\b|\bOOMKilled\b"
-    r"|\(SIGKILL\)|Signals\.SIGKILL|signal SIGKILL\b|signal 9 \(Killed\)"
-    r"|\b(?:exit ?code|exit status|return code)\s*(?:[:=]\s*)?(?:-9|137)\b"
+    r"|\(SIGKILL\)|Signals\.SIGKILL|signal SIGKILL\b|signal 9 \(Kill(?:ed| signal)\)"
+    r"|fatal error: Killed signal|internal compiler error: Killed"
+    r"|\b(?:exit ?code|error code|exit status|return code)\s*(?:[:=]\s*)?(?:-9|137)\b"
     r"|exceeded (?:job |step )?memory limit|reaching LSF memory usage limit|\bmem \d+\w* exceeded limit|due to OOM\b",
 )
 # Words that are no cause: advice, a warning, and what a tracker says of its own network.
@@ -59,7 +60,8 @@ CAUSES: tuple[Cause, ...] = (
     _cause(  # Triton, Pallas, flash attention: a HEAD_DIM or a block too large for the device
         TrialStatus.INFEASIBLE,
         r"out of resources?: |head.?dim\w*.{0,40}(?:at most|multiple of|must be|not support)|supports? head.?dim"
-        r"|memory space [vs]mem|shared memory size limit exceeded|too many resources requested for launch",
+        r"|memory space [vs]mem|shared memory size limit exceeded|too many resources requested for launch"
+        r"|uses too much shared data|Register allocation failed",
     ),
     KILLED,
     _cause(
@@ -105,7 +107,9 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
-        r"no kernel image is available|kernel image is invalid|find a build variant|does not have (?:one of )?build"
+        r"no ?kernel ?image|kernel image is invalid|invalid device function|STATUS_ARCH_MISMATCH"
+        r"|only supported on GPUs with compute capability|requires compute capability|does(?:n't| not) support bf(?:loat)?16"
+        r"|find a build variant|does not have (?:one of )?build"
         r"|flash.?attention.{0,40}only supports|No available kernel|Expected is_sm\d|too old to be supported by the triton"
         r"|Value 'sm_\w+' is not defined|requires \.target sm_",
         "There are no kernels for this GPU: install a PyTorch (or a kernel package) that has",
@@ -117,9 +121,14 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
-        r"driver version is insufficient|driver on your system is too old|driver/library version mismatch"
-        r"|forward compatibility was attempted|unsupported (?:display driver|toolchain)|in the installed CUDA driver",
-        "Update the GPU driver (or reboot after an update), or install a PyTorch that is built for its CUDA",
+        r"driver/library version mismatch|NVML_ERROR_LIB_RM_VERSION_MISMATCH",
+        "The driver was updated while the old one runs: reboot",
+    ),
+    _cause(
+        TrialStatus.ENVIRONMENT,
+        r"driver version is insufficient|driver on your system is too old|forward compatibility was attempted"
+        r"|unsupported (?:display driver|toolchain)|in the installed CUDA driver",
+        "Update the GPU driver, or install a PyTorch that is built for its CUDA",
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
@@ -128,16 +137,57 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
-        r"no NVIDIA driver|no (?:CUDA|HIP) GPUs are available|no (?:CUDA|ROCm)-capable device"
-        r"|invalid device ordinal|busy or unavailable|system not yet initialized|CUDA unknown error"
-        r"|CUDA error: unknown error|error from cudaGetDeviceCount|cuda\.is_available\(\) is False|libcuda\.so cannot"
-        r"|lib(?:cuda|nvidia-ml)\.[\w.]*: cannot open shared object",
-        "Check that nvidia-smi lists the GPU and that no one else holds it, or choose a profile without one",
+        r"system not yet initialized",
+        "NVSwitch is not ready: start its service (systemctl start nvidia-fabricmanager), of the driver's version",
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
-        r"uncorrectable (?:ECC|NVLink)|GPU is lost|fallen off the bus|Unable to determine the device handle",
-        "The GPU itself failed: see dmesg",
+        r"MPS (?:client|server|control daemon)\b",
+        "CUDA's Multi-Process Service does not serve it: restart nvidia-cuda-mps-control, or unset CUDA_MPS_PIPE_DIRECTORY",
+    ),
+    _cause(
+        TrialStatus.ENVIRONMENT,
+        r"no NVIDIA driver|communicate with the NVIDIA driver|cuda\.is_available\(\) is False|libcuda\.so cannot"
+        r"|lib(?:cuda|nvidia-ml)\.[\w.]*: cannot open shared object|Driver Not Loaded|NVML Shared Library Not Found",
+        "The driver does not run: install it, or reboot after an update of it or of the kernel",
+    ),
+    _cause(
+        TrialStatus.ENVIRONMENT,
+        r"access blocked by the operating system",
+        "Windows holds the GPU back from WSL2: update its driver, then `wsl --update`, then `wsl --shutdown`",
+    ),
+    _cause(
+        TrialStatus.ENVIRONMENT,
+        r"Failed to initialize NVML: Unknown Error",
+        "The container has lost its GPUs, as after a `systemctl daemon-reload` outside: start it again",
+    ),
+    _cause(
+        TrialStatus.DEVICE_FAILED,
+        r"uncorrectable (?:ECC|NVLink)|ECC_UNCORRECTABLE|NVLINK_UNCORRECTABLE",
+        "Its memory or its link failed: `dmesg | grep -i xid` says more. If it comes again, reset the GPU or leave it out",
+    ),
+    _cause(
+        TrialStatus.DEVICE_FAILED,
+        r"GPU is lost|GpuIsLost|GPU_IS_LOST|fallen off the bus|lost from the bus|requires reset"
+        r"|Unable to determine the device handle|No devices were found",
+        "It does not answer any more: `dmesg | grep -i xid` says why. Reboot, and look at its power and its heat",
+    ),
+    _cause(
+        TrialStatus.DEVICE_FAILED,
+        r"busy or unavailable|DevicesUnavailable|DEVICE_UNAVAILABLE",
+        "Somebody else has it for himself (nvidia-smi shows who, and its compute mode), or it cannot be opened",
+    ),
+    _cause(
+        TrialStatus.ENVIRONMENT,
+        r"CUDA error: invalid device ordinal",
+        "The script asks for more GPUs than a trial has: raise gpus_per_trial ([slots] in the profile), or have it use fewer",
+    ),
+    _cause(
+        TrialStatus.DEVICE_FAILED,
+        r"no (?:CUDA|HIP) GPUs are available|no (?:CUDA|ROCm)-capable device|invalid device ordinal|device < num_gpus"
+        r"|CUDA (?:driver )?initialization (?:failed|error)|CUDA error: initialization error"
+        r"|CUDA unknown error|CUDA error: unknown error|error from cudaGetDeviceCount",
+        "It cannot be opened: see whether nvidia-smi lists it, reboot, or leave it out",
     ),
     _cause(
         TrialStatus.ENVIRONMENT,

@@ -253,7 +253,7 @@ def _statuses_of_exception(number: int | None) -> Iterable[TrialStatus]:
     if number is None:
         return TrialStatus
     tells = [TrialStatus.OUT_OF_MEMORY, TrialStatus.DIVERGED]
-    return [*tells, TrialStatus.ENVIRONMENT] if number == signal.SIGABRT else tells
+    return [*tells, TrialStatus.ENVIRONMENT, TrialStatus.DEVICE_FAILED] if number == signal.SIGABRT else tells
 
 
 def _statuses_of_last_lines(number: int | None) -> Iterable[TrialStatus]:
@@ -261,7 +261,7 @@ def _statuses_of_last_lines(number: int | None) -> Iterable[TrialStatus]:
     if number is None:
         return TrialStatus
     if number == signal.SIGABRT:
-        return [TrialStatus.OUT_OF_MEMORY, TrialStatus.ENVIRONMENT]
+        return [TrialStatus.OUT_OF_MEMORY, TrialStatus.ENVIRONMENT, TrialStatus.DEVICE_FAILED]
     return [] if number in _FAULTS else [TrialStatus.OUT_OF_MEMORY]
 
 

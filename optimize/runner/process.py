@@ -69,7 +69,7 @@ def run_job(
             return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
         parser = OutputParser(job, on_progress)
         end = _Script(job, folder, slot, log, parser, support or GuardianSupport()).run(stop_source)
-        outcome = _diagnose(log, end, job, parser)
+        outcome = _diagnose(log, end, job, parser, slot)
         outcome = replace(
             outcome,
             slot=slot.name,
@@ -82,12 +82,14 @@ def run_job(
     return outcome
 
 
-def _diagnose(log: BoundedLog, end: Exit, job: Job, parser: OutputParser) -> Outcome:
+def _diagnose(log: BoundedLog, end: Exit, job: Job, parser: OutputParser, slot: Slot) -> Outcome:
     if end.stop is None and (why := parser.gave_up()):  # it ended before we could stop it
         end = replace(end, stop=StopRequest(TrialStatus.ENVIRONMENT, why))
     outcome = diagnose(log.text(), end, job.metric, parser.metric.found(), parser.tells_progress)
     if outcome.reason.endswith(INSTALL):
         outcome = replace(outcome, reason=_naming_python(outcome.reason, job.command))
+    if outcome.status is TrialStatus.DEVICE_FAILED and end.stop is None:
+        outcome = _naming_device(outcome, slot)
     if parser.gave_up() or not (skipped := parser.skipped()):
         return outcome
     return replace(outcome, reason=one_line("; ".join(filter(None, (outcome.reason, skipped))), 2 * REASON_CHARS))
@@ -101,6 +103,14 @@ def _naming_python(reason: str, command: Sequence[str]) -> str:
     else:
         advice = f"Install it for `{one_line(shlex.join(command), COMMAND_CHARS)}`, the command of workload.toml"
     return one_line(reason.removesuffix(INSTALL), REASON_CHARS - len(advice) - 1) + f" {advice}"
+
+
+def _naming_device(outcome: Outcome, slot: Slot) -> Outcome:
+    """Return an outcome that is about a GPU with the slot's name; where the slot has none, the script wants what is not there."""
+    if slot.env.get("CUDA_VISIBLE_DEVICES") != "":
+        return replace(outcome, reason=f"{slot.name}: {outcome.reason}")
+    why = f"{slot.name}: the script wants a GPU, and the profile gives it a CPU core. Choose a profile with one"
+    return replace(outcome, status=TrialStatus.ENVIRONMENT, reason=why)
 
 
 class _Script:

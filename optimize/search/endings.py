@@ -41,6 +41,7 @@ CONSEQUENCES: Mapping[TrialStatus, Consequence] = {
     TrialStatus.SILENT: Consequence("FAIL", Again.ONCE),
     TrialStatus.CRASHED: Consequence("FAIL", Again.ONCE),
     TrialStatus.ENVIRONMENT: Consequence("FAIL", Again.ALWAYS),
+    TrialStatus.DEVICE_FAILED: Consequence("FAIL", Again.OFTEN),
     TrialStatus.BUSY: Consequence("FAIL", Again.ALWAYS),
     TrialStatus.CANCELLED: Consequence("FAIL", Again.ALWAYS),
     TrialStatus.LOST: Consequence("FAIL", Again.OFTEN),

@@ -137,13 +137,19 @@ class Loop:
         where = f"study {study}: trial {record.number}"
         more = f"All of its log: `optimize show {record.number} --study {quote(study)}`"
         counts = self._counts(record)
-        if record.status == TrialStatus.ENVIRONMENT and self._study.is_environment_broken():
+        if self._can_nothing_run(record):
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
             advice = _ADVICE.get(record.status, _ADVICE_ELSE)
             self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
         elif counts and self._failures >= self._budget.max_consecutive_failures:
             self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
+
+    def _can_nothing_run(self, record: TrialRecord) -> bool:
+        """Whether the machine is at fault, and no other of its devices can take the next trial."""
+        if record.status == TrialStatus.DEVICE_FAILED:
+            return not self._proven or self._executor.rests.have_failed(self._executor.slots)
+        return record.status == TrialStatus.ENVIRONMENT and self._study.is_environment_broken()
 
     def _counts(self, record: TrialRecord) -> bool:
         """Whether this failure counts towards the limit: not one of a person or of bad parameters, and not a first mishap."""

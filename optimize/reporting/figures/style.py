@@ -265,6 +265,7 @@ STYLES = {
     "silent": EndingStyle("silent", "#56b4e9", "<", "triangle-left"),
     "crashed": EndingStyle("crashed", "#b8423c", "X", "x"),
     "environment": EndingStyle("environment", "#94694a", ">", "triangle-right"),
+    "device_failed": EndingStyle("failed device", "#4f8a3d", "p", "pentagon"),
     "busy": EndingStyle("busy device", "#8a8a8a", "h", "hexagon"),
     "cancelled": EndingStyle("cancelled", "#6c7f92", "d", "diamond-tall"),
     "lost": EndingStyle("lost", "#7d7d5a", "*", "star"),
