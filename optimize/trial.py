@@ -126,7 +126,7 @@ class TrialStatus(StrEnum):
     CRASHED = "crashed"
     ENVIRONMENT = "environment"  # driver, kernel image, module, data, disk: nothing to do with the parameters
     DEVICE_FAILED = "device_failed"  # the slot's GPU has failed, or nobody can open it: another one may do
-    BUSY = "busy"  # somebody else holds the memory of the slot's GPU: it never started
+    BUSY = "busy"  # somebody else holds the memory of the slot's GPU
     CANCELLED = "cancelled"
     LOST = "lost"  # the driver, the guardian or the machine died
 

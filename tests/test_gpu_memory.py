@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from optimize.executors.local import LocalExecutor
+from optimize.runner.gpu_watch import GpuWatch
 from optimize.trial import Job, Limits, Outcome, Slot, TrialStatus
 from tests.zoo import PATIENT, endings, eventually, living, zoo_job
 
@@ -218,6 +219,105 @@ def test_an_amd_gpu_is_waited_for_too(open_slot: Callable[[Slot], LocalExecutor]
     assert (outcome.status, "100 GB that no process owns" in outcome.reason) == (TrialStatus.BUSY, True)
     says(300_000_000)
     assert outcome_of(executor, job(2)).status is TrialStatus.COMPLETE
+
+
+GONE = "Unable to determine the device handle for GPU0000:41:00.0: Unknown Error"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            "printf '2, GPU-2a2b-0000, 70000, 81559\\n'",
+            "gpu:3: nvidia-smi does not list it any more. It does not answer",
+        ),
+        ("printf '3, GPU-3a3b-0000, [GPU is lost], [GPU is lost]\\n'", "gpu:3: nvidia-smi does not list it any more."),
+        (f"echo '{GONE}'; exit 15", f"gpu:3: nvidia-smi: exit code 15: {GONE}. It does not answer any more"),
+        ("echo 'No devices were found'; exit 6", "gpu:3: nvidia-smi: exit code 6: No devices were found. It does not"),
+    ],
+)
+def test_a_gpu_that_has_gone_gets_no_trial_and_is_to_blame_for_one_that_it_left(
+    open_slot: Callable[[Slot], LocalExecutor], tool: Tool, answer: str, says: str
+) -> None:
+    executor = open_slot(SLOT)
+    assert outcome_of(executor, job(1)).status is TrialStatus.COMPLETE
+    tool.write(answer + "\n")
+    outcome = outcome_of(executor, job(2))
+    assert (outcome.status, outcome.log, says in outcome.reason) == (TrialStatus.DEVICE_FAILED, "", True), (
+        outcome.reason
+    )
+    assert executor.free == 1
+    assert outcome_of(executor, job(2)).status is TrialStatus.DEVICE_FAILED
+    assert executor.free == 0  # it rests
+
+
+def test_a_guardian_that_serves_another_gpu_does_not_miss_the_first(tool: Tool) -> None:
+    """As on a cluster's node, where Ray says which GPU a trial gets."""
+    watch, other = GpuWatch(), Slot("gpu:2", {"CUDA_VISIBLE_DEVICES": "GPU-2a2b-0000"})
+    for slot in (SLOT, other, SLOT):
+        assert watch.wait_until_free(job(1, HURRIED), slot, None) is None
+    tool.write("echo '2, GPU-2a2b-0000, 70000, 81559'\n")
+    assert watch.wait_until_free(job(1, HURRIED), other, None) is None
+    assert getattr(watch.wait_until_free(job(1, HURRIED), SLOT, None), "status", None) is TrialStatus.DEVICE_FAILED
+
+
+@pytest.mark.parametrize("answer", ["exit 9", "echo 'NVIDIA-SMI has failed'; exit 9", "echo busy >&2; exit 255"])
+def test_a_tool_that_fails_for_another_reason_says_nothing_of_the_gpu(
+    open_slot: Callable[[Slot], LocalExecutor], tool: Tool, answer: str
+) -> None:
+    executor = open_slot(SLOT)
+    outcome_of(executor, job(1))
+    tool.write(answer + "\n")
+    assert outcome_of(executor, job(2)).status is TrialStatus.COMPLETE
+
+
+def dying(number: int, tool: Tool, last_words: str, then: str) -> Job:
+    """A trial in whose middle something happens outside: what nvidia-smi answers from then on."""
+    changed = tool.folder / "later"
+    changed.write_text(f"#!/bin/sh\n{then}\n")
+    changed.chmod(0o755)
+    text = f"import os\nos.rename({str(changed)!r}, {str(tool.folder / 'nvidia-smi')!r})\nraise RuntimeError({last_words!r})\n"
+    return replace(job(number), files={"train.py": text})
+
+
+@pytest.mark.parametrize(
+    ("last_words", "then", "status"),
+    [
+        ("CUDA error: unspecified launch failure", f"echo '{GONE}'; exit 15", TrialStatus.DEVICE_FAILED),
+        ("CUDA error: unspecified launch failure", "echo '3, GPU-3a3b-0000, 2000, 81559'", TrialStatus.CRASHED),
+        ("CUDA out of memory", f"echo '{GONE}'; exit 15", TrialStatus.OUT_OF_MEMORY),
+    ],
+)
+def test_a_gpu_that_goes_in_the_middle_of_a_trial_is_to_blame(
+    open_slot: Callable[[Slot], LocalExecutor], tool: Tool, last_words: str, then: str, status: TrialStatus
+) -> None:
+    executor = open_slot(SLOT)
+    outcome_of(executor, job(1))
+    outcome = outcome_of(executor, dying(2, tool, last_words, then))
+    assert (outcome.status, last_words in outcome.reason) == (status, True), outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("is_alive", "mib", "status"),
+    [
+        (True, 60_000, TrialStatus.BUSY),
+        (True, 2_100, TrialStatus.OUT_OF_MEMORY),  # no more than before
+        (False, 60_000, TrialStatus.OUT_OF_MEMORY),  # the trial's own, or nobody that can be seen from here
+    ],
+)
+def test_memory_that_somebody_took_meanwhile_is_no_fault_of_the_parameters(
+    open_slot: Callable[[Slot], LocalExecutor], tool: Tool, is_alive: bool, mib: int, status: TrialStatus
+) -> None:
+    executor, pid = open_slot(SLOT), os.getpid() if is_alive else 99_999_999
+    outcome_of(executor, job(1))
+    then = (
+        f'case "$1" in --query-compute-apps*) echo "GPU-3a3b-0000, {pid}, python, {mib}" ;; '
+        f'*) echo "3, GPU-3a3b-0000, {mib}, 81559" ;; esac'
+    )
+    outcome = outcome_of(executor, dying(2, tool, "CUDA out of memory. Tried to allocate 8.00 GiB", then))
+    assert outcome.status is status
+    held = f"out of memory, but gpu:3 is held by process {pid} (python), 63 GB. End that"
+    assert (held in outcome.reason) == (status is TrialStatus.BUSY), outcome.reason
 
 
 def test_a_desktop_on_one_gpu_does_not_hide_what_is_held_on_another(

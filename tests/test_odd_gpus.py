@@ -146,3 +146,36 @@ def test_the_beginning_of_a_uuid_names_one_gpu_or_none(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
     with pytest.raises(ExecutorError, match=f"CUDA_VISIBLE_DEVICES {says}"):
         found()
+
+
+# --- what drivers answer when nothing works ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "advice"),
+    [
+        ("Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.178", 18, "reboot"),
+        (
+            "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
+            "driver is installed and running.",
+            9,
+            "The driver does not run: install it, or reboot",
+        ),
+        ("Failed to initialize NVML: Driver Not Loaded", 9, "The driver does not run"),
+        ("Failed to initialize NVML: Unknown Error", 255, "The container has lost its GPUs"),
+        ("Failed to initialize NVML: GPU access blocked by the operating system", 17, "`wsl --update`"),
+        ("No devices were found", 6, "It does not answer any more: `dmesg | grep -i xid` says why"),
+        ("No devices were found", 0, "It does not answer any more"),
+        (LOST, 15, "Reboot, and look at its power and its heat"),
+        ("Segmentation fault", 139, "Run it by hand to see why"),
+    ],
+)
+def test_what_a_driver_says_comes_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, code: int, advice: str
+) -> None:
+    put_on_path(monkeypatch, tmp_path / "bin", "nvidia-smi", answer, code)
+    with pytest.raises(ExecutorError) as caught:
+        find_slots("cuda")
+    assert advice in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert pick_profile(detect_device()) == ("cpu", str(caught.value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ H100S = "\n".join(f"{i}, GPU-{i}a{i}b-0000, NVIDIA H100 80GB HBM3, 81559" for i 
 def put_on_path(monkeypatch: pytest.MonkeyPatch, folder: Path, tool: str, answer: str, code: int = 0) -> None:
     """A vendor's tool that answers so, and nothing else on the PATH that could."""
     folder.mkdir(exist_ok=True)
-    (folder / tool).write_text(f"#!/bin/sh\nprintf '%s\\n' '{answer}'\nexit {code}\n")
+    (folder / tool).write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(answer)}\nexit {code}\n")
     (folder / tool).chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
 

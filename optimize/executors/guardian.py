@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from optimize.runner.gpu_memory import GpuMemoryWait
+from optimize.runner.gpu_watch import GpuWatch
 from optimize.runner.process import GuardianSupport, run_job
 from optimize.runner.process_tree import adopt_orphans
 from optimize.runner.stop import StopRequest
@@ -41,7 +41,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
     adopts, warm_start = adopt_orphans(), WarmStart()
-    support = GuardianSupport(adopts, warm_start if adopts else None, GpuMemoryWait())
+    support = GuardianSupport(adopts, warm_start if adopts else None, GpuWatch())
     orders, reports = _Orders(0), _Reports(1)
     reports.send({"ready": os.getpid()})
     while (order := orders.next_job()) is not None and not reports.broken:

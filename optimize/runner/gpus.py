@@ -1,7 +1,7 @@
 """Reads nvidia-smi and rocm-smi: which GPUs this machine has, and how much of their memory is used. Nothing else reads them.
 
 Standard library only. It starts nothing but these two tools; which GPU a trial gets is decided in `executors/slots.py`, and
-whether its memory is free in `gpu_memory.py`. The reading of rocm-smi was never tried on a real machine.
+whether its memory is free in `gpu_watch.py`. The reading of rocm-smi was never tried on a real machine.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from optimize.errors import ExecutorError
+from optimize.runner.causes import CAUSES
+from optimize.trial import TrialStatus
 
 QUERY_TIMEOUT_S = 60.0  # nvidia-smi takes seconds on a machine whose driver is not kept loaded
 _MIB_TO_MB = 1.048576
@@ -69,9 +71,7 @@ def nvidia_gpus(say: Callable[[str], None] = lambda line: None) -> list[Gpu]:
     if not gpus and answer.returncode:
         raise _failed("nvidia-smi", answer)
     if not gpus:
-        raise ExecutorError(
-            f"nvidia-smi: it lists no GPU: {''.join(rest[-1:]) or 'no output'}. Run it by hand to see why"
-        )
+        raise ExecutorError(f"nvidia-smi: it lists no GPU: {''.join(rest[-1:]) or 'no output'}. {advice_on(rest)}")
     if rest or answer.returncode:
         code = f"exit code {answer.returncode}" if answer.returncode else "not all can be used"
         listed = "1 GPU is" if len(gpus) == 1 else f"{len(gpus)} GPUs are"
@@ -181,10 +181,20 @@ def _answer(tool: str, *arguments: str, timeout_s: float = QUERY_TIMEOUT_S) -> s
         return subprocess.run(
             [tool, *arguments], capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        hangs = "A GPU or its driver hangs: see `dmesg | grep -i nvrm`, and reboot"
+        raise ExecutorError(f"{tool}: no answer within {timeout_s:g} s. {hangs}") from None
+    except OSError as error:
         raise ExecutorError(f"{tool}: {error}. Run it by hand to see why") from None
 
 
 def _failed(tool: str, answer: subprocess.CompletedProcess[str]) -> ExecutorError:
-    answered = " ".join((answer.stdout + answer.stderr).split())[:200]
-    return ExecutorError(f"{tool}: exit code {answer.returncode}: {answered}. Run it by hand to see why")
+    answered = " ".join((answer.stdout + answer.stderr).split())[:200].rstrip(".")
+    return ExecutorError(f"{tool}: exit code {answer.returncode}: {answered}. {advice_on([answered])}")
+
+
+def advice_on(answered: Iterable[str]) -> str:
+    """Return what to do about what a tool says: the advice to a script that ends with these words."""
+    of_machine = [each for each in CAUSES if each.status in (TrialStatus.ENVIRONMENT, TrialStatus.DEVICE_FAILED)]
+    advice = (cause.advice for line in answered for cause in of_machine if cause.pattern.search(line))
+    return next(advice, "Run it by hand to see why")

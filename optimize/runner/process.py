@@ -21,7 +21,7 @@ from pathlib import Path
 
 from optimize.runner.causes import INSTALL
 from optimize.runner.diagnosis import REASON_CHARS, Exit, diagnose
-from optimize.runner.gpu_memory import GpuMemoryWait
+from optimize.runner.gpu_watch import GpuWatch
 from optimize.runner.log import BoundedLog
 from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_with_us
 from optimize.runner.progress import OutputParser
@@ -47,7 +47,7 @@ class GuardianSupport:
 
     adopts: bool = False
     warm_start: WarmStart | None = None
-    memory: GpuMemoryWait | None = None  # each trial waits for its GPU to be free
+    gpus: GpuWatch | None = None  # each trial waits for its GPU to be free
 
 
 def run_job(
@@ -70,6 +70,8 @@ def run_job(
         parser = OutputParser(job, on_progress)
         end = _Script(job, folder, slot, log, parser, support or GuardianSupport()).run(stop_source)
         outcome = _diagnose(log, end, job, parser, slot)
+        if support is not None and support.gpus is not None:
+            outcome = support.gpus.judge(outcome, slot)
         outcome = replace(
             outcome,
             slot=slot.name,
@@ -154,8 +156,8 @@ class _Script:
 
     def _wait_before_start(self, stop_source: StopSource | None) -> StopRequest | None:
         """Wait for the GPU and the zygote. Return a stop request that comes meanwhile, or came before."""
-        memory = self._support.memory
-        stop = memory.wait_until_free(self._job, self._slot, stop_source) if memory else None
+        gpus = self._support.gpus
+        stop = gpus.wait_until_free(self._job, self._slot, stop_source) if gpus else None
         if stop is None and self._warm_start is not None:
             stop = self._warm_start.wait_until_ready(self._job, self._env, self._folder, stop_source)
         return stop or (stop_source.poll() if stop_source is not None else None)

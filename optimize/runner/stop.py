@@ -1,6 +1,6 @@
 """Stop requests: what one says about the end of a trial, and where they come from.
 
-It ends nothing. `process.py` follows them while a script runs; `gpu_memory.py` and `warm_start.py` do before it starts.
+It ends nothing. `process.py` follows them while a script runs; `gpu_watch.py` and `warm_start.py` do before it starts.
 """
 
 from __future__ import annotations
