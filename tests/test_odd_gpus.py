@@ -1,4 +1,4 @@
-"""GPUs that have died, GPUs that tell no memory, and names that do not mean one GPU."""
+"""GPUs that have died, are cut into slices or belong to somebody else, that tell no memory, and names that mean no one GPU."""
 
 from __future__ import annotations
 
@@ -179,3 +179,122 @@ def test_what_a_driver_says_comes_with_what_to_do(
     assert advice in str(caught.value)
     assert "\n" not in str(caught.value)
     assert pick_profile(detect_device()) == ("cpu", str(caught.value))
+
+
+# --- slices, and GPUs for one process ---------------------------------------------------------------------------------
+
+A100S = """0, GPU-0a0b, NVIDIA A100-SXM4-40GB, 40960, {used}, {mode}, {mig}
+1, GPU-1a1b, NVIDIA A100-SXM4-40GB, 40960, 4, Default, Disabled"""
+LIST = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-0a0b)
+  MIG 3g.20gb     Device  0: (UUID: MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f)
+  MIG 1c.2g.10gb  Device  1: (UUID: MIG-GPU-0a0b/7/0)
+  MIG 1g.5gb+me   Device  2: (UUID: MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-1a1b)"""
+
+
+class Answers:
+    """A driver of today, asked as we ask it: a table, a list, who computes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        monkeypatch.setenv("PATH", str(folder))
+        self.says()
+
+    def says(
+        self, *, mig: str = "Disabled", mode: str = "Default", used: str = "4", listed: str = LIST, apps: str = ""
+    ) -> None:
+        table = A100S.format(mig=mig, mode=mode, used=used)
+        known = "--query-gpu=index,uuid,name,memory.total,memory.used,compute_mode,mig.mode.current"
+        self.answers(f"{known}) echo '{table}' ;;\n-L) echo '{listed}' ;;\n--query-compute-apps*) echo '{apps}' ;;")
+
+    def answers(self, cases: str) -> None:
+        (self._folder / "nvidia-smi").write_text(f'#!/bin/sh\ncase "$1" in\n{cases}\n*) exit 2 ;;\nesac\n')
+        (self._folder / "nvidia-smi").chmod(0o755)
+
+
+@pytest.fixture
+def driver_of_today(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Answers:
+    return Answers(monkeypatch, tmp_path / "bin")
+
+
+def slots_and_lines(**wanted: object) -> tuple[list[tuple[str, str, int]], list[str]]:
+    said: list[str] = []
+    slots = find_slots("cuda", say=said.append, **wanted)  # type: ignore[arg-type]
+    return [(slot.name, slot.env["CUDA_VISIBLE_DEVICES"], round(slot.memory_mb)) for slot in slots], said
+
+
+SLICES = [
+    ("gpu:1", "GPU-1a1b", 42950),
+    ("gpu:0:0", "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", 20000),
+    ("gpu:0:1", "MIG-GPU-0a0b/7/0", 10000),
+    ("gpu:0:2", "MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb", 5000),
+]
+
+
+def test_a_gpu_that_is_cut_into_slices_is_a_slot_for_each_with_the_slices_memory(
+    driver_of_today: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver_of_today.says(mig="Enabled")
+    assert slots_and_lines() == (SLICES, [])
+    assert slots_and_lines(gpus=["0:1", "3"]) == ([SLICES[2], SLICES[0]], [])  # the name, and the place in the list
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", SLICES[2][1])
+    assert slots_and_lines() == ([SLICES[2]], [])
+    assert pick_profile(detect_device()) == ("colab", "this machine has NVIDIA A100-SXM4-40GB MIG 1c.2g.10gb, 10 GB")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # CUDA takes its first slice
+    assert slots_and_lines() == ([SLICES[1]], [])
+    with pytest.raises(
+        ExecutorError, match=r"gpus_per_trial: gpu:0:0 is a slice \(MIG\).*only one of them. Leave it out"
+    ):
+        find_slots("cuda", gpus_per_trial=2)
+
+
+@pytest.mark.parametrize(
+    ("answers", "first", "says"),
+    [
+        ({"mig": "Enabled", "listed": "GPU 0: NVIDIA A100 (UUID: GPU-0a0b)"}, "gpu:1", "gpu:0: MIG is on, but it has no slice"),
+        ({"mode": "Prohibited"}, "gpu:1", "gpu:0: no process may use it (compute mode Prohibited). `sudo nvidia-smi -i 0 -c"),
+        (
+            {"used": "30000", "apps": "GPU-0a0b, 4711, /opt/bin/python, 29800"},
+            "gpu:0",
+            "31 of 43 GB are used already, by process 4711 (python), 31 GB. Trials get the rest: end that first, or leave",
+        ),
+        ({"used": "30000"}, "gpu:0", "gpu:0 (NVIDIA A100-SXM4-40GB): 31 of 43 GB are used already, by processes that cannot be"),
+        (
+            {"used": "30000", "mode": "Exclusive_Process"},
+            "gpu:0",
+            "It takes one process at a time (compute mode Exclusive_Process): end that first",
+        ),
+        ({"used": "[N/A]", "mode": "[N/A]", "mig": "[N/A]"}, "gpu:0", ""),
+        ({"used": "3800", "mode": "Exclusive_Process"}, "gpu:0", ""),  # a desktop
+    ],
+)  # fmt: skip
+def test_what_stands_in_the_way_is_a_line_before_any_trial(
+    driver_of_today: Answers, answers: dict[str, str], first: str, says: str
+) -> None:
+    driver_of_today.says(**answers)
+    slots, said = slots_and_lines()
+    assert slots[0][0] == first
+    assert [line for line in said if says not in line or "\n" in line] == []
+    assert len(said) == bool(says)
+
+
+def test_where_no_gpu_may_be_used_the_reason_is_the_line(driver_of_today: Answers) -> None:
+    driver_of_today.answers("--query-gpu*) echo '0, GPU-0a0b, NVIDIA H100, 81559, 0, Prohibited, Disabled' ;;")
+    with pytest.raises(ExecutorError, match="gpu:0: no process may use it"):
+        find_slots("cuda")
+    assert "no process may use it" in detect_device().note
+
+
+def test_two_trials_on_a_gpu_for_one_process_are_refused(driver_of_today: Answers) -> None:
+    driver_of_today.says(mode="Exclusive_Process")
+    assert len(find_slots("cuda")) == 2
+    with pytest.raises(ExecutorError, match=r"trials_per_gpu: gpu:0 takes one process at a time.*-i 0 -c DEFAULT"):
+        find_slots("cuda", trials_per_gpu=2)
+
+
+def test_a_driver_that_does_not_know_all_fields_is_asked_for_those_it_knows(driver_of_today: Answers) -> None:
+    unknown = 'Field "mig.mode.current" is not a valid field to query.'
+    plain = "--query-gpu=index,uuid,name,memory.total) echo '0, GPU-0a0b, Tesla T4, 15360' ;;"
+    driver_of_today.answers(f"{plain}\n--query-gpu*) echo '{unknown}'; exit 2 ;;")
+    assert slots_and_lines() == ([("gpu:0", "GPU-0a0b", 16106)], [])

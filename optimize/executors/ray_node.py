@@ -35,7 +35,8 @@ from optimize.trial import Job, Outcome, Progress, Slot, TrialStatus
 
 TRAVELS = (
     "__init__.py", "errors.py", "text.py", "trial.py",
-    "executors/__init__.py", "executors/guardian.py", "executors/guardian_client.py", "executors/ray_node.py", "executors/slots.py",
+    "executors/__init__.py", "executors/gpu_checks.py", "executors/guardian.py", "executors/guardian_client.py",
+    "executors/ray_node.py", "executors/slots.py",
     "runner/__init__.py", "runner/causes.py", "runner/diagnosis.py", "runner/gpu_watch.py", "runner/gpus.py", "runner/log.py",
     "runner/limited_regex.py", "runner/metric_lines.py", "runner/numbers.py",
     "runner/prepare.py", "runner/process.py", "runner/process_tree.py", "runner/progress.py", "runner/stop.py",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import ExecutorError
+from optimize.executors.gpu_checks import check_gpus
 from optimize.runner.gpus import Gpu, ToolMissing, amd_gpus, begins_uuid, nvidia_gpus
 from optimize.trial import Slot
 
@@ -163,6 +164,7 @@ def find_slots(
     chosen = _by_model(found) if gpus is None else [_choose(wanted.strip(), found) for wanted in gpus]
     if len({gpu.uuid for gpu in chosen}) < len(chosen):
         raise ExecutorError(f"--gpus {','.join(gpus or ())}: names a GPU twice. Name each once")
+    check_gpus(chosen, gpus_per_trial, trials_per_gpu, say)
     slots = [
         slot for group in _groups(chosen, gpus_per_trial, say) for slot in _gpu_slots(device, group, trials_per_gpu)
     ]
@@ -189,7 +191,7 @@ def _groups(gpus: Sequence[Gpu], size: int, say: Callable[[str], None]) -> list[
         same = [gpu for gpu in gpus if gpu.name == model]
         whole = len(same) - len(same) % size
         groups += [same[i : i + size] for i in range(0, whole, size)]
-        if idle := ", ".join(f"gpu:{gpu.index}" for gpu in same[whole:]):
+        if idle := ", ".join(f"gpu:{gpu.number}" for gpu in same[whole:]):
             say(f"{idle} ({model}): idle, because a trial uses {size} GPUs ([slots] gpus_per_trial)")
     if not groups:
         raise ExecutorError(
@@ -205,7 +207,7 @@ def _gpus(count: int) -> str:
 def _gpu_slots(kind: str, group: Sequence[Gpu], shares: int) -> list[Slot]:
     uuids, indices = ",".join(gpu.uuid for gpu in group), ",".join(str(gpu.index) for gpu in group)
     pins = {"cuda": {"CUDA_VISIBLE_DEVICES": uuids}, "rocm": {"HIP_VISIBLE_DEVICES": indices}, "mps": {}}[kind]
-    name, env = f"gpu:{indices.replace(',', '+')}", pins | _compile_caches()
+    name, env = f"gpu:{'+'.join(gpu.number for gpu in group)}", pins | _compile_caches()
     memory_mb = min(gpu.memory_mb for gpu in group)  # scripts print the peak of one GPU
     if shares == 1:
         return [Slot(name, env, group[0].name, memory_mb)]
@@ -224,8 +226,12 @@ def _compile_caches() -> dict[str, str]:
 
 
 def _choose(wanted: str, found: Sequence[Gpu]) -> Gpu:
-    """Return the GPU with this place among the visible ones, or with a UUID that begins so. Raises ExecutorError."""
-    match = [gpu for place, gpu in enumerate(found) if wanted == str(place)] or _begun(wanted, found, "--gpus")
+    """Return the GPU with this place among the visible ones, the slice `0:1`, or what has a UUID that begins so.
+
+    Raises ExecutorError.
+    """
+    match = [gpu for place, gpu in enumerate(found) if wanted == str(place) or (":" in wanted and wanted == gpu.number)]
+    match = match or _begun(wanted, found, "--gpus")
     if match:
         return match[0]
     have = "0" if len(found) == 1 else f"0 to {len(found) - 1}"
@@ -236,7 +242,7 @@ def _begun(wanted: str, found: Sequence[Gpu], where: str) -> list[Gpu]:
     """Return the GPU whose UUID begins so, [] if there is none. Raises ExecutorError if several do."""
     match = [gpu for gpu in found if wanted == gpu.uuid] or [gpu for gpu in found if begins_uuid(wanted, gpu.uuid)]
     if len(match) > 1:
-        which = " and ".join(f"gpu:{gpu.index}" for gpu in match[:3]) + (" and others" if len(match) > 3 else "")
+        which = " and ".join(f"gpu:{gpu.number}" for gpu in match[:3]) + (" and others" if len(match) > 3 else "")
         raise ExecutorError(f"{where} {wanted}: the UUIDs of {which} begin so. Give more of the UUID, or the index")
     return match
 
@@ -306,7 +312,7 @@ def _visible(found: Sequence[Gpu], variable: str) -> list[Gpu]:
     for wanted in filter(None, (part.strip() for part in named.split(","))):
         match = [gpu for gpu in found if wanted == str(gpu.index)] or _begun(wanted, found, variable)
         if not match and wanted.startswith("MIG-"):  # a slice of a GPU, with a UUID of its own
-            match = [Gpu(len(chosen), wanted, f"{found[0].name} MIG", 0.0)]
+            match = [Gpu(len(chosen), wanted, f"{found[0].name.partition(' MIG')[0]} MIG", 0.0)]
         if not match:
             break  # CUDA ignores what follows one that does not exist
         if match[0].uuid in (gpu.uuid for gpu in chosen):

@@ -11,8 +11,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optimize.errors import ExecutorError
@@ -21,6 +21,8 @@ from optimize.trial import TrialStatus
 
 QUERY_TIMEOUT_S = 60.0  # nvidia-smi takes seconds on a machine whose driver is not kept loaded
 _MIB_TO_MB = 1.048576
+_FIELDS = "index,uuid,name,memory.total"
+_MORE_FIELDS = ",memory.used,compute_mode,mig.mode.current"
 _DEAD = re.compile(
     r"\[[^]]*(?:error|lost|reset)", re.IGNORECASE
 )  # [GPU requires reset], [Unknown Error], [GPU is lost]
@@ -28,12 +30,20 @@ _DEAD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU; its memory in MB of 10**6 bytes, 0 where it is not told."""
+    """One GPU, or a slice of one (MIG), which CUDA takes for a GPU; memory in MB of 10**6 bytes, 0 where it is not told."""
 
     index: int
     uuid: str
     name: str
     memory_mb: float
+    used_mb: float = 0.0
+    is_exclusive: bool = False  # for one process at a time
+    slice: int | None = None
+
+    @property
+    def number(self) -> str:
+        """Return its index; with its slice as NVIDIA's tools for containers write it, `0:1`."""
+        return str(self.index) if self.slice is None else f"{self.index}:{self.slice}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +65,92 @@ def begins_uuid(name: str, uuid: str) -> bool:
 
 
 def nvidia_gpus(say: Callable[[str], None] = lambda line: None) -> list[Gpu]:
-    """Return the GPUs that nvidia-smi lists. `say` is told in one line what else it answers.
+    """Return the GPUs that nvidia-smi lists. `say` is told in one line what else it answers, and which cannot be used.
 
     One dead GPU makes it exit with 14 or 15 after it has listed the others. Raises ExecutorError where it lists none.
     """
-    answer = _answer("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
-    gpus, rest = [], []
+    answer = _listing()
+    found, rest = [], []
     for line in answer.stdout.splitlines():
-        gpu = _gpu(line)
-        if gpu:
-            gpus.append(gpu)
+        row = next(iter(_rows(line)), [])
+        if len(row) >= 4 and row[0].isdigit() and not row[2].startswith("[") and not any(map(_DEAD.match, row)):
+            found.append(row)
         elif line.strip():
             rest.append(line.strip())
     rest += [line.strip() for line in answer.stderr.splitlines() if answer.returncode and line.strip()]
-    if not gpus and answer.returncode:
+    if not found and answer.returncode:
         raise _failed("nvidia-smi", answer)
-    if not gpus:
+    if not found:
         raise ExecutorError(f"nvidia-smi: it lists no GPU: {''.join(rest[-1:]) or 'no output'}. {advice_on(rest)}")
+    gpus, unusable = _usable(found)
+    if not gpus:
+        raise ExecutorError("; ".join(unusable))
     if rest or answer.returncode:
         code = f"exit code {answer.returncode}" if answer.returncode else "not all can be used"
         listed = "1 GPU is" if len(gpus) == 1 else f"{len(gpus)} GPUs are"
         say(f"nvidia-smi: {code}: {'; '.join(rest)[:200] or 'no reason'}. {listed} used. Run it by hand to see why")
+    for why in unusable:
+        say(why)
     return gpus
 
 
-def _gpu(line: str) -> Gpu | None:
-    row = next(iter(_rows(line)), [])
-    if len(row) != 4 or not row[0].isdigit() or row[2].startswith("[") or any(map(_DEAD.match, row)):
-        return None
+def _listing() -> subprocess.CompletedProcess[str]:
+    """Return a row for each GPU; from drivers that do not know all of the fields, such as a Jetson's, only the first four."""
+    answer = _answer("nvidia-smi", f"--query-gpu={_FIELDS}{_MORE_FIELDS}", "--format=csv,noheader,nounits")
+    if "not a valid field" not in answer.stdout + answer.stderr:
+        return answer
+    return _answer("nvidia-smi", f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits")
+
+
+def _usable(rows: Sequence[Sequence[str]]) -> tuple[list[Gpu], list[str]]:
+    """Return what processes can use, slices in place of a GPU that is cut into some; and why they cannot use the others."""
+    gpus, unusable = list[Gpu](), list[str]()
+    slices = _slices() if any(row[6:7] == ["Enabled"] for row in rows) else {}
+    for row in rows:
+        gpu, where = _gpu(row), f"gpu:{row[0]}"
+        if row[5:6] == ["Prohibited"]:
+            unusable.append(
+                f"{where}: no process may use it (compute mode Prohibited). `sudo nvidia-smi -i {row[0]} -c DEFAULT` lets them"
+            )
+        elif row[6:7] != ["Enabled"]:
+            gpus.append(gpu)
+        elif slices is None:  # CUDA takes the first one
+            gpus.append(replace(gpu, name=f"{gpu.name} MIG", memory_mb=0.0, used_mb=0.0))
+        elif gpu.index in slices:
+            gpus += slices[gpu.index]
+        else:
+            unusable.append(
+                f"{where}: MIG is on, but it has no slice, so nothing can run there. Create some (`nvidia-smi mig -lgip` lists "
+                f"their kinds), or turn it off: `sudo nvidia-smi -i {row[0]} -mig 0`"
+            )
+    return gpus, unusable
+
+
+def _gpu(row: Sequence[str]) -> Gpu:
     uuid = row[1] if row[1].startswith("GPU-") else row[0]  # some integrated GPUs have none
-    return Gpu(int(row[0]), uuid, row[2], _mb(row[3]))  # [N/A] where the memory is the machine's
+    used = _mb(row[4]) if len(row) > 4 else 0.0
+    memory = _mb(row[3])  # [N/A] where the memory is the machine's
+    return Gpu(int(row[0]), uuid, row[2], memory, used, row[5:6] == ["Exclusive_Process"])
+
+
+def _slices() -> dict[int, list[Gpu]] | None:
+    """Return the slices of each GPU that has some, by its index; None where nvidia-smi does not tell.
+
+    A slice's memory is taken from its name, such as 3g.20gb: at least that many GB, and at most 6 percent more.
+    """
+    answer = _answer("nvidia-smi", "-L")
+    if answer.returncode:
+        return None
+    found: dict[int, list[Gpu]] = {}
+    index, name = -1, ""
+    for line in answer.stdout.splitlines():
+        if whole := re.match(r"GPU (\d+): (.*?) \(UUID", line):
+            index, name = int(whole[1]), whole[2]
+        elif part := re.match(r"\s+MIG (\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)]+)\)", line):
+            gb = re.search(r"(\d+)gb", part[1])
+            gpu = Gpu(index, part[3], f"{name} MIG {part[1]}", 1000.0 * int(gb[1]) if gb else 0.0, slice=int(part[2]))
+            found.setdefault(index, []).append(gpu)
+    return found
 
 
 def amd_gpus() -> list[Gpu]:
