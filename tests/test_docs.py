@@ -108,6 +108,15 @@ def test_every_profile_and_space_is_documented() -> None:
         assert load_space(name).size > 0
 
 
+def test_the_first_hour_on_a_gpu_says_what_the_profiles_say() -> None:
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs/gpu.md").read_text("utf-8").splitlines()]
+    picked, trains = (next(row for row in rows if row[0].startswith(what)) for what in ("profile,", "a trial trains"))
+    for place, name in enumerate(("gpu", "colab", "h100"), 1):
+        constants = load_settings(name, "a test", {}, {}).constants
+        assert picked[place].startswith(f"`{name}`")
+        assert trains[place] == f"{constants['TIME_BUDGET'] // 60} minutes, {constants['MAX_SEQ_LEN']:,} tokens"
+
+
 def test_the_readme_is_short_enough_to_be_read() -> None:
     assert len(README.splitlines()) <= 150
     assert len(README.split()) <= 1500
