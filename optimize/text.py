@@ -29,6 +29,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def amount(count: int, noun: str) -> str:
+    """Return `1 trial` or `1,000 trials`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def changes(params: Mapping[str, object], baseline: Mapping[str, object], shown: int = PARAMS_SHOWN) -> str:
     """Return the parameters in which a trial differs from the baseline, such as `DEPTH=3 MATRIX_LR=0.02`."""
     # compared as text, because a stored tuple is text

@@ -189,7 +189,7 @@ def test_a_thousand_trials_are_shown(driver: Driver, tmp_path: Path) -> None:
         analytics = page(f"{url}/dashboard/studies/1/analytics", tmp_path / "chromium")
         trial = page(f"{url}/dashboard/studies/1/trials?numbers={best.number}", tmp_path / "chromium")
     assert f"Best Trial (number={best.number})" in top
-    assert "1000 trials have ended" in top
+    assert "1,000 trials ended" in top
     assert "Slice" in analytics
     assert "1000 Trials" in trial  # the list beside it
     assert "better than the baseline" in trial

@@ -164,7 +164,7 @@ def test_the_lines_below_say_what_a_person_asks_next() -> None:
         "Mean gain over the baseline: +0.250000, with 95 % confidence between +0.200000 and +0.300000",
         "But: saw its data twice",
     )
-    assert found.cost.more == ("1 of them have no value",)
+    assert found.cost.more == ("1 of them without a value",)
     assert told(FAILED).next.more == ("Trial 5 ended as crashed: no GPU",)
 
 
@@ -243,7 +243,7 @@ def test_note_report_and_status_begin_with_the_same_words(at_the_edge: StoredStu
     assert found.next.more == (
         "X = 4 is the largest of 1, 2, 3, 4: better ones may lie beyond. Wider: 1, 2, 3, 4, 8",
     )  # a rule forbids those between
-    assert found.cost.more == ("1 of them have no value",)
+    assert found.cost.more == ("1 of them without a value",)
     for line in lines_of(found):
         assert line in note
         assert line in page

@@ -160,7 +160,7 @@ def test_what_did_not_fit_another_device_is_not_held_against_this_one(driver: Dr
     taken = begun(driver, H100)
     assert [r.status for r in taken] == ["complete", "complete", "diverged", "complete", "complete", "complete"]
     assert driver.said == [
-        "--from s: 6 trials are copied; they do not count against --trials; left out: 1 that ran out of memory on T4; "
+        "--from s: 6 trials copied, not counted against --trials; left out: 1 that ran out of memory on T4; "
         "1 that ran out of time on T4"
     ]
     assert (

@@ -50,7 +50,7 @@ def test_finished_trials_are_taken_over_whole_where_values_are_comparable(old: D
     )
     assert [[getattr(r, key) for key in kept] for r in taken] == [[getattr(r, key) for key in kept] for r in before]
     assert [r.taken_from for r in taken] == [f"study s, trial {r.number}" for r in before]
-    assert old.said == ["--from s: 11 trials are copied; they do not count against --trials; left out: "
+    assert old.said == ["--from s: 11 trials copied, not counted against --trials; left out: "
                         "1 that failed; 1 waiting to be run"]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from optimize.confirm.agreement import agreement
 from optimize.confirm.significance import judge
-from optimize.text import gain_text, value_text
+from optimize.text import amount, gain_text, value_text
 
 ANY = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([1e217, -1e217, sys.float_info.max, 5e-324])
@@ -49,3 +49,8 @@ def test_no_finite_gain_stops_a_verdict(gains: dict[int, list[float | None]]) ->
 @given(st.lists(st.tuples(ANY, ANY), min_size=2, max_size=9))
 def test_no_finite_value_stops_a_comparison_of_orders(pairs: list[tuple[float, float]]) -> None:
     assert -1 <= agreement([one for one, _ in pairs], [other for _, other in pairs]).tau <= 1
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials"), (1000, "1,000 trials")])
+def test_an_amount_is_of_one_thing_or_of_several(count: int, said: str) -> None:
+    assert amount(count, "trial") == said

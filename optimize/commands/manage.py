@@ -13,6 +13,7 @@ from optimize.commands.completion import study_names, trial_numbers
 from optimize.commands.flags import RUNS, AsideFlag, ProfileFlag, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import chosen_study, opened_database, opened_study, say, say_all
 from optimize.errors import OptimizeError
+from optimize.text import amount
 
 
 def export(
@@ -169,7 +170,9 @@ def clean(
     """
     with opened_study(study, storage, runs, read_only=False) as stored:
         if not yes:
-            typer.confirm(f"Delete study {study}, its {stored.count()} trials and all their files?", abort=True)
+            typer.confirm(
+                f"Delete study {study}, its {amount(stored.count(), 'trial')} and all their files?", abort=True
+            )
         kept = stored.delete()
         say(f"study {study}: deleted{kept}")
 

@@ -18,6 +18,7 @@ from optimize.errors import OptimizeError, SettingsError
 from optimize.importing.csv_table import read_table
 from optimize.importing.json_lines import read_lines
 from optimize.importing.rows import TableReading, trials_from_rows
+from optimize.text import amount
 from optimize.trial import BASELINE, TrialStatus
 from storage import (
     Database,
@@ -210,7 +211,8 @@ def _lines(source: str, each: _ImportedStudy) -> list[str]:
     known = ", ".join(f"{count} {state.lower()}" for state, count in states.most_common())
     where = one_line(shown_address(source), 120)
     lines = [
-        f"import {where}: study {each.name}: {len(each.trials)} trials ({known or 'none'}), {each.metric} {each.direction}d; "
+        f"import {where}: study {each.name}: {amount(len(each.trials), 'trial')} ({known or 'none'}), "
+        f"{each.metric} {each.direction}d; "
         f"{naming} name parameters ({len(names)} different)"
     ]
     return lines + [f"import {where}: {count} {what}" for what, count in each.noticed.most_common(8)]

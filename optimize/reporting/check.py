@@ -12,7 +12,7 @@ from rich.text import Text
 from optimize.config.here import HERE
 from optimize.config.plan import Plan
 from optimize.reporting.hints import command_line, given_flags, pasteable
-from optimize.text import duration, short
+from optimize.text import amount, duration, short
 from optimize.trial import Slot
 
 LONG_S = 900.0  # above, a study on a CPU gets a line on how to make it shorter
@@ -46,11 +46,11 @@ def plan_lines(plan: Plan, slots: Sequence[Slot], done: int = 0) -> list[str]:
     feasible = space.count_feasible(plan.constants)
     devices = ", ".join(sorted({slot.device for slot in slots}))
     here = f" ({settings.origins['workload']})" if settings.workload == HERE else ""
-    limit = f"{settings.trials} trials" if settings.trials else "no limit of trials; Ctrl-C ends it"
+    limit = amount(settings.trials, "trial") if settings.trials else "no limit of trials; Ctrl-C ends it"
     limit += f", {done} of them done" if settings.trials and done else ""
     return [
         f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}{here}",
-        f"search space {settings.search_space}: {len(space.parameters)} parameters, {_count(space.size)} configurations"
+        f"search space {settings.search_space}: {amount(len(space.parameters), 'parameter')}, {_count(space.size)} configurations"
         + (f", {_count(feasible)} feasible" if feasible is not None else ""),
         f"slots: {len(slots)} x {devices or 'none'}; {limit}" + (f", {settings.hours:g} h" if settings.hours else ""),
         *plan.earlier,

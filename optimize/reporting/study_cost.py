@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from optimize.study.stored import StoredStudy
-from optimize.text import duration
+from optimize.text import amount, duration
 from storage import TrialRecord, read_times
 
 _TIME_OF = {"core": "CPU time", "GPU": "GPU time"}
@@ -34,20 +34,20 @@ class StudyCost:
     def text(self) -> str:
         """Return `24 trials, 3 min 20 s of CPU time`; trainings with other seeds are counted as well."""
         if not self.replicates:
-            return f"{_counted(self.trials, 'trial')}, {self._time(self.seconds)}"
-        trainings = _counted(self.trials + self.replicates, "training")
+            return f"{amount(self.trials, 'trial')}, {self._time(self.seconds)}"
+        trainings = amount(self.trials + self.replicates, "training")
         return f"{trainings}, {self._time(self.seconds + self.replicate_seconds)}"
 
     @property
     def more(self) -> Sequence[str]:
         """Return what else there is to say, a line each."""
-        lines = [f"{self.without_value} of them have no value"] if self.without_value else []
+        lines = [f"{self.without_value} of them without a value"] if self.without_value else []
         if self.replicates:
-            trainings = _counted(self.replicates, "training")
-            lines.append(f"{_counted(self.trials, 'trial')}: {self._time(self.seconds)}")
+            trainings = amount(self.replicates, "training")
+            lines.append(f"{amount(self.trials, 'trial')}: {self._time(self.seconds)}")
             lines.append(f"{trainings} with other seeds: {self._time(self.replicate_seconds)}")
         if self.copied:
-            lines.append(f"{_counted(self.copied, 'trial')} copied from another study cost nothing here")
+            lines.append(f"{amount(self.copied, 'trial')} copied from another study cost nothing here")
         return lines
 
     def with_replicates(self, replicates: StudyCost) -> StudyCost:
@@ -96,7 +96,3 @@ def read_settings_json(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -32,7 +32,7 @@ from optimize.study.callback import Callback
 from optimize.study.left_files import LOG, PATCH, PROFILE_PATCH
 from optimize.study.stopping import COUNTED, Budget, StopLevel, counted
 from optimize.study.stored import StoredStudy
-from optimize.text import changes, duration, short, value_text, visible
+from optimize.text import amount, changes, duration, short, value_text, visible
 from optimize.trial import Job, Progress, Slot
 from storage import TrialRecord, parent_of
 
@@ -147,7 +147,10 @@ class LiveView(Callback):
 
     def _headline(self) -> Text:
         done, limit = self._done, self._budget.trials
-        parts = [f"{done} of {limit} trials" if limit else f"{done} trials", duration(time.monotonic() - self._started)]
+        parts = [
+            f"{done} of {amount(limit, 'trial')}" if limit else amount(done, "trial"),
+            duration(time.monotonic() - self._started),
+        ]
         if self._best is not None:
             parts.append(f"best {self._metric.name} {value_text(self._best.value)} (trial {self._best.number})")
         if limit and not self._ending and (left := self._seconds_left(limit - done)):

@@ -23,7 +23,7 @@ from optimize.study.ignored_constants import IgnoredConstants
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget, StopLevel, counted
 from optimize.study.study import Study
-from optimize.text import value_text
+from optimize.text import amount, value_text
 from optimize.trial import Slot
 from storage import TrialRecord
 
@@ -67,7 +67,7 @@ def _so_far(plan: Plan, study: Study, folder: Path) -> str:
         return f"results: {folder.absolute()}"
     best = find_best(records, metric.direction, study.verdict(), plan.stored_space)
     found = f", best {metric.name} {value_text(best.record.value)} in trial {best.record.number}" if best else ""
-    return f"goes on after {done} trials{found}" if (done := counted(records)) else ""
+    return f"goes on after {amount(done, 'trial')}{found}" if (done := counted(records)) else ""
 
 
 def _budget(settings: Settings) -> Budget:

@@ -24,7 +24,7 @@ from optimize.study.best import find_best, why_no_best
 from optimize.study.comparable import differences, other_model
 from optimize.study.retarget import RetargetedTrials, origin_of, retarget, value_of
 from optimize.study.stopping import COUNTED
-from optimize.text import listed, meant
+from optimize.text import amount, listed, meant
 from optimize.trial import Metric, Slot, Value, sign_of
 from search_spaces import Parameter, SearchSpace, SearchSpaceError
 from storage import (
@@ -282,7 +282,7 @@ def _study_of(database: Database, source: str) -> int:
 
 def _copied_line(source: str, found: RetargetedTrials) -> str:
     left = f"; left out: {found.why_not}" if found.left_out else ""
-    return f"--from {source}: {len(found.trials)} trials are copied; they do not count against --trials{left}"
+    return f"--from {source}: {amount(len(found.trials), 'trial')} copied, not counted against --trials{left}"
 
 
 def _best(

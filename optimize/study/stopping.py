@@ -13,6 +13,7 @@ from enum import IntEnum
 from types import FrameType, TracebackType
 
 from optimize.config.settings import MAX_CONSECUTIVE_FAILURES
+from optimize.text import amount
 from storage import TrialRecord
 
 
@@ -109,9 +110,9 @@ class Budget:
     def spent(self, done: int, elapsed_s: float) -> str | None:
         """Return why the study ends here, or None if it goes on."""
         if self.trials is not None and done >= self.trials:
-            return f"{done} trials are done"
+            return f"{amount(done, 'trial')} {'is' if done == 1 else 'are'} done"
         if self.hours is not None and elapsed_s >= self.hours * 3600:
-            return f"{self.hours:g} hours are over"
+            return f"{self.hours:g} {'hour is' if self.hours == 1 else 'hours are'} over"
         return None
 
     def room(self, done: int, running: int) -> bool:

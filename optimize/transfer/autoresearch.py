@@ -20,6 +20,7 @@ from optimize.errors import OptimizeError, WorkloadError
 from optimize.reporting.hints import Flags, command_line, optimize_command
 from optimize.script.command import PYTHON
 from optimize.script.devices import needs_cuda
+from optimize.text import amount
 from optimize.transfer.archive import scratch_folder
 from optimize.trial import Value
 from search_spaces import load_space
@@ -124,7 +125,7 @@ def _write(settings: Settings, beside: Path, folder: Path, taken: str, with_uv: 
 def _goal(plan: Plan, folder: Path, taken: str) -> str:
     settings, metric = plan.settings, plan.workload.metric
     limits = (
-        f"{settings.trials} trials" if settings.trials else "",
+        amount(settings.trials, "trial") if settings.trials else "",
         f"{settings.hours:g} hours" if settings.hours else "",
     )
     end = " or ".join(filter(None, limits))

@@ -19,7 +19,7 @@ from optimize.study.comparable import FINGERPRINT, describe_study, differences, 
 from optimize.study.held import busy_line
 from optimize.study.retarget import RetargetedTrials, origin_of, retarget
 from optimize.study.stored import find_study
-from optimize.text import listed, meant
+from optimize.text import amount, listed, meant
 from storage import (
     Artifacts,
     Database,
@@ -141,7 +141,8 @@ def _held(source: Place, name: str) -> Iterator[Lease | None]:
 
 def _line(target: Place, name: str, trials: int, files: Files) -> str:
     lacking = f"; {files.missing} had no file" if files.missing else ""
-    return f"study {name}: {trials} trials copied to {target.database.where}, {len(files.new)} artifacts to {target.runs}{lacking}"
+    artifacts = amount(len(files.new), "artifact")
+    return f"study {name}: {amount(trials, 'trial')} copied to {target.database.where}, {artifacts} to {target.runs}{lacking}"
 
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")  # of trials that `migrate` takes

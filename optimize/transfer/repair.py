@@ -17,6 +17,7 @@ from optimize.reporting.hints import begun_flags, command_line
 from optimize.study.comparable import ABOUT
 from optimize.study.resume import open_study
 from optimize.study.stored import find_study, main_studies
+from optimize.text import amount
 from optimize.transfer.archive import refuse_existing, scratch_folder
 from storage import (
     Artifacts,
@@ -132,7 +133,7 @@ def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
                 say(f"{error} (everything is restored; {again} writes the tables again)")
         lines = [] if read_only else [_how_to_go_on(database, name, runs) for name in main_studies(database)]
     what = ", ".join(restored.studies) or "no study"
-    say(f"restored to {runs}: {what}, {restored.trials} trials")
+    say(f"restored to {runs}: {what}, {amount(restored.trials, 'trial')}")
     for line in lines:
         say(line)
 

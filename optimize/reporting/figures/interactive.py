@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from optimize.confirm.verdict import Finalist, Verdict
 from optimize.reporting.figures.data import History, HistoryPoint, cost, history
 from optimize.reporting.figures.style import ACCENT, GREY, style_of
-from optimize.text import duration, short, value_text
+from optimize.text import amount, duration, short, value_text
 from optimize.trial import Metric
 from storage import TrialRecord
 
@@ -122,7 +122,7 @@ def _frame(found: History, metric: Metric) -> Frame:
 
 def _summary(tried: Sequence[HistoryPoint], best: HistoryPoint | None) -> str:
     complete = sum(each.value is not None for each in tried)
-    counts = f"{len(tried)} trials have ended, {complete} of them complete"
+    counts = f"{amount(len(tried), 'trial')} ended, {complete} of them complete"
     return counts + (f"; the best single value is {value_text(best.best)}, of trial {best.number}" if best else "")
 
 
@@ -222,7 +222,7 @@ def _cost(records: Sequence[TrialRecord]) -> go.Figure | None:
     unit, size = ("hours", 1.0) if hours >= 1 else ("minutes", 60.0) if hours >= 1 / 30 else ("seconds", 3600.0)
     trials = sum(each.trials for each in costs)
     figure = _figure(
-        "What it has cost", f"{duration(3600 * hours)} of training in {trials} trials, by ending", unit, ""
+        "What it has cost", f"{duration(3600 * hours)} of training in {amount(trials, 'trial')}, by ending", unit, ""
     )
     styles = [style_of(each.ending) for each in costs]
     figure.add_bar(
@@ -230,7 +230,7 @@ def _cost(records: Sequence[TrialRecord]) -> go.Figure | None:
         y=[escape(style.label) for style in styles],
         orientation="h",
         marker={"color": [style.colour for style in styles]},
-        text=[f" {duration(3600 * each.hours)} in {each.trials} trials" for each in costs],
+        text=[f" {duration(3600 * each.hours)} in {amount(each.trials, 'trial')}" for each in costs],
         textposition="outside",
         textangle=0,
         cliponaxis=False,

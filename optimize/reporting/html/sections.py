@@ -17,7 +17,7 @@ from optimize.reporting.html.facts import ReportFacts, here
 from optimize.reporting.html.figures import MOST_SLICES, Picture
 from optimize.reporting.html.markup import Markup, diff, join, table, tag
 from optimize.reporting.status import pruning_lines
-from optimize.text import changes, duration
+from optimize.text import amount, changes, duration
 from storage import TrialRecord
 
 BEST_SHOWN, STEPS_SHOWN, PATCH_LINES = 10, 40, 400
@@ -112,7 +112,7 @@ def cost(facts: ReportFacts, pictures: Pictures) -> Markup:
     total = sum(each.hours for each in facts.costs)
     words = f"{scale * total:.3g} {facts.unit}-{'hours' if unit == 'h' else 'minutes'} in all"
     taken = sum(bool(record.taken_from) for record in facts.records)
-    words += f"; {taken} trials that were copied from another study cost nothing here." if taken else "."
+    words += f"; {amount(taken, 'trial')} copied from another study cost nothing here." if taken else "."
     lines = [tag("p", line, class_="soft") for line in pruning_lines(facts.records, facts.metric)]
     rows = [
         (
@@ -216,7 +216,9 @@ def _setting(name: str, value: object, origin: object, origins: Mapping[str, obj
 
 
 def machine(facts: ReportFacts, pictures: Pictures) -> Markup:
-    devices = {"devices": ", ".join(f"{name or 'unknown'} ({count} trials)" for name, count in facts.devices.items())}
+    devices = {
+        "devices": ", ".join(f"{name or 'unknown'} ({amount(count, 'trial')})" for name, count in facts.devices.items())
+    }
     driven = {**facts.machine, **(devices if facts.devices else {})}
     of = "During the last call:" if facts.machine else "The trials ran on:"
     parts = [tag("p", of, class_="soft"), _pairs(driven)] if driven else []

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from optimize.errors import OptimizeError
 from optimize.reporting.trackers.tracker import CurvePoints, Tracker, reason
 from optimize.study.callback import Callback
+from optimize.text import amount
 from optimize.trial import Metric
 from storage import Artifacts, StorageError, StudyPaths, TrialRecord
 
@@ -63,7 +64,7 @@ class TrackerCallback(Callback):
         self._write(LAST_S)
         if self._waiting and not self._broken:
             self._say(
-                f"{self._name}: {len(self._waiting)} trials are missing; the next call with --log {self._name} writes them"
+                f"{self._name}: {amount(len(self._waiting), 'trial')} missing; the next call with --log {self._name} writes them"
             )
 
     def _write(self, seconds: float) -> None:
