@@ -26,9 +26,10 @@ from optimize.study.comparable import (
 )
 from optimize.study.held import HeldStudy, hold_study
 from optimize.study.kept import Scripts
+from optimize.study.queued import Queued, Search
 from optimize.study.start_from import FROM, check_source, start_trials
 from optimize.study.stopping import COUNTED
-from optimize.study.study import Queued, Search, Study
+from optimize.study.study import Study
 from optimize.text import changes
 from optimize.trial import BASELINE, Outcome, Slot, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError

@@ -8,18 +8,18 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
 from typing import Literal
 
-from optimize.advisor import ADVICE, Advisor, Spent, StudyView
+from optimize.advisor import ADVICE, Spent, StudyView
 from optimize.confirm.verdict import Verdict, verdict_of
-from optimize.search import Sampler, footprint
+from optimize.search import footprint
 from optimize.search.endings import CROWDED, NEEDS_ANOTHER, Again, Consequence
-from optimize.search.pruner import Pruner
 from optimize.study.environment_endings import EnvironmentEndings
 from optimize.study.held import HeldStudy
 from optimize.study.kept import Scripts, files_to_keep, outcome_attrs
+from optimize.study.queued import Queued, Search
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
 from storage import (
@@ -38,28 +38,6 @@ from storage import (
 # At most 8: every intermediate value costs a write, and loading time for ever. Close together where a cut saves most;
 # at 5 percent the parameters say more than the loss.
 CURVE_PERCENTS = (10, 15, 20, 30, 40, 50, 65, 85)
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """Parameters that wait or run: first to be created, then a WAITING or RUNNING trial of the database."""
-
-    params: Mapping[str, Value]
-    kind: str
-    attempt: int = 1
-    alone: bool = False  # on its device
-    source: str = ""  # a start's origin, an advisor's model, what a replicate repeats
-    trial_id: int = -1  # until it is created
-    number: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What decides on a study's trials: which parameters are tried next, and which trials are pruned."""
-
-    sampler: Sampler
-    pruner: Pruner | None = None  # None: no trial is pruned
-    advisor: Advisor | None = None  # None: the sampler alone proposes
 
 
 class Study:
