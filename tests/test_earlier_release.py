@@ -26,7 +26,7 @@ from optimize.importing.import_study import IMPORTED
 from optimize.reporting.files import write_views
 from optimize.reporting.status_json import document
 from optimize.search.whole import RULES
-from optimize.study.comparable import ABOUT, CONSTANTS, FINGERPRINT
+from optimize.study.comparable import ABOUT, CONSTANTS, DEVICE_BATCH, FINGERPRINT
 from optimize.study.held import STOP
 from optimize.study.start_from import FROM
 from optimize.study.stored import StoredStudy, find_study
@@ -48,7 +48,7 @@ TRIAL_ATTRS = {"origin", "status", "reason", "summary", "ending"}
 ORIGIN = {"kind", "attempt", "requeue_of"}
 ENDING = {"seconds", "slot", "script"}
 SYSTEM_ATTRS = {"artifacts", "dashboard", "optimize:note", "study:metric_names"}
-LATER = {"stop", "from", "confirmation", "advice", "imported", "rules"}  # what a study may get
+LATER = {"stop", "from", "confirmation", "advice", "imported", "rules", "device_batch"}  # what a study may get
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_names_in_databases_are_what_they_were(folder: Path, driver: Driver) -> 
         for ours in {LEASES, BACKUPS} if runs.parent == folder else {LEASES}:
             assert table(runs, ours.name) == ours.columns.keys()
     assert {FINGERPRINT, BASELINE, CONSTANTS, ABOUT} == STUDY_ATTRS
-    assert {STOP, FROM, CONFIRMATION, ADVICE, IMPORTED, RULES} == LATER
+    assert {STOP, FROM, CONFIRMATION, ADVICE, IMPORTED, RULES, DEVICE_BATCH} == LATER
 
 
 @pytest.mark.slow

@@ -61,6 +61,7 @@ def run(
     found = _slots(plan)
     say_all(plan_lines(plan, found, _done(plan)))
     ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup, set_aside))
+    plan = ended.plan or plan
     confirmable = wanted is None and _can_be_confirmed(plan)
     open_console().print(end_report(plan, ended, confirmable, {"confirm": confirm, "backup": backup}), crop=False)
     if wanted is not None and ended.stopped:
@@ -133,7 +134,7 @@ def check(
         say_all(plan.earlier)
         repair_study(plan, say, _children(plan), set_aside)
         return
-    plan.workload.render({**plan.settings.constants, **plan.baseline})
+    plan.workload.render({**plan.settings.written, **plan.baseline})
     say_all(_check_database(plan, read_only=True))
     try:
         found = _slots(plan)

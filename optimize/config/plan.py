@@ -23,6 +23,7 @@ from optimize.executors import EXECUTORS
 from optimize.script.command import RUN
 from optimize.script.constants import SEED_CALLS, read_seed_calls
 from optimize.script.derived import mistakes, no_number
+from optimize.script.device_batch import DeviceBatch, name_of_device_batch, wrong_device_batch
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.pick_script import INIT
 from optimize.script.workload import Workload
@@ -62,8 +63,22 @@ class Plan:
         if limits.total_s is not None:
             limits = replace(limits, total_s=limits.total_s * scale)
         return self.workload.prepare(
-            suggestion, self.settings.constants, script_environment(self.settings.env_pass), limits
+            suggestion, self.settings.written, script_environment(self.settings.env_pass), limits
         )
+
+    @property
+    def device_batch(self) -> str:
+        """The constant that is the script's device batch, "" if there is none that can be written."""
+        name = name_of_device_batch(self.workload.device_batch, self.constants)
+        return "" if name and self.workload.problems([name]) else name
+
+    def with_device_batch(self, batch: DeviceBatch) -> Plan:
+        """Return the plan of the same study with this device batch, in its baseline and in all else."""
+        value = {batch.name: batch.value}
+        baseline = {**self.baseline, **value} if batch.name in self.space.names else self.baseline
+        origins = {**self.settings.origins, "device_batch": f"study {self.settings.study}"}
+        settings = replace(self.settings, device_batch=batch, origins=origins)
+        return replace(self, settings=settings, constants={**self.constants, **value}, baseline=baseline)
 
     def about(self) -> dict[str, str]:
         """Return what a person wants to know of a study that follows it; paths as they were given."""
@@ -159,6 +174,7 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
         )
     problems += mistakes(workload.derived, workload.memory, constants)
     problems += no_number(workload.total, constants) if workload.total else []
+    problems += wrong_device_batch(workload.device_batch, constants, workload.folder)
     problems += workload.unstartable(_programs(settings))
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
@@ -176,7 +192,11 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
     starts = _starts(settings, space, constants, baseline)
     notes += script_notes(settings, workload, space.names)
     notes += _too_short(settings, workload, workload.duration_s({**constants, **baseline}))
-    return Plan(settings, workload, space, constants, baseline, starts, notes, parts.earlier)
+    batch, settings = settings.device_batch, replace(settings, device_batch=None)
+    plan = Plan(settings, workload, space, constants, baseline, starts, notes, parts.earlier)
+    if batch is None or batch.name != plan.device_batch or constants[batch.name] != batch.own:
+        return plan  # another one was set since
+    return replace(plan.with_device_batch(batch), notes=(*notes, f"device batch: {batch}"))
 
 
 def _no_space(settings: Settings, workload: Workload, space: SearchSpace) -> str:

@@ -24,6 +24,7 @@ from optimize.config.environment import (
 from optimize.config.here import HERE, SPACE, file_here, space_beside
 from optimize.errors import SettingsError
 from optimize.executors.slots import Device
+from optimize.script.device_batch import DeviceBatch
 from optimize.script.limits import read_limits
 from optimize.text import meant, study_name
 from optimize.toml import Table
@@ -64,6 +65,7 @@ class Settings:
     mixed_devices: bool = False
     constants: Mapping[str, Value] = field(default_factory=dict)
     constants_of: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)  # [constants.NAME]: of one workload
+    device_batch: DeviceBatch | None = None  # of this study, where its own did not fit
     prepare_args: tuple[str, ...] = ()
     env_pass: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -73,6 +75,12 @@ class Settings:
     runs: Path = Path("runs")
     storage: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def written(self) -> Mapping[str, Value]:
+        """The constants that are written over the script's: the profile's, and the device batch that fits."""
+        batch = self.device_batch
+        return self.constants if batch is None else {**self.constants, batch.name: batch.value}
 
     def command(self) -> str:
         """Return the command that goes on with the study, without its storage URL, which may hold a password."""

@@ -98,6 +98,8 @@ def _settings_table(plan: Plan) -> Table:
         if name.startswith("limits."):
             continue
         value = getattr(plan.settings, name)
+        if name == "device_batch" and value is None:
+            continue
         if name == "storage" and value:
             value = "a database by URL"  # the URL may hold a password
         if name in ("constants", "limits"):

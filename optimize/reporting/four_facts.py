@@ -17,7 +17,7 @@ from optimize.confirm.verdict import Finalist, Verdict
 from optimize.reporting.hints import Flags, begun_flags, command_line
 from optimize.reporting.study_cost import StudyCost
 from optimize.study.best import BestTrial
-from optimize.study.comparable import ABOUT, FINGERPRINT, is_confirmable
+from optimize.study.comparable import ABOUT, FINGERPRINT, device_batch_of, is_confirmable
 from optimize.study.edges import Edge, is_baseline
 from optimize.text import changes, gain_text, study_name, value_text
 from optimize.trial import BASELINE, Metric
@@ -152,7 +152,8 @@ def _gain(of: Standing, best: BestTrial) -> str:
 def _against(of: Standing) -> str:
     if of.baseline is None or of.baseline.value is None:
         return _aim(of)
-    return f"The baseline has {value_text(of.baseline.value)}. {_aim(of)}"
+    batch = device_batch_of(of.attrs)
+    return f"The baseline has {value_text(of.baseline.value)}{f', with {batch}' if batch else ''}. {_aim(of)}"
 
 
 def _aim(of: Standing) -> str:

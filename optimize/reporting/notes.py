@@ -24,7 +24,7 @@ from optimize.reporting.study_cost import StudyCost
 from optimize.reporting.trial_words import WIDTH, circumstances, what_changed
 from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
-from optimize.study.comparable import ABOUT, CONSTANTS, is_confirmable
+from optimize.study.comparable import ABOUT, CONSTANTS, device_batch_of, is_confirmable
 from optimize.study.left_files import LOG, PATCH, PROFILE_PATCH
 from optimize.text import changes, gain_text, short, value_text
 from optimize.trial import BASELINE, Metric
@@ -302,9 +302,10 @@ def _choices(facts: StudyFacts, name: str) -> str:
 
 
 def _stays(facts: StudyFacts) -> str:
-    constants = list(_mapping(facts.attrs.get(CONSTANTS)).items())[:NAMES]
+    constants, batch = list(_mapping(facts.attrs.get(CONSTANTS)).items())[:NAMES], device_batch_of(facts.attrs)
     shown = ", ".join(code(f"{name} = {short(value)}", 80) for name, value in constants)
-    return f"### What the profile sets\n\nThe baseline is the script with {shown}" if shown else ""
+    found = f" (the study has {code(str(batch), 120)})" if batch else ""
+    return f"### What the profile sets\n\nThe baseline is the script with {shown}{found}" if shown else ""
 
 
 def _go_on(facts: StudyFacts, best: TrialRecord | None) -> str:

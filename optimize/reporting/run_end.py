@@ -36,6 +36,7 @@ class RunResult:
     stopped: bool = False  # by somebody; else because its budget was spent
     code: int = 0  # of this process
     others: Sequence[str] = ()  # names of all studies
+    plan: Plan | None = None  # that it ended with, where its baseline may have led to another one
 
 
 def end_report(

@@ -15,6 +15,7 @@ from typing import Any
 from optimize.confirm.verdict import Verdict
 from optimize.reporting.four_facts import four_facts
 from optimize.reporting.standing import read_standing
+from optimize.study.comparable import device_batch_of
 from optimize.study.stored import StoredStudy
 from storage import TrialRecord, count_statuses, first_baseline, holder_of, parent_of
 
@@ -30,6 +31,7 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
     database, study_id = stored.database, stored.study_id
     holder = holder_of(database, study_id)
     best, baseline = stored.best(), first_baseline(database, study_id)
+    batch = device_batch_of(database.study_attrs(study_id))
     return {
         "name": stored.name,
         "metric": stored.metric.name,
@@ -37,6 +39,7 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
         "states": database.counts(study_id),
         "statuses": count_statuses(database, study_id),
         "baseline": None if baseline is None else _trial(baseline),
+        "device_batch": None if batch is None else asdict(batch),
         "best": None if best is None else _trial(best.record),
         "best_confirmed": None if best is None else best.confirmed,
         "best_why": (stored.no_best or None) if best is None else best.why,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from optimize.runner.gpu_memory import DESKTOP, DESKTOP_MB
+from optimize.runner.gpu_watch import DESKTOP, DESKTOP_MB
 
 TAIL_CHARS = 1 << 16
 # Pinned memory is the machine's own, although CUDA hands it out.

@@ -83,6 +83,7 @@ def _workload(folder: Path, table: Table, whole: Mapping[str, str]) -> Workload:
         val_split=table.text("val_split", "VAL_SPLIT"),
         budget=table.words("budget", BUDGETS),
         overrides=table.text("overrides", ""),
+        device_batch=table.text("device_batch", "") if table.has("device_batch") else None,
         progress=progress,
         total=total,
         links=_read_links(folder, table),

@@ -56,6 +56,7 @@ class Workload:
     with_bom: frozenset[str] = frozenset()  # files that begin with a byte order mark, which `files` leaves out
     placed: Mapping[str, Placement] = field(default_factory=dict)  # parameters that are no constants of a module
     conditions: Mapping[str, Rule] = field(default_factory=dict)  # without its own a parameter has no effect
+    device_batch: str | None = None  # the constant that is it; "": none is; None: the usual name, if the script has it
     known_as: str = ""  # the fingerprint that a study has of it, which another Python may have computed
 
     def with_space(self, space: SearchSpace) -> Workload:
@@ -101,7 +102,7 @@ class Workload:
         values = {}
         for name, (_, constant) in self._owners().items():
             with suppress(SearchSpaceError):  # names or calls: unknown without running the script
-                values[name] = _value(constant.expression)
+                values[name] = parse_expression(constant.expression).evaluate({})
         flags = {name: value for name, value in flags_of(self.command).items() if name in values and value is not None}
         return {**values, **flags, **self._defaults()}
 
@@ -343,8 +344,3 @@ class Workload:
         """Return the Python files; those whose constants win come first."""
         files = (f for f in self.files if f.endswith(".py"))
         return sorted(files, key=lambda f: (f != self.overrides, f != self.script, f))
-
-
-def _value(expression: str) -> Value:
-    """Return the value of an expression that is arithmetic on literals. Raises SearchSpaceError for any other."""
-    return parse_expression(expression).evaluate({})

@@ -36,19 +36,34 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
             session.say(notice)
         session.paths.create()
         session.prepare()
-        advisor = open_advisor(plan, session.say)
-        study = session.open_study(slots, advisor=advisor)
-        slots = slots_of_one_model(plan, slots, study.records(), session.say)
-        for line in filter(None, (_so_far(plan, study, session.paths.folder), study.memory_summary())):
-            session.say(line)
-        session.write_settings()
-        with reporting(session, caller, study, slots) as callbacks:
-            callbacks = (*callbacks, IgnoredConstants(plan, session.say))
-            reason = session.drive(study, slots, _budget(plan.settings), callbacks)
-        stopped = session.stop_signals.level() is not StopLevel.NONE
-        notes, code = _notes(advisor, study.records(), plan), session.stop_signals.exit_code(reason)
-        others = session.database.study_names()
-        return RunResult(reason, study.records(), study.verdict(), notes, stopped, code, others)
+        while (ended := _work(session, slots, caller)) is None:
+            pass
+        return ended
+
+
+def _work(session: Session, slots: Sequence[Slot], caller: Caller) -> RunResult | None:
+    """Work on the study of the session's plan.
+
+    None: its baseline did not fit the GPU, and the session has the plan of the same study with a smaller device batch.
+    """
+    plan, first = session.plan, session.is_new
+    advisor = open_advisor(plan, session.say)
+    study = session.open_study(slots, advisor=advisor)
+    if session.goes_on_with(study.baseline_ending):  # of an earlier driver's trial
+        return None
+    slots = slots_of_one_model(plan, slots, study.records(), session.say)
+    for line in filter(None, (_so_far(plan, study, session.paths.folder), study.memory_summary())) if first else ():
+        session.say(line)
+    session.write_settings()
+    with reporting(session, caller, study, slots) as callbacks:
+        callbacks = (*callbacks, IgnoredConstants(plan, session.say))
+        reason = session.drive(study, slots, _budget(plan.settings), callbacks)
+    if session.goes_on_with(study.baseline_ending):
+        return None
+    stopped = session.stop_signals.level() is not StopLevel.NONE
+    notes, code = _notes(advisor, study.records(), plan), session.stop_signals.exit_code(reason)
+    others = session.database.study_names()
+    return RunResult(reason, study.records(), study.verdict(), notes, stopped, code, others, plan)
 
 
 def reporting(

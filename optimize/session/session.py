@@ -6,6 +6,7 @@ It knows how the rooms fit together and nothing of what happens inside them.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from optimize.reporting.files import ResultFiles
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.terminal import LiveView
 from optimize.reporting.trackers import TrackerCallback, open_tracker
+from optimize.study.baseline_fit import BaselineEnding
 from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
@@ -68,8 +70,10 @@ class Session:
         self.artifacts = Artifacts(self.paths.artifacts, self.database)
         # Entered first and left last: what it keeps at the end is a study that nobody drives.
         self._backups = stack.enter_context(self._open_backups())
+        self._opened = stack.enter_context(ExitStack())  # the open study
         self._trackers: Sequence[TrackerCallback] = ()
         self._data = ""
+        self._began: float | None = None  # when it first drove the study
 
     def prepare(self) -> str:
         """Open the trackers, prepare the data, and turn signals into stop requests; return the data's fingerprint."""
@@ -80,10 +84,24 @@ class Session:
         return self._data
 
     def open_study(self, slots: Sequence[Slot], advisor: Advisor | None = None) -> Study:
-        """Open the plan's study, as its only driver. Raises what `open_study` in `study/resume.py` raises."""
+        """Open the plan's study, as its only driver; one that is open is closed. Raises what `open_study` raises."""
+        self._opened.close()
         aside = self._caller.set_aside
         opened = open_study(self.database, self.plan, self._data, self.say, slots, advisor=advisor, set_aside=aside)
-        return self._stack.enter_context(opened)
+        return self._opened.enter_context(opened)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has not driven its study yet."""
+        return self._began is None
+
+    def goes_on_with(self, baseline: BaselineEnding | None) -> bool:
+        """Take the plan that a baseline that did not fit has led to, and say so. Return whether there is one."""
+        if baseline is None or baseline.plan is None:
+            return False
+        self.plan = baseline.plan
+        self.say(baseline.line)
+        return True
 
     def shown(self, study: Study) -> ShownStudy:
         """Return what views need to know of the open study."""
@@ -103,7 +121,8 @@ class Session:
             for view in views:
                 stack.callback(view.write)
             for tracker in self._trackers:
-                tracker.begin(study.records())
+                if self.is_new:
+                    tracker.begin(study.records())
                 stack.callback(tracker.close)
             yield (stack.enter_context(live), *views, *self._trackers, self._backups)
 
@@ -123,6 +142,7 @@ class Session:
         def prepare(suggestion: Suggestion) -> Job:
             return self.plan.job(suggestion, scale(suggestion))
 
+        self._began = self._began or time.monotonic()
         loop = Loop(
             study,
             self._executor(tuple(slots)),
@@ -131,6 +151,7 @@ class Session:
             callbacks,
             self.stop_signals,
             self.plan.settings.keep_failed,
+            began=self._began,
         )
         return loop.run()
 

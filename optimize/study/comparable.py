@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from shlex import join, quote
 from typing import Any
 
 from optimize.config.plan import SEED, Plan
 from optimize.errors import StudyMismatchError
+from optimize.script.device_batch import DeviceBatch
 from optimize.script.workload import Workload
 from optimize.search import rules_attr
 from optimize.text import study_name
@@ -22,6 +23,7 @@ from search_spaces import SearchSpace
 from storage import TrialRecord, parent_of
 
 FINGERPRINT, CONSTANTS = "fingerprint", "constants"  # attributes of a study
+DEVICE_BATCH = "device_batch"  # of a study whose baseline did not fit with its own
 ABOUT = "about"  # and what it is called: workload, script, search space, profile, the command that goes on with it
 
 _ADVICE = {
@@ -101,10 +103,27 @@ def describe_study(plan: Plan, parts: Mapping[str, str]) -> dict[str, Any]:
     return {
         FINGERPRINT: dict(parts),
         BASELINE: stored,
-        CONSTANTS: dict(plan.settings.constants),
+        CONSTANTS: dict(plan.settings.written),
         ABOUT: plan.about(),
+        **device_batch_attrs(plan.settings.device_batch),
         **rules_attr(plan.space, plan.constants),
     }
+
+
+def device_batch_attrs(batch: DeviceBatch | None) -> dict[str, Any]:
+    """Return the attribute that keeps the device batch of a study, {} where it has its own."""
+    return {} if batch is None else {DEVICE_BATCH: asdict(batch)}
+
+
+def device_batch_of(attrs: Mapping[str, Any]) -> DeviceBatch | None:
+    """Return the device batch that a study with these attributes has in the place of its own, None if it has that."""
+    try:
+        kept = attrs[DEVICE_BATCH]
+        return DeviceBatch(
+            str(kept["name"]), int(kept["value"]), (int(kept["too_large"][0]), *map(int, kept["too_large"][1:]))
+        )
+    except (KeyError, IndexError, TypeError, ValueError):  # another program's may be anything
+        return None
 
 
 def is_confirmable(attrs: Mapping[str, Any]) -> bool:
@@ -171,7 +190,9 @@ def slots_of_one_model(
     """Return the slots that the study may use. Raises StudyMismatchError if its values would not be comparable."""
     study, known = plan.settings.study, model_of(records)
     if plan.settings.mixed_devices or not slots:
-        return tuple(slots)
+        return tuple(
+            sorted(slots, key=lambda slot: slot.memory_mb)
+        )  # the first has the baseline, which has to fit them all
     here = [slot.device for slot in slots]
     if known and known not in here:
         _compare(plan, known, here[0], say)

@@ -30,9 +30,11 @@ from optimize.study.comparable import (
     FINGERPRINT,
     changed_before_any_value,
     constants_fingerprint,
+    device_batch_of,
     fingerprint,
 )
 from optimize.study.kept import originals_of
+from optimize.study.start_from import is_file
 from optimize.study.stored import StoredStudy, find_study
 from optimize.text import study_name
 from optimize.trial import Value
@@ -51,8 +53,12 @@ def plan_for_study(settings: Settings, also: Sequence[str] = ()) -> Plan:
     with ExitStack() as stack:
         stored = _looked_at(settings, settings.study, stack)
         if stored is not None:
-            parts = _recognised(parts, stored)
+            parts = _recognised(_with_device_batch(parts, stored), stored)
             parts = parts if _takes_what_is_new(parts, stored) else _own(parts, stored)
+        elif (
+            (source := settings.start_from) and not is_file(source) and (begins := _looked_at(settings, source, stack))
+        ):
+            parts = _with_device_batch(parts, begins)  # which the values of its trials come from
     return plan_of(parts, also)
 
 
@@ -61,7 +67,7 @@ def plan_to_move(settings: Settings, old: str, also: Sequence[str] = ()) -> Plan
     parts = load_parts(settings)
     with ExitStack() as stack:
         if (stored := _looked_at(settings, old, stack)) is not None:
-            parts = _moved(_recognised(parts, stored), stored)
+            parts = _moved(_recognised(_with_device_batch(parts, stored), stored), stored)
     return plan_of(parts, also)
 
 
@@ -76,6 +82,12 @@ def _looked_at(settings: Settings, study: str, stack: ExitStack) -> StoredStudy 
             if study_id is not None and isinstance(database.study_attrs(study_id).get(FINGERPRINT), dict):
                 return find_study(database, study, settings.runs)
     return None
+
+
+def _with_device_batch(parts: Parts, stored: StoredStudy) -> Parts:
+    """Return the parts with the device batch that the study has found. The plan takes it in the place of the same one only."""
+    batch = device_batch_of(stored.database.study_attrs(stored.study_id))
+    return replace(parts, settings=replace(parts.settings, device_batch=batch))
 
 
 def _began_with(stored: StoredStudy) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from optimize.config.space_fit import with_baselines
 from optimize.errors import OptimizeError
 from optimize.script.load_workload import load_workload
 from optimize.study.best import BestTrial
-from optimize.study.comparable import ABOUT, CONSTANTS, FINGERPRINT, constants_of
+from optimize.study.comparable import ABOUT, CONSTANTS, FINGERPRINT, constants_of, device_batch_of
 from optimize.study.stopping import COUNTED
 from optimize.text import short
 from optimize.trial import BASELINE, Metric, Value
@@ -93,7 +93,8 @@ def space_of(attrs: Mapping[str, object]) -> tuple[SearchSpace, Mapping[str, Val
             constants = constants_of({CONSTANTS: attrs.get(CONSTANTS)}, workload, {})
     except SearchSpaceError:
         return None
-    whole = with_baselines(space, constants)
+    batch = device_batch_of(attrs)
+    whole = with_baselines(space, {**constants, batch.name: batch.own} if batch else constants)
     return (whole, constants) if whole.fingerprint() == stored.get("search space") else None
 
 

@@ -52,7 +52,7 @@ class IgnoredConstants(Callback):
     def _name(self, key: str) -> str:
         """Return the constant of this name, in whatever case; "" if the study sets none."""
         wanted = re.sub(r"[ ./-]", "_", key).casefold()
-        names = (*self._plan.space.names, *self._plan.settings.constants)
+        names = (*self._plan.space.names, *self._plan.settings.written)
         return next((name for name in names if name.casefold() == wanted), "")
 
     def _varied(self, name: str, key: str, found: float | str, record: TrialRecord) -> str:

@@ -38,11 +38,12 @@ class Loop:
         stop_signals: StopSignals,
         keep_failed: bool = False,
         tick_s: float = TICK_S,
+        began: float | None = None,
     ) -> None:
         self._study, self._executor, self._prepare = study, executor, prepare
         self._budget, self._callbacks, self._stop_signals = budget, callbacks, stop_signals
         self._keep_failed = keep_failed
-        self._started = time.monotonic()
+        self._started = time.monotonic() if began is None else began  # the call, from which its hours count
         self._done = counted(study.records())
         self._proven = study.proven()  # has the script ever trained a step? Until then it runs alone
         self._tick_s, self._looked = tick_s, 0.0
@@ -136,8 +137,13 @@ class Loop:
         study, why = self._study.name, record.reason
         where = f"study {study}: trial {record.number}"
         more = f"All of its log: `optimize show {record.number} --study {quote(study)}`"
-        counts = self._counts(record)
-        if self._can_nothing_run(record):
+        counts, baseline = self._counts(record), self._study.baseline_ending
+        if baseline is not None and baseline.number == record.number and baseline.plan is not None:
+            self._reason = self._reason or baseline.line
+            self._cancel_all("the baseline does not fit: all begins again with a smaller device batch")
+        elif baseline is not None and baseline.number == record.number:
+            self._abort(f"{where}: the baseline did not complete: {why}. {baseline.line} {more}", log)
+        elif self._can_nothing_run(record):
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
             advice = _ADVICE.get(record.status, _ADVICE_ELSE)
@@ -190,7 +196,6 @@ class Loop:
 
 
 _ADVICE: dict[str, str] = {
-    TrialStatus.OUT_OF_MEMORY: "Give the baseline a smaller DEVICE_BATCH_SIZE or DEPTH in the profile's [constants].",
     TrialStatus.TIMED_OUT: "Raise total_s under [limits] in workload.toml or the profile, or give the script a smaller budget.",
     TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",
 }

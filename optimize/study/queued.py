@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from optimize.advisor import Advisor
 from optimize.search import Sampler
 from optimize.search.pruner import Pruner
+from optimize.study.baseline_fit import BaselineFit
 from optimize.trial import Value
+
+ENQUEUED = "enqueue_trial"  # the source of what a person put into the queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +32,6 @@ class Search:
     """What decides on a study's trials: which parameters are tried next, and which trials are pruned."""
 
     sampler: Sampler
-    pruner: Pruner | None = None  # None: no trial is pruned
-    advisor: Advisor | None = None  # None: the sampler alone proposes
+    pruner: Pruner | None  # None: no trial is pruned
+    advisor: Advisor | None  # None: the sampler alone proposes
+    fit: BaselineFit

@@ -6,7 +6,7 @@ After `open_study` a Study is ready to be asked; what happens then is up to `stu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from optimize.config.plan import Plan
 from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.derived import same_run, scorer
-from optimize.search import Memory, Past, QueueOnly, Sampler, footprint, open_sampler, rules_attr
+from optimize.search import Footprint, Memory, Past, QueueOnly, Sampler, footprint, open_sampler, rules_attr
+from optimize.search.memory import Score
 from optimize.search.pruner import Pruner
+from optimize.study.baseline_fit import BaselineFit
 from optimize.study.comparable import (
+    DEVICE_BATCH,
     FINGERPRINT,
     changed_before_any_value,
     check_fingerprint,
@@ -26,7 +29,7 @@ from optimize.study.comparable import (
 )
 from optimize.study.held import HeldStudy, hold_study
 from optimize.study.kept import Scripts
-from optimize.study.queued import Queued, Search
+from optimize.study.queued import ENQUEUED, Queued, Search
 from optimize.study.start_from import FROM, check_source, start_trials
 from optimize.study.stopping import COUNTED
 from optimize.study.study import Study
@@ -74,7 +77,7 @@ def open_study(
         _keep_rules(held, plan)
         sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
-        artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor)
+        artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor, BaselineFit(plan))
         artifacts.create()
         originals = with_boms(plan.workload.files, plan.workload.with_bom)
         baseline = plan.job(Suggestion(0, plan.baseline))
@@ -94,6 +97,7 @@ def open_study(
         _close_orphans(study, records, plan, paths, say)
         if not _has_baseline(study):
             study.enqueue(plan.baseline, "baseline")
+        _lower_starts(study, records, plan)
         _enqueue_starts(study, records, plan, say)
         yield study
 
@@ -104,7 +108,10 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
     smallest = min((slot.memory_mb for slot in slots), default=0.0)  # a trial may come to any of them
 
     def new_memory() -> Memory:
-        return Memory(plan.space, score, smallest)
+        memory = Memory(plan.space, score, smallest)
+        for params in _too_large(plan, score):
+            memory.learned(params, Footprint(fitted=False))
+        return memory
 
     return open_sampler(
         plan.settings.sampler,
@@ -115,6 +122,17 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
         identity=same_run(workload.derived, constants, workload.conditions),
         new_memory=None if plan.settings.device == "cpu" else new_memory,
     )
+
+
+def _too_large(plan: Plan, score: Score | None) -> list[dict[str, Value]]:
+    """Return the baseline with each device batch that did not fit, where the device batch tells anything of memory."""
+    batch = plan.settings.device_batch
+    found = [{**plan.baseline, batch.name: value} for value in batch.too_large] if batch else []
+    return [
+        each
+        for each in found
+        if (score(each) != score(plan.baseline) if score else each.keys() == plan.baseline.keys())
+    ]
 
 
 def _find_or_create(
@@ -169,7 +187,12 @@ def _changed(database: Database, study_id: int, plan: Plan, data: str | None) ->
 def _check(database: Database, study_id: int, plan: Plan, data: str | None, say: Callable[[str], None]) -> None:
     """Compare again, now that nobody else drives it: a mistake that a first trial showed may have been corrected."""
     if what := _changed(database, study_id, plan, data):
-        for name, value in _description(plan, data).items():
+        gone = (
+            {DEVICE_BATCH: None}
+            if plan.settings.device_batch is None and DEVICE_BATCH in database.study_attrs(study_id)
+            else {}
+        )
+        for name, value in {**_description(plan, data), **gone}.items():
             database.set_study_attr(study_id, name, value)
         database.name_objective(study_id, plan.workload.metric.name)
         say(f"study {plan.settings.study}: {what}; no trial has a value yet, so the study goes on with it")
@@ -187,16 +210,40 @@ def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, sa
     """Queue the starts of the search space that were never in the study, so each is tried once."""
     names = plan.space.names
     known = {tuple(record.params.get(name) for name in names) for record in records}
-    untried = [
-        start
-        for start in plan.starts.planned
-        if tuple(plan.space[name].encode(start.params[name]) for name in names) not in known
-    ]
-    for start in untried:
-        study.enqueue(start.params, "start", start.source)
+    known |= {tuple(plan.space.encode(queued.params).values()) for queued in study.queued()}
+    lowered = [(_lowered(start.params, plan), start) for start in plan.starts.planned]
+    untried = [each for each in lowered if tuple(plan.space.encode(each[0]).values()) not in known]
+    for params, start in untried:
+        study.enqueue(params, "start", start.source)
         say(start.title)
     for line in plan.starts.left_out if untried or not records else ():
         say(line)
+
+
+def _lower_starts(study: Study, records: Sequence[TrialRecord], plan: Plan) -> None:
+    """Give the starts that wait with a device batch above the baseline's the baseline's, which is likelier to fit."""
+    known = [dict(record.params) for record in records]
+    for queued in study.queued():
+        params = _lowered(queued.params, plan)
+        if params == queued.params or queued.kind != "start" or queued.source == ENQUEUED:
+            continue
+        if plan.space.encode(params) in known:
+            study.withdraw(queued, f"it would be another trial: {plan.settings.device_batch}")
+        else:
+            study.change_queued(queued, params)
+            known.append(plan.space.encode(params))
+
+
+def _lowered(params: Mapping[str, Value], plan: Plan) -> Mapping[str, Value]:
+    """Return parameters with the study's device batch, if theirs is larger and no rule forbids it; else as they are."""
+    batch = plan.settings.device_batch
+    own = params.get(batch.name) if batch else None
+    if batch is None or not isinstance(own, int) or own <= batch.value:
+        return params
+    lowered = {**params, batch.name: batch.value}
+    with suppress(SearchSpaceError):  # a rule cannot be computed
+        return lowered if plan.space.feasible(lowered, plan.constants) else params
+    return params
 
 
 def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) -> None:

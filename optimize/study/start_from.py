@@ -252,7 +252,7 @@ def _from_study(database: Database, source: str, plan: Plan, data: str | None, s
     study_id = _study_of(database, source)
     attrs, settings = database.study_attrs(study_id), plan.settings
     records = read_records(database, study_id)
-    differing = differences(attrs, plan.workload, plan.space, settings.constants, data)
+    differing = differences(attrs, plan.workload, plan.space, settings.written, data)
     if model := other_model(plan, slots, records):
         differing.append(f"its trials ran on {model}, here is {slots[0].device}")
     if not differing:

@@ -10,16 +10,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
-from typing import Literal
+from typing import Any, Literal
 
 from optimize.advisor import ADVICE, Spent, StudyView
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.search import footprint
 from optimize.search.endings import CROWDED, NEEDS_ANOTHER, Again, Consequence
+from optimize.study.baseline_fit import BaselineEnding
 from optimize.study.environment_endings import EnvironmentEndings
 from optimize.study.held import HeldStudy
 from optimize.study.kept import Scripts, files_to_keep, outcome_attrs
-from optimize.study.queued import Queued, Search
+from optimize.study.queued import ENQUEUED, Queued, Search
 from optimize.trial import Job, Outcome, Progress, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace
 from storage import (
@@ -50,6 +51,8 @@ class Study:
         self._held, self._database, self._study_id, self._lease = held, held.database, held.study_id, held.lease
         self._space, self._artifacts, self._scripts = space, artifacts, scripts
         self._sampler, self._pruner, self._advisor = search.sampler, search.pruner, search.advisor
+        self._fit = search.fit
+        self.baseline_ending: BaselineEnding | None = None  # of the last baseline that ran out of memory
         self._noted: Spent | None = None  # of the advisor, in the database
         self._queue: deque[Queued] = deque()
         self._running: dict[int, Queued] = {}
@@ -79,6 +82,11 @@ class Study:
         """Close a queued trial that is not needed any more."""
         self._queue.remove(trial)
         self._close(trial.trial_id, TrialStatus.CANCELLED, why)
+
+    def change_queued(self, trial: Queued, params: Mapping[str, Value]) -> None:
+        """Give a queued trial other parameters."""
+        if fill_waiting(self._database, trial.trial_id, self._stored(params), self._space.stored_choices, {}):
+            self._queue[self._queue.index(trial)] = replace(trial, params=params)
 
     def verdict(self) -> Verdict | None:
         """Return the verdict of the last confirmation; None if there is none."""
@@ -135,12 +143,17 @@ class Study:
         trial = self._running[job.number]
         stored = self._stored(trial.params)
         consequence = self._environment.consequence(outcome, stored, trial.attempt, self._others_train(trial, stored))
+        fit = self._fit.judge(trial.number, trial.kind, outcome, consequence, self.proven())
+        consequence = fit.consequence if fit else consequence
         value = float(outcome.summary[job.metric.name]) if outcome.status is TrialStatus.COMPLETE else None
-        attrs = outcome_attrs(job, outcome)
+        had = f"with {fit.device_batch}: " if fit and fit.device_batch else ""
+        attrs = outcome_attrs(job, replace(outcome, reason=had + outcome.reason))
         kept = self._artifacts.write(files_to_keep(job, outcome, self._scripts))
 
         def close() -> Queued | None:
             told = self._database.finish_trial(trial.trial_id, consequence.state, value, attrs=attrs, artifacts=kept)
+            if told and fit and fit.plan:
+                return self._begin_smaller(fit.attrs, Queued(fit.plan.baseline, "baseline", alone=trial.alone))
             if not told or not self._again(trial, consequence):
                 return None  # also if somebody ended it otherwise in the dashboard
             attempt = trial.attempt + (consequence.again is not Again.ALWAYS)
@@ -148,6 +161,8 @@ class Study:
             return self._create("WAITING", again, requeue_of=trial.number)
 
         queued = self._lease.write(close, stands=lambda queued: self._stands(trial, queued))
+        if fit and (queued is not None or fit.plan is None):
+            self.baseline_ending = fit
         del self._running[job.number]
         self._curves.pop(job.number, None)
         self._decided.discard(job.number)
@@ -162,6 +177,12 @@ class Study:
         seen = footprint(record.state, record.status, record.summary)
         self._sampler.finished(trial.number, record.state, record.value, seen)
         return record
+
+    def _begin_smaller(self, attrs: Mapping[str, Any], baseline: Queued) -> Queued:
+        """Write what the study is from now on, and queue its new baseline."""
+        for name, value in attrs.items():
+            self._database.set_study_attr(self._study_id, name, value)
+        return self._create("WAITING", baseline)
 
     def give_back(self, number: int, why: str, again: bool) -> None:
         """Close a trial that was asked for and could not be started; its parameters are queued again, if `again`."""
@@ -207,10 +228,9 @@ class Study:
 
     def adopt_enqueued(self, record: TrialRecord, params: Mapping[str, Value]) -> None:
         """Put a WAITING trial that another program made into the queue, under its own number."""
-        source = "enqueue_trial"
-        choices, attrs = self._space.stored_choices, origin_attrs("start", source=source)
+        choices, attrs = self._space.stored_choices, origin_attrs("start", source=ENQUEUED)
         if fill_waiting(self._database, record.trial_id, self._stored(params), choices, attrs):
-            self.adopt_queued(Queued(params, "start", source=source, trial_id=record.trial_id, number=record.number))
+            self.adopt_queued(Queued(params, "start", source=ENQUEUED, trial_id=record.trial_id, number=record.number))
 
     def adopt_running(self, trial: Queued) -> None:
         """Take over a RUNNING trial that an earlier driver left, to be told like any other."""

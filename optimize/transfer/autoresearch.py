@@ -38,7 +38,10 @@ _MEMORY = (
     "# Peak memory is nearly affine to this, so that what was seen of it tells what else fits the device.\n"
     'memory = "DEVICE_BATCH_SIZE * MAX_SEQ_LEN * DEPTH * model_dim"'
 )
-_NO_MEMORY = "# No `memory`: this train.py chooses its device batch itself, by the memory that is there."
+_NO_MEMORY = (
+    "# No `memory`, no `device_batch`: this train.py chooses its device batch itself, by the memory that is there.\n"
+    'device_batch = ""'
+)
 
 
 def set_up(settings: Settings, folder: Path, source: str, commit: str, with_uv: bool) -> list[str]:

@@ -169,7 +169,7 @@ def migrate(old: str, plan: Plan, database: Database) -> Sequence[str]:
             )
         refuse_results_of_another(paths, database.where)
         attrs = database.study_attrs(study_id)
-        _refuse_incomparable(old, differences(attrs, plan.workload, plan.space, plan.settings.constants, None), new)
+        _refuse_incomparable(old, differences(attrs, plan.workload, plan.space, plan.settings.written, None), new)
         taken = retarget(read_whole_trials(database, study_id), STATES, origin_of(old, attrs, plan), plan)
         if not taken.trials:
             why = taken.why_not or "it has no trial"
