@@ -9,7 +9,14 @@ from optimize.runner.out_of_memory import others_on_gpu, ran_out_on_gpu
 from optimize.trial import Metric, TrialStatus
 from tests.test_causes import SAID
 
-OF_THE_MACHINE = ("_ArrayMemoryError", "killed by signal")  # numpy; the kernel
+OF_THE_MACHINE = (
+    "_ArrayMemoryError",
+    "killed by signal",
+    "SIGKILL",
+    "Killed",
+    "signal 9",
+    "error code -9",
+)  # numpy; the kernel
 OOM = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total {} of 23.65 GiB of which 1.06 GiB is free. {} "
     "Of the allocated memory 10.80 GiB is allocated by PyTorch"

@@ -10,8 +10,11 @@ import re
 from optimize.runner.gpu_watch import DESKTOP, DESKTOP_MB
 
 TAIL_CHARS = 1 << 16
-# Pinned memory is the machine's own, although CUDA hands it out.
-_OF_THE_MACHINE = re.compile(r"\bpinned?\b|host.?(?:alloc|memory)|CPUAllocator|device:CPU", re.IGNORECASE)
+# Pinned memory is the machine's own, although CUDA hands it out, and so is that of a compiler which the kernel killed.
+_OF_THE_MACHINE = re.compile(
+    r"\bpinned?\b|host.?(?:alloc|memory)|CPUAllocator|device:CPU|SIGKILL|\bKilled\b|\bsignal 9\b|error code -9\b",
+    re.IGNORECASE,
+)
 _OF_A_GPU = re.compile(
     r"cuda|cudnn|cublas|cufft|cusolver|cumemalloc|\bnvml|\bhip|rocblas|miopen|hsa_status|\bxpu\b|\bmps\b|\bgpu|triton|metal::"
     r"|\bhbm\b|out.?of.?device.?memory|error_out_of_resources|buffer size|torch\.\S*OutOfMemoryError|resource_exhausted"
