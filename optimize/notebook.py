@@ -34,7 +34,7 @@ from optimize.reporting.figures.static import progress
 from optimize.reporting.figures.style import draw, png_of
 from optimize.reporting.hints import pasteable
 from optimize.study.stored import find_study
-from storage import Database, RunsPaths, StorageError, open_database
+from storage import Database, RunsPaths, StorageError, holder_of, open_database
 
 RUNS = Path("runs")
 DRIVE = Path("/content/drive")
@@ -127,7 +127,7 @@ def run(
     study: str = "",
     trials: int = 0,
     hours: float = 0,
-    backup: Path | None = None,
+    backup: Path | str | None = None,
     more: Sequence[str] = (),
     runs: Path = RUNS,
     workload: str = "",
@@ -135,24 +135,21 @@ def run(
 ) -> str:
     """Run a study, or go on with it, and draw it meanwhile; return its name. 0 and "" stand for the profile's value.
 
-    A `workload` with a slash is a folder, whose commands are accepted by naming it; its space.toml is the search space if it
-    has one. The first interrupt of the cell lets the running trials finish, the second cancels them.
+    A `workload` with a slash is a folder, whose commands are accepted by naming it; the space.toml beside it is the search
+    space. `more` are further words of `optimize run`. The first interrupt of the cell lets the running trials finish, the second
+    cancels them.
     """
-    chosen, why = pick_profile(detect_device()) if profile in ("auto", "") else (profile, "flag")
+    named = "" if profile == "auto" else profile
+    chosen, why = (named, "flag") if named else pick_profile(detect_device())
     name = load_settings(chosen, why, {"study": study or None, "runs": runs, "workload": workload or None}).study
-    flags = {"profile": chosen, "study": name, "runs": runs, "trials": trials, "hours": hours, "backup": backup}
-    flags |= {"advisor": advisor, "workload": workload, "space": _space_in(workload)}
+    flags = {"profile": named, "study": name, "runs": runs, "trials": trials, "hours": hours, "backup": backup}
+    flags |= {"advisor": advisor, "workload": workload}
     words = [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
     words += ["--trust"] if "/" in workload else []
     with tempfile.TemporaryFile() as said:  # not a pipe, which would break when the kernel dies, and end the study
         started = _started("run", *words, *more, said=said.fileno(), secrets=_secrets() if advisor else {})
-        _Screen(name, runs, said.fileno()).follow(started)
+        _Screen(name, runs, said.fileno(), started).follow()
     return name
-
-
-def _space_in(workload: str) -> str:
-    path = f"{workload.rstrip('/')}/space.toml"
-    return path if "/" in workload and Path(path).expanduser().is_file() else ""
 
 
 def _secrets() -> dict[str, str]:
@@ -186,37 +183,39 @@ def bundle(study: str, runs: Path = RUNS) -> Path:
 
 
 class _Screen:
-    """Show the picture of a study, and below it its last lines."""
+    """Show the picture of a study that a process drives, and below it the process's last lines."""
 
-    def __init__(self, name: str, runs: Path, said: int) -> None:
-        self._name, self._runs, self._said = name, runs, said
+    def __init__(self, name: str, runs: Path, said: int, process: subprocess.Popen[str]) -> None:
+        self._name, self._runs, self._said, self._process = name, runs, said, process
         self._drawn: object = None
         self._picture = display(HTML(""), display_id=True)
         self._text = display(HTML(""), display_id=True)
 
-    def follow(self, process: subprocess.Popen[str]) -> None:
-        """Update both until the process has ended. Raises CellError with its last line if it failed."""
+    def follow(self) -> None:
+        """Update both until the process has ended. Raises CellError with its last line, which stands there only, if it failed."""
+        process = self._process
         with _interrupts_go_to(process):
             while process.poll() is None:
-                self._draw(LINES_SHOWN)
+                self._draw(self._lines()[-LINES_SHOWN:])
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(EVERY_S)
-        self._draw(2 * LINES_SHOWN)
-        if process.returncode:
-            raise CellError(_last_words(self._lines()))
+        lines, error = _parted(self._lines(), process.returncode)
+        self._draw(lines[-2 * LINES_SHOWN :])
+        if error:
+            raise CellError(error)
 
     def _lines(self) -> list[str]:
         """Return the last lines, read without moving the position at which the study writes."""
         start = max(0, os.fstat(self._said).st_size - LAST_BYTES)
         return os.pread(self._said, LAST_BYTES, start).decode(errors="replace").splitlines()
 
-    def _draw(self, lines: int) -> None:
-        self._text.update(_as_html(self._lines()[-lines:]))
+    def _draw(self, lines: Sequence[str]) -> None:
+        self._text.update(_as_html(lines))
         try:
             with closing(_look_at(RunsPaths(self._runs).database)) as database:
                 stored = find_study(database, self._name, self._runs)
                 counts = database.counts(stored.study_id)
-                if counts != self._drawn and counts["COMPLETE"]:
+                if counts != self._drawn and counts["COMPLETE"] and self._is_about(database, stored.study_id):
                     drawing = progress(history(stored.records(), stored.metric), stored.metric, labels=4)
                     self._picture.update(Image(png_of(draw(drawing, 10, 4.5, f"study {self._name}")), width=900))
                     self._drawn = counts
@@ -224,6 +223,13 @@ class _Screen:
             return  # not made yet, or busy: the next update will show it
         except Exception as error:  # the study goes on, and so does its cell
             self._picture.update(_as_html([f"no picture: {type(error).__name__}: {error}"]))
+
+    def _is_about(self, database: Database, study_id: int) -> bool:
+        """Tell whether the process works on the study: above its refusal, a picture of an older study would mislead."""
+        if self._drawn or self._process.poll() == 0:
+            return True
+        holder = holder_of(database, study_id)
+        return holder is not None and holder.pid == self._process.pid
 
 
 def _look_at(path: Path) -> Database:
@@ -266,18 +272,22 @@ def _started(
 
 
 def _command(*words: str) -> None:
-    """Run a command and print its lines."""
+    """Run a command and print its lines. Raises CellError with the last one if it failed."""
     process = _started(*words)
     out, _ = process.communicate()
-    lines = out.splitlines()
-    if process.returncode:
-        raise CellError(_last_words(lines))
+    lines, error = _parted(out.splitlines(), process.returncode)
     for line in lines:
         _say(line)
+    if error:
+        raise CellError(error)
 
 
-def _last_words(lines: Sequence[str]) -> str:
-    return next((line for line in reversed(lines) if any(map(str.isalnum, line))), "it ended without a message")
+def _parted(lines: list[str], code: int) -> tuple[list[str], str]:
+    """Return the lines of a process that has ended, and apart from them the one that says why it failed; "" if it did not."""
+    last = max((place for place, line in enumerate(lines) if any(map(str.isalnum, line))), default=None)
+    if not code:
+        return lines, ""
+    return ([], "it ended without a message") if last is None else (lines[:last], lines[last])
 
 
 def _say(line: str) -> None:

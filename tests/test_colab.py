@@ -22,6 +22,8 @@ import pytest
 from optimize.notebook import _secrets
 from storage import TrialRecord, open_database, read_records
 from tests.conftest import Driver
+from tests.databases import empty_database
+from tests.studies import many_trials, stored_study
 from tests.test_cli import run, slow_down
 from tests.test_end_to_end import small_profile
 from tests.zoo import eventually
@@ -259,9 +261,13 @@ def test_a_kernel_that_dies_takes_its_study_along_in_order(driver: Driver, place
 @pytest.mark.xdist_group("notebook")
 @pytest.mark.slow
 def test_what_goes_wrong_is_one_line_and_stops_the_notebook(place: Path) -> None:
+    (place / "runs").mkdir()
+    with closing(open_database(empty_database(place / "runs"))) as database:
+        stored_study(database, place / "runs", many_trials(3))
     mistakes = {
+        "notebook.run('./small.toml', 's', workload='mine')": "mine: no such workload",
         "notebook.run('tpu')": "tpu: no such profile",
-        "notebook.restore(__import__('pathlib').Path('optimize'))": "no backup here",
+        "notebook.restore(__import__('pathlib').Path('optimize'), runs=__import__('pathlib').Path('new'))": "no backup here",
         "notebook.run('./small.toml', 'a study')": "not a name for a study",
     }
     cells = [nbformat.v4.new_code_cell(f"from optimize import notebook\n{cell}") for cell in mistakes]
@@ -274,3 +280,5 @@ def test_what_goes_wrong_is_one_line_and_stops_the_notebook(place: Path) -> None
             (error,) = (output for output in read.cells[number].outputs if output.output_type == "error")
             assert len(error.traceback) == 1
             assert line in error.traceback[0]
+            assert not any(line in str(output) for output in read.cells[number].outputs if output is not error)
+    assert pictures(read) == []  # of the older study, whose trials have nothing to do with the refusal

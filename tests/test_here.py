@@ -177,6 +177,8 @@ def test_a_study_that_was_begun_with_ours_goes_on_in_a_folder_that_has_others(fo
     with closing(open_database(empty_database(folder / "runs"))) as database:
         for name, one in begun.items():
             database.create_study(name, "minimize", "val_bpb", {ABOUT: one.about()})
+        about = {**begun["night"].about(), "search_space": str(folder / "space.toml")}
+        database.create_study("same", "minimize", "val_bpb", {ABOUT: about})
     assert begun_with(load_settings("cpu", "", {"study": "night"}, {})) == {}
     write(folder, space="[parameters]\nDEPTH = [2, 3]\n")
     assert begun_with(load_settings("cpu", "", {"study": "gpt-cpu"}, {})) == {"workload": "gpt", "search_space": "cpu"}
@@ -185,6 +187,9 @@ def test_a_study_that_was_begun_with_ours_goes_on_in_a_folder_that_has_others(fo
     assert (begun_with(another), begun_with(another, moves="gpt-cpu")) == ({}, {"workload": "gpt"})
     flags = {"study": "gpt-cpu", "workload": str(folder), "search_space": "./space.toml"}
     assert begun_with(load_settings("cpu", "", flags, {})) == {}  # what a flag names is meant
+    assert (
+        begun_with(load_settings("cpu", "", {"study": "same"}, {})) == {}
+    )  # the file beside the script, named otherwise
     (folder / "train.py").unlink()
     (folder / "space.toml").unlink()
     night = load_settings("cpu", "", {"study": "night"}, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import shlex
 import sys
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
+from optimize import notebook
 from optimize.cli import app
 from optimize.commands.run import run
 from optimize.config.settings import Settings, read_settings
@@ -104,6 +106,52 @@ def test_in_a_program_of_another_name_it_is_a_module_of_this_python(monkeypatch:
 def test_in_a_cell_of_a_notebook_a_command_begins_with_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JPY_PARENT_PID", "1")
     assert command_line("status") == "!optimize status"
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "call"),
+    [
+        ("dashboard", {}, "dashboard()"),
+        ("run", {"workload": "./it's", "trials": 20}, """run(workload="./it's", trials=20)"""),
+        ("run", {"study": "s", "hours": "0.5", "seed": 3}, "run(study='s', hours=0.5, more=['--seed', '3'])"),
+        (
+            "run",
+            {"workload": "./mine", "trust": True},
+            "run(workload='./mine')",
+        ),  # naming the folder accepts its commands
+    ],
+)
+def test_in_a_cell_what_shows_pictures_is_a_call_of_the_notebooks_functions(
+    command: str, flags: dict[str, object], call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    written = command_line(command, flags)
+    assert written == f"from optimize import notebook; notebook.{call}"
+    found = next(node for node in ast.walk(ast.parse(written)) if isinstance(node, ast.Call))
+    names = {word.arg: ast.literal_eval(word.value) for word in found.keywords if word.arg}
+    inspect.signature(getattr(notebook, command)).bind(**names)
+
+
+def test_in_a_cell_what_such_a_call_cannot_say_is_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert command_line("run", {"trust": True}) == "!optimize run --trust"
+    assert command_line("run", {"runs": "there"}) == "!optimize run --runs there"
+    assert command_line("dashboard", {"port": 8081}) == "!optimize dashboard --port 8081"
+
+
+def test_a_cell_that_has_started_this_program_by_its_pythons_path_shows_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    started(monkeypatch, str(ROOT / "optimize" / "__main__.py"), "run")
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-m", "optimize", "run"])
+    (tmp_path / "optimize").write_text("#!/bin/sh\n")
+    (tmp_path / "optimize").chmod(0o755)
+    monkeypatch.setattr(program.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command_line("status") == "!optimize status"
+    monkeypatch.setenv("PATH", "/nowhere")  # or another program of that name
+    assert command_line("status") == f"!{shlex.quote(sys.executable)} -m optimize status"
 
 
 def test_a_command_finds_the_studies_of_this_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -64,6 +65,15 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
     lines = said.err.splitlines()
     assert all(": " in line for line in lines)
     return lines
+
+
+def test_in_a_cell_of_a_notebook_nobody_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    monkeypatch.setattr(sys, "argv", ["optimize", "clean", "--study", "s"])
+    (line,) = told(capsys, "clean --study s")
+    assert line.endswith("Delete it with its 2 trials: `!optimize clean --study s --yes`")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ PRINTED = re.compile(
 ELSEWHERE = {
     ("optimize/commands/flags.py", "Example: optimize"): "help_of replaces it",
     ("optimize/confirm/replicates.py", "optimize confirm"): "the origin of a setting, stored in settings.json",
+    ("optimize/reporting/hints.py", "from optimize import"): "a statement for a cell, which is no command",
     ("optimize/reporting/program.py", " -m pip install"): "the replacement itself",
     ("optimize/reporting/program.py", "uv pip install"): "the same for uv",
     ("optimize/study/stopping.py", "optimize stop"): "who asked a study to stop",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,31 @@ def test_a_reader_that_wants_no_more_is_no_error(driver: Driver) -> None:
 def test_a_study_goes_on_when_nobody_listens_any_more(driver: Driver) -> None:
     typed(driver, ["run", "--trust", *flags(driver), "--trials", "4"], "2>&1 | head -n 1")
     assert len(results(driver)) == 1 + 4
+
+
+def test_a_cell_of_a_notebook_has_a_terminal_at_which_nobody_sits_and_whose_cursor_stays(driver: Driver) -> None:
+    code, said = in_cell(driver, ["run", *flags(driver), "--trials", "1"])
+    assert code == 2
+    assert "Read its scripts, then accept them" in said
+    code, said = in_cell(driver, ["run", "--trust", *flags(driver), "--trials", "1"])
+    assert code == 0
+    assert "\x1b[" not in said
+
+
+def in_cell(driver: Driver, words: list[str]) -> tuple[int, str]:
+    """As `!` starts it: exit code, and all that the cell shows."""
+    leader, follower = pty.openpty()
+    argv, env = [sys.executable, "-m", "optimize", *words], {**environment(driver), "JPY_PARENT_PID": "1"}
+    with subprocess.Popen(
+        argv, cwd=driver.folder, env=env, stdin=follower, stdout=follower, stderr=follower
+    ) as started:
+        os.close(follower)
+        said = b""
+        with suppress(OSError):  # the other end is closed
+            while more := os.read(leader, 65_536):
+                said += more
+        os.close(leader)
+        return started.wait(120), said.decode()
 
 
 def typed(driver: Driver, words: list[str], end: str) -> subprocess.CompletedProcess[str]:

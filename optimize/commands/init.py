@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimize.commands.flags import TrustFlag
-from optimize.commands.terminal import say, say_all
+from optimize.commands.terminal import is_asked, say, say_all
 from optimize.errors import SettingsError, WorkloadError
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def init(
         script, words = ".", [script, *(words or [])]
     place = find_script(script)
     facts = read_script(place, words or [])
-    if place.workload is None and facts.required and _is_asked():
+    if place.workload is None and facts.required and is_asked():
         words = [*(words or []), *_asked_words(facts.required)]
         facts = read_script(place, words)
     behind = " ".join(["", "--", *map(shlex.quote, words)]) if words else ""
@@ -76,13 +75,6 @@ def init(
     target = to or place.folder
     written = write_files(place, facts, answers, draft, target, made)
     say_all(_told(place, facts, answers, draft, written, target))
-
-
-def _is_asked() -> bool:
-    """Tell whether a person can answer. A notebook's `!` has a terminal, at which nobody sits."""
-    from optimize.config.environment import in_notebook
-
-    return sys.stdin.isatty() and not in_notebook()
 
 
 def _check(direction: str | None, total: float | None) -> None:
@@ -126,7 +118,7 @@ def _answers(
     """Return what is known of the workload: by flags, by questions where there is a terminal, else by the script's text."""
     from optimize.script.draft_workload import WorkloadAnswers
 
-    asks = _is_asked()
+    asks = is_asked()
     found = _metric(place, facts, metric, direction or "", asks)
     which = direction or found.direction
     if not which and asks:

@@ -168,7 +168,14 @@ def clean(
 
     Example: optimize clean --study night --yes
     """
+    from optimize.config.environment import in_notebook
+
     with opened_study(study, storage, runs, read_only=False) as stored:
+        if not yes and in_notebook():
+            command = f"`optimize clean --study {shlex.quote(study)} --yes`"
+            raise OptimizeError(
+                f"study {study}: nobody can be asked in a cell. Delete it with its {stored.count()} trials: {command}"
+            )
         if not yes:
             typer.confirm(
                 f"Delete study {study}, its {amount(stored.count(), 'trial')} and all their files?", abort=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,7 @@ from optimize.commands.flags import (
     takes_plan_flags,
     takes_training_flags,
 )
-from optimize.commands.terminal import open_console, opened_database, say, say_all
+from optimize.commands.terminal import is_asked, open_console, opened_database, say, say_all
 from optimize.errors import ExecutorError, NothingToConfirm, StudyError, WorkloadError
 
 if TYPE_CHECKING:
@@ -277,7 +276,7 @@ def accept_commands(workload: Workload, trust: bool) -> None:
 def _agrees(commands: Iterable[str]) -> bool:
     """Show a folder's commands, and ask the user if there is a terminal."""
     say_all(commands)
-    return sys.stdin.isatty() and typer.confirm("They run with your rights. Accept them?", err=True)
+    return is_asked() and typer.confirm("They run with your rights. Accept them?", err=True)
 
 
 def _slots(plan: Plan) -> Sequence[Slot]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from storage import Database
 
 
+CELL = 110  # columns of output that goes into a cell of a notebook
 WIDE = 200  # columns of output that goes into a file or another program: one line for each trial
 
 
@@ -51,11 +52,24 @@ def show_json(document: object) -> None:
 
 
 def open_console(stderr: bool = False) -> Console:
-    """Open Rich's console on stdout, or on stderr."""
+    """Open Rich's console on stdout, or on stderr.
+
+    What a notebook's `!` starts has a terminal whose cursor cannot move, so that each state of a live view would stay.
+    """
+    from optimize.config.environment import in_notebook
     from optimize.reporting.console import OrderedConsole
 
+    if in_notebook():
+        return OrderedConsole(stderr=stderr, highlight=False, width=CELL, force_terminal=False)
     stream = sys.stderr if stderr else sys.stdout
     return OrderedConsole(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
+
+
+def is_asked() -> bool:
+    """Tell whether a person can answer. A notebook's `!` has a terminal, at which nobody sits."""
+    from optimize.config.environment import in_notebook
+
+    return sys.stdin.isatty() and not in_notebook()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.text import Text
 from optimize.config.here import HERE
 from optimize.config.plan import Plan
 from optimize.reporting.hints import command_line, given_flags, pasteable
+from optimize.reporting.program import interrupt
 from optimize.text import amount, duration, short
 from optimize.trial import Slot
 
@@ -46,7 +47,7 @@ def plan_lines(plan: Plan, slots: Sequence[Slot], done: int = 0) -> list[str]:
     feasible = space.count_feasible(plan.constants)
     devices = ", ".join(sorted({slot.device for slot in slots}))
     here = f" ({settings.origins['workload']})" if settings.workload == HERE else ""
-    limit = amount(settings.trials, "trial") if settings.trials else "no limit of trials; Ctrl-C ends it"
+    limit = amount(settings.trials, "trial") if settings.trials else f"no limit of trials; {interrupt()} ends it"
     limit += f", {done} of them done" if settings.trials and done else ""
     return [
         f"study {settings.study}: profile {settings.profile} ({settings.origins['profile']}), workload {plan.workload.name}{here}",

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from shlex import quote
 
-from optimize.config.environment import has_password
+from optimize.config.environment import has_password, in_notebook
 from optimize.config.settings import Settings
 from optimize.reporting.program import CONSTRAINTS, by_uvx, in_shell, installer, make, near, program, tool
 from optimize.script.command import RUN, RUN_BESIDE
@@ -80,6 +80,12 @@ TARGETS: Mapping[str, tuple[str, frozenset[str]]] = {
     "stop": ("stop", _WHICH | {"now"}),
     "dashboard": ("dashboard", frozenset(("storage", "port"))),
 }
+# Command -> parameters of the function of that name in notebook.py: as a command it would block the cell, and show no picture.
+CALLS: Mapping[str, Sequence[str]] = {
+    "run": ("profile", "study", "trials", "hours", "backup", "workload", "advisor"),
+    "dashboard": (),
+}
+_NUMBERS = frozenset(("trials", "hours"))
 _AGAIN = "..."  # in `optimize ... --trust`: the words of this call
 _COMMAND = re.compile(r"`(optimize|pip|optuna|ray|mlflow|tensorboard) ([^`]+)`")
 
@@ -201,6 +207,8 @@ def _command_of(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def _pasted(command: str, arguments: Sequence[str], flags: Flags) -> str:
     shown = {**_given(flags), **_carried(command, flags)}
+    if call := in_notebook() and _of_cell(command, arguments, shown):
+        return call
     return in_shell(_of_make(command, arguments, shown) or _of_program(command, arguments, shown))
 
 
@@ -225,6 +233,26 @@ def _of_make(command: str, arguments: Sequence[str], flags: Flags) -> str:
     if any(mark in value for value in values.values() for mark in "'$\\"):  # which make would not pass on as it is
         return ""
     return " ".join([make(), target, *(f"{name}={quote(value)}" for name, value in values.items())])
+
+
+def _of_cell(command: str, arguments: Sequence[str], flags: Flags) -> str:
+    """Return the statement that does the same in a cell, "" if there is none."""
+    known, given = CALLS.get(command), dict(flags)
+    if known is None or arguments or by_uvx():
+        return ""
+    if given.pop("trust", False) and "/" not in str(given.get("workload", "")):  # naming a folder accepts its commands
+        return ""
+    rest = {name: given.pop(name) for name in [*given] if name not in known}
+    if rest and (command != "run" or not rest.keys().isdisjoint(("runs", "storage"))):
+        return ""  # its picture would be of another place
+    words = [f"{name}={_literal(name, str(value))}" for name, value in given.items()]
+    words += [f"more={shlex.split(' '.join(_words(rest)))}"] if rest else []
+    return f"from optimize import notebook; notebook.{command}({', '.join(words)})"
+
+
+def _literal(name: str, value: str) -> str:
+    """Return a value as Python writes it. What a database tells of a study may be anything."""
+    return value if name in _NUMBERS and re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII) else repr(value)
 
 
 def _make_value(value: object) -> str:

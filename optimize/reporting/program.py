@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+import sysconfig
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,8 @@ def program(packages: Sequence[str] = ()) -> str:
         return shlex.join(["uvx", "--from", _source(), *beside, "optimize"])
     if Path(started).name == "optimize":
         return "optimize" if _is_on_path("optimize", started) else shlex.quote(started)
+    if in_notebook() and _is_on_path("optimize", str(Path(sysconfig.get_path("scripts"), "optimize"))):
+        return "optimize"  # a cell has started it, with the path of its own Python
     if _is_same(started, str(_OURS)):  # python -m optimize
         words = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
         return shlex.join(words)
@@ -76,6 +79,11 @@ def in_shell(command: str) -> str:
     if folder is not None and not command.startswith("make ") and not _is_same(folder, "."):
         command = f"cd {shlex.quote(str(Path.cwd()))} && {command}"
     return f"!{command}" if in_notebook() else command
+
+
+def interrupt() -> str:
+    """Return what a user does to end what runs here, at the beginning of a clause: `interrupt() + " ends it"`."""
+    return "stopping this cell" if in_notebook() else "Ctrl-C"
 
 
 def near(path: Path) -> str:

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from optimize.confirm.caveats import caveats
 from optimize.reporting.hints import command_line, training_command
-from optimize.reporting.program import elsewhere_python
+from optimize.reporting.program import elsewhere_python, interrupt
 from optimize.reporting.run_end import whole
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.status import COLOURS, trial_line
@@ -128,9 +128,9 @@ class LiveView(Callback):
         self._ending = True
 
     def _how_to_cancel(self) -> str:
-        stored = self._shown.stored
-        if stored.database.path != stored.paths.database:  # its URL may hold a password
-            return "Ctrl-C again cancels them."
+        stored, again = self._shown.stored, interrupt()
+        if again != "Ctrl-C" or stored.database.path != stored.paths.database:  # its URL may hold a password
+            return f"{again[:1].upper()}{again[1:]} again cancels them."
         stop = command_line("stop", {"study": stored.name, "runs": stored.paths.root, "now": True})
         return f"Ctrl-C again, or `{stop}`, cancels them."
 

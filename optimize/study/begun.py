@@ -27,9 +27,17 @@ def begun_with(settings: Settings, moves: str = "") -> dict[str, str]:
     about = _about(replace(settings, study=moves or settings.study)) if found else {}
     own = {name: str(about[name]) for name in found if about.get(name) in names[name]}
     file = str(about.get("search_space", ""))
-    if "search_space" in found and "/" in file and file != settings.search_space and Path(file).expanduser().is_file():
+    if "search_space" in found and "/" in file and not _is_same(file, settings.search_space) and _full(file).is_file():
         own["search_space"] = file
     return own
+
+
+def _is_same(file: str, other: str) -> bool:
+    return "/" in other and _full(file) == _full(other)
+
+
+def _full(file: str) -> Path:
+    return Path(file).expanduser().resolve()
 
 
 def script_elsewhere(settings: Settings) -> str:
