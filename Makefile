@@ -24,11 +24,15 @@ FLAGS = $(TRAINING) $(call flag,TRIALS,trials) $(call flag,SEED,seed) $(call fla
 TRUSTED = $(if $(TRUST),--trust)
 ASIDE = $(if $(SET_ASIDE),--set-aside)
 
-# A misspelt variable would be ignored without a word. Only the user's own command line is looked at.
+TARGETS := help setup prepare optimize confirm dashboard status show export report check autoresearch stop test test-fast lint clean
+
+# A misspelt variable would be ignored without a word, and a misspelt target told only after those before it. Only the user's own
+# command line is looked at.
 ifeq ($(MAKELEVEL),0)
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 ANY_PYTHON := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
-MISSPELT := $(if $(strip $(GIVEN)),$(shell $(ANY_PYTHON) -I optimize/commands/make_variables.py '$(MAKECMDGOALS)' $(GIVEN) 2>/dev/null))
+OTHERS := $(filter-out $(TARGETS),$(MAKECMDGOALS))
+MISSPELT := $(if $(strip $(GIVEN) $(OTHERS)),$(shell $(ANY_PYTHON) -I optimize/commands/make_variables.py '$(MAKECMDGOALS)' $(GIVEN) 2>/dev/null))
 $(if $(MISSPELT),$(error $(MISSPELT)))
 endif
 
@@ -38,7 +42,7 @@ MOVED := $(if $(HERE),$(shell at='$(HERE)'; grep -qF -e "=$$at" -e "='$$at" -e "
 $(if $(HERE),$(shell test -x $(BIN)/python || rm -f $(INSTALLED) $(DEV_INSTALLED)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prepare optimize confirm dashboard status show export report check autoresearch stop test test-fast lint clean
+.PHONY: $(TARGETS)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'

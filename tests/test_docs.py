@@ -24,7 +24,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 DOCS = sorted(ROOT.glob("docs/*.md"))
 MANUAL = README + "".join(page.read_text("utf-8") for page in DOCS)  # where details may stand
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-TARGETS = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.M)[0].split()
+TARGETS = re.findall(r"^TARGETS := (.*)$", MAKEFILE, re.M)[0].split()
 # Flags in our pages that are not of `optimize`: of pip, ray, uv, mypy, mlflow, tensorboard, chromium, and of our benchmarks.
 FOREIGN_FLAGS = {
     "--address", "--artifact-dir", "--backend-store-uri", "--durations", "--force-reinstall", "--head", "--headless", "--index-url",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import venv
 from pathlib import Path
 
 import pytest
+import typer
 
-from optimize.commands.make_variables import misspelt
+from optimize.cli import app
+from optimize.commands.make_variables import ONLY_COMMANDS, misspelt, no_targets
 from optimize.reporting.hints import TARGETS
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +66,35 @@ def test_a_misspelt_variable_is_named_with_what_was_meant(goals: str, given: str
 
 
 @pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("optimise", "make optimize"),
+        ("OPTIMIZE", "make optimize"),
+        ("stauts", "make status"),
+        ("dash", "make dashboard"),
+        ("tests", "make test"),
+        ("run", "make optimize"),
+        ("init", ".venv/bin/optimize init"),
+    ],
+)
+def test_a_misspelt_target_is_named_with_what_was_meant(given: str, meant: str) -> None:
+    line = f"make {given}: did you mean {meant}? There is no target {given} here; make help lists them"
+    assert no_targets(MAKEFILE, ["status", given]) == [line]
+
+
+def test_what_resembles_no_target_is_named_unless_it_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert no_targets(MAKEFILE, ["xyz"]) == ["make xyz: there is no target xyz here; make help lists them"]
+    assert no_targets(MAKEFILE, ["status", "docs", ".venv/.installed", "moved.txt"]) == []
+
+
+def test_commands_without_a_target_are_known() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    of_make = {*re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.M)}
+    assert {*ONLY_COMMANDS} == commands.keys() - of_make - {"run"}
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "CUDA_VISIBLE_DEVICES",
@@ -95,6 +127,13 @@ def test_make_refuses_a_misspelt_variable_of_its_command_line_only(clone: Path) 
     assert (
         make(clone, "status", "STDUY=night", MAKELEVEL="1").returncode == 0
     )  # of another Makefile, that calls this one
+
+
+def test_make_refuses_a_misspelt_target_before_it_begins_with_another_one(clone: Path) -> None:
+    refused = make(clone, "status", "optimise")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "make optimise: did you mean make optimize?" in refused.stderr
+    assert make(clone, "status").returncode == 0
 
 
 def test_a_value_reaches_the_program_as_it_was_given(clone: Path) -> None:

@@ -39,6 +39,7 @@ PRINTED = re.compile(
 )
 # (module, text): why its command is not replaced when it is printed.
 ELSEWHERE = {
+    ("optimize/commands/make_variables.py", ""): "make itself shows its lines, where it was called",
     ("optimize/commands/flags.py", "Example: optimize"): "help_of replaces it",
     ("optimize/confirm/replicates.py", "optimize confirm"): "the origin of a setting, stored in settings.json",
     ("optimize/reporting/hints.py", "from optimize import"): "a statement for a cell, which is no command",
