@@ -20,6 +20,7 @@ from optimize.executors.simulated import SimulatedExecutor
 from optimize.script import load_workload
 from optimize.session.confirm import ConfirmOptions, confirm_study
 from optimize.session.session import Caller
+from optimize.study.begun import opened_to_go_on
 from optimize.study.earlier import plan_for_study
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
@@ -59,7 +60,9 @@ class Shipped:
         return load_settings(str(self.flags["profile"]), "flag", {**self.flags, **more, "profile": None}, {})
 
     def plan(self, **more: object) -> Plan:
-        return plan_for_study(self.settings(**more))
+        settings = self.settings(**more)
+        with opened_to_go_on(settings, settings.study) as stored:
+            return plan_for_study(settings, stored)
 
     def run(self, trials: int, **more: object) -> list[TrialRecord]:
         """As `optimize run` does, without its views."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optimize.config.plan import Plan
+from optimize.study.begun import opened_to_go_on
 from optimize.study.earlier import plan_for_study
 from tests.conftest import Driver
 
@@ -37,4 +38,5 @@ def prepare(driver: Driver, space: str = FIXED, script: str = SCRIPT, workload: 
 
 def plan(driver: Driver) -> Plan:
     """As a command makes it."""
-    return plan_for_study(driver.settings)
+    with opened_to_go_on(driver.settings, driver.settings.study) as stored:
+        return plan_for_study(driver.settings, stored)

@@ -23,6 +23,7 @@ from optimize.session import run as session_run
 from optimize.session.run import run_study
 from optimize.session.session import Caller
 from optimize.study.comparable import CONSTANTS, device_batch_of
+from optimize.study.begun import opened_to_go_on
 from optimize.study.earlier import plan_to_move
 from optimize.study.resume import open_study
 from optimize.study.stored import find_study
@@ -227,7 +228,8 @@ def test_a_study_begun_from_it_moved_from_it_or_confirming_it_has_it_too(small: 
     assert child.settings.written["DEVICE_BATCH_SIZE"] == 16
     with closing(open_database(small.paths.database)) as database:
         small.set(study="moved")
-        migrate("s", plan_to_move(small.settings, "s"), database)
+        with opened_to_go_on(small.settings, "s") as stored:
+            migrate("s", plan_to_move(small.settings, stored), database)
         assert device_batch_of(database.study_attrs(database.find_study("moved") or 0)) == found.settings.device_batch
     small.set(study="new", start_from="s")
     gpu = Gpu(128)

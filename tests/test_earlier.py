@@ -23,6 +23,8 @@ from optimize.reporting.files import write_views
 from optimize.reporting.status_json import document
 from optimize.script.constants import PYTHONS, read_constants, syntax_fingerprint
 from optimize.script.load_workload import load_workload
+from optimize.study.begun import opened_to_go_on
+from optimize.study.comparable import ABOUT
 from optimize.study.earlier import plan_to_move
 from optimize.transfer.copy import migrate
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus
@@ -66,6 +68,9 @@ def small(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Shipped:  # noqa: F8
     shutil.copy(folder / "workload/space.toml", ours / "search_spaces/small.toml")
     (ours / "profiles/small.toml").write_text("[slots]\ndevice = 'cpu'\n")
     patch(ours, monkeypatch)
+    with opened(folder / "runs") as stored:
+        about = stored.database.study_attrs(stored.study_id)[ABOUT]
+        stored.database.set_study_attr(stored.study_id, ABOUT, {**about, "workload": "small"})
     shipped = Shipped(ours, {**SMALL, "runs": folder / "runs"}, really, "Intel(R) Xeon(R) Processor")
     shipped.release()
     return shipped
@@ -303,7 +308,9 @@ def test_everything_of_gpt_may_change_at_once(gpt: Shipped) -> None:
 def test_its_trials_are_taken_to_the_choices_of_today_or_its_best_are_tried(gpt: Shipped) -> None:
     best = min(gpt.run(2), key=lambda each: each.value or 9)
     next_version(gpt)
-    plan = plan_to_move(gpt.settings(study="new"), "s")
+    settings = gpt.settings(study="new")
+    with opened_to_go_on(settings, "s") as old:
+        plan = plan_to_move(settings, old)
     assert plan.earlier == (
         "study new: it keeps the earlier scripts and constants of study s; without MOMENTUM, which they do not have",
     )

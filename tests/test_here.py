@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from optimize.commands.run import _plan
 from optimize.config import here
 from optimize.config.plan import Plan, make_plan
-from optimize.config.settings import load_settings, read_settings
-from optimize.errors import SettingsError, WorkloadError
+from optimize.config.settings import Settings, load_settings, read_settings
+from optimize.errors import SettingsError, StudyMismatchError, WorkloadError
 from optimize.script.load_workload import load_workload
 from optimize.script.pick_script import could_be_trained, pick_script
-from optimize.study.begun import begun_with, script_elsewhere
-from optimize.study.comparable import ABOUT
+from optimize.study import begun
+from optimize.study.begun import begun_with, opened_to_go_on
+from optimize.study.comparable import ABOUT, FINGERPRINT
+from optimize.study.earlier import plan_for_study, plan_to_move
 from optimize.trial import Suggestion
 from storage import open_database
 from tests.conftest import SCRIPT, SPACE
@@ -170,36 +173,60 @@ def test_a_script_is_picked_only_where_nothing_else_could_be_meant(
     assert set(could_be_trained(files)) <= set(files)
 
 
+def found(settings: Settings, moves: str = "") -> dict[str, str]:
+    with opened_to_go_on(settings, moves or settings.study) as stored:
+        return begun_with(settings, stored, bool(moves))
+
+
 def test_a_study_that_was_begun_with_ours_goes_on_in_a_folder_that_has_others(folder: Path) -> None:
     write(folder, train=GPT)
-    begun = {name: plan(study=name, workload=what) for name, what in {"gpt-cpu": "gpt", "night": str(folder)}.items()}
     (folder / "runs").mkdir()
+    workloads = {"gpt-cpu": "gpt", "night": str(folder)}
+    about = {name: plan(study=name, workload=what).about() for name, what in workloads.items()}
+    about["same"] = {**about["night"], "search_space": str(folder / "space.toml")}
     with closing(open_database(empty_database(folder / "runs"))) as database:
-        for name, one in begun.items():
-            database.create_study(name, "minimize", "val_bpb", {ABOUT: one.about()})
-        about = {**begun["night"].about(), "search_space": str(folder / "space.toml")}
-        database.create_study("same", "minimize", "val_bpb", {ABOUT: about})
-    assert begun_with(load_settings("cpu", "", {"study": "night"}, {})) == {}
+        for name, told in about.items():
+            database.create_study(name, "minimize", "val_bpb", {ABOUT: told, FINGERPRINT: {"script": "another"}})
+    assert found(load_settings("cpu", "", {"study": "night"}, {})) == {}
     write(folder, space="[parameters]\nDEPTH = [2, 3]\n")
-    assert begun_with(load_settings("cpu", "", {"study": "gpt-cpu"}, {})) == {"workload": "gpt", "search_space": "cpu"}
-    assert begun_with(load_settings("cpu", "", {"study": "night"}, {})) == {"search_space": "cpu"}
+    assert found(load_settings("cpu", "", {"study": "gpt-cpu"}, {})) == {"workload": "gpt", "search_space": "cpu"}
+    assert found(load_settings("cpu", "", {"study": "night"}, {})) == {"search_space": "cpu"}
+    assert found(load_settings("cpu", "", {"study": "same"}, {})) == {}  # the file beside the script, named otherwise
     another = load_settings("cpu", "", {"study": "another"}, {})
-    assert (begun_with(another), begun_with(another, moves="gpt-cpu")) == ({}, {"workload": "gpt"})
+    assert (found(another), found(another, moves="gpt-cpu")) == ({}, {"workload": "gpt"})
     flags = {"study": "gpt-cpu", "workload": str(folder), "search_space": "./space.toml"}
-    assert begun_with(load_settings("cpu", "", flags, {})) == {}  # what a flag names is meant
-    assert (
-        begun_with(load_settings("cpu", "", {"study": "same"}, {})) == {}
-    )  # the file beside the script, named otherwise
+    assert found(load_settings("cpu", "", flags, {})) == {}  # what a flag names is meant
     (folder / "train.py").unlink()
     (folder / "space.toml").unlink()
-    night = load_settings("cpu", "", {"study": "night"}, {})
-    assert script_elsewhere(night).startswith(
-        f"study night: trains the script in {folder}, and the folder where you stand has none"
-    )
-    assert script_elsewhere(load_settings("cpu", "", {"study": "gpt-cpu"}, {})) == ""
-    assert script_elsewhere(load_settings("cpu", "", {"study": "night", "workload": "gpt"}, {})) == ""
     write(folder, a=RUNS, b=RUNS)
     settings, wrong = read_settings("cpu", "", {"study": "gpt-cpu"}, {})
-    assert (begun_with(settings), len(wrong.of_flags)) == ({"workload": "gpt"}, 1)
+    assert (found(settings), len(wrong.of_flags)) == ({"workload": "gpt"}, 1)
     (folder / "runs" / "optuna.db").write_text("no database")
-    assert begun_with(settings) == {}  # whoever opens it to go on says so
+    assert found(settings) == {}  # whoever opens it to go on says so
+
+
+@pytest.mark.parametrize("flags", [{}, {"workload": "gpt"}, {"profile": "./profile.toml"}])
+def test_a_script_that_lies_elsewhere_is_named_and_none_of_ours_is_blamed(folder: Path, flags: dict[str, str]) -> None:
+    write(folder, profile='[slots]\ndevice = "cpu"\n')
+    about = {"workload": "../theirs", "script": "train.py"}
+    (folder / "runs").mkdir()
+    with closing(open_database(empty_database(folder / "runs"))) as database:
+        database.create_study("s", "minimize", "val_bpb", {ABOUT: about, FINGERPRINT: {"script": "another"}})
+    settings = load_settings(flags.pop("profile", "cpu"), "", {**flags, "study": "s"}, {})
+    line = "study s: trains the script in ../theirs, and this call takes ours, gpt. Go to its folder, or name it: "
+    with opened_to_go_on(settings, "s") as stored:
+        for make in (plan_for_study, plan_to_move):
+            with pytest.raises(StudyMismatchError, match=line):
+                make(settings, stored)
+
+
+def test_one_look_into_the_database_is_enough_to_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, train=SCRIPT, space=SPACE)
+    (folder / "runs").mkdir()
+    empty_database(folder / "runs")
+    opened = []
+    monkeypatch.setattr(
+        begun, "open_database", lambda *where, **how: opened.append(where) or open_database(*where, **how)
+    )
+    assert _plan({"profile": "cpu"}).settings.study == "mine-cpu"
+    assert len(opened) == 1

@@ -23,7 +23,7 @@ from optimize.commands.flags import (
     takes_training_flags,
 )
 from optimize.commands.terminal import is_asked, open_console, opened_database, say, say_all
-from optimize.errors import ExecutorError, NothingToConfirm, StudyError, WorkloadError
+from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
@@ -227,7 +227,7 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device
-    from optimize.study.begun import begun_with, script_elsewhere
+    from optimize.study.begun import begun_with, opened_to_go_on
     from optimize.study.earlier import plan_for_study, plan_to_move
     from optimize.study.start_from import unknown_source
 
@@ -235,16 +235,16 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
     if profile is None:
         profile, why = pick_profile(detect_device())
     settings, wrong = read_settings(profile, why, given)
-    if begun := begun_with(settings, moves):
-        settings, wrong = read_settings(profile, why, {**given, **begun})
-        words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
-        say(f"study {moves or settings.study}: goes on with {words}, as it was begun, not with what lies in the folder")
-    if line := "" if moves else script_elsewhere(settings):
-        raise StudyError(line)
-    problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
-    if wrong.of_profile or of_today:
-        return make_plan(settings, problems, compare=not wrong.of_profile)
-    return plan_to_move(settings, moves, problems) if moves else plan_for_study(settings, problems)
+    study = moves or settings.study
+    with opened_to_go_on(settings, study) as stored:
+        if begun := begun_with(settings, stored, bool(moves)):
+            settings, wrong = read_settings(profile, why, {**given, "study": settings.study, **begun})
+            words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
+            say(f"study {study}: goes on with {words}, as it was begun, not with what lies in the folder")
+        problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
+        if wrong.of_profile or of_today:
+            return make_plan(settings, problems, compare=not wrong.of_profile)
+        return plan_to_move(settings, stored, problems) if moves else plan_for_study(settings, stored, problems)
 
 
 def _check_database(plan: Plan, read_only: bool = False) -> Sequence[str]:

@@ -7,7 +7,7 @@ that it has changed (`comparable.py`): his edit is never passed over. Nothing is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from shlex import quote
@@ -25,7 +25,9 @@ from optimize.config.released import (
 from optimize.config.settings import Settings
 from optimize.config.space_fit import with_baselines
 from optimize.errors import SettingsError, StudyMismatchError
+from optimize.script.load_workload import ours
 from optimize.script.workload import Workload
+from optimize.study.begun import opened_to_go_on, told_of
 from optimize.study.comparable import (
     FINGERPRINT,
     changed_before_any_value,
@@ -35,53 +37,36 @@ from optimize.study.comparable import (
 )
 from optimize.study.kept import originals_of
 from optimize.study.start_from import is_file
-from optimize.study.stored import StoredStudy, find_study
+from optimize.study.stored import StoredStudy
 from optimize.text import study_name
 from optimize.trial import Value
 from search_spaces import SearchSpace
-from storage import StorageError, StudyPaths, TrialRecord, first_baseline, is_there, open_database, record_of
+from storage import StorageError, TrialRecord, first_baseline, record_of
 
 LOOKED_AT = 20  # trials at either end of a study whose scripts may have been kept whole
 
 
-def plan_for_study(settings: Settings, also: Sequence[str] = ()) -> Plan:
+def plan_for_study(settings: Settings, stored: StoredStudy | None, also: Sequence[str] = ()) -> Plan:
     """Make the plan of a call about a study: with what it began with, where that was ours and has changed since.
 
-    Raises SettingsError with every problem, StudyMismatchError if its scripts have changed and it has not kept them.
+    Raises SettingsError with every problem, StudyMismatchError if its scripts are others, or have changed and are not kept.
     """
     parts = load_parts(settings)
-    with ExitStack() as stack:
-        stored = _looked_at(settings, settings.study, stack)
-        if stored is not None:
-            parts = _recognised(_with_device_batch(parts, stored), stored)
-            parts = parts if _takes_what_is_new(parts, stored) else _own(parts, stored)
-        elif (
-            (source := settings.start_from) and not is_file(source) and (begins := _looked_at(settings, source, stack))
-        ):
-            parts = _with_device_batch(parts, begins)  # which the values of its trials come from
+    if stored is not None:
+        parts = _recognised(_with_device_batch(parts, stored), stored)
+        parts = parts if _takes_what_is_new(parts, stored) else _own(parts, stored)
+    elif (source := settings.start_from) and not is_file(source):
+        with opened_to_go_on(settings, source) as begins:
+            parts = _with_device_batch(parts, begins) if begins else parts  # which the values of its trials come from
     return plan_of(parts, also)
 
 
-def plan_to_move(settings: Settings, old: str, also: Sequence[str] = ()) -> Plan:
+def plan_to_move(settings: Settings, old: StoredStudy | None, also: Sequence[str] = ()) -> Plan:
     """Make the plan of a new study for the trials of an old one: its scripts and constants, as above, and today's choices."""
     parts = load_parts(settings)
-    with ExitStack() as stack:
-        if (stored := _looked_at(settings, old, stack)) is not None:
-            parts = _moved(_recognised(_with_device_batch(parts, stored), stored), stored)
+    if old is not None:
+        parts = _moved(_recognised(_with_device_batch(parts, old), old), old)
     return plan_of(parts, also)
-
-
-def _looked_at(settings: Settings, study: str, stack: ExitStack) -> StoredStudy | None:
-    """Return the study if there is one of ours. What is wrong with the database is told later, by who writes into it."""
-    where = settings.storage or StudyPaths.of(settings.runs, settings.study).database
-    with suppress(StorageError):
-        if is_there(where):
-            opened = open_database(where, create=False, check=False, read_only=True)
-            database = stack.enter_context(closing(opened))
-            study_id = database.find_study(study)
-            if study_id is not None and isinstance(database.study_attrs(study_id).get(FINGERPRINT), dict):
-                return find_study(database, study, settings.runs)
-    return None
 
 
 def _with_device_batch(parts: Parts, stored: StoredStudy) -> Parts:
@@ -121,11 +106,10 @@ def _takes_what_is_new(parts: Parts, stored: StoredStudy) -> bool:
 
 def _own(parts: Parts, stored: StoredStudy) -> Parts:
     """Return the parts with all that the study has of an earlier version."""
-    if parts.workload is None or parts.space is None:
+    before = _before(parts, stored)
+    if before is None or parts.space is None:
         return parts
-    began = _began_with(stored)
-    workload = _workload(parts.settings.workload, parts.workload, stored, began)
-    settings = _settings(parts.settings, workload, began)
+    (workload, settings), began = before, _began_with(stored)
     space = _space(parts, workload, settings, began)
     what = [
         *(["our scripts"] if workload is not parts.workload else []),
@@ -141,18 +125,23 @@ def _own(parts: Parts, stored: StoredStudy) -> Parts:
 
 def _moved(parts: Parts, stored: StoredStudy) -> Parts:
     """Return the parts with the scripts and the constants that the study has of an earlier version."""
-    if parts.workload is None or parts.space is None:
+    before = _before(parts, stored)
+    if before is None or parts.space is None or before == (parts.workload, parts.settings):
         return parts
-    began = _began_with(stored)
-    workload = _workload(parts.settings.workload, parts.workload, stored, began)
-    settings = _settings(parts.settings, workload, began)
-    if workload is parts.workload and settings is parts.settings:
-        return parts
+    workload, settings = before
     space = _of_today(parts, workload, settings)[-1]
     lacking = [name for name in parts.space.names if name not in space.names]
     left_out = f"; without {', '.join(lacking)}, which they do not have" if lacking else ""
     line = f"study {settings.study}: it keeps the earlier scripts and constants of study {stored.name}{left_out}"
     return Parts(settings, workload, space, parts.problems, (line,))
+
+
+def _before(parts: Parts, stored: StoredStudy) -> tuple[Workload, Settings] | None:
+    """Return the workload and the settings that the study has of an earlier version, or those of today; None without any."""
+    if parts.workload is None:
+        return None
+    workload = _workload(parts.settings.workload, parts.workload, stored)
+    return workload, _settings(parts.settings, workload, _began_with(stored))
 
 
 def _goes_on(stored: StoredStudy, what: Sequence[str]) -> str:
@@ -172,9 +161,9 @@ def _free_name(stored: StoredStudy) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _workload(name: str, today: Workload, stored: StoredStudy, began: Mapping[str, Any]) -> Workload:
+def _workload(name: str, today: Workload, stored: StoredStudy) -> Workload:
     """Return the workload that the study began with, if it is ours of today or of an earlier version; else today's."""
-    script = str(began.get("script"))
+    script, trained = str(_began_with(stored).get("script")), str(told_of(stored).get("workload", name))
     if today.fingerprint() == script or not is_our_workload(name, today):
         return today
     is_kept = False
@@ -183,6 +172,11 @@ def _workload(name: str, today: Workload, stored: StoredStudy, began: Mapping[st
             if workload.has_fingerprint(script):
                 return replace(workload, known_as=script)
         is_kept = is_kept or files.keys() == today.files.keys()
+    if trained not in ours():
+        raise StudyMismatchError(
+            f"study {stored.name}: trains the script in {trained}, and this call takes ours, {name}. Go to its folder, or name it: "
+            "--workload DIR"
+        )
     if is_kept:
         return today  # it began with an edited copy
     raise StudyMismatchError(
