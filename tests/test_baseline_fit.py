@@ -22,8 +22,8 @@ from optimize.reporting.standing import read_standing
 from optimize.session import run as session_run
 from optimize.session.run import run_study
 from optimize.session.session import Caller
-from optimize.study.comparable import CONSTANTS, device_batch_of
 from optimize.study.begun import opened_to_go_on
+from optimize.study.comparable import CONSTANTS, device_batch_of
 from optimize.study.earlier import plan_to_move
 from optimize.study.resume import open_study
 from optimize.study.stored import find_study

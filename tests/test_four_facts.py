@@ -13,6 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,13 +23,15 @@ from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.facts_shown import COMMAND, LINE, facts_in_terminal, facts_note
 from optimize.reporting.four_facts import Fact, FourFacts, four_facts
+from optimize.reporting.hints import Flags
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
 from optimize.reporting.markdown import folded_command
 from optimize.reporting.notes import study_note
 from optimize.reporting.shown_study import ShownStudy
-from optimize.reporting.standing import read_standing, standing_of
+from optimize.reporting.standing import begun_from_here, read_standing, standing_of
 from optimize.reporting.status_json import document
+from optimize.study.comparable import ABOUT
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import Job, Metric, Outcome, TrialStatus
 from storage import TrialRecord
@@ -166,6 +170,50 @@ def test_the_lines_below_say_what_a_person_asks_next() -> None:
     )
     assert found.cost.more == ("1 of them without a value",)
     assert told(FAILED).next.more == ("Trial 5 ended as crashed: no GPU",)
+
+
+@pytest.mark.parametrize(
+    ("here", "commands", "line"),
+    [
+        ({"frozen": True}, ["show", "copy"], "Nothing can be written here: to go on, copy it to where you can write"),
+        (
+            {"absent": {"workload": "./mine", "profile": "./p.toml"}},
+            ["show"],
+            "Not here: ./mine, ./p.toml. To go on, say where: --workload DIR --profile FILE.toml",
+        ),
+        ({"named": {"workload": "/mine"}}, ["confirm"], ""),
+    ],
+)
+def test_no_step_is_offered_that_cannot_be_taken_here(here: dict[str, Any], commands: list[str], line: str) -> None:
+    of = standing_of("s", Metric(), ATTRS, [BASE, BETTER], CHOICES)
+    found = four_facts(replace(of, **here))
+    assert [shlex.split(command)[1] for _, command in found.commands] == commands
+    assert line in ("", *found.next.more)
+    assert ("--workload /mine" in found.commands[0][1]) == ("named" in here)
+
+
+def test_what_a_study_was_begun_with_is_looked_for_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine/train.py", "mine/space.toml", "mine/sub/other.py", "moved/train.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def seen(cwd: str, workload: str, *flags: str) -> tuple[Flags, Flags]:
+        monkeypatch.chdir(tmp_path / cwd)
+        command = " ".join(["optimize run --study s", *flags])
+        return begun_from_here("s", {ABOUT: {"workload": workload, "script": "train.py", "command": command}})
+
+    mine = str(tmp_path / "mine")
+    assert seen("mine", mine) == ({}, {})
+    assert seen("mine/sub", mine) == ({"workload": mine}, {})
+    assert seen("moved", f"{mine}/gone") == ({}, {})  # the folder has another name now
+    assert seen("mine/sub", f"{mine}/gone") == ({"workload": f"{mine}/gone"}, {"workload": f"{mine}/gone"})
+    beside = ("--workload ./mine", "--space ./mine/space.toml")
+    assert seen(".", "./mine", *beside) == ({}, {})
+    assert seen("mine", "./mine", *beside) == ({}, {"workload": "./mine"})
+    assert seen("mine", "gpt", "--profile ./p.toml") == ({}, {"profile": "./p.toml"})
+    assert seen("mine", "gpt") == ({}, {})
 
 
 def test_the_note_of_a_running_study_stays_true_while_others_end() -> None:

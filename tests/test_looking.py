@@ -22,7 +22,10 @@ import pytest
 from optimize.commands.manage import export, report
 from optimize.errors import StudyError
 from optimize.reporting.dashboard import dashboard_app
+from optimize.reporting.four_facts import four_facts
 from optimize.reporting.html import write_report
+from optimize.reporting.standing import read_standing
+from optimize.reporting.terminal import writable
 from optimize.study.stored import find_study
 from optimize.transfer.bundle import write_bundle
 from storage import Database, StorageError, check_database, copy_study, open_database, restore_backup
@@ -99,6 +102,20 @@ def numbers(runs: Path) -> list[str]:
         assert best is not None
         assert (stored.texts(best.record), stored.is_driven()) == ({}, False)
         return [str(record.number) for record in stored.records()]
+
+
+def test_no_step_is_offered_that_would_write_where_nothing_can_be_written(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offered() -> list[str]:
+        monkeypatch.chdir(runs)
+        with closing(open_database(runs / "optuna.db", create=False, read_only=True)) as database:
+            standing = read_standing(find_study(database, "s", runs))
+        return [*(command.split()[1] for _, command in four_facts(standing).commands), writable("trial-1")]
+
+    monkeypatch.chdir(runs)
+    assert offered() == ["confirm", "space", "migrate", "trial-1"]
+    assert as_another_user(runs, offered) == ["show", "copy", f"{tempfile.gettempdir()}/trial-1"]
 
 
 @pytest.mark.parametrize("left", [(), ("-wal", "-shm"), ("-wal",), ("-journal",)])

@@ -14,7 +14,8 @@ import site
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,18 @@ def test_a_backup_that_is_restored_elsewhere(begun: Shell) -> None:
     begun.paste(f"{found['go on']} --trials 4")
     listed = begun.optimize("status", "--runs", "it's new")
     assert len(re.findall(r"^ *\d ", listed, re.M)) == 4
+
+
+def test_what_is_printed_in_an_unpacked_bundle(begun: Shell) -> None:
+    begun.optimize("export", *PLACE, "--study", "s", "--bundle", "--to", "s.zip")
+    with zipfile.ZipFile(begun.folder / "s.zip") as archive:
+        archive.extractall(begun.folder / "there")
+    there = replace(begun, folder=begun.folder / "there" / "s-bundle")
+    listed = there.optimize("status", "--runs", ".")
+    assert "Not here: ./workload, ./space.toml, ./it's a profile.toml." in listed
+    found = hints(listed, there)
+    assert set(found) == {"all about it"}
+    assert "val_bpb" in there.paste(there.paste(found["all about it"]).strip().splitlines()[-1])  # train it again
 
 
 def test_a_first_search_space(shell: Shell) -> None:

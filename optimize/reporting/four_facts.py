@@ -6,22 +6,19 @@ of the three writes commands and markup in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.confirm.caveats import caveats
 from optimize.confirm.replicates import MOST_SEEDS
-from optimize.confirm.verdict import Finalist, Verdict
-from optimize.reporting.hints import Flags, begun_flags, command_line
-from optimize.reporting.study_cost import StudyCost
+from optimize.confirm.verdict import Finalist
+from optimize.reporting.hints import Flags, command_line
+from optimize.reporting.standing import Standing
 from optimize.study.best import BestTrial
-from optimize.study.comparable import ABOUT, FINGERPRINT, device_batch_of, is_confirmable
-from optimize.study.edges import Edge, is_baseline
-from optimize.text import changes, gain_text, study_name, value_text
-from optimize.trial import BASELINE, Metric
-from storage import TrialRecord
+from optimize.study.comparable import FINGERPRINT, device_batch_of, is_confirmable
+from optimize.text import changes, gain_text, value_text
+from optimize.trial import BASELINE
 
 EDGES = 2  # that are named
 Write = Callable[[str, Flags, int | str | None], str]
@@ -52,58 +49,16 @@ class FourFacts:
         return self.won, self.sure, self.cost, self.next
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known of a study at one moment; `four_facts` puts it into words."""
-
-    name: str
-    metric: Metric
-    attrs: Mapping[str, object]
-    best: BestTrial | None
-    baseline: TrialRecord | None  # the completed one
-    cost: StudyCost
-    verdict: Verdict | None = None
-    latest: TrialRecord | None = None  # of the finished trials
-    edges: Sequence[Edge] = ()
-    running: bool = False
-    confirming: bool = False  # its best trials are being trained with other seeds
-    no_best: str = ""  # why no trial can be the best
-    lasting: bool = False  # while it runs, the words have to stay true: the cost is that up to the best trial
-    others: Sequence[str] = field(default_factory=tuple)  # names of studies, which a new one cannot have
-    place: Flags = field(default_factory=dict)  # flags that each command gets
-
-    @property
-    def is_baseline(self) -> bool:
-        return self.best is not None and is_baseline(self.best.record, self.attrs)
-
-    @property
-    def begun(self) -> Flags:
-        """Return the flags of the commands that train, as the study was begun."""
-        about = self.attrs.get(ABOUT)
-        command = about.get("command") if isinstance(about, Mapping) else None
-        return {**begun_flags(self.name, command), **self.place}
-
-    @property
-    def successor(self) -> str:
-        """Return a name for a study that follows this one: night-2 after night, night-3 after night-2."""
-        stem, _, number = self.name.rpartition("-")
-        stem, first = (stem, int(number) + 1) if stem and number.isdecimal() and len(number) < 4 else (self.name, 2)
-        names = (f"{study_name(stem)}-{each}" for each in count(first))
-        return next(each for each in names if each not in self.others)
-
-
 def four_facts(of: Standing, write: Write = command_line) -> FourFacts:
     """Return the four facts; `write` writes a command as it can be pasted where they are read."""
     answer, more, steps = _next(of)
-    commands = tuple(
-        (step.why, write(step.command, step.flags, step.about))
-        for step in [*steps, *(wider_steps(of) if of.edges else [])]
-    )
+    lines, steps = _possible(of, [*steps, *(wider_steps(of) if of.edges else [])])
+    commands = tuple((step.why, write(step.command, step.flags, step.about)) for step in steps)
     return FourFacts(
         Fact("What won?", *_won(of)),
         Fact("How sure is that?", *_sure(of)),
         Fact("What did it cost?", *_cost(of)),
-        Fact("What next?", answer, (*more, *beyond_choices(of))),
+        Fact("What next?", answer, (*more, *beyond_choices(of), *lines)),
         commands,
     )
 
@@ -246,6 +201,31 @@ def _next(of: Standing) -> Advice:
         steps = [_show(of, of.best.record.number), *([] if of.edges else [_run(of)])]
         return f"Use it: the study's folder best/ has it, ready to run{beyond}", (), steps
     return _after_luck(of, of.best.finalist)
+
+
+def _possible(of: Standing, steps: Sequence[Step]) -> tuple[Sequence[str], Sequence[Step]]:
+    """Return the steps that can be taken here, and a line where others cannot."""
+    lines: list[str] = []
+    if of.frozen:
+        lines.append("Nothing can be written here: to go on, copy it to where you can write")
+        steps = [
+            *_without(steps, _WRITE),
+            Step("copy it", "copy", {"study": of.name, "to": "DIR/optuna.db", **of.place}),
+        ]
+    if of.absent:
+        flags = " ".join(f"--{name} {'DIR' if name == 'workload' else 'FILE.toml'}" for name in of.absent)
+        lines.append(f"Not here: {', '.join(map(str, of.absent.values()))}. To go on, say where: {flags}")
+        steps = _without(steps, _TRAIN)
+    shown = any(step.command == "show" for step in steps)
+    return lines, [*([_show(of, of.best.record.number)] if lines and of.best and not shown else []), *steps]
+
+
+_TRAIN = frozenset(("run", "confirm", "space widen", "migrate"))  # commands that need what the study began with
+_WRITE = _TRAIN | {"stop"}
+
+
+def _without(steps: Sequence[Step], commands: Collection[str]) -> Sequence[Step]:
+    return [step for step in steps if step.command not in commands]
 
 
 def _begin_with_it(of: Standing) -> Advice:

@@ -3,21 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-from optimize.confirm.verdict import verdict_of
-from optimize.reporting.four_facts import Standing
-from optimize.reporting.hints import Flags
+from optimize.config.here import SPACE
+from optimize.confirm.verdict import Verdict, verdict_of
+from optimize.reporting.hints import Flags, begun_flags
 from optimize.reporting.study_cost import StudyCost, read_settings_json, replicates_cost, study_cost
 from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
-from optimize.study.edges import RECENT, find_edges
+from optimize.study.comparable import ABOUT
+from optimize.study.edges import RECENT, Edge, find_edges, is_baseline
 from optimize.study.stored import StoredStudy
+from optimize.text import study_name
 from optimize.trial import Metric
 from storage import Stored, TrialRecord, first_baseline, holder_of, read_times
 
 Choices = Mapping[str, Sequence[Stored]]
 _NEWEST = 20  # trials that tell the choices: one that Optuna has queued has none
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a study at one moment; `four_facts` puts it into words."""
+
+    name: str
+    metric: Metric
+    attrs: Mapping[str, object]
+    best: BestTrial | None
+    baseline: TrialRecord | None  # the completed one
+    cost: StudyCost
+    verdict: Verdict | None = None
+    latest: TrialRecord | None = None  # of the finished trials
+    edges: Sequence[Edge] = ()
+    running: bool = False
+    confirming: bool = False  # its best trials are being trained with other seeds
+    no_best: str = ""  # why no trial can be the best
+    lasting: bool = False  # while it runs, the words have to stay true: the cost is that up to the best trial
+    others: Sequence[str] = field(default_factory=tuple)  # names of studies, which a new one cannot have
+    place: Flags = field(default_factory=dict)  # flags that each command gets
+    named: Flags = field(
+        default_factory=dict
+    )  # further flags of the commands that train, to find from here what it began with
+    absent: Flags = field(default_factory=dict)  # of those flags, the ones whose files are not here
+    frozen: bool = False  # nothing can be written to its database
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.best is not None and is_baseline(self.best.record, self.attrs)
+
+    @property
+    def begun(self) -> Flags:
+        """Return the flags of the commands that train, as the study was begun."""
+        about = self.attrs.get(ABOUT)
+        command = about.get("command") if isinstance(about, Mapping) else None
+        return {**begun_flags(self.name, command), **self.named, **self.place}
+
+    @property
+    def successor(self) -> str:
+        """Return a name for a study that follows this one: night-2 after night, night-3 after night-2."""
+        stem, _, number = self.name.rpartition("-")
+        stem, first = (stem, int(number) + 1) if stem and number.isdecimal() and len(number) < 4 else (self.name, 2)
+        names = (f"{study_name(stem)}-{each}" for each in count(first))
+        return next(each for each in names if each not in self.others)
 
 
 def standing_of(
@@ -64,6 +114,7 @@ def read_standing(stored: StoredStudy) -> Standing:
     """Return what is known of a stored study, without reading all of its trials."""
     database, study_id = stored.database, stored.study_id
     attrs, settings = database.study_attrs(study_id), read_settings_json(stored.paths.settings_json)
+    named, absent = begun_from_here(stored.name, attrs)
     best, recent = stored.best(), [record for record in stored.latest(RECENT) if record.is_finished]
     return Standing(
         stored.name,
@@ -79,7 +130,34 @@ def read_standing(stored: StoredStudy) -> Standing:
         is_confirming(stored),
         stored.no_best,
         others=database.study_names(),
+        named=named,
+        absent=absent,
+        frozen=bool(database.read_only),
     )
+
+
+def begun_from_here(study: str, attrs: Mapping[str, Any]) -> tuple[Flags, Flags]:
+    """Return flags that the commands of the study need here in addition, and of all of its flags those whose files are absent."""
+    about = attrs.get(ABOUT)
+    told = {name: str(value) for name, value in about.items()} if isinstance(about, dict) else {}
+    flags, script = begun_flags(study, told.get("command")), told.get("script", "")
+    workload = str(flags.get("workload", told.get("workload", "")))
+    named: Flags = {}
+    if "workload" not in flags and Path(workload).is_absolute() and Path(workload) != Path.cwd():
+        # It was begun in the script's folder; where that has gone, the script in the current one may be the same.
+        named = {"workload": workload} if _is_there(workload, script) or not _is_there(".", script) else {}
+    absent: dict[str, object] = {}
+    for name in ("workload", "space", "profile"):
+        value = str({**flags, **named}.get(name, ""))
+        if "/" in value and not _is_there(value, script if name == "workload" else ""):
+            absent[name] = value
+    if "workload" in absent and absent.get("space") in (f"{workload}/{SPACE}", str(Path(workload, SPACE))):
+        del absent["space"]  # whoever names the folder has it
+    return named, absent
+
+
+def _is_there(path: str, inside: str) -> bool:
+    return Path(path, inside).expanduser().exists()
 
 
 def is_confirming(stored: StoredStudy) -> bool:

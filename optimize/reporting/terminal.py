@@ -6,10 +6,14 @@ The live view prints a line for every ended trial and keeps the slots below them
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
+from shlex import quote
 
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
@@ -181,12 +185,12 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
     value = "" if record.value is None else f"   {metric.name} {value_text(record.value)}"
     took = "" if record.seconds is None else f"   {duration(record.seconds)}"
     facts = [Text(f"{key} {short(value)}", style="dim") for key, value in record.summary.items() if key != metric.name]
-    folder = f"trial-{record.number}"
+    folder = writable(f"trial-{record.number}")
     profile = texts.get(PROFILE_PATCH, "") if record.kind == "baseline" else ""
     export = command_line(
         "export", {"study": stored.name, "runs": stored.paths.root, "trial": record.number, "to": folder}
     )
-    again = f"{export} && cd {folder} && {training_command(texts, elsewhere_python())}"
+    again = f"{export} && cd {quote(folder)} && {training_command(texts, elsewhere_python())}"
     return Group(
         Text(
             f"trial {record.number}   {record.status or record.state.lower()}{value}{took}",
@@ -207,6 +211,11 @@ def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:
         *(_section("last lines of the log", _indented(_log(texts))) if LOG in texts else ()),
         *(_section("train it again", _indented(Text(again))) if texts else ()),
     )
+
+
+def writable(name: str) -> str:
+    """Return the path of a new folder in the current one, or among temporary files where that cannot be written."""
+    return name if os.access(".", os.W_OK) else str(Path(tempfile.gettempdir(), name))
 
 
 def _patch(patch: str) -> Text:

@@ -8,9 +8,9 @@ from pathlib import Path
 from shlex import quote
 
 from optimize.errors import StudyError
-from optimize.reporting.four_facts import Standing, wider_steps
+from optimize.reporting.four_facts import wider_steps
 from optimize.reporting.hints import command_line, optimize_command
-from optimize.reporting.standing import read_standing
+from optimize.reporting.standing import Standing, read_standing
 from optimize.study.comparable import ABOUT
 from optimize.study.edges import space_of
 from optimize.study.stored import StoredStudy

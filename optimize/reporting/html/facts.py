@@ -26,8 +26,7 @@ from optimize.reporting.figures.data import (
     slices,
 )
 from optimize.reporting.figures.importance import Importances, importances
-from optimize.reporting.four_facts import Standing
-from optimize.reporting.standing import is_confirming, standing_of
+from optimize.reporting.standing import Standing, is_confirming, standing_of
 from optimize.reporting.study_cost import devices_of, read_settings_json, replicates_cost
 from optimize.study.best import BestTrial, baseline_of
 from optimize.study.comparable import CONSTANTS, FINGERPRINT, is_confirmable
