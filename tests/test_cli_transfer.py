@@ -93,7 +93,7 @@ def test_a_study_begins_with_another_and_the_same_call_goes_on(driver: Driver) -
     has_run(driver, 5)
     first = run(driver, "--study", "new", "--from", "s", "--trials", "3")
     assert first.returncode == 0, first.stderr
-    assert "5 trials are copied" in first.stderr
+    assert "5 trials copied" in first.stderr
     assert "3 trials are done" in first.stdout
     again = run(driver, "--study", "new", "--from", "s", "--trials", "4")
     assert again.returncode == 0, again.stderr

@@ -183,7 +183,7 @@ def test_a_study_goes_on_under_another_python(small: Shipped) -> None:
     small.run(13)
     assert small.said == []
     small.run(1, study="s-2", start_from="small")
-    assert any("--from small: 13 trials are copied" in line for line in small.said)
+    assert any("--from small: 13 trials copied" in line for line in small.said)
     change(small, "our scripts")
     small.release()
     small.run(14)
