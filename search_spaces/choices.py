@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from search_spaces.expressions import Value
-
-WIDTHS = ("n_embd", "d_model", "model_dim", "hidden_size", "hidden_dim", "embed_dim", "embedding_dim", "dim", "width")
+from search_spaces.numbers_around import LINEAR, NEAR_ONE, SHARES, TO_ONE, reals_around, rounded, whole_around
 
 # why a setting is left alone -> words of a name that say so, and whole names
 BUDGET = "the budget, since what is compared has to cost the same"
@@ -90,28 +89,6 @@ NOTHING = "None, which says nothing of what else they may be"
 BELOW_ZERO = "numbers below zero, often switches"
 NO_LITERAL = "tables and texts that are no settings"
 
-_SIZES = {
-    "batch", "channels", "dim", "dims", "embd", "embed", "embedding", "ff", "ffn", "head", "heads", "hidden", "mlp", "rank", "size",
-    "sizes", "width", "minibatch", "minibatches",
-}  # fmt: skip
-_DEPTHS = {"depth", "layer", "layers", "block", "blocks"}
-_NEAR_ONE = {"beta", "betas", "momentum", "ema"}
-_SHARES = {
-    "cooldown", "drop", "dropout", "frac", "fraction", "pct", "prob", "probability", "ratio", "smoothing", "warmdown", "warmup",
-}  # fmt: skip
-
-_PENALTIES = {"coef", "coeff", "coefficient", "penalty", "l1", "l2", "reg", "regularization"}
-_UP_TO_ONE = {"gamma", "discount", "tau", "gae", "rho", "quantile", "subsample", "colsample", "bagging", "epsilon"}
-
-_TO_ONE = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
-_LINEAR = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-_FROM_ZERO = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-_ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # digits that people write
-_FACTORS = (0.5, 0.7, 1, 1.4, 2)
-_RATE_FACTORS = (0.25, 0.5, 0.7, 1, 1.4, 2, 4)
-_DECADES = (0.01, 0.1, 1, 10, 100)
-_DECAYS = (0.0, 0.01, 0.03, 0.1, 0.3)
-
 ADD = "add what else the script knows, then remove the #"
 SCALE = "zero says nothing of its scale: add values, then remove the #"
 
@@ -156,8 +133,10 @@ def choices_for(
         return _tuple(words, value)
     if isinstance(value, int) and value in (0, 1) and (real or _is_share_or_rate(words)):
         value = float(value)
-    found = _whole(words, value, others) if isinstance(value, int) else _real(words, value)
-    return found if isinstance(found, Choices | str) else _rising(found, value)
+    if isinstance(value, int):
+        return _rising(whole_around(words, value, others), value) if value >= 0 else BELOW_ZERO
+    found = list(reals_around(name, words, value))
+    return _rising(found, value) if found else Choices((value,), SCALE)
 
 
 def is_setting(name: str) -> bool:
@@ -180,14 +159,17 @@ def _is_share_or_rate(words: Set[str]) -> bool:
     if words & {"iters", "iter", "steps", "step", "epochs", "epoch", "tokens", "samples"}:
         return False
     return bool(
-        words & (_SHARES | {"momentum", "lr", "wd"}) or {"learning", "rate"} <= words or {"weight", "decay"} <= words
+        words & (SHARES | {"momentum", "lr", "wd"}) or {"learning", "rate"} <= words or {"weight", "decay"} <= words
     )
+
+
+_WORD = re.compile(r"(?<![^\W_])[lL][12](?![^\W_])|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 
 
 def words_of(name: str) -> frozenset[str]:
     """Split a name into its words: DEVICE_BATCH_SIZE -> device, batch, size; beta1 -> beta, 1; nEmbd -> n, embd."""
     name = _SHORT_FOR.get(name.lower(), name)
-    return frozenset(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name))
+    return frozenset(word.lower() for word in _WORD.findall(name))
 
 
 def _why_alone(name: str, words: Set[str], value: Value) -> str:
@@ -224,83 +206,6 @@ def _holdable(value: Value, depth: int = 0) -> bool:
     return isinstance(value, bool) or (isinstance(value, int) and -(2**63) <= value < 2**63)
 
 
-def _whole(words: Set[str], value: int, others: Mapping[str, Value]) -> Iterable[float] | str:
-    if value < 0:
-        return BELOW_ZERO
-    power = value > 0 and value & (value - 1) == 0
-    if words & {"head", "heads"} and not words & {"dim", "size"}:
-        return _heads(value, others)
-    if power and not words & _DEPTHS and (value >= 16 or words & _SIZES):
-        octaves = [value * 2**k // 4 for k in range(4 if value >= 4 else 5)]
-        return [n for n in octaves if n > 0]
-    if words & _SIZES and value > 8 and value % 100:
-        return _multiples(value)
-    if value <= 24 or words & _DEPTHS:
-        step = max(1, round(value / 6))
-        return [n for n in range(value - 2 * step, value + 3 * step, step) if n >= min(value, 1)]
-    return [value, *(int(_rounded(value * factor)) for factor in (0.25, 0.5, 2))] if value < 2**63 else []
-
-
-def _heads(value: int, others: Mapping[str, Value]) -> Iterable[float]:
-    """Return divisors of the width, if there is one, else the value halved and doubled."""
-    width = next((n for key, n in others.items() if key.lower() in WIDTHS and type(n) is int), 0)
-    if not 0 < value <= width <= 2**20:
-        return [n for n in (value // 2, value, value * 2) if n > 0] if value else [0, 1, 2]
-    dividing = [n for n in range(1, min(width, 4 * value) + 1) if width % n == 0]
-    return _around(dividing, value)
-
-
-def _multiples(value: int) -> Iterable[int]:
-    """Return multiples of the largest power of two that divides the value and is small beside it.
-
-    768 -> 384, 512, 768, 1024, 1536.
-    """
-    unit = value & -value
-    while unit > 1 and value // unit < 6:
-        unit //= 2
-    return [max(unit, round(value * factor / unit) * unit) for factor in (1 / 2, 2 / 3, 1, 4 / 3, 2)]
-
-
-def _real(words: Set[str], value: float) -> Iterable[float] | Choices:
-    if words & _NEAR_ONE and 0 <= value < 1:
-        return _around(_TO_ONE, value)
-    if words & _SHARES and 0 <= value <= 1:
-        return _around(_FROM_ZERO if "warmup" in words else _LINEAR, value)
-    if words & _UP_TO_ONE and 0.1 <= value <= 1:
-        return _around((*_TO_ONE, 1.0) if value >= 0.8 else _LINEAR, value)
-    rate = "lr" in words or {"learning", "rate"} <= words
-    if not rate and words & {"decay", "wd"} and value >= 0:
-        return (0.0, *_scaled(value, (0.5, 1, 2, 4))) if value else _DECAYS
-    if value == 0:
-        return _DECAYS if words & _PENALTIES else Choices((value,), SCALE)
-    if words & {"eps", "epsilon"}:
-        return _scaled(value, _DECADES)
-    return _scaled(value, _RATE_FACTORS if rate else _FACTORS)
-
-
-def _scaled(value: float, factors: Iterable[float]) -> list[float]:
-    found = [value if factor == 1 else _rounded(value * factor) for factor in factors]
-    return [each for each in found if each * value > 0]
-
-
-def _rounded(value: float) -> float:
-    """Return the nearest number, by ratio, that a person would write: 0.028 -> 0.03, 0.42 -> 0.4."""
-    if value == 0 or not math.isfinite(value):
-        return value
-    digits, exponent = f"{value:.17e}".split("e")
-    near = min(_ROUND, key=lambda each: abs(math.log(each / abs(float(digits)))))
-    return math.copysign(float(f"{near}e{exponent}"), value)
-
-
-def _around(ladder: Sequence[float], value: float) -> list[float]:
-    """Return the value with two rungs below it and two above; where a side has fewer, the other gives more."""
-    below = [n for n in ladder if n < value]
-    above = [n for n in ladder if n > value]
-    down = min(len(below), max(2, 4 - len(above)))
-    up = min(len(above), max(2, 4 - len(below)))
-    return [*below[len(below) - down :], value, *above[:up]]
-
-
 def _tuple(words: Set[str], value: tuple[Value, ...]) -> Choices | str:
     if not _holdable(value) or any(isinstance(each, tuple) for each in value) or len(repr(value)) > 100:
         return NO_LITERAL
@@ -308,7 +213,7 @@ def _tuple(words: Set[str], value: tuple[Value, ...]) -> Choices | str:
     if not 0 < len(numbers) == len(value) <= 4 or not any(numbers):
         return Choices((value,), ADD)
     if all(0 <= each < 1 for each in numbers):
-        found = _one_at_a_time(numbers, near_one=bool(_NEAR_ONE & words))
+        found = _one_at_a_time(numbers, near_one=bool(NEAR_ONE & words))
     else:
         found = [tuple(_times(each, factor) for each in numbers) for factor in (0.5, 1, 2)]
     usable = list(dict.fromkeys(each for each in (*found, value) if each == value or _holdable(each)))
@@ -320,7 +225,7 @@ def _one_at_a_time(numbers: Sequence[float], near_one: bool) -> list[tuple[float
 
     (0.8, 0.95) -> (0.7, 0.95), (0.8, 0.95), ...
     """
-    ladder, first, last = (_TO_ONE if near_one else _LINEAR), numbers[0], numbers[-1]
+    ladder, first, last = (TO_ONE if near_one else LINEAR), numbers[0], numbers[-1]
     lower, higher = [n for n in ladder if n < first][-1:], [n for n in ladder if n > first][:1]
     found = [(n, *numbers[1:]) for n in (*lower, first, *higher)]
     further = [n for n in ladder if n > last and n < 1][:1] if len(numbers) > 1 else []
@@ -332,7 +237,7 @@ def _times(number: float, factor: float) -> float:
     if isinstance(number, int):
         product = int(number * factor) if abs(number) < 2**53 else number
         return product or number
-    return number if factor == 1 else _rounded(number * factor) or number
+    return number if factor == 1 else rounded(number * factor) or number
 
 
 def _text(words: Set[str], value: str) -> Choices | str:

@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from search_spaces.choices import WIDTHS, Choices, choices_for
+from search_spaces.choices import Choices, choices_for
 from search_spaces.expressions import SearchSpaceError, Value, parse_rule
+from search_spaces.numbers_around import WIDTHS
 
 MOST = 60  # parameters; nobody edits more, and a file has a limit
 LONGEST = 60  # of a name

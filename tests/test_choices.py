@@ -97,6 +97,12 @@ def values(name: str, value: Value, **others: Value) -> tuple[Value, ...]:
         ("gamma", 0.99, (0.95, 0.98, 0.99, 0.995, 0.999)),
         ("tau", 0.5, (0.3, 0.4, 0.5, 0.6, 0.7)),
         ("buffer_size", 10_000, (2500, 5000, 10_000, 20_000)),
+        ("lora_r", 8, (2, 4, 8, 16)),
+        ("L2", 0.0, (0.0, 0.01, 0.03, 0.1, 0.3)),
+        ("gamma", 1.0, (0.9, 0.95, 0.98, 0.99, 1.0)),
+        ("epsilon_decay", 0.995, (0.98, 0.99, 0.995, 0.999, 0.9995)),
+        ("decay_rate", 0.96, (0.9, 0.95, 0.96, 0.98, 0.99)),
+        ("factor", 0.5, (0.3, 0.4, 0.5, 0.6, 0.7)),
     ],
 )
 def test_choices_lie_around_the_value_as_its_name_suggests(name: str, value: Value, choices: tuple[Value, ...]) -> None:
@@ -118,6 +124,16 @@ def test_zero_and_one_of_a_rate_or_a_share_mean_fractions(name: str, value: int,
     assert all(type(each) is float for each in values(name, value))
     assert type(values("warmup_steps", value + 1)[0]) is int
     assert choices_for("sigma", 1, {}, real=True) == Choices((0.5, 0.8, 1.0, 1.5, 2.0))
+
+
+def test_what_is_multiplied_or_shared_out_stays_above_0_and_at_most_1() -> None:
+    """StepLR with gamma 0 trains for one step; 120 % of all actions cannot be random."""
+    names = "start_e end_e eta gamma eps_start lr_decay lr_gamma factor subsample exploration_fraction".split()
+    for name in names:
+        for value in (0.05, 0.1, 0.3, 0.5, 0.9, 0.99):
+            found = [each for each in values(name, value) if isinstance(each, float)]
+            assert 0 < min(found) < max(found) <= 1, (name, value)
+    assert 1.0 not in values("factor", 0.9)  # ReduceLROnPlateau refuses it
 
 
 def test_where_the_place_does_not_say_that_it_is_a_setting_the_name_has_to() -> None:
