@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from optimize.runner.progress import MetricParser, ProgressParser
-from optimize.script.metric_guess import direction_of, guess_metrics
+from optimize.script.metric_guess import direction_of, guess_metrics, guess_named
 from optimize.script.progress_guess import framework_progress, guess_progress
 from optimize.trial import Metric, ProgressFormat
 
@@ -45,6 +45,11 @@ def printed_by(code: str) -> list[str]:
         ("val_loss = 0.25\nprint(f'[{3}/{10}] {val_loss:.3f} {4.0:.1f}')", "val_loss", 0.25),
         ("x = 0.25\nlogging.getLogger('a').warning('val_loss: %.6f', x)", "val_loss", 0.25),
         ("x = 0.25\nlogging.getLogger('a').warning(f'[{3}/{10}] {4.0} val_loss {x}')", "val_loss", 0.25),
+        ("import json\nm = {'train_acc': 0.5, 'val_acc': 0.25}\nprint(json.dumps(m, indent=2))", "val_acc", 0.25),
+        ("import json, sys\njson.dump({'acc': 0.25, 'n': 3}, sys.stdout)\nprint()", "acc", 0.25),
+        ("def f():\n    return {'train_rmse': 9.0, 'rmse': 0.25}\nscores = f()\nprint(scores)", "rmse", 0.25),
+        ("x = 0.25\nprint('epoch  train_loss   val_loss')\nprint(f'{3:5d}  {9.0:10.4f} {x:10.4f}')", "val_loss", 0.25),
+        ("x = 0.25\nprint('| step | val_mae |')\nprint(f'| {3:4d} | {x:7.3f} |')", "val_mae", 0.25),
         ("x = 0.25\nprint(f'train: loss {1.0} acc {2.0}')\nprint(f'test: loss {x} acc {4.0}')", "test_loss", 0.25),
     ],
 )
@@ -100,6 +105,32 @@ def test_what_frameworks_print_by_themselves_is_known() -> None:
     found = ProgressParser(ProgressFormat(progress.regex), 0).parse(b"Epoch 3/4")
     assert found is not None
     assert found.fraction == 0.75
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print('step=3 ' + ' '.join(f'{k}={v:.4f}' for k, v in found.items()))",
+        "for name, value in found.items():\n    print(f'{name:<12}: {value}')",
+        "for name, value in found.items():\n    print(name, value)",
+    ],
+)
+def test_a_name_that_only_a_dictionary_has_is_found_where_its_entries_are_printed(line: str) -> None:
+    code = f"found = dict([('train_loss', 9.0), ('val/loss', 0.25), ('loss_scale', 8.0)])\n{line}"
+    for name in ("loss", "val/loss"):
+        guess = guess_named({"train.py": code}, name)
+        assert guess is not None
+        parser = MetricParser(Metric(name, regex=guess.regex))
+        for each in printed_by(code):
+            parser.parse(each.encode())
+        assert parser.found().value == 0.25
+    assert guess_named({"train.py": "for k, v in pairs:\n    print(k, v)"}, "loss") is None
+
+
+def test_a_trainer_of_ones_own_is_not_that_of_transformers() -> None:
+    own = {"train.py": "import transformers\nclass Trainer: pass\nTrainer().run()\nx = 1.0\nprint('loss', x)"}
+    assert [guess.name for guess in guess_metrics(own)] == ["loss"]
+    assert framework_progress(own) is None
 
 
 def test_a_log_says_what_the_text_does_not() -> None:

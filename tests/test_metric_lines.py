@@ -123,6 +123,30 @@ def test_what_is_to_be_written_is_never_cut() -> None:
     assert written(emoji).name == "🙂's loss"
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        (
+            "  epoch |   loss | val_bpb",
+            "--------+--------+--------",
+            "      1 |    3.0 |    2.0 ",
+            "      2 |    2.5 |  1.04 ",
+        ),
+        ("epoch  loss  val_bpb", "1  3.0  2.0", "2  2.5  1.04", "saved to out"),
+        ("epoch,loss,val_bpb", "1,3.0,2.0", "2,2.5,1.04"),
+        ("│ step │ val_bpb │", "│ 1 │ 1.04 │"),
+        ("{", '  "val_bpb": 1.04,', '  "train_val_bpb": 3.0', "}"),
+    ],
+    ids=["bars", "blanks", "commas", "framed", "json"],
+)
+def test_a_column_of_a_table_and_a_key_of_json_are_quoted_with_a_regex_that_finds_no_other(
+    log: tuple[str, ...],
+) -> None:
+    said = reason(*log)
+    assert parsed(written(said), *log).found().value == 1.04
+    assert parsed(Metric(), "val_bpb 3", "loss 4", "val_bpb", "7").found().value is None  # no table
+
+
 @pytest.mark.parametrize("line", ["val_bpb@1: 3", "x_val_bpb: 3", "val_bpb: n/a", "val_bpbs 3", "the val_bpb is good"])
 def test_other_names_and_texts_are_no_metric(line: str) -> None:
     assert not isinstance(parsed(Metric(), line).found().value, float)

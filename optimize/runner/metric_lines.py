@@ -18,6 +18,7 @@ SHOWN_CHARS = 60  # of a quoted line: the reason of a trial has 300
 _RANK = r"(?:\[[\w./:-]{1,40}\]:?\s*)?"
 _BETWEEN = r"[\s:=|(\[\"'*\->]{1,12}"  # a name and its number
 _TENSOR = r"tensor\("
+_MARKS = ("|", "│", ";", ",")  # between the cells of a table
 
 
 class MetricLine:
@@ -48,14 +49,65 @@ class MetricLine:
         found = self._beside.search(text)
         if found is None:
             return ""
-        regex = f"{_escaped(found[1])}{_escaped(found[2])}{{number}}"
+        inner = r"\b" if text[: found.start()].endswith(('"', "'")) else ""  # "accuracy", and not "train_accuracy"
+        regex = f"{inner}{_escaped(found[1])}{_escaped(found[2])}{{number}}"
         matched = compile_pattern(regex).search(text)
         if matched is None or matched.span(1) != found.span(3):
             return ""
         start = found.start() if found.end() > SHOWN_CHARS else 0
-        shown = one_line(f"{'…' if start else ''}{text[start:]}", SHOWN_CHARS)
-        metric = f"metric = {{ name = {json.dumps(self._name, ensure_ascii=False)}, regex = {_quoted(regex)} }}"
-        return f"This line of it has one: `{shown}`. In workload.toml write: {metric}"
+        return _advice("This line of it has one", self._name, f"{'…' if start else ''}{text[start:]}", regex)
+
+
+class MetricColumn:
+    """A metric that is a column of a table, whose first line has its name."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._header, self._row = name, tuple[str, ...](), ""
+
+    def read(self, text: str) -> None:
+        """Take the next line of the output."""
+        text = text[:LINE_CHARS]
+        cells = cells_of(text)
+        if self._name in cells and len(cells) > 1 and not any(re.fullmatch(NUMBER, each) for each in cells):
+            self._header = cells
+        elif (
+            self._header
+            and len(self._header) == len(cells)
+            and re.fullmatch(NUMBER, cells[self._header.index(self._name)])
+        ):
+            self._row = text
+
+    def quote(self) -> str:
+        """Return the last line of the table, and the regex that finds the metric in it; "" if there is no table."""
+        if not self._row:
+            return ""
+        place = self._header.index(self._name)
+        regex = column_regex(self._row, place)
+        matched = compile_pattern(regex).search(self._row)
+        if matched is None or matched[1] != cells_of(self._row)[place]:
+            return ""
+        return _advice("This line of it is of a table that has one", self._name, self._row, regex)
+
+
+def cells_of(text: str) -> tuple[str, ...]:
+    """Return the cells of a table's line: by bars, commas or semicolons, else by blanks; no dashes of a rule."""
+    marks = next((mark for mark in _MARKS if mark in text), None)
+    cells = [each.strip() for each in (text.strip(f"{marks} ").split(marks) if marks else text.split())]
+    return tuple(cells) if all(any(map(str.isalnum, each)) for each in cells) else ()
+
+
+def column_regex(row: str, place: int) -> str:
+    """Return the regex of one column, counted from 0, in lines such as this one."""
+    mark = next((mark for mark in _MARKS if mark in row), "")
+    if not mark:
+        return rf"^\s*(?:\S+\s+){{{place}}}{{number}}"
+    before = place + (1 if row.lstrip().startswith(mark) else 0)
+    return rf"^(?:[^{mark}]*{re.escape(mark)}){{{before}}}\s*{{number}}"
+
+
+def _advice(what: str, name: str, text: str, regex: str) -> str:
+    metric = f"metric = {{ name = {json.dumps(name, ensure_ascii=False)}, regex = {_quoted(regex)} }}"
+    return f"{what}: `{one_line(text, SHOWN_CHARS)}`. In workload.toml write: {metric}"
 
 
 def _escaped(text: str) -> str:

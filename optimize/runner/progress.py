@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from optimize.runner.diagnosis import PrintedMetric, is_whole_progress, parse_progress, parse_value
 from optimize.runner.limited_regex import LimitedRegex
-from optimize.runner.metric_lines import LINE_CHARS, MetricLine
+from optimize.runner.metric_lines import LINE_CHARS, MetricColumn, MetricLine
 from optimize.runner.numbers import whole_number
 from optimize.text import one_line, without_colours
 from optimize.trial import Job, Metric, Progress, ProgressFormat
@@ -105,6 +105,7 @@ class MetricParser:
     def __init__(self, metric: Metric) -> None:
         self.regex, self._take = LimitedRegex(metric.regex) if metric.regex else None, metric.take
         self._start, self._line = f"{metric.name}:", MetricLine(metric.name)
+        self._column, self._in_table = MetricColumn(metric.name), False
         self._value: float | str | None = None
         self._has_block = False
         self._named: deque[bytes] = deque(maxlen=8)  # the last lines that may have the metric's name beside a number
@@ -117,6 +118,9 @@ class MetricParser:
             self._keep(parse_value(found))
         if (not found or self.regex is None) and self._line.may_be_in(line):
             self._named.append(line)
+            self._in_table = True
+        if self._in_table and not found:
+            self._column.read(_plain(line))
         return bool(found)
 
     def holds(self, line: bytes) -> bool:
@@ -137,7 +141,7 @@ class MetricParser:
     def found(self) -> PrintedMetric:
         """Return the value to take of all lines so far."""
         quotes = filter(None, (self._line.quote(_plain(line)) for line in reversed(self._named)))
-        return PrintedMetric(self._value, self._has_block, next(quotes, ""))
+        return PrintedMetric(self._value, self._has_block, next(quotes, "") or self._column.quote())
 
     def _keep(self, value: float | str) -> None:
         """Keep the value to take. One that is not finite stays, whatever comes before or after it."""

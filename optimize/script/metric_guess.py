@@ -6,13 +6,15 @@ that number and no other.
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimize.runner.metric_lines import MetricLine
+from optimize.runner.metric_lines import MetricLine, cells_of, column_regex
 from optimize.runner.numbers import compile_pattern
 from optimize.script.printed import PrintedLine, PrintedValue, printed_lines
+from optimize.script.source_names import read_names
 from optimize.text import without_colours
 
 _WORDS_HIGHER = """
@@ -82,14 +84,16 @@ def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> Metr
         return None
     label = clause(line.label(index))
     expression = line.values[index].expression
-    named = label if any(map(str.isalpha, label)) else _last_name(expression)
+    by_label = any(map(str.isalpha, label))
+    column = line.header[index] if line.header and not by_label else ""
+    named = label if by_label else column or _last_name(expression)
     name = re.sub(r"[\W_]+", "_", named).strip("_").lower()
     words = words_in(named)
     if not words & (_HIGHER | LOWER):
         words = words_in(_last_name(expression))
         if not words & (_HIGHER | LOWER) or words_in(named) & _NEITHER:
             return None
-    regex = _regex(line, index, label, lines)
+    regex = _of_column(line, index, lines) if column else _regex(line, index, label, lines)
     if regex is None or not name or name[0].isdecimal():
         return None
     name = name if regex else label
@@ -145,6 +149,51 @@ def _regex(line: PrintedLine, index: int, label: str, lines: Sequence[PrintedLin
     whole = "".join(escaped(piece) if isinstance(piece, str) else ".*?" for piece in _pieces_before(line, index))
     regex = f"{'' if line.logged else '^'}{whole}{{number}}"
     return regex if len(regex) <= 180 and _is_exact(regex, line, index, lines) else None
+
+
+def _of_column(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> str | None:
+    text = line.sample()[0]
+    regex = column_regex(text, index) if not line.logged and len(cells_of(text)) == len(line.header) else ""
+    return regex if regex and _is_exact(regex, line, index, lines) else None
+
+
+def guess_named(files: Mapping[str, str], name: str) -> MetricGuess | None:
+    """Return the metric of a name that the text does not have: where a line is printed for each entry of a dictionary."""
+    keys = {file: _keys_of_items(read_names(text, file).tree) for file, text in files.items()}
+    for line in reversed(printed_lines(files)):
+        for key, between, value in zip(line.pieces, line.pieces[1:], line.pieces[2:], strict=False):
+            if isinstance(key, PrintedValue) and isinstance(between, str) and isinstance(value, PrintedValue):
+                sign = between.strip(" \t'\"")
+                if key.expression in keys[line.file] and sign in ("", ":", "=", "|", "->"):
+                    quote = rf"{between[0]}" if between[:1] in ("'", '"') else ""
+                    regex = rf"(?<!\w){re.escape(name)}{quote}\s*{re.escape(sign)}\s*{{number}}"
+                    shown = f"{name}{between}{value.sample(1.5)}"
+                    return MetricGuess(name, regex, direction_of(name), shown, f"{line.file}:{line.line}")
+    return None
+
+
+def _keys_of_items(tree: ast.AST) -> set[str]:
+    """Return the variables that run over the keys of a dictionary: `for key, value in metrics.items()`."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case (ast.For() | ast.comprehension()) as loop if isinstance(loop.target, ast.Tuple):
+                over = ast.unparse(loop.iter)
+                if over.endswith(".items()") and isinstance(loop.target.elts[0], ast.Name):
+                    found.add(loop.target.elts[0].id)
+    return found
+
+
+def _keys_returned(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict):
+            yield from (str(each.value) for each in node.value.keys if isinstance(each, ast.Constant))
+
+
+def has_trainer(text: str) -> bool:
+    """Return whether files train with the Trainer of transformers: not with one of their own, such as minGPT's."""
+    own = re.search(r"^class Trainer\b", text, re.MULTILINE)
+    return bool(re.search(r"\btransformers\b", text)) and "Trainer(" in text and not own
 
 
 def _is_plain(line: PrintedLine, index: int, label: str) -> bool:
@@ -203,6 +252,7 @@ def escaped(text: str) -> str:
 def lines_of_log(text: str) -> list[PrintedLine]:
     """Return the lines that a script has printed, each kind of line once, with values where its numbers are."""
     found: dict[tuple[str, ...], list[PrintedLine]] = {}
+    header: tuple[str, ...] = ()
     for number, raw in enumerate(re.split(r"[\r\n]+", without_colours(text))[:5000], 1):
         pieces: list[str | PrintedValue] = []
         place = 0
@@ -212,7 +262,11 @@ def lines_of_log(text: str) -> list[PrintedLine]:
         pieces += [raw[place:400]] if raw[place:400] else []
         kind = tuple(each for each in pieces if isinstance(each, str))
         if len(pieces) > len(kind):
-            found.setdefault(kind, []).append(PrintedLine(tuple(pieces), "printed", number))
+            line = PrintedLine(tuple(pieces), "printed", number)
+            line = replace(line, header=header) if len(header) == len(line.values) else line
+            found.setdefault(kind, []).append(line)
+        elif len(cells := cells_of(raw[:400])) > 1:
+            header = cells
     return [replace(each[-1], loop="?" if len(each) > 1 else "") for each in found.values()]
 
 
@@ -220,13 +274,16 @@ def _of_frameworks(files: Mapping[str, str]) -> list[MetricGuess]:
     """What Hugging Face's Trainer, Keras and Lightning print by themselves."""
     text = "\n".join(files.values())
     found: list[MetricGuess] = []
-    if re.search(r"\btransformers\b", text) and "Trainer(" in text:
+    if has_trainer(text):
         names = [
             "eval_loss",
             *(f"eval_{name}" for name in re.findall(r"return \{\s*['\"](\w+)['\"]", text)),
             "train_loss",
         ]
         found += [_framework(name, f"'{name}': '?{{number}}", f"{{'{name}': 1.5, ...}}", "Trainer") for name in names]
+    if "fire.Fire(" in text:  # which prints a dictionary that a function returns
+        keys = [key for file in files for key in _keys_returned(read_names(files[file], file).tree)]
+        found += [_framework(name, "", f"{name}: 1.5", "fire") for name in keys if words_in(name) & (_HIGHER | LOWER)]
     if re.search(r"\bkeras\b", text) and ".fit(" in text:
         measured = [
             name

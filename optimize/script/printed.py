@@ -9,10 +9,11 @@ import ast
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
+from optimize.runner.metric_lines import cells_of
 from optimize.script.source_names import SourceNames, read_names
 
 _LOGS = ("info", "warning", "critical")
@@ -54,6 +55,7 @@ class PrintedLine:
     bound: ast.expr | None = None  # how often that loop runs
     function: str = ""
     logged: bool = False  # a time or a level may stand before it
+    header: tuple[str, ...] = ()  # the names of its values, where a line of as many words is printed before it
 
     @cached_property
     def values(self) -> tuple[PrintedValue, ...]:
@@ -95,14 +97,18 @@ def printed_lines(files: Mapping[str, str]) -> list[PrintedLine]:
 
 
 def _lines_of(names: SourceNames, file: str) -> Iterator[PrintedLine]:
-    texts = _texts(names.tree)
+    texts = _texts(names)
+    header: tuple[str, ...] = ()
     for call, loop, bound, function in sorted(
         _calls(names.tree), key=lambda each: (each[0].lineno, each[0].col_offset)
     ):
         for pieces in _split(_printed(call, names, texts)):
             if any(isinstance(each, PrintedValue) for each in pieces):
                 logged = ast.unparse(call.func).rpartition(".")[2] in _LOGS
-                yield PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function, logged)
+                line = PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function, logged)
+                yield replace(line, header=header) if len(header) == len(line.values) else line
+            elif len(cells := cells_of("".join(map(str, pieces)))) > 1:
+                header = cells
 
 
 def loop_bounds(files: Mapping[str, str]) -> dict[str, ast.expr]:
@@ -135,6 +141,8 @@ def _printed(call: ast.Call, names: SourceNames, texts: Mapping[str, ast.expr]) 
             keyed = zip(call.args[0].keys, call.args[0].values, strict=True)
             pairs += [(str(k.value), v) for k, v in keyed if isinstance(k, ast.Constant) and isinstance(k.value, str)]
         return [piece for key, value in pairs for piece in (f"{key}=", *_value(value), ", ")]
+    if name == "json.dump" and len(call.args) > 1 and ast.unparse(call.args[1]) in ("sys.stdout", "sys.stderr"):
+        return _json(call, texts)
     if last in _BARS or name in _WRITES:
         return _pieces(call.args[0], names, texts) if call.args else []
     is_log = last in _PRINTS and (last in ("echo", "secho") or "." in name)
@@ -164,8 +172,13 @@ def _pieces(node: ast.expr, names: SourceNames, texts: Mapping[str, ast.expr], d
             return [*_pieces(left, names, texts, depth - 1), *_pieces(right, names, texts, depth - 1)]
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format")):
             return _formatted(text, node)
-        case ast.Call(func=func, args=[ast.Dict() as table, *_]) if names.qualified(func) == "json.dumps":
-            return _table(table, '"')
+        case ast.Call(func=func, args=[_, *_]) if names.qualified(func) == "json.dumps":
+            return _json(node, texts)
+        case ast.Call(
+            func=ast.Attribute(value=ast.Constant(value=str(text)), attr="join"),
+            args=[ast.GeneratorExp(elt=each) | ast.ListComp(elt=each)],
+        ) if depth:
+            return [*_pieces(each, names, texts, depth - 1), text]
         case ast.Dict():
             return _table(node, "'")
         case ast.Name(id=name) if name in texts and depth:
@@ -234,12 +247,19 @@ def _formatted(text: str, call: ast.Call) -> list[Piece]:
     return found
 
 
-def _table(node: ast.Dict, quote: str) -> list[Piece]:
-    found: list[Piece] = ["{"]
+def _table(node: ast.Dict, quote: str, indented: bool = False) -> list[Piece]:
+    found: list[Piece] = ["{\n  " if indented else "{"]
+    between = ",\n  " if indented else ", "
     for key, value in zip(node.keys, node.values, strict=True):
         if isinstance(key, ast.Constant):
-            found += [f"{'' if len(found) == 1 else ', '}{quote}{key.value!s}{quote}: ", *_value(value)]
-    return [*found, "}"]
+            found += [f"{'' if len(found) == 1 else between}{quote}{key.value!s}{quote}: ", *_value(value)]
+    return [*found, "\n}" if indented else "}"]
+
+
+def _json(call: ast.Call, texts: Mapping[str, ast.expr]) -> list[Piece]:
+    given, indented = call.args[0], any(each.arg == "indent" for each in call.keywords)
+    table = texts.get(given.id) if isinstance(given, ast.Name) else given
+    return _table(table, '"', indented) if isinstance(table, ast.Dict) else _value(call)
 
 
 def _split(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
@@ -258,17 +278,26 @@ def _split(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     yield current
 
 
-def _texts(tree: ast.Module) -> dict[str, ast.expr]:
-    """Return the text that each name is given, where it is given one in one place only."""
+def _texts(names: SourceNames) -> dict[str, ast.expr]:
+    """Return the text or dictionary that each name is given, where it is given one in one place only."""
     found: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(names.tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found.setdefault(node.targets[0].id, []).append(node.value)
+            found.setdefault(node.targets[0].id, []).append(_returned(node.value, names))
     return {name: values[0] for name, values in found.items() if len(values) == 1 and _is_text(values[0])}
+
+
+def _returned(node: ast.expr, names: SourceNames) -> ast.expr:
+    """Return the dictionary that a function of the file returns, if that is what an expression calls; else the expression."""
+    function = names.functions.get(ast.unparse(node.func)) if isinstance(node, ast.Call) else None
+    returned = [each.value for each in ast.walk(function) if isinstance(each, ast.Return)] if function else []
+    return returned[0] if len(returned) == 1 and isinstance(returned[0], ast.Dict) else node
 
 
 def _is_text(node: ast.expr) -> bool:
     match node:
+        case ast.Dict(keys=keys):
+            return any(isinstance(key, ast.Constant) for key in keys)
         case ast.JoinedStr() | ast.BinOp(left=ast.Constant(value=str()), op=ast.Mod()):
             return True
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str()), attr="format")):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optimize.script.metric_guess import HELD_OUT, LABEL, LOWER, clause, escaped, words_in
+from optimize.script.metric_guess import HELD_OUT, LABEL, LOWER, clause, escaped, has_trainer, words_in
 from optimize.script.printed import Piece, PrintedLine, PrintedValue, loop_bounds, printed_lines
 
 _STEPS = ("step", "iter", "iteration", "epoch", "update", "batch", "round", "episode", "it", "ep")
@@ -109,7 +109,7 @@ def framework_progress(files: Mapping[str, str]) -> ProgressGuess | None:
     text = "\n".join(files.values())
     if re.search(r"\bkeras\b", text) and ".fit(" in text:
         return ProgressGuess(r"Epoch (?P<step>{number})\s*/\s*(?P<total>{number})")
-    if re.search(r"\btransformers\b", text) and "Trainer(" in text:
+    if has_trainer(text):
         return ProgressGuess(r"'loss': '?(?P<loss>{number}).*'epoch': '?(?P<step>{number})")
     if re.search(r"\btqdm\b|\btrange\b|\blightning\b|\bpytorch_lightning\b", text):
         return ProgressGuess(r"(?P<percent>\d+)%\|")
