@@ -19,7 +19,8 @@ _SIZES = {
 _DEPTHS = {"depth", "layer", "layers", "block", "blocks"}
 NEAR_ONE = {"beta", "betas", "momentum", "ema"}
 SHARES = {
-    "cooldown", "drop", "dropout", "frac", "fraction", "pct", "prob", "probability", "ratio", "smoothing", "warmdown", "warmup",
+    "cooldown", "drop", "dropout", "pdrop", "frac", "fraction", "pct", "prob", "probability", "ratio", "smoothing", "warmdown",
+    "warmup",
 }  # fmt: skip
 
 _PENALTIES = {"coef", "coeff", "coefficient", "penalty", "l1", "l2", "reg", "regularization"}

@@ -128,7 +128,7 @@ def test_zero_and_one_of_a_rate_or_a_share_mean_fractions(name: str, value: int,
 
 def test_what_is_multiplied_or_shared_out_stays_above_0_and_at_most_1() -> None:
     """StepLR with gamma 0 trains for one step; 120 % of all actions cannot be random."""
-    names = "start_e end_e eta gamma eps_start lr_decay lr_gamma factor subsample exploration_fraction".split()
+    names = ("start_e", "end_e", "eta", "gamma", "eps_start", "lr_decay", "factor", "subsample", "exploration_fraction")
     for name in names:
         for value in (0.05, 0.1, 0.3, 0.5, 0.9, 0.99):
             found = [each for each in values(name, value) if isinstance(each, float)]

@@ -28,7 +28,7 @@ TARGETS = re.findall(r"^TARGETS := (.*)$", MAKEFILE, re.M)[0].split()
 # Flags in our pages that are not of `optimize`: of pip, ray, uv, mypy, mlflow, tensorboard, chromium, and of our benchmarks.
 FOREIGN_FLAGS = {
     "--address", "--artifact-dir", "--backend-store-uri", "--durations", "--force-reinstall", "--head", "--headless", "--index-url",
-    "--amp", "--beta", "--data", "--lr", "--no-amp",  # of a script in an example
+    "--amp", "--beta", "--config", "--data", "--lr", "--no-amp",  # of a script in an example
     "--logdir", "--name", "--no-deps", "--no-sync", "--num-shards", "--project", "--screenshot", "--smoke", "--strict",
 }  # fmt: skip
 

@@ -9,7 +9,9 @@ import pytest
 from typer.main import get_command
 
 from optimize.script.parsers import find_flag, read_flags
+from optimize.script.process_parameters import flag_default, with_flag
 from optimize.trial import Value
+from tests.init_kinds import BASE_CONFIG, CONFIG_FLAGS, GET_CONFIG
 from tests.test_parsers import other, plain, words
 
 CLICK = """
@@ -201,8 +203,59 @@ def test_classes_and_functions_become_flags_as_each_library_makes_them(calls: st
     if "--data" in found:
         assert found["--data"].required
     if "--amp" in found:
-        style = {"tyro": ("pair", "--no-amp"), "fire": ("pair", "--noamp")}.get(found["--amp"].parser, ("text", ""))
+        style = {"tyro": ("pair", "--no-amp"), "fire": ("literal", "")}.get(found["--amp"].parser, ("text", ""))
         assert (found["--amp"].style, found["--amp"].off) == style
+
+
+FIRE = "import fire\ndef train(lr=0.1, opt='adam'): pass\ndef show(path): pass\n"
+TAGGER = "import fire\nclass Tagger:\n    size = 3\n    def __init__(self, lr=0.1): pass\n    def train(self, betas=[0.9]): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{FIRE}fire.Fire(train)", [("--lr", ""), ("--opt", "")]),
+        (f"{FIRE}fire.Fire()", [("--lr", "train"), ("--opt", "train"), ("--path", "show")]),
+        (f"{FIRE}fire.Fire({{'fit': train, 'look': show}})", [("--lr", "fit"), ("--opt", "fit"), ("--path", "look")]),
+        (f"{TAGGER}fire.Fire(Tagger)", [("--lr", ""), ("--betas", "train")]),
+        (f"{TAGGER}fire.Fire(Tagger(lr=0.3))", [("--lr", ""), ("--betas", "train")]),
+    ],
+)
+def test_fire_makes_commands_of_methods_of_a_dictionary_and_of_the_module(
+    text: str, expected: list[tuple[str, str]]
+) -> None:
+    found = read_flags(text, "train.py")
+    assert [(flag.names[0], flag.command) for flag in found] == expected
+    assert {flag.style for flag in found} == {"literal"}
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("adam", "adam"),
+        ("1e3", "'1e3'"),
+        ("True", "'True'"),
+        ("a b", "'a b'"),
+        ((0.8, 0.9), "(0.8,0.9)"),
+        (True, "True"),
+    ],
+)
+def test_a_literal_is_given_as_python_writes_it(value: Value, word: str) -> None:
+    flag = next(each for each in read_flags(f"{FIRE}fire.Fire(train)", "x.py") if each.names[0] == "--opt")
+    assert with_flag(("python",), "--opt", flag, value) == ("python", f"--opt={word}")
+    assert flag_default(("python", f"--opt={word}"), "--opt", flag, ()) == value
+
+
+def test_ml_collections_takes_a_value_by_the_type_of_the_present_one() -> None:
+    files = {"train.py": CONFIG_FLAGS, "configs/default.py": GET_CONFIG, "configs/base.py": BASE_CONFIG}
+    words = ("python", "train.py", "--config", "configs/default.py:an_argument")
+    found = {flag.dest: flag for flag in read_flags(CONFIG_FLAGS, "train.py", files, words)}
+    assert {name: (flag.style, flag.default) for name, flag in found.items() if name.startswith("config.")} == {
+        "config.optim.weight_decay": ("value", 0.1), "config.optim.lr": ("value", 3e-4), "config.batch_size": ("value", 32),
+        "config.num_epochs": ("value", 10), "config.hidden_dims": ("literal", (256, 256)), "config.sizes": ("other", (1, 2)),
+        "config.nesterov": ("text", True), "config.width": ("value", 4),
+    }  # fmt: skip
+    assert read_flags(CONFIG_FLAGS, "train.py", files)[1].required  # no file is named: it does not start
 
 
 def test_classes_of_other_files_of_tap_and_of_lightning_are_found() -> None:

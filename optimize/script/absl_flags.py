@@ -18,7 +18,7 @@ _SEPARATORS = {"list": ",", "spaceseplist": " "}
 
 def absl_flags(names: SourceNames) -> Iterator[FlagDefinition]:
     """Yield the flags in the order of the text."""
-    required = {text_of(call.args[0]) for call, _ in names.calls() if _is(call, "mark_flag_as_required") and call.args}
+    required = {name for call, _ in names.calls() for name in _marked(call)}
     for call, _ in names.calls():
         last = names.qualified(call.func).rpartition(".")[2]
         kind = last.removeprefix("DEFINE_")
@@ -47,7 +47,8 @@ def _flag(call: ast.Call, kind: str, names: SourceNames) -> FlagDefinition | Non
         dest=name,
     )
     if kind not in _KINDS:  # a file, a class, an alias
-        flag = replace(flag, style="other")
+        unset = kind == "config_file" and not text_of(words.get("default"))  # a script that reads it fails without
+        flag = replace(flag, style="other", required=flag.required or unset)
     return _with_listed_default(flag, kind, words.get("default"), names)
 
 
@@ -64,5 +65,9 @@ def _with_listed_default(flag: FlagDefinition, kind: str, node: ast.expr | None,
     return flag
 
 
-def _is(call: ast.Call, name: str) -> bool:
-    return ast.unparse(call.func).rpartition(".")[2] == name
+def _marked(call: ast.Call) -> Iterator[str]:
+    """Yield the flags that a call marks as required."""
+    last = ast.unparse(call.func).rpartition(".")[2]
+    if last in ("mark_flag_as_required", "mark_flags_as_required") and call.args:
+        listed = call.args[0].elts if isinstance(call.args[0], ast.List | ast.Tuple) else call.args[:1]
+        yield from map(text_of, listed)

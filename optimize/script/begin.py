@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optimize.errors import WorkloadError
 from optimize.runner.process import run_job
 from optimize.runner.workdir import PYTHON
+from optimize.script.config_flags import GET_CONFIG, chosen_config, config_definitions, flag_of
 from optimize.script.data_used import local_files
 from optimize.script.draft_space import draft_for
 from optimize.script.draft_workload import ScriptFacts, WorkloadAnswers, script_facts, workload_text
 from optimize.script.load_workload import load_workload, ours
 from optimize.script.pick_script import USUAL, could_be_trained, pick_script
+from optimize.script.source_names import read_names
 from optimize.script.workload import Workload
 from optimize.text import listed, meant
 from optimize.trial import Limits, Metric, Outcome, Slot, Suggestion
@@ -77,7 +80,35 @@ def read_script(place: ScriptPlace, words: Sequence[str]) -> ScriptFacts:
         raise WorkloadError(
             f"{place.folder / place.script}: cannot be read as text: {error}. Check the path."
         ) from None
-    return script_facts(place.folder, place.script, files, words)
+    words = [*place.workload.command, *words] if place.workload is not None else words
+    files, words, notes = _with_configuration(place.folder, files, words)
+    facts = script_facts(place.folder, place.script, files, words)
+    return replace(facts, notes=(*facts.notes, *notes))
+
+
+def _with_configuration(
+    folder: Path, files: Mapping[str, str], words: Sequence[str]
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return the files with those that ml_collections reads a configuration from, the words that name them, and notes."""
+    found, given, notes = dict(files), list(words), list[str]()
+    for file, text in files.items():
+        for call in config_definitions(read_names(text, file)):
+            path = chosen_config(call, given)
+            if not path and (path := _usual_configuration(folder)):
+                given.append(f"--{flag_of(call)}={path}")
+                notes.append(f"its configuration is {path}; another: behind the script, `-- --{flag_of(call)}=FILE`")
+            if path and (folder / path).is_file():
+                with suppress(OSError, UnicodeDecodeError):
+                    found |= local_files(folder, path)
+    return found, given, notes
+
+
+def _usual_configuration(folder: Path) -> str:
+    """Return the file with a `get_config` that a script starts with, where only one can be meant; "" else."""
+    paths = [path for each in ("configs/*.py", "config/*.py", "*.py") for path in sorted(folder.glob(each))]
+    named = [path for path in paths if f"def {GET_CONFIG}(" in (_text(path) or "")]
+    meant = named if len(named) == 1 else [path for path in named if path.stem == "default"]
+    return meant[0].relative_to(folder).as_posix() if len(meant) == 1 else ""
 
 
 def workload_in_memory(place: ScriptPlace, facts: ScriptFacts, python: str = PYTHON) -> Workload:

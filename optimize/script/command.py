@@ -39,6 +39,7 @@ def unstartable(command: Sequence[str], known: Collection[str], path: str | None
             f"there is no program {program} on this machine. Install it, put it on PATH, or correct workload.toml."
         )
     for word in words:
+        word = word.partition("=")[2] if word.startswith("-") else word
         if word.endswith(".py") and " " not in word and not _is_found(word, known):
             lines.append(f"{word} does not exist when a trial runs. Name it in `files`, relative to the folder.")
     return lines

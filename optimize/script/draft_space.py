@@ -19,8 +19,9 @@ from pathlib import Path
 
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.bindings import check_syntax, parse
+from optimize.script.config_flags import unset_configurations
 from optimize.script.constants import Constant, read_constants
-from optimize.script.file_imports import files_used
+from optimize.script.file_imports import files_used, is_named
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.settings_in_files import (
     config_files,
@@ -100,6 +101,12 @@ def draft_for(
     known = workload.constants() | ({} if _lacking(workload, constants) else dict(constants))
     found: Sequence[ScriptConstant] = settings_of(workload, known, words)
     draft, found = _checked(workload, found, known, head)
+    unset = [] if draft.varied else unset_configurations(workload.files, words)
+    if unset:
+        raise WorkloadError(
+            f"{where}: its settings are in a configuration file, and nothing says which. "
+            f"Name it: `optimize init {workload.script} -- --{unset[0]}=FILE`"
+        )
     if not draft.varied:
         usable = any(not each.aside for each in found)
         none = "none of its settings could vary" if usable else "it has no constants, flags or fields that could vary"
@@ -146,7 +153,8 @@ def _unreachable(workload: Workload, text: str) -> dict[str, str]:
 
 def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[str] = ()) -> list[ScriptConstant]:
     """Return every setting of a workload's script, each under a name of its own; `known` are the values of its constants."""
-    used = files_used(workload.files, [workload.script, workload.overrides])
+    named = [file for file in workload.files if is_named(file, "\n".join(words))]
+    used = files_used(workload.files, [workload.script, workload.overrides, *named])
     files = {workload.script: workload.files[workload.script]}
     files |= {file: workload.files[file] for file in sorted(used) if file.endswith(".py")}
     found = list(_constants(workload, known))

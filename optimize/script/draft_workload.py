@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from optimize.runner.workdir import PYTHON
 from optimize.script.data_used import DataUsed, data_used
-from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, same_name
+from optimize.script.flags import FlagDefinition
+from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
 from optimize.script.parsers import find_flag, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
 from optimize.script.settings_in_files import config_files, hydra_app
@@ -21,6 +22,19 @@ from optimize.script.variables import variables_read
 from optimize.text import one_line
 
 OF_TRAINER = "--per_device_train_batch_size"  # a flag of Hugging Face's TrainingArguments
+# a flag for what a script writes: any folder does
+_FOLDERS = (
+    "workdir",
+    "work_dir",
+    "outdir",
+    "out_dir",
+    "output_dir",
+    "save_dir",
+    "logdir",
+    "log_dir",
+    "exp_dir",
+    "model_dir",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,7 @@ class WorkloadAnswers:
 
 def script_facts(folder: Path, script: str, files: Mapping[str, str], given: Sequence[str] = ()) -> ScriptFacts:
     """Return what these files of a folder, `script` among them, say. `given` are words of the script's command."""
-    facts = parser_facts(files)
+    facts = parser_facts(files, given)
     command = command_of(facts.subcommands, given)
     words = (*((command,) if command and command not in given else ()), *given)
     if find_flag(files, OF_TRAINER) and not any(word.startswith("--output_dir") for word in words):
@@ -63,6 +77,8 @@ def script_facts(folder: Path, script: str, files: Mapping[str, str], given: Seq
     progress = guess_progress(files)
     data = data_used(files, folder, words, configs)
     needed = [flag for flag in facts.required if flag.command in ("", command) and not _is_given(flag.names, words)]
+    words = (*words, *(word for flag in needed if (word := _usual_word(flag))))
+    needed = [flag for flag in needed if not _usual_word(flag)]
     return ScriptFacts(
         script,
         files,
@@ -76,6 +92,16 @@ def script_facts(folder: Path, script: str, files: Mapping[str, str], given: Seq
         (*_notes(files, facts.known_only, facts.asks), *data.notes),
         tuple(flag.names[0] for flag in needed),
     )
+
+
+def _usual_word(flag: FlagDefinition) -> str:
+    """Return what a flag is given without which a script does not start, where only one thing makes sense; "" where not."""
+    name = flag.names[0]
+    if not name.startswith("--"):
+        return ""
+    if name.lstrip("-").replace("-", "_") in _FOLDERS:
+        return f"{name}={name.lstrip('-')}"
+    return f"{name}=train" if "train" in flag.choices else ""
 
 
 def _is_given(names: Sequence[str], words: Sequence[str]) -> bool:
@@ -155,6 +181,8 @@ def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess
     """Return the metric of this name: the line that prints it, if one is found; else its name alone."""
     near = next((guess for guess in facts.metrics if same_name(guess.name, name)), None)
     near = near or next((guess for guess in facts.metrics if same_name(guess.name.split("_")[-1], name)), None)
+    near = near or next((guess for guess in facts.metrics if words_in(name) <= words_in(guess.name)), None)
+    near = near or guess_named(facts.files, name)
     if near is None:
         return MetricGuess(name, "", direction or direction_of(name), "", "")
     return replace(near, name=name if near.regex else near.name, direction=direction or near.direction)

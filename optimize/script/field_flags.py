@@ -27,6 +27,7 @@ class Habit:
     nested: str = ""  # "dotted": --optimizer.lr, "flat": --lr of a group; "": no groups
     positional: bool = False  # what has no default has no flag
     by_name: bool = False  # an Enum is given by the names of its members
+    plain: str = "value"  # the style of what is neither a boolean nor a list
 
 
 HF = Habit("HfArgumentParser", "text", "many", both=True)
@@ -35,7 +36,7 @@ SIMPLE = Habit("simple-parsing", "text", "many", nested="flat")
 JSONARGPARSE = Habit("jsonargparse", "text", "other", nested="dotted", positional=True, by_name=True)
 PYRALLIS = Habit("pyrallis", "text", "other", nested="dotted", by_name=True)
 TAP = Habit("tap", "true", "many")
-FIRE = Habit("fire", "pair", "value", "no", both=True)
+FIRE = Habit("fire", "literal", "literal", plain="literal")
 # The end of a call's name -> its habit, and the words among its arguments that name a class or a function; "": the first.
 _CALLS: Mapping[str, tuple[Habit, str]] = {
     "HfArgumentParser": (HF, "dataclass_types"),
@@ -63,7 +64,9 @@ _SKIPPED = ("dict", "Dict", "Callable", "Any")
 def field_flags(names: SourceNames) -> Iterator[FlagDefinition]:
     """Yield the flags that such a library makes, in the order of its calls."""
     for call, _ in names.calls():
-        if (found := _habit(call, names)) is not None:
+        if (found := _habit(call, names)) is not None and found[0] is FIRE:
+            yield from _fire_flags(call, names)
+        elif found is not None:
             for target in _targets(call, found[1], names):
                 yield from _flags_of(target, found[0], call, names)
     yield from _tap_flags(names)
@@ -128,6 +131,37 @@ def _flags_of(
             yield _flag(source, kind, habit, group, names)
 
 
+def _fire_flags(call: ast.Call, names: SourceNames) -> Iterator[FlagDefinition]:
+    """What fire makes of a function, of a class and its methods, of a dictionary of them, or of the whole module."""
+    given = next((each.value for each in call.keywords if each.arg == "component"), call.args[0] if call.args else None)
+    for command, target in _components(given, names):
+        node = names.classes.get(target)
+        if node is None or target in names.functions:
+            yield from (replace(each, command=command) for each in _flags_of(target, FIRE, call, names))
+            continue
+        for source in _init_parameters(target, names):
+            yield replace(_flag(source, annotated_type(source.annotation, names), FIRE, "", names), command=command)
+        for method in [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"]:
+            for source in parameters(method):
+                flag = _flag(source, annotated_type(source.annotation, names), FIRE, "", names)
+                yield replace(flag, command=command or method.name)
+
+
+def _components(node: ast.expr | None, names: SourceNames) -> Iterator[tuple[str, str]]:
+    """Yield the command, "" without one, and the function or class that it starts."""
+    match node:
+        case None:
+            defined = (each for each in names.tree.body if isinstance(each, ast.FunctionDef | ast.ClassDef))
+            yield from ((each.name, each.name) for each in defined if each.name[0] != "_")
+        case ast.Dict(keys=keys, values=values):
+            for key, value in zip(keys, values, strict=True):
+                yield from ((text_of(key), target) for _, target in _components(value, names) if text_of(key))
+        case ast.Call(func=made):
+            yield "", ast.unparse(made).rpartition(".")[2]
+        case ast.Name() | ast.Attribute():
+            yield "", ast.unparse(node).rpartition(".")[2]
+
+
 def _of_package(target: str, habit: Habit, call: ast.Call, names: SourceNames) -> Iterator[FlagDefinition]:
     """The fields of a class of a well-known package, or of one that is derived from it."""
     node, own = names.classes.get(target), {each.name for each in names.fields(target)}
@@ -182,7 +216,7 @@ def _style(kind: ValueType, habit: Habit, annotation: ast.expr | None) -> str:
         return habit.lists
     if annotation is not None and ast.unparse(annotation).partition("[")[0].rpartition(".")[2] in _SKIPPED:
         return "other"
-    return habit.boolean if kind.name == "bool" else "other" if kind.owner else "value"
+    return habit.boolean if kind.name == "bool" else "other" if kind.owner else habit.plain
 
 
 def _guessed(default: ast.expr | None, names: SourceNames) -> ValueType:

@@ -52,13 +52,13 @@ def writers_of(files: Mapping[str, str], owner: str, name: str) -> Iterator[tupl
     for file, text in files.items():
         if file.endswith(".py"):
             for module, attribute, line in attribute_writes(text, file):
-                if attribute == name and _is_module(module, file, owner):
+                if attribute == name and is_module(module, file, owner):
                     yield file, line
 
 
 def _names(text: str, file: str, other: str) -> bool:
     """Whether this text imports the other file, or has its name in a string."""
-    if any(_is_module(module, file, other) for module in imported_modules(text, file)):
+    if any(is_module(module, file, other) for module in imported_modules(text, file)):
         return True
     return is_named(other, _strings(text, file))
 
@@ -69,7 +69,7 @@ def _strings(text: str, file: str) -> str:
     return "\n".join(value for value in nodes if isinstance(value, str))
 
 
-def _is_module(module: str, importer: str, file: str) -> bool:
+def is_module(module: str, importer: str, file: str) -> bool:
     """Whether `module`, as the importer names it, may be that file. Folders above the files may be on the path as well."""
     parts = list(PurePosixPath(file).with_suffix("").parts)
     if parts[-1] == "__init__":

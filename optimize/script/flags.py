@@ -26,6 +26,7 @@ class FlagDefinition:
 
     - "value": `--lr=0.1`, a value that is no text as Python writes it;
     - "text": `--amp=true` and `--amp=false`;
+    - "literal": `--betas=(0.9,0.95)`, any value as Python writes it, text in quotes unless it is a name;
     - "true", "false": the flag is there or not; there, it means True, or False;
     - "pair": there, or `off` in its place;
     - "many": `--betas 0.9 0.95`; "repeated": `--betas 0.9 --betas 0.95`;
@@ -48,6 +49,8 @@ class FlagDefinition:
     parser: str = ""
     dest: str = ""  # the name under which the script finds it
     command: str = ""  # the subcommand that it belongs to, and has to follow
+    is_list: bool = False  # its default is a list, so that a tuple would be another thing
+    rewritten: int = 0  # the line that gives it another value, whatever the flag says
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,8 @@ def type_of(value: Value) -> str:
 def with_default(flag: FlagDefinition, node: ast.expr | None, names: SourceNames) -> FlagDefinition:
     """Return the flag with this default, converted as its type does; marked where the text does not say it."""
     try:
-        return replace(flag, default=_converted(names.value(node), flag.type) if node is not None else None)
+        value = _converted(names.value(node), flag.type) if node is not None else None
+        return replace(flag, default=value, is_list=isinstance(node, ast.List))
     except UnreadableValue:
         return unreadable(flag, node)
 

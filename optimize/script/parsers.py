@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from optimize.script.absl_flags import absl_flags
 from optimize.script.argparse_flags import ArgparseReader
 from optimize.script.click_flags import click_flags
+from optimize.script.config_flags import config_flags
 from optimize.script.field_flags import field_flags
 from optimize.script.flags import FlagDefinition
 from optimize.script.newer_syntax import MANY_FILES
@@ -26,7 +27,7 @@ _ASKS = ("input", "getpass.getpass")
 # A file without any of these words defines no flag, takes none and asks nothing: a folder may have hundreds of such.
 _WORDS = re.compile(
     r"argparse|ArgumentParser|optparse|OptionParser|click|typer|absl|DEFINE_|tyro|simple_parsing|pyrallis|draccus|jsonargparse"
-    r"|CLI\b|\bTap\b|\bfire\b|parse_known|parse_args|add_argument|input\(|getpass"
+    r"|CLI\b|\bTap\b|\bfire\b|parse_known|parse_args|add_argument|input\(|getpass|merge_from_args"
 )
 
 
@@ -44,41 +45,46 @@ class ParserFacts:
     asks: int = 0  # the line that waits for an answer from a person
 
 
-def read_flags(text: str, where: str, beside: Mapping[str, str] | None = None) -> tuple[FlagDefinition, ...]:
+def read_flags(
+    text: str, where: str, beside: Mapping[str, str] | None = None, words: Sequence[str] = ()
+) -> tuple[FlagDefinition, ...]:
     """Return the flags that this Python file defines, in the order of its text.
 
-    `beside`: Python files whose classes it may use, with their texts. Raises RenderError if one is not Python.
+    `beside`: Python files whose classes it may use, with their texts. `words`: the script's command, which may name a file with
+    its configuration. Raises RenderError if one is not Python.
     """
-    return _read(text, where, tuple(sorted((beside or {}).items())))
+    return _read(text, where, tuple(sorted((beside or {}).items())), tuple(words))
 
 
-def find_flag(files: Mapping[str, str], name: str) -> FlagDefinition | None:
-    """Return the flag of this spelling, of the first Python file that defines it; None if none does.
+def find_flag(files: Mapping[str, str], name: str, words: Sequence[str] = ()) -> FlagDefinition | None:
+    """Return the flag of this spelling, of the first Python file that defines it; None if none does. `words`: the command.
 
     Where that file has several of the name with different defaults, the default counts as unreadable.
     """
     scripts = {file: text for file, text in files.items() if file.endswith(".py")}
     for file, text in _with_parsers(scripts).items():
         beside = {other: each for other, each in scripts.items() if other != file}
-        found = [flag for flag in read_flags(text, file, beside) if name in flag.names or (name and name == flag.off)]
+        found = [
+            flag for flag in read_flags(text, file, beside, words) if name in flag.names or (name and name == flag.off)
+        ]
         if found:
             return _agreed(found)
     return None
 
 
-def known_flags(files: Mapping[str, str]) -> list[str]:
-    """Return the flags that the parsers of these files define, each by its longest spelling."""
+def known_flags(files: Mapping[str, str], words: Sequence[str] = ()) -> list[str]:
+    """Return the flags that the parsers of these files define, each by its longest spelling. `words`: the command."""
     scripts = {file: text for file, text in files.items() if file.endswith(".py")}
-    found = (each for file, text in _with_parsers(scripts).items() for each in read_flags(text, file, scripts))
+    found = (each for file, text in _with_parsers(scripts).items() for each in read_flags(text, file, scripts, words))
     return list(dict.fromkeys(max(each.names, key=len) for each in found if each.names))
 
 
-def parser_facts(files: Mapping[str, str]) -> ParserFacts:
-    """Return what the Python files say of how flags are taken."""
+def parser_facts(files: Mapping[str, str], words: Sequence[str] = ()) -> ParserFacts:
+    """Return what the Python files say of how flags are taken. `words`: the command."""
     scripts = {file: text for file, text in files.items() if file.endswith(".py")}
     asked = _with_parsers(scripts)
     names = [read_names(text, file) for file, text in asked.items()]
-    flags = [flag for file, text in asked.items() for flag in read_flags(text, file, scripts)]
+    flags = [flag for file, text in asked.items() for flag in read_flags(text, file, scripts, words)]
     calls = [(call, each.qualified(call.func)) for each in names for call, _ in each.calls()]
     return ParserFacts(
         tuple(dict.fromkeys(flag.parser for flag in flags)),
@@ -95,10 +101,13 @@ def _with_parsers(scripts: Mapping[str, str]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
-def _read(text: str, where: str, beside: tuple[tuple[str, str], ...]) -> tuple[FlagDefinition, ...]:
+def _read(
+    text: str, where: str, beside: tuple[tuple[str, str], ...], words: tuple[str, ...]
+) -> tuple[FlagDefinition, ...]:
     names = read_names(text, where, dict(beside))
     readers = (click_flags, typer_flags, absl_flags, field_flags)
     found = [*ArgparseReader(names).read(), *(flag for reader in readers for flag in reader(names))]
+    found += config_flags(names, where, {**dict(beside), where: text}, words)
     return tuple(dict.fromkeys(found))
 
 

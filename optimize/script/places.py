@@ -22,6 +22,7 @@ from search_spaces import Location, SearchSpaceError, parse_expression
 
 IN_PYTHON = ("field", "entry")
 IN_FILES = (*IN_PYTHON, "key")
+UNTYPED = ("fire", "merge_from_args")  # parsers that take any value, whatever the default is
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Places:
         return list(self._flag_problems(name, path)) if kind == "flag" else []
 
     def _flag_problems(self, name: str, flag: str) -> Iterator[str]:
-        definition, facts = self.definition(name), parser_facts(self.files)
+        definition, facts = self.definition(name), parser_facts(self.files, self.command)
         if definition is None:
             if facts.known_only and "fire" not in facts.parsers:
                 yield f"{flag}: no parser in the files defines it, and parse_known_args passes over it in silence. Correct it."
@@ -116,7 +117,7 @@ class Places:
         yield from _unusable(flag, definition)
         if definition.command and definition.command not in self.command:
             yield f"{flag}: belongs to the subcommand {definition.command}, which `command` does not name. Name it there."
-        if line := (facts.rewritten or {}).get(definition.dest):
+        if line := definition.rewritten or (facts.rewritten or {}).get(definition.dest):
             yield f"{flag}: line {line} gives {definition.dest} another value, whatever the flag says. Remove that line."
 
     def refused(self, name: str, value: Value) -> str:
@@ -127,7 +128,9 @@ class Places:
         definition = self.definition(name) if place.location.kind == "flag" else None
         if definition and definition.choices and value not in definition.choices:
             return f"the script's parser takes {', '.join(map(str, definition.choices))} only"
-        if isinstance(value, tuple) and definition and definition.style not in ("many", "repeated"):
+        if definition and definition.type == "int" and isinstance(value, float) and definition.parser not in UNTYPED:
+            return "the script's parser takes whole numbers only"
+        if isinstance(value, tuple) and definition and definition.style not in ("many", "repeated", "literal"):
             return "the script's parser takes one value. Use nargs in the script, or single values"
         try:
             self.with_values({name: value})
@@ -137,7 +140,7 @@ class Places:
 
     def definition(self, name: str) -> FlagDefinition | None:
         """Return how a parser of the files defines the flag of a parameter, None if none does."""
-        return find_flag(self.files, self.placed[name].location.path)
+        return find_flag(self.files, self.placed[name].location.path, self.command)
 
     def file_of(self, name: str) -> str:
         """Return the file that has the place, "" for one of the process. Raises RenderError if there is none, or several."""
@@ -209,7 +212,9 @@ class Places:
             return process.override_default(self.command, location.path, self.files)
         if location.kind == "env":
             return process.env_default(location.path, self.files)
-        return process.flag_default(self.command, location.path, self.definition(name), known_flags(self.files))
+        return process.flag_default(
+            self.command, location.path, self.definition(name), known_flags(self.files, self.command)
+        )
 
 
 def _unusable(flag: str, definition: FlagDefinition) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from pathlib import PurePosixPath
 from optimize.errors import RenderError
 from optimize.script.bindings import parse
 from optimize.script.config_files import find_key
+from optimize.script.constants import is_literal
 from optimize.script.parsers import FlagDefinition
 from optimize.trial import Value
 
@@ -39,8 +41,29 @@ def _flag_words(flag: str, definition: FlagDefinition | None, value: Value) -> t
         return (flag,) if value is (style == "true") else ()
     if style == "pair" and definition is not None:
         return (flag,) if value is True else (definition.off,)
+    if style == "literal":
+        return (f"{flag}={_literal_word(flag, value, definition)}",)
     word = repr(value) if style == "value" and isinstance(value, bool) else word_of(value)
     return (f"{flag}={word}",) if flag.startswith("--") else (flag, _word_behind(flag, value))
+
+
+def _literal_word(flag: str, value: Value, definition: FlagDefinition | None) -> str:
+    """Return a value as Python reads it. Raises RenderError for text with a sign that the parser splits its words at."""
+    word = literal_word(value, definition is not None and definition.is_list)
+    if "=" in word and definition is not None and definition.parser == "merge_from_args":
+        raise RenderError(f"{flag}: {word:.60} has a =, at which the script splits. Choose another value.")
+    return word
+
+
+def literal_word(value: Value, is_list: bool = False) -> str:
+    """Return a value as Python's literal_eval reads it; a text that is a mere name may do without quotes."""
+    if isinstance(value, tuple) and is_list:
+        return f"[{','.join(map(repr, value))}]"
+    if isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value):
+        return value
+    if isinstance(value, tuple):
+        return f"({','.join(map(repr, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
 
 
 def _word_behind(flag: str, value: Value) -> str:
@@ -112,6 +135,8 @@ def flag_default(command: Sequence[str], flag: str, definition: FlagDefinition |
     `known`: the flags that the scripts' parsers define.
     """
     if (given := given_flag(command, flag, definition)) is not None:
+        if isinstance(given, str) and definition is not None and definition.style == "literal":
+            return literal_value(given)
         return value_of(given) if isinstance(given, str) else given
     if definition is None:
         raise RenderError(
@@ -137,6 +162,16 @@ def value_of(text: str) -> Value:
         return text.lower() == "true"
     if _NUMBER.fullmatch(text):
         return int(text) if re.fullmatch(r"[-+]?\d+", text) else float(text)
+    return text
+
+
+def literal_value(text: str) -> Value:
+    """Return the value of a word that the script reads as Python: `(1, 2)`, `'a'`; else the text itself."""
+    with suppress(ValueError, SyntaxError, RecursionError):
+        found = ast.literal_eval(text)
+        found = tuple(found) if isinstance(found, list) else found
+        if is_literal(found):
+            return found
     return text
 
 

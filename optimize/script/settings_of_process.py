@@ -28,15 +28,16 @@ _COMMANDS = ("train", "fit", "run", "main", "pretrain", "finetune")
 
 def flags_as_settings(files: Mapping[str, str], given: Sequence[str] = ()) -> Iterator[ScriptConstant]:
     """Yield the flags that these Python files define; `given` are words that the command has already."""
-    facts = parser_facts(files)
+    facts = parser_facts(files, given)
     command = command_of(facts.subcommands, given)
     texts = _compared(files)
     told: set[str] = set()
     for file, text in files.items():
-        for flag in read_flags(text, file, {other: each for other, each in files.items() if other != file}):
+        beside = {other: each for other, each in files.items() if other != file}
+        for flag in read_flags(text, file, beside, given):
             if flag.names[0] not in told:
                 told.add(flag.names[0])
-                found = find_flag(files, flag.names[0]) or flag
+                found = find_flag(files, flag.names[0], given) or flag
                 yield _setting(found if not flag.command else flag, file, command, facts.rewritten or {}, texts)
 
 
@@ -61,7 +62,15 @@ def _setting(
         place=flag.names[0],
         options=options,
         real=flag.type == "float",
-        certain=len(name) <= MOST_TELLING and is_setting(flag.help),
+        certain=(len(name) <= MOST_TELLING and is_setting(flag.help)) or _of_optimizer(flag, options),
+    )
+
+
+def _of_optimizer(flag: FlagDefinition, options: Sequence[Value]) -> bool:
+    """Return whether the group of a flag says that it is a setting, whatever its name; a text needs options as well."""
+    group = flag.dest.rpartition(".")[0]
+    return bool(re.search(r"optim|sched", group, re.IGNORECASE)) and (
+        bool(options) or not isinstance(flag.default, str)
     )
 
 
@@ -72,7 +81,7 @@ def _aside(flag: FlagDefinition, command: str, rewritten: Mapping[str, int]) -> 
         (bool(flag.command) and flag.command != command, OTHER_COMMAND),
         (flag.style == "broken", BROKEN),
         (flag.style == "other", OTHERWISE),
-        (flag.dest in rewritten, OVERWRITTEN),
+        (flag.dest in rewritten or bool(flag.rewritten), OVERWRITTEN),
         (not flag.readable and " or " in flag.expression, DIFFERING),
         (not flag.readable, UNREADABLE),
         (number and flag.type == "str", UNTYPED),
