@@ -40,6 +40,9 @@ class Metric:
         ""  # its one group is the value; "": `name: value` in the summary, or in any line if there is no summary
     )
     take: str = "last"  # or "min", "max": of all the lines that match
+    file: str = (
+        ""  # a path, or a pattern, in the trial's folder: what the script writes there counts, not what it prints
+    )
 
     @property
     def sign(self) -> int:

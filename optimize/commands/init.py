@@ -248,7 +248,8 @@ def _told(
 def _workload_line(facts: ScriptFacts, answers: WorkloadAnswers | None) -> str:
     if answers is None:
         return ""
-    where = f", printed in {answers.metric.where}" if answers.metric.shown else ""
+    how = f"written into {answers.metric.file} in" if answers.metric.file else "printed in"
+    where = f", {how} {answers.metric.where}" if answers.metric.shown else ""
     progress = "progress by its lines" if facts.progress else "no progress"
     return f"{answers.metric.name}, {answers.direction}{where}; {progress}"
 

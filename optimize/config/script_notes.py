@@ -90,7 +90,7 @@ def _files(workload: Workload) -> Iterator[str]:
 
 def _metric(workload: Workload) -> Iterator[str]:
     name, metric = workload.metric.name, workload.metric
-    if not metric.regex and not any(name in source for source in workload.files.values()):
+    if not metric.regex and not metric.file and not any(name in source for source in workload.files.values()):
         yield (
             f"metric: no {name} in the scripts. If they print it under another name, say so by `metric` in "
             f"{workload.folder / 'workload.toml'} (docs/your-script.md)"

@@ -38,7 +38,7 @@ TRAVELS = (
     "executors/__init__.py", "executors/gpu_checks.py", "executors/guardian.py", "executors/guardian_client.py",
     "executors/ray_node.py", "executors/slots.py",
     "runner/__init__.py", "runner/causes.py", "runner/diagnosis.py", "runner/gpu_watch.py", "runner/gpus.py", "runner/log.py",
-    "runner/limited_regex.py", "runner/metric_lines.py", "runner/numbers.py",
+    "runner/limited_regex.py", "runner/metric_files.py", "runner/metric_lines.py", "runner/numbers.py",
     "runner/prepare.py", "runner/process.py", "runner/process_tree.py", "runner/progress.py", "runner/stop.py",
     "runner/tracebacks.py", "runner/warm_start.py", "runner/workdir.py",
 )  # fmt: skip

@@ -154,13 +154,13 @@ def diagnose(
     """Return how a trial ended: its status, the reason in one line, its summary and its log.
 
     A trial with a final value is COMPLETE, whatever else its log says. The metric is the summary's, unless it has lines of
-    its own (`metric.regex`) or the script has no `---` at all: then it is `printed`. `is_progress` knows the lines that
+    its own, a file, or the script has no `---` at all: then it is `printed`. `is_progress` knows the lines that
     count as progress beside autoresearch's: whatever stands before one did not end the script.
     """
     whole, log = log, without_colours(log)
     summary, rest = _summary_and_rest(log)
     printed = printed if printed is not None else PrintedMetric(has_block=True)
-    in_lines = bool(metric.regex) or not printed.has_block
+    in_lines = bool(metric.regex or metric.file) or not printed.has_block
     if in_lines:
         summary = {name: value for name, value in summary.items() if name != metric.name}
         summary |= {} if printed.value is None else {metric.name: printed.value}
@@ -293,6 +293,10 @@ def _without_result(
 def _what_is_missing(value: float | str | None, log: str, metric: Metric, quote: str) -> str:
     if value is not None and not isinstance(value, float):
         return f"{metric.name} is not a number{f'. {quote}' if quote else f': {value}'}"
+    if metric.file:
+        return (
+            f"without {metric.name} in {metric.file}, which the script should write. Correct `metric` in workload.toml"
+        )
     if metric.regex:
         matches = f"no line of it matches the metric's regex `{metric.regex}`. Correct it in workload.toml"
         return f"no line of it matches its regex `{metric.regex:.30}`. {quote}" if quote else matches

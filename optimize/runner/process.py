@@ -23,6 +23,7 @@ from optimize.runner.causes import INSTALL
 from optimize.runner.diagnosis import REASON_CHARS, Exit, diagnose
 from optimize.runner.gpu_watch import GpuWatch
 from optimize.runner.log import BoundedLog
+from optimize.runner.metric_files import lines_of_file
 from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_with_us
 from optimize.runner.progress import OutputParser
 from optimize.runner.stop import StopRequest, StopSource
@@ -69,6 +70,8 @@ def run_job(
             return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
         parser = OutputParser(job, on_progress)
         end = _Script(job, folder, slot, log, parser, support or GuardianSupport()).run(stop_source)
+        if job.metric.file:
+            parser.metric.read_file(lines_of_file(folder / FILES, job.metric))
         outcome = _diagnose(log, end, job, parser, slot)
         if support is not None and support.gpus is not None:
             outcome = support.gpus.judge(outcome, slot)

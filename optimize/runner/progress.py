@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from optimize.runner.diagnosis import PrintedMetric, is_whole_progress, parse_progress, parse_value
 from optimize.runner.limited_regex import LimitedRegex
@@ -122,6 +122,12 @@ class MetricParser:
         if self._in_table and not found:
             self._column.read(_plain(line))
         return bool(found)
+
+    def read_file(self, lines: Iterable[bytes]) -> None:
+        """Take the lines of a file, in the place of all that was printed."""
+        self._value = None
+        for line in lines:
+            self.parse(line)
 
     def holds(self, line: bytes) -> bool:
         """Return whether a line holds the metric as a number."""

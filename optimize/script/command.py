@@ -64,7 +64,7 @@ def flags_of(command: Sequence[str]) -> dict[str, Value]:
 
 def shell_script(job: Job) -> str:
     """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does."""
-    is_plain = job.command == PLAIN and not job.links and not job.variables
+    is_plain = job.command == PLAIN and not job.links and not job.variables and not job.metric.file
     return "" if is_plain else _shell_script(job)
 
 
@@ -87,7 +87,14 @@ def _shell_script(job: Job) -> str:
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.variables.items()]
     if any(PYTHON in word for word in job.command):
         lines.append(_OUR_PYTHON.format(python=shlex.quote(sys.executable), run=RUN))
-    return "\n".join([*lines, f"exec {' '.join(map(_quoted, job.command))}", ""])
+    command = " ".join(map(_quoted, job.command))
+    return "\n".join([*lines, *([command, _shows(job.metric.file)] if job.metric.file else [f"exec {command}"]), ""])
+
+
+def _shows(file: str) -> str:
+    """Return the command that shows the file with the result."""
+    pattern = f"*/{file[3:]}" if file.startswith("**/") else f"./{file}"
+    return f"find . -path {shlex.quote(pattern)} -exec cat {{}} +"
 
 
 _HERE = 'cd "$(dirname -- "$0")"'

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
 from optimize.script.data_used import DataUsed, data_used
 from optimize.script.flags import FlagDefinition
 from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
 from optimize.script.parsers import find_flag, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
+from optimize.script.result_files import file_with, result_files
 from optimize.script.settings_in_files import config_files, hydra_app
 from optimize.script.settings_of_process import command_of, variables_as_settings
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
@@ -183,6 +185,9 @@ def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess
     near = near or next((guess for guess in facts.metrics if same_name(guess.name.split("_")[-1], name)), None)
     near = near or next((guess for guess in facts.metrics if words_in(name) <= words_in(guess.name)), None)
     near = near or guess_named(facts.files, name)
+    if near is None and (written := file_with(result_files(facts.files), name)):
+        said = f"written into {written.path}"
+        return MetricGuess(name, "", direction or direction_of(name), said, written.where, file=written.path)
     if near is None:
         return MetricGuess(name, "", direction or direction_of(name), "", "")
     return replace(near, name=name if near.regex else near.name, direction=direction or near.direction)
@@ -194,7 +199,8 @@ def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home:
     `home`: the script's own folder, where the file lies elsewhere.
     """
     command = [answers.python, facts.script, *facts.words]
-    files = [*facts.patterns, *facts.configs, *facts.data.files]
+    data = [file for file in facts.data.files if not (answers.metric.file and matches(answers.metric.file, file))]
+    files = [*facts.patterns, *facts.configs, *data]
     lines = [
         f"# How {facts.script} is run and what it prints, by {made}. Every key: docs/your-script.md",
         f"script = {_toml(facts.script)}",
@@ -225,7 +231,9 @@ def _link_lines(facts: ScriptFacts, home: Path | None) -> list[str]:
 def _metric_lines(answers: WorkloadAnswers) -> list[str]:
     metric = answers.metric
     where = f"  # {metric.where}: {one_line(metric.shown, 80)}" if metric.shown else ""
-    if metric.regex:
+    if metric.file:
+        said = f"metric = {{ name = {_toml(metric.name)}, file = {_toml(metric.file)} }}"
+    elif metric.regex:
         said = f"metric = {{ name = {_toml(metric.name)}, regex = {_regex(metric.regex)} }}"
     else:
         said = f"metric = {_toml(metric.name)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from optimize.errors import RenderError, WorkloadError
+from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
 from optimize.script.bindings import check_syntax
 from optimize.script.byte_order_marks import BOM, without_boms
@@ -128,6 +129,11 @@ def _what_is_wrong(workload: Workload) -> list[str]:
             f"{workload.folder}: overrides: {workload.overrides} is not among `files`, or neither `command` nor a script names it. "
             "Name it in both."
         )
+    for file in workload.files:
+        if workload.metric.file and matches(workload.metric.file, file):
+            lines.append(
+                f"{workload.folder}: metric: {file} is among `files`, so a trial would begin with an old result. Leave it out."
+            )
     for link in workload.links:
         lines += [
             f"{workload.folder}: links: {link}: {file} of `files` lies in it. Leave one of them out."

@@ -48,6 +48,7 @@ class MetricGuess:
     shown: str  # the line, for a person
     where: str
     weight: float = 0.0
+    file: str = ""  # that it is written into
 
 
 def guess_metrics(files: Mapping[str, str], log: str = "") -> list[MetricGuess]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 from optimize.runner.numbers import compile_pattern
 from optimize.runner.progress import GROUPS
@@ -57,19 +58,25 @@ TAKES = ("last", "min", "max")
 
 
 def read_metric(table: Table) -> Metric:
-    """Return the metric of the keys `metric`, a name or `{ name, regex, take }`, and `direction`."""
+    """Return the metric of the keys `metric`, a name or `{ name, regex, take, file }`, and `direction`."""
     direction = table.text("direction", "minimize")
     if direction not in ("minimize", "maximize"):
         table.problems.append(f"{table.where}: direction: {direction!r}. Use minimize or maximize.")
     if not table.is_table("metric"):
         return _named(Metric(table.text("metric", "val_bpb"), direction), table)
     inner = table.table("metric")
-    metric = Metric(inner.text("name", "val_bpb"), direction, inner.text("regex", ""), inner.text("take", "last"))
+    name, regex, take = inner.text("name", "val_bpb"), inner.text("regex", ""), inner.text("take", "last")
+    metric = Metric(name, direction, regex, take, inner.text("file", ""))
     inner.finish()
+    path = PurePosixPath(metric.file)
+    if metric.file and (path.is_absolute() or ".." in path.parts or not metric.file.isprintable()):
+        inner.problems.append(
+            f"{inner.where} file: {metric.file!r:.80} is not a path inside a trial's folder. Name one."
+        )
     if metric.take not in TAKES:
         inner.problems.append(f"{inner.where} take: {metric.take!r}. Use {', '.join(TAKES)}.")
-    if problem := mistake(metric.regex, None):
-        inner.problems.append(f"{inner.where} regex: {metric.regex!r:.80} {problem}")
+    if (regex or not metric.file) and (problem := mistake(regex, None)):
+        inner.problems.append(f"{inner.where} regex: {regex!r:.80} {problem}")
         metric = Metric(metric.name, direction)
     return _named(metric, inner)
 

@@ -97,7 +97,7 @@ def printed_lines(files: Mapping[str, str]) -> list[PrintedLine]:
 
 
 def _lines_of(names: SourceNames, file: str) -> Iterator[PrintedLine]:
-    texts = _texts(names)
+    texts = texts_of(names)
     header: tuple[str, ...] = ()
     for call, loop, bound, function in sorted(
         _calls(names.tree), key=lambda each: (each[0].lineno, each[0].col_offset)
@@ -278,7 +278,7 @@ def _split(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     yield current
 
 
-def _texts(names: SourceNames) -> dict[str, ast.expr]:
+def texts_of(names: SourceNames) -> dict[str, ast.expr]:
     """Return the text or dictionary that each name is given, where it is given one in one place only."""
     found: dict[str, list[ast.expr]] = {}
     for node in ast.walk(names.tree):

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from optimize.runner.metric_files import matches
+from optimize.script.result_files import result_files
 from optimize.script.source_names import read_names
 from optimize.text import read_bounded
 from optimize.trial import Value
@@ -47,7 +49,8 @@ class HydraApp:
 
 
 def config_files(files: Mapping[str, str], folder: Path, words: Sequence[str] = ()) -> list[str]:
-    """Return the configuration files of the folder that these Python files, or words of the command, name."""
+    """Return the configuration files of the folder that these Python files, or words of the command, name; none that they write."""
+    written = [each.path for each in result_files(files)]
     texts = [*words, *(text for file, source in files.items() for text in read_names(source, file).texts)]
     folders = ["", *(text.rstrip("/") for text in texts if _is_inside(text) and (folder / text).is_dir())]
     found: list[str] = []
@@ -56,7 +59,7 @@ def config_files(files: Mapping[str, str], folder: Path, words: Sequence[str] = 
         if text.endswith(SUFFIXES) and _is_inside(text) and PurePosixPath(text).name not in _NOT_LOADED:
             paths = (PurePosixPath(base, text).as_posix() for base in folders)
             found += [path for path in paths if (folder / path).is_file()][:1]
-    return list(dict.fromkeys(found))
+    return [path for path in dict.fromkeys(found) if not any(matches(pattern, path) for pattern in written)]
 
 
 def hydra_app(files: Mapping[str, str]) -> HydraApp | None:

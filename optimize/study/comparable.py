@@ -53,7 +53,8 @@ def constants_fingerprint(constants: Mapping[str, Value]) -> str:
 
 def _metric(metric: Metric) -> str:
     lines = f", the {metric.take} of {metric.regex}" if metric.regex else ""
-    return f"{metric.direction} {metric.name}{lines}"
+    file = f", the {metric.take} in {metric.file}" if metric.file else ""
+    return f"{metric.direction} {metric.name}{lines}{file}"
 
 
 def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
