@@ -102,6 +102,19 @@ WIDTH = int(os.getenv("HIDDEN_DIM", 64))
 TOKEN = os.environ["TOKEN"]
 print("loss", RATE * WIDTH)
 """
+DOTENV = """
+import os
+from dotenv import load_dotenv
+from pydantic_settings import BaseSettings, SettingsConfigDict
+load_dotenv()
+RATE = float(os.environ["LR"])
+MOMENTUM = float(os.getenv("MOMENTUM", "0.9"))
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="APP_", env_file=".env")
+    weight_decay: float = 0
+    dropout: float = 0.1
+print("loss", RATE * MOMENTUM * Settings(dropout=0.2).weight_decay)
+"""
 SKLEARN = """
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
@@ -234,6 +247,16 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
         {"LR": '{ env = "LR", choices = [8e-5, ', "HIDDEN_DIM": '{ env = "HIDDEN_DIM", choices = [16, 32, 64, 128] }'},
         (),
         ("# it reads TOKEN from the environment",),
+    ),
+    "dotenv": (
+        {"train.py": DOTENV, ".env": "# mine\nexport LR = 3e-4  # high\nMOMENTUM='0.5'\nHOME_OF=$HOME\n"},
+        {
+            "LR": '{ env = "LR", choices = [8e-5, ',
+            "MOMENTUM": '{ env = "MOMENTUM", choices = [0.0, 0.5, 0.7, 0.8, 0.9] }',
+            "APP_WEIGHT_DECAY": '{ env = "APP_WEIGHT_DECAY", choices = [0.0, 0.01, 0.03, 0.1, 0.3] }',
+        },
+        ("given another value where the class is used\n#     APP_DROPOUT",),
+        ('files = ["*.py", ".env"]',),
     ),
     "sklearn": (
         {"train.py": SKLEARN},

@@ -45,6 +45,19 @@ def test_what_is_written_for_a_script_of_each_kind_fits_it(
     assert plan.baseline.keys() == set(parameters)
 
 
+def test_an_env_file_that_may_hold_secrets_is_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = KINDS["dotenv"][0]["train.py"]
+    monkeypatch.chdir(folder_with(tmp_path, {"train.py": text, ".env": "API_KEY=abc\nMOMENTUM=0.5\n"}))
+    assert run(["init", "train.py"]) == 0
+    assert ".env may hold secrets, so trials get no copy" in capsys.readouterr().err
+    assert ".env" not in "".join(line for line in Path("workload.toml").read_text().split("\n") if line[:1] != "#")
+    assert (
+        "since it may hold secrets: set them elsewhere, to vary them\n#     MOMENTUM" in Path("space.toml").read_text()
+    )
+
+
 def test_nothing_is_overwritten_and_what_is_there_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,6 +142,9 @@ def test_an_override_has_the_default_of_the_chosen_group_and_is_appended() -> No
         ("import os\nx = int(os.environ.get('W', '5'))\n", 5),
         ("import os\nx = float(os.getenv('W', 0.5))\n", 0.5),
         ("from os import environ\nx = environ.get('W', 'on')\n", "on"),
+        ("from decouple import config\nx = config('W', default=5, cast=int)\n", 5),
+        ("from environs import Env\nenv = Env()\nx = env.float('W', 0.5)\n", 0.5),
+        ("from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    w: int = 5\n", 5),
     ],
 )
 def test_a_variable_has_the_default_with_which_it_is_read(text: str, default: Value) -> None:

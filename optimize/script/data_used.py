@@ -110,7 +110,7 @@ def data_used(
 def _take_file(
     folder: Path, path: str, found: list[str], links: list[str], notes: list[str], known: Collection[str]
 ) -> None:
-    if path in known or path.endswith((".py", ".toml")):
+    if path in known or path.endswith((".py", ".toml", ".env")):
         return
     parent = PurePosixPath(path).parent.as_posix()
     if _is_text(folder / path):

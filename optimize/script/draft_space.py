@@ -21,6 +21,7 @@ from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.bindings import check_syntax, parse
 from optimize.script.config_flags import unset_configurations
 from optimize.script.constants import Constant, read_constants
+from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, values_in_dotenv
 from optimize.script.file_imports import files_used, is_named
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.settings_in_files import (
@@ -173,9 +174,19 @@ def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[
     found += keys_as_settings(
         [f for f in config_files(files, workload.folder, words) if f not in others], workload.folder
     )
-    found += variables_as_settings(files)
+    found += variables_as_settings(files, values_in_dotenv(workload.files), _in_secret_file(workload))
     found += out_of_reach(workload.files[workload.script], workload.script)
     return told_apart(found)
+
+
+def _in_secret_file(workload: Workload) -> set[str]:
+    """Return the variables that a file `.env` sets of which trials get no copy."""
+    path = workload.folder / DOTENV
+    with suppress(OSError, UnicodeDecodeError):
+        loaded = any(LOADS_DOTENV.search(text) for file, text in workload.files.items() if file.endswith(".py"))
+        if loaded and DOTENV not in workload.files:
+            return set(values_in_dotenv({DOTENV: path.read_text(encoding="utf-8-sig")}))
+    return set()
 
 
 def told_apart(found: Sequence[ScriptConstant]) -> list[ScriptConstant]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
 from optimize.script.data_used import DataUsed, data_used
+from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, has_secrets, values_in_dotenv
 from optimize.script.flags import FlagDefinition
 from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
 from optimize.script.parsers import find_flag, parser_facts
@@ -22,6 +23,7 @@ from optimize.script.settings_of_process import command_of, variables_as_setting
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
 from optimize.script.variables import variables_read
 from optimize.text import one_line
+from optimize.trial import Value
 
 OF_TRAINER = "--per_device_train_batch_size"  # a flag of Hugging Face's TrainingArguments
 # a flag for what a script writes: any folder does
@@ -74,6 +76,8 @@ def script_facts(folder: Path, script: str, files: Mapping[str, str], given: Seq
     if find_flag(files, OF_TRAINER) and not any(word.startswith("--output_dir") for word in words):
         words = (*words, "--output_dir", "trainer_output")  # which some versions do not start without
     configs = config_files(files, folder, words)
+    told, said = _dotenv(folder, files)
+    configs += [DOTENV] if told else []
     if app := hydra_app(files):
         configs = [*configs, f"{app.folder}/**/*.yaml"]
     progress = guess_progress(files)
@@ -91,7 +95,7 @@ def script_facts(folder: Path, script: str, files: Mapping[str, str], given: Seq
         configs,
         words,
         _patterns(folder, files),
-        (*_notes(files, facts.known_only, facts.asks), *data.notes),
+        (*_notes(files, told, facts.known_only, facts.asks), *said, *data.notes),
         tuple(flag.names[0] for flag in needed),
     )
 
@@ -128,8 +132,22 @@ def _parses(path: Path) -> bool:
     return True
 
 
-def _notes(files: Mapping[str, str], known_only: bool, asks: int) -> tuple[str, ...]:
-    defaults = {each.place for each in variables_as_settings(files)}
+def _dotenv(folder: Path, files: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
+    """Return what a file `.env` tells, if the script loads it and it may be copied; else a note on that."""
+    try:
+        text = (folder / DOTENV).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return {}, []
+    if not any(LOADS_DOTENV.search(each) for each in files.values()):
+        return {}, []
+    if has_secrets(text):
+        why = "may hold secrets, so trials get no copy: they find it where runs/ lies in this folder"
+        return {}, [f"{DOTENV} {why}. What it sets is not varied"]
+    return values_in_dotenv({DOTENV: text}), []
+
+
+def _notes(files: Mapping[str, str], told: Mapping[str, Value], known_only: bool, asks: int) -> tuple[str, ...]:
+    defaults = {each.place for each in variables_as_settings(files, told)} | set(told)
     named = {name for file, text in files.items() for name in variables_read(text, file) if name in text}
     read = sorted(named - defaults)
     found = (

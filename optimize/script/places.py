@@ -14,6 +14,7 @@ from optimize.errors import RenderError
 from optimize.script import process_parameters as process
 from optimize.script.config_files import find_key, write_keys
 from optimize.script.constants import Constant, bound_names, is_literal, read_constants
+from optimize.script.environment_variables import env_default, env_writes
 from optimize.script.parsers import FlagDefinition, find_flag, known_flags, parser_facts
 from optimize.script.spans import entry_objections, field_objections, find_entry, find_field
 from optimize.text import meant
@@ -99,7 +100,7 @@ class Places:
         except RenderError as error:
             return list(error.problems)
         if kind == "env":
-            writes = process.env_writes(path, self.files)
+            writes = env_writes(path, self.files)
             return [
                 f"{each}: sets the variable {path} itself, and so replaces a trial's value. Remove that line."
                 for each in writes
@@ -211,7 +212,7 @@ class Places:
         if location.kind == "override":
             return process.override_default(self.command, location.path, self.files)
         if location.kind == "env":
-            return process.env_default(location.path, self.files)
+            return env_default(location.path, self.files)
         return process.flag_default(
             self.command, location.path, self.definition(name), known_flags(self.files, self.command)
         )

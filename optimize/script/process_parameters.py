@@ -16,7 +16,6 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 
 from optimize.errors import RenderError
-from optimize.script.bindings import parse
 from optimize.script.config_files import find_key
 from optimize.script.constants import is_literal
 from optimize.script.parsers import FlagDefinition
@@ -248,59 +247,3 @@ def _is_chosen(file: str, depth: int, configs: Mapping[str, str]) -> bool:
     entry = rf"/?{re.escape(group)}(?:@\S+)?\s*:\s*[\"']?{re.escape(option)}[\"']?"
     chosen = re.compile(rf"(?m)^\s*-\s*(?:override\s+)?{entry}\s*(?:#.*)?$")
     return any(chosen.search(text) for other, text in configs.items() if other != file)
-
-
-def env_default(name: str, files: Mapping[str, str]) -> Value:
-    """Return what the scripts take where a variable is not set. Raises RenderError where their text does not say."""
-    found: list[Value] = []
-    is_read = False
-    for file, text in files.items():
-        if file.endswith(".py"):
-            for default in _env_reads(parse(text, file), name):
-                is_read = True
-                found += [] if default is None else [default]
-        else:
-            found += [value_of(each) for each in re.findall(rf"\$\{{{name}:?-([^}}]*)\}}", text)]
-    if len({repr(each) for each in found}) == 1:
-        return found[0]
-    why = (
-        "the files have several defaults for it"
-        if found
-        else "it has no default in the files"
-        if is_read
-        else "no file reads it"
-    )
-    raise RenderError(f"{name}: {why}. Correct the name, or write its default: baseline = ...")
-
-
-def _env_reads(tree: ast.Module, name: str) -> Iterator[Value]:
-    """Yield the default of each read of a variable, None where it has none."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(func=func, args=[ast.Constant(value=key), *rest]) if key == name and _is_get(func):
-                yield _text_value(rest[0]) if rest else None
-            case ast.Subscript(value=base, slice=ast.Constant(value=key), ctx=ast.Load()) if key == name:
-                if ast.unparse(base) in ("os.environ", "environ"):
-                    yield None
-
-
-def env_writes(name: str, files: Mapping[str, str]) -> Iterator[str]:
-    """Yield `file:line` of each statement that sets the variable itself, and so replaces a trial's value."""
-    for file, text in files.items():
-        for node in ast.walk(parse(text, file)) if file.endswith(".py") else ():
-            match node:
-                case ast.Subscript(value=base, slice=ast.Constant(value=key), ctx=ast.Store() | ast.Del()) if (
-                    key == name
-                ):
-                    if ast.unparse(base) in ("os.environ", "environ"):
-                        yield f"{file}:{node.lineno}"
-
-
-def _is_get(func: ast.expr) -> bool:
-    return ast.unparse(func) in ("os.environ.get", "os.getenv", "os.environ.setdefault", "environ.get", "getenv")
-
-
-def _text_value(node: ast.expr) -> Value:
-    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
-        return value_of(node.value) if isinstance(node.value, str) else node.value
-    return None

@@ -12,8 +12,10 @@ from dataclasses import replace
 
 from optimize.script.bindings import module_bindings
 from optimize.script.constants import read_constants
+from optimize.script.environment_variables import is_pydantic_settings
 from optimize.script.field_flags import classes_with_flags
 from optimize.script.flags import annotated_type
+from optimize.script.settings_of_process import GIVEN
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting
@@ -25,7 +27,6 @@ LISTS = "lists and tables: a list can vary when it is written as a tuple"
 CONDITIONAL = "not at the top level of the file: move them there"
 IN_FUNCTION = "inside a function: make each a constant `NAME = value` at the top of the file, to vary it"
 IN_CALL = "written in a call: give each a constant `NAME = value` at the top of the file, to vary it"
-GIVEN = "given another value where the class is used"
 UNUSED = "fields of a class that nothing here uses"
 _CONFIG = re.compile(r"config|cfg|conf|args|arguments|param|setting|option|hyper|hps?$|flags|default", re.IGNORECASE)
 _CONFIG_BASES = (
@@ -99,7 +100,7 @@ def fields_of_classes(files: Mapping[str, str], script: str) -> Iterator[ScriptC
     for file, names in read.items():
         own = [node for node in names.tree.body if isinstance(node, ast.ClassDef)]
         for node in own:
-            if node.name not in as_flags and _holds_settings(node, names):
+            if node.name not in as_flags and _holds_settings(node, names) and not is_pydantic_settings(node, names):
                 yield from _fields(node, names, uses, "" if file == script else f"{file}:", node.name)
 
 

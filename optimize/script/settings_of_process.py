@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from optimize.script.environment_variables import VariableRead, variables_with_defaults
 from optimize.script.flags import FlagDefinition
 from optimize.script.parsers import find_flag, parser_facts, read_flags
 from optimize.script.source_names import read_names
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting
 
+HIDDEN = "set in .env, of which trials get no copy, since it may hold secrets: set them elsewhere, to vary them"
+GIVEN = "given another value where the class is used"
 UNREADABLE = "defaults that only running the script shows: give it choices and `baseline = ...`, to vary one"
 BROKEN = "flags of type=bool, to which every text is True: write action=argparse.BooleanOptionalAction in the script"
 UNTYPED = "flags without a type, whose numbers would arrive as text: write type=float or type=int in the script"
@@ -109,27 +112,28 @@ def _compared(files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(texts)) for name, texts in found.items() if name and texts}
 
 
-def variables_as_settings(files: Mapping[str, str]) -> Iterator[ScriptConstant]:
-    """Yield the variables of the environment that these files read with a default."""
-    found: dict[str, Value] = {}
+def variables_as_settings(
+    files: Mapping[str, str], told: Mapping[str, Value], hidden: Collection[str] = ()
+) -> Iterator[ScriptConstant]:
+    """Yield the variables of the environment that these files read with a default; `told` is what a file `.env` says.
+
+    `hidden`: variables of such a file that trials get no copy of.
+    """
+    found: dict[str, VariableRead] = {}
     for file, text in files.items():
-        for node in ast.walk(read_names(text, file).tree):
-            match node:
-                case ast.Call(func=func, args=[ast.Constant(value=str(name)), ast.Constant(value=default)]):
-                    if ast.unparse(func) in ("os.environ.get", "os.getenv", "environ.get", "getenv"):
-                        found.setdefault(name, _number(default) if isinstance(default, str) else default)  # type: ignore[arg-type]
-    for name, value in found.items():
-        if is_setting(name):
-            yield replace(
-                ScriptConstant(name, value, heading="variables of the environment", kind="env", place=name),
+        for each in variables_with_defaults(read_names(text, file)):
+            each = replace(each, default=told.get(each.name, each.default))
+            if each.default is not None:
+                found.setdefault(each.name, each)
+    for each in found.values():
+        if is_setting(each.name):
+            yield ScriptConstant(
+                each.name,
+                each.default,
+                heading="variables of the environment",
+                aside=GIVEN if each.given else HIDDEN if each.name in hidden else "",
+                kind="env",
+                place=each.name,
+                real=each.type == "float",
                 certain=False,
             )
-
-
-def _number(text: str) -> Value:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
