@@ -189,6 +189,33 @@ class Model:
         C.vocab_size = None
         return C
 """
+YACS = """
+import argparse
+from config import cfg
+from tools import setup
+parser = argparse.ArgumentParser()
+parser.add_argument("--config-file", default="")
+parser.add_argument("opts", nargs=argparse.REMAINDER)
+args = parser.parse_args()
+if args.config_file:
+    cfg.merge_from_file(args.config_file)
+cfg.merge_from_list(args.opts)
+cfg.MODEL.WIDTH = 64
+cfg.freeze()
+print("loss:", cfg.SOLVER.BASE_LR)
+"""
+YACS_DEFAULTS = """
+from yacs.config import CfgNode as CN
+_C = CN()
+_C.MODEL = CN()
+_C.MODEL.WIDTH = 32
+_C.MODEL.DROPOUT = 0.1
+_C.SOLVER = CN()
+_C.SOLVER.BASE_LR = 0.01
+_C.SOLVER.GAMMA = 0.1
+_C.SOLVER.STEPS = [30, 55]
+_C.OUTPUT_DIR = ""
+"""
 KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...], tuple[str, ...]]] = {
     "dataclass": (
         {"train.py": DATACLASS},
@@ -291,6 +318,19 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
         },
         ("whatever the flag says\n#     --model.vocab_size",),
         ('metric = "loss"',),
+    ),
+    "yacs": (
+        {
+            "train.py": YACS, "config/__init__.py": "from .defaults import _C as cfg\n", "config/defaults.py": YACS_DEFAULTS,
+            "tools.py": "def setup(): pass\n",
+        },
+        {
+            "DROPOUT": '{ override = "MODEL.DROPOUT", choices = [0.0, 0.05, 0.1, 0.2, 0.3] }',
+            "BASE_LR": '{ override = "SOLVER.BASE_LR", choices = [0.0025, ',
+            "GAMMA": '{ override = "SOLVER.GAMMA", choices = [0.05, 0.1, 0.2, 0.3, 0.4] }',
+        },
+        ("whatever the flag says\n#     MODEL.WIDTH", "lists, which are not varied\n#     SOLVER.STEPS"),
+        ('files = ["*.py", "config/**/*.py"]',),
     ),
     "hydra": (
         {

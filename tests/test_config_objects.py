@@ -8,16 +8,20 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimize.errors import RenderError
+from optimize.script.config_overrides import pair_overrides
 from optimize.script.parsers import read_flags
+from optimize.script.workload import Workload
 from optimize.trial import Value
 from tests.placing import COMMAND, job, workload
 from tests.test_places_any import VALUES, same
 
 EXAMPLES = 40
 NODE = """
-import contextlib, copy, sys
+import argparse, contextlib, copy, sys
 from ast import literal_eval
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("opts", nargs=argparse.REMAINDER)
 class CfgNode:
     def __init__(self, **entries):
         self.__dict__.update(entries)
@@ -37,6 +41,19 @@ class CfgNode:
             for each in owners:
                 place = getattr(place, each)
             assert hasattr(place, last)
+            setattr(place, last, value)
+    def merge_from_list(self, words):
+        for name, text in zip(words[::2], words[1::2], strict=True):
+            try:
+                value = literal_eval(text)
+            except (ValueError, SyntaxError):
+                value = text
+            *owners, last = name.split(".")
+            place = self
+            for each in owners:
+                place = getattr(place, each)
+            before = getattr(place, last)
+            assert before is None or type(before) is type(value) or {type(before), type(value)} == {list, tuple}
             setattr(place, last, value)
 CN = CfgNode
 def defaults():
@@ -71,15 +88,15 @@ def bodies(draw: st.DrawFn) -> str:
     return START + "\n".join(each.format(k=draw(st.sampled_from(["x", "a", "b"])), v=draw(values)) for each in picked)
 
 
-def script(body: str, where: int) -> str:
+def script(body: str, where: int, merge: str = "merge_from_args(sys.argv[1:])") -> str:
     """The statements in a function that makes it, in one that is given it, or in the module itself; then it is filled by flags."""
     indented = "\n".join(f"    {line}" for line in body.split("\n"))
     made = (
         f"def get_config():\n{indented}\n    return C\nC = get_config()",
-        f"def main(C):\n{indented}\n    C.merge_from_args(sys.argv[1:])\n    return C",
+        f"def main(C):\n{indented}\n    C.{merge}\n    return C",
         body,
     )[where]
-    return f"{NODE}{made}\n" + ("C = main(CN())\n" if where == 1 else "C.merge_from_args(sys.argv[1:])\n")
+    return f"{NODE}{made}\n" + ("C = main(CN())\n" if where == 1 else f"C.{merge}\n")
 
 
 def run(text: str, words: tuple[str, ...] = ()) -> Any:
@@ -100,6 +117,17 @@ def held(node: Any, path: str) -> Any:
     return list(node) if isinstance(node, tuple) else node
 
 
+def arrives(text: str, of: Workload, path: str, value: Value, others: list[str]) -> None:
+    """Check that the value is at its path when the script has been started with it, and that the other entries are as before."""
+    if of.problems(["P"]) or of.places.refused("P", value):
+        return
+    before, after = run(text), run(text, job(of, P=value).command[2:])
+    wanted = list(value) if isinstance(value, tuple) else value
+    assert same(held(after, path), wanted), (job(of, P=value).command, text)
+    kept = [each for each in others if each != path and not shared(before, each, path)]
+    assert all(same(held(after, each), held(before, each)) for each in kept), text
+
+
 @settings(max_examples=EXAMPLES)
 @given(bodies(), st.sampled_from([0, 1, 2]), VALUES)
 def test_any_object_holds_what_is_read_and_a_flag_changes_that_entry_alone(body: str, where: int, value: Value) -> None:
@@ -107,29 +135,42 @@ def test_any_object_holds_what_is_read_and_a_flag_changes_that_entry_alone(body:
     before = run(text)
     if before is None:
         return
-    flags = read_flags(text, "train.py")
-    for flag in flags:
-        if flag.readable:
-            default = list(flag.default) if isinstance(flag.default, tuple) else flag.default
-            assert same(held(before, flag.dest), default), (flag, text)
-    names = [flag.names[0] for flag in flags if flag.readable and flag.default is not None]
-    if not names:
+    readable = [flag for flag in read_flags(text, "train.py") if flag.readable and flag.parser == "merge_from_args"]
+    for flag in readable:
+        default = list(flag.default) if isinstance(flag.default, tuple) else flag.default
+        assert same(held(before, flag.dest), default), (flag, text)
+    if readable:
+        path = readable[-1].dest
+        of = workload(f'P = {{ flag = "--{path}", choices = [1, 2] }}', COMMAND, train_py=text)
+        arrives(text, of, path, value, [flag.dest for flag in readable])
+
+
+@settings(max_examples=EXAMPLES)
+@given(bodies(), st.sampled_from([0, 1, 2]), VALUES, st.sampled_from([(), ("--lr", "5"), ("--lr=5", "x", "1")]))
+def test_any_pair_of_words_changes_its_entry_alone(body: str, where: int, value: Value, words: tuple[str, ...]) -> None:
+    parsed = "args = parser.parse_args()\nclass CfgNode"
+    text = script(body, where, "merge_from_list(args.opts)").replace("class CfgNode", parsed, 1)
+    before, found = run(text, words), pair_overrides({"train.py": text})
+    if before is None or found is None:
         return
-    of = workload(f'P = {{ flag = "{names[-1]}", choices = [1, 2] }}', COMMAND, train_py=text)
-    if of.problems(["P"]) or of.places.refused("P", value):
-        return
-    try:
-        words = job(of, P=value).command[2:]
-    except RenderError:
-        return
-    after = run(text, words)
-    path = names[-1][2:]
-    wanted = list(value) if isinstance(value, tuple) else value
-    assert same(held(after, path), wanted), (words, text)
-    others = [
-        flag.dest for flag in flags if flag.readable and flag.dest != path and not flag.dest.startswith(f"{path}.")
-    ]
-    assert all(same(held(after, each), held(before, each)) for each in others if not shared(before, each, path)), text
+    for entry in found.entries.values():
+        if entry.readable and entry.path != "x":
+            default = list(entry.value) if isinstance(entry.value, tuple) else entry.value
+            assert same(held(before, entry.path), default), (entry, text)
+    readable = [path for path, entry in found.entries.items() if entry.readable]
+    if readable:
+        of = workload(f'P = {{ override = "{readable[-1]}", choices = [1, 2] }}', (*COMMAND, *words), train_py=text)
+        arrives(text, of, readable[-1], value, [path for path in readable if path != "x"])
+
+
+def test_the_seed_of_such_an_object_is_found() -> None:
+    flag = workload(
+        "P = { flag = '--a', choices = [1, 2] }", train_py=script("C = CN()\nC.a = 1\nC.run = CN(seed=3)", 2)
+    )
+    assert (flag.seed_name, str(flag.placed["seed"].location)) == ("seed", "flag --run.seed")
+    text = script("C = CN()\nC.a = 1\nC.SEED = 3", 2, "merge_from_list(args.opts)")
+    pair = workload("P = { override = 'a', choices = [1, 2] }", train_py=text)
+    assert str(pair.placed["seed"].location) == "override SEED"
 
 
 def shared(config: Any, one: str, other: str) -> bool:

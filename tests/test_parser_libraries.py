@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from optimize.script.parsers import find_flag, read_flags
-from optimize.script.process_parameters import flag_default, with_flag
+from optimize.script.process_parameters import flag_default, flag_words
 from optimize.trial import Value
 from tests.init_kinds import BASE_CONFIG, CONFIG_FLAGS, GET_CONFIG
 from tests.test_parsers import other, plain, words
@@ -242,7 +242,7 @@ def test_fire_makes_commands_of_methods_of_a_dictionary_and_of_the_module(
 )
 def test_a_literal_is_given_as_python_writes_it(value: Value, word: str) -> None:
     flag = next(each for each in read_flags(f"{FIRE}fire.Fire(train)", "x.py") if each.names[0] == "--opt")
-    assert with_flag(("python",), "--opt", flag, value) == ("python", f"--opt={word}")
+    assert flag_words("--opt", flag, value) == (f"--opt={word}",)
     assert flag_default(("python", f"--opt={word}"), "--opt", flag, ()) == value
 
 

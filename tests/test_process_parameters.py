@@ -136,6 +136,52 @@ def test_an_override_has_the_default_of_the_chosen_group_and_is_appended() -> No
     assert job(of, B=32, A="a b").command == (*COMMAND, "train.batch_size=32", "model.act='a b'")
 
 
+YACS = """
+import argparse
+from yacs.config import CfgNode as CN
+C = CN()
+C.LR = 0.1
+C.SIZES = (1, 2)
+C.NAME = "a"
+parser = argparse.ArgumentParser()
+parser.add_argument("--file")
+parser.add_argument("--opts", nargs="+", default=[])
+args = parser.parse_args()
+C.merge_from_list(args.opts)
+"""
+
+
+def test_pairs_of_yacs_stand_behind_their_flag_and_take_the_type_of_the_default() -> None:
+    space = "A = { override = 'LR', choices = [0.1, 0.2] }\nB = { override = 'SIZES', choices = [[1, 2], [3, 4]] }\n"
+    space += "N = { override = 'NAME', choices = ['a', '1'] }"
+    command = (*COMMAND, "--opts", "NAME", "b", "LR", "0.5", "--file", "a.yaml")
+    of = workload(space, command, train_py=YACS, a_yaml="SIZES: [5, 6]\n")
+    assert of.problems(["A", "B", "N"]) == []
+    assert {name: of.constants()[name] for name in "ABN"} == {"A": 0.5, "B": (5, 6), "N": "b"}
+    given = job(of, A=-0.2, B=(3, 4), N="1").command
+    assert given == (*COMMAND, "--file", "a.yaml", "--opts", "LR", "(-0.2)", "SIZES", "(3,4)", "NAME", "'1'")
+    assert of.places.refused("A", 1) == "its configuration takes a float there, as 0.1 is one"
+    wrong = workload("P = { override = 'SOLVER.LR', choices = [1, 2] }", train_py=YACS)
+    assert wrong.problems(["P"]) == ["SOLVER.LR: the script's configuration has no such entry. Correct it."]
+
+
+def test_flags_of_the_whole_program_stand_before_a_subcommand() -> None:
+    group = (
+        "import click\n@click.group()\n@click.option('--lr', default=0.1)\ndef cli(lr): pass\n"
+        "@cli.command()\n@click.option('--wd', default=0.1)\ndef train(wd): pass\n"
+    )
+    space = "LR = { flag = '--lr', choices = [0.1, 0.2] }\nWD = { flag = '--wd', choices = [0.1, 0.2] }"
+    of = workload(space, (*COMMAND, "train"), train_py=group)
+    assert job(of, WD=0.2, LR=0.2).command == (*COMMAND, "--lr=0.2", "train", "--wd=0.2")
+    shared = (
+        "import argparse\ncommon = argparse.ArgumentParser(add_help=False)\ncommon.add_argument('--lr', type=float, default=0.1)\n"
+        "sub = argparse.ArgumentParser().add_subparsers()\nsub.add_parser('eval', parents=[common])\n"
+        "train = sub.add_parser('train', parents=[common])\ntrain.add_argument('--wd', type=float, default=0.1)\n"
+    )
+    of = workload(space, (*COMMAND, "train"), train_py=shared)
+    assert job(of, WD=0.2, LR=0.2).command == (*COMMAND, "train", "--wd=0.2", "--lr=0.2")
+
+
 @pytest.mark.parametrize(
     ("text", "default"),
     [

@@ -11,6 +11,7 @@ from optimize.script.source_names import SourceNames, UnreadableValue
 
 _GROUPS = ("add_argument_group", "add_mutually_exclusive_group", "add_option_group")
 _SILENT = ("help", "version")
+TRAINING = ("train", "fit", "run", "main", "pretrain", "finetune")  # what a subcommand that trains is called
 _LITERALS = ("eval", "ast.literal_eval", "literal_eval")
 _OPTPARSE_TYPES = {"string": "str", "int": "int", "long": "int", "float": "float", "choice": "str"}
 
@@ -21,7 +22,7 @@ class ArgparseReader:
     def __init__(self, names: SourceNames) -> None:
         self._names = names
         self._found: list[FlagDefinition] = []
-        self._commands: dict[str, str] = {}  # the variable of a subparser, or of its group -> the subcommand
+        self._commands = _parents(names)  # the variable of a subparser, or of its group -> the subcommand
         self._defaults: dict[str, ast.expr] = {}  # what set_defaults said before
         self._adders = _adders(names.tree)
         self._assigned = {
@@ -93,7 +94,7 @@ class ArgparseReader:
         self, flag: FlagDefinition, words: Mapping[str, ast.expr], action: str, node: ast.expr | None
     ) -> FlagDefinition:
         nargs = words.get("nargs")
-        required = _is_true(words.get("required")) or (flag.positional and text_of(nargs) not in ("?", "*"))
+        required = _is_true(words.get("required")) or (flag.positional and not _may_be_empty(nargs))
         flag = replace(flag, required=required, choices=sequence(words.get("choices"), self._names))
         match action:
             case "store_true" | "store_false":
@@ -126,12 +127,31 @@ class ArgparseReader:
             raw = None
         kind, style = _converter(converter, type_of(raw), self._names)
         literal = converter is not None and self._names.qualified(converter) in _LITERALS
-        if nargs is not None and text_of(nargs) != "?":
+        if nargs is not None and (text_of(nargs) == "..." or ast.unparse(nargs).endswith("REMAINDER")):
+            style = "rest"
+        elif nargs is not None and text_of(nargs) != "?":
             plain = style == "value" and _is_plain(nargs) and not (action == "extend" and raw)
             style = "many" if plain else "other"
         elif style == "value" and isinstance(raw, tuple) and not literal:
             style = "other"
         return with_default(replace(flag, style=style, type=kind), node, self._names)
+
+
+def _may_be_empty(nargs: ast.expr | None) -> bool:
+    return text_of(nargs) in ("?", "*", "...") or (nargs is not None and ast.unparse(nargs).endswith("REMAINDER"))
+
+
+def _parents(names: SourceNames) -> dict[str, str]:
+    """Return the variable of each parser that subcommands have as a parent, with the one of them that trains."""
+    found: dict[str, list[str]] = {}
+    for call, _ in names.calls():
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "add_parser" and call.args:
+            for word in call.keywords:
+                for each in getattr(word.value, "elts", []) if word.arg == "parents" else ():
+                    found.setdefault(ast.unparse(each), []).append(text_of(call.args[0]))
+    return {
+        name: next((each for each in TRAINING if each in commands), commands[0]) for name, commands in found.items()
+    }
 
 
 def _adders(tree: ast.Module) -> set[str]:

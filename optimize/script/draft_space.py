@@ -39,7 +39,7 @@ from optimize.script.settings_in_modules import (
     out_of_reach,
     unwritable_constants,
 )
-from optimize.script.settings_of_process import flags_as_settings, variables_as_settings
+from optimize.script.settings_of_process import flags_as_settings, pairs_as_settings, variables_as_settings
 from optimize.script.workload import Workload
 from optimize.text import one_line
 from optimize.trial import Metric, Value
@@ -168,9 +168,12 @@ def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[
     found += [*flags_as_settings(files, words), *fields_of_classes(files, workload.script)]
     for file, text in files.items():
         found += entries_of_tables(text, file, "" if file == workload.script else file)
+    pairs = list(pairs_as_settings({**workload.files, **files}, workload.command))
+    found += pairs
     app = hydra_app(files)
     found += overrides_as_settings(app, workload.folder) if app else ()
     others = {file for file, _ in hydra_files(app, workload.folder)} if app else set()
+    others |= {file for file in workload.files if pairs and file.endswith((".yaml", ".yml"))}  # pairs win over them
     found += keys_as_settings(
         [f for f in config_files(files, workload.folder, words) if f not in others], workload.folder
     )

@@ -31,6 +31,7 @@ class FlagDefinition:
     - "pair": there, or `off` in its place;
     - "many": `--betas 0.9 0.95`; "repeated": `--betas 0.9 --betas 0.95`;
     - "broken": argparse's `type=bool`, to which every text is True;
+    - "rest": all words that follow, whatever they look like;
     - "other": a way that we do not write, such as a flag that is counted.
     """
 

@@ -42,6 +42,7 @@ class ParserFacts:
     rewritten: Mapping[str, int] | None = (
         None  # destination of a flag -> line that gives it another value, whatever the flag says
     )
+    rest: tuple[FlagDefinition, ...] = ()  # those that take all words behind them
     asks: int = 0  # the line that waits for an answer from a person
 
 
@@ -92,6 +93,7 @@ def parser_facts(files: Mapping[str, str], words: Sequence[str] = ()) -> ParserF
         tuple(dict.fromkeys(flag.command for flag in flags if flag.command)),
         tuple(flag for flag in flags if flag.required),
         {dest: line for each in names for dest, line in _rewritten(each, {flag.dest for flag in flags})},
+        tuple(flag for flag in flags if flag.style == "rest"),
         next((call.lineno for call, name in calls if name in _ASKS), 0),
     )
 

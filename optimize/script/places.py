@@ -6,17 +6,19 @@ where a value would not arrive, and writes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from optimize.errors import RenderError
 from optimize.script import process_parameters as process
 from optimize.script.config_files import find_key, write_keys
+from optimize.script.config_overrides import pair_default, pair_overrides
 from optimize.script.constants import Constant, bound_names, is_literal, read_constants
 from optimize.script.environment_variables import env_default, env_writes
 from optimize.script.parsers import FlagDefinition, find_flag, known_flags, parser_facts
 from optimize.script.spans import entry_objections, field_objections, find_entry, find_field
+from optimize.script.word_order import place_of_words, rest_start
 from optimize.text import meant
 from optimize.trial import Value
 from search_spaces import Location, SearchSpaceError, parse_expression
@@ -107,7 +109,10 @@ class Places:
             ]
         if why := process.cannot_append(self.command, self.files):
             return [f"command: {why}, so that {path} reaches it."]
-        return list(self._flag_problems(name, path)) if kind == "flag" else []
+        if kind == "override":
+            pairs = pair_overrides(self.files)
+            return [why] if pairs and (why := pairs.problem(path)) else []
+        return list(self._flag_problems(name, path))
 
     def _flag_problems(self, name: str, flag: str) -> Iterator[str]:
         definition, facts = self.definition(name), parser_facts(self.files, self.command)
@@ -126,6 +131,9 @@ class Places:
         place = self.placed[name]
         if place.location.kind == "env" and isinstance(value, bool | tuple):
             return "a variable of the environment is text. Use numbers or text, such as 0 and 1"
+        pairs = pair_overrides(self.files) if place.location.kind == "override" else None
+        if pairs and (why := pairs.refused(place.location.path, value)):
+            return why
         definition = self.definition(name) if place.location.kind == "flag" else None
         if definition and definition.choices and value not in definition.choices:
             return f"the script's parser takes {', '.join(map(str, definition.choices))} only"
@@ -167,15 +175,34 @@ class Places:
     def with_values(self, values: Mapping[str, Value]) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the command and the variables of a process with these values; those in files are left out."""
         command, variables = self.command, {}
-        for name, value in values.items():
-            location = self.placed[name].location
+        order = sorted(values, key=lambda name: self.placed[name].location.kind == "override")  # pairs come last
+        for name in order:
+            location, value = self.placed[name].location, values[name]
             if location.kind == "flag":
-                command = process.with_flag(command, location.path, self.definition(name), value)
+                command = self._with_flag(command, name, value)
             elif location.kind == "override":
-                command = process.with_override(command, location.path, value)
+                command = self._with_override(command, location.path, value)
             elif location.kind == "env":
                 variables[location.path] = process.word_of(value)
         return command, variables
+
+    def _with_override(self, command: Sequence[str], path: str, value: Value) -> tuple[str, ...]:
+        pairs = pair_overrides(self.files)
+        return pairs.with_pair(command, path, value) if pairs else process.with_override(command, path, value)
+
+    def _with_flag(self, command: Sequence[str], name: str, value: Value) -> tuple[str, ...]:
+        path, definition = self.placed[name].location.path, self.definition(name)
+        facts = parser_facts(self.files, self.command)
+        end = rest_start(command, facts, self.files)
+        head = process.without_flag(command[:end], path, definition)
+        at = place_of_words(head, definition, facts, self.files)
+        kept = (*head, *command[end:])
+        words = process.flag_words(path, definition, value)
+        if at < len(kept) and definition is not None and definition.style == "many":
+            raise RenderError(
+                f"{path}: takes several words, so that {kept[at]} behind it would be one more. Give it one value."
+            )
+        return (*kept[:at], *words, *kept[at:])
 
     def finder(self, file: str) -> Finder:
         """Return what finds the values of this Python file."""
@@ -209,13 +236,15 @@ class Places:
         if location.kind in IN_FILES:
             file = self.file_of(name)
             return _value(self.placed[name], self.files[file], file)
+        if location.kind == "override" and (pairs := pair_overrides(self.files)):
+            return pair_default(pairs, self.command, location.path, self.files)
         if location.kind == "override":
             return process.override_default(self.command, location.path, self.files)
         if location.kind == "env":
             return env_default(location.path, self.files)
-        return process.flag_default(
-            self.command, location.path, self.definition(name), known_flags(self.files, self.command)
-        )
+        head = self.command[: rest_start(self.command, parser_facts(self.files, self.command), self.files)]
+        known = known_flags(self.files, self.command)
+        return process.flag_default(head, location.path, self.definition(name), known)
 
 
 def _unusable(flag: str, definition: FlagDefinition) -> Iterator[str]:
@@ -226,7 +255,7 @@ def _unusable(flag: str, definition: FlagDefinition) -> Iterator[str]:
             f"{flag}: type=bool makes True of every text (line {definition.line}). "
             "Use action=argparse.BooleanOptionalAction in the script."
         )
-    if definition.style == "other":
+    if definition.style in ("other", "rest"):
         yield f"{flag}: is counted, or does something of its own (line {definition.line}). Give it a value, such as --name=1."
 
 

@@ -1,6 +1,6 @@
 """Parameters that are given when the process starts: flags, overrides such as Hydra's, and environment variables.
 
-Words are appended to the command; what it already says of the same flag is taken out, so that each flag is there once. What the
+Words are added to the command; what it already says of the same flag is taken out, so that each flag is there once. What the
 default is stands in the scripts' parsers (`parsers.py`), in the command itself, in YAML files, or in `os.environ.get`.
 """
 
@@ -26,12 +26,8 @@ _SHELLS = ("sh", "bash", "zsh", "dash")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
-def with_flag(command: Sequence[str], flag: str, definition: FlagDefinition | None, value: Value) -> tuple[str, ...]:
-    """Return the command with this flag set. Raises RenderError if the parser has no way to be told this value."""
-    return (*_without_flag(command, flag, definition), *_flag_words(flag, definition, value))
-
-
-def _flag_words(flag: str, definition: FlagDefinition | None, value: Value) -> tuple[str, ...]:
+def flag_words(flag: str, definition: FlagDefinition | None, value: Value) -> tuple[str, ...]:
+    """Return the words that give a flag a value. Raises RenderError if the parser has no way to be told this value."""
     style = definition.style if definition else "many" if isinstance(value, tuple) else "text"
     if isinstance(value, tuple) and style in ("many", "repeated"):
         words = [_word_behind(flag, each) for each in value]
@@ -94,7 +90,8 @@ def _spellings(flag: str, definition: FlagDefinition | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((flag, *(definition.names if definition else ()), *off)))
 
 
-def _without_flag(command: Sequence[str], flag: str, definition: FlagDefinition | None) -> tuple[str, ...]:
+def without_flag(command: Sequence[str], flag: str, definition: FlagDefinition | None) -> tuple[str, ...]:
+    """Return the command without what it says of a flag, whatever its spelling."""
     names = _spellings(flag, definition)
     alone = definition is not None and definition.style in ("true", "false", "pair")
     kept: list[str] = []

@@ -13,6 +13,8 @@ from pathlib import PurePosixPath
 from optimize.errors import RenderError
 from optimize.script.bindings import parse
 from optimize.script.config_files import SUFFIXES, find_key
+from optimize.script.config_overrides import pair_overrides
+from optimize.script.parsers import known_flags
 from optimize.script.places import Placement, Places
 from search_spaces import Location
 
@@ -46,11 +48,19 @@ def find_seed(files: Mapping[str, str], command: tuple[str, ...]) -> Placement |
     flags = [place for flag in FLAGS if (place := _usable(Location("flag", flag), files, command))]
     if flags:
         return flags[0]
-    for candidates in (_keys(files), _fields(files)):
+    for candidates in (_grouped(files, command), _keys(files), _fields(files)):
         places = [place for each in candidates if (place := _usable(each, files, command))]
         if places:
             return places[0] if len(places) == 1 else None
     return None
+
+
+def _grouped(files: Mapping[str, str], command: tuple[str, ...]) -> Iterator[Location]:
+    """Yield the flags of a group's seed, such as --config.seed, and the entry of a yacs configuration."""
+    yield from (Location("flag", flag) for flag in known_flags(files, command) if flag.endswith(".seed"))
+    pairs = pair_overrides(files)
+    entries = pairs.entries if pairs else {}
+    yield from (Location("override", path) for path in entries if path.rpartition(".")[2].lower() == "seed")
 
 
 def _usable(location: Location, files: Mapping[str, str], command: tuple[str, ...]) -> Placement | None:

@@ -7,6 +7,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from optimize.errors import RenderError
+from optimize.script.argparse_flags import TRAINING
+from optimize.script.config_overrides import pair_default, pair_overrides
 from optimize.script.environment_variables import VariableRead, variables_with_defaults
 from optimize.script.flags import FlagDefinition
 from optimize.script.parsers import find_flag, parser_facts, read_flags
@@ -14,6 +17,8 @@ from optimize.script.source_names import read_names
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting
 
+LISTS = "lists, which are not varied"
+NOT_TOLD = "values that only running the script shows: give one choices and `baseline = ...`, to vary it"
 HIDDEN = "set in .env, of which trials get no copy, since it may hold secrets: set them elsewhere, to vary them"
 GIVEN = "given another value where the class is used"
 UNREADABLE = "defaults that only running the script shows: give it choices and `baseline = ...`, to vary one"
@@ -26,7 +31,6 @@ OVERWRITTEN = "given another value by the script, whatever the flag says"
 OTHER_COMMAND = "flags of another command of the script"
 DIFFERING = "flags that the script defines several times, with different defaults"
 MOST_TELLING = 4  # letters of a name that may say too little, so that its help counts as well
-_COMMANDS = ("train", "fit", "run", "main", "pretrain", "finetune")
 
 
 def flags_as_settings(files: Mapping[str, str], given: Sequence[str] = ()) -> Iterator[ScriptConstant]:
@@ -46,7 +50,7 @@ def flags_as_settings(files: Mapping[str, str], given: Sequence[str] = ()) -> It
 
 def command_of(subcommands: Sequence[str], given: Sequence[str] = ()) -> str:
     """Return the subcommand that trains: one that is given, one that is called so, or the only one."""
-    named = [each for each in subcommands if each in given] or [each for each in _COMMANDS if each in subcommands]
+    named = [each for each in subcommands if each in given] or [each for each in TRAINING if each in subcommands]
     return next(iter(named or (subcommands if len(subcommands) == 1 else ())), "")
 
 
@@ -83,7 +87,7 @@ def _aside(flag: FlagDefinition, command: str, rewritten: Mapping[str, int]) -> 
         (flag.positional, BY_PLACE),
         (bool(flag.command) and flag.command != command, OTHER_COMMAND),
         (flag.style == "broken", BROKEN),
-        (flag.style == "other", OTHERWISE),
+        (flag.style in ("other", "rest"), OTHERWISE),
         (flag.dest in rewritten or bool(flag.rewritten), OVERWRITTEN),
         (not flag.readable and " or " in flag.expression, DIFFERING),
         (not flag.readable, UNREADABLE),
@@ -110,6 +114,27 @@ def _compared(files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
                     ]
                     found.setdefault(name, []).extend(texts)
     return {name: tuple(dict.fromkeys(texts)) for name, texts in found.items() if name and texts}
+
+
+def pairs_as_settings(files: Mapping[str, str], command: Sequence[str]) -> Iterator[ScriptConstant]:
+    """Yield the entries of a configuration object that a script takes pairs for, as yacs does."""
+    found = pair_overrides(files)
+    for path, entry in found.entries.items() if found else ():
+        try:
+            value = pair_default(found, command, path, files) if found else None
+            aside = OVERWRITTEN if found and path in found.rewritten else ""
+        except RenderError:
+            value, aside = None, NOT_TOLD if entry.value is not None or not entry.readable else ""
+        owner, _, last = path.rpartition(".")
+        yield ScriptConstant(
+            last,
+            value,
+            heading=f"entries of the configuration in {entry.file}",
+            aside=aside or (LISTS if entry.is_list else ""),
+            kind="override",
+            place=path,
+            certain=bool(re.search(r"optim|solver|sched", owner, re.IGNORECASE)) and not isinstance(value, str),
+        )
 
 
 def variables_as_settings(
