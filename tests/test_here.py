@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from optimize.cli import run
 from optimize.commands.run import _plan
 from optimize.config import here
 from optimize.config.plan import Plan, make_plan
@@ -16,12 +18,12 @@ from optimize.script.load_workload import load_workload
 from optimize.script.pick_script import could_be_trained, pick_script
 from optimize.study import begun
 from optimize.study.begun import begun_with, opened_to_go_on
-from optimize.study.comparable import ABOUT, FINGERPRINT
+from optimize.study.comparable import ABOUT, FINGERPRINT, describe_study
 from optimize.study.earlier import plan_for_study, plan_to_move
 from optimize.trial import Suggestion
 from storage import open_database
 from tests.conftest import SCRIPT, SPACE
-from tests.databases import empty_database
+from tests.databases import empty_database, new_trial
 
 RUNS = "X = 1\nprint(X)\n"
 GPT = "".join(f"{line}\n" for line in (
@@ -230,3 +232,22 @@ def test_one_look_into_the_database_is_enough_to_plan(folder: Path, monkeypatch:
     )
     assert _plan({"profile": "cpu"}).settings.study == "mine-cpu"
     assert len(opened) == 1
+
+
+def test_check_ends_as_run_would_but_for_trust(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, train=SCRIPT, space=SPACE)
+    assert run(["check"]) == 0  # nobody has accepted the folder's commands yet
+    (folder / "runs").mkdir()
+    attrs = describe_study(plan(), {"script": "another"})
+    with closing(open_database(empty_database(folder / "runs"))) as database:
+        study_id = database.create_study("mine-cpu", "minimize", "val_bpb", attrs)
+        database.finish_trial(new_trial(database, study_id), "COMPLETE", 1.0)
+    capsys.readouterr()
+    assert run(["check"]) == 2
+    assert "study mine-cpu: the scripts have changed" in capsys.readouterr().err
+    shutil.rmtree(folder / "runs")
+    (folder / "runs" / "mine-cpu").mkdir(parents=True)
+    (folder / "runs" / "mine-cpu" / "results.tsv").write_text("commit\tval_bpb\nabc\t1.0\n")
+    empty_database(folder / "runs")
+    assert run(["check"]) == 2
+    assert "holds results of a study that" in capsys.readouterr().err

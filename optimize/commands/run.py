@@ -125,6 +125,7 @@ def check(
     """
     plan = _plan(given)
     from optimize.reporting.check import check_report
+    from optimize.study.resume import refuse_to_go_on
     from optimize.study.start_from import describe_start_from
 
     if repair:
@@ -141,6 +142,7 @@ def check(
         open_console().print(check_report(plan, (), describe_start_from(plan), _done(plan)))
         raise
     open_console().print(check_report(plan, found, describe_start_from(plan, found), _done(plan)))
+    refuse_to_go_on(plan, found, say)
 
 
 def migrate(

@@ -6,7 +6,7 @@ After `open_study` a Study is ready to be asked; what happens then is up to `stu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from optimize.study.comparable import (
     check_fingerprint,
     describe_study,
     fingerprint,
+    slots_of_one_model,
 )
 from optimize.study.held import HeldStudy, hold_study
 from optimize.study.kept import Scripts
@@ -34,7 +35,7 @@ from optimize.study.start_from import FROM, check_source, start_trials
 from optimize.study.stopping import COUNTED
 from optimize.study.study import Study
 from optimize.text import changes
-from optimize.trial import BASELINE, Outcome, Slot, Suggestion, TrialStatus, Value
+from optimize.trial import Outcome, Slot, Suggestion, TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import (
     Artifacts,
@@ -44,6 +45,8 @@ from storage import (
     TrialRecord,
     add_trials,
     enqueued_params,
+    is_there,
+    open_database,
     parent_of,
     protect_tables,
     read_records,
@@ -102,6 +105,28 @@ def open_study(
         yield study
 
 
+def refuse_to_go_on(plan: Plan, slots: Sequence[Slot], say: Callable[[str], None]) -> None:
+    """Raise what a call would raise that goes on with the plan's study, as far as it is known before its data is prepared.
+
+    Nothing is written, and a driver at work is no reason. `say` gets lines about slots that would stay idle.
+    """
+    settings, paths = plan.settings, StudyPaths(plan.settings.runs, plan.settings.study)
+    where = settings.storage or paths.database
+    if not is_there(where):
+        return
+    with closing(open_database(where, create=False, check=False, read_only=True)) as database:
+        study_id = database.find_study(settings.study)
+        if study_id is None:
+            protect_tables(paths, database.where, set_aside=False)
+            return
+        attrs, parts = database.study_attrs(study_id), _parts(plan, None)
+        if not _changed(database, study_id, plan, parts):
+            check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), parts)
+        records = read_records(database, study_id)
+        Tables(paths).protect(records, database.where, set_aside=False)
+    slots_of_one_model(plan, slots, records, say)
+
+
 def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
     workload, constants = plan.workload, plan.constants
     score = scorer(workload.memory, workload.derived, constants)
@@ -148,7 +173,7 @@ def _find_or_create(
     study_id = database.find_study(settings.study)
     if study_id is not None:
         attrs = database.study_attrs(study_id)
-        if not _changed(database, study_id, plan, data):
+        if data is None or not _changed(database, study_id, plan, _parts(plan, data)):
             check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), _parts(plan, data))
         if settings.start_from is not None:
             say(check_source(settings.study, attrs, settings.start_from))
@@ -175,18 +200,18 @@ def _description(plan: Plan, data: str | None) -> dict[str, Any]:
     return describe_study(plan, _parts(plan, data))
 
 
-def _changed(database: Database, study_id: int, plan: Plan, data: str | None) -> str:
+def _changed(database: Database, study_id: int, plan: Plan, parts: Mapping[str, str]) -> str:
     """What was changed since a study began in which no trial has completed yet, in words; "" if nothing."""
     counts = database.counts(study_id)
-    if data is None or any(counts[state] for state in ("COMPLETE", "PRUNED", "RUNNING")):
+    if any(counts[state] for state in ("COMPLETE", "PRUNED", "RUNNING")):
         return ""
-    baseline, direction = _description(plan, data)[BASELINE], plan.workload.metric.direction
-    return changed_before_any_value(database.study_attrs(study_id), _parts(plan, data), baseline, direction)
+    baseline, direction = plan.space.encode(plan.baseline), plan.workload.metric.direction
+    return changed_before_any_value(database.study_attrs(study_id), parts, baseline, direction)
 
 
 def _check(database: Database, study_id: int, plan: Plan, data: str | None, say: Callable[[str], None]) -> None:
     """Compare again, now that nobody else drives it: a mistake that a first trial showed may have been corrected."""
-    if what := _changed(database, study_id, plan, data):
+    if data is not None and (what := _changed(database, study_id, plan, _parts(plan, data))):
         gone = (
             {DEVICE_BATCH: None}
             if plan.settings.device_batch is None and DEVICE_BATCH in database.study_attrs(study_id)
