@@ -7,6 +7,7 @@ The device batch is then the same for the whole study, and the total batch stays
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,10 @@ from optimize.config.settings import profiles
 from optimize.runner.out_of_memory import others_on_gpu, ran_out_on_gpu
 from optimize.script.device_batch import TOTAL, DeviceBatch, smaller_batch
 from optimize.search.endings import CROWDED, Again, Consequence
+from optimize.search.memory import Score
 from optimize.study.comparable import ABOUT, FINGERPRINT, describe_study
-from optimize.trial import Outcome, TrialStatus
+from optimize.trial import Outcome, TrialStatus, Value
+from search_spaces import SearchSpaceError
 from storage import parent_of
 
 SMALLEST = "colab"  # the profile for the smallest GPUs
@@ -122,3 +125,26 @@ _NAME_IT = (
     "If the script has a constant for the batch on the device, and accumulates up to a fixed total, name it in workload.toml: "
     'device_batch = "...". It is then halved until it fits.'
 )
+
+
+def too_large(plan: Plan, score: Score | None) -> list[dict[str, Value]]:
+    """Return the baseline with each device batch that did not fit, where the device batch tells anything of memory."""
+    batch = plan.settings.device_batch
+    found = [{**plan.baseline, batch.name: value} for value in batch.too_large] if batch else []
+    return [
+        each
+        for each in found
+        if (score(each) != score(plan.baseline) if score else each.keys() == plan.baseline.keys())
+    ]
+
+
+def with_device_batch(params: Mapping[str, Value], plan: Plan) -> Mapping[str, Value]:
+    """Return parameters with the study's device batch, if theirs is larger and no rule forbids it; else as they are."""
+    batch = plan.settings.device_batch
+    own = params.get(batch.name) if batch else None
+    if batch is None or not isinstance(own, int) or own <= batch.value:
+        return params
+    lowered = {**params, batch.name: batch.value}
+    with suppress(SearchSpaceError):  # a rule cannot be computed
+        return lowered if plan.space.feasible(lowered, plan.constants) else params
+    return params

@@ -6,7 +6,7 @@ After `open_study` a Study is ready to be asked; what happens then is up to `stu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.derived import same_run, scorer
 from optimize.search import Footprint, Memory, Past, QueueOnly, Sampler, footprint, open_sampler, rules_attr
-from optimize.search.memory import Score
 from optimize.search.pruner import Pruner
-from optimize.study.baseline_fit import BaselineFit
+from optimize.study.baseline_fit import BaselineFit, too_large, with_device_batch
 from optimize.study.comparable import (
     DEVICE_BATCH,
     FINGERPRINT,
@@ -134,7 +133,7 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
 
     def new_memory() -> Memory:
         memory = Memory(plan.space, score, smallest)
-        for params in _too_large(plan, score):
+        for params in too_large(plan, score):
             memory.learned(params, Footprint(fitted=False))
         return memory
 
@@ -147,17 +146,6 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
         identity=same_run(workload.derived, constants, workload.conditions),
         new_memory=None if plan.settings.device == "cpu" else new_memory,
     )
-
-
-def _too_large(plan: Plan, score: Score | None) -> list[dict[str, Value]]:
-    """Return the baseline with each device batch that did not fit, where the device batch tells anything of memory."""
-    batch = plan.settings.device_batch
-    found = [{**plan.baseline, batch.name: value} for value in batch.too_large] if batch else []
-    return [
-        each
-        for each in found
-        if (score(each) != score(plan.baseline) if score else each.keys() == plan.baseline.keys())
-    ]
 
 
 def _find_or_create(
@@ -236,7 +224,7 @@ def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, sa
     names = plan.space.names
     known = {tuple(record.params.get(name) for name in names) for record in records}
     known |= {tuple(plan.space.encode(queued.params).values()) for queued in study.queued()}
-    lowered = [(_lowered(start.params, plan), start) for start in plan.starts.planned]
+    lowered = [(with_device_batch(start.params, plan), start) for start in plan.starts.planned]
     untried = [each for each in lowered if tuple(plan.space.encode(each[0]).values()) not in known]
     for params, start in untried:
         study.enqueue(params, "start", start.source)
@@ -249,7 +237,7 @@ def _lower_starts(study: Study, records: Sequence[TrialRecord], plan: Plan) -> N
     """Give the starts that wait with a device batch above the baseline's the baseline's, which is likelier to fit."""
     known = [dict(record.params) for record in records]
     for queued in study.queued():
-        params = _lowered(queued.params, plan)
+        params = with_device_batch(queued.params, plan)
         if params == queued.params or queued.kind != "start" or queued.source == ENQUEUED:
             continue
         if plan.space.encode(params) in known:
@@ -257,18 +245,6 @@ def _lower_starts(study: Study, records: Sequence[TrialRecord], plan: Plan) -> N
         else:
             study.change_queued(queued, params)
             known.append(plan.space.encode(params))
-
-
-def _lowered(params: Mapping[str, Value], plan: Plan) -> Mapping[str, Value]:
-    """Return parameters with the study's device batch, if theirs is larger and no rule forbids it; else as they are."""
-    batch = plan.settings.device_batch
-    own = params.get(batch.name) if batch else None
-    if batch is None or not isinstance(own, int) or own <= batch.value:
-        return params
-    lowered = {**params, batch.name: batch.value}
-    with suppress(SearchSpaceError):  # a rule cannot be computed
-        return lowered if plan.space.feasible(lowered, plan.constants) else params
-    return params
 
 
 def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) -> None:
