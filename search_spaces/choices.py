@@ -33,7 +33,7 @@ _LEFT_ALONE = {
     CHANCE: ("seed seeds", "random_state"),
     MEASURE: (
         "eval evals evaluate evaluation val valid validation test vocab data dataset datasets corpus shard shards tokenizer split "
-        "splits fold folds prompt prompts",
+        "splits fold folds prompt prompts points examples rows difficulty",
         "max_seq_len max_seq_length seq_len seq_length sequence_length sequence_len block_size context_length "
         "context_size context_len ctx_len n_ctx num_classes n_classes num_samples max_new_tokens top_k top_p max_length "
         "max_len maxlen tokens train_size n_samples",
@@ -41,6 +41,7 @@ _LEFT_ALONE = {
     PLACES: (
         "dir dirs path paths file files filename folder log logs logging wandb print save checkpoint checkpoints ckpt "
         "verbose debug resume interval name names project url tag tags version every cache download port host hostname uri "
+        "track video capture color colour interactive force overwrite confirm "
         "address email plot display report hub push upload tensorboard mlflow comet neptune quiet profile profiler tqdm note "
         "notes message title prefix suffix date format fmt timestamp",
         "init_from experiment run out output outdir root tb dry_run entity config cfg restart pretrained do_train do_eval "
@@ -66,6 +67,9 @@ _LEFT_ALONE = {
     ),
     TASK: ("", "model arch architecture backbone network task env env_id model_type env_name game"),
 }
+# of the data, which would make the task another; `input_noise` and `weight_noise` are settings
+_OF_DATA = {"label", "labels", "measurement", "observation", "sample", "samples", "signal", "task"}
+_AMOUNT = {"amount", "amplitude", "level", "scale", "sd", "sigma", "std", "stddev", "strength", "var", "variance"}
 # epochs of it
 _WITHIN_THE_BUDGET = {"warmup", "cooldown", "warmdown", "warm", "update", "ppo", "inner", "patience", "decay"}
 UNSURE = "names that do not say what they set"
@@ -178,6 +182,8 @@ def _why_alone(name: str, words: Set[str], value: Value) -> str:
         return MACHINE  # of processes; else it may be that of a matrix
     if isinstance(value, tuple) and words & {"mean", "means", "std", "stds"}:
         return MEASURE  # statistics of its data
+    if "noise" in words and (words & _OF_DATA or words - {"noise"} <= _AMOUNT):
+        return MEASURE
     if words & {"accumulate", "accumulation", "accum"}:
         return ""  # every so many batches
     within = bool(words & _WITHIN_THE_BUDGET)

@@ -42,6 +42,8 @@ import click
 @click.command()
 @click.option("--lr", default=0.1, help="rate")
 @click.option("--nesterov/--no-nesterov", default=True)
+@click.option("--center/--raw", default=False)
+@click.option("--save/--no-save", default=True)
 @click.option("--optimizer", type=click.Choice(["sgd", "adam"]), default="sgd")
 @click.option("--port", default=8080)
 @click.option("--epochs", default=3)
@@ -63,6 +65,9 @@ def arguments():
     train.add_argument("--warmup-epochs", type=int, default=2)
     train.add_argument("--scale", default=0.5)
     train.add_argument("--out", required=True)
+    train.add_argument("--whiten", action=argparse.BooleanOptionalAction, default=False)
+    train.add_argument("--wide", action=argparse.BooleanOptionalAction)
+    train.add_argument("--plain", action="store_true")
     other = commands.add_parser("evaluate")
     other.add_argument("--lr", type=float, default=0.3)
     other.add_argument("--margin", type=float, default=0.3)
@@ -243,9 +248,10 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
         {
             "lr": '{ flag = "--lr", choices = [0.025, ',
             "nesterov": '{ flag = "--nesterov", choices = [false, true] }',
+            "center": '{ flag = "--center", choices = [false, true] }',
             "optimizer": '{ flag = "--optimizer", choices = ["sgd", "adam"] }',
         },
-        ("--epochs", "--port"),
+        ("--epochs", "--save, --port"),
         ("name = \"test_acc\", regex = 'test_acc=\\s*{number}'", 'direction = "maximize"', "Epoch\\s*(?P<step>{number})"),
     ),
     "argparse": (
@@ -255,8 +261,12 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
             "weight_decay": '{ flag = "--weight-decay", choices = [0.0, 0.01, 0.03, 0.1, 0.3] }',
             "opt": '{ flag = "--opt", choices = ["sgd", "adam", "lion"] }',
             "warmup_epochs": '{ flag = "--warmup-epochs", choices = [1, 2, 3, 4] }',
+            "whiten": '{ flag = "--whiten", choices = [false, true] }',
         },
-        ("BooleanOptionalAction in the script\n#     --amp", "in the script\n#     --scale", "of the script\n#     --margin"),
+        (
+            "neither is meant now\n#     --wide", "do not say what they set\n#     --plain",
+            "BooleanOptionalAction in the script\n#     --amp", "in the script\n#     --scale", "of the script\n#     --margin",
+        ),
         ('command = ["{python}", "train.py", "train", "--out", "x"]', 'metric = { name = "test_accuracy"'),
     ),
     "yaml": (

@@ -143,6 +143,11 @@ def test_where_the_place_does_not_say_that_it_is_a_setting_the_name_has_to() -> 
         assert isinstance(choices_for(name, value, {}, certain=False), Choices), name
 
 
+def test_noise_that_is_added_in_training_is_a_setting() -> None:
+    for name in ("input_noise", "WEIGHT_NOISE", "exploration_noise", "noise_multiplier"):
+        assert values(name, 0.2), name
+
+
 def test_options_that_the_script_names_are_the_choices() -> None:
     assert choices_for("optimizer", "adam", {}, ("sgd", "adam", None)) == Choices(("sgd", "adam"))
     assert choices_for("width", 64, {}, (128, 64)) == Choices((64, 128))
@@ -159,6 +164,7 @@ def test_heads_divide_the_width() -> None:
     [
         (BUDGET, "TIME_BUDGET FLOP_BUDGET max_iters num_epochs lr_decay_iters NUM_ITERATIONS"),
         (MEASURE, "EVAL_TOKENS VAL_SPLIT MAX_SEQ_LEN VOCAB_SIZE eval_iters block_size dataset val_loss_every"),
+        (MEASURE, "NOISE noise_std noiseLevel LABEL_NOISE n_points num_examples rows difficulty"),
         (CHANCE, "SEED data_seed seed_offset"),
         (PLACES, "out_dir log_interval wandb_project wandb_run_name always_save_checkpoint CKPT_PATH init_from"),
         (MACHINE, "device dtype backend compile num_workers H100_BF16_PEAK_FLOPS"),

@@ -74,6 +74,20 @@ def test_nothing_is_overwritten_and_what_is_there_is_used(
     assert b"limits = { total_s = 90 }" in first
 
 
+def test_it_says_whether_the_lines_of_progress_tell_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loop = "LR = 0.1\nfor epoch in range(9):\n    print(f'epoch {epoch}/9%s')\nprint(f'val_acc: {LR}')\n"
+    for folder, line, said in (
+        ("a", "", ", which tell no loss, so no trial can be pruned"),
+        ("b", " loss {LR:.3f}", ""),
+    ):
+        folder_with(tmp_path / folder, {"train.py": loop % line})
+        assert run(["init", folder]) == 0
+        assert f"; progress by its lines{said}\n" in capsys.readouterr().err
+
+
 def test_another_folder_gets_a_copy_and_links_to_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = folder_with(
         tmp_path / "home",

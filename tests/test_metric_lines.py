@@ -151,3 +151,22 @@ def test_a_column_of_a_table_and_a_key_of_json_are_quoted_with_a_regex_that_find
 def test_other_names_and_texts_are_no_metric(line: str) -> None:
     assert not isinstance(parsed(Metric(), line).found().value, float)
     assert parsed(Metric(), line).found().quote == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "metric", "said"),
+    [
+        (
+            ("12", " epoch 3 mse 0.1", "rmse is 0.3", "bye"), Metric(),
+            "`val_bpb: ...`. Its last lines with a number: `epoch 3 mse 0.1`, `rmse is 0.3`. Name what it prints",
+        ),
+        (
+            ("rmse is 0.3",), Metric("acc", regex="acc {number}"),
+            "`acc {number}`. Correct it in workload.toml. Its last lines with a number: `rmse is 0.3`",
+        ),
+        (("---", "val_loss: 1.5", "model: small", "steps: 3"), Metric(), "after the last `---`. Its numbers are val_loss, steps"),
+        (("bye",), Metric(), "`val_bpb: ...`. Name what it prints"),
+    ],
+)  # fmt: skip
+def test_a_script_that_tells_other_numbers_is_told_which(lines: tuple[str, ...], metric: Metric, said: str) -> None:
+    assert said in reason(*lines, metric=metric)

@@ -146,7 +146,7 @@ def test_choices_are_in_the_order_of_the_search_space(database: Database, runs: 
 def test_an_empty_study_is_a_page_of_single_lines(database: Database, runs: Path) -> None:
     page = page_of(stored_study(database, runs, []))
     assert page.tags["svg"] == 0
-    for line in ("The study has no trial yet.", "No trial has completed yet.", "No trial has reported its progress.",
+    for line in ("The study has no trial yet.", "No trial has completed yet.", "No trial has told a loss on its way",
                  "No trial has ended here yet.", "There is no settings.json of this study here."):  # fmt: skip
         assert line in page.text
 

@@ -250,7 +250,9 @@ def _workload_line(facts: ScriptFacts, answers: WorkloadAnswers | None) -> str:
         return ""
     how = f"written into {answers.metric.file} in" if answers.metric.file else "printed in"
     where = f", {how} {answers.metric.where}" if answers.metric.shown else ""
-    progress = "progress by its lines" if facts.progress else "no progress"
+    told = facts.progress.regex if facts.progress else ""
+    unpruned = "" if "(?P<loss>" in told else ", which tell no loss, so no trial can be pruned"
+    progress = f"progress by its lines{unpruned}" if told else "no progress"
     return f"{answers.metric.name}, {answers.direction}{where}; {progress}"
 
 

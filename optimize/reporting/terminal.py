@@ -251,5 +251,5 @@ def _params_table(record: TrialRecord, baseline: Mapping[str, object]) -> Table:
 
 def _losses(curve: Mapping[int, float]) -> RenderableType:
     """Return the train loss at percents of the budget: `5% 6.81  10% 5.92 ...`."""
-    points = [f"{percent}% {loss:.3f}" for percent, loss in curve.items()] or ["the script printed none"]
+    points = [f"{percent}% {loss:.3f}" for percent, loss in curve.items()] or ["none was read on its way"]
     return Padding(Columns(points, padding=(0, 2)), (0, 2))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from optimize.runner.causes import ASIDE, CAUSES, KILLED, MISTAKE, ONLY_IN_PYTHON, SHELL_SAYS_FAULT, Cause
+from optimize.runner.metric_lines import told_instead
 from optimize.runner.stop import StopRequest
 from optimize.runner.tracebacks import Raised, after_last_progress, after_last_traceback, exceptions
 from optimize.text import one_line, without_colours
@@ -174,7 +175,7 @@ def diagnose(
             lambda line: bool(parse_progress(line)) or line.startswith(f"{metric.name}:") or is_progress(line),
         )
         status, reason = (
-            _stopped(end) or _cause_of(last, end) or _without_result(value, log, end, metric, printed.quote)
+            _stopped(end) or _cause_of(last, end) or _without_result(value, log, end, metric, printed.quote, summary)
         )
     return Outcome(status, end.seconds, one_line(reason, REASON_CHARS), summary, whole)
 
@@ -279,33 +280,37 @@ def _match(
 
 
 def _without_result(
-    value: float | str | None, log: str, end: Exit, metric: Metric, quote: str
+    value: float | str | None, log: str, end: Exit, metric: Metric, quote: str, summary: Mapping[str, float | str]
 ) -> tuple[TrialStatus, str]:
     """No cause was named: what the metric and the exit code alone say, with a line that may have the result."""
     if isinstance(value, float) and not math.isfinite(value):
         return TrialStatus.DIVERGED, f"{metric.name} is {value}"
     if end.code == 0:
-        return TrialStatus.CRASHED, f"ended with exit code 0, but {_what_is_missing(value, log, metric, quote)}"
+        names = [name for name, each in summary.items() if isinstance(each, float)]
+        told = quote or told_instead(names, list(_lines(log[-TAIL_CHARS:])))
+        return TrialStatus.CRASHED, f"ended with exit code 0, but {_what_is_missing(value, log, metric, quote, told)}"
     last = next(iter(reversed(list(_lines(log[-TAIL_CHARS:])))), "it printed nothing")
     return TrialStatus.CRASHED, f"{_exit_words(end.code)}: {last}"
 
 
-def _what_is_missing(value: float | str | None, log: str, metric: Metric, quote: str) -> str:
+def _what_is_missing(value: float | str | None, log: str, metric: Metric, quote: str, told: str) -> str:
+    """Say it, and after it what the script told: a `quote` that may be the result, else what it told instead."""
+    then = f". {told}" if told else ""
     if value is not None and not isinstance(value, float):
-        return f"{metric.name} is not a number{f'. {quote}' if quote else f': {value}'}"
+        return f"{metric.name} is not a number{then if quote else f': {value}'}"
     if metric.file:
         return (
             f"without {metric.name} in {metric.file}, which the script should write. Correct `metric` in workload.toml"
         )
     if metric.regex:
-        matches = f"no line of it matches the metric's regex `{metric.regex}`. Correct it in workload.toml"
-        return f"no line of it matches its regex `{metric.regex:.30}`. {quote}" if quote else matches
+        matches = f"no line of it matches the metric's regex `{metric.regex:.80}`. Correct it in workload.toml{then}"
+        return f"no line of it matches its regex `{metric.regex:.30}`{then}" if quote else matches
     if value is not None:
         return "its summary (`---`) came before its training"
     if _last_rule(log) is not None:
-        return f"without `{metric.name}` in its summary, the lines after the last `---`{f'. {quote}' if quote else ''}"
-    advice = "Name what it prints with `metric` in workload.toml"
-    return f"without a summary (`---`) or a line `{metric.name}: ...`. {quote or advice}"
+        return f"without `{metric.name}` in its summary, the lines after the last `---`{then}"
+    advice = "" if quote else ". Name what it prints with `metric` in workload.toml"
+    return f"without a summary (`---`) or a line `{metric.name}: ...`{then}{advice}"
 
 
 def _exit_words(code: int | None) -> str:

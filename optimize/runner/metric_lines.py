@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from optimize.runner.numbers import NUMBER, compile_pattern, whole_number
 from optimize.text import one_line
 
 LINE_CHARS = 400  # of a line that is looked at: the cost of a regex may grow with a power of the length
 SHOWN_CHARS = 60  # of a quoted line: the reason of a trial has 300
+MOST_NAMES, MOST_LINES = 6, 2  # that are named where a script did not tell its metric
+_DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 # As torchrun, Slurm or a logger's format put in front: `[rank0]:`, `[default0]:`, `[node-1/0] `.
 _RANK = r"(?:\[[\w./:-]{1,40}\]:?\s*)?"
 _BETWEEN = r"[\s:=|(\[\"'*\->]{1,12}"  # a name and its number
@@ -108,6 +111,15 @@ def column_regex(row: str, place: int) -> str:
 def _advice(what: str, name: str, text: str, regex: str) -> str:
     metric = f"metric = {{ name = {json.dumps(name, ensure_ascii=False)}, regex = {_quoted(regex)} }}"
     return f"{what}: `{one_line(text, SHOWN_CHARS)}`. In workload.toml write: {metric}"
+
+
+def told_instead(names: Sequence[str], lines: Sequence[str]) -> str:
+    """Return which numbers a script told that did not tell its metric: their names in its summary, or its last lines with one."""
+    if names:
+        return f"Its numbers are {', '.join(names[:MOST_NAMES])}"
+    numbers = [line for line in lines if _DIGIT.search(line[:LINE_CHARS]) and _LETTER.search(line[:LINE_CHARS])]
+    shown = ", ".join(f"`{one_line(line.strip(), SHOWN_CHARS)}`" for line in numbers[-MOST_LINES:])
+    return f"Its last lines with a number: {shown}" if shown else ""
 
 
 def _escaped(text: str) -> str:

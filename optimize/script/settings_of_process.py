@@ -24,6 +24,7 @@ GIVEN = "given another value where the class is used"
 UNREADABLE = "defaults that only running the script shows: give it choices and `baseline = ...`, to vary one"
 BROKEN = "flags of type=bool, to which every text is True: write action=argparse.BooleanOptionalAction in the script"
 UNTYPED = "flags without a type, whose numbers would arrive as text: write type=float or type=int in the script"
+UNDECIDED = "pairs of flags without a default: neither is meant now"
 UNSWITCHED = "flags that are on, and that no flag turns off"
 BY_PLACE = "given by its place in the command, not by a flag"
 OTHERWISE = "flags that are counted, or given in another way than by one value"
@@ -69,7 +70,9 @@ def _setting(
         place=flag.names[0],
         options=options,
         real=flag.type == "float",
-        certain=(len(name) <= MOST_TELLING and is_setting(flag.help)) or _of_optimizer(flag, options),
+        certain=_is_choice(flag)
+        or (len(name) <= MOST_TELLING and is_setting(flag.help))
+        or _of_optimizer(flag, options),
     )
 
 
@@ -79,6 +82,11 @@ def _of_optimizer(flag: FlagDefinition, options: Sequence[Value]) -> bool:
     return bool(re.search(r"optim|sched", group, re.IGNORECASE)) and (
         bool(options) or not isinstance(flag.default, str)
     )
+
+
+def _is_choice(flag: FlagDefinition) -> bool:
+    """Tell whether its author has written both ways out: it is for users to turn on and off, whatever it is called."""
+    return flag.style == "pair" and flag.parser in ("argparse", "click")
 
 
 def _aside(flag: FlagDefinition, command: str, rewritten: Mapping[str, int]) -> str:
@@ -92,6 +100,7 @@ def _aside(flag: FlagDefinition, command: str, rewritten: Mapping[str, int]) -> 
         (not flag.readable and " or " in flag.expression, DIFFERING),
         (not flag.readable, UNREADABLE),
         (number and flag.type == "str", UNTYPED),
+        (flag.style == "pair" and flag.default is None, UNDECIDED),
         (flag.style == "true" and flag.default is True, UNSWITCHED),
         (flag.style == "false" and flag.default is False, UNSWITCHED),
     )

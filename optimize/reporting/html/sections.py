@@ -99,8 +99,11 @@ def slices(facts: ReportFacts, pictures: Pictures) -> Markup:
 def curves(facts: ReportFacts, pictures: Pictures) -> Markup:
     title = "Learning curves"
     if "curves" not in pictures:
-        return _nothing(title, "No trial has reported its progress.")
-    caption = "Every trial that reported its progress. The colour and shape of the mark at its end show how it ended."
+        return _nothing(
+            title,
+            "No trial has told a loss on its way. Where the script prints one, progress in workload.toml says so.",
+        )
+    caption = "Every trial that told a loss on its way. The colour and shape of the mark at its end show how it ended."
     return _section(title, _figure(pictures["curves"], title, caption))
 
 
