@@ -186,6 +186,8 @@ def _why_alone(name: str, words: Set[str], value: Value) -> str:
         return MEASURE
     if words & {"accumulate", "accumulation", "accum"}:
         return ""  # every so many batches
+    if {"drop", "path"} <= words:
+        return ""  # stochastic depth
     within = bool(words & _WITHIN_THE_BUDGET)
     for reason, (telling, names) in _LEFT_ALONE.items():
         if reason == BUDGET and within and name.lower() not in names.split():

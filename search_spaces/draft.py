@@ -43,6 +43,7 @@ class ScriptConstant:
     real: bool = False  # a fraction, even where 0 or 1 stands
     certain: bool = True  # where it stands says that it is a setting; else its name has to
     baseline: bool = False  # its present value has to be written down
+    own: str = ""  # its name where it stands, if it got a longer one to be told from another
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _proposed(
         elif each.name.startswith("_") or len(each.name) > LONGEST:
             idea = PRIVATE
         else:
-            idea = choices_for(each.name, each.value, known, each.options, each.real, each.certain)
+            idea = choices_for(each.own or each.name, each.value, known, each.options, each.real, each.certain)
         if isinstance(idea, Choices) and len(proposed) == MOST:
             idea = TOO_MANY
         if isinstance(idea, Choices):

@@ -79,9 +79,9 @@ def reals_around(name: str, words: Set[str], value: float) -> Iterable[float]:
     """Return fractions around one; none where zero says nothing of its scale."""
     if words & NEAR_ONE and 0 <= value < 1:
         return _around(TO_ONE, value)
-    if words & SHARES and 0 <= value <= 1:
-        return _around(_shares(words), value)
     rate = "lr" in words or {"learning", "rate"} <= words
+    if words & SHARES and 0 <= value <= 1 and not (rate and words & SHARES == {"warmup"}):
+        return _around(_shares(words), value)
     if _is_factor(name, words, value):
         return _around(_factors(words, value), value)
     if not rate and words & {"decay", "wd"} and value >= 0:
@@ -108,13 +108,13 @@ def _is_factor(name: str, words: Set[str], value: float) -> bool:
     if words & (_DISCOUNTS | _UP_TO_ONE):
         return (0.01 if words & {"eps", "epsilon"} else 0.1) <= value <= 1
     falls = "decay" in words and not words & {"weight", "wd"} and (value > 0.3 or words & {"lr", "rate"})
-    return bool(falls or words & {"factor"}) and 0 < value < 1
+    return bool(falls or words & {"factor"}) and 0 < value < (1.1 if "layer" in words else 1)
 
 
 def _factors(words: Set[str], value: float) -> tuple[float, ...]:
     if value >= 0.8 and words & (_DISCOUNTS | {"decay"}):
-        return (*TO_ONE[1:], 1.0) if value < 1 else (0.9, 0.95, 0.98, 0.99, 1.0)
-    return LINEAR[1 : -1 if words & {"factor", "decay"} else None]
+        return (*TO_ONE[1:], 1.0) if value < 1 else (0.8, 0.9, 0.95, 0.99, 1.0)
+    return LINEAR[1 : -1 if value < 1 and words & {"factor", "decay"} else None]
 
 
 def _scaled(value: float, factors: Iterable[float]) -> list[float]:

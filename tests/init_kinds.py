@@ -214,7 +214,11 @@ from yacs.config import CfgNode as CN
 _C = CN()
 _C.MODEL = CN()
 _C.MODEL.WIDTH = 32
+_C.MODEL.TYPE = "net"
 _C.MODEL.DROPOUT = 0.1
+_C.MODEL.NET = CN()
+_C.MODEL.NET.MLP_RATIO = 4.0
+_C.MODEL.NET_V2 = CN(MLP_RATIO=4.0)
 _C.SOLVER = CN()
 _C.SOLVER.BASE_LR = 0.01
 _C.SOLVER.GAMMA = 0.1
@@ -336,10 +340,14 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
         },
         {
             "DROPOUT": '{ override = "MODEL.DROPOUT", choices = [0.0, 0.05, 0.1, 0.2, 0.3] }',
+            "MLP_RATIO": '{ override = "MODEL.NET.MLP_RATIO", choices = [2.0, ',
             "BASE_LR": '{ override = "SOLVER.BASE_LR", choices = [0.0025, ',
             "GAMMA": '{ override = "SOLVER.GAMMA", choices = [0.05, 0.1, 0.2, 0.3, 0.4] }',
         },
-        ("whatever the flag says\n#     MODEL.WIDTH", "lists, which are not varied\n#     SOLVER.STEPS"),
+        (
+            "whatever the flag says\n#     MODEL.WIDTH", "is made\n#     MODEL.NET_V2.MLP_RATIO",
+            "lists, which are not varied\n#     SOLVER.STEPS",
+        ),
         ('files = ["*.py", "config/**/*.py"]',),
     ),
     "hydra": (

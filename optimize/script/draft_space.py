@@ -204,7 +204,7 @@ def told_apart(found: Sequence[ScriptConstant]) -> list[ScriptConstant]:
             numbered = (f"{name}_{number}" for number in range(2, 1000))
             name = next(one for one in (name, *longer, *numbered) if one not in taken)
             taken.add(name)
-        kept.append(replace(each, name=name))
+        kept.append(replace(each, name=name, own=each.name))
     return [each for each in kept if not (each.aside and not each.kind and each.name in taken)]
 
 

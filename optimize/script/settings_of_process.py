@@ -17,6 +17,7 @@ from optimize.script.source_names import read_names
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting
 
+OTHER_CHOICE = "settings of another choice than the one that is made"
 LISTS = "lists, which are not varied"
 NOT_TOLD = "values that only running the script shows: give one choices and `baseline = ...`, to vary it"
 HIDDEN = "set in .env, of which trials get no copy, since it may hold secrets: set them elsewhere, to vary them"
@@ -128,6 +129,7 @@ def _compared(files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 def pairs_as_settings(files: Mapping[str, str], command: Sequence[str]) -> Iterator[ScriptConstant]:
     """Yield the entries of a configuration object that a script takes pairs for, as yacs does."""
     found = pair_overrides(files)
+    others = _of_other_choices({path: each.value for path, each in found.entries.items()}) if found else set()
     for path, entry in found.entries.items() if found else ():
         try:
             value = pair_default(found, command, path, files) if found else None
@@ -135,6 +137,7 @@ def pairs_as_settings(files: Mapping[str, str], command: Sequence[str]) -> Itera
         except RenderError:
             value, aside = None, NOT_TOLD if entry.value is not None or not entry.readable else ""
         owner, _, last = path.rpartition(".")
+        aside = aside or (OTHER_CHOICE if owner in others else "")
         yield ScriptConstant(
             last,
             value,
@@ -144,6 +147,32 @@ def pairs_as_settings(files: Mapping[str, str], command: Sequence[str]) -> Itera
             place=path,
             certain=bool(re.search(r"optim|solver|sched", owner, re.IGNORECASE)) and not isinstance(value, str),
         )
+
+
+def _of_other_choices(values: Mapping[str, Value]) -> set[str]:
+    """Return groups that are there for another choice: beside `MODEL.TYPE = "swin"` and the group MODEL.SWIN stand others.
+
+    They have most keys of the one that is chosen.
+    """
+    keys: dict[str, set[str]] = {}
+    for path in values:
+        owner, _, last = path.rpartition(".")
+        keys.setdefault(owner, set()).add(last)
+    found: set[str] = set()
+    for path, value in values.items():
+        above = path.rpartition(".")[0]
+        chosen = next((g for g in keys if g.rpartition(".")[0] == above and _same(g.rpartition(".")[2], value)), "")
+        beside = {g for g in keys if g.rpartition(".")[0] == above and g != chosen} if chosen and above else set()
+        found |= {group for group in beside if 2 * len(keys[group] & keys[chosen]) > len(keys[chosen])}
+    return found
+
+
+def _same(group: str, value: Value) -> bool:
+    return (
+        isinstance(value, str)
+        and bool(value)
+        and group.replace("_", "").casefold() == value.replace("_", "").casefold()
+    )
 
 
 def variables_as_settings(
