@@ -90,7 +90,7 @@ warm lin linear fc dense proj feedforward
 """
 _SETTINGS = frozenset(_OF_SETTINGS.split())
 _SHORT_FOR = {"b1": "beta1", "b2": "beta2", "eta": "learning_rate", "blr": "base_lr", "n_est": "n_estimators"}
-NOTHING = "None, which says nothing of what else they may be"
+NOTHING = "None or empty, which says nothing of what else they may be"
 BELOW_ZERO = "numbers below zero, often switches"
 NO_LITERAL = "tables and texts that are no settings"
 
@@ -122,7 +122,7 @@ def choices_for(
     words = words_of(name)
     if reason := _why_alone(name, words, value):
         return reason
-    if value is None:
+    if value is None or (value in ("", ()) and not options):
         return NOTHING
     if value == -1:
         return BELOW_ZERO
@@ -142,6 +142,12 @@ def choices_for(
         return _rising(whole_around(words, value, others), value) if value >= 0 else BELOW_ZERO
     found = list(reals_around(name, words, value))
     return _rising(found, value) if found else Choices((value,), SCALE)
+
+
+def is_of_measuring(place: str) -> bool:
+    """Return whether the groups of a place, such as `TEST.BATCH` or `eval.loader.batch`, say that it is about the metric."""
+    groups = words_of(place.rpartition(":")[2].rpartition(".")[0])
+    return bool(groups & {"test", "eval", "val", "valid", "validation", "evaluation", "inference", "sampling"})
 
 
 def is_setting(name: str) -> bool:
@@ -219,6 +225,8 @@ def _tuple(words: Set[str], value: tuple[Value, ...]) -> Choices | str:
     if not _holdable(value) or any(isinstance(each, tuple) for each in value) or len(repr(value)) > 100:
         return NO_LITERAL
     numbers = [each for each in value if isinstance(each, int | float) and not isinstance(each, bool)]
+    if numbers and max(numbers) < 0:
+        return BELOW_ZERO
     if not 0 < len(numbers) == len(value) <= 4 or not any(numbers):
         return Choices((value,), ADD)
     if all(0 <= each < 1 for each in numbers):

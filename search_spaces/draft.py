@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from search_spaces.choices import Choices, choices_for
+from search_spaces.choices import MEASURE, Choices, choices_for, is_of_measuring
 from search_spaces.expressions import SearchSpaceError, Value, parse_rule
 from search_spaces.numbers_around import WIDTHS
 
@@ -94,6 +94,8 @@ def _proposed(
             idea = each.aside
         elif each.name.startswith("_") or len(each.name) > LONGEST:
             idea = PRIVATE
+        elif is_of_measuring(each.place):
+            idea = MEASURE
         else:
             idea = choices_for(each.own or each.name, each.value, known, each.options, each.real, each.certain)
         if isinstance(idea, Choices) and len(proposed) == MOST:

@@ -25,7 +25,7 @@ SHARES = {
 
 _PENALTIES = {"coef", "coeff", "coefficient", "penalty", "l1", "l2", "reg", "regularization"}
 _DISCOUNTS = {"gamma", "discount", "tau", "gae", "quantile"}  # near 1 the distance to 1 counts
-_UP_TO_ONE = {"rho", "subsample", "colsample", "bagging", "epsilon", "eps"}
+_UP_TO_ONE = {"rho", "subsample", "colsample", "bagging", "epsilon", "eps", "threshold", "thresh", "thre"}
 _EXPLORES = {"start_e", "end_e", "e_start", "e_end"}  # shares of random actions
 _PARTS_OF_ALL = {"frac", "fraction"}  # nothing of all is no training
 

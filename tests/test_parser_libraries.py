@@ -11,7 +11,7 @@ from typer.main import get_command
 from optimize.script.parsers import find_flag, read_flags
 from optimize.script.process_parameters import flag_default, flag_words
 from optimize.trial import Value
-from tests.init_kinds import BASE_CONFIG, CONFIG_FLAGS, GET_CONFIG
+from tests.init_config_kinds import BASE_CONFIG, CONFIG_FLAGS, GET_CONFIG
 from tests.test_parsers import other, plain, words
 
 CLICK = """

@@ -18,6 +18,7 @@ from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting
 
 OTHER_CHOICE = "settings of another choice than the one that is made"
+MANY_GROUPS = 4  # of which a script uses one
 LISTS = "lists, which are not varied"
 NOT_TOLD = "values that only running the script shows: give one choices and `baseline = ...`, to vary it"
 HIDDEN = "set in .env, of which trials get no copy, since it may hold secrets: set them elsewhere, to vary them"
@@ -152,7 +153,7 @@ def pairs_as_settings(files: Mapping[str, str], command: Sequence[str]) -> Itera
 def _of_other_choices(values: Mapping[str, Value]) -> set[str]:
     """Return groups that are there for another choice: beside `MODEL.TYPE = "swin"` and the group MODEL.SWIN stand others.
 
-    They have most keys of the one that is chosen.
+    They have most keys of the one that is chosen. Where nothing is chosen, all of many groups beside a NAME or TYPE count.
     """
     keys: dict[str, set[str]] = {}
     for path in values:
@@ -162,8 +163,11 @@ def _of_other_choices(values: Mapping[str, Value]) -> set[str]:
     for path, value in values.items():
         above = path.rpartition(".")[0]
         chosen = next((g for g in keys if g.rpartition(".")[0] == above and _same(g.rpartition(".")[2], value)), "")
-        beside = {g for g in keys if g.rpartition(".")[0] == above and g != chosen} if chosen and above else set()
-        found |= {group for group in beside if 2 * len(keys[group] & keys[chosen]) > len(keys[chosen])}
+        beside = {g for g in keys if g.rpartition(".")[0] == above and g != chosen} if above else set()
+        if chosen:
+            found |= {group for group in beside if 2 * len(keys[group] & keys[chosen]) > len(keys[chosen])}
+        elif path.rpartition(".")[2].lower() in ("name", "type") and len(beside) >= MANY_GROUPS:
+            found |= beside
     return found
 
 
