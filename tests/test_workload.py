@@ -229,7 +229,7 @@ def test_progress_may_be_said_to_be_none(configured: Path) -> None:
         ("metric", "{ regex = 'val loss' }", "has no groups"),
         ("metric", "{ regex = 'val loss (' }", "not a regular expression"),
         ("metric", "{ regex = '(a+)+$' }", "takes too long"),
-        ("metric", "{ name = 'val_loss' }", "not one line"),
+        ("metric", "{ name = 'val_loss', take = 'min' }", "is of lines that a regex finds. Add one"),
         ("metric", "{ regex = '(a)', take = 'best' }", "Use last, min, max"),
         ("metric", "{ regex = '(a)', names = 'x' }", "unknown key"),
         ("metric", '"two\\nlines"', "is not a name"),
@@ -286,6 +286,11 @@ def test_commands_that_can_be_started_are_let_pass(configured: Path) -> None:
     assert load_workload(str(configured)).unstartable("/usr/bin:/bin") == []
     write(configured, command='["nvidia-only", "train.py"]', overrides="")
     assert load_workload(str(configured)).unstartable(None) == []
+
+
+def test_a_table_with_a_name_alone_is_a_name(configured: Path) -> None:
+    write(configured, metric="{ name = 'val_loss' }")
+    assert load_workload(str(configured)).metric == Metric("val_loss")
 
 
 def test_another_metric_or_another_way_to_read_it_is_another_study(configured: Path) -> None:

@@ -26,8 +26,10 @@ def mistake(text: str, groups: Collection[str] | None) -> str:
 
     `groups`: the names of groups that it may have; None: it has one group, which needs no name.
     """
-    if not text or len(text) > MAX_CHARS or "\n" in text:
-        return f"is not one line of 1 to {MAX_CHARS} characters. Shorten it."
+    if not text:
+        return "is empty. Write one, or leave the key out."
+    if len(text) > MAX_CHARS or "\n" in text:
+        return f"is not one line of at most {MAX_CHARS} characters. Shorten it."
     try:
         if is_slow(text):  # before it is compiled here: that may take long as well
             return "takes too long on a line that it does not match. Repeat nothing that repeats itself, as in (a+)+."
@@ -75,8 +77,10 @@ def read_metric(table: Table) -> Metric:
         )
     if metric.take not in TAKES:
         inner.problems.append(f"{inner.where} take: {metric.take!r}. Use {', '.join(TAKES)}.")
-    if (regex or not metric.file) and (problem := mistake(regex, None)):
-        inner.problems.append(f"{inner.where} regex: {regex!r:.80} {problem}")
+    if not metric.regex and not metric.file and metric.take in ("min", "max"):
+        inner.problems.append(f"{inner.where} take: {metric.take!r} is of lines that a regex finds. Add one.")
+    if problem := metric.regex and mistake(metric.regex, None):
+        inner.problems.append(f"{inner.where} regex: {metric.regex!r:.80} {problem}")
         metric = Metric(metric.name, direction)
     return _named(metric, inner)
 
