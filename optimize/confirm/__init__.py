@@ -2,5 +2,7 @@
 
 `replicates.py` says what can be trained, `rounds.py` what comes next and what the verdict is, `significance.py` has the statistics,
 and `critical.py` their critical values.
+`policy.py` decides the same inside a search, one repeat at a time. `campaign.py` has what goes in and comes out, `evidence.py` the
+tests, and `noise.py` the noise.
 Nothing here drives a study: `session/confirm.py` does.
 """
