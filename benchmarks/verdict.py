@@ -19,8 +19,8 @@ Beside the power stands what a seer reaches, who knows the noise, the gain and t
 configurations, repeats the most likely configuration each time, counts the first values as well, and is wrong in 2 of 100 nulls. No
 other way of giving so many repeats does much better. So of 100 trainings nobody finds a gain of 2.5 in 85 of 100.
 
-Bounds: at most 2 of 100 nulls are false, power as ASKED. Where nothing is better and noise differs, at most 5 of 100 are false, and two
-standard errors above that are no miss. Where noises differ by a typical factor of 2.5 there is no bound.
+Bounds: at most 2 of 100 nulls are false, power as ASKED. In the table `other` at most 5 of 100 are false, and two standard errors
+above that are no miss. Where noises differ by a typical factor of 2.5 there is no bound.
 """
 
 from __future__ import annotations
