@@ -60,7 +60,7 @@ def test_a_span_of_a_python_file_is_read_and_written(kind: str, text: str) -> No
         ("field", "C.x", "class C:\n    x = 1\nc = C()\nsetattr(c, key, 2)\n", "train.py:4"),
         ("field", "C.x", "class C:\n    x = 1\nc = replace(C(), x=2)\nd = replace(c, x=2)\n", "train.py:4|train.py:3"),
         ("field", "C.x", "class C:\n    x = 1\nclass D(C):\n    x = 2\n", "train.py:3"),
-        ("field", "C.x", "class C:\n    x = 1\n    def __post_init__(self):\n        self.x = 2\n", "train.py:1"),
+        ("field", "C.x", "class C:\n    x = 1\n    def __post_init__(self):\n        self.x = 2\n", "train.py:4"),
         ("entry", "c.w", "c = {'w': 1, 'w': 2}\n", "2 times"),
         ("entry", "c.w", "c = {'v': 1}\n", "no such entry"),
         ("entry", "c.w", "c = {'w': 1, **other}\n", "later entry"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,27 +52,48 @@ def init(
 
     Example: optimize init train.py --metric val_loss --direction minimize
     """
-    from optimize.script.begin import draft_of, find_script, read_script, write_files
+    from optimize.script.trees import trees_kept
 
     _check(direction, total)
     if script.startswith("-"):  # behind `--`, without a script before
         script, words = ".", [script, *(words or [])]
+    with trees_kept():
+        _init(script, words or [], to, _Given(metric, direction, total, python), probe, trust)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What flags say of a workload, None where they do not."""
+
+    metric: str | None
+    direction: str | None
+    total: float | None
+    python: str | None
+
+    @property
+    def flags(self) -> Sequence[str]:
+        return [f"--{name}" for name in ("metric", "direction", "total", "python") if getattr(self, name) is not None]
+
+
+def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: bool, trust: bool) -> None:
+    from optimize.script.begin import draft_of, find_script, read_script, write_files
+
     place = find_script(script)
-    facts = read_script(place, words or [])
+    facts = read_script(place, words)
     if place.workload is None and facts.required and is_asked():
-        words = [*(words or []), *_asked_words(facts.required)]
+        words = [*words, *_asked_words(facts.required)]
         facts = read_script(place, words)
     behind = " ".join(["", "--", *map(shlex.quote, words)]) if words else ""
     made = f"`optimize init {shlex.quote(place.script)}{behind}`"
     draft = draft_of(place, facts, made)
     answers = None
     if place.workload is None:
-        interpreter = _python(place, python)
+        interpreter = _python(place, given.python)
         if probe:
-            facts = _probed(place, facts, interpreter, total, trust)
-        answers = _answers(place, facts, metric, direction, total, interpreter)
+            facts = _probed(place, facts, interpreter, given.total, trust)
+        answers = _answers(place, facts, given, interpreter)
     else:
-        _refuse_unwritten(place, {"--metric": metric, "--direction": direction, "--total": total, "--python": python})
+        _refuse_unwritten(place, given.flags)
     target = to or place.folder
     written = write_files(place, facts, answers, draft, target, made)
     say_all(_told(place, facts, answers, draft, written, target))
@@ -87,9 +109,8 @@ def _check(direction: str | None, total: float | None) -> None:
         raise SettingsError(*problems)
 
 
-def _refuse_unwritten(place: ScriptPlace, flags: Mapping[str, object]) -> None:
-    """Raise WorkloadError if a flag says what stands in the workload.toml that is there already."""
-    given = [name for name, value in flags.items() if value is not None]
+def _refuse_unwritten(place: ScriptPlace, given: Sequence[str]) -> None:
+    """Raise WorkloadError if flags are given that say what stands in the workload.toml that is there already."""
     if given:
         raise WorkloadError(
             f"{place.folder / 'workload.toml'}: exists already and is kept, so {' and '.join(given)} would change nothing. "
@@ -107,19 +128,12 @@ def _python(place: ScriptPlace, flag: str | None) -> str:
     return found or PYTHON
 
 
-def _answers(
-    place: ScriptPlace,
-    facts: ScriptFacts,
-    metric: str | None,
-    direction: str | None,
-    total: float | None,
-    python: str,
-) -> WorkloadAnswers:
+def _answers(place: ScriptPlace, facts: ScriptFacts, given: _Given, python: str) -> WorkloadAnswers:
     """Return what is known of the workload: by flags, by questions where there is a terminal, else by the script's text."""
     from optimize.script.draft_workload import WorkloadAnswers
 
-    asks = is_asked()
-    found = _metric(place, facts, metric, direction or "", asks)
+    asks, direction, total = is_asked(), given.direction, given.total
+    found = _metric(place, facts, given.metric, direction or "", asks)
     which = direction or found.direction
     if not which and asks:
         which = _asked_direction(found.name)

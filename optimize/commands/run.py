@@ -226,6 +226,13 @@ def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> 
 
     `of_today`: as our files are now, whatever a study began with. `moves`: the study whose trials it is for.
     """
+    from optimize.script.trees import trees_kept
+
+    with trees_kept():
+        return _planned(given, of_today, moves)
+
+
+def _planned(given: dict[str, Any], of_today: bool, moves: str) -> Plan:
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device

@@ -327,7 +327,7 @@ def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, Sea
         problems += error.problems
     if workload and space and any(each.optional for each in space.parameters):
         with suppress(OptimizeError):  # told when the parts are compared
-            space = space.fitting(workload.constants())
+            space = space.fitting(workload.with_space(space).constants())
     return workload, space
 
 

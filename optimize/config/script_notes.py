@@ -15,6 +15,7 @@ from optimize.config.settings import PROFILES, Settings
 from optimize.executors.slots import SET_BY_SLOTS
 from optimize.script.bindings import imported_modules
 from optimize.script.parsers import parser_facts
+from optimize.script.trees import ERRORS, parse_text
 from optimize.script.variables import variables_read
 from optimize.script.workload import Workload
 from optimize.text import listed
@@ -50,7 +51,7 @@ def _constants(workload: Workload, parameters: Iterable[str]) -> Iterator[str]:
 
 def _start(workload: Workload, parameters: set[str]) -> Iterator[str]:
     """What the script waits for when it starts: words that the command lacks, or an answer."""
-    facts = parser_facts(workload.files)
+    facts = parser_facts(workload.files_read())
     tuned = {each.location.path for name, each in workload.places.placed.items() if name in parameters}
     given = {word.partition("=")[0] for word in workload.command} | tuned
     behind = [word for word in workload.command[1:] if word != workload.script and not word.startswith("-")]
@@ -63,7 +64,7 @@ def _start(workload: Workload, parameters: set[str]) -> Iterator[str]:
 
 
 def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
-    scripts = {file: text for file, text in workload.files.items() if file.endswith(".py")}
+    scripts = {file: text for file, text in workload.files_read().items() if file.endswith(".py")}
     read = {name for file, text in scripts.items() for name in variables_read(text, str(workload.folder / file))}
     modules = {m for file, text in scripts.items() for m in imported_modules(text, str(workload.folder / file))}
     missing = variables_not_passed(settings.env_pass, read - SET_BY_SLOTS, modules)
@@ -79,7 +80,8 @@ def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
 
 
 def _files(workload: Workload) -> Iterator[str]:
-    named = {text for source in workload.files.values() for text in _texts(source)}
+    scripts = (text for file, text in workload.files_read().items() if file.endswith(".py"))
+    named = {text for source in scripts for text in _texts(source)}
     left = sorted(text for text in named if _is_left(workload, text))
     if left:
         yield (
@@ -98,10 +100,10 @@ def _metric(workload: Workload) -> Iterator[str]:
 
 
 def _texts(source: str) -> Iterator[str]:
-    """The string literals of a Python file; none of another file."""
+    """The string literals of a Python file."""
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        tree = parse_text(source)
+    except ERRORS:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isprintable():

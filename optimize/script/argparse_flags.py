@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from optimize.script.flags import FlagDefinition, sequence, text_of, type_of, unreadable, with_default
 from optimize.script.source_names import SourceNames, UnreadableValue
+from optimize.script.trees import walk
 
 _GROUPS = ("add_argument_group", "add_mutually_exclusive_group", "add_option_group")
 _SILENT = ("help", "version")
@@ -25,9 +26,7 @@ class ArgparseReader:
         self._commands = _parents(names)  # the variable of a subparser, or of its group -> the subcommand
         self._defaults: dict[str, ast.expr] = {}  # what set_defaults said before
         self._adders = _adders(names.tree)
-        self._assigned = {
-            id(node.value): node.targets[0] for node in ast.walk(names.tree) if isinstance(node, ast.Assign)
-        }
+        self._assigned = {id(node.value): node.targets[0] for node in walk(names.tree) if isinstance(node, ast.Assign)}
 
     def read(self) -> list[FlagDefinition]:
         """Return the flags, those of one destination that mean True and False as one."""
@@ -156,7 +155,7 @@ def _parents(names: SourceNames) -> dict[str, str]:
 
 def _adders(tree: ast.Module) -> set[str]:
     """Return the names that a script gives to the method: `add = parser.add_argument`."""
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute)]
+    found = [node for node in walk(tree) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute)]
     return {ast.unparse(node.targets[0]) for node in found if node.value.attr == "add_argument"}  # type: ignore[attr-defined]
 
 

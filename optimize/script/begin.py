@@ -15,6 +15,7 @@ from optimize.script.config_flags import GET_CONFIG, chosen_config, config_defin
 from optimize.script.data_used import local_files
 from optimize.script.draft_space import draft_for
 from optimize.script.draft_workload import ScriptFacts, WorkloadAnswers, script_facts, workload_text
+from optimize.script.files_read import FilesRead
 from optimize.script.load_workload import load_workload, ours
 from optimize.script.pick_script import USUAL, could_be_trained, pick_script
 from optimize.script.source_names import read_names
@@ -65,8 +66,8 @@ def _in_folder(folder: Path, given: str) -> ScriptPlace:
         workload = load_workload(f"{folder}/")
         return ScriptPlace(folder, workload.script, workload)
     files = {path.name: text for path in sorted(folder.glob("*.py")) if (text := _text(path)) is not None}
-    found = could_be_trained(files)
-    if USUAL not in files and len(found) != 1:
+    found = could_be_trained(files) if USUAL not in files else [USUAL]
+    if len(found) != 1:
         which = f"which of {listed(found or files)} trains" if files else "no Python file in it"
         raise WorkloadError(f"{given}: {which}? Name the script: `optimize init {folder}/NAME.py`")
     return ScriptPlace(folder, pick_script(files))
@@ -75,31 +76,31 @@ def _in_folder(folder: Path, given: str) -> ScriptPlace:
 def read_script(place: ScriptPlace, words: Sequence[str]) -> ScriptFacts:
     """Return what the text of a script says. Raises WorkloadError if it cannot be read as Python."""
     try:
-        files = local_files(place.folder, place.script)
+        read = local_files(place.folder, place.script)
     except (OSError, UnicodeDecodeError) as error:
         raise WorkloadError(
             f"{place.folder / place.script}: cannot be read as text: {error}. Check the path."
         ) from None
     words = [*place.workload.command, *words] if place.workload is not None else words
-    files, words, notes = _with_configuration(place.folder, files, words)
-    facts = script_facts(place.folder, place.script, files, words)
+    read, words, notes = _with_configuration(place.folder, read, words)
+    facts = script_facts(place.folder, place.script, read, words)
     return replace(facts, notes=(*facts.notes, *notes))
 
 
-def _with_configuration(
-    folder: Path, files: Mapping[str, str], words: Sequence[str]
-) -> tuple[dict[str, str], list[str], list[str]]:
+def _with_configuration(folder: Path, read: FilesRead, words: Sequence[str]) -> tuple[FilesRead, list[str], list[str]]:
     """Return the files with those that ml_collections reads a configuration from, the words that name them, and notes."""
-    found, given, notes = dict(files), list(words), list[str]()
-    for file, text in files.items():
-        for call in config_definitions(read_names(text, file)):
+    found, given, notes = FilesRead(dict(read.files), list(read.left)), list(words), list[str]()
+    for file, text in read.files.items():
+        for call in config_definitions(read_names(text, file)) if "DEFINE_config" in text else ():
             path = chosen_config(call, given)
             if not path and (path := _usual_configuration(folder)):
                 given.append(f"--{flag_of(call)}={path}")
                 notes.append(f"its configuration is {path}; another: behind the script, `-- --{flag_of(call)}=FILE`")
             if path and (folder / path).is_file():
                 with suppress(OSError, UnicodeDecodeError):
-                    found |= local_files(folder, path)
+                    more = local_files(folder, path)
+                    found.files.update(more.files)
+                    found.left += [each for each in more.left if each not in found.left]
     return found, given, notes
 
 
@@ -116,7 +117,7 @@ def workload_in_memory(place: ScriptPlace, facts: ScriptFacts, python: str = PYT
     if place.workload is not None:
         return place.workload
     files = {
-        **facts.files,
+        **facts.imported,
         **{file: text for file in _texts(place, facts) if (text := _text(place.folder / file)) is not None},
     }
     links = {name: str((place.folder / name).resolve()) for name in facts.data.links}

@@ -14,15 +14,19 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import CodeType
 from typing import TypeAlias
 
 from optimize.errors import RenderError
-from optimize.script.newer_syntax import ERRORS, MANY_FILES, read_around
+from optimize.script.newer_syntax import read_around
+from optimize.script.trees import ERRORS, cached_by_text, parse_text, walk
 
 _IN_MODULE, _BY_GLOBAL = ("STORE_NAME", "DELETE_NAME"), ("STORE_GLOBAL", "DELETE_GLOBAL")
 _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # of a source file's encoding: PEP 263
+# words without which a script does not do such things, so that most files are not searched for them
+_NESTED = re.compile(r"\bglobal\b|:=")  # binds a name of the module from within a function
+_ITSELF = re.compile(r"globals|locals|\bvars\b|__dict__|__main__|import_module|__import__")
+_STAR = re.compile(r"\bimport[\s\\]*\*")
 _ASCII = ("ascii", "us-ascii")
 _UTF_8 = ("utf-8", "utf8", "utf-8-sig", *_ASCII)
 _OF_SCOPE = ("vars", "locals")  # without an argument, the names of the scope in which they are called
@@ -37,7 +41,7 @@ DICT_WRITERS = (
     "__ior__",
 )  # of a dictionary
 _WITH_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-_Scopes: TypeAlias = tuple[ast.AST, ...]
+Scopes: TypeAlias = tuple[ast.AST, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,13 @@ def parse(text: str, where: str) -> ast.Module:
         if encoding.lower().replace("_", "-") not in _UTF_8:
             raise RenderError(f"{where}: declares the encoding {encoding}. Save it as UTF-8 and remove that line.")
     try:
-        return ast.parse(text)
+        return parse_text(text)
     except ERRORS as error:
         around, unread = read_around(text)
         if not unread:
             raise _invalid(error, where) from None
         try:
-            return ast.parse(around)
+            return parse_text(around)
         except ERRORS:  # what was left out was more than one statement
             raise _invalid(error, where) from None
 
@@ -72,7 +76,7 @@ def parse(text: str, where: str) -> ast.Module:
 def check_syntax(text: str, where: str) -> None:
     """Raise RenderError if our Python, which is to run this script, cannot parse it."""
     try:
-        ast.parse(text)
+        parse_text(text)
     except ERRORS as error:
         raise _invalid(error, where) from None
 
@@ -82,7 +86,7 @@ def encoding_of(text: str) -> str:
     return "ascii" if any(each.lower().replace("_", "-") in _ASCII for each in _declared(text)) else "utf-8"
 
 
-@lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
+@cached_by_text  # the same scripts are read for every trial
 def module_bindings(text: str, where: str) -> tuple[Binding, ...]:
     """Return every binding of a name of the module, by line. Raises RenderError if it is not Python."""
     tree = parse(text, where)
@@ -92,33 +96,36 @@ def module_bindings(text: str, where: str) -> tuple[Binding, ...]:
             code = compile(tree, where, "exec", dont_inherit=True)
     except ERRORS as error:
         raise _invalid(error, where) from None
-    found = [*_stores(code, is_module=True), *_written_by_name(tree), *_of_unread(text)]
+    by_name = _written_by_name(tree) if _may_name_itself(text) else ()
+    found = [*_stores(code, _NESTED.search(text) is not None, is_module=True), *by_name, *_of_unread(text)]
     return tuple(sorted(found, key=lambda binding: binding.line))
 
 
-@lru_cache(maxsize=MANY_FILES)
+@cached_by_text
 def star_imports(text: str, where: str) -> tuple[tuple[int, str], ...]:
     """Return the line and the module of each `from module import *`, which may bind any name."""
-    found = [n for n in ast.walk(parse(text, where)) if isinstance(n, ast.ImportFrom)]
+    nodes = walk(parse(text, where)) if _STAR.search(text) else ()
+    found = [n for n in nodes if isinstance(n, ast.ImportFrom)]
     return tuple((n.lineno, f"{'.' * n.level}{n.module or ''}") for n in found if n.names[0].name == "*")
 
 
-@lru_cache(maxsize=MANY_FILES)
+@cached_by_text
 def hidden_writes(text: str, where: str) -> tuple[tuple[int, str], ...]:
     """Return line and text of what may bind names that only running the script shows: `exec`, `globals()[name] = ...`."""
-    tree = parse(text, where)
-    nodes = ((n, own) for n, own in _with_own_names(tree) if isinstance(n, ast.expr | ast.stmt))
+    if "exec" not in text and not _may_name_itself(text):
+        return ()
+    nodes = ((n, own) for n, own in _with_own_names(parse(text, where)) if isinstance(n, ast.expr | ast.stmt))
     return tuple(sorted({(n.lineno, _shown(n)) for n, own in nodes if own.writes_any_name(n)}))
 
 
-@lru_cache(maxsize=MANY_FILES)
+@cached_by_text
 def imported_modules(text: str, where: str) -> frozenset[str]:
     """Return the modules that a script may import, as it names them: `conf`, `conf.model`, `.conf`, `..conf`.
 
     `from conf import model` may import `conf.model` as well.
     """
     found: set[str] = set()
-    for node in ast.walk(parse(text, where)):
+    for node in walk(parse(text, where)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -128,13 +135,13 @@ def imported_modules(text: str, where: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@lru_cache(maxsize=MANY_FILES)
+@cached_by_text
 def attribute_writes(text: str, where: str) -> tuple[tuple[str, str, int], ...]:
     """Return module, name and line of each `module.NAME = ...` and `setattr(module, "NAME", ...)` on an imported module."""
     tree = parse(text, where)
     modules = _module_names(tree)
     found = []
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Attribute(value=base, attr=name, ctx=ast.Store() | ast.Del()):
                 found.append((modules.get(ast.unparse(base), ""), name, node.lineno))
@@ -146,7 +153,7 @@ def attribute_writes(text: str, where: str) -> tuple[tuple[str, str, int], ...]:
 def _module_names(tree: ast.Module) -> dict[str, str]:
     """Return what may be a module, by the expression that stands for it: `conf`, `conf.model`, an alias."""
     found: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -175,14 +182,19 @@ def _of_unread(text: str) -> Iterator[Binding]:
             yield Binding(name, statement.line, "in a statement that only a newer Python can read")
 
 
-def _stores(code: CodeType, is_module: bool = False) -> Iterator[Binding]:
+def _may_name_itself(text: str) -> bool:
+    """Return whether a script may have an expression for its own module, or for the dictionary of its names."""
+    return not text.isascii() or bool(_ITSELF.search(text)) or ("modules" in text and "__name__" in text)
+
+
+def _stores(code: CodeType, nested: bool, is_module: bool = False) -> Iterator[Binding]:
     for step in dis.get_instructions(code):
         if step.opname in _BY_GLOBAL or (is_module and step.opname in _IN_MODULE):
             line = (step.positions.lineno if step.positions else None) or code.co_firstlineno
             yield Binding(str(step.argval), line, "" if is_module else _place(code))
-    for constant in code.co_consts:
+    for constant in code.co_consts if nested else ():
         if isinstance(constant, CodeType):
-            yield from _stores(constant)
+            yield from _stores(constant, nested)
 
 
 def _place(code: CodeType) -> str:
@@ -262,7 +274,7 @@ def _with_own_names(tree: ast.Module) -> Iterator[tuple[ast.AST, _OwnNames]]:
 
     What the module names so counts everywhere, what a function names so counts in that function only.
     """
-    nodes = list(_with_scopes(tree))
+    nodes = list(with_scopes(tree))
     imported = {name for name, module in _module_names(tree).items() if module == "__main__"}
     given = list(_given(nodes))
     own = {scopes: _OwnNames(not scopes, frozenset(imported)) for _, scopes in nodes}
@@ -273,14 +285,14 @@ def _with_own_names(tree: ast.Module) -> Iterator[tuple[ast.AST, _OwnNames]]:
     return ((node, own[scopes]) for node, scopes in nodes)
 
 
-def _visible(names: Iterable[tuple[_Scopes, str]], scopes: _Scopes) -> frozenset[str]:
+def _visible(names: Iterable[tuple[Scopes, str]], scopes: Scopes) -> frozenset[str]:
     return frozenset(name for outer, name in names if scopes[: len(outer)] == outer)
 
 
-def _given(nodes: Iterable[tuple[ast.AST, _Scopes]]) -> Iterator[tuple[_Scopes, str, ast.expr, _Scopes]]:
+def _given(nodes: Iterable[tuple[ast.AST, Scopes]]) -> Iterator[tuple[Scopes, str, ast.expr, Scopes]]:
     """Yield each `name = value`: the scopes that the name belongs to, both sides, and the scopes of the statement."""
     nodes = list(nodes)
-    elsewhere: dict[tuple[_Scopes, str], _Scopes] = {}
+    elsewhere: dict[tuple[Scopes, str], Scopes] = {}
     for node, scopes in nodes:
         if isinstance(node, ast.Global | ast.Nonlocal):
             elsewhere |= {(scopes, name): () if isinstance(node, ast.Global) else scopes[:1] for name in node.names}
@@ -290,12 +302,12 @@ def _given(nodes: Iterable[tuple[ast.AST, _Scopes]]) -> Iterator[tuple[_Scopes, 
                 yield elsewhere.get((scopes, target.id), scopes), target.id, node.value, scopes
 
 
-def _with_scopes(tree: ast.Module) -> Iterator[tuple[ast.AST, _Scopes]]:
+def with_scopes(tree: ast.Module) -> Iterator[tuple[ast.AST, Scopes]]:
     """Yield every node with the functions and classes whose body it stands in, the outermost first.
 
     Defaults, decorators and annotations stand outside of the body.
     """
-    waiting: list[tuple[ast.AST, _Scopes]] = [(tree, ())]
+    waiting: list[tuple[ast.AST, Scopes]] = [(tree, ())]
     while waiting:
         node, scopes = waiting.pop()
         yield node, scopes

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from optimize.script.flags import FlagDefinition, sequence, text_of, type_of, with_default
 from optimize.script.source_names import Function, SourceNames, UnreadableValue
+from optimize.script.trees import walk
 from optimize.trial import Value
 
 _TYPES = {
@@ -37,7 +38,7 @@ def click_command(function: Function, names: SourceNames) -> str:
 
 
 def _commands(names: SourceNames) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(names.tree):
+    for node in walk(names.tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from ((id(each), click_command(node, names)) for each in node.decorator_list)
 

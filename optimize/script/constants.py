@@ -9,18 +9,22 @@ literals and read back before they are accepted.
 from __future__ import annotations
 
 import ast
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain, zip_longest
+from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
 from optimize.errors import RenderError
 from optimize.script.bindings import encoding_of, module_bindings, parse, star_imports
-from optimize.script.newer_syntax import MANY_FILES, read_around
+from optimize.script.newer_syntax import read_around
+from optimize.script.trees import cached_by_text, trees_kept, walk
 from optimize.text import one_line
 from optimize.trial import Value
 from search_spaces import SearchSpaceError, parse_expression
@@ -43,7 +47,7 @@ class Constant:
     end: int
 
 
-@lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
+@cached_by_text  # the same scripts are read for every trial
 def read_constants(text: str, where: str) -> Mapping[str, Constant]:
     """Return each name of `text` that has exactly one assignment at module level. Raises RenderError if it is not Python."""
     bound = Counter(binding.name for binding in module_bindings(text, where))
@@ -113,7 +117,7 @@ def why_not(text: str, name: str, where: str) -> str:
 
 
 def _not_at_module_level(text: str, name: str, where: str) -> str:
-    nodes = (node for node in ast.walk(parse(text, where)) if isinstance(node, ast.Name))
+    nodes = (node for node in walk(parse(text, where)) if isinstance(node, ast.Name))
     inside = sorted({node.lineno for node in nodes if node.id == name and _stores(node)})
     if inside:
         numbers = ", ".join(map(str, inside))
@@ -133,6 +137,16 @@ PYTHONS: Mapping[str, tuple[bool, bool]] = {"3.11": (False, True), "3.12": (True
 
 
 @lru_cache(maxsize=8)  # asked for several times while a study is opened
+def files_fingerprint(told: str, files: tuple[tuple[str, str], ...], folder: Path, python: str = "") -> str:
+    """Return a hash of `told`, of the syntax trees of Python files as a Python shows them, and of other files' texts."""
+    digest = hashlib.sha256(told.encode())
+    for file, text in files:
+        with trees_kept():
+            tree = syntax_fingerprint(text, str(folder / file), python) if file.endswith(".py") else text
+        digest.update(f"{file}\0{tree}\0".encode())
+    return digest.hexdigest()[:16]
+
+
 def syntax_fingerprint(text: str, where: str, python: str = "") -> str:
     """Return the script's syntax tree as text: equal for scripts that differ in comments, layout and docstrings only.
 
@@ -142,11 +156,24 @@ def syntax_fingerprint(text: str, where: str, python: str = "") -> str:
     tree = parse(text, where)
     if read_around(text)[1]:
         return text
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            body = [s for s in node.body if not _is_docstring(s)]
-            node.body = body or [ast.Pass()]
-    return _dump(tree, *PYTHONS[python]) if python else ast.dump(tree)
+    with _without_docstrings(tree):
+        return _dump(tree, *PYTHONS[python]) if python else ast.dump(tree)
+
+
+@contextmanager
+def _without_docstrings(tree: ast.Module) -> Iterator[None]:
+    """Take the docstrings out of a tree, which others may hold as well, until the end."""
+    scopes = [
+        n for n in walk(tree) if isinstance(n, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+    ]
+    whole = [(node, node.body) for node in scopes]
+    try:
+        for node, body in whole:
+            node.body = [s for s in body if not _is_docstring(s)] or [ast.Pass()]
+        yield
+    finally:
+        for node, body in whole:
+            node.body = body
 
 
 def _dump(node: object, type_params: bool, empty: bool) -> str:
@@ -305,7 +332,7 @@ def _seeds(text: str, where: str) -> list[Constant]:
 
 def _seeded(tree: ast.Module) -> Iterator[tuple[str, ast.Constant]]:
     """Yield calls whose argument holds exactly one whole number: `42`, or `1337 + rank`, where only 1337 changes."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in _SEEDING and len(node.args) == 1:
             inside = [n for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant) and type(n.value) is int]
             if len(inside) == 1 and _is_sum(node.args[0]):

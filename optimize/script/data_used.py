@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from optimize.script.bindings import imported_modules
+from optimize.script.files_read import FilesRead, Reader, read_by_name
+from optimize.script.imported_names import imported_names
 from optimize.script.source_names import read_names
 
 MAX_TEXT_BYTES = 2_000_000  # of a file that travels as text
-MOST_FILES = 200
 # a folder that a script writes into is none of its data
 _OUTPUT = (
     "out", "output", "outputs", "run", "runs", "log", "logs", "checkpoint", "checkpoints", "ckpt", "ckpts", "result", "results",
@@ -32,47 +32,29 @@ class DataUsed:
     notes: tuple[str, ...] = ()
 
 
-def local_files(folder: Path, script: str) -> dict[str, str]:
-    """Return the script and the Python files of its folder that it imports, directly or through others, with their texts.
+def local_files(folder: Path, script: str) -> FilesRead:
+    """Return the Python files of a script's folder that its settings can stand in, the script first.
 
     Raises OSError or UnicodeDecodeError if the script cannot be read, RenderError if it is not Python.
     """
-    found = {script: (folder / script).read_text(encoding="utf-8-sig")}
-    waiting = [script]
-    while waiting and len(found) < MOST_FILES:
-        file = waiting.pop()
-        for module in sorted(imported_modules(found[file], str(folder / file))):
-            for path in _paths_of(module, file):
-                if path not in found and (text := _python(folder / path)) is not None:
-                    found[path] = text
-                    waiting.append(path)
-    return found
+    imported_names((folder / script).read_text(encoding="utf-8-sig"), str(folder / script))
+    return read_by_name([script], reader_of(folder))
 
 
-def _paths_of(module: str, importer: str) -> Iterator[str]:
-    """Yield where a module may lie, relative to the folder: each package on the way counts as well."""
-    level = len(module) - len(module.lstrip("."))
-    parts = [part for part in module.lstrip(".").split(".") if part]
-    bases = [PurePosixPath(importer).parent]
-    for _ in range(level - 1):
-        bases = [bases[0].parent]
-    if not level and bases[0] != PurePosixPath("."):
-        bases.append(PurePosixPath("."))
-    for base in bases:
-        for length in range(1, len(parts) + 1):
-            path = base.joinpath(*parts[:length])
-            yield from (f"{path}.py", f"{path}/__init__.py")
+def reader_of(folder: Path) -> Reader:
+    """Return what reads the Python files of a folder."""
 
-
-def _python(path: Path) -> str | None:
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES:
+    @cache
+    def read(file: str) -> str | None:
+        path = folder / file
+        try:
+            if ".." in PurePosixPath(file).parts or not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES:
+                return None
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError):
             return None
-        text = path.read_text(encoding="utf-8-sig")
-        ast.parse(text)
-    except (OSError, ValueError, SyntaxError, RecursionError):
-        return None
-    return text
+
+    return read
 
 
 def data_used(
@@ -86,7 +68,7 @@ def data_used(
     for text in texts:
         text = text.partition("=")[2] if text.startswith("-") else text
         path = PurePosixPath(text)
-        if not _may_be_path(text) or path.parts[:1] == ("/",) or text.startswith("~"):
+        if not _may_be_path(text) or path.parts[:1] == ("/",) or text.startswith("~") or not {*path.parts} - {".."}:
             continue
         if ".." in path.parts:
             notes += [

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from optimize.script.bindings import parse
+from optimize.script.trees import walk
 
 _CUDA = re.compile(r"cuda(:\d+)?")
 _ELSEWHERE = ("cpu", "mps", "xpu")
@@ -20,14 +21,14 @@ def needs_cuda(text: str) -> bool:
     """
     tree = parse(text, "the script")
     placed = set(map(id, _placed(tree)))
-    named = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    named = [node for node in walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     others = [node for node in named if node.value in _ELSEWHERE and id(node) not in placed]
-    return not others and any(map(_asks_for_cuda, ast.walk(tree)))
+    return not others and any(map(_asks_for_cuda, walk(tree)))
 
 
-def _placed(tree: ast.AST) -> Iterator[ast.expr]:
+def _placed(tree: ast.Module) -> Iterator[ast.expr]:
     """Yield what says where a tensor lies: `device="cpu"`, `.to("cpu")`."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.keyword) and node.arg in _PLACES:
             yield node.value
         elif isinstance(node, ast.Call) and _called(node) == "to":

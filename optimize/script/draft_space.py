@@ -22,7 +22,8 @@ from optimize.script.bindings import check_syntax, parse
 from optimize.script.config_flags import unset_configurations
 from optimize.script.constants import Constant, read_constants
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, values_in_dotenv
-from optimize.script.file_imports import files_used, is_named
+from optimize.script.file_imports import named_in
+from optimize.script.files_read import files_read
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.settings_in_files import (
     config_files,
@@ -99,10 +100,10 @@ def draft_for(
 ) -> Draft:
     """Return a draft for a workload's script, whose command has `words`. Raises WorkloadError if nothing in it could vary."""
     where = workload.folder / workload.script
-    known = workload.constants() | ({} if _lacking(workload, constants) else dict(constants))
+    known = {**workload.constants(), **({} if _lacking(workload, constants) else constants)}
     found: Sequence[ScriptConstant] = settings_of(workload, known, words)
     draft, found = _checked(workload, found, known, head)
-    unset = [] if draft.varied else unset_configurations(workload.files, words)
+    unset = [] if draft.varied else unset_configurations(workload.files_read(), words)
     if unset:
         raise WorkloadError(
             f"{where}: its settings are in a configuration file, and nothing says which. "
@@ -154,10 +155,9 @@ def _unreachable(workload: Workload, text: str) -> dict[str, str]:
 
 def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[str] = ()) -> list[ScriptConstant]:
     """Return every setting of a workload's script, each under a name of its own; `known` are the values of its constants."""
-    named = [file for file in workload.files if is_named(file, "\n".join(words))]
-    used = files_used(workload.files, [workload.script, workload.overrides, *named])
+    named = named_in("\n".join(words), tuple(workload.files))
     files = {workload.script: workload.files[workload.script]}
-    files |= {file: workload.files[file] for file in sorted(used) if file.endswith(".py")}
+    files |= dict(sorted(files_read(workload.files, [workload.script, workload.overrides, *named]).items()))
     found = list(_constants(workload, known))
     for file in files:
         if file != workload.script and _IS_CONFIG.search(Path(file).stem):
@@ -168,7 +168,7 @@ def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[
     found += [*flags_as_settings(files, words), *fields_of_classes(files, workload.script)]
     for file, text in files.items():
         found += entries_of_tables(text, file, "" if file == workload.script else file)
-    pairs = list(pairs_as_settings({**workload.files, **files}, workload.command))
+    pairs = list(pairs_as_settings(workload.files_read(), workload.command))
     found += pairs
     app = hydra_app(files)
     found += overrides_as_settings(app, workload.folder) if app else ()
@@ -305,7 +305,8 @@ def _head(workload: Workload, made: str, checked: str) -> list[str]:
 
 def _lacking(workload: Workload, constants: Mapping[str, Value]) -> list[str]:
     """Return the constants that the script does not have: their profile is for another script."""
-    return [name for name in constants if name not in workload.constants()]
+    known = workload.constants() if constants else {}
+    return [name for name in constants if name not in known]
 
 
 def _found(constant: Constant, value: Value, text: str, remarks: Remarks) -> ScriptConstant:

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
-from optimize.script.data_used import DataUsed, data_used
+from optimize.script.data_used import DataUsed, data_used, reader_of
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, has_secrets, values_in_dotenv
+from optimize.script.files_read import FilesRead, Reader, files_imported
 from optimize.script.flags import FlagDefinition
 from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
 from optimize.script.parsers import find_flag, parser_facts
@@ -21,10 +22,12 @@ from optimize.script.result_files import file_with, result_files
 from optimize.script.settings_in_files import config_files, hydra_app
 from optimize.script.settings_of_process import command_of, variables_as_settings
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
+from optimize.script.trees import ERRORS, parse_text
 from optimize.script.variables import variables_read
-from optimize.text import one_line
+from optimize.text import listed, one_line
 from optimize.trial import Value
 
+MOST_OTHERS = 40  # scripts beside this one, which every trial would get as well
 OF_TRAINER = "--per_device_train_batch_size"  # a flag of Hugging Face's TrainingArguments
 # a flag for what a script writes: any folder does
 _FOLDERS = (
@@ -46,7 +49,8 @@ class ScriptFacts:
     """What the text of a script says of how it is run and what it prints."""
 
     script: str
-    files: Mapping[str, str]  # the Python files that it uses
+    files: Mapping[str, str]  # the Python files in which its settings can stand
+    imported: Mapping[str, str]  # these, and all others that run with it
     metrics: Sequence[MetricGuess]
     progress: ProgressGuess | None
     total: str  # how many steps, in terms of constants or as a number; "" unknown
@@ -68,34 +72,37 @@ class WorkloadAnswers:
     total_s: float | None = None
 
 
-def script_facts(folder: Path, script: str, files: Mapping[str, str], given: Sequence[str] = ()) -> ScriptFacts:
-    """Return what these files of a folder, `script` among them, say. `given` are words of the script's command."""
+def script_facts(folder: Path, script: str, read: FilesRead, given: Sequence[str] = ()) -> ScriptFacts:
+    """Return what the files of a folder that were read, `script` among them, say. `given` are words of its command."""
+    files = read.files
+    imported = {**files, **_imported(script, files, reader_of(folder))}
     facts = parser_facts(files, given)
     command = command_of(facts.subcommands, given)
     words = (*((command,) if command and command not in given else ()), *given)
     if find_flag(files, OF_TRAINER) and not any(word.startswith("--output_dir") for word in words):
         words = (*words, "--output_dir", "trainer_output")  # which some versions do not start without
     configs = config_files(files, folder, words)
-    told, said = _dotenv(folder, files)
+    told, said = _dotenv(folder, imported)
     configs += [DOTENV] if told else []
     if app := hydra_app(files):
         configs = [*configs, f"{app.folder}/**/*.yaml"]
     progress = guess_progress(files)
-    data = data_used(files, folder, words, configs)
+    data = data_used(files, folder, words, (*configs, *imported))
     needed = [flag for flag in facts.required if flag.command in ("", command) and not _is_given(flag.names, words)]
     words = (*words, *(word for flag in needed if (word := _usual_word(flag))))
     needed = [flag for flag in needed if not _usual_word(flag)]
     return ScriptFacts(
         script,
         files,
+        imported,
         guess_metrics(files),
         progress or framework_progress(files),
         _total(progress, files, script) or ("" if progress else _epochs_of_trainer(files)),
         data,
         configs,
         words,
-        _patterns(folder, files),
-        (*_notes(files, told, facts.known_only, facts.asks), *said, *data.notes),
+        _patterns(folder, imported),
+        (*_not_read(read.left), *_notes(files, told, facts.known_only, facts.asks), *said, *data.notes),
         tuple(flag.names[0] for flag in needed),
     )
 
@@ -117,19 +124,37 @@ def _is_given(names: Sequence[str], words: Sequence[str]) -> bool:
 
 
 def _patterns(folder: Path, files: Mapping[str, str]) -> tuple[str, ...]:
-    """Return patterns for the Python files; each by its name where the folder has others that are not Python of today."""
+    """Return patterns for the Python files that run.
+
+    Each has its own name where the folder has many others, or others that are not Python of today.
+    """
     top = [path for path in sorted(folder.glob("*.py")) if path.name not in files]
-    broken = any(not _parses(path) for path in top)
+    others = len(top) > MOST_OTHERS or any(not _parses(path) for path in top)
     inner = dict.fromkeys(f"{PurePosixPath(file).parts[0]}/**/*.py" for file in files if "/" in file)
-    return (*(sorted(file for file in files if "/" not in file) if broken else ("*.py",)), *inner)
+    return (*(sorted(file for file in files if "/" not in file) if others else ("*.py",)), *inner)
 
 
 def _parses(path: Path) -> bool:
     try:
-        ast.parse(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, SyntaxError, RecursionError):
+        parse_text(path.read_text(encoding="utf-8-sig"))
+    except (OSError, *ERRORS):
         return False
     return True
+
+
+def _imported(script: str, files: Mapping[str, str], read: Reader) -> dict[str, str]:
+    """Return the files that run with a script, and with those of its files that no import leads to."""
+    found = files_imported(script, read)
+    for file in files:
+        found |= files_imported(file, read) if file not in found else set()
+    return {file: text for file in sorted(found) if (text := read(file)) is not None}
+
+
+def _not_read(left: Sequence[str]) -> tuple[str, ...]:
+    if not left:
+        return ()
+    count = f"{len(left)} of the files that it imports were" if len(left) > 1 else "a file that it imports was"
+    return (f"{count} not read, so no setting in {'them' if len(left) > 1 else 'it'} is proposed: {listed(left)}",)
 
 
 def _dotenv(folder: Path, files: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:

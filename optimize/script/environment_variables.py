@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from optimize.errors import RenderError
 from optimize.script.process_parameters import value_of
 from optimize.script.source_names import SourceNames, read_names
+from optimize.script.trees import walk
 from optimize.trial import Value
 
 DOTENV = ".env"
@@ -46,11 +47,11 @@ def variables_with_defaults(names: SourceNames) -> list[VariableRead]:
     }
     readers = {
         node.targets[0].id
-        for node in ast.walk(names.tree)
+        for node in walk(names.tree)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_reader(node.value, names)
     }
     found: list[VariableRead] = []
-    for node in ast.walk(names.tree):
+    for node in walk(names.tree):
         match node:
             case ast.Subscript(value=base, slice=ast.Constant(value=str(key)), ctx=ast.Load()):
                 if names.qualified(base) == "os.environ":
@@ -131,7 +132,7 @@ def env_default(name: str, files: Mapping[str, str]) -> Value:
     is_read = False
     for file, text in files.items():
         if file.endswith(".py"):
-            for each in variables_with_defaults(read_names(text, file)):
+            for each in variables_with_defaults(read_names(text, file)) if _may_read(text, name) else ():
                 is_read = is_read or each.name == name
                 found += [each.default] if each.name == name and each.default is not None else []
         else:
@@ -148,11 +149,17 @@ def env_default(name: str, files: Mapping[str, str]) -> Value:
     raise RenderError(f"{name}: {why}. Correct the name, or write its default: baseline = ...")
 
 
+def _may_read(text: str, name: str) -> bool:
+    """Return whether a file may read a variable; that of a field of pydantic's is nowhere written out."""
+    return name in text or "BaseSettings" in text
+
+
 def env_writes(name: str, files: Mapping[str, str]) -> Iterator[str]:
     """Yield `file:line` of each statement that sets the variable itself, and so replaces a trial's value."""
     told = name in values_in_dotenv(files)
     for file, text in files.items():
-        for node in ast.walk(read_names(text, file).tree) if file.endswith(".py") else ():
+        may_write = file.endswith(".py") and (name in text or (told and LOADS_DOTENV.search(text)))
+        for node in walk(read_names(text, file).tree) if may_write else ():
             match node:
                 case ast.Subscript(value=base, slice=ast.Constant(value=key), ctx=ast.Store() | ast.Del()):
                     if key == name and ast.unparse(base) in ("os.environ", "environ"):

@@ -6,7 +6,6 @@ words, rather too much than too little. Nothing is executed.
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import tokenize
@@ -14,15 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)  # of `ast.parse`
+from optimize.script.trees import ERRORS, MANY_FILES, parse_text
+
 _GOES_ON = ("else", "elif", "except", "finally")  # with the statement before it
 _NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 _NAMED = re.compile(r"(?:@.*\n\s*)*(?:async\s+)?(?:def|class|type)\s+(\w+)")
 _ASSIGNED = re.compile(r"\b(\w+)\s*(?::[^=\n]*)?[-+*/%@&|^]?=(?!=)|\b(?:for|as|import)\s+(\w+)")
 _GLOBAL = re.compile(r"\bglobal\s+([\w, \t]+)")
-
-
-MANY_FILES = 2048  # of a workload's folder, whose syntax trees are kept: each is asked for again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def read_around(text: str) -> tuple[str, tuple[UnreadStatement, ...]]:
 
 def _parses(source: str) -> bool:
     try:
-        ast.parse(source)
+        parse_text(source)
     except ERRORS:
         return False
     return True

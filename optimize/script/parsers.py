@@ -17,8 +17,8 @@ from optimize.script.click_flags import click_flags
 from optimize.script.config_flags import config_flags
 from optimize.script.field_flags import field_flags
 from optimize.script.flags import FlagDefinition
-from optimize.script.newer_syntax import MANY_FILES
 from optimize.script.source_names import SourceNames, read_names
+from optimize.script.trees import MANY_FILES, walk
 from optimize.script.typer_flags import typer_flags
 
 __all__ = ["FlagDefinition", "ParserFacts", "find_flag", "known_flags", "parser_facts", "read_flags"]
@@ -54,7 +54,8 @@ def read_flags(
     `beside`: Python files whose classes it may use, with their texts. `words`: the script's command, which may name a file with
     its configuration. Raises RenderError if one is not Python.
     """
-    return _read(text, where, tuple(sorted((beside or {}).items())), tuple(words))
+    beside_it = tuple(sorted(each for each in (beside or {}).items() if each[0] != where))
+    return _read(text, where, beside_it, tuple(words))
 
 
 def find_flag(files: Mapping[str, str], name: str, words: Sequence[str] = ()) -> FlagDefinition | None:
@@ -82,7 +83,12 @@ def known_flags(files: Mapping[str, str], words: Sequence[str] = ()) -> list[str
 
 def parser_facts(files: Mapping[str, str], words: Sequence[str] = ()) -> ParserFacts:
     """Return what the Python files say of how flags are taken. `words`: the command."""
-    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
+    return _facts(tuple(each for each in files.items() if each[0].endswith(".py")), tuple(words))
+
+
+@lru_cache(maxsize=8)  # asked for every flag
+def _facts(files: tuple[tuple[str, str], ...], words: tuple[str, ...]) -> ParserFacts:
+    scripts = dict(files)
     asked = _with_parsers(scripts)
     names = [read_names(text, file) for file, text in asked.items()]
     flags = [flag for file, text in asked.items() for flag in read_flags(text, file, scripts, words)]
@@ -99,7 +105,13 @@ def parser_facts(files: Mapping[str, str], words: Sequence[str] = ()) -> ParserF
 
 
 def _with_parsers(scripts: Mapping[str, str]) -> dict[str, str]:
-    return {file: text for file, text in scripts.items() if _WORDS.search(text)}
+    return {file: text for file, text in scripts.items() if may_take_flags(text)}
+
+
+@lru_cache(maxsize=MANY_FILES)  # asked for every flag
+def may_take_flags(text: str) -> bool:
+    """Return whether a file has a word without which no parser is defined."""
+    return _WORDS.search(text) is not None
 
 
 @lru_cache(maxsize=MANY_FILES)  # the same scripts are read for every trial
@@ -123,7 +135,7 @@ def _agreed(found: list[FlagDefinition]) -> FlagDefinition:
 
 def _rewritten(names: SourceNames, dests: set[str]) -> Iterator[tuple[str, int]]:
     """Yield each `args.lr = ...` that does not depend on what was given."""
-    for node in ast.walk(names.tree):
+    for node in walk(names.tree):
         match node:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=dest)], value=value):
                 if dest in dests and owner != "self" and f"{owner}.{dest}" not in ast.unparse(value):

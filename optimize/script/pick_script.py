@@ -23,11 +23,11 @@ _DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, a
 
 def pick_script(files: Mapping[str, str], command: Sequence[str] = ()) -> str:
     """Return the script that is trained; train.py too where there is none, or several could be it."""
+    if USUAL in files:
+        return USUAL
     found = could_be_trained(files)
     named = [file for file in found if file in command]
-    return (
-        USUAL if USUAL in files else next(iter(named if len(named) == 1 else found if len(found) == 1 else ()), USUAL)
-    )
+    return next(iter(named if len(named) == 1 else found if len(found) == 1 else ()), USUAL)
 
 
 def could_be_trained(files: Mapping[str, str]) -> list[str]:

@@ -16,6 +16,7 @@ from optimize.script.config_files import find_key, write_keys
 from optimize.script.config_overrides import pair_default, pair_overrides
 from optimize.script.constants import Constant, bound_names, is_literal, read_constants
 from optimize.script.environment_variables import env_default, env_writes
+from optimize.script.owners import mentions
 from optimize.script.parsers import FlagDefinition, find_flag, known_flags, parser_facts
 from optimize.script.spans import entry_objections, field_objections, find_entry, find_field
 from optimize.script.word_order import place_of_words, rest_start
@@ -53,11 +54,12 @@ class Finder:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The places of one workload: `files` and `command` are its own."""
+    """The places of one workload: `files` and `command` are its own, `read` those files that its parsers are looked for in."""
 
     files: Mapping[str, str]
     command: tuple[str, ...]
     placed: Mapping[str, Placement]
+    read: Mapping[str, str]
 
     def default(self, name: str) -> Value:
         """Return the value of a parameter without us. Raises RenderError where nothing says it."""
@@ -110,12 +112,12 @@ class Places:
         if why := process.cannot_append(self.command, self.files):
             return [f"command: {why}, so that {path} reaches it."]
         if kind == "override":
-            pairs = pair_overrides(self.files)
+            pairs = pair_overrides(self.read)
             return [why] if pairs and (why := pairs.problem(path)) else []
         return list(self._flag_problems(name, path))
 
     def _flag_problems(self, name: str, flag: str) -> Iterator[str]:
-        definition, facts = self.definition(name), parser_facts(self.files, self.command)
+        definition, facts = self.definition(name), parser_facts(self.read, self.command)
         if definition is None:
             if facts.known_only and "fire" not in facts.parsers:
                 yield f"{flag}: no parser in the files defines it, and parse_known_args passes over it in silence. Correct it."
@@ -131,7 +133,7 @@ class Places:
         place = self.placed[name]
         if place.location.kind == "env" and isinstance(value, bool | tuple):
             return "a variable of the environment is text. Use numbers or text, such as 0 and 1"
-        pairs = pair_overrides(self.files) if place.location.kind == "override" else None
+        pairs = pair_overrides(self.read) if place.location.kind == "override" else None
         if pairs and (why := pairs.refused(place.location.path, value)):
             return why
         definition = self.definition(name) if place.location.kind == "flag" else None
@@ -149,7 +151,7 @@ class Places:
 
     def definition(self, name: str) -> FlagDefinition | None:
         """Return how a parser of the files defines the flag of a parameter, None if none does."""
-        return find_flag(self.files, self.placed[name].location.path, self.command)
+        return find_flag(self.read, self.placed[name].location.path, self.command)
 
     def file_of(self, name: str) -> str:
         """Return the file that has the place, "" for one of the process. Raises RenderError if there is none, or several."""
@@ -164,7 +166,7 @@ class Places:
             return named
         python = [file for file in self.files if file.endswith(".py")]
         root = path.split(".")[0]
-        bound = [file for file in python if root in bound_names(self.files[file], file)]
+        bound = [f for f in python if mentions(self.files[f], root) and root in bound_names(self.files[f], f)]
         found = [file for file in bound if _has(location, self.files[file], file)] if len(bound) > 1 else bound
         if len(found) > 1:
             raise RenderError(f'{path}: is in {" and ".join(found)}. Say which: {location.kind} = "{found[0]}:{path}".')
@@ -187,15 +189,15 @@ class Places:
         return command, variables
 
     def _with_override(self, command: Sequence[str], path: str, value: Value) -> tuple[str, ...]:
-        pairs = pair_overrides(self.files)
+        pairs = pair_overrides(self.read)
         return pairs.with_pair(command, path, value) if pairs else process.with_override(command, path, value)
 
     def _with_flag(self, command: Sequence[str], name: str, value: Value) -> tuple[str, ...]:
         path, definition = self.placed[name].location.path, self.definition(name)
-        facts = parser_facts(self.files, self.command)
-        end = rest_start(command, facts, self.files)
+        facts = parser_facts(self.read, self.command)
+        end = rest_start(command, facts, self.read)
         head = process.without_flag(command[:end], path, definition)
-        at = place_of_words(head, definition, facts, self.files)
+        at = place_of_words(head, definition, facts, self.read)
         kept = (*head, *command[end:])
         words = process.flag_words(path, definition, value)
         if at < len(kept) and definition is not None and definition.style == "many":
@@ -229,21 +231,21 @@ class Places:
         if place.location.kind == "field":
             yield from field_objections(self.files, file, path)
         elif place.location.kind == "entry":
-            yield from entry_objections(self.files, path)
+            yield from entry_objections(self.files, file, path)
 
     def _default(self, name: str) -> Value:
         location = self.placed[name].location
         if location.kind in IN_FILES:
             file = self.file_of(name)
             return _value(self.placed[name], self.files[file], file)
-        if location.kind == "override" and (pairs := pair_overrides(self.files)):
+        if location.kind == "override" and (pairs := pair_overrides(self.read)):
             return pair_default(pairs, self.command, location.path, self.files)
         if location.kind == "override":
             return process.override_default(self.command, location.path, self.files)
         if location.kind == "env":
             return env_default(location.path, self.files)
-        head = self.command[: rest_start(self.command, parser_facts(self.files, self.command), self.files)]
-        known = known_flags(self.files, self.command)
+        head = self.command[: rest_start(self.command, parser_facts(self.read, self.command), self.read)]
+        known = known_flags(self.read, self.command)
         return process.flag_default(head, location.path, self.definition(name), known)
 
 

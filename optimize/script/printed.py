@@ -10,15 +10,17 @@ import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 from optimize.runner.metric_lines import cells_of
 from optimize.script.source_names import SourceNames, read_names
+from optimize.script.trees import MANY_FILES, walk
 
 _LOGS = ("info", "warning", "critical")
 _PRINTS = ("echo", "secho", *_LOGS)
 _WRITES = ("sys.stdout.write", "sys.stderr.write", "tqdm.write", "tqdm.tqdm.write", "pbar.write")
+_AROUND = ("tqdm", "track", "enumerate")  # what a loop runs through
 _BARS = ("set_description", "set_description_str", "set_postfix_str")
 _PERCENT = re.compile(r"%(?:\((\w+)\))?([#0\- +]*\d*(?:\.\d+)?)[hlL]?([diouxXeEfFgGcrsa%])")
 MOST_LINES = 400
@@ -92,11 +94,16 @@ def printed_lines(files: Mapping[str, str]) -> list[PrintedLine]:
     """Return the lines that these Python files print, in the order of their text."""
     found: list[PrintedLine] = []
     for file, text in files.items():
-        found += _lines_of(read_names(text, file), file)
+        found += _lines_of(text, file)
     return found[:MOST_LINES]
 
 
-def _lines_of(names: SourceNames, file: str) -> Iterator[PrintedLine]:
+@lru_cache(maxsize=MANY_FILES)  # asked for the metric and for the progress
+def _lines_of(text: str, file: str) -> tuple[PrintedLine, ...]:
+    return tuple(_lines(read_names(text, file), file))
+
+
+def _lines(names: SourceNames, file: str) -> Iterator[PrintedLine]:
     texts = texts_of(names)
     header: tuple[str, ...] = ()
     for call, loop, bound, function in sorted(
@@ -115,7 +122,7 @@ def loop_bounds(files: Mapping[str, str]) -> dict[str, ast.expr]:
     """Return how often each loop runs, by the name of its variable: `for epoch in range(epochs)`."""
     found: dict[str, ast.expr] = {}
     for file, text in files.items():
-        for node in ast.walk(read_names(text, file).tree):
+        for node in walk(read_names(text, file).tree):
             if isinstance(node, ast.For | ast.While):
                 variable, bound = _counted(node)
                 if variable and bound is not None:
@@ -187,15 +194,11 @@ def _pieces(node: ast.expr, names: SourceNames, texts: Mapping[str, ast.expr], d
 
 
 def _value(node: ast.expr, spec: str = "") -> list[Piece]:
-    if isinstance(node, ast.JoinedStr):
-        return [piece for part in node.values for piece in _joined(part)]
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in ("str", "round")
-        and node.args
-    ):
-        return _value(node.args[0])
+    match node:
+        case ast.JoinedStr(values=parts):
+            return [piece for part in parts for piece in _joined(part)]
+        case ast.Call(func=ast.Name(id="str" | "round"), args=[first, *_]):
+            return _value(first)
     return [PrintedValue(ast.unparse(node), spec)]
 
 
@@ -281,7 +284,7 @@ def _split(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
 def texts_of(names: SourceNames) -> dict[str, ast.expr]:
     """Return the text or dictionary that each name is given, where it is given one in one place only."""
     found: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(names.tree):
+    for node in walk(names.tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(_returned(node.value, names))
     return {name: values[0] for name, values in found.items() if len(values) == 1 and _is_text(values[0])}
@@ -332,11 +335,7 @@ def _counted(node: ast.For | ast.While) -> tuple[str, ast.expr | None]:
         return "", None
     target = node.target.elts[0] if isinstance(node.target, ast.Tuple) and node.target.elts else node.target
     made = node.iter
-    while (
-        isinstance(made, ast.Call)
-        and ast.unparse(made.func).rpartition(".")[2] in ("tqdm", "track", "enumerate")
-        and made.args
-    ):
+    while isinstance(made, ast.Call) and made.args and ast.unparse(made.func).rpartition(".")[2] in _AROUND:
         made = made.args[0]
     if isinstance(made, ast.Call) and ast.unparse(made.func).rpartition(".")[2] in ("range", "trange") and made.args:
         bound = made.args[0] if len(made.args) == 1 else made.args[1]

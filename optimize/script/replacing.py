@@ -1,17 +1,26 @@
 """Finds what would replace a class's field or a dictionary's entry when a script runs, as far as its text shows it.
 
-Names count in whatever function they stand: a name that is used twice for different things gives one objection too many. An
-object that a function gets under another name is not followed.
+The object is followed under any name (`aliases.py`). What a library does with it is not seen.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
-from optimize.script.bindings import DICT_WRITERS, parse
+from optimize.script.alias_steps import aliases_of
+from optimize.script.aliases import COPIES, Aliases, ObjectOrigin, last_name
+from optimize.script.bindings import DICT_WRITERS, Scopes
 
-_CHANGING = (*DICT_WRITERS, "merge_update", "update_from_flattened_dict")  # the last are ml_collections'
+_CHANGING = (
+    *DICT_WRITERS,
+    "merge_update",
+    "update_from_flattened_dict",
+    "set_params",
+)  # ml_collections', scikit-learn's
+_REPLACE = ("replace", "dataclasses.replace", "copy.replace", "_replace", "evolve", "model_copy")
+_SETS = ("setattr", "delattr", "setitem", "delitem", "__setattr__", "__delattr__")
 
 
 def replaced_field(
@@ -22,71 +31,109 @@ def replaced_field(
     `position` is the field's place among the arguments of the class. `own` is the file, line and column of the value itself: a
     call that holds it replaces nothing.
     """
-    for file, tree in _trees(files):
-        instances = {owner, *_made_by(tree, owner)}
-        for node in ast.walk(tree):
-            if _sets_field(node, owner, instances, name, position) and not _holds(node, file, own):
-                yield _line(file, node)
+
+    def sets(node: ast.AST, holds: Callable[[ast.AST], bool]) -> bool:
+        return _makes(node, owner, name, position) or _in_subclass(node, owner, name) or _sets_field(node, holds, name)
+
+    for file, node in _found(files, ObjectOrigin(owner, owner=True), sets):
+        if not _surrounds(node, file, own):
+            yield _line(file, node)
 
 
-def _holds(node: ast.AST, file: str, own: tuple[str, int, int]) -> bool:
+def replaced_entry(files: Mapping[str, str], origin: ObjectOrigin, keys: Sequence[str]) -> Iterator[str]:
+    """Yield `file:line: statement` for each that changes the dictionary of `origin` so that the entry may have another value."""
+
+    def changes(node: ast.AST, holds: Callable[[ast.AST], bool]) -> bool:
+        return _changes_entry(node, holds, keys)
+
+    for file, node in _found(files, origin, changes):
+        yield _line(file, node)
+
+
+def _found(
+    files: Mapping[str, str], origin: ObjectOrigin, wanted: Callable[[ast.AST, Callable[[ast.AST], bool]], bool]
+) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the nodes that are `wanted`, in the order of the files' texts."""
+    aliases = aliases_of(files, origin)
+    for file in (each for each in files if each in aliases.seen):
+        found = [n for n, scopes in aliases.seen[file].nodes if wanted(n, partial(_holds, aliases, file, scopes))]
+        yield from ((file, node) for node in sorted(found, key=lambda each: getattr(each, "lineno", 0)))
+
+
+def _holds(aliases: Aliases, file: str, scopes: Scopes, node: ast.AST) -> bool:
+    return aliases.holds(node, file, scopes)
+
+
+def _surrounds(node: ast.AST, file: str, own: tuple[str, int, int]) -> bool:
     inside = (each for each in ast.walk(node) if isinstance(each, ast.expr))
     return isinstance(node, ast.Call) and any((file, each.lineno, each.col_offset) == own for each in inside)
 
 
-def _sets_field(node: ast.AST, owner: str, instances: set[str], name: str, position: int) -> bool:
+def _makes(node: ast.AST, owner: str, name: str, position: int) -> bool:
+    """Return whether a call makes an instance with this field."""
+    if not isinstance(node, ast.Call) or last_name(node.func) != owner:
+        return False
+    starred = any(isinstance(each, ast.Starred) for each in node.args)
+    return starred or len(node.args) > position or any(each.arg in (name, None) for each in node.keywords)
+
+
+def _in_subclass(node: ast.AST, owner: str, name: str) -> bool:
+    """Return whether a subclass gives the field another value."""
+    if not isinstance(node, ast.ClassDef) or owner not in map(last_name, node.bases):
+        return False
+    targets = [
+        target
+        for each in node.body
+        for target in (each.targets if isinstance(each, ast.Assign) else [getattr(each, "target", None)])
+    ]
+    return any(isinstance(each, ast.Name) and each.id == name for each in targets)
+
+
+def _sets_field(node: ast.AST, holds: Callable[[ast.AST], bool], name: str) -> bool:
     match node:
-        case ast.Call(func=func, args=args, keywords=keywords) if ast.unparse(func).split(".")[-1] == owner:
-            starred = any(isinstance(each, ast.Starred) for each in args)
-            named = any(each.arg in (name, None) for each in keywords)
-            return starred or named or len(args) > position
         case ast.Attribute(value=base, attr=attr, ctx=ast.Store() | ast.Del()) if attr == name:
-            return _root(base) in instances
-        case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[base, key, *_]) if _root(base) in instances:
-            return not isinstance(key, ast.Constant) or key.value == name
-        case ast.Call(func=func, args=[base, *_], keywords=keywords) if ast.unparse(func) in _REPLACE:
-            made = isinstance(base, ast.Call) and ast.unparse(base.func).split(".")[-1] == owner
-            return (made or _root(base) in instances) and any(each.arg in (name, None) for each in keywords)
-        case ast.ClassDef(name=own, bases=bases, body=body):
-            of_owner = own == owner or any(ast.unparse(base).split(".")[-1] == owner for base in bases)
-            return of_owner and any(_binds_in_class(each, name, own == owner) for each in body)
-    return False
+            return holds(base)
+        case ast.Call(func=func, args=args, keywords=given) if ast.unparse(func) in _REPLACE or (
+            last_name(func) in _REPLACE[3:]
+        ):
+            objects = args[:1] or ([func.value] if isinstance(func, ast.Attribute) else [])
+            return any(map(holds, objects)) and any(each.arg in (name, None) for each in given)
+    return _sets_by_name(node, holds, [name])
 
 
-_REPLACE = ("replace", "dataclasses.replace", "copy.replace")
-
-
-def _binds_in_class(statement: ast.stmt, name: str, is_owner: bool) -> bool:
-    """A subclass gives the field another value, or a method of the class does so on `self`."""
-    if isinstance(statement, ast.FunctionDef):
-        stores = (n for n in ast.walk(statement) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
-        return any(n.attr == name and _root(n.value) in ("self", "cls") for n in stores)
-    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return not is_owner and any(isinstance(each, ast.Name) and each.id == name for each in targets)
-
-
-def replaced_entry(files: Mapping[str, str], name: str, keys: Sequence[str]) -> Iterator[str]:
-    """Yield `file:line: statement` for each that changes the dictionary `name` so that the entry may have another value."""
-    for file, tree in _trees(files):
-        roots = {name, *_aliases(tree, name)}
-        for node in ast.walk(tree):
-            if _changes_entry(node, roots, keys):
-                yield _line(file, node)
-
-
-def _changes_entry(node: ast.AST, roots: set[str], keys: Sequence[str]) -> bool:
+def _sets_by_name(node: ast.AST, holds: Callable[[ast.AST], bool], names: Sequence[str]) -> bool:
+    """`setattr(config, "lr", 1)`, `vars(config)["lr"] = 1`, `config.__dict__.update(...)`, `config |= other`."""
     match node:
-        case ast.Subscript(value=base, slice=key, ctx=ast.Store() | ast.Del()) if _root(base) in roots:
-            return not isinstance(key, ast.Constant) or str(key.value) in keys
-        case ast.Attribute(value=base, attr=attr, ctx=ast.Store() | ast.Del()) if _root(base) in roots:
-            return attr in keys
+        case ast.Call(func=func, args=[base, key, *_]) if last_name(func) in _SETS and holds(base):
+            return not isinstance(key, ast.Constant) or str(key.value) in names
+        case ast.Call(func=ast.Attribute(value=base, attr=method), args=[key, *_]) if method in _SETS and holds(base):
+            return not isinstance(key, ast.Constant) or str(key.value) in names
+        case ast.Subscript(value=base, slice=key, ctx=ast.Store() | ast.Del()) if holds(base):
+            return not isinstance(key, ast.Constant) or str(key.value) in names
         case ast.Call(func=ast.Attribute(value=base, attr=method), args=args, keywords=given) if method in _CHANGING:
-            return _root(base) in roots and _may_touch(args, given, keys)
-        case ast.AugAssign(target=ast.Name(id=target)):
-            return target in roots
-        case ast.Call(func=ast.Name(id="setattr"), args=[base, key, *_]) if _root(base) in roots:
-            return not isinstance(key, ast.Constant) or key.value in keys
+            return holds(base) and _may_touch(args, given, names)
+        case ast.AugAssign(target=ast.Name() as target, op=ast.BitOr()):
+            return holds(target)
     return False
+
+
+def _changes_entry(node: ast.AST, holds: Callable[[ast.AST], bool], keys: Sequence[str]) -> bool:
+    match node:
+        case ast.Attribute(value=base, attr=attr, ctx=ast.Store() | ast.Del()) if attr in keys:
+            return holds(base)
+        case ast.Dict(keys=names, values=values):
+            copied = [place for place, name in enumerate(names) if name is None and holds(values[place])]
+            return bool(copied) and any(_may_be(each, keys) for each in names[copied[0] + 1 :] if each is not None)
+        case ast.Call(func=func, args=args, keywords=given) if last_name(func) in COPIES:
+            every = [*args, *(each.value for each in given if each.arg is None)]
+            return any(map(holds, every)) and any(each.arg in keys for each in given)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right) if holds(left):
+            return not isinstance(right, ast.Dict) or any(each is None or _may_be(each, keys) for each in right.keys)
+    return _sets_by_name(node, holds, keys)
+
+
+def _may_be(node: ast.expr, keys: Sequence[str]) -> bool:
+    return not isinstance(node, ast.Constant) or str(node.value) in keys
 
 
 def _may_touch(args: Sequence[ast.expr], given: Sequence[ast.keyword], keys: Sequence[str]) -> bool:
@@ -101,41 +148,6 @@ def _may_touch(args: Sequence[ast.expr], given: Sequence[ast.keyword], keys: Seq
     return not (args or given) or any(each.arg is None or each.arg in keys for each in given)
 
 
-def _trees(files: Mapping[str, str]) -> Iterator[tuple[str, ast.Module]]:
-    return ((file, parse(text, file)) for file, text in files.items() if file.endswith(".py"))
-
-
 def _line(file: str, node: ast.AST) -> str:
     text = ast.unparse(node).split("\n")[0]
     return f"{file}:{getattr(node, 'lineno', 0)}: `{text[:60]}`"
-
-
-def _root(node: ast.expr) -> str:
-    """Return the name that an expression such as `config.model["x"]` begins with, "" if it begins with none."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def _made_by(tree: ast.Module, owner: str) -> set[str]:
-    """Return the names that hold an instance of the class, or are declared as one."""
-    found = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=func)):
-                found |= {name} if ast.unparse(func).split(".")[-1] == owner else set()
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=declared) | ast.arg(arg=name, annotation=declared):
-                found |= {name} if declared is not None and owner in ast.unparse(declared) else set()
-    return found | {alias for each in found for alias in _aliases(tree, each)}
-
-
-def _aliases(tree: ast.Module, name: str) -> set[str]:
-    """Return names that stand for the same object, or for a part of it: `model = config["model"]`."""
-    found = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Assign(
-                targets=[ast.Name(id=alias)], value=ast.Name() | ast.Attribute() | ast.Subscript() as value
-            ):
-                found |= {alias} if _root(value) == name else set()
-    return found - {name}

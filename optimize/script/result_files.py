@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from optimize.script.parsers import find_flag
 from optimize.script.printed import texts_of
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
+from optimize.script.trees import walk
 
 _SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 _NO_RESULT = re.compile(r"config|args|param|setting|vocab|token|mapping|label|class", re.IGNORECASE)
@@ -42,7 +43,7 @@ def result_files(files: Mapping[str, str]) -> list[ResultFile]:
 def _handles(names: SourceNames) -> Iterator[tuple[str, ast.expr]]:
     """Yield the name of each open file, and of each writer on one, with the expression of its path."""
     opened: dict[str, ast.expr] = {}
-    for node in ast.walk(names.tree):
+    for node in walk(names.tree):
         pairs: list[tuple[ast.expr | None, ast.expr]] = []
         if isinstance(node, ast.With):
             pairs = [(item.optional_vars, item.context_expr) for item in node.items]
@@ -135,7 +136,7 @@ def _pattern(node: ast.expr, names: SourceNames, files: Mapping[str, str]) -> st
             return default if isinstance(default, str) else ""
         case ast.Name(id=name):
             made = [
-                n.value for n in ast.walk(names.tree) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == name
+                n.value for n in walk(names.tree) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == name
             ]
             return _pattern(made[0], names, files) if len(made) == 1 and not isinstance(made[0], ast.Name) else ""
         case ast.Constant(value=str(text)):

@@ -66,7 +66,7 @@ def _grouped(files: Mapping[str, str], command: tuple[str, ...]) -> Iterator[Loc
 def _usable(location: Location, files: Mapping[str, str], command: tuple[str, ...]) -> Placement | None:
     """The place, if it can be written and its value is a whole number from 0."""
     place = Placement(SEED, location)
-    places = Places(files, command, {SEED: place})
+    places = Places(files, command, {SEED: place}, files)
     with suppress(RenderError):
         value = None if places.problems(SEED) else places.default(SEED)
         return place if type(value) is int and value >= 0 else None
@@ -97,5 +97,5 @@ def _fields(files: Mapping[str, str]) -> Iterator[Location]:
 
 def _classes(files: Mapping[str, str]) -> Iterator[tuple[str, ast.ClassDef]]:
     for file, text in files.items():
-        if file.endswith(".py"):
+        if file.endswith(".py") and "seed" in text:
             yield from ((file, node) for node in parse(text, file).body if isinstance(node, ast.ClassDef))

@@ -66,7 +66,7 @@ def hydra_app(files: Mapping[str, str]) -> HydraApp | None:
     """Return what `@hydra.main(config_path=..., config_name=...)` says, None without it."""
     for file, text in files.items():
         names = read_names(text, file)
-        for call, _ in names.calls():
+        for call, _ in names.calls() if "hydra" in text else ():
             if names.qualified(call.func) == "hydra.main":
                 words = {each.arg: each.value for each in call.keywords}
                 given = [_text(words.get(key)) for key in ("config_path", "config_name")]

@@ -17,6 +17,7 @@ from optimize.script.field_flags import classes_with_flags
 from optimize.script.flags import annotated_type
 from optimize.script.settings_of_process import GIVEN
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
+from optimize.script.trees import walk
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting
 
@@ -162,14 +163,14 @@ class _Uses:
         self._given: dict[str, set[str]] = {}
         self._used: set[str] = set()
         for tree in trees:
-            calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-            bases = {id(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases}
+            calls = [node for node in walk(tree) if isinstance(node, ast.Call)]
+            bases = {id(base) for node in walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases}
             for call in calls:
                 words = {each.arg or "**" for each in call.keywords}
                 self._given.setdefault(_last(call.func), set()).update(words)
                 if any(isinstance(each, ast.Starred) for each in call.args):
                     self._given[_last(call.func)].add("**")
-            loads = (n for n in ast.walk(tree) if isinstance(n, ast.Name | ast.Attribute) and id(n) not in bases)
+            loads = (n for n in walk(tree) if isinstance(n, ast.Name | ast.Attribute) and id(n) not in bases)
             self._used |= {_last(node) for node in loads}
 
     def given(self, name: str) -> set[str]:
@@ -236,7 +237,7 @@ def out_of_reach(text: str, where: str) -> Iterator[ScriptConstant]:
     """Yield settings with plain numbers that stand inside functions, or in calls, where nothing writes them."""
     names = read_names(text, where)
     held = {id(value) for value in names.constants.values()}
-    for function in [n for n in ast.walk(names.tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]:
+    for function in [n for n in walk(names.tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]:
         for _, name, value, _ in _assigned(function.body, False):
             if is_setting(name) and _is_number(value):
                 yield ScriptConstant(name, None, aside=IN_FUNCTION, place=f"{name} in {function.name}()")

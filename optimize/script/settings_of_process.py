@@ -12,8 +12,9 @@ from optimize.script.argparse_flags import TRAINING
 from optimize.script.config_overrides import pair_default, pair_overrides
 from optimize.script.environment_variables import VariableRead, variables_with_defaults
 from optimize.script.flags import FlagDefinition
-from optimize.script.parsers import find_flag, parser_facts, read_flags
+from optimize.script.parsers import find_flag, may_take_flags, parser_facts, read_flags
 from optimize.script.source_names import read_names
+from optimize.script.trees import walk
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting
 
@@ -43,8 +44,7 @@ def flags_as_settings(files: Mapping[str, str], given: Sequence[str] = ()) -> It
     texts = _compared(files)
     told: set[str] = set()
     for file, text in files.items():
-        beside = {other: each for other, each in files.items() if other != file}
-        for flag in read_flags(text, file, beside, given):
+        for flag in read_flags(text, file, files, given) if may_take_flags(text) else ():
             if flag.names[0] not in told:
                 told.add(flag.names[0])
                 found = find_flag(files, flag.names[0], given) or flag
@@ -113,7 +113,7 @@ def _compared(files: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Return the texts that each attribute or name is compared with: `args.optimizer == "adam"` says what it may be."""
     found: dict[str, list[str]] = {}
     for file, text in files.items():
-        for node in ast.walk(read_names(text, file).tree):
+        for node in walk(read_names(text, file).tree):
             match node:
                 case ast.Compare(left=left, ops=[ast.Eq() | ast.In()], comparators=[right]):
                     name = (

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from optimize.script.bindings import parse
 from optimize.script.constants import is_literal, read_constants
-from optimize.script.newer_syntax import MANY_FILES
+from optimize.script.trees import MANY_FILES, walk
 from optimize.trial import Value
 from search_spaces import SearchSpaceError, parse_expression
 
@@ -121,17 +121,12 @@ class SourceNames:
 
     def calls(self) -> Sequence[tuple[ast.Call, bool]]:
         """Return every call in the order of the text, and whether it stands under a condition or in a loop."""
-        return self._calls
-
-    @cached_property
-    def _calls(self) -> Sequence[tuple[ast.Call, bool]]:
-        found = [(node, conditional) for node, conditional in _walk(self.tree) if isinstance(node, ast.Call)]
-        return sorted(found, key=lambda each: (each[0].lineno, each[0].col_offset))
+        return _calls(self.tree)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """The literal texts of the file."""
-        nodes = (node for node in ast.walk(self.tree) if isinstance(node, ast.Constant))
+        nodes = (node for node in walk(self.tree) if isinstance(node, ast.Constant))
         return tuple(node.value for node in nodes if isinstance(node.value, str))
 
 
@@ -162,7 +157,7 @@ def _defined(text: str, where: str) -> tuple[dict[str, ast.ClassDef], dict[str, 
 
 def _definitions(tree: ast.Module) -> tuple[dict[str, ast.ClassDef], dict[str, Function]]:
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}, functions
+    return {node.name: node for node in walk(tree) if isinstance(node, ast.ClassDef)}, functions
 
 
 def parameters(function: Function) -> tuple[FieldSource, ...]:
@@ -190,7 +185,7 @@ def _constants(text: str, where: str, tree: ast.Module) -> dict[str, ast.expr]:
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Import):
             yield from ((each.asname, each.name) for each in node.names if each.asname)
         elif isinstance(node, ast.ImportFrom):
@@ -224,6 +219,12 @@ def _default(value: ast.expr | None, line: int) -> tuple[ast.expr | None, int, a
     elif made is not None:
         made = ast.Call(made, [], [])
     return words.get("default", first) or made, line, value
+
+
+@lru_cache(maxsize=MANY_FILES)
+def _calls(tree: ast.Module) -> Sequence[tuple[ast.Call, bool]]:
+    found = [(node, conditional) for node, conditional in _walk(tree) if isinstance(node, ast.Call)]
+    return sorted(found, key=lambda each: (each[0].lineno, each[0].col_offset))
 
 
 def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:

@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 
 from optimize.errors import RenderError
+from optimize.script.aliases import ObjectOrigin
 from optimize.script.bindings import parse
 from optimize.script.constants import Constant, line_offsets, read_constants, span_of
 from optimize.script.replacing import replaced_entry, replaced_field
@@ -55,10 +56,10 @@ def field_objections(files: Mapping[str, str], file: str, path: str) -> Iterator
     yield from replaced_field(files, owner.name, name, position, (file, constant.line, column))
 
 
-def entry_objections(files: Mapping[str, str], path: str) -> Iterator[str]:
+def entry_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
     """Yield file, line and statement of what replaces an entry when the script runs."""
     name, *keys = path.split(".")
-    yield from replaced_entry(files, name, keys)
+    yield from replaced_entry(files, ObjectOrigin(name, file, path=tuple(keys[:-1])), keys)
 
 
 def _class(body: Sequence[ast.stmt], name: str, where: str) -> ast.ClassDef:
@@ -104,8 +105,9 @@ def _fields(owner: ast.ClassDef) -> Iterator[tuple[str, ast.Assign | ast.AnnAssi
 
 def _assigned(owner: ast.ClassDef, name: str, where: str) -> ast.Assign | ast.AnnAssign:
     found = [statement for each, statement in _fields(owner) if each == name]
-    stores = [n for n in ast.walk(owner) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)]
-    of_class = [n for n in stores if not any(n in set(ast.walk(f)) for f in owner.body if isinstance(f, _SCOPES))]
+    inner = {id(n) for each in owner.body if isinstance(each, _SCOPES) for n in ast.walk(each)}
+    names = (n for n in ast.walk(owner) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store))
+    of_class = [n for n in names if id(n) not in inner]
     if len(found) == len(of_class) == 1:
         return found[0]
     if not of_class:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from optimize.script.click_flags import split_names
 from optimize.script.flags import FlagDefinition, ValueType, annotated_type, text_of, type_of, with_default
 from optimize.script.source_names import FieldSource, Function, SourceNames, UnreadableValue, parameters
+from optimize.script.trees import walk
 
 _CALLS = ("typer.Option", "typer.Argument", "typer.params.Option", "typer.params.Argument")
 
@@ -32,7 +33,7 @@ def _commands(names: SourceNames) -> Iterator[tuple[Function, str | None]]:
         for call, _ in names.calls()
         if call.args and names.qualified(call.func) == "typer.run"
     }
-    for node in ast.walk(names.tree):
+    for node in walk(names.tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if node.name in run:
@@ -45,7 +46,7 @@ def _commands(names: SourceNames) -> Iterator[tuple[Function, str | None]]:
 
 
 def _assigned(names: SourceNames) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(names.tree):
+    for node in walk(names.tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             yield ast.unparse(node.targets[0]), node.value
 

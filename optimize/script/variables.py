@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from optimize.script.bindings import imported_modules, parse
+from optimize.script.trees import walk
 
 # What well-known packages read themselves, from their documentation; only secrets and what changes data or results.
 READ_BY_PACKAGES: Mapping[str, tuple[str, ...]] = {
@@ -42,7 +43,7 @@ def variables_read(text: str, where: str) -> frozenset[str]:
 
 
 def _read_by_name(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Subscript(value=base, slice=ast.Constant(value=str(name)), ctx=ast.Load()) if _is_environ(base):
                 yield name

@@ -5,7 +5,6 @@ It knows the script's constants and files, how data is prepared and which metric
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,16 @@ from optimize.script import constants as source
 from optimize.script.bindings import hidden_writes
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.command import FOLDER, flags_of, unstartable
-from optimize.script.constants import SEED_CALLS, Constant, read_seed_calls, render_seed_calls
+from optimize.script.constants import SEED_CALLS, read_seed_calls, render_seed_calls
 from optimize.script.derived import Derived, effective, number
-from optimize.script.file_imports import files_used, is_named, names_config, writers_of
+from optimize.script.file_imports import files_used, named_in, names_config
+from optimize.script.files_read import files_read
+from optimize.script.owners import Owners, files_by_constant
 from optimize.script.places import Placement, Places
 from optimize.script.seed import SEED, place_of_seed
+from optimize.script.trees import trees_kept
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
-from search_spaces import CONSTANT, Expression, Rule, SearchSpace, SearchSpaceError, parse_expression
+from search_spaces import CONSTANT, Expression, Rule, SearchSpace, SearchSpaceError
 
 BUDGETS = ("FLOP_BUDGET", "TIME_BUDGET")
 
@@ -58,6 +60,7 @@ class Workload:
     conditions: Mapping[str, Rule] = field(default_factory=dict)  # without its own a parameter has no effect
     device_batch: str | None = None  # the constant that is it; "": none is; None: the usual name, if the script has it
     known_as: str = ""  # the fingerprint that a study has of it, which another Python may have computed
+    named: frozenset[str] = frozenset()  # names of the search space, whose constants count in whatever file they stand
 
     def with_space(self, space: SearchSpace) -> Workload:
         """Return this workload with the places and conditions of a search space's parameters."""
@@ -66,13 +69,17 @@ class Workload:
             for p in space.parameters
             if p.location.kind != CONSTANT or p.baseline is not None
         }
-        return replace(self, placed={**self._placed_seed(space), **placed}, conditions=space.conditions)
+        of_rules = (rule.expression.names for rule in (*space.rules, *space.conditions.values()))
+        named = self.named.union(*of_rules, (p.name for p in space.parameters)) - {
+            p.name for p in space.parameters if p.location.kind != CONSTANT
+        }
+        return replace(self, placed={**self._placed_seed(space), **placed}, conditions=space.conditions, named=named)
 
     def _placed_seed(self, space: SearchSpace) -> dict[str, Placement]:
         """Return the place of the seed, if it is no constant of a module and nothing else has its name."""
-        if SEED in space.names or (not self.seed and ("SEED" in self.constants() or self._seeds_in_calls())):
+        if SEED in space.names or (not self.seed and (self._has_constant("SEED") or self._seeds_in_calls())):
             return {}
-        found = place_of_seed(self.seed, self.files, self.command)
+        found = place_of_seed(self.seed, self.files_read(), self.command)
         return (
             {SEED: found}
             if found and (self.seed or found.location not in {p.location for p in space.parameters})
@@ -89,22 +96,38 @@ class Workload:
         """The name of the seed among the values that can be written, "" if it can only stand in calls that seed."""
         if SEED in self.placed:
             return SEED
-        return self.seed or ("SEED" if "SEED" in self.constants() else "")
+        return self.seed or ("SEED" if self._has_constant("SEED") else "")
 
     @property
     def places(self) -> Places:
         """Where the parameters stand that are no constants of a module."""
         elsewhere = {name: each for name, each in self.placed.items() if each.location.kind != CONSTANT}
-        return Places(self.files, self.command, elsewhere)
+        return Places(self.files, self.command, elsewhere, self.files_read())
+
+    def files_read(self) -> dict[str, str]:
+        """Return the files that settings can stand in: the Python files that the script takes names from, and all others."""
+        first = (self.script, self.overrides, *self._named_in_commands())
+        others = {file: text for file, text in self.files.items() if not file.endswith(".py")}
+        return {**files_read(self.files, first), **others}
 
     def constants(self) -> dict[str, Value]:
-        """Return the scripts' constants whose value is a literal or arithmetic on literals: name -> value."""
-        values = {}
-        for name, (_, constant) in self._owners().items():
-            with suppress(SearchSpaceError):  # names or calls: unknown without running the script
-                values[name] = parse_expression(constant.expression).evaluate({})
+        """Return constants whose value is a literal or arithmetic on literals: name -> value.
+
+        They are those of the files that are read, and those that the workload or its search space names.
+        """
+        owners = self._owners()
+        values = owners.values(self.files_read(), [*self.named, *self._named_in_expressions()])
         flags = {name: value for name, value in flags_of(self.command).items() if name in values and value is not None}
         return {**values, **flags, **self._defaults()}
+
+    def _named_in_expressions(self) -> set[str]:
+        given = (self.duration, self.work_budget, self.memory, self.total, *(each.expression for each in self.derived))
+        used = {name for each in given if each for name in each.names}
+        said = (self.seed or "SEED", self.val_split, self.device_batch, *self.budget)
+        return used.union(filter(None, said), *(each.replaces for each in self.derived))
+
+    def _has_constant(self, name: str) -> bool:
+        return name in self._owners().values((), [name])
 
     def _defaults(self) -> dict[str, Value]:
         """Return the values, without us, of parameters that stand elsewhere, and those that their search space declares."""
@@ -124,8 +147,8 @@ class Workload:
 
     def comments(self, names: Iterable[str]) -> dict[str, str]:
         """Return the comments on the lines that assign these constants."""
-        owners = self._owners()
-        mine = {name: owners[name] for name in names if name in owners and name not in self.places.placed}
+        placed = self.places.placed
+        mine = files_by_constant(self._owners(), [name for name in names if name not in placed])
         found = {name: source.comment_on(self.files[file], c) for name, (file, c) in mine.items()}
         return {name: comment for name, comment in found.items() if comment}
 
@@ -140,44 +163,46 @@ class Workload:
 
     def problems(self, names: Iterable[str]) -> list[str]:
         """Return a line for each of `names` that cannot be written into the scripts, or whose value cannot be read."""
-        owners, values, flags, places = self._owners(), self.constants(), flags_of(self.command), self.places
+        owners, flags, places = self._owners(), flags_of(self.command), self.places
         lines = []
         for name in names:
+            owner = None if name in places.placed else owners.owner(name)
             if name in places.placed:
                 lines += places.problems(name)
             elif name in flags:
                 lines.append(f"{self.folder}: {name}: --{name} in `command` would win over it. Leave the flag out.")
-            elif name not in owners:
-                lines.append(self._why_not(name))
-            elif name not in values:
-                file, constant = owners[name]
+            elif owner is None:
+                lines.append(owners.why_not(name))
+            elif name not in self.placed and not owners.values((), [name]):
                 lines.append(
-                    f"{self.folder / file}:{constant.line}: {name}: `{constant.expression}` is not a literal. "
+                    f"{self.folder / owner[0]}:{owner[1].line}: {name}: `{owner[1].expression}` is not a literal. "
                     "Give it a plain value, so that the baseline is known."
                 )
             else:
-                lines += self._written_elsewhere(name, owners[name][0])
+                lines += owners.written_elsewhere(name, owner[0])
         return lines
 
     def unused(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Return those of `names` whose file the script does not seem to import or to name, by file."""
-        first = [self.script, self.overrides, *self._named_in_commands()]
-        used, owners = files_used(self.files, first), self._owners()
+        read, owners = self.files_read(), self._owners()
         found: dict[str, list[str]] = {}
         for name in names:
             file = self.file_of(name)
-            if (
-                (name in owners or name in self.placed)
-                and file not in used
-                and not names_config(self.files, self.command, file)
-            ):
+            if file.endswith(".py") and file in read:
+                continue
+            known = name in self.placed or owners.owner(name) is not None
+            if known and not self._is_used(file) and not names_config(self.files, self.command, file):
                 found.setdefault(file, []).append(name)
         return found
 
+    def _is_used(self, file: str) -> bool:
+        return file in files_used(self.files, [self.script, self.overrides, *self._named_in_commands()])
+
     def hidden_writes(self, names: Iterable[str]) -> list[tuple[str, int, str]]:
         """Return file, line and text of what may replace one of `names` when the script runs, such as `exec(...)`."""
-        owners = self._owners()
-        files = sorted({owners[name][0] for name in names if name in owners} - {self.overrides})
+        placed = self.places.placed
+        owners = files_by_constant(self._owners(), [name for name in names if name not in placed])
+        files = sorted({file for file, _ in owners.values()} - {self.overrides})
         found = [(f, *each) for f in files for each in hidden_writes(self.files[f], str(self.folder / f))]
         return [] if self.overrides else found  # a script with a file that wins reads it in such a way
 
@@ -186,11 +211,12 @@ class Workload:
         if name in self.places.placed:
             with suppress(RenderError):
                 return self.places.file_of(name) or self.script
-        return self._owners().get(name, (self.script, None))[0]
+        owner = self._owners().owner(name)
+        return owner[0] if owner else self.script
 
     def binds(self, name: str) -> bool:
         """Return whether one of the scripts gives this name a value at module level, in whatever way."""
-        return any(name in source.bound_names(self.files[f], str(self.folder / f)) for f in self._python_files())
+        return self._owners().binds(name)
 
     def render(self, values: Mapping[str, Value]) -> dict[str, str]:
         """Return every file with `values` written over its constants.
@@ -198,27 +224,27 @@ class Workload:
         A value named SEED_CALLS is written into the script's calls that seed. Raises RenderError with a line for each value
         that cannot be written.
         """
-        values = dict(values)
+        with trees_kept():
+            return self._render(dict(values))
+
+    def _render(self, values: dict[str, Value]) -> dict[str, str]:
         seed = values.pop(SEED_CALLS, None)
-        problems = self.problems(values)
-        if problems:
+        if problems := self.problems(values):
             raise RenderError(*problems)
-        rendered = {file: self._rendered(file, values) for file in self.files}
+        places, mine = self.places, dict[str, dict[str, Value]]()
+        for name, value in values.items():
+            mine.setdefault(self.file_of(name) if name not in places.placed else places.file_of(name), {})[name] = value
+        rendered = {**self.files, **{file: self._rendered(file, mine[file], places) for file in mine if file}}
         if isinstance(seed, int):
             where = str(self.folder / self.script)
             rendered[self.script] = render_seed_calls(rendered[self.script], seed, where)
         return with_boms(rendered, self.with_bom)
 
-    def _rendered(self, file: str, values: Mapping[str, Value]) -> str:
-        text, owners, places = self.files[file], self._owners(), self.places
-        elsewhere = {
-            name: value for name, value in values.items() if name in places.placed and places.file_of(name) == file
-        }
+    def _rendered(self, file: str, values: Mapping[str, Value], places: Places) -> str:
+        text = self.files[file]
         if not file.endswith(".py"):
-            return places.write_keys(file, text, elsewhere)
-        constants = {n: v for n, v in values.items() if n not in places.placed and owners[n][0] == file}
-        mine = {**constants, **elsewhere}
-        return source.render(text, mine, str(self.folder / file), places.finder(file)) if mine else text
+            return places.write_keys(file, text, values)
+        return source.render(text, values, str(self.folder / file), places.finder(file))
 
     def prepare(
         self, suggestion: Suggestion, constants: Mapping[str, Value], env: Mapping[str, str], limits: Limits
@@ -226,8 +252,9 @@ class Workload:
         """Return the job that trains `suggestion`: `constants` win over the script's, parameters over both."""
         baseline = {**self.constants(), **constants}
         values = effective(self.conditions, {**constants, **suggestion.params}, baseline)
-        placed = {name: value for name, value in values.items() if name in self.places.placed}
-        command, variables = self.places.with_values(placed)
+        places = self.places
+        placed = {name: value for name, value in values.items() if name in places.placed}
+        command, variables = places.with_values(placed)
         return Job(
             suggestion.number,
             dict(suggestion.params),
@@ -278,23 +305,16 @@ class Workload:
         return False
 
     def _fingerprint(self, python: str = "") -> str:
-        digest = hashlib.sha256(repr((self.command, self.prepare_command)).encode() + self.overrides.encode())
-        for file, text in sorted(self.files.items()):
-            tree = source.syntax_fingerprint(text, str(self.folder / file), python) if file.endswith(".py") else text
-            digest.update(f"{file}\0{tree}\0".encode())
-        return digest.hexdigest()[:16]
+        told = repr((self.command, self.prepare_command)) + self.overrides
+        return source.files_fingerprint(told, tuple(sorted(self.files.items())), self.folder, python)
 
-    def _owners(self) -> dict[str, tuple[str, Constant]]:
-        """Return name -> (file, constant that wins): the overrides' before the script's, the script's before others'."""
-        owners: dict[str, tuple[str, Constant]] = {}
-        for file in self._python_files():
-            for name, constant in source.read_constants(self.files[file], str(self.folder / file)).items():
-                owners.setdefault(name, (file, constant))
-        if self.overrides in self.files:  # what it assigns in another way wins as well, and cannot be written
-            for name in source.bound_names(self.files[self.overrides], str(self.folder / self.overrides)):
-                if name in owners and owners[name][0] != self.overrides:
-                    del owners[name]
-        return owners
+    def _owners(self) -> Owners:
+        """Return the Python files; those whose constants win come first: the overrides' before the script's, before others'."""
+        files = sorted(
+            (file for file in self.files if file.endswith(".py")),
+            key=lambda file: (file != self.overrides, file != self.script, file),
+        )
+        return Owners(tuple((file, self.files[file]) for file in files), self.folder, self.overrides)
 
     def _progress(self, constants: Mapping[str, Value]) -> ProgressFormat:
         """Return the progress format with the total of a trial with these constants."""
@@ -325,22 +345,5 @@ class Workload:
             lines += [f"{self.folder}: {key}: {line}" for line in unstartable(self._at_home(command), known, path)]
         return lines
 
-    def _written_elsewhere(self, name: str, owner: str) -> list[str]:
-        return [
-            f"{self.folder / file}:{line}: {name}: replaces the constant of {owner} when the script runs. Remove that line."
-            for file, line in writers_of(self.files, owner, name)
-        ]
-
     def _named_in_commands(self) -> list[str]:
-        words = " ".join([*self.command, *self.prepare_command])
-        return [file for file in self.files if is_named(file, words)]
-
-    def _why_not(self, name: str) -> str:
-        reasons = [source.why_not(self.files[f], name, str(self.folder / f)) for f in self._python_files()]
-        none = f"{self.folder}: {name}: there is no Python file. Name those that a trial needs in `files`."
-        return next((line for line in reasons if "has no such constant" not in line), reasons[0] if reasons else none)
-
-    def _python_files(self) -> list[str]:
-        """Return the Python files; those whose constants win come first."""
-        files = (f for f in self.files if f.endswith(".py"))
-        return sorted(files, key=lambda f: (f != self.overrides, f != self.script, f))
+        return named_in(" ".join([*self.command, *self.prepare_command]), tuple(self.files))

@@ -92,7 +92,9 @@ class BaselineFiles:
         """
         files = scripts_in(self.texts)
         for overrides in ("", *(name for name in files if name.endswith(".py") and name != script)):
-            workload = Workload("", Path(), script, files, (), (), Metric(), overrides=overrides)
+            workload = Workload(
+                "", Path(), script, files, (), (), Metric(), overrides=overrides, named=frozenset(before)
+            )
             constants = workload.constants()
             if all(name in constants and constants[name] == value for name, value in before.items()):
                 return workload
