@@ -255,7 +255,7 @@ def test_sound_regexes_are_taken(regex: str) -> None:
         ("val loss", "no groups"),
         (r"(\w+) loss ([0-9.]+)", "2 groups"),
         ("val loss (", "not a regular expression"),
-        ("", "one line"),
+        ("", "is empty"),
         ("(a" + "a" * 300 + ")", "one line"),
         (r"(a+)+$", "too long"),
         (r"^(\w+\s?)*$", "too long"),
