@@ -93,11 +93,9 @@ def what_is_unusual(values: Mapping[str, str]) -> list[str]:
     """Return what nvidia-smi says of a GPU on which a study may not work as described."""
     bad = []
     if values["compute_mode"] not in ("Default", "[N/A]", "[Not Supported]"):
-        bad.append(
-            f"compute mode {values['compute_mode']}: two trials on one GPU, and a kill's successor, may be refused"
-        )
+        bad.append(f"compute mode {values['compute_mode']}: a second process on it is refused, so `shared` cannot run")
     if values["mig.mode.current"] == "Enabled":
-        bad.append("MIG is enabled: memory is not looked at")
+        bad.append("MIG is on: what is measured here is one slice")
     errors = values["ecc.errors.uncorrected.volatile.total"]
     if errors.isdigit() and int(errors):
         bad.append(f"{errors} uncorrected ECC errors since the driver was loaded")
