@@ -1,7 +1,7 @@
 """Says where a parameter's value is written, as data; a search space's table for a parameter names the place.
 
-Two kinds exist: a span in a file (`constant`, `field`, `entry`, `key`), and how the process is started (`flag`, `override`,
-`env`). Whether the place exists in a script, and how it is written, others know.
+Two kinds exist: a span in a file (`constant`, `field`, `entry`, `local`, `argument`, `key`), and how the process is started
+(`flag`, `override`, `env`). Whether the place exists in a script, and how it is written, others know.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ _DOTTED = r"[^\W\d]\w*(?:\.\w[\w-]*)+"
 _FORMS = {
     "field": (re.compile(rf"(?:[^:]+\.py:)?{_DOTTED}"), "Class.name, or file.py:Class.name"),
     "entry": (re.compile(rf"(?:[^:]+\.py:)?{_DOTTED}"), "dictionary.key, or file.py:dictionary.key"),
+    "local": (
+        re.compile(r"(?:[^:]+\.py:)?[^\W\d]\w*(?:\.[^\W\d]\w*)*"),
+        "function.variable, or file.py:function.variable",
+    ),
+    "argument": (re.compile(rf"(?:[^:]+\.py:)?{_DOTTED}"), "function.Call.keyword, or file.py:function.Call.keyword"),
     "key": (re.compile(r"[^:]+\.(?:ya?ml|json|toml):[^\s:]+"), "file.yaml:key, or file.json:outer.inner"),
     "flag": (re.compile(r"--?[^\W_][\w.-]*"), "--name, as the command line has it"),
     "override": (re.compile(r"[+~]{0,2}\w[\w.@/-]*"), "group.name, as in group.name=value"),

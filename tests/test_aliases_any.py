@@ -108,6 +108,9 @@ ORIGINS = (
     ("c = {'w': 1}\n", 'entry = "c.w"', "c", ENTRY_CHANGES, "c.get('w')"),
     ("c = {'m': {'w': 1}, 'n': {}}\n", 'entry = "c.m.w"', "c['m']", ENTRY_CHANGES, "c['m'].get('w')"),
     ("c = {'m': {'w': 1}}\n", 'entry = "c.m.w"', "c", NESTED_CHANGES, "c['m']['w']"),
+    ("def make():\n    d = {'w': 1}\n    return d\nc = make()\n", 'entry = "make.d.w"', "c", ENTRY_CHANGES, "c.get('w')"),
+    ("def make(): return {'w': 1}\nc = make()\n", 'entry = "make.return.w"', "c", ENTRY_CHANGES, "c.get('w')"),
+    ("def make():\n    return dict(w=1)\nc = make()\n", 'argument = "make.dict.w"', "c", ENTRY_CHANGES, "c.get('w')"),
     ("class C:\n    w = 1\nc = C()\n", 'field = "C.w"', "c", FIELD_CHANGES, "c.w"),
     ("class C:\n    w = 1\n", 'field = "C.w"', "C", ("E.w = 5", "setattr(E, 'w', 5)"), "C.w"),
     ("class C:\n    w: int = 1\nclass D:\n    c: C = C()\nd = D()\n", 'field = "C.w"', "d.c", FIELD_CHANGES, "d.c.w"),
@@ -160,7 +163,7 @@ def test_an_object_is_followed_wherever_it_goes(data: st.DataObject) -> None:
     check(origin, hops, data.draw(st.sampled_from(origin[3])))
 
 
-@pytest.mark.parametrize("origin", ORIGINS[:1] + ORIGINS[3:4])
+@pytest.mark.parametrize("origin", ORIGINS[:1] + ORIGINS[4:5] + ORIGINS[6:7])
 def test_every_way_of_passing_an_object_on_is_followed_alone(
     origin: tuple[str, str, str, tuple[str, ...], str],
 ) -> None:

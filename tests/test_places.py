@@ -29,11 +29,49 @@ ENTRIES = {
     "c = [{'w': 1}, {'w': 2}]\n": ("c.1.w", 2, "c = [{'w': 1}, {'w': 7}]\n"),
     "c = {'w': 1}\nfor g in opt.groups: g['w'] = 3\n": ("c.w", 1, "c = {'w': 7}\nfor g in opt.groups: g['w'] = 3\n"),
 }
+ENTRIES |= {
+    "def f():\n    c = {'w': 1}\n    g(c)\n": ("f.c.w", 1, "def f():\n    c = {'w': 7}\n    g(c)\n"),
+    "class T:\n def f(self):\n  self.x = c = 3\n  d = dict(m=dict(w=1))\n": (
+        "T.f.d.m.w", 1, "class T:\n def f(self):\n  self.x = c = 3\n  d = dict(m=dict(w=7))\n",
+    ),
+    "def f():\n    return {'w': 1}\nc = f()\nprint(c['w'])\n": (
+        "f.return.w", 1, "def f():\n    return {'w': 7}\nc = f()\nprint(c['w'])\n",
+    ),
+}  # fmt: skip
+LOCALS = {
+    "def f():\n    x = 1  # one\n": ("f.x", 1, "def f():\n    x = 7  # one\n"),
+    "def f(a, x: int = 1, *, y=2): pass\nf(3)\nf(a=3, y=1)\n": (
+        "f.x", 1, "def f(a, x: int = 7, *, y=2): pass\nf(3)\nf(a=3, y=1)\n",
+    ),
+    "@torch.no_grad()\ndef f(*, x=(1, 2)): pass\n": ("f.x", (1, 2), "@torch.no_grad()\ndef f(*, x=7): pass\n"),
+    "x = 2\ndef f():\n    if g:\n        x: float = .5\n    [x for x in 'a']\n": (
+        "f.x", 0.5, "x = 2\ndef f():\n    if g:\n        x: float = 7\n    [x for x in 'a']\n",
+    ),
+    "class T:\n async def f(self):\n  def g():\n   x = 1\n   def h(): x = 3\n  x = 2\n": (
+        "T.f.g.x", 1, "class T:\n async def f(self):\n  def g():\n   x = 7\n   def h(): x = 3\n  x = 2\n",
+    ),
+    "if __name__ == '__main__':\n    x = 1\n": ("x", 1, "if __name__ == '__main__':\n    x = 7\n"),
+    "def f(t, x=1): t.f(2)\nf(0)\nmodel.f\nkind = 'f'\n": ("f.x", 1, "def f(t, x=7): t.f(2)\nf(0)\nmodel.f\nkind = 'f'\n"),
+}  # fmt: skip
+ARGUMENTS = {
+    "def f():\n    o = optim.SGD(p, lr=g, x=1)\n": ("f.SGD.x", 1, "def f():\n    o = optim.SGD(p, lr=g, x=7)\n"),
+    "a = Adam(x=1)\nb = Adam(x=2)\n": ("b.x", 2, "a = Adam(x=1)\nb = Adam(x=7)\n"),
+    "class T:\n def f(self):\n  self.a, b = 1, N(E(x=1), E(y=2))\n": (
+        "T.f.E.x", 1, "class T:\n def f(self):\n  self.a, b = 1, N(E(x=7), E(y=2))\n",
+    ),
+    "def f(): return [clip(p, 1, x=2) for p in q], lambda: clip(3)\n": (
+        "f.clip.1", 1, "def f(): return [clip(p, 7, x=2) for p in q], lambda: clip(3)\n",
+    ),
+    "init(config={'x': 1})\n": ("init.config.x", 1, "init(config={'x': 7})\n"),
+    "if 1:\n    é = 'ü'; f(x=1)\ndef f(x): f(x=2)\n": ("f.x", 1, "if 1:\n    é = 'ü'; f(x=7)\ndef f(x): f(x=2)\n"),
+    "@jit(x=1)\ndef f(): pass\n": ("jit.x", 1, "@jit(x=7)\ndef f(): pass\n"),
+}  # fmt: skip
+SPANS = {"field": FIELDS, "entry": ENTRIES, "local": LOCALS, "argument": ARGUMENTS}
 
 
-@pytest.mark.parametrize(("kind", "text"), [*(("field", t) for t in FIELDS), *(("entry", t) for t in ENTRIES)])
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in SPANS.items() for text in texts])
 def test_a_span_of_a_python_file_is_read_and_written(kind: str, text: str) -> None:
-    path, default, written = (FIELDS if kind == "field" else ENTRIES)[text]
+    path, default, written = SPANS[kind][text]
     of = workload(f'P = {{ {kind} = "{path}", choices = [7, 8] }}', train_py=text)
     assert of.problems(["P"]) == []
     assert of.constants()["P"] == default
@@ -75,6 +113,38 @@ def test_a_span_of_a_python_file_is_read_and_written(kind: str, text: str) -> No
         ("entry", "c.w", "c = {'w': 1}\nc = {'w': 2}\n", "exactly once"),
         ("entry", "c.w", "def f():\n    c = {'w': 1}\n", "at module level"),
         ("entry", "c.w", "c = {'w': pick()}\n", "not a literal"),
+        ("entry", "c.0", "c = [*d, 1]\n", "no such entry"),
+        ("entry", "f.c.w", "def f():\n    c = {'w': 1}\n    c = g(c)\n", r"bound 2 times in f\(\) \(lines 2, 3"),
+        ("entry", "f.c.w", "def f():\n    c = {'w': 1}\n    c['w'] = 2\n", "train.py:3"),
+        ("entry", "f.c.w", "def f():\n    c = {'w': 1}\n    g(c)\ndef g(d):\n    d['w'] = 2\n", "train.py:5"),
+        ("entry", "f.return.w", "def f():\n    return {'w': 1}\nc = f()\nc['w'] = 2\n", "train.py:4"),
+        ("entry", "f.return.w", "def f():\n    if g: return {}\n    return {'w': 1}\n", "exactly one `return value`"),
+        ("local", "x", "x = 1\n", "is a constant of the module, which needs no place"),
+        ("local", "x", "if g:\n    x = 1\nelse:\n    x = 2\n", r"bound 2 times in the module \(lines 2, 4"),
+        ("local", "f.x", "def g():\n    x = 1\n", "no Python file of the workload has f"),
+        ("local", "f.x", "def f():\n    y = 1\n", r"f\(\) has no such variable"),
+        ("local", "f.x", "if g:\n    def f(): x = 1\nelse:\n    def f(): x = 2\n", "there are 2 functions f"),
+        ("local", "f.x", "def f():\n    x = 1\n    x += 1\n", r"bound 2 times in f\(\) \(lines 2, 3"),
+        ("local", "f.x", "def f(x=1):\n    x = x or 2\n", "bound 2 times"),
+        ("local", "f.x", "def f():\n    global x\n    x = 1\n", "no such variable"),
+        ("local", "f.x", "def f():\n    x = 1\n    def g():\n        nonlocal x\n        x = 2\n", r"\(lines 2, 5"),
+        ("local", "f.x", "def f():\n    x, y = 1, 2\n", "not a plain `x = value`"),
+        ("local", "f.x", "def f():\n    x = len(y)\n", "not a literal"),
+        ("local", "f.x", "def f(x=1): pass\nf(2)\n", r"f.x: train.py:2: `f\(2\)` may replace"),
+        ("local", "f.x", "def f(x=1): pass\nf(*g)\n", "train.py:2"),
+        ("local", "f.x", "def f(x=1): pass\nspawn(f, 3)\n", "train.py:2: `f` may replace"),
+        ("local", "f.x", "@click.command()\ndef f(x=1): pass\n", r"train.py:1: `@click.command\(\)`"),
+        ("local", "f.x", "def f(x=1): pass\ngetattr(m, 'f')(2)\n", "train.py:2"),
+        ("local", "C.f.x", "class C:\n    def f(self, x=1): pass\n", "`f` of a class, which others may call"),
+        ("local", "C.x", "class C:\n    x = 1\n", "is a field of a class: { field = ... } names it"),
+        ("argument", "f.G.x", "def f():\n    G(x=1)\n    G(x=2)\n", "each of the calls in lines 2, 3"),
+        ("argument", "f.G.x", "def f():\n    G(y=1)\n", "no such argument of a call"),
+        ("argument", "f.G.x", "def f():\n    print(f'{G(x=1)}')\n", "no such argument of a call"),
+        ("argument", "G.1", "G(*p, 1)\n", "no such argument of a call"),
+        ("argument", "f.g.x", "def f():\n    g(x=1)\nf(g={'x': 2})\n", "each of the calls in lines 2, 3"),
+        ("argument", "f.N.x", "def f():\n    n = N(x=1)\n    n.x = 2\n", "train.py:3: `n.x`"),
+        ("argument", "f.G.x", "def f():\n    G(x=g)\n", "not a literal"),
+        ("argument", "H.x", "def f():\n    G(x=1)\n", "no Python file of the workload has H"),
     ],
 )
 def test_a_span_that_would_not_arrive_is_refused(kind: str, path: str, text: str, says: str) -> None:
@@ -95,6 +165,12 @@ def test_what_cannot_be_read_may_be_declared_and_what_two_files_have_must_be_tol
     both = {"train_py": "class C:\n    x = 1\n", "conf_py": "class C:\n    x = 2\n"}
     assert "Say which" in workload('P = { field = "C.x", choices = [7, 8] }', **both).problems(["P"])[0]
     assert workload('P = { field = "conf.py:C.x", choices = [7, 8] }', **both).constants()["P"] == 2
+    two = 'P = { entry = "m.x", choices = [7, 8] }\nQ = { argument = "G.x", choices = [7, 8] }'  # one place, two ways to say it
+    assert "P is written there already" in next(workload(two, train_py="m = G(x=1)\n").places.shared())
+    called = {"train_py": "from m import f as g\n", "m_py": "def f(x=1): pass\n"}
+    assert "`from m import f as g`" in workload('P = { local = "f.x", choices = [7, 8] }', **called).problems(["P"])[0]
+    written = {"train_py": "import m\nm.x = 3\n", "m_py": "if 1:\n    x = 1\n"}
+    assert "train.py:2: `x` of this" in workload('P = { local = "x", choices = [7, 8] }', **written).problems(["P"])[0]
     missing = workload('P = { field = "con.py:C.x", choices = [7, 8] }', **both).problems(["P"])
     assert "is not among `files`" in missing[0]
     assert "conf.py" in missing[0]

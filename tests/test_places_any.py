@@ -7,7 +7,7 @@ import json
 import math
 import tomllib
 import types
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from io import StringIO
 from typing import Any
 
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from optimize.errors import RenderError
 from optimize.trial import Value
 from tests.placing import COMMAND, job, workload
+from tests.test_rendering_any import as_main
 
 EXAMPLES = 40
 TEXTS = ("a", "é b", "", "yes", "1e3", "'", '"', "#x", "null", "0x1", "- a", "a: b", "~", "%", "\\", "-x")
@@ -134,24 +135,92 @@ ENTRY_FORMS = (
 )  # fmt: skip
 
 
+IN_FUNCTIONS = (
+    ("local", "f.x", "def f():\n    '''x = 5'''\n    x{t} = ({v})  # x = 5\n    return {{'x': x}}\nC = f()\n"),
+    ("local", "f.x", "def f(y=1, *, x{t}={v}, **k):\n\treturn {{'x': x}}\nC = f(2)\n"),
+    ("local", "D.f.x", "class D:\n x = 'd'\n def f(self):\n  y = 'é'; x{t} = \\\n  {v}\n  return {{'x': x}}\nC = D().f()\n"),
+    ("local", "x", "x_ = 1\nif x_:\n  for _ in 'ab':\n    x{t} = {v}\nC = {{'x': x}}\n"),
+    ("argument", "f.dict.x", "def f(): return (lambda: dict(y='é', x={v}))()\nC = f()\n"),
+    ("argument", "C.x", "D = dict(x=1)\nC = dict(\n  x = ({v}), # x=5\n)\n"),
+    ("argument", "f.iter.0.0", "def f(): return {{'x': [next(iter([{v}, 'é'],)) for a in 'a'][0]}}\nC = f()\n"),
+    ("argument", "f.tuple.0.1", "def f(): return {{'x': tuple(['é', {v}])[1]}}\nC = f()\n"),
+    ("entry", "f.c.m.x", "def f():\n  c = {{'é': 1, 'm': dict(x={v})}}; return c['m']\nC = f()\n"),
+    ("entry", "f.return.x", "def f(): return {{'x': {v}, 'y': 'x'}}\nC = f()\n"),
+)  # fmt: skip
+
+
 @settings(max_examples=EXAMPLES)
 @given(
-    st.sampled_from([*(("field", f) for f in FIELD_FORMS), *(("entry", f) for f in ENTRY_FORMS)]),
+    st.sampled_from(
+        [*(("field", "C.x", f) for f in FIELD_FORMS), *(("entry", "C.x", f) for f in ENTRY_FORMS), *IN_FUNCTIONS]
+    ),
     VALUES,
     VALUES,
     st.booleans(),
 )
-def test_any_field_or_entry_is_exact_or_refused(
-    form: tuple[str, str], before: Value, after: Value, typed: bool
+def test_any_span_of_a_python_file_is_exact_or_refused(
+    form: tuple[str, str, str], before: Value, after: Value, typed: bool
 ) -> None:
-    kind, template = form
+    kind, path, template = form
     text = template.format(v=repr(before), t=": object" if typed else "")
-    of = workload(f'P = {{ {kind} = "C.x", choices = [1, 2] }}', train_py=text)
+    of = workload(f'P = {{ {kind} = "{path}", choices = [1, 2] }}', train_py=text)
     if of.problems(["P"]):
         return
     written = of.render({"P": after})["train.py"]
     assert same(as_list(value_of_x(written)), as_list(after)), (text, written)
     assert len(written) - len(repr(after)) == len(text) - len(repr(before))
+
+
+# None of these binds the variable x of a function that has it.
+BESIDE = (
+    "[x for x in 'ab']", "r{i} = lambda x=2: x", "def g{i}(x=3):\n    x = 4\ng{i}()", "class K{i}:\n    x = 5", "exec('x = 7')",
+    "globals()['x'] = 6", "locals()['x'] = 8", "def g{i}():\n    global x\n    x = 3\ng{i}()", "r{i} = dict(x=3); r{i}['x'] = 4",
+    "o{i} = type('O', (), {{}})()\no{i}.x = 2", "for r{i} in 'ab': pass", "{{x: 1 for x in 'ab'}}", "(lambda: (x := 3))()", "",
+    "def g{i}():\n    x = 1\n    def h():\n        nonlocal x\n        x = 2\n    h()\ng{i}()",
+)  # fmt: skip
+# Each of these binds it.
+AGAIN = (
+    "x = 'again'", "x = [x]", "for x in 'ab': pass", "def x(): pass", "class x: pass", "import math as x", "[x := 1 for _ in 'a']",
+    "if (x := 'again'): pass", "try:\n    1 / 0\nexcept ZeroDivisionError as x: pass", "x: int = 'again'", "del x", "[*x] = 'ab'",
+    "with __import__('contextlib').nullcontext('again') as x: pass", "match 'again':\n    case x: pass", "(x, r{i}) = 1, 2",
+    "match [1, 2]:\n    case [1, *x]: pass", "match {{'a': 1}}:\n    case {{**x}}: pass", "from math import pi as x", "x: object",
+    "def g{i}():\n    nonlocal x\n    x = 'again'\ng{i}()", "class K{i}:\n    nonlocal x\n    x = 'again'",
+    "def g{i}():\n    def h():\n        nonlocal x\n        for x in 'ab': pass\n    h()\ng{i}()", "lambda a=(x := 'again'): a",
+    "def g{i}(a=(x := 'again')): pass", "@(x := (lambda f: f))\ndef g{i}(): pass",
+)  # fmt: skip
+# What calls the function; most give its parameter another value.
+CALLS = (
+    "f()", "f(**{})", "f('again')", "f(x='again')", "f(*['again'])", "g = f\ng('again')", "list(map(f, 'a'))", "(lambda: f())()",
+    "globals()['f']('again')", "f.__defaults__ = ('again',)", "import functools\nfunctools.partial(f, 'again')()",
+    "import sys\nm = sys.modules[__name__]\nm.f('again')", "o = type('O', (), dict(f=len))\no.f('a')",
+    "import __main__ as me\nme.f('again')", "import __main__ as me\ng = me.f\ng('again')",
+    "import __main__ as me\ngetattr(me, 'f')('again')",
+)  # fmt: skip
+
+
+@settings(max_examples=EXAMPLES)
+@given(
+    st.booleans(),
+    st.lists(st.sampled_from((*BESIDE, *AGAIN)), max_size=3),
+    st.lists(st.sampled_from(CALLS), min_size=1, max_size=3),
+    st.integers(0, 3),
+    SCALARS,
+)
+def test_what_is_accepted_of_a_function_is_what_it_has_when_it_ends(
+    parameter: bool, inside: list[str], calls: list[str], place: int, after: Value
+) -> None:
+    body = [each.format(i=i) for i, each in enumerate(inside)]
+    body.insert(place, "pass" if parameter else "x = 1")
+    indented = "\n".join(f"    {line}" for each in body for line in each.splitlines())
+    text = "\n".join((f"def f({'x' if parameter else 'y'}=1):\n{indented}\n    seen.append(x)", *calls, ""))
+    of = workload('P = { local = "f.x", choices = [1, 2] }', train_py=text)
+    if of.problems(["P"]):
+        return
+    seen: list[object] = []
+    with as_main() as module, suppress(NameError, TypeError):  # x is read before it is bound; f takes no such argument
+        module.__dict__["seen"] = seen
+        exec(of.render({"P": after})["train.py"], module.__dict__)
+    assert all(same(each, after) for each in seen), (text, seen)
 
 
 def as_list(value: Any) -> Any:

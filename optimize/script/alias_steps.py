@@ -30,7 +30,10 @@ def _aliases(files: tuple[tuple[str, str], ...], origin: ObjectOrigin) -> Aliase
     for file, text in files:
         if file == origin.file or (origin.owner and mentions(text, origin.name)):
             found.look_at(file)
-    if not origin.owner:
+    if origin.name == "return":
+        found.look_at(origin.file)
+        found.returned_by.add(origin.function.rpartition(".")[2])
+    elif not origin.owner:
         found.names.add((origin.file, scopes_named(found.look_at(origin.file), origin.function), origin.name))
     before = 0
     while before != (before := found.size()):

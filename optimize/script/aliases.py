@@ -32,7 +32,7 @@ _DEFINED = re.compile(r"\b(?:def|class)\s+(\w+)")
 class ObjectOrigin:
     """Where an object comes from: a name of a module or of a function in it, or, with `owner`, every instance of a class."""
 
-    name: str
+    name: str  # "return": what the function returns
     file: str = ""
     function: str = ""  # dotted, with the functions and classes around it; "": the module
     owner: bool = False  # the name is that of a class

@@ -47,6 +47,7 @@ class FileScopes:
     ]  # function -> names that are its own, parameters included; None: the module
     imports: ImportedNames
     values: frozenset[str]  # names of functions that are used other than by a call: something may call them later
+    of_comprehensions: frozenset[int]  # identities of the nodes that name what a comprehension has to itself
 
     def owner_of(self, name: str, scopes: Scopes) -> Scopes:
         """Return the scopes of the function that a name belongs to where it is used; () for one of the module.
@@ -92,23 +93,24 @@ def file_scopes(text: str, where: str) -> FileScopes:
         [each for each in nodes if isinstance(each[0], _FLOWS)],
         definitions,
         [(node, scopes) for node, scopes in nodes if isinstance(node, ast.Lambda)],
-        _own_names(nodes),
+        _own_names(nodes, names := _of_comprehensions(nodes)),
         imported_names(text, where),
         frozenset(definitions).intersection(loads),
+        names,
     )
 
 
-def _own_names(nodes: Sequence[tuple[ast.AST, Scopes]]) -> dict[ast.AST | None, frozenset[str]]:
+def _of_comprehensions(nodes: Sequence[tuple[ast.AST, Scopes]]) -> frozenset[int]:
+    made = (each for node, _ in nodes if isinstance(node, _COMPREHENSIONS) for each in node.generators)
+    return frozenset(id(name) for each in made for name in ast.walk(each.target))
+
+
+def _own_names(
+    nodes: Sequence[tuple[ast.AST, Scopes]], of_comprehensions: frozenset[int]
+) -> dict[ast.AST | None, frozenset[str]]:
     own: dict[ast.AST | None, set[str]] = {node: set() for node, _ in nodes if isinstance(node, _MAKES_SCOPE)}
     own[None] = set()
     elsewhere: dict[ast.AST | None, set[str]] = {node: set() for node in own}
-    of_comprehensions = {
-        id(name)
-        for node, _ in nodes
-        if isinstance(node, _COMPREHENSIONS)
-        for each in node.generators
-        for name in ast.walk(each.target)
-    }
     for node, scopes in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             own[node] |= {each.arg for each in arguments(node)}
@@ -117,11 +119,12 @@ def _own_names(nodes: Sequence[tuple[ast.AST, Scopes]]) -> dict[ast.AST | None, 
             elsewhere[scope] |= set(node.names)
             own[None] |= set(node.names)
         elif id(node) not in of_comprehensions:
-            own[scope] |= set(_bound(node))
+            own[scope] |= set(bound_by(node))
     return {scope: frozenset(names - elsewhere[scope]) for scope, names in own.items()}
 
 
-def _bound(node: ast.AST) -> Iterator[str]:
+def bound_by(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a node binds in the scope that it stands in, or that `global` and `nonlocal` name for it."""
     match node:
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
             yield name

@@ -6,7 +6,7 @@ where a value would not arrive, and writes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,14 +18,28 @@ from optimize.script.constants import Constant, bound_names, is_literal, read_co
 from optimize.script.environment_variables import env_default, env_writes
 from optimize.script.owners import mentions
 from optimize.script.parsers import FlagDefinition, find_flag, known_flags, parser_facts
-from optimize.script.spans import entry_objections, field_objections, find_entry, find_field
+from optimize.script.replacing import replaced_local
+from optimize.script.spans import argument_objections, entry_objections, field_objections, find_entry, find_field
+from optimize.script.spans_in_functions import find_argument, find_local
 from optimize.script.word_order import place_of_words, rest_start
 from optimize.text import meant
 from optimize.trial import Value
 from search_spaces import Location, SearchSpaceError, parse_expression
 
-IN_PYTHON = ("field", "entry")
+IN_PYTHON = ("field", "entry", "local", "argument")
 IN_FILES = (*IN_PYTHON, "key")
+_FIND: Mapping[str, Callable[[str, str, str], Constant]] = {
+    "field": find_field,
+    "entry": find_entry,
+    "local": find_local,
+    "argument": find_argument,
+}
+_OBJECTIONS: Mapping[str, Callable[[Mapping[str, str], str, str], Iterator[str]]] = {
+    "field": field_objections,
+    "entry": entry_objections,
+    "local": replaced_local,
+    "argument": argument_objections,
+}
 UNTYPED = ("fire", "merge_from_args")  # parsers that take any value, whatever the default is
 
 
@@ -86,9 +100,12 @@ class Places:
         first: dict[tuple[str, str], str] = {}
         for name, place in self.placed.items():
             with suppress(RenderError):
-                where = (self.file_of(name) or place.location.kind, _path(place.location).lstrip("+~"))
+                file = self.file_of(name)
+                where = (file or place.location.kind, _path(place.location).lstrip("+~"))
                 definition = self.definition(name) if place.location.kind == "flag" else None
                 where = (where[0], definition.names[0]) if definition else where
+                if place.location.kind in IN_PYTHON:
+                    where = (file, str(_span(place, self.files[file], file).start))
                 if where in first:
                     yield f"{name}: {place.location}: {first[where]} is written there already. Remove one of them."
                 first.setdefault(where, name)
@@ -158,20 +175,22 @@ class Places:
         location = self.placed[name].location
         if location.kind not in IN_FILES:
             return ""
-        named, _, path = location.path.rpartition(":")
-        if named and named not in self.files:
-            hint = meant(named, self.files, path=True)
-            raise RenderError(f"{named}: is not among `files`. Name it in workload.toml (files = ...).{hint}")
-        if named:
-            return named
+        stated, _, path = location.path.rpartition(":")
+        if stated and stated not in self.files:
+            hint = meant(stated, self.files, path=True)
+            raise RenderError(f"{stated}: is not among `files`. Name it in workload.toml (files = ...).{hint}")
+        if stated:
+            return stated
         python = [file for file in self.files if file.endswith(".py")]
-        root = path.split(".")[0]
-        bound = [f for f in python if mentions(self.files[f], root) and root in bound_names(self.files[f], f)]
+        root, any_name = path.split(".")[0], location.kind == "argument"  # what is called may come from elsewhere
+        named = [file for file in python if mentions(self.files[file], root)]
+        bound = [file for file in named if any_name or root in bound_names(self.files[file], file)]
         found = [file for file in bound if _has(location, self.files[file], file)] if len(bound) > 1 else bound
         if len(found) > 1:
             raise RenderError(f'{path}: is in {" and ".join(found)}. Say which: {location.kind} = "{found[0]}:{path}".')
         if not (found or bound):
-            raise RenderError(f"{path}: no Python file of the workload has {root} at module level. Correct the path.")
+            where = "" if any_name else " at module level"
+            raise RenderError(f"{path}: no Python file of the workload has {root}{where}. Correct the path.")
         return (found or bound)[0]
 
     def with_values(self, values: Mapping[str, Value]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -227,11 +246,9 @@ class Places:
                     yield place
 
     def _objections(self, place: Placement, file: str) -> Iterator[str]:
-        path = _path(place.location)
-        if place.location.kind == "field":
-            yield from field_objections(self.files, file, path)
-        elif place.location.kind == "entry":
-            yield from entry_objections(self.files, file, path)
+        objections = _OBJECTIONS.get(place.location.kind)
+        if objections:
+            yield from objections(self.files, file, _path(place.location))
 
     def _default(self, name: str) -> Value:
         location = self.placed[name].location
@@ -266,8 +283,7 @@ def _path(location: Location) -> str:
 
 
 def _span(place: Placement, text: str, where: str) -> Constant:
-    find = find_field if place.location.kind == "field" else find_entry
-    return find(text, _path(place.location), where)
+    return _FIND[place.location.kind](text, _path(place.location), where)
 
 
 def _has(location: Location, text: str, file: str) -> bool:

@@ -1,4 +1,4 @@
-"""Finds what would replace a class's field or a dictionary's entry when a script runs, as far as its text shows it.
+"""Finds what would replace a class's field, a dictionary's entry or a variable when a script runs, as far as its text shows it.
 
 The object is followed under any name (`aliases.py`). What a library does with it is not seen.
 """
@@ -6,12 +6,17 @@ The object is followed under any name (`aliases.py`). What a library does with i
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from optimize.script.alias_steps import aliases_of
 from optimize.script.aliases import COPIES, Aliases, ObjectOrigin, last_name
 from optimize.script.bindings import DICT_WRITERS, Scopes
+from optimize.script.file_imports import writers_of
+from optimize.script.file_scopes import FileScopes, Function, arguments, file_scopes
+from optimize.script.owners import mentions
+from optimize.script.spans_in_functions import scope_named
 
 _CHANGING = (
     *DICT_WRITERS,
@@ -20,6 +25,8 @@ _CHANGING = (
     "set_params",
 )  # ml_collections', scikit-learn's
 _REPLACE = ("replace", "dataclasses.replace", "copy.replace", "_replace", "evolve", "model_copy")
+_CALLS_AS_IT_IS = ("no_grad", "inference_mode", "enable_grad", "compile")  # decorators that give no argument
+_AS_VALUE = re.compile(r"\bsys\s*\.\s*modules\b|import_module|__import__|\bimport\s+modules\b")  # of a module
 _SETS = ("setattr", "delattr", "setitem", "delitem", "__setattr__", "__delattr__")
 
 
@@ -48,6 +55,30 @@ def replaced_entry(files: Mapping[str, str], origin: ObjectOrigin, keys: Sequenc
 
     for file, node in _found(files, origin, changes):
         yield _line(file, node)
+
+
+def replaced_local(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
+    """Yield `file:line: statement` for each that gives a variable another value: a parameter, or one of the module."""
+    *outer, name = path.split(".")
+    for other, line in writers_of(files, file, name) if not outer else ():
+        yield f"{other}:{line}: `{name}` of this module"
+    scope = scope_named(file_scopes(files[file], file), outer, file) if outer else ()
+    function = scope[-1] if scope else None
+    if not isinstance(function, Function) or name not in (each.arg for each in arguments(function)):
+        return
+    if len(scope) > 1 and isinstance(scope[-2], ast.ClassDef):
+        yield f"{file}:{function.lineno}: `{function.name}` of a class, which others may call,"
+        return
+    for each in function.decorator_list:
+        if last_name(each.func if isinstance(each, ast.Call) else each) not in _CALLS_AS_IT_IS:
+            yield f"{file}:{each.lineno}: `@{ast.unparse(each):.60}`"
+    order = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
+    place = order.index(name) if name in order else len(order)
+    for other in (each for each in files if each.endswith(".py") and mentions(files[each], function.name)):
+        scopes = file_scopes(files[other], other)
+        for node in _uses(scopes, function.name, other == file, bool(_AS_VALUE.search(files[other]))):
+            if not isinstance(node, ast.Call) or _gives(node, name, place):
+                yield f"{other}:{getattr(node, 'lineno', 0)}: `{ast.unparse(node).splitlines()[0]:.60}`"
 
 
 def _found(
@@ -151,3 +182,35 @@ def _may_touch(args: Sequence[ast.expr], given: Sequence[ast.keyword], keys: Seq
 def _line(file: str, node: ast.AST) -> str:
     text = ast.unparse(node).split("\n")[0]
     return f"{file}:{getattr(node, 'lineno', 0)}: `{text[:60]}`"
+
+
+def _uses(scopes: FileScopes, name: str, own: bool, hidden: bool) -> Iterator[ast.AST]:
+    """Yield the calls of a function, and everything that may hand it on to be called elsewhere.
+
+    `hidden`: a variable may hold its module, so that whatever has its name may be meant.
+    """
+    called = {id(node.func): node for node, _ in scopes.nodes if isinstance(node, ast.Call)}
+    imported = scopes.imports.imported
+    for node, _ in scopes.nodes:
+        match node:
+            case ast.Name(id=used, ctx=ast.Load()) if used == name and (
+                own or used in imported or scopes.imports.stars
+            ):
+                yield called.get(id(node), node)
+            case ast.Attribute(value=base, attr=used, ctx=ast.Load()) if used == name:
+                if hidden or (isinstance(base, ast.Name) and base.id in imported):
+                    yield called.get(id(node), node)
+            case ast.ImportFrom(names=names) if any(
+                each.name == name and each.asname not in (None, name) for each in names
+            ):
+                yield node
+            case ast.Call(func=func, args=[_, ast.Constant(value=str(used)), *_]) if used == name:
+                if last_name(func) == "getattr":
+                    yield node
+            case ast.Subscript(value=ast.Call(), slice=ast.Constant(value=str(used))) if used == name:
+                yield node
+
+
+def _gives(call: ast.Call, name: str, place: int) -> bool:
+    starred = any(isinstance(each, ast.Starred) for each in call.args)
+    return starred or len(call.args) > place or any(each.arg in (name, None) for each in call.keywords)

@@ -1,8 +1,9 @@
 """Finds the default of a class's field and the value of a dictionary's entry in a Python file, as a span of its bytes.
 
 `Config.dropout` is a field of a class at module level: a class attribute, a dataclass's or pydantic's default.
-`config.model.width` is an entry of a dictionary, or a keyword of a call, that a constant of the module holds. What would replace
-such a value when the script runs, as far as the text shows it, is an objection. Nothing is executed.
+`config.model.width` is an entry of a dictionary, or a keyword of a call, that a constant of the module holds; in
+`main.config.width` a variable of the function main holds it, and `get_config.return.width` is one of what a function returns. What
+would replace such a value when the script runs, as far as the text shows it, is an objection. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ from optimize.script.aliases import ObjectOrigin
 from optimize.script.bindings import parse
 from optimize.script.constants import Constant, line_offsets, read_constants, span_of
 from optimize.script.replacing import replaced_entry, replaced_field
+from optimize.script.spans_in_functions import (
+    Variable,
+    constant_at,
+    find_variable,
+    functions_of,
+    item_of,
+    keyword_of,
+    result_of,
+)
 
 _DEFAULTS = ("field", "Field", "dataclasses.field", "pydantic.Field", "attr.ib", "attrs.field")
 
@@ -26,23 +36,32 @@ def find_field(text: str, path: str, where: str) -> Constant:
     owner = _class(tree.body, classes[0], where)
     for inner in classes[1:]:
         owner, given = _inner(tree, owner, inner, where)
-        if given is not None and (value := _keyword(given, name)) is not None:
-            return _constant(text, path, value, where)
-    return _constant(text, path, _default(_assigned(owner, name, where), where), where)
+        if given is not None and (value := keyword_of(given, name)) is not None:
+            return constant_at(text, path, value)
+    return constant_at(text, path, _default(_assigned(owner, name, where), where))
 
 
 def find_entry(text: str, path: str, where: str) -> Constant:
     """Return the value of an entry. Raises RenderError with what stands in the way."""
-    name, *keys = path.split(".")
-    constant = read_constants(text, where).get(name)
-    if constant is None:
-        raise RenderError(
-            f"{where}: {name}: is not assigned exactly once at module level. Correct the entry, or the script."
-        )
-    value = _value_at(parse(text, where), constant, text)
+    holder, keys = _holder(text, path, where)
+    value, above = holder.value, path.removesuffix(".".join(keys))
     for depth, key in enumerate(keys, 1):
-        value = _item(value, key, f"{where}: {'.'.join((name, *keys[:depth]))}")
-    return _constant(text, path, value, where)
+        value = item_of(value, key, f"{where}: {above}{'.'.join(keys[:depth])}")
+    return constant_at(text, path, value)
+
+
+def _holder(text: str, path: str, where: str) -> tuple[Variable, list[str]]:
+    """Return the variable that a path of an entry begins with, and the keys behind it."""
+    names = path.split(".")
+    constant = read_constants(text, where).get(names[0])
+    if constant is not None:
+        return Variable("", names[0], _value_at(parse(text, where), constant, text)), names[1:]
+    count = functions_of(text, names, where)
+    if not count:
+        raise RenderError(
+            f"{where}: {names[0]}: is not assigned exactly once at module level. Correct the entry, or the script."
+        )
+    return find_variable(text, names[: count + 1], where), names[count + 1 :]
 
 
 def field_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
@@ -58,8 +77,16 @@ def field_objections(files: Mapping[str, str], file: str, path: str) -> Iterator
 
 def entry_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
     """Yield file, line and statement of what replaces an entry when the script runs."""
-    name, *keys = path.split(".")
-    yield from replaced_entry(files, ObjectOrigin(name, file, path=tuple(keys[:-1])), keys)
+    holder, keys = _holder(files[file], path, file)
+    yield from replaced_entry(files, ObjectOrigin(holder.name, file, holder.function, path=tuple(keys[:-1])), keys)
+
+
+def argument_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
+    """Yield file, line and statement of what changes the object that a call makes, so that its argument counts no more."""
+    found = result_of(files[file], path, file)
+    if found:
+        function, _, name = found.rpartition(".")
+        yield from replaced_entry(files, ObjectOrigin(name, file, function), path.rsplit(".", 1)[1:])
 
 
 def _class(body: Sequence[ast.stmt], name: str, where: str) -> ast.ClassDef:
@@ -85,7 +112,7 @@ def _inner(tree: ast.Module, owner: ast.ClassDef, name: str, where: str) -> tupl
     statement = _assigned(owner, name, where)
     made = statement.value
     if isinstance(made, ast.Call) and ast.unparse(made.func) in _DEFAULTS:
-        made = _keyword(made, "default_factory") or _keyword(made, "default")
+        made = keyword_of(made, "default_factory") or keyword_of(made, "default")
     made = made.body if isinstance(made, ast.Lambda) else made
     call = made if isinstance(made, ast.Call) else None
     of = call.func if call else made or (statement.annotation if isinstance(statement, ast.AnnAssign) else None)
@@ -124,54 +151,13 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 def _default(statement: ast.Assign | ast.AnnAssign, where: str) -> ast.expr:
     value = statement.value
     if isinstance(value, ast.Call) and ast.unparse(value.func) in _DEFAULTS:
-        value = _keyword(value, "default") or (value.args[0] if value.args else None)
+        value = keyword_of(value, "default") or (value.args[0] if value.args else None)
     if value is None:
         raise RenderError(f"{where}:{statement.lineno}: the field has no default that is a value. Give it one.")
     return value
-
-
-def _keyword(call: ast.Call, name: str) -> ast.expr | None:
-    return next((each.value for each in call.keywords if each.arg == name), None)
 
 
 def _value_at(tree: ast.Module, constant: Constant, text: str) -> ast.expr:
     offsets = line_offsets(text.encode())
     values = (s.value for s in tree.body if isinstance(s, ast.Assign | ast.AnnAssign) and s.value is not None)
     return next(value for value in values if span_of(value, offsets) == (constant.start, constant.end))
-
-
-def _item(value: ast.expr, key: str, where: str) -> ast.expr:
-    match value:
-        case ast.Dict(keys=keys, values=values):
-            return _of_dictionary(keys, values, key, where)
-        case ast.Call(args=args, keywords=keywords):
-            if any(each.arg is None for each in keywords):
-                raise RenderError(f"{where}: `**` in line {value.lineno} may replace it. Write its keys out.")
-            found = _keyword(value, key)
-            if found is None and len(args) == 1 and isinstance(args[0], ast.Dict):
-                return _item(args[0], key, where)
-            if found is not None:
-                return found
-        case ast.List(elts=elements) | ast.Tuple(elts=elements) if key.isdecimal() and int(key) < len(elements):
-            return elements[int(key)]
-    raise RenderError(f"{where}: there is no such entry. Correct the path, or write the dictionary out as a literal.")
-
-
-def _of_dictionary(keys: Sequence[ast.expr | None], values: Sequence[ast.expr], key: str, where: str) -> ast.expr:
-    found = [i for i, each in enumerate(keys) if isinstance(each, ast.Constant) and str(each.value) == key]
-    unpacked = [i for i, each in enumerate(keys) if each is None]
-    computed = [i for i, each in enumerate(keys) if each is not None and not isinstance(each, ast.Constant)]
-    if len(found) > 1:
-        lines = ", ".join(str(values[i].lineno) for i in found)
-        raise RenderError(f"{where}: the key is there {len(found)} times (lines {lines}). Leave one.")
-    if not found:
-        raise RenderError(f"{where}: there is no such entry. Correct the path, or write the entry out.")
-    if any(i > found[0] for i in (*unpacked, *computed)):
-        raise RenderError(f"{where}: a later entry of the dictionary may replace it. Write it last.")
-    return values[found[0]]
-
-
-def _constant(text: str, name: str, value: ast.expr, where: str) -> Constant:
-    source = text.encode()
-    start, end = span_of(value, line_offsets(source))
-    return Constant(name, source[start:end].decode(), value.lineno, start, end)
