@@ -34,6 +34,7 @@ LEFT_OUT = (
     "optimize.notebook",
     "optimize.executors.ray",
     "optimize.reporting.trackers.",
+    "optimize.reporting.notify.delivery",
     "optimize.__main__",
 )
 LATE = (

@@ -30,6 +30,7 @@ ONLY_IN = {
     "ray": ("optimize.executors.ray",),
     "tensorboard": ("optimize.reporting.trackers.tensorboard",),
     "mlflow": ("optimize.reporting.trackers.mlflow",),
+    "apprise": ("optimize.reporting.notify.delivery",),
     "requests": ("optimize.advisor.client",),
     "matplotlib": ("optimize.reporting.figures.static", "optimize.reporting.figures.style"),
     "plotly": ("optimize.reporting.figures.interactive",),

@@ -88,6 +88,7 @@ def test_a_script_gets_the_allow_list_and_what_the_profile_adds(tmp_path: Path) 
     environment = script_environment(
         settings.env_pass,
         {"PATH": "/bin", "MY_VARIABLE": "1", "OPENAI_API_KEY": "secret", "OPTIMIZE_STORAGE_URL": "secret"}
+        | {"OPTIMIZE_NOTIFY_URL": "secret"}
         | {"CC": "/opt/bin/gcc-14", "CUDA_MPS_PIPE_DIRECTORY": "/run/mps"},
     )
     assert environment["CC"] == "/opt/bin/gcc-14"  # Triton compiles with it
@@ -95,6 +96,12 @@ def test_a_script_gets_the_allow_list_and_what_the_profile_adds(tmp_path: Path) 
     assert environment["PATH"] == "/bin"
     assert environment["MY_VARIABLE"] == "1"
     assert "secret" not in environment.values()
+
+
+def test_addresses_for_messages_reach_no_script_even_if_a_profile_wants_that(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="env_pass: OPTIMIZE_NOTIFY_URL holds secrets"):
+        load_settings(profile(tmp_path, "env_pass = ['OPTIMIZE_NOTIFY_URL']\n"), "", {}, {})
+    assert "secret" not in script_environment(["OPTIMIZE_NOTIFY_URL"], {"OPTIMIZE_NOTIFY_URL": "secret"}).values()
 
 
 @pytest.mark.parametrize("name", profiles())

@@ -59,7 +59,7 @@ def run(
     wanted = _wanted(plan, "--confirm", seeds=confirm) if confirm is not None else None
     found = _slots(plan)
     say_all(plan_lines(plan, found, _done(plan)))
-    ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup, set_aside))
+    ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup, set_aside, confirm))
     plan = ended.plan or plan
     confirmable = wanted is None and _can_be_confirmed(plan)
     open_console().print(end_report(plan, ended, confirmable, {"confirm": confirm, "backup": backup}), crop=False)
@@ -236,6 +236,7 @@ def _planned(given: dict[str, Any], of_today: bool, moves: str) -> Plan:
     from optimize.config.plan import make_plan
     from optimize.config.settings import pick_profile, read_settings
     from optimize.executors.slots import detect_device
+    from optimize.reporting.notify import unfit_notify_urls
     from optimize.study.begun import begun_with, opened_to_go_on
     from optimize.study.earlier import plan_for_study, plan_to_move
     from optimize.study.start_from import unknown_source
@@ -251,6 +252,7 @@ def _planned(given: dict[str, Any], of_today: bool, moves: str) -> Plan:
             words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
             say(f"study {study}: goes on with {words}, as it was begun, not with what lies in the folder")
         problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
+        problems += [] if of_today or moves else unfit_notify_urls()
         if wrong.of_profile or of_today:
             return make_plan(settings, problems, compare=not wrong.of_profile)
         return plan_to_move(settings, stored, problems) if moves else plan_for_study(settings, stored, problems)

@@ -16,6 +16,7 @@ from optimize.errors import SettingsError
 STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
 COPY_VARIABLE = "OPTIMIZE_COPY_URL"
 IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
+NOTIFY_VARIABLE = "OPTIMIZE_NOTIFY_URL"
 MAKE_VARIABLE = "OPTIMIZE_MAKE_FROM"  # the Makefile sets it to the folder from which make was called
 KERNEL_VARIABLE = "JPY_PARENT_PID"  # Jupyter sets it for what a notebook's kernel starts
 KEY_VARIABLE, MODEL_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"  # as every client of this protocol calls them
@@ -41,7 +42,8 @@ ENV_PASS = (
 def script_environment(env_pass: Sequence[str], environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a script: the variables of ENV_PASS and of the profile's `env_pass` that are set here."""
     environ = environ if environ is not None else os.environ
-    return {name: environ[name] for name in (*ENV_PASS, *env_pass) if name in environ} | {
+    names = [name for name in (*ENV_PASS, *env_pass) if name != NOTIFY_VARIABLE]
+    return {name: environ[name] for name in names if name in environ} | {
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
     }
@@ -98,6 +100,11 @@ def import_source(argument: str | None, environ: Mapping[str, str] = os.environ)
             f"import: no source. Name a .tsv, .csv, .jsonl or database file, or a URL; one with a password as {IMPORT_VARIABLE}."
         )
     return source
+
+
+def notify_urls(environ: Mapping[str, str] = os.environ) -> Sequence[str]:
+    """Return the addresses for messages. Each is a secret as a whole, which only `reporting/notify/` may hold."""
+    return environ.get(NOTIFY_VARIABLE, "").split()
 
 
 def advisor_key(environ: Mapping[str, str] = os.environ) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from optimize.config.environment import (
     KEY_VARIABLE,
     MODEL_URL_VARIABLE,
+    NOTIFY_VARIABLE,
     STORAGE_VARIABLE,
     advisor_key,
     has_password,
@@ -118,6 +119,8 @@ def read_settings(
     """Return the settings as far as they can be read, and their problems."""
     of_profile: list[str] = []
     settings, found = _from_profile(Settings(profile=profile), profile, of_profile)
+    if NOTIFY_VARIABLE in settings.env_pass:
+        of_profile.append(f"{profile}: env_pass: {NOTIFY_VARIABLE} holds secrets, which no script gets. Leave it out.")
     origins = {f.name: f"profile {profile}" if f.name in found else "default" for f in fields(Settings)}
     origins |= {name: f"profile {profile}" for name in sorted(found) if name.startswith("limits.")}
     origins["profile"] = why

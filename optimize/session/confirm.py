@@ -34,6 +34,8 @@ from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import OptimizeError, SettingsError
 from optimize.reporting.dashboard import write_dashboard
 from optimize.reporting.files import ResultFiles, write_views
+from optimize.reporting.notify import open_notifier
+from optimize.reporting.shown_study import ShownStudy
 from optimize.session.replicating import ConfirmCallback, ConfirmLiveView
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.best import baseline_of, numbers_repeated
@@ -127,7 +129,10 @@ def _confirm_held(
     confirming = ConfirmCallback(study, rounds, parent, session.stop_signals)
     shown = session.shown(study)
     live = ConfirmLiveView(caller.console, shown, rounds, slots, confirming)
-    with session.reporting(study, live, (ResultFiles(shown),)) as callbacks:
+    stored = find_study(session.database, plan.settings.study, plan.settings.runs)
+    told = ShownStudy(stored, lambda: records, session.say, parent.lease.is_held)
+    notifier = open_notifier(plan, told, {**asdict(options), "backup": caller.backup}, confirming=True)
+    with session.reporting(study, live, (ResultFiles(shown),), notifier) as callbacks:
         if not study.has_queued():
             return ConfirmResult(ALL_TRAINED, confirming.verdict)
         budget = Budget(None, child.settings.hours, child.settings.max_consecutive_failures)

@@ -12,6 +12,7 @@ from optimize.config.plan import Plan
 from optimize.config.settings import Settings
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
+from optimize.reporting.notify import open_notifier
 from optimize.reporting.run_end import RunResult
 from optimize.reporting.terminal import LiveView
 from optimize.session.session import Caller, Session, open_session
@@ -69,10 +70,11 @@ def _work(session: Session, slots: Sequence[Slot], caller: Caller) -> RunResult 
 def reporting(
     session: Session, caller: Caller, study: Study, slots: Sequence[Slot]
 ) -> AbstractContextManager[Sequence[Callback]]:
-    """Show and write what the study's trials come to: in the terminal, its files, the dashboard, trackers and backups."""
+    """Show, write and send what the study's trials come to: terminal, files, dashboard, trackers, messages and backups."""
     shown = session.shown(study)
     live = LiveView(caller.console, shown, _budget(session.plan.settings), slots)
-    return session.reporting(study, live, (ResultFiles(shown), DashboardWriter(shown)))
+    notifier = open_notifier(session.plan, shown, {"confirm": caller.confirm, "backup": caller.backup})
+    return session.reporting(study, live, (ResultFiles(shown), DashboardWriter(shown)), notifier)
 
 
 def _so_far(plan: Plan, study: Study, folder: Path) -> str:

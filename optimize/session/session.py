@@ -23,6 +23,7 @@ from optimize.executors import Executor, open_executor
 from optimize.executors.ray_cluster import Cluster
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
+from optimize.reporting.notify import Notifier
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.terminal import LiveView
 from optimize.reporting.trackers import TrackerCallback, open_tracker
@@ -45,7 +46,8 @@ View = ResultFiles | DashboardWriter
 class Caller:
     """Who calls: where lines and the live view go, and where backups are kept.
 
-    `set_aside` renames tables that hold trials which the database lacks, where else the call would end.
+    `set_aside` renames tables that hold trials which the database lacks, where else the call would end. `confirm` is how many
+    seeds the best trials are trained with again afterwards.
     `executor` and `data` stand in for the plan's executor and for the preparation of its data, in tests and benchmarks.
     """
 
@@ -53,6 +55,7 @@ class Caller:
     say: Say
     backup: Path | None = None
     set_aside: bool = False
+    confirm: int | None = None
     executor: Callable[[Sequence[Slot]], Executor] | None = None
     data: str | None = None
 
@@ -68,10 +71,12 @@ class Session:
         self.database: Database = stack.enter_context(closing(open_database(where, create=create)))
         self.database.retry.say = caller.say
         self.artifacts = Artifacts(self.paths.artifacts, self.database)
-        # Entered first and left last: what it keeps at the end is a study that nobody drives.
+        self._last = stack.enter_context(ExitStack())  # waits for messages, when the last backup is made
+        # Entered before the study and left after it: what it keeps at the end is a study that nobody drives.
         self._backups = stack.enter_context(self._open_backups())
         self._opened = stack.enter_context(ExitStack())  # the open study
         self._trackers: Sequence[TrackerCallback] = ()
+        self._notifier: Notifier | None = None
         self._data = ""
         self._began: float | None = None  # when it first drove the study
 
@@ -115,8 +120,11 @@ class Session:
         write_text(self.paths.settings_json, settings_json(self.plan.settings, more))
 
     @contextmanager
-    def reporting(self, study: Study, live: LiveView, views: Sequence[View]) -> Iterator[Sequence[Callback]]:
-        """Everything that shows or writes results; each is brought up to date at the end, however that comes."""
+    def reporting(
+        self, study: Study, live: LiveView, views: Sequence[View], notifier: Notifier
+    ) -> Iterator[Sequence[Callback]]:
+        """Everything that shows, writes or sends results; each is brought up to date at the end, however that comes."""
+        self._notifier = self._last.enter_context(closing(notifier))
         with ExitStack() as stack:
             for view in views:
                 stack.callback(view.write)
@@ -124,7 +132,7 @@ class Session:
                 if self.is_new:
                     tracker.begin(study.records())
                 stack.callback(tracker.close)
-            yield (stack.enter_context(live), *views, *self._trackers, self._backups)
+            yield (stack.enter_context(live), *views, *self._trackers, notifier, self._backups)
 
     def drive(
         self,
@@ -153,7 +161,11 @@ class Session:
             self.plan.settings.keep_failed,
             began=self._began,
         )
-        return loop.run()
+
+        def goes_on() -> bool:  # in this call, with a smaller device batch
+            return study.baseline_ending is not None and study.baseline_ending.plan is not None
+
+        return self._notifier.follow(loop.run, goes_on) if self._notifier else loop.run()
 
     def _executor(self, slots: Sequence[Slot]) -> Executor:
         if self._caller.executor is not None:
