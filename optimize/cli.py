@@ -11,7 +11,8 @@ import typer
 from optimize.commands import init as beginning
 from optimize.commands import manage, status
 from optimize.commands import run as studies
-from optimize.commands.manage import space
+from optimize.commands.propose import propose
+from optimize.commands.space import migrate, space
 from optimize.commands.terminal import open_streams, say_all
 from optimize.commands.user_errors import problems_of
 from optimize.executors.slots import keep_to_one_thread
@@ -30,11 +31,15 @@ for command in (
     studies.check,
     status.status,
     status.show,
+    status.importance,
+    status.noise,
+    status.wait,
+    propose,
     manage.export,
     manage.report,
     status.dashboard,
     manage.stop,
-    studies.migrate,
+    migrate,
     manage.backup,
     manage.restore,
     manage.copy,

@@ -31,7 +31,7 @@ from storage.files import (
 )
 from storage.foreign import ForeignStudy, clean, naive_utc, read_foreign, spanning_rows
 from storage.lease import DEAD_AFTER_S, Lease, acquire, holder_of
-from storage.locks import FileLock, Holder
+from storage.locks import FileLock, Holder, process_start
 from storage.lost_results import Tables, protect_tables, refuse_results_of_another, were_set_aside
 from storage.patches import make_patch, revert_patch
 from storage.paths import ReportPaths, RunsPaths, StudyPaths, parent_of, replicates_of
@@ -43,8 +43,10 @@ from storage.queries import (
     fill_waiting,
     first_baseline,
     newest_trials,
+    numbers_of,
     ranked_records,
     read_times,
+    states_from,
 )
 from storage.records import (
     TrialRecord,
@@ -125,6 +127,7 @@ __all__ = [
     "naive_utc",
     "newest_trials",
     "number_text",
+    "numbers_of",
     "one_line",
     "open_database",
     "origin_attrs",
@@ -132,6 +135,7 @@ __all__ = [
     "os_failure",
     "params_text",
     "parent_of",
+    "process_start",
     "protect_tables",
     "put_trial_notes",
     "ranked_records",
@@ -151,6 +155,7 @@ __all__ = [
     "shown_address",
     "snapshot",
     "spanning_rows",
+    "states_from",
     "sync_file",
     "sync_folder",
     "trials_with_notes",

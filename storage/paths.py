@@ -155,3 +155,11 @@ class StudyPaths(RunsPaths):
     @property
     def lock(self) -> Path:
         return self.folder / "driver.lock"
+
+    @property
+    def driver_log(self) -> Path:
+        return self.folder / "driver.log"  # what a driver says that has no terminal
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"  # of a driver that has no terminal

@@ -142,6 +142,27 @@ def fill_waiting(
     return database.write(fill)
 
 
+def numbers_of(
+    database: Database, study_id: int, params: Mapping[str, Stored], choices: Mapping[str, Sequence[Stored]]
+) -> list[int]:
+    """Return the numbers of the trials that have just these parameters, the first one first; no trial is loaded."""
+    rows = [sql.param_row(name, value, choices[name]) for name, value in params.items()]
+    table = sql.PARAMS.c
+    same = [(table.param_name == row["param_name"]) & (table.param_value == row["param_value"]) for row in rows]
+    mine = sql.PARAMS.join(TRIALS, TRIALS.c.trial_id == table.trial_id)
+    query = sqlalchemy.select(TRIALS.c.number).select_from(mine)
+    query = query.where((TRIALS.c.study_id == study_id) & sqlalchemy.or_(*same)).group_by(TRIALS.c.number)
+    found = database.rows(query.having(sqlalchemy.func.count() == len(rows)).order_by(TRIALS.c.number))
+    return [number for (number,) in found]
+
+
+def states_from(database: Database, study_id: int, first: int) -> dict[int, str]:
+    """Return the state of each trial from number `first` on, by number; no trial is loaded."""
+    table = TRIALS.c
+    query = sqlalchemy.select(table.number, table.state).where((table.study_id == study_id) & (table.number >= first))
+    return {number: state.name for number, state in database.rows(query.order_by(table.number))}
+
+
 def list_system_attrs(database: Database, prefix: str, study_id: int | None = None) -> list[SystemAttr]:
     """Return the attributes whose key begins with `prefix`: those of trials, then those of studies, in the order of writing.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from optimize.commands.run import _plan
+from optimize.commands.plans import plan_of_flags
 from optimize.config.plan import Plan
 from optimize.errors import StudyAborted, StudyMismatchError
 from optimize.reporting.check import plan_lines
@@ -195,7 +195,7 @@ def test_commands_take_what_the_study_began_with(small: Shipped) -> None:
     small.release()
 
     def planned(**how: Any) -> Plan:
-        return _plan({**small.flags, "study": how.pop("study", "small")}, **how)
+        return plan_of_flags({**small.flags, "study": how.pop("study", "small")}, **how)
 
     assert "NEW" not in planned().workload.files["train.py"]
     assert "NEW" not in planned(study="new", moves="small").workload.files["train.py"]

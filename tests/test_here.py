@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from optimize.cli import run
-from optimize.commands.run import _plan
+from optimize.commands.plans import plan_of_flags
 from optimize.config import here
 from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import Settings, load_settings, read_settings
@@ -230,7 +230,7 @@ def test_one_look_into_the_database_is_enough_to_plan(folder: Path, monkeypatch:
     monkeypatch.setattr(
         begun, "open_database", lambda *where, **how: opened.append(where) or open_database(*where, **how)
     )
-    assert _plan({"profile": "cpu"}).settings.study == "mine-cpu"
+    assert plan_of_flags({"profile": "cpu"}).settings.study == "mine-cpu"
     assert len(opened) == 1
 
 

@@ -35,7 +35,7 @@ def test_the_end_of_a_run_says_it_with_the_commands(driver: Driver, at_the_edge:
 
 
 def test_a_wider_space_is_written_and_the_study_goes_on_there(driver: Driver, at_the_edge: StoredStudy) -> None:
-    written, further = write_wider(at_the_edge, None)
+    written, further = write_wider(at_the_edge, None).lines
     before = at_the_edge.records()
     assert written == "written: s-2-space.toml: X = 1, 2, 3, 4, 8"
     (command, old), flags = parse_flags(further.partition(": optimize ")[2].split())

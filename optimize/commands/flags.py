@@ -72,6 +72,14 @@ AsideFlag = Annotated[
         "--set-aside", help="Where tables hold trials that the database lacks: rename them (.lost-1), and go on."
     ),
 ]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document for programs, on stdout.")]
+EventsFlag = Annotated[
+    Path | None, typer.Option("--events", help="Add a JSON line for each event to this file, while it runs.")
+]
+DetachFlag = Annotated[
+    bool,
+    typer.Option("--detach", help="Begin in a process of its own, which goes on without this terminal, and return."),
+]
 TrustFlag = Annotated[bool, typer.Option("--trust", help="Accept that a folder's commands run with your rights.")]
 
 

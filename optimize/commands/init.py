@@ -187,7 +187,7 @@ def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | 
     """Return what is known of a script after it has run once. Raises WorkloadError if it fails."""
     from dataclasses import replace
 
-    from optimize.commands.run import accept_commands
+    from optimize.commands.plans import accept_commands
     from optimize.config.environment import script_environment
     from optimize.script.begin import run_once, workload_in_memory
     from optimize.script.metric_guess import guess_metrics

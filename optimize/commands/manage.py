@@ -1,19 +1,22 @@
-"""Commands around studies: export, report, stop, backup, restore, copy and clean; and autoresearch, import and space init."""
+"""Commands around studies: export, report, stop, backup, restore, copy and clean; and autoresearch and import."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimize.commands.completion import study_names, trial_numbers
-from optimize.commands.flags import RUNS, AsideFlag, ProfileFlag, RunsFlag, StorageFlag, StoredStudyFlag
-from optimize.commands.terminal import chosen_study, opened_database, opened_study, say, say_all
+from optimize.commands.flags import RUNS, AsideFlag, JsonFlag, ProfileFlag, RunsFlag, StorageFlag, StoredStudyFlag
+from optimize.commands.terminal import chosen_study, opened_database, opened_study, say, say_all, show_json
 from optimize.errors import OptimizeError
 from optimize.text import amount
+
+if TYPE_CHECKING:
+    from optimize.study.stored import StoredStudy
 
 
 def export(
@@ -31,31 +34,55 @@ def export(
         Path | None, typer.Option(help="A folder for --trial, a .zip for --bundle; that does not exist yet.")
     ] = None,
     set_aside: AsideFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Write tables, best/ and the dashboard's notes again; or one trial's scripts to a folder; or all of a study as an archive.
 
     Example: optimize export --study gpt-cpu --bundle --to gpt-cpu.zip
     """
-    from optimize.reporting.dashboard import write_dashboard
-    from optimize.reporting.files import refuse_unwritable, write_views
-
     _check_export(number, bundle, artifacts, to)
     with opened_study(study, storage, runs) as stored:
-        if to is None:
-            elsewhere = f"`optimize export --study {shlex.quote(stored.name)} --bundle --to FILE.zip`"
-            refuse_unwritable(stored.paths.folder, elsewhere)
-        if bundle:
-            from optimize.reporting.html import write_report
-            from optimize.transfer.bundle import write_bundle
-
-            written: Sequence[Path] = [write_bundle(stored, to, artifacts, say, (write_report,))]
-        elif number is not None and to is not None:
-            written = stored.export_trial(number, to)
+        written = _written(stored, number, bundle, artifacts, to, set_aside)
+        if as_json:
+            show_json(exported(stored, written))
         else:
-            written = write_views(stored, say, set_aside)
-        say_all([f"written: {path}" for path in written])
-        if number is None and not bundle and not stored.is_driven():
-            write_dashboard(stored, say)
+            say_all([f"written: {path}" for path in written])
+
+
+def _written(
+    stored: StoredStudy, number: int | None, bundle: bool, artifacts: bool, to: Path | None, set_aside: bool
+) -> Sequence[Path]:
+    from optimize.reporting.files import refuse_unwritable
+
+    if to is None:
+        elsewhere = f"`optimize export --study {shlex.quote(stored.name)} --bundle --to FILE.zip`"
+        refuse_unwritable(stored.paths.folder, elsewhere)
+    if bundle:
+        from optimize.reporting.html import write_report
+        from optimize.transfer.bundle import write_bundle
+
+        return [write_bundle(stored, to, artifacts, say, (write_report,))]
+    if number is not None and to is not None:
+        return stored.export_trial(number, to)
+    return written_views(stored, set_aside)
+
+
+def written_views(stored: StoredStudy, set_aside: bool = False) -> Sequence[Path]:
+    """Write a study's tables, best/ and, unless a driver does that, the dashboard's notes; return the paths."""
+    from optimize.reporting.dashboard import write_dashboard
+    from optimize.reporting.files import write_views
+
+    written = write_views(stored, say, set_aside)
+    if not stored.is_driven():
+        write_dashboard(stored, say)
+    return written
+
+
+def exported(stored: StoredStudy, written: Sequence[Path]) -> dict[str, Any]:
+    """Return a document of what was written, and about the best trial."""
+    from optimize.reporting.study_json import best_document
+
+    return best_document(stored, written)
 
 
 def _check_export(number: int | None, bundle: bool, artifacts: bool, to: Path | None) -> None:
@@ -79,15 +106,21 @@ def report(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     to: Annotated[Path | None, typer.Option(help="Another folder for it. Default: the study's, runs/<study>.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Write report.html, one page that works offline, and its figures as PNG files under plots/.
 
     Example: optimize report --study gpt-cpu
     """
     from optimize.reporting.html import write_report
+    from optimize.reporting.study_json import written_document
 
     with opened_study(study, storage, runs) as stored:
-        say_all([f"written: {path}" for path in write_report(stored, to)])
+        written = write_report(stored, to)
+    if as_json:
+        show_json(written_document(stored.name, written))
+    else:
+        say_all([f"written: {path}" for path in written])
 
 
 def stop(
@@ -95,15 +128,27 @@ def stop(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     now: Annotated[bool, typer.Option("--now", help="Cancel the running trials; their parameters are queued.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Ask a running study to end after its running trials.
 
     Example: optimize stop --now
     """
+    document = asked_to_stop(study, storage, runs, now)
+    if as_json:
+        show_json(document)
+    else:
+        say(document["line"])
+
+
+def asked_to_stop(study: str | None, storage: str | None, runs: Path, now: bool) -> dict[str, Any]:
+    """Ask the driver of a study to stop; return a document about it. Raises StudyError if no process drives it."""
+    from optimize.reporting.status_json import SCHEMA
     from optimize.study.stored import find_study
 
     with opened_database(storage, runs) as database:
-        say(find_study(database, study or chosen_study(database, driven=True), runs).request_stop(now))
+        stored = find_study(database, study or chosen_study(database, driven=True), runs)
+        return {"schema": SCHEMA, "study": stored.name, "now": now, "line": stored.request_stop(now)}
 
 
 def backup(
@@ -267,43 +312,3 @@ def bring(
     with opened_database(storage, runs, create=True) as database:
         for name in bring_in(database, runs, reading, say):
             say_all([f"written: {path}" for path in write_views(find_study(database, name, runs))])
-
-
-space = typer.Typer(no_args_is_help=True, help="Search spaces: widen writes a wider one.")
-
-
-@space.command(hidden=True)  # `optimize init` has taken its place
-def init(
-    script: Annotated[str, typer.Argument(help="A training script, or a workload: gpt, or a folder with a slash.")],
-    to: Annotated[
-        Path | None,
-        typer.Option(help="File to write. Default: NAME-space.toml, of the workload's or the script's name."),
-    ] = None,
-    profile: ProfileFlag = None,
-) -> None:
-    """Write a first search space for a script: choices around each of its constants, with its comments, to be edited.
-
-    Example: optimize space init ../nanoGPT/train.py --to nanogpt.toml
-    """
-    from optimize.config.settings import load_settings
-    from optimize.script.draft_space import write_space
-
-    constants = load_settings(profile, "flag", {"workload": script}).constants if profile else {}
-    say_all(write_space(script, to, constants, f" --profile {shlex.quote(profile)}" if profile else ""))
-
-
-@space.command()
-def widen(
-    study: StoredStudyFlag = None,
-    to: Annotated[Path | None, typer.Option(help="File to write. Default: NEW-space.toml, of the next study.")] = None,
-    storage: StorageFlag = None,
-    runs: RunsFlag = RUNS,
-) -> None:
-    """Write a wider search space for a study whose best trial lies at an end of its choices; migrate goes on with it.
-
-    Example: optimize space widen --study night --to night-2-space.toml
-    """
-    from optimize.transfer.wider import write_wider
-
-    with opened_study(study, storage, runs) as stored:
-        say_all(write_wider(stored, to))

@@ -1,34 +1,39 @@
-"""Commands that need a plan: run, confirm, prepare, check, migrate."""
+"""Commands that need a plan: run, confirm, prepare, check."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimize.commands.completion import study_names
+from optimize.commands.detached import begin_detached
 from optimize.commands.flags import (
-    RUNS,
     AsideFlag,
     BackupFlag,
+    DetachFlag,
+    EventsFlag,
+    JsonFlag,
     ProfileFlag,
-    RunsFlag,
-    SpaceFlag,
-    StorageFlag,
     TrustFlag,
     WorkloadFlag,
     takes_plan_flags,
     takes_training_flags,
 )
-from optimize.commands.terminal import is_asked, open_console, opened_database, say, say_all
+from optimize.commands.plans import accept_commands, checked_database, done_before, plan_of_flags
+from optimize.commands.terminal import open_console, opened_database, say, say_all, show_json
+from optimize.commands.user_errors import opened_events
 from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
-    from optimize.script.workload import Workload
+    from optimize.reporting.events import EventsFile
+    from optimize.reporting.run_end import RunResult
     from optimize.session.confirm import ConfirmOptions
+    from optimize.session.session import Caller
     from optimize.trial import Slot
 
 
@@ -42,35 +47,34 @@ def run(
     ] = None,
     backup: BackupFlag = None,
     set_aside: AsideFlag = False,
+    events: EventsFlag = None,
+    detach: DetachFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Run a study, or go on with it where it stopped.
 
     Example: optimize run --profile cpu --trials 40
     """
-    plan = _plan(given)
-    _check_database(plan)
-    _accept(plan, trust)
-    from optimize.reporting.check import plan_lines
-    from optimize.reporting.hints import command_line, given_flags
-    from optimize.reporting.run_end import end_report
-    from optimize.session.run import run_study
-    from optimize.session.session import Caller
-
-    wanted = _wanted(plan, "--confirm", seeds=confirm) if confirm is not None else None
-    found = _slots(plan)
-    say_all(plan_lines(plan, found, _done(plan)))
-    ended = run_study(plan, found, Caller(open_console(stderr=True), say, backup, set_aside, confirm))
-    plan = ended.plan or plan
-    confirmable = wanted is None and _can_be_confirmed(plan)
-    open_console().print(end_report(plan, ended, confirmable, {"confirm": confirm, "backup": backup}), crop=False)
-    if wanted is not None and ended.stopped:
-        later = command_line("confirm", given_flags(plan.settings))
-        say(f"--confirm: left out, because the study was stopped before its end. Later: {later}")
-    elif wanted is not None:
-        try:
-            _confirm(plan, found, wanted, backup, set_aside)
-        except NothingToConfirm as error:  # of a study that went well
-            say_all(error.problems)
+    plan = plan_of_flags(given)
+    checked_database(plan)
+    accept_commands(plan.workload, trust)
+    wanted = confirm_options(plan, "--confirm", seeds=confirm) if confirm is not None else None
+    if detach:
+        more = {
+            "from": given["start_from"],
+            "confirm": confirm,
+            "backup": backup,
+            "set-aside": set_aside,
+            "trust": True,
+        }
+        _say_begun(begin_detached("run", plan, more, events), as_json)
+        return
+    with opened_events(events) as told:
+        ended = _run_here(plan, wanted, _caller(backup, set_aside, told, confirm), as_json)
+        if told is not None:
+            told.end(ended.code, ended.reason)
+    if as_json:
+        _show_status(plan)
     if ended.code:
         raise SystemExit(ended.code)
 
@@ -86,17 +90,31 @@ def confirm(
     ] = None,
     backup: BackupFlag = None,
     set_aside: AsideFlag = False,
+    events: EventsFlag = None,
+    detach: DetachFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Are the winners real? Train the baseline and the best trials again with other seeds, or go on with that.
 
     Example: optimize confirm --study gpt-cpu --seeds 5 --scale 2
     """
-    plan = _plan(given)
-    wanted = _wanted(plan, finalists=finalists, seeds=seeds, scale=scale)
-    _check_database(plan)
-    _accept(plan, trust)
+    plan = plan_of_flags(given)
+    wanted = confirm_options(plan, finalists=finalists, seeds=seeds, scale=scale)
+    checked_database(plan)
+    accept_commands(plan.workload, trust)
     say_all(plan.earlier)
-    _confirm(plan, _slots(plan), wanted, backup, set_aside)
+    if detach:
+        more = {**asdict(wanted), "backup": backup, "set-aside": set_aside, "trust": True}
+        _say_begun(begin_detached("confirm", plan, more, events), as_json)
+        return
+    with opened_events(events) as told:
+        code = _confirm(plan, _slots(plan), wanted, _caller(backup, set_aside, told), as_json)
+        if told is not None:
+            told.end(code)
+    if as_json:
+        _show_status(plan)
+    if code:
+        raise SystemExit(code)
 
 
 def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: TrustFlag = False) -> None:
@@ -104,8 +122,8 @@ def prepare(profile: ProfileFlag = None, workload: WorkloadFlag = None, trust: T
 
     Example: optimize prepare --profile h100
     """
-    plan = _plan({"profile": profile, "workload": workload}, of_today=True)
-    _accept(plan, trust)
+    plan = plan_of_flags({"profile": profile, "workload": workload}, of_today=True)
+    accept_commands(plan.workload, trust)
     from optimize.session.session import prepare_data
 
     prepare_data(plan, say)
@@ -118,12 +136,13 @@ def check(
         bool, typer.Option("--repair", help="Repair stuck trials, artifacts and views; results stay.")
     ] = False,
     set_aside: AsideFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Show what a study would do: every setting with its origin, the space, the baseline, the slots. It starts nothing.
 
     Example: optimize check --profile colab
     """
-    plan = _plan(given)
+    plan = plan_of_flags(given)
     from optimize.reporting.check import check_report
     from optimize.study.resume import refuse_to_go_on
     from optimize.study.start_from import describe_start_from
@@ -134,49 +153,35 @@ def check(
         say_all(plan.earlier)
         repair_study(plan, say, _children(plan), set_aside)
         return
-    plan.workload.render({**plan.settings.written, **plan.baseline})
-    say_all(_check_database(plan, read_only=True))
-    try:
-        found = _slots(plan)
-    except ExecutorError:  # a profile for another machine can be shown here, though a study would not run
-        open_console().print(check_report(plan, (), describe_start_from(plan), _done(plan)))
-        raise
-    open_console().print(check_report(plan, found, describe_start_from(plan, found), _done(plan)))
+    found, missing = slots_if_any(plan)
+    if as_json:
+        show_json(checked(plan, found))
+    else:
+        open_console().print(check_report(plan, found, describe_start_from(plan, found), done_before(plan)))
+    if missing is not None:  # a profile for another machine can be shown here, though a study would not run
+        raise missing
     refuse_to_go_on(plan, found, say)
 
 
-def migrate(
-    study: Annotated[
-        str, typer.Argument(help="Name of the study to move; it stays as it is.", autocompletion=study_names)
-    ],
-    to: Annotated[str, typer.Option("--to", help="Name of the new study.")],
-    search_space: SpaceFlag = None,
-    profile: ProfileFlag = None,
-    workload: WorkloadFlag = None,
-    storage: StorageFlag = None,
-    runs: RunsFlag = RUNS,
-) -> None:
-    """Move a study to a changed search space: a new study with its trials, values, artifacts and times.
+def checked(plan: Plan, slots: Sequence[Slot]) -> dict[str, Any]:
+    """Return a document of what a study of this plan would be."""
+    from optimize.config.trust import is_trusted
+    from optimize.reporting.check import check_document
 
-    Example: optimize migrate night --to night-2 --space ./wider.toml --profile h100
-    """
-    flags = {"study": to, "search_space": search_space, "profile": profile, "workload": workload}
-    plan = _plan({**flags, "storage": storage, "runs": runs}, moves=study)
-    from optimize.reporting.dashboard import write_dashboard
-    from optimize.reporting.files import write_views
-    from optimize.reporting.hints import command_line, given_flags
-    from optimize.study.stored import find_study
-    from optimize.transfer.copy import migrate as move
-
-    with opened_database(storage, runs) as database:
-        say_all([*move(study, plan, database), *plan.earlier])
-        stored = find_study(database, to, runs)
-        say_all([f"written: {path}" for path in write_views(stored, say)])
-        write_dashboard(stored, say)
-    say(f"go on with it: {command_line('run', given_flags(plan.settings))}")
+    return check_document(plan, slots, is_trusted(plan.workload), done_before(plan))
 
 
-def _wanted(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> ConfirmOptions:
+def slots_if_any(plan: Plan) -> tuple[Sequence[Slot], ExecutorError | None]:
+    """Return the slots of a plan, or why there is none. Raises OptimizeError if its script or its database cannot be used."""
+    plan.workload.render({**plan.settings.written, **plan.baseline})
+    say_all(checked_database(plan, read_only=True))
+    try:
+        return _slots(plan), None
+    except ExecutorError as error:
+        return (), error
+
+
+def confirm_options(plan: Plan, flag: str = "--seeds", **numbers: int | None) -> ConfirmOptions:
     """Return how to confirm. Raises OptimizeError for a mistake, or a script without a seed, before anything is trained."""
     from optimize.confirm.replicates import variation_of
     from optimize.session.confirm import ConfirmOptions
@@ -203,91 +208,77 @@ def _can_be_confirmed(plan: Plan) -> bool:
     return True
 
 
-def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, backup: Path | None, set_aside: bool) -> None:
+def _show_status(plan: Plan) -> None:
+    """Print the state of the plan's study as `optimize status --json` does."""
+    from optimize.reporting.status_json import LATEST, document
+    from optimize.study.stored import find_study
+
+    settings = plan.settings
+    with opened_database(settings.storage, settings.runs, read_only=True) as database:
+        show_json(document(database.where, [find_study(database, settings.study, settings.runs)], LATEST))
+
+
+def _say_begun(begun: dict[str, Any], as_json: bool) -> None:
+    """Print what has begun in a process of its own."""
+    if as_json:
+        show_json(begun)
+        return
+    stop = f"`optimize stop --study {quote(begun['study'])}`"
+    say(
+        f"study {begun['study']}: process {begun['pid']} drives it ({begun['state']}). It ends with its budget, or by {stop}"
+    )
+    say_all([f"its log: {begun['log']}", f"its events: {begun['events']}"])
+
+
+def _caller(backup: Path | None, set_aside: bool, events: EventsFile | None, confirm: int | None = None) -> Caller:
+    from optimize.session.session import Caller
+
+    return Caller(open_console(stderr=True), say, backup, set_aside, events, confirm)
+
+
+def _run_here(plan: Plan, wanted: ConfirmOptions | None, caller: Caller, as_json: bool) -> RunResult:
+    """Run the study in this process, and confirm its winners where that is wanted; say how it ended, but not as JSON."""
+    from optimize.reporting.check import plan_lines
+    from optimize.reporting.hints import command_line, given_flags
+    from optimize.reporting.run_end import end_report
+    from optimize.session.run import run_study
+
+    found = _slots(plan)
+    say_all(plan_lines(plan, found, done_before(plan)))
+    ended = run_study(plan, found, caller)
+    plan = ended.plan or plan
+    if not as_json:
+        more = {"confirm": wanted.seeds if wanted else None, "backup": caller.backup}
+        confirmable = wanted is None and _can_be_confirmed(plan)
+        open_console().print(end_report(plan, ended, confirmable, more), crop=False)
+    if wanted is not None and ended.stopped:
+        later = command_line("confirm", given_flags(plan.settings))
+        say(f"--confirm: left out, because the study was stopped before its end. Later: {later}")
+    elif wanted is not None:
+        try:
+            code = _confirm(plan, found, wanted, caller, as_json)
+            ended = replace(ended, code=ended.code or code)
+        except NothingToConfirm as error:  # of a study that went well
+            say_all(error.problems)
+    return ended
+
+
+def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, caller: Caller, as_json: bool) -> int:
+    """Confirm the winners of the plan's study, and say what was found, but not as JSON; return an exit code."""
     from optimize.confirm.table import verdict_table
     from optimize.reporting.hints import command_line, given_flags
     from optimize.session.confirm import confirm_study
-    from optimize.session.session import Caller
 
-    ended = confirm_study(plan, slots, Caller(open_console(stderr=True), say, backup, set_aside), wanted)
+    ended = confirm_study(plan, slots, caller, wanted)
     say(f"study {plan.settings.study}, confirmation: {ended.reason}")
-    if ended.verdict is not None:
+    if ended.verdict is None:
+        again = command_line("confirm", given_flags(plan.settings))
+        say(f"no verdict yet; all trainings are kept. Go on with: {again}")
+    elif not as_json:
         open_console().print(verdict_table(ended.verdict, plan.workload.metric))
-    else:
-        say(
-            f"no verdict yet; all trainings are kept. Go on with: {command_line('confirm', given_flags(plan.settings))}"
-        )
-    if ended.code:
-        raise SystemExit(ended.code)
-
-
-def _plan(given: dict[str, Any], *, of_today: bool = False, moves: str = "") -> Plan:
-    """Make the plan of these flags; without a named profile, the machine decides which.
-
-    `of_today`: as our files are now, whatever a study began with. `moves`: the study whose trials it is for.
-    """
-    from optimize.script.trees import trees_kept
-
-    with trees_kept():
-        return _planned(given, of_today, moves)
-
-
-def _planned(given: dict[str, Any], of_today: bool, moves: str) -> Plan:
-    from optimize.config.plan import make_plan
-    from optimize.config.settings import pick_profile, read_settings
-    from optimize.executors.slots import detect_device
-    from optimize.reporting.notify import unfit_notify_urls
-    from optimize.study.begun import begun_with, opened_to_go_on
-    from optimize.study.earlier import plan_for_study, plan_to_move
-    from optimize.study.start_from import unknown_source
-
-    profile, why = given.pop("profile"), "flag"
-    if profile is None:
-        profile, why = pick_profile(detect_device())
-    settings, wrong = read_settings(profile, why, given)
-    study = moves or settings.study
-    with opened_to_go_on(settings, study) as stored:
-        if begun := begun_with(settings, stored, bool(moves)):
-            settings, wrong = read_settings(profile, why, {**given, "study": settings.study, **begun})
-            words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
-            say(f"study {study}: goes on with {words}, as it was begun, not with what lies in the folder")
-        problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
-        problems += [] if of_today or moves else unfit_notify_urls()
-        if wrong.of_profile or of_today:
-            return make_plan(settings, problems, compare=not wrong.of_profile)
-        return plan_to_move(settings, stored, problems) if moves else plan_for_study(settings, stored, problems)
-
-
-def _check_database(plan: Plan, read_only: bool = False) -> Sequence[str]:
-    from storage import StudyPaths, check_database
-
-    where = plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database
-    return check_database(where, read_only=read_only)
-
-
-def _done(plan: Plan) -> int:
-    from optimize.study.stored import done_so_far
-    from storage import StudyPaths
-
-    where = plan.settings.storage or StudyPaths(plan.settings.runs, plan.settings.study).database
-    return done_so_far(where, plan.settings.study)
-
-
-def _accept(plan: Plan, trust: bool) -> None:
-    accept_commands(plan.workload, trust)
-
-
-def accept_commands(workload: Workload, trust: bool) -> None:
-    """Ask once whether a folder's commands may run. Raises WorkloadError for a no."""
-    from optimize.config.trust import accept
-
-    accept(workload, lambda commands: trust or _agrees(commands))
-
-
-def _agrees(commands: Iterable[str]) -> bool:
-    """Show a folder's commands, and ask the user if there is a terminal."""
-    say_all(commands)
-    return is_asked() and typer.confirm("They run with your rights. Accept them?", err=True)
+    if ended.verdict is not None and caller.events is not None:
+        caller.events.confirmed(plan.settings.study, ended.verdict)
+    return ended.code
 
 
 def _slots(plan: Plan) -> Sequence[Slot]:

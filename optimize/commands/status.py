@@ -1,4 +1,4 @@
-"""Commands that show studies and change nothing: status, show, dashboard."""
+"""Commands that show studies and change nothing: status, show, importance, noise, wait, dashboard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optimize.commands.completion import trial_numbers
-from optimize.commands.flags import RUNS, RunsFlag, StorageFlag, StoredStudyFlag
+from optimize.commands.flags import RUNS, JsonFlag, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all, show_json
 
 RECENT = 1_000  # trials from which it says what pruning did, so that it need not read all of a large study
@@ -19,7 +19,7 @@ def status(
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
     last: Annotated[int, typer.Option(min=1, help="How many trials to show.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document for programs, on stdout.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Show all studies, or of one of them what won, how sure that is, what it cost, what next, and the latest trials.
 
@@ -76,15 +76,102 @@ def show(
     study: StoredStudyFlag = None,
     storage: StorageFlag = None,
     runs: RunsFlag = RUNS,
+    as_json: JsonFlag = False,
 ) -> None:
     """Show everything about one trial: parameters, patch, ending, curve, end of the log, and how to train it again.
 
     Example: optimize show 12
     """
-    from optimize.reporting.terminal import trial_page
+    with opened_study(study, storage, runs) as stored:
+        if as_json:
+            from optimize.reporting.study_json import trial_document
+
+            show_json(trial_document(stored, number))
+            return
+        from optimize.reporting.terminal import trial_page
+
+        open_console().print(trial_page(stored.record(number), stored), crop=False)
+
+
+def importance(
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how much each parameter matters for being among the best trials, and what luck alone would show.
+
+    Example: optimize importance --study gpt-cpu
+    """
+    from optimize.reporting.learned import importance_table
+    from optimize.reporting.study_json import importance_document
 
     with opened_study(study, storage, runs) as stored:
-        open_console().print(trial_page(stored.record(number), stored), crop=False)
+        document = importance_document(stored)
+    if as_json:
+        show_json(document)
+    elif document["why_not"]:
+        say(f"study {document['study']}: {document['why_not']}")
+    else:
+        open_console().print(importance_table(document))
+
+
+def noise(
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show how far the values of equal parameters are apart: with other seeds, as a confirmation found, and in the search.
+
+    Example: optimize noise --study gpt-cpu
+    """
+    from optimize.reporting.learned import noise_lines
+    from optimize.reporting.study_json import noise_document
+
+    with opened_study(study, storage, runs) as stored:
+        document = noise_document(stored)
+    if as_json:
+        show_json(document)
+        return
+    for line in noise_lines(document):
+        open_console().print(line, soft_wrap=True)
+
+
+def wait(
+    study: StoredStudyFlag = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    after: Annotated[
+        str | None, typer.Option(help="What you know already: `cursor` of an earlier answer. Default: all until now.")
+    ] = None,
+    until: Annotated[
+        str, typer.Option(help="event: a trial has ended; best: a better one, or a verdict; end: the driver has ended.")
+    ] = "event",
+    seconds: Annotated[float, typer.Option(min=0, help="At most so long.")] = 50.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Wait for what happens to a study, whoever drives it: trials that end, a better best, a verdict, the driver's end.
+
+    Example: optimize wait --study gpt-cpu --until end --json
+    """
+    import time
+
+    from optimize.reporting.learned import event_line
+    from optimize.reporting.waiting import check_until, cursor_of, parse_cursor, wait_document, wait_for
+
+    check_until(until)
+    since = None if after is None else parse_cursor(after)
+    with opened_study(study, storage, runs) as stored:
+        found = wait_for(stored, since or cursor_of(stored), until, seconds, time.sleep)
+        document = wait_document(stored, found)
+    if as_json:
+        show_json(document)
+        return
+    for event in document["events"]:
+        open_console().print(event_line(event, stored.metric), soft_wrap=True)
+    if not document["running"]:
+        say(f"study {stored.name}: no process drives it")
 
 
 def dashboard(

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from optimize.commands.terminal import say
 from optimize.errors import OptimizeError
+
+if TYPE_CHECKING:
+    from optimize.reporting.events import EventsFile
 
 _NOT_OURS = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
@@ -22,3 +29,14 @@ def problems_of(error: Exception) -> Iterable[str] | None:
     if isinstance(error, OptimizeError | SearchSpaceError):
         return error.problems
     return [str(error)] if isinstance(error, StorageError) else None
+
+
+def opened_events(path: Path | None) -> AbstractContextManager[EventsFile | None]:
+    """Open the file of --events, if it is given; its last line will have the exit code, and these lines of an error."""
+    from contextlib import nullcontext
+
+    if path is None:
+        return nullcontext()
+    from optimize.reporting.events import opened_events as opened
+
+    return opened(path, say, problems_of)

@@ -173,7 +173,13 @@ def _ended(row: Row, value: float | None, direction: str, noticed: Counter[str])
 def _kind(row: Row) -> str:
     kind = row.text("kind").lower()
     said = row.text("description").lower() == "baseline" or row.text("status").lower() == "baseline"
-    return "baseline" if said else kind if kind in ("baseline", "sampler", "advisor", "start", "requeue") else ""
+    return (
+        "baseline"
+        if said
+        else kind
+        if kind in ("baseline", "sampler", "advisor", "proposal", "start", "requeue")
+        else ""
+    )
 
 
 def _rest(row: Row, texts: Mapping[str, Stored], value: float | None) -> dict[str, Any]:

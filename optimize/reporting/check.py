@@ -1,18 +1,23 @@
-"""What `optimize check` prints of a plan, and `optimize run` before its first trial. It opens nothing and prints nothing."""
+"""What `optimize check` says of a plan, to people and to programs, and `optimize run` before its first trial.
+
+It opens nothing and prints nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from optimize.config.here import HERE
-from optimize.config.plan import Plan
+from optimize.config.plan import SEED, Plan
 from optimize.reporting.hints import command_line, given_flags, pasteable
 from optimize.reporting.program import interrupt
+from optimize.reporting.status_json import SCHEMA, as_json
 from optimize.text import amount, duration, short
 from optimize.trial import Slot
 
@@ -93,8 +98,54 @@ def _memory_lines(plan: Plan) -> list[str]:
     return [f"memory: learned from the trials, with the expression {plan.workload.memory.text}"]
 
 
+def check_document(plan: Plan, slots: Sequence[Slot], trusted: bool, done: int = 0) -> dict[str, Any]:
+    """Return what `optimize check --json` prints: what a study would be; `trusted` says whether its commands may run."""
+    settings, workload, space = plan.settings, plan.workload, plan.space
+    return {
+        "schema": SCHEMA,
+        "study": settings.study,
+        "trials_done": done,
+        "workload": {
+            "folder": str(workload.folder.resolve()),
+            "script": workload.script,
+            "command": list(workload.command),
+            "metric": workload.metric.name,
+            "direction": workload.metric.direction,
+            "seed": plan.about()[SEED] or None,
+            "trusted": trusted,
+        },
+        "search_space": {
+            "path": settings.search_space,
+            "size": space.size,
+            "feasible": space.count_feasible(plan.constants),
+            "parameters": [
+                {
+                    "name": each.name,
+                    "choices": [as_json(choice) for choice in each.stored_choices],
+                    "baseline": as_json(each.encode(plan.baseline[each.name])),
+                    "when": None if each.when is None else each.when.text,
+                }
+                for each in space.parameters
+            ],
+            "rules": [{"rule": rule.text, "why": rule.why} for rule in space.rules],
+        },
+        "starts": list(plan.starts.lines),
+        "slots": [{"name": slot.name, "device": slot.device, "memory_mb": slot.memory_mb or None} for slot in slots],
+        "settings": {name: {"value": as_json(value), "origin": origin} for name, value, origin in _settings(plan)},
+        "notes": [*plan.earlier, *plan.notes],
+    }
+
+
 def _settings_table(plan: Plan) -> Table:
     table = Table.grid(padding=(0, 2))
+    for name, value, origin in _settings(plan):
+        shown = "none" if value is None or value in ("", (), {}) else str(value)
+        table.add_row(f"  {name}", shown, Text(origin, style="dim"))
+    return table
+
+
+def _settings(plan: Plan) -> Iterator[tuple[str, object, str]]:
+    """Yield every setting with its value and its origin; constants and limits one by one."""
     for name, origin in plan.settings.origins.items():
         if name.startswith("limits."):
             continue
@@ -106,11 +157,9 @@ def _settings_table(plan: Plan) -> Table:
         if name in ("constants", "limits"):
             for key, each in value.items() if isinstance(value, Mapping) else asdict(value).items():
                 of_key = plan.settings.origins.get(f"limits.{key}", "default") if name == "limits" else origin
-                table.add_row(f"  {name}.{key}", "none" if each is None else str(each), Text(of_key, style="dim"))
+                yield f"{name}.{key}", each, of_key
         elif name != "origins":
-            shown = "none" if value is None or value in ("", (), {}) else str(value)
-            table.add_row(f"  {name}", shown, Text(origin, style="dim"))
-    return table
+            yield name, value, origin
 
 
 def _space_table(plan: Plan) -> Table:

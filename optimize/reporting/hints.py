@@ -48,15 +48,16 @@ _SEARCH_FIELDS = {  # without --from: the study has begun with it
 }
 SWITCHES = frozenset((  # flags without a value
     "trust", "now", "bundle", "artifacts", "json", "expose", "yes", "repair", "mixed-devices", "starts", "no-starts",
-    "pruning", "no-pruning", "uv", "no-uv", "set-aside", "probe",
+    "pruning", "no-pruning", "uv", "no-uv", "set-aside", "probe", "detach",
 ))  # fmt: skip
 _PLACE = ("storage", "runs")  # where the studies are
 _PLAN = ("profile", "workload", "space", "executor", "slots", "gpus", "mixed-devices")
 CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that another command about the same study needs
-    **dict.fromkeys(("status", "show", "export", "report", "stop", "backup", "copy", "clean", "import"), _PLACE),
+    **dict.fromkeys(("status", "show", "importance", "noise", "wait", "export", "report", "stop"), _PLACE),
+    **dict.fromkeys(("backup", "copy", "clean", "import"), _PLACE),
     "dashboard": (*_PLACE, "host", "expose"),
     **dict.fromkeys(("run", "confirm", "check"), (*_PLACE, *_PLAN)),
-    "migrate": (*_PLACE, *_PLAN[:3]),
+    **dict.fromkeys(("migrate", "propose"), (*_PLACE, *_PLAN[:3])),
     "prepare": _PLAN[:2],
     "restore": ("runs",),
     "autoresearch": (),

@@ -20,6 +20,7 @@ from optimize.study.stored import StoredStudy
 from storage import TrialRecord, count_statuses, first_baseline, holder_of, parent_of
 
 SCHEMA = 1  # goes up when a key changes its meaning or is removed; a new key does not change it
+LATEST = 20  # trials, where nobody says how many
 
 
 def document(where: str, studies: Sequence[StoredStudy], last: int) -> dict[str, Any]:
@@ -38,16 +39,16 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
         "direction": stored.metric.direction,
         "states": database.counts(study_id),
         "statuses": count_statuses(database, study_id),
-        "baseline": None if baseline is None else _trial(baseline),
+        "baseline": None if baseline is None else trial_json(baseline),
         "device_batch": None if batch is None else asdict(batch),
-        "best": None if best is None else _trial(best.record),
+        "best": None if best is None else trial_json(best.record),
         "best_confirmed": None if best is None else best.confirmed,
         "best_why": (stored.no_best or None) if best is None else best.why,
-        "best_single_value": None if best is None else _trial(best.luckiest),
+        "best_single_value": None if best is None else trial_json(best.luckiest),
         **({} if parent_of(stored.name) else _facts(stored)),
-        "confirmation": _confirmation(stored.verdict()),
+        "confirmation": confirmation_json(stored.verdict()),
         "driver": None if holder is None else {"host": holder.host, "pid": holder.pid, "since": _utc(holder.since)},
-        "latest": [_trial(record) for record in stored.latest(last)],
+        "latest": [trial_json(record) for record in stored.latest(last)],
     }
 
 
@@ -63,25 +64,27 @@ def _facts(stored: StoredStudy) -> dict[str, Any]:
     return {
         "facts": {key: [fact.answer, *fact.more] for key, fact in named},
         "next_commands": [{"why": why, "command": command} for why, command in facts.commands],
-        "cost": {**asdict(cost), "seconds": _json(cost.seconds)},
+        "cost": {**asdict(cost), "seconds": as_json(cost.seconds)},
         "edges": edges,
     }
 
 
-def _confirmation(verdict: Verdict | None) -> dict[str, Any] | None:
+def confirmation_json(verdict: Verdict | None) -> dict[str, Any] | None:
+    """Return what a confirmation has found."""
     return None if verdict is None else {"winner": verdict.winner and verdict.winner.number, **asdict(verdict)}
 
 
-def _trial(record: TrialRecord) -> dict[str, Any]:
+def trial_json(record: TrialRecord) -> dict[str, Any]:
+    """Return what every document says of a trial."""
     return {
         "number": record.number,
         "state": record.state,
         "status": record.status or None,
-        "value": _json(record.value),
-        "params": {name: _json(value) for name, value in record.params.items()},
+        "value": as_json(record.value),
+        "params": {name: as_json(value) for name, value in record.params.items()},
         "kind": record.kind or None,
         "reason": record.reason or None,
-        "seconds": _json(record.seconds),
+        "seconds": as_json(record.seconds),
         "started": _moment(record.started),
         "finished": _moment(record.finished),
     }
@@ -95,7 +98,7 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
-def _json(value: object) -> object:
+def as_json(value: object) -> object:
     """Return a value that JSON can hold: it has no NaN and no infinity, and another program's parameter may be anything."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None

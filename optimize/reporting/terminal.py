@@ -227,7 +227,9 @@ def _log(texts: Mapping[str, str]) -> Text:
 
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
-    what = {"replicate": "replicate of", "advisor": "proposed by"}.get(record.kind, "start from")
+    what = {"replicate": "replicate of", "advisor": "proposed by", "proposal": "proposed by"}.get(
+        record.kind, "start from"
+    )
     return (what, record.source), ("copied from", record.taken_from)
 
 

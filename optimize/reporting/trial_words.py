@@ -25,6 +25,7 @@ _KINDS = {
     "sampler": "proposed by the sampler",
     "advisor": "proposed by an advisor",
     "start": "a start",
+    "proposal": "proposed by",
 }
 
 

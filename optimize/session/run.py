@@ -21,6 +21,7 @@ from optimize.study.callback import Callback
 from optimize.study.comparable import slots_of_one_model
 from optimize.study.environment_endings import standing_lines
 from optimize.study.ignored_constants import IgnoredConstants
+from optimize.study.proposals import AdoptWaiting
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget, StopLevel, counted
 from optimize.study.study import Study
@@ -57,7 +58,8 @@ def _work(session: Session, slots: Sequence[Slot], caller: Caller) -> RunResult 
         session.say(line)
     session.write_settings()
     with reporting(session, caller, study, slots) as callbacks:
-        callbacks = (*callbacks, IgnoredConstants(plan, session.say))
+        mine = AdoptWaiting(study, session.database, session.shown(study).stored.study_id, plan, session.say)
+        callbacks = (*callbacks, IgnoredConstants(plan, session.say), mine)
         reason = session.drive(study, slots, _budget(plan.settings), callbacks)
     if session.goes_on_with(study.baseline_ending):
         return None

@@ -22,6 +22,7 @@ from optimize.config.versions import machine
 from optimize.executors import Executor, open_executor
 from optimize.executors.ray_cluster import Cluster
 from optimize.reporting.dashboard import DashboardWriter
+from optimize.reporting.events import EventsFile
 from optimize.reporting.files import ResultFiles
 from optimize.reporting.notify import Notifier
 from optimize.reporting.shown_study import ShownStudy
@@ -46,8 +47,8 @@ View = ResultFiles | DashboardWriter
 class Caller:
     """Who calls: where lines and the live view go, and where backups are kept.
 
-    `set_aside` renames tables that hold trials which the database lacks, where else the call would end. `confirm` is how many
-    seeds the best trials are trained with again afterwards.
+    `set_aside` renames tables that hold trials which the database lacks, where else the call would end. `events` is where
+    programs read what happens. `confirm` is how many seeds the best trials are trained with again afterwards.
     `executor` and `data` stand in for the plan's executor and for the preparation of its data, in tests and benchmarks.
     """
 
@@ -55,6 +56,7 @@ class Caller:
     say: Say
     backup: Path | None = None
     set_aside: bool = False
+    events: EventsFile | None = None
     confirm: int | None = None
     executor: Callable[[Sequence[Slot]], Executor] | None = None
     data: str | None = None
@@ -132,7 +134,8 @@ class Session:
                 if self.is_new:
                     tracker.begin(study.records())
                 stack.callback(tracker.close)
-            yield (stack.enter_context(live), *views, *self._trackers, notifier, self._backups)
+            events = [] if self._caller.events is None else [self._caller.events.about(self.shown(study))]
+            yield (*events, stack.enter_context(live), *views, *self._trackers, notifier, self._backups)
 
     def drive(
         self,

@@ -29,13 +29,13 @@ from optimize.study.comparable import (
 )
 from optimize.study.held import HeldStudy, hold_study
 from optimize.study.kept import Scripts
-from optimize.study.queued import ENQUEUED, Queued, Search
+from optimize.study.proposals import adopt_waiting, decoded, queued_of
+from optimize.study.queued import ENQUEUED, Search
 from optimize.study.start_from import FROM, check_source, start_trials
 from optimize.study.stopping import COUNTED
 from optimize.study.study import Study
-from optimize.text import changes
-from optimize.trial import Outcome, Slot, Suggestion, TrialStatus, Value
-from search_spaces import SearchSpace, SearchSpaceError
+from optimize.trial import Outcome, Slot, Suggestion, TrialStatus
+from search_spaces import SearchSpace
 from storage import (
     Artifacts,
     Database,
@@ -43,7 +43,6 @@ from storage import (
     Tables,
     TrialRecord,
     add_trials,
-    enqueued_params,
     is_there,
     open_database,
     parent_of,
@@ -92,9 +91,8 @@ def open_study(
             advisor.resume(records, spent_of(database.study_attrs(study_id)))
         _remember(study, records, plan.space)
         for record in records:
-            if record.state == "WAITING" and _queued(record, plan.space) is None:
-                given = enqueued_params(database, record.trial_id) or record.params
-                say(_adopt_enqueued(study, record, given, plan))
+            if record.state == "WAITING" and queued_of(record, plan.space) is None:
+                say(adopt_waiting(study, record, plan, database))
         sampler.replay(_history(records, plan.space))
         _close_orphans(study, records, plan, paths, say)
         if not _has_baseline(study):
@@ -254,25 +252,8 @@ def _remember(study: Study, records: Sequence[TrialRecord], space: SearchSpace) 
             study.adopt_requeue(record.requeue_of)
         if record.is_finished:
             study.adopt_finished(record)
-        elif record.state == "WAITING" and (queued := _queued(record, space)):
+        elif record.state == "WAITING" and (queued := queued_of(record, space)):
             study.adopt_queued(queued)
-
-
-def _adopt_enqueued(study: Study, record: TrialRecord, given: Mapping[str, Any], plan: Plan) -> str:
-    """Queue a trial of `enqueue_trial`, or close it. What it does not name is the baseline's. Return a line about it."""
-    try:
-        params = {**plan.baseline, **{name: plan.space[name].decode(value) for name, value in given.items()}}
-        broken = plan.space.broken_rules(params, plan.constants)
-        why = f"breaks the rule {broken[0].text} ({broken[0].why})" if broken else ""
-        why = why if given else "it names no parameter, and the sampler proposes without it"
-    except SearchSpaceError as error:
-        why = error.problems[0]
-    if why:
-        study.discard(record, f"enqueue_trial: {why}", TrialStatus.CANCELLED)
-        return f"trial {record.number} of enqueue_trial is not tried: {why}"
-    study.adopt_enqueued(record, params)
-    rest = ", the rest as in the baseline" if len(given) < len(params) else ""
-    return f"trial {record.number} of enqueue_trial is tried: {changes(params, plan.baseline)}{rest}"
 
 
 def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
@@ -282,7 +263,7 @@ def _history(records: Sequence[TrialRecord], space: SearchSpace) -> list[Past]:
     """
     past = []
     for record in records:
-        params = _decoded(record, space)
+        params = decoded(record, space)
         if params is not None and record.state != "WAITING":
             seen = footprint(record.state, record.status, record.summary)
             past.append(Past(record.number, params, record.state, record.value, seen))
@@ -301,7 +282,7 @@ def _close_orphans(
 
 def _close_orphan(study: Study, record: TrialRecord, plan: Plan, paths: StudyPaths) -> str:
     """Close a trial that a dead driver left RUNNING: tell its outcome if it had ended, else queue its parameters again."""
-    queued = _queued(record, plan.space)
+    queued = queued_of(record, plan.space)
     lost = Outcome(TrialStatus.LOST, 0.0, "its driver died or was silent while it ran")
     outcome = recover_outcome(paths.work / str(record.number), lost)
     if queued is None:
@@ -319,23 +300,6 @@ def _sweep(work: Path) -> None:
     """Remove the work folders that a dead driver left; every trial has been told by now."""
     for folder in work.iterdir() if work.is_dir() else ():
         remove_folder(folder)
-
-
-def _queued(record: TrialRecord, space: SearchSpace) -> Queued | None:
-    params = _decoded(record, space)
-    if params is None:
-        return None
-    return Queued(params, record.kind, record.attempt, record.alone, record.source, record.trial_id, record.number)
-
-
-def _decoded(record: TrialRecord, space: SearchSpace) -> dict[str, Value] | None:
-    """Return the parameters as the script has them; None if they are not a whole configuration of this space."""
-    if record.params.keys() != set(space.names):
-        return None
-    try:
-        return space.decode(record.params)
-    except SearchSpaceError:
-        return None
 
 
 def _has_baseline(study: Study) -> bool:

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from optimize.errors import StudyError
 from optimize.reporting.four_facts import wider_steps
 from optimize.reporting.hints import command_line, optimize_command
 from optimize.reporting.standing import Standing, read_standing
+from optimize.reporting.study_json import written_document
 from optimize.study.comparable import ABOUT
 from optimize.study.edges import space_of
 from optimize.study.stored import StoredStudy
 from search_spaces import SearchSpace, read_space, widened, widened_text
-from storage import write_text
+from storage import Stored, write_text
 
 
-def write_wider(stored: StoredStudy, to: Path | None) -> Sequence[str]:
-    """Write the study's search space with choices beyond those of its best trial to a new file; return lines about it.
+@dataclass(frozen=True, slots=True)
+class WiderSpace:
+    """A search space that was written for a study that follows another one."""
+
+    study: str
+    successor: str  # the name of the next one
+    path: Path
+    choices: Mapping[str, Sequence[Stored]]  # of the parameters that are wider
+    next: str  # the command that takes the trials there
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """Return what was written, and how to go on."""
+        rows = [f"{name} = {', '.join(map(str, choices))}" for name, choices in self.choices.items()]
+        return [f"written: {self.path}: {'; '.join(rows)}", f"go on with it: {self.next}"]
+
+    def document(self) -> dict[str, Any]:
+        """Return the same for programs."""
+        choices = {name: list(each) for name, each in self.choices.items()}
+        return written_document(
+            self.study,
+            [self.path],
+            successor=self.successor,
+            space=near_path(self.path),
+            choices=choices,
+            next=self.next,
+        )
+
+
+def near_path(path: Path) -> str:
+    """Return a path as a search space is named by it: with a slash."""
+    return str(path) if "/" in str(path) else f"./{path}"
+
+
+def write_wider(stored: StoredStudy, to: Path | None) -> WiderSpace:
+    """Write the study's search space with choices beyond those of its best trial to a new file; return what was written.
 
     Raises StudyError if there is nothing to widen, if the space has changed, or if the file exists.
     """
@@ -32,12 +68,10 @@ def write_wider(stored: StoredStudy, to: Path | None) -> Sequence[str]:
     made = optimize_command("space widen", {"study": of.name})
     text = widened_text(read_space(space.path), space, wider)
     write_text(path, f"# Made by `{made}` of {space.path}.\n{text}")
-    rows = [f"{name} = {', '.join(map(str, parameter.choices))}" for name, parameter in wider.items()]
     _, migrate = wider_steps(of, path)
-    return [
-        f"written: {path}: {'; '.join(rows)}",
-        f"go on with it: {command_line(migrate.command, migrate.flags, migrate.about)}",
-    ]
+    then = command_line(migrate.command, migrate.flags, migrate.about)
+    choices = {name: parameter.stored_choices for name, parameter in wider.items()}
+    return WiderSpace(of.name, of.successor, path, choices, then)
 
 
 def _space(of: Standing) -> SearchSpace:
