@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import random
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,7 +15,9 @@ from rich.console import Console
 
 from optimize.confirm.verdict import Verdict
 from optimize.executors.simulated import SimulatedExecutor
+from optimize.reporting.run_end import RunResult, end_report
 from optimize.session.confirm import ConfirmOptions, ConfirmResult, confirm_study
+from optimize.session.run import run_study
 from optimize.session.session import Caller
 from optimize.study.stored import find_study
 from optimize.trial import Job, Outcome, TrialStatus
@@ -22,6 +26,73 @@ from tests.conftest import SCRIPT, Driver, val_bpb
 
 SEEDED = SCRIPT.replace("SIZE = 8\n", "SIZE = 8\nSEED = 42\nVAL_SPLIT = 0\nTIME_BUDGET = 100\n")
 LUCK = {42: 0.0, 43: 0.003, 44: -0.004, 45: 0.001, 46: -0.002, 47: 0.002}
+
+
+@dataclass
+class Noisy:
+    """Plays the script: its value has a little luck in it, which the parameters and the seed decide."""
+
+    deviation: float = 0.05
+    gain: float = 1.0  # how much of a parameter's effect is real, and not luck of the first seed
+    ends: Callable[[Job], Outcome | None] = lambda job: None
+    curve: tuple[tuple[float, float], ...] = ()
+    jobs: list[Job] = field(default_factory=list)
+
+    def __call__(self, job: Job) -> Outcome:
+        self.jobs.append(job)
+        summary = {"val_bpb": self.value(job)}
+        complete = Outcome(TrialStatus.COMPLETE, 10.0, summary=summary, log="a log\n", curve=self.curve)
+        return self.ends(job) or complete
+
+    def value(self, job: Job) -> float:
+        own, seed = {name: job.params[name] for name in ("X", "Y", "PAIR")}, job.params.get("SEED", 42)
+        drawn = random.Random(hashlib.sha256(repr((own, seed)).encode()).digest())
+        effect = val_bpb(own) - val_bpb({"X": 4, "Y": 0.5, "PAIR": (0.8, 0.95)})
+        return 2.0 + effect * (1.0 if seed == 42 else self.gain) + drawn.gauss(0, self.deviation)
+
+    @property
+    def searched(self) -> list[Job]:
+        return [job for job in self.jobs if job.number >= 0]
+
+    @property
+    def repeated(self) -> list[Job]:
+        return [job for job in self.jobs if job.number < 0]
+
+
+@pytest.fixture
+def seeded(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """A study of 20 trainings of a script with a seed. Plots take longer than all else, and are not looked at here."""
+    monkeypatch.setattr("optimize.reporting.dashboard.interactive_figures", lambda *args: {})
+    (driver.folder / "workload" / "train.py").write_text(SEEDED)
+    driver.set(trials=20)
+    return driver
+
+
+def search(
+    driver: Driver, run: Noisy | SimulatedExecutor, console: Console | None = None, verdict: bool = True
+) -> RunResult:
+    executor = SimulatedExecutor(run) if isinstance(run, Noisy) else run
+    caller = Caller(
+        console or Console(file=io.StringIO()), driver.said.append, executor=lambda found: executor, data="data"
+    )
+    with driver.database():  # which makes a new one in no time
+        pass
+    return run_study(driver.plan, executor.slots, caller, verdict)
+
+
+def end(driver: Driver, ended: RunResult) -> str:
+    page = Console(file=io.StringIO(), width=300)
+    page.print(end_report(driver.plan, ended))
+    return page.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def trained(job: Job) -> tuple[object, ...]:
+    """What tells one training from another."""
+    return tuple(job.params.get(name, 42) for name in ("X", "Y", "PAIR", "SEED"))
+
+
+def is_baseline(job: Job) -> bool:
+    return trained(job)[:3] == (4, 0.5, (0.8, 0.95))
 
 
 class Killed(Exception):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from optimize.confirm.campaign import VerdictState
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Finalist, Verdict
 from optimize.study.best import find_best
@@ -42,11 +43,34 @@ def test_the_confirmed_winner_is_shown_though_another_finalist_has_a_better_valu
     assert str(shown) == "confirmed: gain +0.300000 (+0.200000 to +0.400000) over the baseline, 3 other seeds"
 
 
-def test_a_later_trial_with_a_better_value_is_shown_unconfirmed() -> None:
-    shown = find_best([*RECORDS, trial(4, 1.4)], "minimize", verdict(REAL, LUCKY))
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (1.4, "the best single value, 1.400000, is that of trial 4, a candidate: never trained with another seed"),
+        (
+            1.6,
+            "with other seeds its gain is +0.010000; trial 4, 1.600000, is a candidate: never trained with another seed",
+        ),
+    ],
+)
+def test_a_later_trial_with_a_better_value_is_a_candidate_beside_the_confirmed_one(value: float, says: str) -> None:
+    shown = find_best([*RECORDS, trial(4, value)], "minimize", verdict(REAL, LUCKY))
     assert shown is not None
-    assert (shown.record.number, shown.confirmed) == (4, False)
-    assert "better than trial 2, which is confirmed" in shown.why
+    assert (shown.record.number, shown.state, shown.open) == (2, VerdictState.CONFIRMED, True)
+    assert shown.aside.endswith(says)
+
+
+def test_what_was_luck_makes_room_for_the_next_candidate_and_the_baseline_for_nobody() -> None:
+    lost = replace(LUCKY, gain=-0.01)
+    shown = find_best(RECORDS, "minimize", verdict(lost))
+    assert shown is not None
+    assert (shown.record.number, shown.state) == (2, VerdictState.CANDIDATE)
+    assert shown.aside.endswith("is that of trial 1, luck: with other seeds its gain is -0.010000")
+    shown = find_best([BASELINE, trial(1, 1.5), trial(2, 2.5)], "minimize", verdict(lost))
+    assert shown is not None
+    assert (shown.record.number, shown.state) == (1, VerdictState.LUCK)
+    assert str(shown).startswith("luck: gain -0.010000")
+    assert shown.attrs()["verdict"] == "luck"
 
 
 def test_a_later_trial_that_is_worse_than_the_winner_changes_nothing() -> None:
@@ -76,9 +100,9 @@ def test_a_trial_of_the_same_parameters_as_a_finalist_is_judged_with_it() -> Non
 
 
 def test_trials_whose_parameters_nobody_knows_are_not_the_same() -> None:
-    shown = find_best([BASELINE, trial(1, 1.5), trial(2, 1.7), trial(4, 1.4)], "minimize", verdict(REAL, LUCKY))
+    shown = find_best([BASELINE, trial(1, 1.5), trial(2, 1.7), trial(4, 1.4)], "minimize", verdict(LUCKY))
     assert shown is not None
-    assert shown.record.number == 4
+    assert (shown.record.number, shown.finalist) == (4, None)
 
 
 def test_a_finalist_that_completed_with_no_other_seed_is_not_taken_for_one_that_came_later() -> None:
@@ -95,7 +119,10 @@ def test_the_best_single_value_is_named_where_it_is_another_trials() -> None:
     shown = find_best(RECORDS, "minimize", verdict(REAL, LUCKY))
     assert shown is not None
     assert shown.luckiest.number == 1
-    assert shown.aside == "the best single value, 1.500000, is that of trial 1: with other seeds its gain is +0.010000"
+    assert (
+        shown.aside
+        == "the best single value, 1.500000, is that of trial 1, candidate: with other seeds its gain is +0.010000"
+    )
     alone = find_best(RECORDS, "minimize", None)
     assert alone is not None
     assert (alone.luckiest, alone.aside) == (alone.record, "")

@@ -132,11 +132,11 @@ def test_mistakes_are_one_line_and_exit_code_2(noisy: Driver, words: list[str], 
 
 def test_confirming_is_hinted_where_it_can_work_alone(noisy: Driver) -> None:
     ended = run(noisy, "--trials", "4")
-    assert "unconfirmed: never trained with another seed" in ended.stdout
+    assert "candidate: never trained with another seed" in ended.stdout
     assert "be sure:  optimize confirm --study s" in ended.stdout
     (noisy.folder / "workload" / "train.py").write_text(SCRIPT)
     ended = run(noisy, "--trials", "4", "--study", "t")
-    assert "unconfirmed: never trained with another seed" in ended.stdout
+    assert "candidate: never trained with another seed" in ended.stdout
     assert "be sure:" not in ended.stdout
 
 

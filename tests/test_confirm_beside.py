@@ -230,8 +230,10 @@ def test_the_sampler_never_sees_a_replicate(night: Driver) -> None:
     assert len(records(night, "s")) == 12
 
 
-def test_a_later_and_better_trial_takes_the_place_of_the_winner_unconfirmed(night: Driver) -> None:
-    confirm(night, Trainings())
+def test_a_later_and_better_trial_is_a_candidate_beside_the_winner(night: Driver) -> None:
+    before = confirm(night, Trainings()).verdict
+    assert before is not None
+    assert before.winner is not None
 
     def better(job: Job) -> Outcome:
         return Outcome(TrialStatus.COMPLETE, 1.0, summary={"val_bpb": 0.5}, log="a log\n")
@@ -239,9 +241,9 @@ def test_a_later_and_better_trial_takes_the_place_of_the_winner_unconfirmed(nigh
     night.run(better, trials=11)
     with night.database() as database:
         write_views(find_study(database, "s", night.settings.runs))
-    assert best(night)["trial"] == 10
-    assert best(night)["confirmed"] is False
-    assert "better than trial" in str(best(night)["confirmation"])
+    assert best(night)["trial"] == before.winner.number
+    assert best(night)["confirmed"] is True
+    assert "trial 10, a candidate" in str(best(night)["beside"])
     ended = confirm(night, Trainings())
     assert ended.verdict is not None
     assert 10 in {each.number for each in ended.verdict.finalists}

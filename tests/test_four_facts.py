@@ -65,7 +65,7 @@ def of(*finalists: Finalist) -> Verdict:
 FAILED = replace(BROKEN, state="FAIL", status="crashed", reason="no GPU", seconds=5.0)
 WON = "Trial 3: val_bpb 1.000000, 20.0 % better than the baseline"
 DOUBTED = f"Nothing for sure. In its one training, t{WON[1:]}"
-ONCE = "Not confirmed: it was trained once, with one seed"
+ONCE = "A candidate: it was trained once, with one seed"
 UP_TO = "Up to trial 3: 2 trials, 10 s of device time"
 ALL = "2 trials, 10 s of device time"
 
@@ -86,7 +86,7 @@ ALL = "2 trials, 10 s of device time"
         ),
         pytest.param(
             partial(told, BASE, BETTER), (WON, ONCE, ALL, "Train it again with other seeds before you rely on it"), ["confirm"],
-            id="ended, unconfirmed",
+            id="ended, a candidate",
         ),
         pytest.param(
             partial(told, BASE, BETTER, running=True, confirming=True),
@@ -107,27 +107,38 @@ ALL = "2 trials, 10 s of device time"
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of(LUCKY)),
-            (DOUBTED, "It may be luck: with 3 other seeds it is not clearly better than the baseline", ALL,
+            (DOUBTED, "A candidate: with 3 other seeds it is not clearly better than the baseline", ALL,
              "Train it with more seeds, or search on"), ["confirm", "run"],
-            id="ended, perhaps luck",
+            id="ended, a candidate still",
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of(replace(LUCKY, gain=-0.01, high=-0.001))),
-            (DOUBTED, "It was luck: no better than the baseline with 3 other seeds", ALL,
+            (DOUBTED, "Luck: no better than the baseline with 3 other seeds", ALL,
              "Search on: this gain is not real"), ["run"],
             id="ended, luck",
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of()),
-            (WON, "Not confirmed: too few trainings completed with other seeds", ALL,
+            (WON, "A candidate: too few trainings completed with other seeds", ALL,
              "Train it again with other seeds before you rely on it"), ["confirm"],
             id="confirmed in vain",
         ),
         pytest.param(
             partial(told, BASE, replace(BETTER, number=2, value=1.1, params={"X": 1}), BETTER, verdict=of(replace(REAL, number=2))),
-            (WON, "Not confirmed: it is newer than trial 2, which is confirmed", "3 trials, 10 s of device time",
-             "Train it again with other seeds before you rely on it"), ["confirm"],
-            id="a better one since",
+            ("Trial 2: val_bpb 1.100000, 20.0 % better than the baseline",
+             "Confirmed: better than the baseline with 3 other seeds as well", "3 trials, 10 s of device time",
+             "Use it: the study's folder best/ has it, ready to run"), ["show 2", "confirm", "run"],
+            id="a candidate since",
+        ),
+        pytest.param(
+            partial(told, BASE, BETTER, verdict=replace(of(REAL), beside=True), running=True),
+            (WON, "Confirmed: better than the baseline with 3 other seeds as well", UP_TO,
+             "While it runs: let it go on. It trains its best trials again beside the search"), ["stop"],
+            id="confirmed beside the search",
+        ),
+        (
+            partial(told, BASE, BETTER, verdict=Verdict((), 0.9, 0.0, 0.0, ("another seed changes nothing",), beside=True)),
+            (WON, "A candidate: another seed changes nothing", ALL, "Search on"), ["run"],
         ),
         pytest.param(
             partial(told, FAILED),
@@ -166,6 +177,7 @@ def test_the_lines_below_say_what_a_person_asks_next() -> None:
     assert found.won.more == ("Changed: X=2", "The baseline has 1.250000. Lower is better.")
     assert found.sure.more == (
         "Mean gain over the baseline: +0.250000, with 95 % confidence between +0.200000 and +0.300000",
+        "Noise: another seed moves val_bpb by 0.003000 (standard deviation)",
         "But: saw its data twice",
     )
     assert found.cost.more == ("1 of them without a value",)

@@ -71,7 +71,7 @@ def test_a_verdict_has_a_figure_and_without_one_there_is_none() -> None:
     finalists = (Finalist(4, 3, 0.5, 0.4, 0.6, confirmed=True), Finalist(2, 3, 0.1, -0.1, 0.3, confirmed=False))
     shown = traces(figures(RECORDS, verdict=Verdict(finalists, 0.95, 0.01, 0.02))["confirmation"])
     assert shown["confirmed"]["error_x"]["array"] == pytest.approx([0.1])
-    assert shown["not confirmed"]["y"] == ["trial 2"]
+    assert shown["candidate"]["y"] == ["trial 2"]
     assert "confirmation" not in figures(RECORDS)
 
 

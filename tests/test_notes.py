@@ -98,7 +98,7 @@ def test_a_study_says_what_is_tuned_how_far_it_has_come_and_how_to_go_on() -> No
 
 
 def test_a_study_whose_best_is_not_confirmed_says_so() -> None:
-    assert "**not confirmed**" in study_note(facts(BASE, BETTER))
+    assert "a **candidate**" in study_note(facts(BASE, BETTER))
     assert "nothing was better" in study_note(facts(BASE))
     assert "No trial has completed" in study_note(facts(BROKEN))
 
@@ -108,7 +108,7 @@ def test_confirming_is_hinted_where_it_can_work_alone() -> None:
     assert study_note(facts(BASE, BETTER)).count(hint) == 2
     for attrs in ({FINGERPRINT: {}}, {ABOUT: {"seed": ""}}):  # of other programs; of a script without a seed
         text = study_note(facts(BASE, BETTER, **attrs))
-        assert "**not confirmed**" in text
+        assert "a **candidate**" in text
         assert hint not in text
 
 
@@ -144,14 +144,14 @@ def test_a_verdict_is_told_with_its_interval_and_its_doubts() -> None:
     assert "`it saw <b>more</b>`" in text
     later = replace(BETTER, number=9, params={"X": 1}, value=0.9)
     text = study_note(facts(BASE, BETTER, later, **verdict_attrs(verdict)))
-    assert "trial 9, the best trial now, is **not confirmed**" in text
-    assert "| confirmed winner" in text
+    assert "the best single value, 0.900000, is that of trial 9, a candidate: never trained with another seed" in text
+    assert "| **best, confirmed**" in text
 
 
 def test_a_confirmation_in_which_nothing_completed_confirms_nothing() -> None:
     verdict = Verdict((), 0.95, 0.0, 0.0, ("all of them ran out of memory",))
     text = study_note(facts(BASE, BETTER, **verdict_attrs(verdict)))
-    assert "**not confirmed**: too few" in text
+    assert "**candidate**: `too few" in text
     assert "out of memory" in text
 
 

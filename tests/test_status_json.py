@@ -71,6 +71,7 @@ def test_what_a_confirmation_found_is_in_it(driver: Driver) -> None:
             database.set_study_attr(database.find_study("s") or 0, key, value)
     told = facts(driver)["studies"][0]["confirmation"]  # type: ignore[index]
     assert told.pop("winner") == 1
+    assert told["finalists"][0].pop("verdict") == "confirmed"
     assert verdict_of({CONFIRMATION: told}) == verdict
 
 

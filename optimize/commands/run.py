@@ -43,7 +43,11 @@ def run(
     trust: TrustFlag = False,
     confirm: Annotated[
         int | None,
-        typer.Option("--confirm", help="At the end, train the baseline and the best 3 again with so many other seeds."),
+        typer.Option(
+            "--confirm",
+            help="0: train no winner again beside the search. 2 to 20: only at the end, the baseline and the best 3 with so many "
+            "other seeds.",
+        ),
     ] = None,
     backup: BackupFlag = None,
     set_aside: AsideFlag = False,
@@ -58,7 +62,7 @@ def run(
     plan = plan_of_flags(given)
     checked_database(plan)
     accept_commands(plan.workload, trust)
-    wanted = confirm_options(plan, "--confirm", seeds=confirm) if confirm is not None else None
+    wanted = confirm_options(plan, "--confirm", seeds=confirm) if confirm else None
     if detach:
         more = {
             "from": given["start_from"],
@@ -245,10 +249,10 @@ def _run_here(plan: Plan, wanted: ConfirmOptions | None, caller: Caller, as_json
 
     found = _slots(plan)
     say_all(plan_lines(plan, found, done_before(plan)))
-    ended = run_study(plan, found, caller)
+    ended = run_study(plan, found, caller, verdict=caller.confirm is None)
     plan = ended.plan or plan
     if not as_json:
-        more = {"confirm": wanted.seeds if wanted else None, "backup": caller.backup}
+        more = {"confirm": caller.confirm, "backup": caller.backup}
         confirmable = wanted is None and _can_be_confirmed(plan)
         open_console().print(end_report(plan, ended, confirmable, more), crop=False)
     if wanted is not None and ended.stopped:

@@ -4,5 +4,5 @@
 and `critical.py` their critical values.
 `policy.py` decides the same inside a search, one repeat at a time. `campaign.py` has what goes in and comes out, `evidence.py` the
 tests, and `noise.py` the noise.
-Nothing here drives a study: `session/confirm.py` does.
+`ledger.py` reads the records for that. Nothing here drives a study: `session/` does.
 """

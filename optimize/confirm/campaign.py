@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 from math import log
 
 from optimize.confirm.replicates import MOST_SEEDS
@@ -110,6 +111,11 @@ def share(trials: int) -> int:
         return trials // 10
     power = log(_TO[1] / _FROM[1]) / log(_TO[0] / _FROM[0])
     return int(_FROM[1] * (trials / _FROM[0]) ** power + 1e-9)
+
+
+def planned_after(trials: int) -> int:
+    """Return how many trainings a plan has whose search ends after so many trials: the trials and the share of all."""
+    return next(planned for planned in count(trials) if planned - share(planned) >= trials)
 
 
 def share_beside(trainings: int) -> int:

@@ -6,16 +6,22 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optimize.confirm.campaign import VerdictState
 from optimize.confirm.verdict import FAILED, Finalist, Verdict
-from optimize.text import gain_text, value_text
+from optimize.text import amount, gain_text, value_text
 from optimize.trial import Metric
+
+_TITLES = {
+    False: "finalists against the baseline, both with the same other seeds",
+    True: "trials against the baseline, all trained again with other seeds",
+}
 
 
 def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
     """Return every finalist on a line, then the noise, and the answer last."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title, justify in (
-        ("finalist", "right"),
+        ("trial" if verdict.beside else "finalist", "right"),
         ("seeds", "right"),
         ("gain", "right"),
         (f"{verdict.level:.0%} interval", "left"),
@@ -40,7 +46,7 @@ def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
         f"a gain below {value_text(verdict.floor)}"
     )
     return Group(
-        Text(f"finalists against the baseline, both with the same other seeds; gain in {metric.name}", style="bold"),
+        Text(f"{_TITLES[verdict.beside]}; gain in {metric.name}", style="bold"),
         table,
         *(Text(line, style="yellow") for line in doubts),
         Text(f"{noise} could not have been distinguished from it", style="dim"),
@@ -55,14 +61,17 @@ def verdict_line(verdict: Verdict, metric: Metric) -> str:
     if winner is not None:
         return (
             f"confirmed: trial {winner.number} is better than the baseline by {value_text(winner.gain)} {metric.name} "
-            f"({_interval(winner, verdict)}; {floor}), {winner.pairs} other seeds"
+            f"({_interval(winner, verdict)}; {floor}), {amount(winner.pairs, 'other seed')}"
         )
     if not verdict.finalists:
-        return "unconfirmed: too few trainings completed with other seeds"
+        return "no verdict" if verdict.beside else "no verdict: too few trainings completed with other seeds"
     best = verdict.finalists[0]
+    sure = (
+        "which may be luck" if best.state is VerdictState.CANDIDATE else "which is no better than what it had to beat"
+    )
     return (
-        f"unconfirmed: the best gain, {gain_text(best.gain)} {metric.name} of trial {best.number} "
-        f"({_interval(best, verdict)}; {floor}), may be luck"
+        f"{best.state}: the best gain is {gain_text(best.gain)} {metric.name}, of trial {best.number} "
+        f"({_interval(best, verdict)}; {floor}), {sure}"
     )
 
 
@@ -71,13 +80,12 @@ def _interval(finalist: Finalist, verdict: Verdict) -> str:
 
 
 def _word(finalist: Finalist) -> str:
-    if finalist.confirmed:
-        return "real"
-    if not finalist.rejected:
-        return "may be luck"
-    if any(doubt.startswith(FAILED) for doubt in finalist.doubts):
-        return "left out: it failed"
-    return "left out: no better than the baseline" if finalist.high <= 0 else "left out: worse than the best"
+    if finalist.state is not VerdictState.LUCK:
+        return finalist.state
+    if finalist.rejected and any(doubt.startswith(FAILED) for doubt in finalist.doubts):
+        return f"{finalist.state}: it failed"
+    lost = min(finalist.gain, finalist.high) <= 0
+    return f"{finalist.state}: {'no better than the baseline' if lost else 'worse than what it had to beat'}"
 
 
 def _style(finalist: Finalist) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from optimize.confirm.campaign import VerdictState
+
 CONFIRMATION = "confirmation"  # study attribute
 FAILED = "did not complete"  # how the caveat about a failed replicate begins
 
@@ -29,6 +31,13 @@ class Finalist:
     rejected: bool = False  # left out after a round: another finalist was better, or it was no better than the baseline
     doubts: tuple[str, ...] = ()  # caveats about its values, a line each
 
+    @property
+    def state(self) -> VerdictState:
+        """Return what it counts as, in the words of every view."""
+        if self.confirmed:
+            return VerdictState.CONFIRMED
+        return VerdictState.LUCK if self.rejected or min(self.gain, self.high) <= 0 else VerdictState.CANDIDATE
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -40,6 +49,8 @@ class Verdict:
     floor: float  # the smallest gain that so many pairs could have shown
     lines: tuple[str, ...] = ()  # further results: another split, a larger budget
     repeated: tuple[int, ...] = ()  # every trial that was repeated, even if too few replicates completed
+    freedom: int = 0  # degrees of freedom of the noise; 0 where they are not kept
+    beside: bool = False  # found beside the search, with one repeat at a time; else by `optimize confirm`
 
     @property
     def winner(self) -> Finalist | None:

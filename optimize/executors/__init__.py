@@ -73,15 +73,17 @@ class Executor(Protocol):
         ...
 
 
-def open_executor(name: str, slots: Sequence[Slot], work: Path, cluster: Cluster | None = None) -> Executor:
+def open_executor(
+    name: str, slots: Sequence[Slot], work: Path, cluster: Cluster | None = None, beside: Path | None = None
+) -> Executor:
     """Open the executor of that name: "local" has these slots and folders under `work`, "ray" those of the cluster.
 
-    Raises ExecutorError.
+    Jobs with a number below 0 have their folders under `beside`: -1 is trial 0 of the study there. Raises ExecutorError.
     """
     if name == "local":
         from optimize.executors.local import LocalExecutor
 
-        return LocalExecutor(slots, work)
+        return LocalExecutor(slots, work, beside)
     if name == "ray" and cluster is not None:
         _demand_ray()
         from optimize.executors.ray import RayExecutor

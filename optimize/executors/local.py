@@ -73,10 +73,11 @@ class LocalSlot:
 class LocalExecutor:
     """An `Executor` over guardians. A slot whose GPU somebody else holds, or that fails, gets no trial for a while."""
 
-    def __init__(self, slots: Sequence[Slot], work: Path, rest_s: float = REST_S) -> None:
+    def __init__(self, slots: Sequence[Slot], work: Path, beside: Path | None = None, rest_s: float = REST_S) -> None:
+        """Take the slots, where the folders of jobs lie, and where those of another study's, which are numbered below 0."""
         self.slots = tuple(slots)
         self.rests = Rests(rest_s)
-        self._work = work.absolute()
+        self._work, self._beside = work.absolute(), (beside or work).absolute()
         self._places: list[LocalSlot] = []
         self._events: deque[Progress | Ending] = deque()
         self._kept: dict[Path, float] = {}
@@ -209,7 +210,7 @@ class LocalExecutor:
                 raise ExecutorError(f"slot {place.slot.name}: its guardian does not answer. Is the machine overloaded?")
 
     def _folder(self, number: int) -> Path:
-        return self._work / str(number)
+        return self._work / str(number) if number >= 0 else self._beside / str(~number)
 
     def _watch(self, place: LocalSlot) -> None:
         self._selector.register(place.guardian.reports, selectors.EVENT_READ, place)

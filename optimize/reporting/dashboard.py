@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from optimize.confirm.verdict import verdict_of
+from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import SettingsError
 from optimize.reporting.figures.interactive import interactive_figures
 from optimize.reporting.hints import command_line, training_command
@@ -70,6 +70,9 @@ class DashboardWriter(Callback):
         if self._without_note is not None:
             self._without_note.append(record)
 
+    def on_verdict(self, verdict: Verdict) -> None:
+        self._stale, self._repeated = True, None
+
     def on_tick(self) -> None:
         if time.monotonic() >= self._notes_due:
             self._attempt(lambda: self._write_trial_notes(AT_A_TIME))
@@ -79,6 +82,7 @@ class DashboardWriter(Callback):
 
     def write(self) -> bool:
         """Write everything that is missing or out of date; return whether all of it was written. It says once what failed."""
+        self._repeated = None
         trials = self._attempt(lambda: self._write_trial_notes(most_notes(len(self._shown.records()))))
         return self._attempt(lambda: self._write_study_note(running=False)) and trials
 
@@ -146,7 +150,7 @@ class DashboardWriter(Callback):
             self._due = now + max(EVERY_S, SHARE * (now - started))
 
     def _replicates(self) -> StudyCost:
-        """Return what confirmations have cost: nobody else confirms while this driver has the study."""
+        """Return what repeats have cost, by the last verdict: nobody else confirms while this driver has the study."""
         if self._repeated is None:
             self._repeated = replicates_cost(self._stored, self._settings)
         return self._repeated

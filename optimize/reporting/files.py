@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from optimize.confirm.verdict import Verdict
 from optimize.errors import StudyError
 from optimize.reporting.shown_study import ShownStudy
 from optimize.script.command import RUN, plain_script
@@ -43,6 +44,9 @@ class ResultFiles(Callback):
         self._exported: BestTrial | None = None  # what lies in best/
 
     def on_trial_end(self, record: TrialRecord) -> None:
+        self._stale = True
+
+    def on_verdict(self, verdict: Verdict) -> None:
         self._stale = True
 
     def on_tick(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimize.confirm.campaign import VerdictState
 from optimize.confirm.caveats import caveats
 from optimize.confirm.replicates import MOST_SEEDS
 from optimize.confirm.verdict import Finalist
@@ -17,7 +18,7 @@ from optimize.reporting.hints import Flags, command_line
 from optimize.reporting.standing import Standing
 from optimize.study.best import BestTrial
 from optimize.study.comparable import FINGERPRINT, device_batch_of, is_confirmable
-from optimize.text import changes, gain_text, value_text
+from optimize.text import amount, changes, gain_text, value_text
 from optimize.trial import BASELINE
 
 EDGES = 2  # that are named
@@ -133,25 +134,31 @@ def _sure(of: Standing) -> Words:
 def _confirmed(of: Standing, best: BestTrial) -> Words:
     if best.finalist is not None:
         return _repeated(of, best.finalist)
-    if of.verdict is not None and of.verdict.winner is not None:
-        return f"Not confirmed: it is newer than trial {of.verdict.winner.number}, which is confirmed", ()
     if of.verdict is not None and not of.verdict.finalists:
-        return "Not confirmed: too few trainings completed with other seeds", ()
+        return f"A candidate: {best.why}", ()
     told = "The best of many trials is partly luck."
     if of.verdict is not None:
         told = f"Of {len(of.verdict.finalists)} others, repeated with other seeds, none was surely better than the baseline."
-    return "Not confirmed: it was trained once, with one seed", (told,)
+    return "A candidate: it was trained once, with one seed", (told,)
 
 
 def _repeated(of: Standing, found: Finalist) -> Words:
     level = f"{of.verdict.level:.0%}".replace("%", " %") if of.verdict else "95 %"
     span = f"{gain_text(found.low)} and {gain_text(found.high)}"
     gain = f"Mean gain over the baseline: {gain_text(found.gain)}, with {level} confidence between {span}"
-    if found.confirmed:
-        return f"Confirmed: better than the baseline with {found.pairs} other seeds as well", (gain,)
-    if found.high <= 0 or found.gain <= 0:
-        return f"It was luck: no better than the baseline with {found.pairs} other seeds", (gain,)
-    return f"It may be luck: with {found.pairs} other seeds it is not clearly better than the baseline", (gain,)
+    seeds = amount(found.pairs, "other seed")
+    lines = (gain, *_noise(of)) if found.pairs else ()
+    if found.state is VerdictState.CONFIRMED:
+        return f"Confirmed: better than the baseline with {seeds} as well", lines
+    if found.state is VerdictState.CANDIDATE:
+        return f"A candidate: with {seeds} it is not clearly better than the baseline", lines
+    than = "the baseline" if min(found.gain, found.high) <= 0 else "what it had to beat"
+    return f"Luck: no better than {than} with {seeds}" if found.pairs else "Luck: it did not complete again", lines
+
+
+def _noise(of: Standing) -> tuple[str, ...]:
+    noise = of.verdict.noise if of.verdict is not None else 0.0
+    return (f"Noise: another seed moves {of.metric.name} by {value_text(noise)} (standard deviation)",) if noise else ()
 
 
 # --- what it cost -----------------------------------------------------------------------------------------------------
@@ -194,12 +201,13 @@ def _next(of: Standing) -> Advice:
         return _find_out(of)
     if of.is_baseline:
         return "Try more, or change what may vary", (), [_run(of)]
-    if of.best.open:
-        return _be_sure(of, of.best)
     if of.best.confirmed:
         beyond = ", and look beyond its choices" if of.edges else ""
-        steps = [_show(of, of.best.record.number), *([] if of.edges else [_run(of)])]
+        newer = [_confirm(of)] if of.best.open and is_confirmable(of.attrs) else []
+        steps = [_show(of, of.best.record.number), *newer, *([] if of.edges else [_run(of)])]
         return f"Use it: the study's folder best/ has it, ready to run{beyond}", (), steps
+    if of.best.open:
+        return _be_sure(of, of.best)
     return _after_luck(of, of.best.finalist)
 
 
@@ -238,6 +246,8 @@ def _let_it_run(of: Standing) -> Advice:
     stop = Step("to end it now", "stop", {"study": of.name, **of.place})
     if of.best is None:
         return "While it runs: wait for the first value", (), [stop]
+    if of.verdict is not None and of.verdict.beside:
+        return "While it runs: let it go on. It trains its best trials again beside the search", (), [stop]
     if of.best.open and is_confirmable(of.attrs):
         return "While it runs: let it go on. Then train the best again with other seeds", (), [_confirm(of)]
     return "While it runs: let it go on", (), [stop]
@@ -261,7 +271,9 @@ def _be_sure(of: Standing, best: BestTrial) -> Advice:
 
 
 def _after_luck(of: Standing, found: Finalist | None) -> Advice:
-    seeds = min(2 * found.pairs, MOST_SEEDS) if found and found.gain > 0 and found.high > 0 else 0
+    if found is None:  # repeats could tell nothing of it
+        return "Search on", (), [_run(of)]
+    seeds = 0 if found.state is VerdictState.LUCK else min(max(2 * found.pairs, 2), MOST_SEEDS)
     if not seeds:
         return "Search on: this gain is not real", (), [_run(of)]
     more = Step(f"{seeds} seeds in all", "confirm", {**of.begun, "seeds": seeds})

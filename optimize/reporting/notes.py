@@ -26,7 +26,7 @@ from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, CONSTANTS, device_batch_of, is_confirmable
 from optimize.study.left_files import LOG, PATCH, PROFILE_PATCH
-from optimize.text import changes, gain_text, short, value_text
+from optimize.text import amount, changes, gain_text, short, value_text
 from optimize.trial import BASELINE, Metric
 from storage import Stored, TrialRecord
 
@@ -147,7 +147,7 @@ def study_note(facts: StudyFacts) -> str:
         f"## Study {code(facts.name)}",
         _four(facts),
         _what(facts),
-        _standing(facts, shown, baseline, verdict),
+        _standing(facts, shown, baseline),
         _how_sure(facts, shown, verdict),
         _stays(facts),
         f"### What the best trial changes in the baseline\n\n{block(patch, 'diff')}" if patch else "",
@@ -196,7 +196,7 @@ def _what(facts: StudyFacts) -> str:
 _ABOUT = {"workload": "workload", "search_space": "search space", "profile": "profile"}
 
 
-def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord | None, verdict: Verdict | None) -> str:
+def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord | None) -> str:
     if shown is None:
         return ""
     best, against = shown.record, baseline.params if baseline else _mapping(facts.attrs.get(BASELINE))
@@ -209,7 +209,7 @@ def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord 
     if baseline is not None and baseline.value is not None:
         rows.append([*row("baseline", baseline)[:3], baseline_words(bool(_mapping(facts.attrs.get(CONSTANTS))))])
     if best is not baseline:
-        rows.append(row("best, confirmed" if shown.confirmed else "best", best, "**"))
+        rows.append(row(f"best, {shown.state}" if shown.state else "best", best, "**"))
     if shown.confirmed and shown.finalist is not None:
         rows.append(
             [
@@ -221,9 +221,6 @@ def _standing(facts: StudyFacts, shown: BestTrial | None, baseline: TrialRecord 
         )
     elif best is not baseline and baseline is not None and baseline.value is not None:
         rows.append(["gain", _difference(best.value or 0.0, baseline.value), "", ""])
-    winner = next((r for r in facts.records if verdict and verdict.winner and r.number == verdict.winner.number), None)
-    if winner is not None and winner.number != best.number:
-        rows.append(row("confirmed winner", winner))
     if shown.aside:
         rows.append(row("best single value", shown.luckiest))
     shown_rows = table(["", code(facts.metric.name), "trial", "what it changes"], rows, right=(1, 2))
@@ -244,7 +241,7 @@ def _unconfirmed(facts: StudyFacts, shown: BestTrial) -> list[str]:
     if not shown.open:
         return ["- nothing was better than the baseline so far"]
     lines = [
-        "- **not confirmed**: each value is one training with one seed, so the best of many is partly luck",
+        "- a **candidate**: each value is one training with one seed, so the best of many is partly luck",
     ]
     if shown.aside:
         lines.append(f"- {code(shown.aside)}; {_DASHBOARD_CALLS}")
@@ -257,10 +254,13 @@ def _unconfirmed(facts: StudyFacts, shown: BestTrial) -> list[str]:
 def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
     best, told = shown.record, [f"- {code(line)}" for line in verdict.lines]
     if not verdict.finalists:
-        return ["- **not confirmed**: too few trainings completed with other seeds", *told]
+        return [
+            f"- **{shown.state}**: {code(shown.why)}" if shown.state else "- nothing was better than the baseline",
+            *told,
+        ]
     lines = [f"- {_finalist(each, verdict)}" for each in verdict.finalists]
-    if shown.open:
-        lines.insert(0, f"- trial {best.number}, the best trial now, is **not confirmed**: {shown.why}")
+    if shown.open and not shown.confirmed:
+        lines.insert(0, f"- trial {best.number}, the best trial now, is a **candidate**: {shown.why}")
     if shown.aside:
         lines.append(f"- {code(shown.aside)}; {_DASHBOARD_CALLS}")
     noise = f"- values of two seeds differ by {value_text(verdict.noise)} (standard deviation)"
@@ -269,9 +269,11 @@ def _confirmed(verdict: Verdict, shown: BestTrial) -> list[str]:
 
 
 def _finalist(each: Finalist, verdict: Verdict) -> str:
-    said = "**confirmed**" if each.confirmed else "not confirmed"
+    said = f"**{each.state}**"
     between = f"{verdict.level:.0%}".replace("%", " %") + f" between {gain_text(each.low)} and {gain_text(each.high)}"
-    line = f"trial {each.number}: {said}, gain {gain_text(each.gain)} ({between}) over {each.pairs} other seeds"
+    line = (
+        f"trial {each.number}: {said}, gain {gain_text(each.gain)} ({between}) over {amount(each.pairs, 'other seed')}"
+    )
     return line + "".join(f"; but: {code(caveat)}" for caveat in each.doubts)
 
 

@@ -37,6 +37,8 @@ class RunResult:
     code: int = 0  # of this process
     others: Sequence[str] = ()  # names of all studies
     plan: Plan | None = None  # that it ended with, where its baseline may have led to another one
+    repeats: int = 0  # trainings of its trials with other seeds
+    no_verdict: str = ""  # why there is no verdict, in a line; "" where there is one, or none was asked for
 
 
 def end_report(
@@ -54,6 +56,8 @@ def end_report(
         lines.append(_hint("runnable", f"{settings.runs / settings.study / 'best'}"))
         lines.append(_hint("more", command_line("show", study_flags(settings), best.record.number)))
     lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *ended.notes)]
+    if best is not None and best.open and ended.no_verdict:
+        lines.append(_indented_line(ended.no_verdict))
     if confirmable and best is not None and best.open:
         lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
     lines += _beyond_choices(plan, ended)
@@ -63,7 +67,12 @@ def end_report(
         _hint(
             "go on",
             command_line(
-                "run", {**given_flags(settings, search=True), **(more or {}), "trials": _next_goal(settings, records)}
+                "run",
+                {
+                    **given_flags(settings, search=True),
+                    **(more or {}),
+                    "trials": _next_goal(settings, counted(records) + ended.repeats),
+                },
             ),
         )
     )
@@ -102,9 +111,8 @@ def _indented_line(text: str) -> Padding:
     return Padding(Text(text), (0, 0, 0, 2), expand=False)
 
 
-def _next_goal(settings: Settings, records: Sequence[TrialRecord]) -> int | None:
+def _next_goal(settings: Settings, done: int) -> int | None:
     """How many trials the same call should end at next; None if this one had no such limit."""
-    done = counted(records)
     return settings.trials if not settings.trials or done < settings.trials else 2 * done
 
 

@@ -16,6 +16,7 @@ from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT
 from optimize.study.edges import RECENT, Edge, find_edges, is_baseline
+from optimize.study.held import is_confirmed_alone
 from optimize.study.stored import StoredStudy
 from optimize.text import study_name
 from optimize.trial import Metric
@@ -161,9 +162,9 @@ def _is_there(path: str, inside: str) -> bool:
 
 
 def is_confirming(stored: StoredStudy) -> bool:
-    """Return whether a process trains its best trials with other seeds now."""
+    """Return whether `optimize confirm` trains its best trials with other seeds now. A search may do so beside itself."""
     ids = map(stored.database.find_study, stored.children())
-    return any(study_id is not None and holder_of(stored.database, study_id) is not None for study_id in ids)
+    return any(study_id is not None and is_confirmed_alone(stored.database, study_id) for study_id in ids)
 
 
 def newest_choices(stored: StoredStudy) -> Choices:

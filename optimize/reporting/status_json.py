@@ -43,6 +43,7 @@ def _study(stored: StoredStudy, last: int) -> dict[str, Any]:
         "device_batch": None if batch is None else asdict(batch),
         "best": None if best is None else trial_json(best.record),
         "best_confirmed": None if best is None else best.confirmed,
+        "best_verdict": None if best is None else best.state,
         "best_why": (stored.no_best or None) if best is None else best.why,
         "best_single_value": None if best is None else trial_json(best.luckiest),
         **({} if parent_of(stored.name) else _facts(stored)),
@@ -70,8 +71,13 @@ def _facts(stored: StoredStudy) -> dict[str, Any]:
 
 
 def confirmation_json(verdict: Verdict | None) -> dict[str, Any] | None:
-    """Return what a confirmation has found."""
-    return None if verdict is None else {"winner": verdict.winner and verdict.winner.number, **asdict(verdict)}
+    """Return what the repeats of a study have found."""
+    if verdict is None:
+        return None
+    told = asdict(verdict)
+    for each, finalist in zip(told["finalists"], verdict.finalists, strict=True):
+        each["verdict"] = finalist.state
+    return {"winner": verdict.winner and verdict.winner.number, **told}
 
 
 def trial_json(record: TrialRecord) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -26,6 +27,8 @@ from rich.table import Table
 from rich.text import Text
 
 from optimize.confirm.caveats import caveats
+from optimize.confirm.table import verdict_line
+from optimize.confirm.verdict import Verdict
 from optimize.reporting.hints import command_line, training_command
 from optimize.reporting.program import elsewhere_python, interrupt
 from optimize.reporting.run_end import whole
@@ -43,6 +46,7 @@ from storage import TrialRecord, parent_of
 FRAME_LINES = 5  # of a terminal's height that the rows of running trials leave free
 ECHO = 4  # columns: a ^C that the terminal wrote before the first line must not break it
 REFRESH_S = 0.25
+AGAIN = "again"  # where others have a trial's number
 LOG_LINES = 15  # of a log's end that the page about a trial shows
 
 
@@ -58,9 +62,10 @@ class LiveView(Callback):
         self._has_best = not parent_of(stored.name)  # replicates have no best one
         best = stored.best(earlier)
         self._best = best.record if best else None
+        self._winner = best.record.number if best and best.confirmed else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
-        self._jobs: dict[int, tuple[Job, Slot, float]] = {}
+        self._rows: dict[int, _RunningRow] = {}
         self._progress: dict[int, Progress] = {}
         self._started, self._ending = time.monotonic(), False
         self._live = Live(console=console, get_renderable=self._view, auto_refresh=False, transient=True)
@@ -90,29 +95,46 @@ class LiveView(Callback):
             self._live.refresh()
 
     def on_start(self, job: Job, slot: Slot) -> None:
-        self._jobs[job.number] = (job, slot, time.monotonic())
+        self.begin_row(job.number, slot, str(job.number), self.what(job))
+
+    def begin_row(self, key: int, slot: Slot, label: str, what: str) -> None:
+        """Show a training that runs: a label of five characters, and what it tries."""
+        self._rows[key] = _RunningRow(slot.name, label, what, time.monotonic())
+
+    def end_row(self, key: int, record: TrialRecord) -> None:
+        """Show it no longer, and count it."""
+        self._rows.pop(key, None)
+        self._progress.pop(key, None)
+        self._done += counted([record])
+        if record.state in COUNTED and record.seconds:
+            self._took, self._took_s = self._took + 1, self._took_s + record.seconds
 
     def on_progress(self, progress: Progress) -> None:
         self._progress[progress.number] = progress
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        self._jobs.pop(record.number, None)
-        self._progress.pop(record.number, None)
-        self._done += counted([record])
+        self.end_row(record.number, record)
         self._reference = self._reference or baseline_of([record])
-        line = self.line(record)
-        if self._console.is_terminal:
-            self._console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
-        else:
-            self._console.print(line, soft_wrap=True, highlight=False)
+        self.print(self.line(record))
         if (
             self._has_best
             and record.value is not None
             and (self._best is None or self._metric.better(record.value, self._best.value or 0.0))
         ):
             self._best = record
-        if record.state in COUNTED and record.seconds:
-            self._took, self._took_s = self._took + 1, self._took_s + record.seconds
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        winner = verdict.winner.number if verdict.winner is not None else None
+        if winner is not None and winner != self._winner:
+            self.print(Text(verdict_line(verdict, self._metric), style="bold green"))
+        self._winner = winner
+
+    def print(self, line: Text) -> None:
+        """Print a line above the view."""
+        if self._console.is_terminal:
+            self._console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
+        else:
+            self._console.print(line, soft_wrap=True, highlight=False)
 
     def line(self, record: TrialRecord) -> Text:
         """Return the line for an ended trial."""
@@ -123,7 +145,7 @@ class LiveView(Callback):
         return changes(job.params, self._baseline)
 
     def on_stop(self, level: StopLevel, why: str) -> None:
-        running = f"the running trials ({len(self._jobs)})"
+        running = f"the running trials ({len(self._rows)})"
         finishing = f"{why}: no new trial starts; {running} finish first. {self._how_to_cancel()}"
         cancelling = f"{why}: {running} are cancelled; their parameters are queued."
         self._console.print(
@@ -140,11 +162,11 @@ class LiveView(Callback):
 
     def _view(self) -> RenderableType:
         rows = Table.grid(padding=(0, 1))
-        jobs = list(self._jobs.items())  # the loop's thread changes it
+        running = list(self._rows.items())  # the loop's thread changes it
         room = max(self._console.height - FRAME_LINES, 1)
-        for number, (job, slot, since) in islice(jobs, room):
-            rows.add_row(Text(slot.name, style="dim"), *self._row(number, job, time.monotonic() - since))
-        more = [Text(f"{'':>5} and {len(jobs) - room} more", style="dim")] if len(jobs) > room else []
+        for key, row in islice(running, room):
+            rows.add_row(Text(row.slot, style="dim"), *self._row(key, row))
+        more = [Text(f"{'':>5} and {len(running) - room} more", style="dim")] if len(running) > room else []
         # A terminal writes ^C where the cursor is: at the end of a full line it would push the view up by one.
         rule = Padding(Rule(style="dim"), (0, ECHO, 0, 0))
         return Group(rule, self._headline(), rows, *more, Text(""))
@@ -167,16 +189,51 @@ class LiveView(Callback):
         took = self._took_s / self._took if self._took else None  # the mean, since pruned trials take less time
         return trials * took / len(self._slots) if took else None
 
-    def _row(self, number: int, job: Job, elapsed: float) -> tuple[RenderableType, ...]:
-        progress = self._progress.get(number)
-        params = Text(self.what(job), style="dim", overflow="ellipsis", no_wrap=True)
-        label = Text(f"{number:>5}", style="cyan")
+    def _row(self, key: int, row: _RunningRow) -> tuple[RenderableType, ...]:
+        progress, elapsed = self._progress.get(key), time.monotonic() - row.since
+        params = Text(row.what, style="dim", overflow="ellipsis", no_wrap=True)
+        label = Text(f"{row.label:>5}", style="cyan")
         if progress is None:
             return label, ProgressBar(width=20, pulse=True), Text("starting"), Text(""), Text(duration(elapsed)), params
         loss = Text("" if progress.loss is None else f"loss {progress.loss:.3f}")
         speed = Text("" if progress.tokens_per_s is None else f"{progress.tokens_per_s:,.0f} tok/s")
         left = Text("" if progress.remaining_s is None else f"{duration(progress.remaining_s)} left")
         return label, ProgressBar(total=1.0, completed=progress.fraction, width=20), loss, speed, left, params
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningRow:
+    """A training that runs."""
+
+    slot: str
+    label: str
+    what: str
+    since: float  # of the monotonic clock
+
+
+class RepeatLines(Callback):
+    """Show repeats in the live view of the search that they belong to."""
+
+    def __init__(self, live: LiveView, name_of: Callable[[Job], str], words_of: Callable[[TrialRecord], str]) -> None:
+        """Take what a running repeat is called, and what to say of one that has ended."""
+        self._live, self._name_of, self._words_of = live, name_of, words_of
+
+    def on_start(self, job: Job, slot: Slot) -> None:
+        self._live.begin_row(~job.number, slot, AGAIN, self._name_of(job))
+
+    def on_progress(self, progress: Progress) -> None:
+        self._live.on_progress(replace(progress, number=~progress.number))
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._live.end_row(~record.number, record)
+        self._live.print(repeat_line(record, self._words_of(record)))
+
+
+def repeat_line(record: TrialRecord, what: str) -> Text:
+    """Return a replicate that has ended on one line."""
+    value = value_text(record.value) if record.value is not None else record.status or record.state.lower()
+    line = Text(f"{AGAIN:>5}  {value:<25}{duration(record.seconds or 0.0):>10}  {what}")
+    return line if record.value is not None else line.append(f"\n{'':>7}{record.reason}", style="yellow")
 
 
 def trial_page(record: TrialRecord, stored: StoredStudy) -> RenderableType:

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from shlex import quote
 
 from optimize.config.plan import Plan
-from optimize.confirm.caveats import caveats
+from optimize.confirm.caveats import limits_of, trial_caveats
 from optimize.confirm.replicates import (
     MOST_FINALISTS,
     MOST_SEEDS,
     SCALES,
     Repeatable,
     Variation,
-    budget_of,
     child_plan,
     finalists_of,
     is_whole,
@@ -200,7 +199,7 @@ def _rounds(
         options.seeds,
         earlier=sorted(numbers_repeated(before)),
         first_doubts=_first_doubts(plan, records),
-        limits=_limits(plan),
+        limits=limits_of(plan),
     )
 
 
@@ -227,20 +226,6 @@ def _with_ranks(rounds: Rounds, among: Sequence[Repeatable], scale: int, say: Ca
 
 def _first_doubts(plan: Plan, records: Sequence[TrialRecord]) -> dict[int, list[str]]:
     """About the trials that may be finalists."""
-    baseline, names = baseline_of(records), ("EVAL_TOKENS", plan.workload.val_split, *plan.workload.budget)
-    tuned = [plan.space[name] for name in names if name in plan.space.names]  # a gain by these is none of the model
-    found = {}
-    for record in (record for record in records if record.value is not None and is_whole(record, plan.space)):
-        other = [p.name for p in tuned if record.params[p.name] != p.encode(plan.baseline[p.name])]
-        found[record.number] = [
-            *caveats(record, baseline, _limits(plan)),
-            *(f"{name} {record.params[name]}, the baseline's was {plan.baseline[name]}" for name in other),
-        ]
-    return found
-
-
-def _limits(plan: Plan) -> dict[str, float]:
-    """What a training may use, by the names that our script and autoresearch's print it under."""
-    name, value = budget_of(plan)
-    printed = "charged_flops" if plan.workload.budget_is_work(plan.constants) else "training_seconds"
-    return {printed: float(value)} if name else {}
+    baseline = baseline_of(records)
+    mine = (record for record in records if record.value is not None and is_whole(record, plan.space))
+    return {record.number: trial_caveats(plan, record, baseline) for record in mine}

@@ -10,11 +10,14 @@ from optimize.advisor import Advisor, advice_line
 from optimize.advisor.advisor import open_advisor
 from optimize.config.plan import Plan
 from optimize.config.settings import Settings
+from optimize.confirm.replicates import variation_of
+from optimize.errors import WorkloadError
 from optimize.reporting.dashboard import DashboardWriter
 from optimize.reporting.files import ResultFiles
 from optimize.reporting.notify import open_notifier
 from optimize.reporting.run_end import RunResult
 from optimize.reporting.terminal import LiveView
+from optimize.session.repeating import SearchRepeats
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.best import find_best
 from optimize.study.callback import Callback
@@ -30,20 +33,23 @@ from optimize.trial import Slot
 from storage import TrialRecord
 
 
-def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller) -> RunResult:
-    """Work on the plan's study until its budget is spent. Raises StudyAborted and what `open_study` raises."""
+def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller, verdict: bool = True) -> RunResult:
+    """Work on the plan's study until its budget is spent. Raises StudyAborted and what `open_study` raises.
+
+    With `verdict` its best trials are trained again with other seeds, beside the search.
+    """
     describe_start_from(plan, slots)  # a wrong --from is told before anything is made
     with open_session(plan, caller) as session:
         for notice in session.database.notices:
             session.say(notice)
         session.paths.create()
         session.prepare()
-        while (ended := _work(session, slots, caller)) is None:
+        while (ended := _work(session, slots, caller, verdict)) is None:
             pass
         return ended
 
 
-def _work(session: Session, slots: Sequence[Slot], caller: Caller) -> RunResult | None:
+def _work(session: Session, slots: Sequence[Slot], caller: Caller, verdict: bool) -> RunResult | None:
     """Work on the study of the session's plan.
 
     None: its baseline did not fit the GPU, and the session has the plan of the same study with a smaller device batch.
@@ -59,14 +65,32 @@ def _work(session: Session, slots: Sequence[Slot], caller: Caller) -> RunResult 
     session.write_settings()
     with reporting(session, caller, study, slots) as callbacks:
         mine = AdoptWaiting(study, session.database, session.shown(study).stored.study_id, plan, session.say)
+        beside, no_verdict = _repeats(session, study, slots, callbacks) if verdict else (None, "")
         callbacks = (*callbacks, IgnoredConstants(plan, session.say), mine)
-        reason = session.drive(study, slots, _budget(plan.settings), callbacks)
+        callbacks = (*((beside.of_search,) if beside else ()), *callbacks)
+        reason = session.drive(study, slots, _budget(plan.settings), callbacks, repeats=beside)
     if session.goes_on_with(study.baseline_ending):
         return None
     stopped = session.stop_signals.level() is not StopLevel.NONE
     notes, code = _notes(advisor, study.records(), plan), session.stop_signals.exit_code(reason)
     others = session.database.study_names()
-    return RunResult(reason, study.records(), study.verdict(), notes, stopped, code, others, plan)
+    repeats, no_verdict = (beside.done, beside.why_no_verdict()) if beside else (0, no_verdict)
+    found = study.verdict()
+    return RunResult(reason, study.records(), found, notes, stopped, code, others, plan, repeats, no_verdict)
+
+
+def _repeats(
+    session: Session, study: Study, slots: Sequence[Slot], callbacks: Sequence[Callback]
+) -> tuple[SearchRepeats | None, str]:
+    """Return what is trained beside the search; or why nothing is, in a line."""
+    try:
+        variation = variation_of(session.plan)
+    except WorkloadError as error:
+        return None, f"no verdict: {error.problems[0]}"
+    live = next((each for each in callbacks if isinstance(each, LiveView)), None)
+    repeats = SearchRepeats(session, study, variation, slots, _budget(session.plan.settings), live)
+    repeats.callbacks = callbacks
+    return repeats, ""
 
 
 def reporting(

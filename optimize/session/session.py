@@ -32,12 +32,13 @@ from optimize.study.baseline_fit import BaselineEnding
 from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
+from optimize.study.sources import Repeats
 from optimize.study.stopping import Budget, StopLevel, StopSignals, exiting_on_signals
 from optimize.study.stored import find_study
 from optimize.study.study import Study
 from optimize.transfer.backup import open_backups
 from optimize.trial import Job, Slot, Suggestion
-from storage import Artifacts, Database, StudyPaths, open_database, write_text
+from storage import Artifacts, Database, StudyPaths, open_database, parent_of, replicates_of, write_text
 
 Say = Callable[[str], None]
 View = ResultFiles | DashboardWriter
@@ -75,7 +76,7 @@ class Session:
         self.artifacts = Artifacts(self.paths.artifacts, self.database)
         self._last = stack.enter_context(ExitStack())  # waits for messages, when the last backup is made
         # Entered before the study and left after it: what it keeps at the end is a study that nobody drives.
-        self._backups = stack.enter_context(self._open_backups())
+        self.backups = stack.enter_context(self._open_backups())
         self._opened = stack.enter_context(ExitStack())  # the open study
         self._trackers: Sequence[TrackerCallback] = ()
         self._notifier: Notifier | None = None
@@ -97,6 +98,17 @@ class Session:
         opened = open_study(self.database, self.plan, self._data, self.say, slots, advisor=advisor, set_aside=aside)
         return self._opened.enter_context(opened)
 
+    def open_beside(self, plan: Plan, slots: Sequence[Slot]) -> Study:
+        """Open the child study of the one that is open, as its only driver, until that is closed."""
+        opened = open_study(
+            self.database, plan, self._data, lambda line: self.say(f"repeats: {line}"), slots, beside=True
+        )
+        return self._opened.enter_context(opened)
+
+    def at_close(self, work: Callable[[], None]) -> None:
+        """Have this called when the open study is closed, while it is still held."""
+        self._opened.callback(work)
+
     @property
     def is_new(self) -> bool:
         """Whether it has not driven its study yet."""
@@ -112,10 +124,8 @@ class Session:
 
     def shown(self, study: Study) -> ShownStudy:
         """Return what views need to know of the open study."""
-        settings = self.plan.settings
-        return ShownStudy(
-            find_study(self.database, settings.study, settings.runs), study.records, self.say, study.is_ours
-        )
+        stored = find_study(self.database, study.name, self.plan.settings.runs)
+        return ShownStudy(stored, study.records, self.say, study.is_ours)
 
     def write_settings(self, more: Mapping[str, object] | None = None) -> None:
         """Keep what this call was told, beside the results."""
@@ -135,7 +145,7 @@ class Session:
                     tracker.begin(study.records())
                 stack.callback(tracker.close)
             events = [] if self._caller.events is None else [self._caller.events.about(self.shown(study))]
-            yield (*events, stack.enter_context(live), *views, *self._trackers, notifier, self._backups)
+            yield (*events, stack.enter_context(live), *views, *self._trackers, notifier, self.backups)
 
     def drive(
         self,
@@ -144,10 +154,11 @@ class Session:
         budget: Budget,
         callbacks: Sequence[Callback],
         scale: Callable[[Suggestion], int] = lambda suggestion: 1,
+        repeats: Repeats | None = None,
     ) -> str:
         """Work until the budget is spent or a stop request comes; return why it ended. Raises StudyAborted.
 
-        `scale` is how many times the usual time a trial may take.
+        `scale` is how many times the usual time a trial may take. `repeats` are trained beside it.
         """
 
         def prepare(suggestion: Suggestion) -> Job:
@@ -163,6 +174,7 @@ class Session:
             self.stop_signals,
             self.plan.settings.keep_failed,
             began=self._began,
+            repeats=repeats,
         )
 
         def goes_on() -> bool:  # in this call, with a smaller device batch
@@ -174,7 +186,12 @@ class Session:
         if self._caller.executor is not None:
             return self._caller.executor(slots)
         nodes = cluster(self.plan, self._data, self.say)
-        return open_executor(self.plan.settings.executor, tuple(slots), self.paths.work, nodes)
+        beside = (
+            StudyPaths(self.paths.root, replicates_of(self.paths.study)).work
+            if not parent_of(self.paths.study)
+            else None
+        )
+        return open_executor(self.plan.settings.executor, tuple(slots), self.paths.work, nodes, beside)
 
     def _open_backups(self) -> AbstractContextManager[Callback]:
         if self._caller.backup is None:

@@ -1,4 +1,4 @@
-"""Which trial is the best one, and how sure that is: by value, until a confirmation has found a winner.
+"""Which trial is the best one, and how sure that is: by value, until its repeats have confirmed one.
 
 Everything that shows a best trial asks here. This module reads a verdict and records. It finds no verdict (`confirm/` does) and
 shows nothing.
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from optimize.confirm.campaign import VerdictState
 from optimize.confirm.verdict import Finalist, Verdict
 from optimize.search import StoredSpace
-from optimize.text import gain_text, value_text
+from optimize.text import amount, gain_text, value_text
 from storage import TrialRecord, best_record
 
 ANY_SPACE = StoredSpace()
+ONCE = "never trained with another seed"
+TOO_FEW = "too few trainings completed with other seeds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +25,24 @@ class BestTrial:
     """The best trial of a study, and how sure that is."""
 
     record: TrialRecord
-    confirmed: bool
+    state: VerdictState | None  # None: it is the baseline
     why: str  # in a line
-    luckiest: TrialRecord  # has the best single value: once there is a winner, it may be another trial
+    luckiest: TrialRecord  # has the best single value: it may be another trial
     finalist: Finalist | None = None  # the result of training its parameters again
-    open: bool = False  # whether a confirmation would tell more about it
+    open: bool = False  # whether a confirmation would tell more about it, or about a better candidate
     aside: str = ""  # a line about the best single value, where another trial has it
 
+    @property
+    def confirmed(self) -> bool:
+        return self.state is VerdictState.CONFIRMED
+
     def __str__(self) -> str:
-        return f"{'confirmed' if self.confirmed else 'unconfirmed'}: {self.why}"
+        return f"{self.state}: {self.why}" if self.state else self.why
 
     def attrs(self) -> dict[str, object]:
         """Return what `summary.toml` says about it."""
-        return {"confirmed": self.confirmed, "confirmation": self.why, **({"beside": self.aside} if self.aside else {})}
+        about = {"confirmed": self.confirmed, "verdict": str(self.state or "baseline"), "confirmation": self.why}
+        return {**about, **({"beside": self.aside} if self.aside else {})}
 
 
 def find_best(
@@ -42,9 +50,10 @@ def find_best(
 ) -> BestTrial | None:
     """Return the best trial, or None if none has a value. It is a whole configuration of the search space.
 
-    That is the confirmed winner, or a trial that came later with a better value and was not repeated yet. Without a winner it is
-    the trial with the best value. A result holds for every other trial with the same parameters. Not all records are needed: the
-    repeated ones, the baseline, and the best by value up to the first that is none of these.
+    That is the confirmed winner: a trial with a better value is a candidate, until its repeats are no worse than the winner's.
+    Without a winner it is the trial with the best value of those that did not turn out to be luck. A result holds for every other
+    trial with the same parameters. Not all records are needed: the repeated ones, the baseline, and the best by value up to the
+    first that is none of these.
     """
     luckiest, repeated = best_record(records, direction), Repeated(records, verdict)
     if luckiest is None:
@@ -57,14 +66,16 @@ def find_best(
     winner = None if verdict is None else verdict.winner
     of_winner = next((r for r in records if winner is not None and r.number == winner.number), None)
     if winner is None or of_winner is None:
-        return _by_value(luckiest, repeated)
+        hopeful = best_record([r for r in records if not repeated.is_luck(r)], direction)
+        is_better = hopeful is not None and not repeated.is_baseline(hopeful)
+        return _by_value(hopeful if hopeful is not None and is_better else luckiest, luckiest, repeated)
     new = best_record([of_winner, *(r for r in records if not repeated.has(r))], direction) or of_winner
-    aside = _aside(luckiest, new, repeated)
-    if new.number != winner.number:
-        why = f"better than trial {winner.number}, which is confirmed, and not confirmed yet"
-        return BestTrial(new, False, why, luckiest, open=True, aside=aside)
-    why = f"gain {_interval(winner)} over the baseline, {winner.pairs} other seeds"
-    return BestTrial(of_winner, True, why, luckiest, winner, aside=aside)
+    asides = [_aside(luckiest, of_winner, repeated)]
+    if new.number not in (of_winner.number, luckiest.number):
+        asides.append(f"trial {new.number}, {value_text(new.value or 0.0)}, is a {VerdictState.CANDIDATE}: {ONCE}")
+    why = f"gain {_interval(winner)} over the baseline, {amount(winner.pairs, 'other seed')}"
+    aside = "; ".join(filter(None, asides))
+    return BestTrial(of_winner, VerdictState.CONFIRMED, why, luckiest, winner, new is not of_winner, aside)
 
 
 def why_no_best(objectives: int) -> str:
@@ -92,10 +103,17 @@ class Repeated:
         same = (other.number for other in self._records if _same(record, other))
         return next((self._finalists[number] for number in same if number in self._finalists), None)
 
+    def is_luck(self, record: TrialRecord) -> bool:
+        """Tell whether the repeats of these parameters were no better than what they had to beat."""
+        finalist = self.finalist(record)
+        return finalist is not None and finalist.state is VerdictState.LUCK
+
     @property
-    def in_vain(self) -> bool:
-        """Whether a confirmation ended without any result."""
-        return self._verdict is not None and not self._verdict.finalists
+    def why_in_vain(self) -> str:
+        """Why repeats brought no result at all, "" if they did, or if there were none."""
+        if self._verdict is None or self._verdict.finalists:
+            return ""
+        return self._verdict.lines[0] if self._verdict.beside and self._verdict.lines else TOO_FEW
 
 
 def numbers_repeated(verdict: Verdict | None) -> set[int]:
@@ -103,16 +121,24 @@ def numbers_repeated(verdict: Verdict | None) -> set[int]:
     return set() if verdict is None else {*verdict.repeated, *(each.number for each in verdict.finalists)}
 
 
-def _by_value(best: TrialRecord, repeated: Repeated) -> BestTrial:
-    finalist = repeated.finalist(best)
+def _by_value(best: TrialRecord, luckiest: TrialRecord, repeated: Repeated) -> BestTrial:
+    finalist, aside = repeated.finalist(best), _aside(luckiest, best, repeated)
     if repeated.is_baseline(best):
-        return BestTrial(best, False, "the baseline: nothing has a better value", best)
+        return BestTrial(best, None, "the baseline: nothing has a better value", luckiest, aside=aside)
     if finalist is not None:
-        why = f"gain {_interval(finalist)} over the baseline, {finalist.pairs} other seeds: which may be luck"
-        return BestTrial(best, False, why, best, finalist)
-    if repeated.in_vain or repeated.has(best):
-        return BestTrial(best, False, "too few trainings completed with other seeds", best, open=True)
-    return BestTrial(best, False, "never trained with another seed", best, open=True)
+        return BestTrial(best, finalist.state, _result(finalist), luckiest, finalist, aside=aside)
+    in_vain = repeated.why_in_vain or (TOO_FEW if repeated.has(best) else "")
+    is_open = in_vain in ("", TOO_FEW)  # else no confirmation would tell more
+    return BestTrial(best, VerdictState.CANDIDATE, in_vain or ONCE, luckiest, open=is_open, aside=aside)
+
+
+def _result(finalist: Finalist) -> str:
+    """Return in words what was found of a trial that is not confirmed."""
+    if not finalist.pairs:
+        return "it did not complete with another seed"
+    gain = f"gain {_interval(finalist)} over the baseline, {amount(finalist.pairs, 'other seed')}"
+    is_luck = finalist.state is VerdictState.LUCK
+    return f"{gain}: {'no better than what it had to beat' if is_luck else 'which may be luck'}"
 
 
 def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:
@@ -121,7 +147,9 @@ def _aside(luckiest: TrialRecord, best: TrialRecord, repeated: Repeated) -> str:
     finalist, line = repeated.finalist(luckiest), _single(luckiest)
     if _same(luckiest, best):
         return f"{line}, of the same parameters"
-    return line if finalist is None else f"{line}: with other seeds its gain is {gain_text(finalist.gain)}"
+    if finalist is not None:
+        return f"{line}, {finalist.state}: with other seeds its gain is {gain_text(finalist.gain)}"
+    return line if repeated.has(luckiest) else f"{line}, a {VerdictState.CANDIDATE}: {ONCE}"
 
 
 def _single(luckiest: TrialRecord) -> str:

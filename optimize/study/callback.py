@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optimize.confirm.verdict import Verdict
 from optimize.study.stopping import StopLevel
 from optimize.trial import Job, Progress, Slot
 from storage import TrialRecord
@@ -15,6 +16,9 @@ class Callback:
     def on_progress(self, progress: Progress) -> None: ...
 
     def on_trial_end(self, record: TrialRecord) -> None: ...
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        """Called when repeats have changed the verdict: another trial may be the best."""
 
     def on_stop(self, level: StopLevel, why: str) -> None: ...
 

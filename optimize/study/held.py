@@ -18,10 +18,12 @@ from storage import (
     StorageError,
     StudyPaths,
     acquire,
+    holder_of,
     parent_of,
 )
 
 STOP = "stop"  # study attribute
+BESIDE = "beside"  # of a study of replicates: the driver whose search they are trained beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class HeldStudy:
         asked = attrs.get(STOP, {})
         return str(asked.get("how", "")) if asked.get("holder") == self.lease.holder.to_text() else ""
 
+    def mark_beside(self) -> None:
+        """Note that this study of replicates is driven beside the search of its parent, not by `optimize confirm`."""
+        self.write_attrs({BESIDE: self.lease.holder.to_text()})
+
     def write_attrs(self, attrs: Mapping[str, Any]) -> None:
         """Set attributes of the study. Raises LeaseLostError if another driver has taken it over."""
 
@@ -49,6 +55,12 @@ class HeldStudy:
 
         kept = self.database.study_attrs
         self.lease.write(put, stands=lambda _: attrs.items() <= kept(self.study_id).items())
+
+
+def is_confirmed_alone(database: Database, study_id: int) -> bool:
+    """Tell whether `optimize confirm` drives this study of replicates now."""
+    holder = holder_of(database, study_id)
+    return holder is not None and database.study_attrs(study_id).get(BESIDE) != holder.to_text()
 
 
 @contextmanager

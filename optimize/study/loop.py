@@ -1,17 +1,20 @@
 """The loop: keep every slot busy until the budget is spent. Read this first.
 
-One thread asks and tells. What a trial is, where it runs and who is told about it depend on the arguments.
+One thread asks and tells. What a trial is, where it runs and who is told about it depend on the arguments. Beside the search it
+trains repeats, where there are some (`sources.py`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from shlex import quote
 
 from optimize.errors import OptimizeError, SpaceExhausted, StudyAborted, StudyError, WorkloadError
 from optimize.executors import Executor
 from optimize.study.callback import Callback
+from optimize.study.sources import Moment, Repeats, Source
 from optimize.study.stopping import COUNTED, STOPPED_BY, Budget, StopLevel, StopSignals, counted
 from optimize.study.study import Study
 from optimize.trial import Ending, Job, Progress, Suggestion, TrialStatus
@@ -39,9 +42,11 @@ class Loop:
         keep_failed: bool = False,
         tick_s: float = TICK_S,
         began: float | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
-        self._study, self._executor, self._prepare = study, executor, prepare
-        self._budget, self._callbacks, self._stop_signals = budget, callbacks, stop_signals
+        self._study, self._executor = study, executor
+        self._search, self._repeats = Source(study, prepare, callbacks), repeats or Repeats()
+        self._budget, self._stop_signals = budget, stop_signals
         self._keep_failed = keep_failed
         self._started = time.monotonic() if began is None else began  # the call, from which its hours count
         self._done = counted(study.records())
@@ -64,34 +69,53 @@ class Loop:
         with self._executor:
             while True:
                 self._check_stop()
-                while self._may_start():
-                    self._start_next()
-                self._notify(lambda callback: callback.on_tick())  # after the slots are busy: none waits for a callback
+                while source := self._next():
+                    self._start(source)
+                for source in self._sources():
+                    _notify(
+                        source, lambda callback: callback.on_tick()
+                    )  # the slots are busy: none waits for a callback
                 if not self._executor.running and self._reason:
                     break
                 for event in self._executor.wait(self._tick_s):
                     self._on_event(event)
-                self._study.renew()
+                for source in self._sources():
+                    source.study.renew()
         if self._broken:
             raise StudyAborted(*self._broken)
         if self._failed:
             raise self._failed
+        self._repeats.finish(self._budget.is_late(time.monotonic() - self._started))
         return self._reason
 
-    def _may_start(self) -> bool:
-        running, done = len(self._executor.running), self._done
-        self._reason = self._reason or self._budget.spent(done, time.monotonic() - self._started)
-        if self._exhausted and not running and not self._study.has_queued():
-            self._reason = self._reason or self._exhausted
-        if self._reason or not self._executor.free or (self._exhausted and not self._study.has_queued()):
-            return False
-        return self._budget.room(done, running) and (self._proven or not running)
+    def _sources(self) -> Sequence[Source]:
+        repeats = self._repeats.source
+        return (self._search, repeats) if repeats is not None else (self._search,)
 
-    def _start_next(self) -> None:
+    def _next(self) -> Source | None:
+        """Return what starts a trial now: the repeats if one is due, else the search; None while neither may."""
+        running, free, elapsed_s = self._executor.running, self._executor.free, time.monotonic() - self._started
+        self._reason = self._reason or self._budget.spent(self._done, elapsed_s, self._repeats.done)
+        if self._reason:
+            return None
+        searching = self._done + sum(number >= 0 for number in running)
+        exhausted = bool(self._exhausted) and not self._study.has_queued()
+        kept = self._repeats.decide(Moment(searching, len(running), free, elapsed_s, exhausted))
+        if self._repeats.has_due():
+            return self._repeats.source if free else None
+        if exhausted and not running:
+            self._reason = self._exhausted
+        if self._reason or exhausted or not free:
+            return None
+        room = self._budget.room(self._done + self._repeats.done + kept, len(running))
+        return self._search if room and (self._proven or not running) else None
+
+    def _start(self, source: Source) -> None:
+        study = source.study
         try:
-            suggestion = self._study.ask()
+            suggestion = study.ask()
         except SpaceExhausted as error:
-            self._exhausted = str(error)
+            self._exhausted = self._exhausted if source.beside else str(error)
             return
         except _StopHeard:
             return
@@ -99,15 +123,15 @@ class Loop:
             self._failed, self._reason = error, self._reason or str(error)
             return
         try:
-            job = self._prepare(suggestion)
+            job = source.prepare(suggestion)
         except OptimizeError as error:  # as after a failed ask
             # Where others were written, these alone cannot be: queued again, they would end the next call too.
             only_these = self._proven and isinstance(error, WorkloadError)
-            self._study.give_back(suggestion.number, str(error), again=not only_these)
+            study.give_back(suggestion.number, str(error), again=not only_these)
             self._failed, self._reason = error, self._reason or str(error)
             return
-        slot = self._executor.submit(job)
-        self._notify(lambda callback: callback.on_start(job, slot))
+        slot = self._executor.submit(replace(job, number=source.numbered(job.number)))
+        _notify(source, lambda callback: callback.on_start(job, slot))
 
     def _while_asking(self) -> None:
         """Hear stop requests and renew the lease during a long search for a configuration."""
@@ -117,45 +141,48 @@ class Loop:
             raise _StopHeard(self._reason)
 
     def _on_event(self, event: Progress | Ending) -> None:
+        number = event.number if isinstance(event, Progress) else event.job.number
+        source = self._search if number >= 0 else self._repeats.source
+        assert source is not None
         if isinstance(event, Progress):
             self._proven = True
-            hopeless = self._study.report(event)
+            progress = replace(event, number=source.numbered(number))
+            hopeless = source.study.report(progress)
             if hopeless:
-                self._executor.cancel(event.number, TrialStatus.HOPELESS, hopeless)
-            self._notify(lambda callback: callback.on_progress(event))
+                self._executor.cancel(number, TrialStatus.HOPELESS, hopeless)
+            _notify(source, lambda callback: callback.on_progress(progress))
             return
-        record = self._study.tell(event.job, event.outcome)
-        self._done += counted([record])
+        record = source.study.tell(replace(event.job, number=source.numbered(number)), event.outcome)
+        self._done += 0 if source.beside else counted([record])
         failed = record.state != "COMPLETE" and record.status != TrialStatus.HOPELESS  # which ran well, and was cut
-        self._executor.forget(event.job.number, keep=failed and self._keep_failed)
+        self._executor.forget(number, keep=failed and self._keep_failed)
         self._proven = self._proven or not failed
-        self._notify(lambda callback: callback.on_trial_end(record))
-        self._abort_if_hopeless(record, event.outcome.log)
+        _notify(source, lambda callback: callback.on_trial_end(record))
+        self._abort_if_hopeless(source.study, record, event.outcome.log)
 
-    def _abort_if_hopeless(self, record: TrialRecord, log: str) -> None:
+    def _abort_if_hopeless(self, study: Study, record: TrialRecord, log: str) -> None:
         """Abort the study if going on after this ending would waste time."""
-        study, why = self._study.name, record.reason
-        where = f"study {study}: trial {record.number}"
-        more = f"All of its log: `optimize show {record.number} --study {quote(study)}`"
-        counts, baseline = self._counts(record), self._study.baseline_ending
+        why, where = record.reason, f"study {study.name}: trial {record.number}"
+        more = f"All of its log: `optimize show {record.number} --study {quote(study.name)}`"
+        counts, baseline = self._counts(record), study.baseline_ending
         if baseline is not None and baseline.number == record.number and baseline.plan is not None:
             self._reason = self._reason or baseline.line
             self._cancel_all("the baseline does not fit: all begins again with a smaller device batch")
         elif baseline is not None and baseline.number == record.number:
             self._abort(f"{where}: the baseline did not complete: {why}. {baseline.line} {more}", log)
-        elif self._can_nothing_run(record):
+        elif self._can_nothing_run(study, record):
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
-        elif record.kind == "baseline" and record.state != "COMPLETE" and not self._study.has_queued("baseline"):
+        elif record.kind == "baseline" and record.state != "COMPLETE" and not study.has_queued("baseline"):
             advice = _ADVICE.get(record.status, _ADVICE_ELSE)
             self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
         elif counts and self._failures >= self._budget.max_consecutive_failures:
             self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
 
-    def _can_nothing_run(self, record: TrialRecord) -> bool:
+    def _can_nothing_run(self, study: Study, record: TrialRecord) -> bool:
         """Whether the machine is at fault, and no other of its devices can take the next trial."""
         if record.status == TrialStatus.DEVICE_FAILED:
             return not self._proven or self._executor.rests.have_failed(self._executor.slots)
-        return record.status == TrialStatus.ENVIRONMENT and self._study.is_environment_broken()
+        return record.status == TrialStatus.ENVIRONMENT and study.is_environment_broken()
 
     def _counts(self, record: TrialRecord) -> bool:
         """Whether this failure counts towards the limit: not one of a person or of bad parameters, and not a first mishap."""
@@ -180,19 +207,20 @@ class Loop:
         level = self._stop_signals.level()
         if level > self._stop_level:
             self._stop_level = level
-            self._notify(lambda callback: callback.on_stop(level, self._stop_signals.why))
+            _notify(self._search, lambda callback: callback.on_stop(level, self._stop_signals.why))
         if level >= StopLevel.FINISH:
             self._reason = self._reason or f"{STOPPED_BY}{self._stop_signals.why}"
         if level >= StopLevel.CANCEL:
             self._cancel_all(f"{STOPPED_BY}{self._stop_signals.why}")
 
-    def _notify(self, call: Callable[[Callback], None]) -> None:
-        for callback in self._callbacks:
-            call(callback)
-
     def _cancel_all(self, why: str) -> None:
         for number in self._executor.running:
             self._executor.cancel(number, TrialStatus.CANCELLED, why)
+
+
+def _notify(source: Source, call: Callable[[Callback], None]) -> None:
+    for callback in source.callbacks:
+        call(callback)
 
 
 _ADVICE: dict[str, str] = {

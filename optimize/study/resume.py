@@ -63,11 +63,13 @@ def open_study(
     *,
     advisor: Advisor | None = None,
     set_aside: bool = False,
+    beside: bool = False,
 ) -> Iterator[Study]:
     """Create or reopen the plan's study, with this process as its only driver.
 
     `data` is the fingerprint of the prepared data; None compares all but that. `slots` tell a trial's device.
-    An `advisor` proposes its share. In a child study nothing is proposed: what it is to train is queued.
+    An `advisor` proposes its share. In a child study nothing is proposed: what it is to train is queued. One that is trained
+    `beside` a search has no baseline of its own.
     `set_aside` renames tables that hold trials which the database lacks; else they raise StorageError.
     Raises StudyMismatchError if its values would not be comparable, StudyBusyError if another driver is alive.
     """
@@ -95,7 +97,7 @@ def open_study(
                 say(adopt_waiting(study, record, plan, database))
         sampler.replay(_history(records, plan.space))
         _close_orphans(study, records, plan, paths, say)
-        if not _has_baseline(study):
+        if not beside and not _has_baseline(study):
             study.enqueue(plan.baseline, "baseline")
         _lower_starts(study, records, plan)
         _enqueue_starts(study, records, plan, say)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from math import ceil
 from types import FrameType, TracebackType
 
 from optimize.config.settings import MAX_CONSECUTIVE_FAILURES
@@ -100,20 +101,38 @@ COUNTED = ("COMPLETE", "PRUNED")  # endings that say something about the paramet
 class Budget:
     """When a study has done enough; None means no limit.
 
-    `trials` counts COMPLETE and PRUNED trials that ran here, the baseline included. `hours` counts from the start of the call.
+    `trials` counts COMPLETE and PRUNED trials that ran here, the baseline included, and repeats of trials in a study of their own.
+    `hours` counts from the start of the call.
     """
 
     trials: int | None = None
     hours: float | None = None
     max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES
 
-    def spent(self, done: int, elapsed_s: float) -> str | None:
+    def spent(self, done: int, elapsed_s: float, repeats: int = 0) -> str | None:
         """Return why the study ends here, or None if it goes on."""
-        if self.trials is not None and done >= self.trials:
-            return f"{amount(done, 'trial')} {'is' if done == 1 else 'are'} done"
-        if self.hours is not None and elapsed_s >= self.hours * 3600:
+        if self.trials is not None and done + repeats >= self.trials:
+            beside = f" and {amount(repeats, 'repeat')}" if repeats else ""
+            return f"{amount(done, 'trial')}{beside} {'is' if done + repeats == 1 else 'are'} done"
+        if self.is_late(elapsed_s):
+            assert self.hours is not None
             return f"{self.hours:g} {'hour is' if self.hours == 1 else 'hours are'} over"
         return None
+
+    def is_late(self, elapsed_s: float) -> bool:
+        """Tell whether the hours are over."""
+        return self.hours is not None and elapsed_s >= self.hours * 3600
+
+    def planned(self, begun: int, running: int, free: int, elapsed_s: float, training_s: float) -> int | None:
+        """Return how many trainings there will be in all, at `training_s` seconds each; None if no end is known.
+
+        A running one is taken to be half-way. As long as the hours are not over, every free slot may begin one more.
+        """
+        planned = [] if self.trials is None else [self.trials]
+        if self.hours is not None and training_s > 0:
+            left = max(self.hours * 3600 - elapsed_s, 0.0) / training_s
+            planned.append(begun + ceil(free * left + running * max(left - 0.5, 0.0)))
+        return min(planned, default=None)
 
     def room(self, done: int, running: int) -> bool:
         """Tell whether one more trial may start, assuming that all running ones will count."""

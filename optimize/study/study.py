@@ -48,7 +48,7 @@ class Study:
         self, held: HeldStudy, artifacts: Artifacts, space: SearchSpace, scripts: Scripts, search: Search
     ) -> None:
         self.name = held.name
-        self._held, self._database, self._study_id, self._lease = held, held.database, held.study_id, held.lease
+        self.held, self._database, self._study_id, self._lease = held, held.database, held.study_id, held.lease
         self._space, self._artifacts, self._scripts = space, artifacts, scripts
         self._sampler, self._pruner, self._advisor = search.sampler, search.pruner, search.advisor
         self._fit = search.fit
@@ -98,7 +98,7 @@ class Study:
 
     def stop_request(self) -> str:
         """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""
-        return self._held.stop_request()
+        return self.held.stop_request()
 
     def while_asking(self, meanwhile: Callable[[], None]) -> None:
         """Have this called from time to time while the sampler looks for a configuration."""

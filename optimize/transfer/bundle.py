@@ -74,15 +74,15 @@ def _result(
     lines.append(f"best: {value_text(record.value)} in trial {record.number}")
     lines += [f"    {name} = {value}" for name, value in record.params.items()] or [f"    {record.reason}"]
     if verdict is None:
-        return [*lines, "Not confirmed: it was not trained again with other seeds."]
+        return [*lines, f"It is a {best.state}: {best.why}." if best.state else f"It is {best.why}."]
     if verdict.winner is None:
-        return [*lines, "Trained again with other seeds: no gain over the baseline was confirmed."]
+        of_best = [f"{str(best).capitalize()}."]
+        return [*lines, *of_best, "Trained again with other seeds: no gain over the baseline was confirmed."]
     w = verdict.winner
     interval = f"{verdict.level:.0%} interval {value_text(w.low)} to {value_text(w.high)}"
     gain = f"{value_text(w.gain)} better than the baseline ({interval})"
-    unsure = [] if best.confirmed else [f"Trial {record.number} is not confirmed: {best.why}."]
     aside = [f"{best.aside.capitalize()}."] if best.aside else []
-    return [*lines, *unsure, f"Confirmed with other seeds: trial {w.number}, {gain}.", *aside]
+    return [*lines, f"Confirmed with other seeds: trial {w.number}, {gain}.", *aside]
 
 
 def _inside(stored: StoredStudy, all_artifacts: bool) -> list[str]:

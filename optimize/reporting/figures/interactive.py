@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from optimize.confirm.campaign import VerdictState
 from optimize.confirm.verdict import Finalist, Verdict
 from optimize.reporting.figures.data import History, HistoryPoint, cost, history
 from optimize.reporting.figures.style import ACCENT, GREY, style_of
@@ -253,8 +254,9 @@ def _confirmation(verdict: Verdict, metric: Metric) -> go.Figure:
     )
     figure.add_vrect(x0=-verdict.floor, x1=verdict.floor, fillcolor=GREY, opacity=0.2, line_width=0)
     figure.add_vline(x=0, line={"color": "#666", "dash": "dot", "width": 1})
-    for confirmed, colour, name in ((True, ACCENT, "confirmed"), (False, GREY, "not confirmed")):
-        _add_finalists(figure, [each for each in verdict.finalists if each.confirmed == confirmed], colour, name)
+    colours = {VerdictState.CONFIRMED: ACCENT, VerdictState.CANDIDATE: "#666", VerdictState.LUCK: GREY}
+    for state, colour in colours.items():
+        _add_finalists(figure, [each for each in verdict.finalists if each.state is state], colour, state)
     names = [f"trial {each.number}" for each in reversed(verdict.finalists)]
     figure.update_yaxes(categoryorder="array", categoryarray=names, range=[-0.6, len(names) - 0.4])
     figure.update_layout(legend=_BELOW)

@@ -56,16 +56,18 @@ def confirmation(facts: ReportFacts, pictures: Pictures) -> Markup:
         return _nothing(title, line)
     more = [tag("p", each) for each in verdict.lines]
     if not verdict.finalists:
-        return _section(title, tag("p", "Too few trainings completed with other seeds.", class_="soft"), *more)
+        few = () if verdict.beside else (tag("p", "Too few trainings completed with other seeds.", class_="soft"),)
+        return _section(title, *few, *more)
     rows = [
         (f.number, f.pairs, signed(f.gain), f"{signed(f.low)} to {signed(f.high)}",
-         "confirmed" if f.confirmed else "rejected" if f.rejected else "not confirmed", "; ".join(f.doubts))
+         f.state, "; ".join(f.doubts))
         for f in verdict.finalists
     ]  # fmt: skip
-    head = ("trial", "pairs", "mean gain", f"{verdict.level:.0%} interval", "verdict", "but")
+    head = ("trial", "repeats", "mean gain", f"{verdict.level:.0%} interval", "verdict", "but")
+    seeds = "" if verdict.beside else " with the same seeds"
     line = (
-        "The gain is the mean difference to the baseline with the same seeds; positive is better. The trial itself is not among "
-        f"the pairs. The noise between seeds is {verdict.noise:.3g}; a gain below {verdict.floor:.3g} cannot be told from it."
+        f"The gain is the mean difference to the baseline{seeds}; positive is better. The trial itself is not among "
+        f"its repeats. The noise between seeds is {verdict.noise:.3g}; a gain below {verdict.floor:.3g} cannot be told from it."
     )
     return _section(title, table(head, rows, (0, 1, 2, 3)), tag("p", line, class_="soft"), *more)
 

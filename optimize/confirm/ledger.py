@@ -1,0 +1,185 @@
+"""The trials of a study and their repeats, as a verdict inside the search takes them. It reads records and drives nothing.
+
+A repeat is a replicate whose seed alone is another one. A verdict on other validation data or a larger budget has its own
+(`rounds.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from optimize.config.plan import Plan
+from optimize.confirm.campaign import Campaign, Decision, Evidence, Repeat, Searched, VerdictState
+from optimize.confirm.caveats import caveats, limits_of, trial_caveats
+from optimize.confirm.replicates import Variation, is_whole
+from optimize.confirm.verdict import FAILED, Finalist, Verdict
+from optimize.script.derived import same_run
+from optimize.trial import TrialStatus, Value
+from search_spaces import SearchSpace, SearchSpaceError
+from storage import TrialRecord
+
+LEVEL, QUANTILE = 0.9, 1.645  # of the intervals that views show: how many standard errors to each side
+_NO_ENDING = (TrialStatus.CANCELLED, "")  # says nothing of a configuration
+
+Key = tuple[int, int]
+"""A trial, and which of the other seeds, from 1."""
+
+
+class Ledger:
+    """Everything that has ended so far, the first trial of each configuration standing for it."""
+
+    def __init__(self, plan: Plan, variation: Variation, space: SearchSpace) -> None:
+        """Take the study's plan, and what its child study may vary."""
+        self._plan, self._variation, self._space = plan, variation, space
+        self._stored, self._sign = plan.stored_space, plan.workload.metric.sign
+        self._identity = same_run(plan.workload.derived, plan.constants, plan.workload.conditions)
+        self._baseline = self._identity(plan.baseline)
+        self._places: dict[object, int] = {}  # configuration -> index in `_searched`
+        self._firsts: dict[int, int] = {}  # trial -> the first of its configuration
+        self._searched: list[Searched] = []
+        self._records: dict[int, TrialRecord] = {}  # of those that have a value
+        self._repeats: dict[Key, Repeat] = {}  # in the order in which they began
+        self._doubts: dict[int, list[str]] = {}  # by trial, of its repeats
+
+    @property
+    def repeats(self) -> Collection[Repeat]:
+        return self._repeats.values()
+
+    def add_trial(self, record: TrialRecord) -> None:
+        """Take a trial of the study that has ended. One that says nothing of its parameters is left aside."""
+        mine = is_whole(record, self._plan.space) and not self._stored.why_not(record)
+        if record.state not in ("COMPLETE", "PRUNED") or not mine:
+            return
+        value = record.value if record.state == "COMPLETE" else None
+        identity = self._identity(self._plan.space.decode(record.params))
+        found = Searched(record.number, value, record.status == TrialStatus.HOPELESS)
+        place = self._places.setdefault(identity, len(self._searched))
+        if place == len(self._searched):
+            self._searched.append(found)
+        elif self._searched[place].value is None and value is not None:
+            self._searched[place] = found
+        self._firsts[record.number] = self._searched[place].number
+        if value is not None:
+            self._records.setdefault(self._searched[place].number, record)
+
+    def key_of(self, params: Mapping[str, Value]) -> Key | None:
+        """Return which repeat a replicate is; None if it is none, or of a configuration that the study has not."""
+        varied = self._variation
+        seed = varied.seed.choices.index(params[varied.seed.name])
+        usual = all(params[each.name] == each.choices[0] for each in (varied.split, varied.budget) if each is not None)
+        place = self._places.get(self._identity({name: params[name] for name in self._plan.space.names}))
+        return (self._searched[place].number, seed) if seed and usual and place is not None else None
+
+    def key_of_record(self, record: TrialRecord) -> Key | None:
+        """Return which repeat a record is; None if it is none."""
+        try:
+            return self.key_of(self._space.decode(record.params))
+        except (SearchSpaceError, KeyError, ValueError):  # another program put it there
+            return None
+
+    def params_of(self, key: Key) -> dict[str, Value]:
+        """Return the parameters of a repeat, which are those of its replicate."""
+        number, seed = key
+        return self._variation.of(self._plan.space.decode(self._records[number].params), seed)
+
+    def name_of(self, key: Key) -> str:
+        """Return `trial 7, seed 43`."""
+        number, seed = key
+        of = "the baseline" if number == self._baseline_number() else f"trial {number}"
+        return f"{of}, seed {self._variation.seed.choices[seed]}"
+
+    def begin(self, key: Key) -> None:
+        """Take a repeat that is queued, or runs."""
+        self._repeats[key] = Repeat(*key, running=True)
+
+    def drop(self, under_way: Collection[Key]) -> None:
+        """Forget the repeats that have no value and are not under way: somebody has removed them."""
+        for key in [key for key, each in self._repeats.items() if each.running and key not in under_way]:
+            del self._repeats[key]
+
+    def add_repeats(self, records: Iterable[TrialRecord], queued: Collection[Key]) -> None:
+        """Take all replicates of earlier calls that have ended, by number, but for those that are `queued` again."""
+        said: dict[Key, TrialRecord] = {}
+        for record in records:
+            key = self.key_of_record(record)
+            if key is not None and (key not in said or said[key].state == "FAIL"):
+                said[key] = record  # in its first place
+        for key, record in said.items():
+            if record.state != "FAIL" or key not in queued:
+                self.add_repeat(record, again=False)
+
+    def add_repeat(self, record: TrialRecord, again: bool) -> Key | None:
+        """Take a replicate that has ended, and is tried `again` or not. Return which repeat it was; None if none."""
+        key = self.key_of_record(record)
+        if key is None or (record.state == "FAIL" and record.status in _NO_ENDING and not again):
+            return None
+        value = record.value if record.state == "COMPLETE" else None
+        self._repeats[key] = Repeat(*key, value=None if again else value, running=again)
+        if not again:
+            self._doubt(key, record)
+        return key
+
+    def campaign(
+        self, searching: int, planned: int | None, slots: int, confirmed: Iterable[int], over: bool
+    ) -> Campaign:
+        """Return the campaign at this moment; `searching` is how many trials of the search have begun and count."""
+        return Campaign(
+            self._baseline_number(),
+            self._searched,
+            [*self._repeats.values()],
+            searching + len(self._repeats),
+            planned,
+            slots,
+            over,
+            {self._firsts.get(number, number) for number in confirmed},
+            self._sign,
+            len(self._variation.seed.choices) - 1,
+        )
+
+    def verdict(self, found: Decision, repeated: Collection[int]) -> Verdict | None:
+        """Return what is known now; None while nothing was repeated. `repeated` are the trials that ever were."""
+        told = sorted((each for each in found.evidence if each.repeats or each.failed), key=_by_gain)
+        finalists = tuple(map(self._finalist, told))
+        numbers = tuple(sorted({*repeated, *(each.number for each in finalists)}))
+        if found.why_none and self._repeats:
+            seed = self._variation.seed.name
+            return Verdict(
+                (), LEVEL, 0.0, 0.0, (f"{found.why_none} ({seed}): repeating confirms nothing",), numbers, 0, True
+            )
+        if not finalists:
+            return None
+        error = next((each.error for each in told if each.error is not None), None)
+        return Verdict(
+            finalists, LEVEL, found.noise or 0.0, QUANTILE * (error or 0.0), (), numbers, found.freedom, True
+        )
+
+    def _finalist(self, each: Evidence) -> Finalist:
+        gain, half = each.gain or 0.0, QUANTILE * (each.error or 0.0)
+        first = self._records.get(each.number)
+        baseline = self._records.get(self._baseline_number())
+        doubts = [*(trial_caveats(self._plan, first, baseline) if first else ()), *self._doubts.get(each.number, ())]
+        return Finalist(
+            each.number,
+            each.repeats,
+            gain,
+            gain - half,
+            gain + half,
+            each.state is VerdictState.CONFIRMED,
+            each.state is VerdictState.LUCK,
+            tuple(dict.fromkeys(doubts)),
+        )
+
+    def _doubt(self, key: Key, record: TrialRecord) -> None:
+        doubts = self._doubts.setdefault(key[0], [])
+        if record.state == "COMPLETE":
+            doubts += caveats(record, self._records.get(self._baseline_number()), limits_of(self._plan))
+        else:
+            doubts.append(f"{FAILED} with seed {self._variation.seed.choices[key[1]]}: {record.status}")
+
+    def _baseline_number(self) -> int:
+        place = self._places.get(self._baseline)
+        return -1 if place is None else self._searched[place].number
+
+
+def _by_gain(each: Evidence) -> float:
+    return -(each.gain or 0.0)

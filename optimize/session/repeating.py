@@ -1,0 +1,245 @@
+"""Trains repeats beside a search: opens their study when the first is due, queues what is wanted, and keeps the verdict.
+
+What is wanted, and what the verdict is, is decided in `confirm/policy.py`. The loop starts and tells the trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimize.confirm.campaign import FEWEST_TRIALS, Campaign, Decision, planned_after, share
+from optimize.confirm.ledger import Key, Ledger
+from optimize.confirm.policy import decide
+from optimize.confirm.replicates import KIND, Variation, child_plan
+from optimize.confirm.verdict import Verdict, verdict_attrs
+from optimize.errors import StudyError
+from optimize.reporting.files import ResultFiles
+from optimize.reporting.terminal import LiveView, RepeatLines
+from optimize.session.session import Session
+from optimize.study.best import numbers_repeated
+from optimize.study.callback import Callback
+from optimize.study.sources import Moment, Repeats, Source
+from optimize.study.stopping import COUNTED, Budget, counted
+from optimize.study.study import Study
+from optimize.trial import Job, Slot, Suggestion
+from storage import TrialRecord
+
+_NOBODY: Sequence[Callback] = ()
+
+
+class SearchRepeats(Repeats):
+    """The repeats of one open study. `of_search` is a callback of the search, and `callbacks` are told of a new verdict."""
+
+    def __init__(
+        self,
+        session: Session,
+        study: Study,
+        variation: Variation,
+        slots: Sequence[Slot],
+        budget: Budget,
+        live: LiveView | None,
+    ) -> None:
+        self._session, self._search, self._slots, self._live = session, study, slots, live
+        self._plan, self._variation, self._budget = child_plan(session.plan, variation), variation, budget
+        self._ledger = Ledger(session.plan, variation, self._plan.space)
+        self._verdict, self._decision = study.verdict(), Decision((), 0)
+        self._source: Source | None = None
+        self._off = False  # their study is none that could be gone on with
+        self._moment = Moment(counted(study.records()), 0, len(slots), 0.0, False)
+        self._state: object = None  # in which the last decision was made
+        self._running: dict[int, Key] = {}
+        self._ended = 0  # repeats of this call
+        self._in_a_row = 0  # repeats since the search began a trial
+        self._searched = False  # has the search begun a trial in this call?
+        self._took, self._took_s = 0, 0.0
+        self.of_search, self.callbacks = _OfSearch(self), _NOBODY
+        for record in study.records():
+            self.add_trial(record)
+        if session.database.find_study(self._plan.settings.study) is not None:
+            self._open()
+
+    @property
+    def source(self) -> Source | None:
+        return self._source
+
+    @property
+    def done(self) -> int:
+        return sum(not each.running for each in self._ledger.repeats)
+
+    def has_due(self) -> bool:
+        return self._source is not None and self._source.study.has_queued()
+
+    def decide(self, moment: Moment) -> int:
+        nothing_new = moment.exhausted and not self._searched and not self._ledger.repeats
+        if self._off or nothing_new:  # a study that had ended trains nothing by surprise
+            return 0
+        self._moment = moment
+        state = (
+            moment.searching,
+            moment.free,
+            moment.exhausted,
+            self._planned(),
+            self._took,
+            self._ended,
+            self._in_a_row,
+        )
+        if state != self._state:
+            self._state = state
+            self._ledger.drop(self._under_way())
+            self._look()
+            # beside the search, not before it
+            waits = self._planned() is None and (self._in_a_row > 0 or not self._searched)
+            for key in () if waits else self._decision.wanted:
+                self._queue(key)
+        return self._decision.reserved
+
+    def finish(self, over: bool) -> None:
+        if over and not self._off:
+            self._look(over=True)
+
+    def why_no_verdict(self) -> str:
+        """Return why the study has none, in a line; "" where it has one, or needs none."""
+        planned = self._planned()
+        if self._verdict is not None or self._off:
+            return ""
+        if planned is not None and not share(planned):
+            return f"no verdict: {planned} trainings are too few to repeat any; {FEWEST_TRIALS} are needed"
+        return "no verdict yet: no repeat of a candidate has ended"
+
+    # What callbacks tell
+
+    def add_trial(self, record: TrialRecord) -> None:
+        """Take a trial of the search that has ended."""
+        self._ledger.add_trial(record)
+        self._count(record)
+
+    def search_began(self) -> None:
+        self._searched, self._in_a_row = True, 0
+
+    def repeat_began(self, job: Job) -> None:
+        self._in_a_row += 1
+        if key := self._ledger.key_of(job.params):
+            self._running[job.number] = key
+
+    def repeat_ended(self, record: TrialRecord) -> None:
+        self._running.pop(record.number, None)
+        self._ledger.add_repeat(record, again=self._ledger.key_of_record(record) in self._queued())
+        self._ended += 1
+        self._count(record)
+        self._look()
+
+    def name_of(self, job: Job) -> str:
+        """Return `trial 7, seed 43`."""
+        key = self._ledger.key_of(job.params)
+        return self._ledger.name_of(key) if key else ""
+
+    def words_of(self, record: TrialRecord) -> str:
+        """Return which repeat has ended, and what its trial counts as now."""
+        key = self._ledger.key_of_record(record)
+        state = self._decision.state_of(key[0]) if key else None
+        return "" if key is None else f"{self._ledger.name_of(key)}{f': {state}' if state else ''}"
+
+    # What is decided
+
+    def _planned(self) -> int | None:
+        moment, begun = self._moment, self._moment.searching + len(self._ledger.repeats)
+        mean_s = self._took_s / self._took if self._took else 0.0
+        planned = self._budget.planned(begun, moment.running, moment.free, moment.elapsed_s, mean_s)
+        if moment.exhausted:
+            ends = planned_after(moment.searching)
+            return ends if planned is None else min(planned, ends)
+        return planned
+
+    def _look(self, over: bool = False) -> None:
+        """Decide anew, and keep the verdict where it has changed."""
+        self._decision = found = decide(self._campaign(over))
+        verdict = self._ledger.verdict(found, numbers_repeated(self._verdict))
+        # what `optimize confirm` found stands until there is more to say
+        stands = self._verdict is not None and not self._verdict.beside and not self._ended
+        if verdict is not None and verdict != self._verdict and not stands:
+            self._search.held.write_attrs(verdict_attrs(verdict))
+            self._verdict = verdict
+            for callback in self.callbacks:
+                callback.on_verdict(verdict)
+
+    def _campaign(self, over: bool) -> Campaign:
+        confirmed = _confirmed(self._verdict)
+        return self._ledger.campaign(
+            self._moment.searching, self._planned(), max(self._moment.free, 0), confirmed, over
+        )
+
+    def _count(self, record: TrialRecord) -> None:
+        if record.state in COUNTED and record.seconds:
+            self._took, self._took_s = self._took + 1, self._took_s + record.seconds
+
+    # Their study
+
+    def _open(self) -> None:
+        """Open it. What an earlier call has queued is trained only if it would be wanted now as well."""
+        try:
+            study = self._session.open_beside(self._plan, self._slots)
+        except StudyError as error:
+            self._off = True
+            self._session.say(f"no verdict: {error}")
+            return
+        study.held.mark_beside()
+        queued = [(each, self._ledger.key_of(each.params)) for each in study.queued()]
+        self._ledger.add_repeats(study.records(), {key for _, key in queued if key is not None})
+        for record in study.records():
+            self._count(record)
+        shown = self._session.shown(study)
+        files = ResultFiles(shown)
+        self._session.at_close(files.write)
+        lines = (RepeatLines(self._live, self.name_of, self.words_of),) if self._live is not None else ()
+        callbacks = (_OfRepeats(self), *lines, files, self._session.backups)
+        self._source = Source(study, self._prepare, callbacks, beside=True)
+        self._look()
+        for each, key in queued:
+            if key is not None and key in self._decision.wanted and each.kind == KIND:
+                self._ledger.begin(key)
+            else:
+                study.withdraw(each, "this repeat is not wanted now")
+
+    def _queue(self, key: Key) -> None:
+        if self._source is None:
+            self._open()
+        if self._source is not None and key not in self._under_way():
+            number = key[0]
+            self._source.study.enqueue(self._ledger.params_of(key), KIND, f"trial {number}")
+            self._ledger.begin(key)
+
+    def _queued(self) -> set[Key]:
+        waiting = self._source.study.queued() if self._source is not None else ()
+        return {key for each in waiting if (key := self._ledger.key_of(each.params)) is not None}
+
+    def _under_way(self) -> set[Key]:
+        return self._queued() | set(self._running.values())
+
+    def _prepare(self, suggestion: Suggestion) -> Job:
+        return self._plan.job(suggestion, self._variation.scale(suggestion.params))
+
+
+class _OfSearch(Callback):
+    def __init__(self, repeats: SearchRepeats) -> None:
+        self._repeats = repeats
+
+    def on_start(self, job: Job, slot: Slot) -> None:
+        self._repeats.search_began()
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._repeats.add_trial(record)
+
+
+class _OfRepeats(Callback):
+    def __init__(self, repeats: SearchRepeats) -> None:
+        self._repeats = repeats
+
+    def on_start(self, job: Job, slot: Slot) -> None:
+        self._repeats.repeat_began(job)
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self._repeats.repeat_ended(record)
+
+
+def _confirmed(verdict: Verdict | None) -> set[int]:
+    return set() if verdict is None else {each.number for each in verdict.finalists if each.confirmed}
