@@ -35,7 +35,7 @@ class TrialRecord:
     params: Mapping[str, Stored] = field(default_factory=dict)
     value: float | None = None  # of COMPLETE trials only
     reason: str = ""
-    kind: str = ""  # baseline, sampler, advisor, proposal, start or replicate
+    kind: str = ""  # baseline, sampler, advisor, proposal, start, replicate or repeat
     requeue_of: int | None = None
     attempt: int = 1  # 2: the same parameters once more, after a crash
     alone: bool = False  # it had its device for itself: beside another trial these parameters ran out of memory

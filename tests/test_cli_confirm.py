@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from optimize.confirm.table import verdict_line
 from optimize.study.stored import find_study
-from storage import TrialRecord
+from storage import StudyPaths, TrialRecord
 from tests.conftest import SCRIPT, Driver
 from tests.forked import Forked
 from tests.test_cli import environment, flags, optimize, run, slow_down
@@ -181,3 +183,32 @@ def test_make_confirm_is_the_command() -> None:
     shown = subprocess.run(words, capture_output=True, text=True, timeout=60, env=os.environ).stdout
     # Variables that mean nothing there, such as those of `make optimize` a line above, are left aside.
     assert "optimize confirm --study 's' --finalists '2' --seeds '5' --scale '2'" in " ".join(shown.split())
+
+
+def test_a_search_killed_in_the_middle_of_a_repeat_goes_on_and_ends_with_a_verdict(noisy: Driver) -> None:
+    slow_down(noisy, 0.1)
+    words = ["run", "--trust", *flags(noisy), "--trials", "16", "--no-pruning", "--slots", "2"]
+    nowhere = subprocess.DEVNULL
+    process = Forked(words, cwd=noisy.folder, env=environment(noisy), stderr=nowhere, stdout=nowhere)
+    assert eventually(noisy.paths.results_tsv.exists, within_s=120)  # by then there is a database to look into
+    assert eventually(lambda: any(record.state == "RUNNING" for record in replicates(noisy)), within_s=120)
+    waits = optimize(noisy, "status").stdout
+    assert "While it runs" in waits  # not that somebody confirms it
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    ended = run(noisy, "--trials", "16", "--no-pruning", "--slots", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"repeats: trial \d+ (had ended|was left by an earlier driver)", ended.stderr)
+    assert "12 trials and 4 repeats are done" in ended.stdout
+    with noisy.database() as database:
+        study = find_study(database, "s", noisy.settings.runs)
+        told, verdict = [*study.records(), *replicates(noisy)], study.verdict()
+    done = [tuple(sorted(record.params.items())) for record in told if record.state in ("COMPLETE", "PRUNED")]
+    assert len(done) == len({*done, *done}) == 16
+    assert {record.state for record in told} <= {"COMPLETE", "FAIL"}
+    assert verdict is not None
+    assert verdict.beside
+    assert not [*noisy.paths.work.iterdir()]
+    assert not [*StudyPaths(noisy.settings.runs, "s/confirm").work.iterdir()]
+    status = optimize(noisy, "status").stdout
+    assert verdict_line(verdict, study.metric)[:20] in status

@@ -27,7 +27,7 @@ from optimize.reporting.files import write_views
 from optimize.reporting.status_json import document
 from optimize.search.whole import RULES
 from optimize.study.comparable import ABOUT, CONSTANTS, DEVICE_BATCH, FINGERPRINT
-from optimize.study.held import STOP
+from optimize.study.held import BESIDE, STOP
 from optimize.study.start_from import FROM
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import BASELINE, Outcome, TrialStatus
@@ -48,7 +48,16 @@ TRIAL_ATTRS = {"origin", "status", "reason", "summary", "ending"}
 ORIGIN = {"kind", "attempt", "requeue_of"}
 ENDING = {"seconds", "slot", "script"}
 SYSTEM_ATTRS = {"artifacts", "dashboard", "optimize:note", "study:metric_names"}
-LATER = {"stop", "from", "confirmation", "advice", "imported", "rules", "device_batch"}  # what a study may get
+LATER = {
+    "stop",
+    "from",
+    "confirmation",
+    "advice",
+    "imported",
+    "rules",
+    "device_batch",
+    "beside",
+}  # what a study may get
 
 
 @pytest.fixture
@@ -56,6 +65,9 @@ def folder(tmp_path: Path) -> Path:
     with tarfile.open(LEFT) as left:
         left.extractall(tmp_path / "left", filter="data")
     return tmp_path / "left"
+
+
+CONFIRMED, WORD = b"confirmed = true\n", b'verdict = "confirmed"\n'  # the word is new
 
 
 def said(folder: Path) -> dict[str, object]:
@@ -97,7 +109,7 @@ def keys_in(runs: Path, owner: str, kind: str) -> set[str]:
 
 
 def goes_on(folder: Path, runs: str) -> None:
-    """`optimize run` adds four trials; the earlier ones stay as they are."""
+    """`optimize run` adds four trainings, repeats among them; the earlier trials stay as they are."""
     with opened(folder / runs) as stored:
         before = stored.records()
     ended = optimize(folder, "run", *STUDY, "--trust", "--slots", "1", "--trials", "16", *HERE, "--runs", runs)
@@ -106,7 +118,9 @@ def goes_on(folder: Path, runs: str) -> None:
         after = stored.records()
     assert after[: len(before)] == before
     assert Counter(record.state for record in after[len(before) :]).keys() <= {"COMPLETE", "PRUNED", "FAIL"}
-    assert sum(record.state in ("COMPLETE", "PRUNED") for record in after) == 16
+    with opened(folder / runs, "small/confirm") as stored:
+        repeats = [record for record in stored.records() if record.kind == "repeat"]
+    assert sum(record.state in ("COMPLETE", "PRUNED") for record in (*after, *repeats)) == 16
 
 
 def test_the_database_says_the_same(folder: Path) -> None:
@@ -118,7 +132,7 @@ def test_the_database_says_the_same(folder: Path) -> None:
 def test_tables_and_the_best_are_written_again_as_they_were(folder: Path) -> None:
     runs = folder / "runs"
     files = [path for path in sorted((runs / "small").rglob("*")) if path.is_file() and path.name != "settings.json"]
-    before = {path: path.read_bytes() for path in files}
+    before = {path: path.read_bytes().replace(CONFIRMED, CONFIRMED + WORD) for path in files}
     assert {path.name for path in files} >= {"results.tsv", "trials.csv", "train.py", "train.patch", "summary.toml"}
     for path in files:
         path.unlink()
@@ -159,7 +173,7 @@ def test_names_in_databases_are_what_they_were(folder: Path, driver: Driver) -> 
         for ours in {LEASES, BACKUPS} if runs.parent == folder else {LEASES}:
             assert table(runs, ours.name) == ours.columns.keys()
     assert {FINGERPRINT, BASELINE, CONSTANTS, ABOUT} == STUDY_ATTRS
-    assert {STOP, FROM, CONFIRMATION, ADVICE, IMPORTED, RULES, DEVICE_BATCH} == LATER
+    assert {STOP, FROM, CONFIRMATION, ADVICE, IMPORTED, RULES, DEVICE_BATCH, BESIDE} == LATER
 
 
 @pytest.mark.slow

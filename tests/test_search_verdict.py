@@ -23,7 +23,7 @@ def test_the_last_quarter_of_a_short_study_is_kept_for_repeats(seeded: Driver) -
     assert (len(noisy.searched), len(noisy.repeated)) == (15, 5)
     study, child = records(seeded, "s"), records(seeded, "s/confirm")
     assert [record.number for record in study] == [*range(15)]
-    assert {record.kind for record in child} == {"replicate"}
+    assert {record.kind for record in child} == {"repeat"}
     assert {job.params["SEED"] for job in noisy.repeated} == {43, 44, 45}
     found = verdict(seeded)
     assert found is not None

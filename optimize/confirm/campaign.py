@@ -50,6 +50,7 @@ class Repeat:
     seed: int
     value: float | None = None  # None: it failed, or is running
     running: bool = False
+    given: bool = False  # of a confirmation: it tells as much, and is none of the campaign's trainings
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Campaign:
     confirmed: Collection[int] = ()  # trials that an earlier decision confirmed
     sign: int = 1  # 1 if smaller values are better, else -1
     seeds: int = MOST_SEEDS  # how many others there are
+
+    @property
+    def spent(self) -> int:
+        """How many of the trainings were repeats."""
+        return sum(not each.given for each in self.repeats)
 
 
 @dataclass(frozen=True, slots=True)

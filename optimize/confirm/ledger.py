@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from optimize.config.plan import Plan
 from optimize.confirm.campaign import Campaign, Decision, Evidence, Repeat, Searched, VerdictState
 from optimize.confirm.caveats import caveats, limits_of, trial_caveats
-from optimize.confirm.replicates import Variation, is_whole
+from optimize.confirm.replicates import REPEAT, Variation, is_whole
 from optimize.confirm.verdict import FAILED, Finalist, Verdict
 from optimize.script.derived import same_run
 from optimize.trial import TrialStatus, Value
@@ -84,9 +84,16 @@ class Ledger:
 
     def name_of(self, key: Key) -> str:
         """Return `trial 7, seed 43`."""
-        number, seed = key
-        of = "the baseline" if number == self._baseline_number() else f"trial {number}"
-        return f"{of}, seed {self._variation.seed.choices[seed]}"
+        return f"{self.trial_of(key)}, seed {self._variation.seed.choices[key[1]]}"
+
+    def trial_of(self, key: Key) -> str:
+        """Return `trial 7`, or `the baseline`."""
+        return "the baseline" if key[0] == self._baseline_number() else f"trial {key[0]}"
+
+    @property
+    def spent(self) -> int:
+        """How many of them are trainings of the search's plan; not those of `optimize confirm`."""
+        return sum(not each.given for each in self._repeats.values())
 
     def begin(self, key: Key) -> None:
         """Take a repeat that is queued, or runs."""
@@ -114,7 +121,7 @@ class Ledger:
         if key is None or (record.state == "FAIL" and record.status in _NO_ENDING and not again):
             return None
         value = record.value if record.state == "COMPLETE" else None
-        self._repeats[key] = Repeat(*key, value=None if again else value, running=again)
+        self._repeats[key] = Repeat(*key, None if again else value, running=again, given=record.kind != REPEAT)
         if not again:
             self._doubt(key, record)
         return key
@@ -127,7 +134,7 @@ class Ledger:
             self._baseline_number(),
             self._searched,
             [*self._repeats.values()],
-            searching + len(self._repeats),
+            searching + self.spent,
             planned,
             slots,
             over,

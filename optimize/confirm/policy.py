@@ -36,7 +36,7 @@ LARGE, TINY = 1e100, 1e-300  # a value whose square is still far from the larges
 
 def decide(campaign: Campaign) -> Decision:
     """Return what to repeat now and the verdict as it stands."""
-    reserved = max(_kept(campaign) - len(campaign.repeats), 0)
+    reserved = max(_kept(campaign) - campaign.spent, 0)
     scene = _scene(campaign)
     why_none = "the baseline has not completed" if scene is None else scene.why_none()
     if scene is None or why_none:
@@ -78,7 +78,7 @@ def _at_most(campaign: Campaign, reserved: int) -> int:
     if campaign.over:
         return 0
     if campaign.planned is None:
-        left = share_beside(campaign.trainings) - len(campaign.repeats)
+        left = share_beside(campaign.trainings) - campaign.spent
     elif 2 * campaign.trainings < campaign.planned:
         return 0
     else:
@@ -151,7 +151,7 @@ class _Scene:
             level = level_beside(count, arm.begun, before)
         else:
             kept = _kept(campaign)
-            is_last = campaign.over or (len(campaign.repeats) >= kept and not _running(campaign))
+            is_last = campaign.over or (campaign.spent >= kept and not _running(campaign))
             level = level_of_plan(count, max(kept, len(campaign.repeats)), is_last or before)
         return self.comparison.chance(arm.mean) <= level
 

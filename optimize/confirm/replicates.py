@@ -22,7 +22,8 @@ from storage import TrialRecord, replicates_of
 MOST_SEEDS = 20
 MOST_FINALISTS = 10  # for which benchmarks/confirm.py measures how often a verdict is wrong
 SCALES = range(1, 11)
-KIND = "replicate"  # of a trial
+KIND = "replicate"  # of a trial, for `optimize confirm`
+REPEAT = "repeat"  # the kind of one that is trained beside a search, and counts as a training of that
 
 Key = tuple[object, ...]
 

@@ -284,9 +284,8 @@ def _log(texts: Mapping[str, str]) -> Text:
 
 
 def _origins(record: TrialRecord) -> tuple[tuple[str, str], ...]:
-    what = {"replicate": "replicate of", "advisor": "proposed by", "proposal": "proposed by"}.get(
-        record.kind, "start from"
-    )
+    words = {"replicate": "replicate of", "repeat": "repeat of", "advisor": "proposed by", "proposal": "proposed by"}
+    what = words.get(record.kind, "start from")
     return (what, record.source), ("copied from", record.taken_from)
 
 

@@ -26,6 +26,8 @@ _KINDS = {
     "advisor": "proposed by an advisor",
     "start": "a start",
     "proposal": "proposed by",
+    "repeat": "a repeat of",
+    "replicate": "a replicate of",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from optimize.confirm.campaign import FEWEST_TRIALS, Campaign, Decision, planned_after, share
 from optimize.confirm.ledger import Key, Ledger
 from optimize.confirm.policy import decide
-from optimize.confirm.replicates import KIND, Variation, child_plan
+from optimize.confirm.replicates import REPEAT, Variation, child_plan
 from optimize.confirm.verdict import Verdict, verdict_attrs
 from optimize.errors import StudyError
 from optimize.reporting.files import ResultFiles
@@ -64,7 +64,7 @@ class SearchRepeats(Repeats):
 
     @property
     def done(self) -> int:
-        return sum(not each.running for each in self._ledger.repeats)
+        return sum(not each.running and not each.given for each in self._ledger.repeats)
 
     def has_due(self) -> bool:
         return self._source is not None and self._source.study.has_queued()
@@ -142,7 +142,7 @@ class SearchRepeats(Repeats):
     # What is decided
 
     def _planned(self) -> int | None:
-        moment, begun = self._moment, self._moment.searching + len(self._ledger.repeats)
+        moment, begun = self._moment, self._moment.searching + self._ledger.spent
         mean_s = self._took_s / self._took if self._took else 0.0
         planned = self._budget.planned(begun, moment.running, moment.free, moment.elapsed_s, mean_s)
         if moment.exhausted:
@@ -195,7 +195,7 @@ class SearchRepeats(Repeats):
         self._source = Source(study, self._prepare, callbacks, beside=True)
         self._look()
         for each, key in queued:
-            if key is not None and key in self._decision.wanted and each.kind == KIND:
+            if key is not None and key in self._decision.wanted and each.kind == REPEAT:
                 self._ledger.begin(key)
             else:
                 study.withdraw(each, "this repeat is not wanted now")
@@ -204,8 +204,7 @@ class SearchRepeats(Repeats):
         if self._source is None:
             self._open()
         if self._source is not None and key not in self._under_way():
-            number = key[0]
-            self._source.study.enqueue(self._ledger.params_of(key), KIND, f"trial {number}")
+            self._source.study.enqueue(self._ledger.params_of(key), REPEAT, self._ledger.trial_of(key))
             self._ledger.begin(key)
 
     def _queued(self) -> set[Key]:
