@@ -3,7 +3,7 @@
 Standard library only. It does not know the training script, `optimize`, `storage` or Optuna.
 """
 
-from search_spaces.choices import is_setting
+from search_spaces.choices import is_setting, is_telling, words_of
 from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
 from search_spaces.loader import load_space, parse_space, read_space, shipped_spaces
@@ -27,6 +27,7 @@ __all__ = [
     "draft_space",
     "further_choices",
     "is_setting",
+    "is_telling",
     "load_space",
     "parse_expression",
     "parse_space",
@@ -34,4 +35,5 @@ __all__ = [
     "shipped_spaces",
     "widened",
     "widened_text",
+    "words_of",
 ]

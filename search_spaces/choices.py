@@ -49,7 +49,7 @@ _LEFT_ALONE = {
     ),
     MACHINE: (
         "gpu gpus cuda cpu thread threads worker workers peak ddp nproc distributed dist multiprocessing fp16 bf16 tf32 mps tpu "
-        "xla cudnn deterministic nccl fsdp deepspeed jobs prefetch",
+        "pin xla cudnn deterministic nccl fsdp deepspeed jobs prefetch",
         "device devices device_type device_id dtype backend compile world_size local_rank amp pin_memory half precision jit "
         "mixed_precision accelerator strategy num_envs num_nodes nnodes n_nodes node_rank",
     ),
@@ -83,13 +83,29 @@ expansion mlp ffn ff ratio warmup cooldown warmdown schedule scheduler sched mil
 act bias nesterov amsgrad ema mixup cutmix augment augmentation aug jitter flip noise sigma std stddev init
 initializer scale weight weights coef coeff coefficient penalty l1 l2 reg regularization regularizer estimators trees
 leaves leaf subsample colsample bagging neighbors components window pattern tie tied pooling pool discount gae entropy
-ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain residual muon adam adamw sgd conv
+ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain crops probability residual muon adam adamw sgd conv
 pdrop latent latents shrinkage
 criterion quantile bins cutoff frac fraction pct percent lrf lr0 patch unroll bptt hops
 warm lin linear fc dense proj feedforward
 """
 _SETTINGS = frozenset(_OF_SETTINGS.split())
-_SHORT_FOR = {"b1": "beta1", "b2": "beta2", "eta": "learning_rate", "blr": "base_lr", "n_est": "n_estimators"}
+# those of them that may mean anything where nothing but the name speaks for a number: in a function
+_ALSO_OF_ANYTHING = """
+rate dim dims width eps epsilon alpha gamma tau lambda lam lamda prob norm scale std stddev sigma gain noise block blocks window
+pattern components pool pooling threshold margin stride conv kernel kernels factor frac fraction pct percent lin linear fc dense
+proj patch unroll hops buffer horizon cutoff quantile bins temp temperature residual gae vf ent discount tie tied leaf leaves
+head rank ratio expansion filters nodes channels layer weight weights penalty init act bias update flip aug coef coeff opt
+criterion
+"""
+_TELLING = _SETTINGS - frozenset(_ALSO_OF_ANYTHING.split())
+_SHORT_FOR = {
+    "b1": "beta1",
+    "b2": "beta2",
+    "d_model": "model_dim",
+    "eta": "learning_rate",
+    "blr": "base_lr",
+    "n_est": "n_estimators",
+}
 NOTHING = "None or empty, which says nothing of what else they may be"
 BELOW_ZERO = "numbers below zero, often switches"
 NO_LITERAL = "tables and texts that are no settings"
@@ -157,6 +173,12 @@ def is_setting(name: str) -> bool:
     return bool(words & (_SETTINGS | {"update"}) or paced) or name.rstrip("0123456789").lower() in _SETTINGS
 
 
+def is_telling(name: str) -> bool:
+    """Return whether a name says by itself, wherever it stands, that it sets something of a training."""
+    words = words_of(name)
+    return bool(words & _TELLING) or name.rstrip("0123456789").lower() in _TELLING
+
+
 def _of_options(value: Value, options: Sequence[Value]) -> Choices | str:
     kinds = {str if isinstance(each, str) else type(value) for each in options if type(each) in (type(value), int)}
     usable = [each for each in dict.fromkeys((*options, value)) if type(each) in kinds and _holdable(each)]
@@ -192,8 +214,12 @@ def _why_alone(name: str, words: Set[str], value: Value) -> str:
         return MEASURE
     if words & {"accumulate", "accumulation", "accum"}:
         return ""  # every so many batches
-    if {"drop", "path"} <= words:
-        return ""  # stochastic depth
+    if {"drop", "path"} <= words or {"min", "split"} <= words:
+        return ""  # stochastic depth; the samples at which a tree splits
+    if words >= {"batch", "size"} and words & {"gpu", "device"} and "max" not in words:
+        return ""
+    if {"last", "layer"} <= words:
+        return ""  # of a model
     within = bool(words & _WITHIN_THE_BUDGET)
     for reason, (telling, names) in _LEFT_ALONE.items():
         if reason == BUDGET and within and name.lower() not in names.split():

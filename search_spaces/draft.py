@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ TOTALS = ("total_batch_size",)
 PARTS = ("device_batch_size",)
 CONTEXTS = ("max_seq_len", "block_size", "seq_len", "sequence_len", "sequence_length", "context_length")
 PRIVATE = "private, by its name"
+_SHARE = re.compile(r"\b(?:probability|prob)\b", re.IGNORECASE)  # what is said of a zero that is a share
 TOO_MANY = f"more than {MOST} are too many to begin with"
 
 
@@ -97,7 +99,10 @@ def _proposed(
         elif is_of_measuring(each.place):
             idea = MEASURE
         else:
-            idea = choices_for(each.own or each.name, each.value, known, each.options, each.real, each.certain)
+            name = each.own or each.name
+            if each.value == 0 and _SHARE.search(each.comment):
+                name = f"{name}_probability"
+            idea = choices_for(name, each.value, known, each.options, each.real, each.certain)
         if isinstance(idea, Choices) and len(proposed) == MOST:
             idea = TOO_MANY
         if isinstance(idea, Choices):

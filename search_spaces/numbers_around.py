@@ -36,6 +36,7 @@ _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # digits that
 _FACTORS = (0.5, 0.7, 1, 1.4, 2)
 _RATE_FACTORS = (0.25, 0.5, 0.7, 1, 1.4, 2, 4)
 _DECADES = (0.01, 0.1, 1, 10, 100)
+_LEAST_RATES = (0.0, 1e-6, 1e-5, 1e-4)  # to which a schedule falls
 _DECAYS = (0.0, 0.01, 0.03, 0.1, 0.3)
 
 
@@ -86,6 +87,8 @@ def reals_around(name: str, words: Set[str], value: float) -> Iterable[float]:
         return _around(_factors(words, value), value)
     if not rate and words & {"decay", "wd"} and value >= 0:
         return (0.0, *_scaled(value, (0.5, 1, 2, 4))) if value else _DECAYS
+    if value == 0 and rate and words & {"min", "end", "final"}:
+        return _LEAST_RATES
     if value == 0:
         return _DECAYS if words & _PENALTIES else ()
     if words & {"eps", "epsilon"}:

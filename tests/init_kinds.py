@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.init_config_kinds import CONFIG_KINDS
+from tests.init_function_kinds import FUNCTION_KINDS
 
 DATACLASS = """
 from dataclasses import dataclass, field
@@ -205,6 +206,7 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
         {
             "LR": '{ env = "LR", choices = [8e-5, ',
             "MOMENTUM": '{ env = "MOMENTUM", choices = [0.0, 0.5, 0.7, 0.8, 0.9] }',
+            "dropout": '{ argument = "Settings.dropout", choices = [0.05, 0.1, 0.2, 0.3, 0.4] }',
             "APP_WEIGHT_DECAY": '{ env = "APP_WEIGHT_DECAY", choices = [0.0, 0.01, 0.03, 0.1, 0.3] }',
         },
         ("given another value where the class is used\n#     APP_DROPOUT",),
@@ -234,4 +236,5 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
         ('files = ["*.py", "conf/**/*.yaml"]', 'metric = "loss"'),
     ),
     **CONFIG_KINDS,
+    **FUNCTION_KINDS,
 }  # fmt: skip

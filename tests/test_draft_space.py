@@ -173,22 +173,24 @@ def train():
     global LR3, best_acc
     LR3 = best_acc = 1
     momentum = 0.9
+    alpha = 0.3
 if __name__ == "__main__":
     WEIGHT_DECAY = 0.1
+    LR4 = max(0.1, 0.2)
 """
 
 
 def test_each_setting_that_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
     text, plan = drafted(tmp_path, ODD)
-    assert plan.space.names == ("LR", "n_batch", "ENV_LR")
+    assert plan.space.names == ("LR", "n_batch", "ENV_LR", "momentum", "WEIGHT_DECAY")
     for reason, names in {
         "together with another name: give each a line of its own": "A, B, C, D",
         "a list can vary when it is written as a tuple": "WIDTHS",
         "computed when the script runs": "POW, NAME",
         "given more than one value, or changed while the script runs": "LR2, LR3",
         "numbers that name something, such as a token": "PAD, EOS",
-        "not at the top level of the file: move them there": "WEIGHT_DECAY",
-        "to vary it": "momentum in train()",
+        "not at the top level of the file: move them there": "LR4",
+        'whose names say too little: one can vary by { local = "PLACE" }': "train.alpha",
     }.items():
         assert f"{reason}\n#     {names}\n" in text
     assert "DEVICE" not in text

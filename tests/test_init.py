@@ -106,6 +106,18 @@ def test_another_folder_gets_a_copy_and_links_to_the_data(tmp_path: Path, monkey
     assert sorted(path.name for path in home.iterdir()) == ["data", "old.py", "parts", "train.py"]
 
 
+def test_a_note_says_which_files_of_a_folder_travel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "import yaml, parts\nLR = 0.1\nyaml.safe_load(open('parts/a.yaml'))\nprint('parts', f'loss: {LR}')\n"
+    files = {"train.py": text, "parts/__init__.py": "", "parts/a.yaml": "lr: 1\n", "parts/notes.txt": ""}
+    monkeypatch.chdir(folder_with(tmp_path, files))
+    assert run(["init"]) == 0
+    assert (
+        "note: parts: trials get the Python files and parts/a.yaml of it, and no other file" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     ("files", "words", "said"),
     [
@@ -117,8 +129,8 @@ def test_another_folder_gets_a_copy_and_links_to_the_data(tmp_path: Path, monkey
         ({"train.py": "LR = ("}, [], "train.py:1: not valid Python"),
         ({"train.py": "LR = 0.1\nprint(LR)"}, [], "train.py: no line with a result was found."),
         ({"train.py": "LR = 0.1\nprint(LR)"}, ["--metric", "size"], "--direction: missing: is a low size better, or a high one?"),
-        ({"train.py": "def f():\n    lr = 0.3"}, [], "lr in f() is inside a function: make each a constant"),
-        ({"train.py": "Adam(lr=0.3)"}, [], "lr in line 1 is written in a call"),
+        ({"train.py": "def f():\n    alpha = 0.3"}, [], "f.alpha is one of the numbers of functions, whose names say too little"),
+        ({"train.py": "f(alpha=0.3)"}, [], "f.alpha is one of the arguments of calls, whose names say too little"),
         ({"train.py": ""}, ["--direction", "up", "--total", "-3"], "--direction: 'up'. Use minimize or maximize."),
         ({"train.py": "LR = 0.1\nprint(f'loss: {LR}')"}, ["--python", "./no"], "--python: ./no: there is no such program."),
         ({"train.py": "LR = 0.1", "workload.toml": "script = 'b.py'", "b.py": "X = 1"}, ["train.py"], "is for b.py."),

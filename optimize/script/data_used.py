@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from optimize.script.files_read import FilesRead, Reader, read_by_name
 from optimize.script.imported_names import imported_names
 from optimize.script.source_names import read_names
+from optimize.text import listed
 
 MAX_TEXT_BYTES = 2_000_000  # of a file that travels as text
 # a folder that a script writes into is none of its data
@@ -80,13 +81,20 @@ def data_used(
             inside = [each for each in known if _inside(each, path.as_posix())]
             if inside:
                 notes.append(
-                    f"{path}: trials get {inside[0]} of it, and no other file: put data into a folder of its own"
+                    f"{path}: trials get {_said(inside)} of it, and no other file: put data into a folder of its own"
                 )
             else:
                 links.append(path.as_posix())
     links = [each for each in dict.fromkeys(links) if not any(_inside(each, other) for other in links)]
     kept = [each for each in dict.fromkeys(found) if not any(_inside(each, other) for other in links)]
     return DataUsed(tuple(sorted(kept)), tuple(links), tuple(dict.fromkeys(notes)))
+
+
+def _said(files: Sequence[str]) -> str:
+    """Return which files of a folder travel, in words: with one of its Python files all of them do."""
+    others = [each for each in files if not each.endswith(".py")]
+    python = ["the Python files"] if len(others) < len(files) else []
+    return " and ".join([*python, *([listed(others)] if others else [])])
 
 
 def _take_file(

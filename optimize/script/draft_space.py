@@ -32,14 +32,8 @@ from optimize.script.settings_in_files import (
     keys_as_settings,
     overrides_as_settings,
 )
-from optimize.script.settings_in_modules import (
-    IN_CALL,
-    IN_FUNCTION,
-    entries_of_tables,
-    fields_of_classes,
-    out_of_reach,
-    unwritable_constants,
-)
+from optimize.script.settings_in_functions import IN_CALL, IN_FUNCTION, SEVERAL, settings_in_functions
+from optimize.script.settings_in_modules import entries_of_tables, fields_of_classes, unwritable_constants
 from optimize.script.settings_of_process import flags_as_settings, pairs_as_settings, variables_as_settings
 from optimize.script.workload import Workload
 from optimize.text import one_line
@@ -53,7 +47,7 @@ ELSEWHERE = "decided elsewhere than in the script"
 LONGEST_HEADING = 60  # longer is prose
 REASON_CHARS = 180
 ASKS_FOR_BASELINE = "baseline = ..."  # ends what is said of a default that the text does not tell
-OUT_OF_REACH = (IN_FUNCTION, IN_CALL)
+OUT_OF_REACH = (IN_FUNCTION, IN_CALL, SEVERAL)
 _IS_CONFIG = re.compile(
     r"config|settings|hparams|hyper|constants|params|args|options|conf\b|cfg|defaults", re.IGNORECASE
 )
@@ -113,7 +107,8 @@ def draft_for(
         usable = any(not each.aside for each in found)
         none = "none of its settings could vary" if usable else "it has no constants, flags or fields that could vary"
         reason = next(
-            (f": {each.place or each.name} is {each.aside}" for each in found if each.aside in OUT_OF_REACH), ""
+            (f": {each.place or each.name} is one of the {each.aside}" for each in found if each.aside in OUT_OF_REACH),
+            "",
         )
         raise WorkloadError(f"{where}: {none}{reason}. Write what may vary as `NAME = value` at module level, once.")
     return draft
@@ -178,7 +173,7 @@ def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[
         [f for f in config_files(files, workload.folder, words) if f not in others], workload.folder
     )
     found += variables_as_settings(files, values_in_dotenv(workload.files), _in_secret_file(workload))
-    found += out_of_reach(workload.files[workload.script], workload.script)
+    found += settings_in_functions(files, workload.script)
     return told_apart(found)
 
 
@@ -202,7 +197,7 @@ def told_apart(found: Sequence[ScriptConstant]) -> list[ScriptConstant]:
             owners = [re.sub(r"\W", "_", part) for part in re.split(r"[.:/]", each.place)[:-1]]
             longer = (f"{'_'.join(owners[-n:])}_{name}".lower() for n in range(1, len(owners) + 1))
             numbered = (f"{name}_{number}" for number in range(2, 1000))
-            name = next(one for one in (name, *longer, *numbered) if one not in taken)
+            name = next(one for one in (name, *longer, *numbered) if one not in taken and one.isidentifier())
             taken.add(name)
         kept.append(replace(each, name=name, own=each.name))
     return [each for each in kept if not (each.aside and not each.kind and each.name in taken)]

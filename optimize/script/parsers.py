@@ -16,12 +16,14 @@ from optimize.script.argparse_flags import ArgparseReader
 from optimize.script.click_flags import click_flags
 from optimize.script.config_flags import config_flags
 from optimize.script.field_flags import field_flags
+from optimize.script.file_imports import is_module
 from optimize.script.flags import FlagDefinition
-from optimize.script.source_names import SourceNames, read_names
+from optimize.script.imported_names import imported_names
+from optimize.script.source_names import Function, SourceNames, is_main, read_names
 from optimize.script.trees import MANY_FILES, walk
 from optimize.script.typer_flags import typer_flags
 
-__all__ = ["FlagDefinition", "ParserFacts", "find_flag", "known_flags", "parser_facts", "read_flags"]
+__all__ = ["FlagDefinition", "ParserFacts", "find_flag", "flags_by_file", "known_flags", "parser_facts", "read_flags"]
 
 _ASKS = ("input", "getpass.getpass")
 # A file without any of these words defines no flag, takes none and asks nothing: a folder may have hundreds of such.
@@ -58,17 +60,65 @@ def read_flags(
     return _read(text, where, beside_it, tuple(words))
 
 
+def flags_by_file(
+    files: Mapping[str, str], words: Sequence[str] = ()
+) -> Iterator[tuple[str, tuple[FlagDefinition, ...]]]:
+    """Yield each Python file with the flags that it defines for the script, which is the first of them. `words`: the command.
+
+    A parser of another program is left out: one that its file only makes where that file itself is run.
+    """
+    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
+    script = next(iter(scripts), "")
+    for file, text in _with_parsers(scripts).items():
+        flags = read_flags(text, file, scripts, words)
+        kept = [
+            each for each in flags if file == script or each.parser != "argparse" or _runs(each.line, file, scripts)
+        ]
+        yield file, tuple(kept)
+
+
+def _runs(line: int, file: str, scripts: Mapping[str, str]) -> bool:
+    """Return whether a line of a file may run when another file imports it, or calls its functions."""
+    names = read_names(scripts[file], file)
+    waiting, seen = [line], set[str]()
+    while waiting:
+        line = waiting.pop()
+        top = next((each for each in names.tree.body if each.lineno <= line <= (each.end_lineno or line)), None)
+        if not isinstance(top, Function):
+            if top is None or not is_main(top):
+                return True
+        elif top.name not in seen:
+            seen.add(top.name)
+            if _is_taken(top.name, file, scripts):
+                return True
+            waiting += [node.lineno for node in walk(names.tree) if isinstance(node, ast.Name) and node.id == top.name]
+    return False
+
+
+def _is_taken(name: str, file: str, scripts: Mapping[str, str]) -> bool:
+    """Return whether another file takes a name from this one."""
+    for other, text in scripts.items():
+        if other == file or name not in text:
+            continue
+        facts = imported_names(text, other)
+        modules = [*facts.modules, *((f"{module}.{part}", alias) for module, part, alias in facts.names)]
+        aliases = [alias for module, alias in modules if is_module(module, other, file)]
+        if any(name == part and is_module(module, other, file) for module, part, _ in facts.names):
+            return True
+        if any(not alias or name in (facts.taken(alias) or {name}) for alias in aliases):
+            return True
+        if any(is_module(module, other, file) for module in facts.stars):
+            return True
+    return False
+
+
 def find_flag(files: Mapping[str, str], name: str, words: Sequence[str] = ()) -> FlagDefinition | None:
     """Return the flag of this spelling, of the first Python file that defines it; None if none does. `words`: the command.
 
     Where that file has several of the name with different defaults, the default counts as unreadable.
     """
-    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
-    for file, text in _with_parsers(scripts).items():
-        beside = {other: each for other, each in scripts.items() if other != file}
-        found = [
-            flag for flag in read_flags(text, file, beside, words) if name in flag.names or (name and name == flag.off)
-        ]
+    for _, flags in flags_by_file(files, words):
+        found = [flag for flag in flags if name in flag.names or (name and name == flag.off)]
         if found:
             return _agreed(found)
     return None
@@ -76,8 +126,7 @@ def find_flag(files: Mapping[str, str], name: str, words: Sequence[str] = ()) ->
 
 def known_flags(files: Mapping[str, str], words: Sequence[str] = ()) -> list[str]:
     """Return the flags that the parsers of these files define, each by its longest spelling. `words`: the command."""
-    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
-    found = (each for file, text in _with_parsers(scripts).items() for each in read_flags(text, file, scripts, words))
+    found = (each for _, flags in flags_by_file(files, words) for each in flags)
     return list(dict.fromkeys(max(each.names, key=len) for each in found if each.names))
 
 
@@ -91,7 +140,7 @@ def _facts(files: tuple[tuple[str, str], ...], words: tuple[str, ...]) -> Parser
     scripts = dict(files)
     asked = _with_parsers(scripts)
     names = [read_names(text, file) for file, text in asked.items()]
-    flags = [flag for file, text in asked.items() for flag in read_flags(text, file, scripts, words)]
+    flags = [flag for _, found in flags_by_file(scripts, words) for flag in found]
     calls = [(call, each.qualified(call.func)) for each in names for call, _ in each.calls()]
     return ParserFacts(
         tuple(dict.fromkeys(flag.parser for flag in flags)),

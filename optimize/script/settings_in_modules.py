@@ -26,10 +26,8 @@ COMPUTED = "computed when the script runs"
 TOGETHER = "assigned together with another name: give each a line of its own"
 LISTS = "lists and tables: a list can vary when it is written as a tuple"
 CONDITIONAL = "not at the top level of the file: move them there"
-IN_FUNCTION = "inside a function: make each a constant `NAME = value` at the top of the file, to vary it"
-IN_CALL = "written in a call: give each a constant `NAME = value` at the top of the file, to vary it"
 UNUSED = "fields of a class that nothing here uses"
-_CONFIG = re.compile(r"config|cfg|conf|args|arguments|param|setting|option|hyper|hps?$|flags|default", re.IGNORECASE)
+CONFIG = re.compile(r"config|cfg|conf|args|arguments|param|setting|option|hyper|hps?$|flags|default", re.IGNORECASE)
 _CONFIG_BASES = (
     "BaseModel", "BaseSettings", "NamedTuple", "object", "Serializable", "PretrainedConfig", "Config", "DictConfig",
 )  # fmt: skip
@@ -107,12 +105,12 @@ def fields_of_classes(files: Mapping[str, str], script: str) -> Iterator[ScriptC
 
 def _holds_settings(node: ast.ClassDef, names: SourceNames) -> bool:
     made = any(
-        "dataclass" in text or text in ("define", "attrs", "s", "frozen") for text in map(_last, node.decorator_list)
+        "dataclass" in text or text in ("define", "attrs", "s", "frozen") for text in map(last_of, node.decorator_list)
     )
-    bases = [_last(base) for base in node.bases]
-    known = all(base in _CONFIG_BASES or base in names.classes or _CONFIG.search(base) for base in bases)
+    bases = [last_of(base) for base in node.bases]
+    known = all(base in _CONFIG_BASES or base in names.classes or CONFIG.search(base) for base in bases)
     fields = [each for each in node.body if isinstance(each, ast.Assign | ast.AnnAssign | ast.ClassDef)]
-    plain = bool(_CONFIG.search(node.name)) or any(base in _CONFIG_BASES[:3] for base in bases)
+    plain = bool(CONFIG.search(node.name)) or any(base in _CONFIG_BASES[:3] for base in bases)
     return bool(fields) and known and names.members(node.name) is None and (made or plain)
 
 
@@ -153,7 +151,7 @@ def _fields(node: ast.ClassDef, names: SourceNames, uses: _Uses, file: str, path
 
 
 def _config_like(name: str) -> bool:
-    return bool(_CONFIG.search(name)) or name.islower()
+    return bool(CONFIG.search(name)) or name.islower()
 
 
 class _Uses:
@@ -167,11 +165,11 @@ class _Uses:
             bases = {id(base) for node in walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases}
             for call in calls:
                 words = {each.arg or "**" for each in call.keywords}
-                self._given.setdefault(_last(call.func), set()).update(words)
+                self._given.setdefault(last_of(call.func), set()).update(words)
                 if any(isinstance(each, ast.Starred) for each in call.args):
-                    self._given[_last(call.func)].add("**")
+                    self._given[last_of(call.func)].add("**")
             loads = (n for n in walk(tree) if isinstance(n, ast.Name | ast.Attribute) and id(n) not in bases)
-            self._used |= {_last(node) for node in loads}
+            self._used |= {last_of(node) for node in loads}
 
     def given(self, name: str) -> set[str]:
         """Return the fields that a call gives; `**` where it gives what the text does not say."""
@@ -183,15 +181,35 @@ class _Uses:
 
 
 def entries_of_tables(text: str, where: str, file: str) -> Iterator[ScriptConstant]:
-    """Yield the entries of dictionaries, and the keywords of calls, that a module's constants hold."""
+    """Yield the entries of dictionaries, and the keywords of calls, that a module's constants hold, in lists as well."""
     names = read_names(text, where)
+    prefix = f"{file}:" if file else ""
     for name, value in names.constants.items():
-        table = isinstance(value, ast.Dict) or (isinstance(value, ast.Call) and _last(value.func) in _TABLES)
-        if table or isinstance(value, ast.Call):
-            heading = f"entries of {name}" if table else f"written in the call that makes {name}"
-            for path, node in _entries(value, table):
-                if (found := _entry(name, path, node, names, file, table)) is not None:
-                    yield replace(found, heading=heading)
+        for place, node in [(name, value), *_elements(name, value)]:
+            table = is_table(node)
+            if table or isinstance(node, ast.Call):
+                heading = f"entries of {place}" if table else f"written in the call that makes {place}"
+                for each in entries_in(place, name, node, names, prefix):
+                    yield replace(each, heading=heading)
+
+
+def _elements(name: str, value: ast.expr) -> list[tuple[str, ast.expr]]:
+    parts = value.elts if isinstance(value, ast.List | ast.Tuple) else []
+    return [(f"{name}.{number}", each) for number, each in enumerate(parts)]
+
+
+def is_table(node: ast.expr | None) -> bool:
+    """Return whether an expression makes a dictionary, or something like it, of keys and values that are written out."""
+    return isinstance(node, ast.Dict) or (isinstance(node, ast.Call) and last_of(node.func) in _TABLES)
+
+
+def entries_in(place: str, name: str, value: ast.expr, names: SourceNames, prefix: str) -> Iterator[ScriptConstant]:
+    """Yield the settings among the entries of a dictionary, or the keywords of a call, that stand at `place` under `name`."""
+    table = is_table(value)
+    for path, node in _entries(value, table):
+        found = _entry(f"{prefix}{place}.{path}", name, node, names, table)
+        if found is not None:
+            yield found
 
 
 def _entries(value: ast.expr, deep: bool) -> Iterator[tuple[str, ast.expr]]:
@@ -207,50 +225,31 @@ def _entries(value: ast.expr, deep: bool) -> Iterator[tuple[str, ast.expr]]:
         if deep and len(value.args) == 1 and isinstance(value.args[0], ast.Dict):
             yield from _entries(value.args[0], deep)
     for key, each in pairs:
-        nested = isinstance(each, ast.Dict) or (isinstance(each, ast.Call) and _last(each.func) in _TABLES)
-        if deep and nested:
+        if deep and is_table(each):
             yield from ((f"{key}.{inner}", node) for inner, node in _entries(each, deep))
         else:
             yield key, each
 
 
-def _entry(name: str, path: str, node: ast.expr, names: SourceNames, file: str, table: bool) -> ScriptConstant | None:
-    last = path.rpartition(".")[2]
-    prefix = f"{file}:" if file else ""
-    found = ScriptConstant(last, None, kind="entry", place=f"{prefix}{name}.{path}", certain=False)
+def _entry(place: str, name: str, node: ast.expr, names: SourceNames, table: bool) -> ScriptConstant | None:
+    last = place.rpartition(".")[2]
+    found = ScriptConstant(last, None, kind="entry", place=place, certain=False)
     try:
         value = names.value(node)
     except UnreadableValue:
-        return replace(found, aside=COMPUTED) if table and is_setting(last) and _CONFIG.search(name) else None
+        return replace(found, aside=COMPUTED) if table and is_setting(last) and CONFIG.search(name) else None
     if isinstance(node, ast.Name):
         return None  # a constant, which is found by itself
     if not table and (not is_setting(last) or isinstance(value, str | bool)):
         return None
-    if not is_setting(last) and not _CONFIG.search(name):
+    if not is_setting(last) and not CONFIG.search(name):
         return None
     if any(word in name.lower() for word in ("test", "val", "eval")):
         return None
     return replace(found, value=value, aside=LISTS if isinstance(node, ast.List) else "")
 
 
-def out_of_reach(text: str, where: str) -> Iterator[ScriptConstant]:
-    """Yield settings with plain numbers that stand inside functions, or in calls, where nothing writes them."""
-    names = read_names(text, where)
-    held = {id(value) for value in names.constants.values()}
-    for function in [n for n in walk(names.tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]:
-        for _, name, value, _ in _assigned(function.body, False):
-            if is_setting(name) and _is_number(value):
-                yield ScriptConstant(name, None, aside=IN_FUNCTION, place=f"{name} in {function.name}()")
-    for call, _ in names.calls():
-        for word in call.keywords:
-            if id(call) not in held and word.arg and is_setting(word.arg) and _is_number(word.value):
-                yield ScriptConstant(word.arg, None, aside=IN_CALL, place=f"{word.arg} in line {word.value.lineno}")
-
-
-def _is_number(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value not in (0, 1)
-
-
-def _last(node: ast.expr) -> str:
+def last_of(node: ast.expr) -> str:
+    """Return the last name of a dotted one, or of what a call calls, "" of any other expression."""
     node = node.func if isinstance(node, ast.Call) else node
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -12,7 +12,7 @@ from optimize.script.argparse_flags import TRAINING
 from optimize.script.config_overrides import pair_default, pair_overrides
 from optimize.script.environment_variables import VariableRead, variables_with_defaults
 from optimize.script.flags import FlagDefinition
-from optimize.script.parsers import find_flag, may_take_flags, parser_facts, read_flags
+from optimize.script.parsers import find_flag, flags_by_file, parser_facts
 from optimize.script.source_names import read_names
 from optimize.script.trees import walk
 from optimize.trial import Value
@@ -43,8 +43,8 @@ def flags_as_settings(files: Mapping[str, str], given: Sequence[str] = ()) -> It
     command = command_of(facts.subcommands, given)
     texts = _compared(files)
     told: set[str] = set()
-    for file, text in files.items():
-        for flag in read_flags(text, file, files, given) if may_take_flags(text) else ():
+    for file, flags in flags_by_file(files, given):
+        for flag in flags:
             if flag.names[0] not in told:
                 told.add(flag.names[0])
                 found = find_flag(files, flag.names[0], given) or flag

@@ -233,11 +233,12 @@ def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
     while waiting:
         node, conditional = waiting.pop()
         yield node, conditional
-        branch = isinstance(node, ast.If | ast.For | ast.While | ast.Try | ast.Match) and not _is_main(node)
+        branch = isinstance(node, ast.If | ast.For | ast.While | ast.Try | ast.Match) and not is_main(node)
         waiting += [(child, conditional or branch) for child in ast.iter_child_nodes(node)]
 
 
-def _is_main(node: ast.AST) -> bool:
+def is_main(node: ast.AST) -> bool:
+    """Return whether a statement runs only where its file itself is run."""
     return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
 
 

@@ -1,0 +1,255 @@
+"""Finds the settings that stand inside functions: their variables, the defaults of their parameters, and what calls are given.
+
+A number in a function may be anything, so a name alone has to say more here than at module level: `search_spaces` knows such
+names. It reads the text and runs nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeAlias
+
+from optimize.errors import RenderError
+from optimize.script.aliases import last_name
+from optimize.script.bindings import Scopes
+from optimize.script.file_scopes import FileScopes, Function, ScopedDefinition, file_scopes
+from optimize.script.replacing import replaced_local
+from optimize.script.settings_in_modules import CONFIG, entries_in, is_table
+from optimize.script.source_names import SourceNames, UnreadableValue, read_names
+from optimize.script.spans_in_functions import RETURNED, NamedCall, constant_at, find_argument, named_calls
+from optimize.script.trees import walk
+from optimize.trial import Value
+from search_spaces import ScriptConstant, is_setting, is_telling, words_of
+
+Spot: TypeAlias = tuple[int, int, int | None, int | None]  # lines and columns: each reader has syntax trees of its own
+IN_FUNCTION = 'numbers of functions, whose names say too little: one can vary by { local = "PLACE" }'
+IN_CALL = 'arguments of calls, whose names say too little: one can vary by { argument = "PLACE" }'
+OTHER_BRANCH = "arguments given to one of several calls of which another choice makes one"
+SEVERAL = (
+    "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it"
+)
+# what tunes itself by numbers of any name: optimizers, and schedules of a rate
+_TUNES = re.compile(
+    r"optim|sched|warmup|decay|^(SGD|ASGD|LBFGS|R?M?SProp|Rprop|Ada\w+|[NR]?Adam\w*|LAMB|LARS|Lion|\w*Muon|Sophia\w*|Shampoo|SOAP|Ftrl|"
+    r"adam\w*|sgd|lion|lamb|rmsprop|adagrad|\w*LR|ReduceLROnPlateau|\w*WarmRestarts)$"
+)
+_FOLLOWS = ("T_max", "last_epoch", "num_training_steps", "total_iters", "start_factor", "end_factor", "num_train_steps")
+# words of functions and results that measure, show or keep something, and train nothing
+_OF_MEASURING = """
+test tests eval evals evaluate evaluation val valid validate validation dev infer inference predict generate sample sampling plot
+draw show visualize figure save load log logs logger logging print display export convert report benchmark profile stopping stop
+checkpoint tsne umap pca
+"""
+_ASIDE = frozenset(_OF_MEASURING.split())
+_OF_LOGS = re.compile(r"\blog(?:s|ging)?\b|\bprint|\bdisplay", re.IGNORECASE)  # a comment on what is only shown
+_LEAST_WIDTH = 8  # a smaller `dim` is that of a tensor
+_POSITIONS = {"clip_grad_norm_": (1, "max_norm"), "clip_grad_value_": (1, "clip_value")}
+
+
+def settings_in_functions(files: Mapping[str, str], script: str) -> Iterator[ScriptConstant]:
+    """Yield the settings inside functions of a script, and those of optimizers and tables in the functions of its files."""
+    found = list[ScriptConstant]()
+    for file, text in files.items():
+        names, scopes = read_names(text, file), file_scopes(text, file)
+        prefix = "" if file == script else f"{file}:"
+        found += _tables(scopes, names, prefix)
+        if file == script:
+            found += _variables(scopes, names, [line.decode() for line in text.encode().splitlines()])
+            found += _defaults(scopes, names, files, script)
+        found += _arguments(text, file, names, prefix)
+    order = list(dict.fromkeys(each.heading for each in found))
+    yield from sorted(found, key=lambda each: order.index(each.heading))
+
+
+def _number(node: ast.expr | None, names: SourceNames) -> Value:
+    """Return a number, or a tuple of some, that an expression of literals stands for, else None; 0 and 1 are switches."""
+    if node is None or any(isinstance(each, ast.Name | ast.Attribute | ast.Call) for each in ast.walk(node)):
+        return None
+    with suppress(UnreadableValue):
+        value = names.value(node)
+        if isinstance(value, tuple):
+            every = all(isinstance(each, int | float) and not isinstance(each, bool) for each in value)
+            return value if value and every and isinstance(node, ast.Tuple) else None
+        if type(value) in (int, float) and (value not in (0, 1) or (value == 1 and isinstance(value, float))):
+            return value
+    return None
+
+
+def _path(scopes: Scopes) -> str:
+    return "".join(f"{getattr(each, 'name', '')}." for each in scopes)
+
+
+def _is_aside(scopes: Scopes, *names: str) -> bool:
+    words = (words_of(name) for name in (*names, *(getattr(each, "name", "") for each in scopes)))
+    return any(each & _ASIDE for each in words)
+
+
+def _heading(scopes: Scopes, prefix: str) -> str:
+    where = f" in {prefix[:-1]}" if prefix else ""
+    return f"in the function {_path(scopes)[:-1]}{where}" if scopes else f"in a block of the module{where}"
+
+
+# --- variables and defaults ------------------------------------------------------------------------------------------
+
+
+def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> Iterator[ScriptConstant]:
+    """Yield the variables of functions, and of blocks of the module, that are plain numbers."""
+    left = {_spot(each) for each in names.tree.body} | _in_loops(names.tree)
+    for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign):
+        name, value = _target(node), _number(getattr(node, "value", None), names)
+        of_class = bool(scopes) and not isinstance(scopes[-1], Function)
+        if value is None or of_class or _spot(node) in left or not is_setting(name):
+            continue
+        of_method = any(isinstance(each, ast.ClassDef) for each in scopes)
+        told = _is_aside(scopes, name) or _OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2])
+        yield _local(name, value, scopes, IN_FUNCTION if told or of_method or not is_telling(name) else "")
+
+
+def _spot(node: ast.expr | ast.stmt) -> Spot:
+    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+
+
+def _in_loops(tree: ast.Module) -> set[Spot]:
+    """Return where the statements in loops stand: what is set there again and again is no setting."""
+    loops = (node for node in walk(tree) if isinstance(node, ast.For | ast.AsyncFor | ast.While))
+    return {_spot(each) for node in loops for each in ast.walk(node) if isinstance(each, ast.stmt)}
+
+
+def _defaults(found: FileScopes, names: SourceNames, files: Mapping[str, str], script: str) -> Iterator[ScriptConstant]:
+    """Yield the defaults of the parameters of functions that no call gives."""
+    for each in (each for known in found.definitions.values() for each in known):
+        if isinstance(each.node, Function) and each.owner is None and not _is_aside(each.inside):
+            for name, value in _telling_defaults(each, names):
+                if not any(replaced_local(files, script, f"{_path(each.inside)}{name}")):
+                    yield _local(name, value, each.inside, "")
+
+
+def _telling_defaults(definition: ScopedDefinition, names: SourceNames) -> Iterator[tuple[str, Value]]:
+    given = definition.node.args  # type: ignore[union-attr]
+    positional = [*given.posonlyargs, *given.args]
+    pairs = [*zip(reversed(positional), reversed(given.defaults), strict=False)][::-1]
+    for each, default in (*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True)):
+        value = _number(default, names)
+        if value is not None and is_telling(each.arg):
+            yield each.arg, value
+
+
+def _local(name: str, value: Value, scopes: Scopes, aside: str) -> ScriptConstant:
+    heading = _heading(scopes, "")
+    return ScriptConstant(name, value, "", heading, aside, kind="local", place=f"{_path(scopes)}{name}", certain=False)
+
+
+# --- arguments of calls ----------------------------------------------------------------------------------------------
+
+
+def _arguments(text: str, file: str, names: SourceNames, prefix: str) -> Iterator[ScriptConstant]:
+    """Yield what calls are given by keywords; of other files than the script what tunes itself only."""
+    held, branches, told = _held(names), _in_branches(names.tree), set[str]()
+    known = names.functions.keys() | names.classes.keys()
+    for call in named_calls(text, file):
+        tunes, is_held = bool(_TUNES.search(call.called)), _spot(call.node) in held
+        if is_table(call.node) or not (tunes or not (prefix or is_held)):
+            continue
+        heading = _heading(call.scopes, prefix) if call.scopes else f"in calls{f' in {prefix[:-1]}' if prefix else ''}"
+        for key, word, node in _words(call.node, call.called):
+            value = _number(node, names)
+            as_entry = is_held and is_setting(word)
+            if value is None or as_entry or not (is_setting(word) or (tunes and word not in _FOLLOWS)):
+                continue
+            place = _place(text, file, call, key, node)
+            telling = (
+                tunes or key.isdecimal() or _is_telling(word, value, call.called[:1].isupper() or call.called in known)
+            )
+            quiet = _is_aside(call.scopes, call.called, call.result) or word in _FOLLOWS or not telling
+            aside = OTHER_BRANCH if _spot(call.node) in branches else IN_CALL if quiet else "" if place else SEVERAL
+            shown = f"{prefix}{place or f'{_path(call.scopes)}{call.called}.{key}'}"
+            if shown not in told:
+                certain = tunes and not aside
+                yield ScriptConstant(word, value, "", heading, aside, kind="argument", place=shown, certain=certain)
+            told.add(shown)
+
+
+def _held(names: SourceNames) -> set[Spot]:
+    """Return where the calls stand whose keywords are entries of constants."""
+    values = names.constants.values()
+    parts = (part for each in values if isinstance(each, ast.List | ast.Tuple) for part in each.elts)
+    return {_spot(each) for each in (*values, *parts)}
+
+
+def _in_branches(tree: ast.Module) -> set[Spot]:
+    """Return where the calls stand that make an optimizer or a schedule where another branch makes another one."""
+    found = set[Spot]()
+    for node in walk(tree):
+        if isinstance(node, ast.If) and node.orelse:
+            sides = [_tuned(part) for part in (node.body, node.orelse)]
+            found |= {_spot(each) for side in sides for each in side} if all(sides) else set()
+    return found
+
+
+def _tuned(part: Sequence[ast.stmt]) -> list[ast.Call]:
+    calls = (node for each in part for node in ast.walk(each) if isinstance(node, ast.Call))
+    return [call for call in calls if _TUNES.search(last_name(call.func))]
+
+
+def _is_telling(word: str, value: Value, makes: bool) -> bool:
+    """Return whether a keyword is a setting and no axis; `makes`: of what a class makes, or a function of the script does."""
+    if not makes:
+        return is_telling(word)
+    if word in ("dim", "dims"):
+        return isinstance(value, int) and value >= _LEAST_WIDTH
+    return is_setting(word) and word not in ("eps", "epsilon", "stride")
+
+
+def _words(call: ast.Call, called: str) -> Iterator[tuple[str, str, ast.expr]]:
+    """Yield key, name and value of what a call is given by keywords, and by places that are known."""
+    for each in call.keywords:
+        if each.arg:
+            yield each.arg, each.arg, each.value
+    place, word = _POSITIONS.get(called, (-1, ""))
+    if 0 <= place < len(call.args):
+        yield str(place), word, call.args[place]
+
+
+def _place(text: str, file: str, call: NamedCall, key: str, node: ast.expr) -> str:
+    """Return the path that means this argument only, "" where there is none."""
+    for name in filter(None, (call.called, call.result if call.result != RETURNED else "")):
+        path = f"{_path(call.scopes)}{name}.{key}"
+        with suppress(RenderError):
+            if find_argument(text, path, file) == constant_at(text, path, node):
+                return path
+    return ""
+
+
+# --- dictionaries ----------------------------------------------------------------------------------------------------
+
+
+def _tables(found: FileScopes, names: SourceNames, prefix: str) -> Iterator[ScriptConstant]:
+    """Yield the entries of dictionaries of settings that functions hold or return."""
+    for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign, ast.Return):
+        value: ast.expr | None = getattr(node, "value", None)
+        if value is None or not scopes or not is_table(value):
+            continue
+        function = getattr(scopes[-1], "name", "")
+        holder = RETURNED if isinstance(node, ast.Return) else _target(node)
+        name = function if holder == RETURNED else holder
+        of_script = not prefix or CONFIG.search(prefix) or CONFIG.search(function)
+        if of_script and CONFIG.search(name) and not _is_aside(scopes, name):
+            for each in entries_in(f"{_path(scopes)}{holder}", name, value, names, prefix):
+                yield replace(each, heading=f"entries of {name}, {_heading(scopes, prefix)}")
+
+
+def _target(node: ast.stmt) -> str:
+    """Return the name that a statement gives a value, "" where it is another one, or not one alone."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return ""
+
+
+def _in_order(found: FileScopes, *kinds: type[ast.stmt]) -> list[tuple[ast.stmt, Scopes]]:
+    nodes = [(node, scopes) for node, scopes in found.nodes if isinstance(node, kinds)]
+    return sorted(nodes, key=lambda each: (each[0].lineno, each[0].col_offset))
