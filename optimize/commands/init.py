@@ -78,7 +78,7 @@ class _Given:
 def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: bool, trust: bool) -> None:
     from optimize.script.begin import draft_of, find_script, read_script, write_files
 
-    place = find_script(script)
+    place = find_script(script, words)
     facts = read_script(place, words)
     if place.workload is None and facts.required and is_asked():
         words = [*words, *_asked_words(facts.required)]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimize.errors import WorkloadError
+from optimize.errors import RenderError, WorkloadError
 from optimize.runner.process import run_job
 from optimize.runner.workdir import PYTHON
 from optimize.script.config_flags import GET_CONFIG, chosen_config, config_definitions, flag_of
@@ -16,6 +16,7 @@ from optimize.script.data_used import local_files
 from optimize.script.draft_space import draft_for
 from optimize.script.draft_workload import ScriptFacts, WorkloadAnswers, script_facts, workload_text
 from optimize.script.files_read import FilesRead
+from optimize.script.home import Home, home_of
 from optimize.script.load_workload import load_workload, ours
 from optimize.script.pick_script import USUAL, could_be_trained, pick_script
 from optimize.script.source_names import read_names
@@ -35,10 +36,11 @@ class ScriptPlace:
     folder: Path
     script: str
     workload: Workload | None = None
+    home: Home | None = None  # what led to the folder, where it is not the script's own
 
 
-def find_script(given: str) -> ScriptPlace:
-    """Return the script that a path names, or the one that trains in a folder. Raises WorkloadError."""
+def find_script(given: str, words: Sequence[str] = ()) -> ScriptPlace:
+    """Return the script that a path names, or the one that trains in a folder; `words` are its own. Raises WorkloadError."""
     path = Path(given).expanduser()
     if path.is_dir():
         return _in_folder(path, given)
@@ -50,15 +52,22 @@ def find_script(given: str) -> ScriptPlace:
         raise WorkloadError(f"{given}: there is no such file or folder. Check the path.{meant(given, (), path=True)}")
     if path.suffix != ".py":
         raise WorkloadError(f"{given}: is no Python file. Give the training script itself, such as train.py.")
-    here = path.parent
-    if (here / WORKLOAD).exists():
-        workload = load_workload(f"{here}/")
-        if workload.script != path.name:
+    home = Home(path.parent) if (path.parent / WORKLOAD).exists() else _home(path, words)
+    script = path.resolve().relative_to(home.folder.resolve()).as_posix() if home.reason else path.name
+    if (home.folder / WORKLOAD).exists():
+        workload = load_workload(f"{home.folder}/")
+        if workload.script != script:
             raise WorkloadError(
-                f"{here / WORKLOAD}: is for {workload.script}. Write into another folder: `optimize init {given} --to DIR`"
+                f"{home.folder / WORKLOAD}: is for {workload.script}. Write into another folder: `optimize init {given} --to DIR`"
             )
-        return ScriptPlace(here, path.name, workload)
-    return ScriptPlace(here, path.name)
+        return ScriptPlace(home.folder, script, workload)
+    return ScriptPlace(home.folder, script, home=home if home.reason else None)
+
+
+def _home(path: Path, words: Sequence[str]) -> Home:
+    with suppress(OSError, UnicodeDecodeError, RenderError):  # which are told where the script is read
+        return home_of(path, words)
+    return Home(path.parent)
 
 
 def _in_folder(folder: Path, given: str) -> ScriptPlace:
@@ -84,7 +93,10 @@ def read_script(place: ScriptPlace, words: Sequence[str]) -> ScriptFacts:
     words = [*place.workload.command, *words] if place.workload is not None else words
     read, words, notes = _with_configuration(place.folder, read, words)
     facts = script_facts(place.folder, place.script, read, words)
-    return replace(facts, notes=(*facts.notes, *notes))
+    if place.home is None:
+        return replace(facts, notes=(*facts.notes, *notes))
+    notes.insert(0, f"{place.script} belongs to the folder above: {place.home.reason}")
+    return replace(facts, notes=(*notes, *facts.notes), as_module=place.home.as_module)
 
 
 def _with_configuration(folder: Path, read: FilesRead, words: Sequence[str]) -> tuple[FilesRead, list[str], list[str]]:
@@ -121,7 +133,7 @@ def workload_in_memory(place: ScriptPlace, facts: ScriptFacts, python: str = PYT
         **{file: text for file in _texts(place, facts) if (text := _text(place.folder / file)) is not None},
     }
     links = {name: str((place.folder / name).resolve()) for name in facts.data.links}
-    command = (python, place.script, *facts.words)
+    command = (python, *facts.command)
     name = place.folder.resolve().name
     return Workload(name, place.folder, place.script, files, command, (), Metric(), links=links)
 

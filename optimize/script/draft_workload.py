@@ -15,6 +15,7 @@ from optimize.script.data_used import DataUsed, data_used, reader_of
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, has_secrets, values_in_dotenv
 from optimize.script.files_read import FilesRead, Reader, files_imported
 from optimize.script.flags import FlagDefinition
+from optimize.script.home import module_of
 from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
 from optimize.script.parsers import find_flag, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
@@ -60,6 +61,12 @@ class ScriptFacts:
     patterns: tuple[str, ...]  # of Python files
     notes: tuple[str, ...]
     required: tuple[str, ...]  # flags that it does not start without
+    as_module: bool = False  # it is started as `python -m`, from its folder
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What Python is given to start it."""
+        return (*(("-m", module_of(self.script)) if self.as_module else (self.script,)), *self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +248,7 @@ def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home:
 
     `home`: the script's own folder, where the file lies elsewhere.
     """
-    command = [answers.python, facts.script, *facts.words]
+    command = [answers.python, *facts.command]
     data = [file for file in facts.data.files if not (answers.metric.file and matches(answers.metric.file, file))]
     files = [*facts.patterns, *facts.configs, *data]
     lines = [

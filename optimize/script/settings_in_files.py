@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import posixpath
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +72,8 @@ def hydra_app(files: Mapping[str, str]) -> HydraApp | None:
                 words = {each.arg: each.value for each in call.keywords}
                 given = [_text(words.get(key)) for key in ("config_path", "config_name")]
                 base = PurePosixPath(file).parent
-                return HydraApp((base / given[0]).as_posix(), given[1].removesuffix(".yaml")) if given[1] else None
+                folder = posixpath.normpath((base / given[0]).as_posix())
+                return HydraApp(folder, given[1].removesuffix(".yaml")) if given[1] else None
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from optimize.script.parsers import FlagDefinition, ParserFacts, find_flag
 
@@ -31,7 +32,10 @@ def place_of_words(
 
 
 def _behind_script(command: Sequence[str], files: Mapping[str, str]) -> int:
-    return next((index + 1 for index, word in enumerate(command) if word in files), len(command))
+    as_module = (
+        f"{word.replace('.', '/')}.py" if before == "-m" else word for before, word in pairwise(("", *command))
+    )
+    return next((index + 1 for index, word in enumerate(as_module) if word in files), len(command))
 
 
 def _positional(command: Sequence[str], start: int, files: Mapping[str, str]) -> Iterator[int]:
