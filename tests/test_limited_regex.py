@@ -96,6 +96,7 @@ def test_python_may_be_told_to_import_nothing_from_where_it_stands(
 
 def test_a_probe_that_fails_is_no_slow_regex(untried: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("optimize.script.regex_probe._ROOT", tmp_path)  # where no `optimize` is
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     assert mistake(r"val (\d+)", None) == (
         "cannot be tried in a process of its own: ModuleNotFoundError: No module named 'optimize'. Correct that and try again."
     )

@@ -209,7 +209,9 @@ def _signal_of(code: int | None) -> int | None:
 
 
 def _stopped(end: Exit) -> tuple[TrialStatus, str] | None:
-    return (end.stop.status, end.stop.reason or str(end.stop.status)) if end.stop else None
+    if end.stop is None:
+        return None
+    return end.stop.status, one_line(end.stop.reason, REASON_CHARS) or str(end.stop.status)
 
 
 _FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
