@@ -13,7 +13,9 @@ from pathlib import Path
 
 NEAR = 0.75  # as FORM to FROM, but not TMPDIR to DIR
 NEAR_TARGET = 0.6  # as dash to dashboard
-ONLY_COMMANDS = ("init", "import", "migrate", "space", "backup", "restore", "copy")
+ONLY_COMMANDS = (
+    "init", "import", "migrate", "space", "backup", "restore", "copy", "propose", "wait", "importance", "noise",
+)  # fmt: skip
 OTHERWISE = {
     **{name: f".venv/bin/optimize {name}" for name in ONLY_COMMANDS},
     **dict.fromkeys(("run", "train", "tune"), "make optimize"),
