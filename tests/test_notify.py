@@ -110,7 +110,8 @@ def test_each_confirmed_best_is_told_once_and_so_is_each_end(driver: Driver, inb
     assert first.startswith("Confirmed: trial 1 is better than the baseline by 0.250000 val_bpb (95%: +0.125000 to")
     assert "\nAll about it: optimize show 1 --study s" in first
     assert f"with {VARIABLE} set)" in first
-    assert "\nWhat next? Search on\noptimize run --study s " in last
+    assert "\nWhat next? Use it: " in last
+    assert "\noptimize show 1 --study s" in last
     call(driver, complete, 8)
     assert told(inbox)[3:] == ["8 trials are done"]
     assert driver.said.count(f"{VARIABLE}: messages go to JSON") == 2

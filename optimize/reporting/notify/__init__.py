@@ -14,7 +14,7 @@ from typing import Any
 
 from optimize.config.environment import NOTIFY_VARIABLE, notify_urls
 from optimize.config.plan import Plan
-from optimize.confirm.verdict import verdict_of
+from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.reporting.notify.messages import Message, Messages
 from optimize.reporting.notify.notified import MOST, Notified, notified_of
 from optimize.reporting.notify.recipient import Recipient
@@ -77,6 +77,10 @@ class Notifier(Callback):
         self._full = False
 
     def on_trial_end(self, record: TrialRecord) -> None:
+        self._changed = not self._messages.confirming
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        """A repeat beside the search ended, which is no trial of it."""
         self._changed = not self._messages.confirming
 
     def on_tick(self) -> None:
