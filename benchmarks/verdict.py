@@ -2,12 +2,14 @@
 
     python benchmarks/verdict.py                1,000 campaigns of a kind, 200 of 200 trainings; ends with 1 if a bound is missed
     python benchmarks/verdict.py --smoke        10 of each, no bounds
-    python benchmarks/verdict.py --only power   one of the tables: nulls, power, other, curves or beside
+    python benchmarks/verdict.py --only power   one of the tables: real, nulls, power, other, curves or beside
 
 A campaign is a search whose trials and repeats are decided by `optimize/confirm/policy.py`, as in a study. All values of all
 configurations with all seeds are drawn before it begins: a value depends on nothing but its configuration and its seed, however a
 driver walks. Gains and distances are in standard deviations of a training.
 
+- real: nulls and power with the product's own loop, studies and databases (`verdict_driving.py`). All other tables walk the policy
+  alone, which is fifty times faster. Each campaign must end as that walk does.
 - nulls: no configuration is better than another. `lognormal` has a long tail of bad values; of `stray`, one training in 10 is 10
   times noisier. A campaign is false if it ends with a confirmed trial. `ever` counts those that showed one at any time.
 - power: one configuration of the search, at a random place, is better, and the others are equal to the baseline.
@@ -27,123 +29,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from verdict_worlds import KINDS, OTHER, Floats, Make, Rng, World, equal, worse
 
 from optimize.confirm.campaign import Campaign, Decision, Repeat, Searched, VerdictState, share
 from optimize.confirm.policy import decide
 
 REPETITIONS, OF_200, SMOKE = 1_000, 200, 10
-SEEDS = 21  # of a configuration: its first, and the others
+STUDIES = 50  # of one database
 FALSE, FALSE_OTHER = 0.02, 0.05
 ASKED = {(20, 4.0): 0.90, (20, 2.5): 0.55, (100, 2.5): 0.60}
-KINDS = ("normal", "lognormal", "stray")
-Floats = npt.NDArray[np.float64]
-Rng = np.random.Generator
-
-
-def noise(rng: Rng, kind: str, size: tuple[int, ...]) -> Floats:
-    drawn = rng.normal(size=size)
-    if kind == "stray":
-        return drawn * np.where(rng.random(size) < 0.1, 10.0, 1.0)
-    return np.exp(drawn) - 1 if kind == "lognormal" else drawn
-
-
-@dataclass(frozen=True)
-class World:
-    """What every training would give: a row a configuration, the baseline first; a column a seed. Smaller is better; NaN fails."""
-
-    values: Floats
-    better: int | None = None  # the configuration to be found
-
-    def value(self, number: int, seed: int) -> float | None:
-        found = float(self.values[number, seed])
-        return None if np.isnan(found) else found
-
-
-Make = Callable[[Rng, int], World]  # of so many trainings
-
-
-def equal(kind: str = "normal", gain: float = 0.0, among: int = 0) -> Make:
-    """All configurations are equal; but for one of the first ones, the search's part, if there is a gain."""
-
-    def make(rng: Rng, trainings: int) -> World:
-        values = noise(rng, kind, (trainings, SEEDS))
-        if not gain:
-            return World(values)
-        better = int(rng.integers(1, among or trainings - share(trainings)))
-        values[better] -= gain
-        return World(values, better)
-
-    return make
-
-
-def worse(most: float, gain: float = 0.0, failing: float = 0.0) -> Make:
-    """The others are worse by 0 to `most`, and some always fail."""
-
-    def make(rng: Rng, trainings: int) -> World:
-        world = equal(gain=gain)(rng, trainings)
-        lost = rng.uniform(0, most, trainings)
-        lost[rng.random(trainings) < failing] = np.nan
-        lost[[0, world.better or 0]] = 0.0
-        return World(world.values + lost[:, None], world.better)
-
-    return make
-
-
-def twins(count: int, distance: float) -> Make:
-    """So many are equal to the baseline, all others worse by a distance."""
-
-    def make(rng: Rng, trainings: int) -> World:
-        lost = np.full(trainings, distance)
-        lost[[0, *rng.choice(np.arange(1, trainings), count, replace=False)]] = 0.0
-        return World(noise(rng, "normal", (trainings, SEEDS)) + lost[:, None])
-
-    return make
-
-
-def uneven(scales: Callable[[Rng, int], Floats]) -> Make:
-    """Configurations are equal, and differ in their noise."""
-    return lambda rng, trainings: World(noise(rng, "normal", (trainings, SEEDS)) * scales(rng, trainings)[:, None])
-
-
-def common(correlation: float) -> Make:
-    """A seed does the same to all configurations, in part. The search's trials all have the first."""
-
-    def make(rng: Rng, trainings: int) -> World:
-        own, shared = noise(rng, "normal", (trainings, SEEDS)), noise(rng, "normal", (1, SEEDS))
-        return World(np.sqrt(1 - correlation) * own + np.sqrt(correlation) * shared)
-
-    return make
-
-
-def drawn(rng: Rng, trainings: int) -> Floats:
-    return np.exp(np.log(2.5) * rng.normal(size=trainings))
-
-
-def few(rng: Rng, trainings: int) -> Floats:
-    return np.where(rng.random(trainings) < 0.05, 5.0, 1.0)
-
-
-def noisy_baseline(rng: Rng, trainings: int) -> Floats:
-    return np.where(np.arange(trainings) == 0, 5.0, 1.0)
-
-
-OTHER: Mapping[str, Make] = {
-    "others worse by 0 to 2": worse(2),
-    "others worse by 0 to 10, 10 % fail": worse(10, failing=0.1),
-    "1 equal, others worse by 3": twins(1, 3),
-    "1 equal, others worse by 10": twins(1, 10),
-    "5 equal, others worse by 4": twins(5, 4),
-    "a third of the noise is a seed's": common(0.3),
-    "most of the noise is a seed's": common(0.8),
-    "baseline 5 times as noisy": uneven(noisy_baseline),
-    "1 in 20 is 5 times as noisy": uneven(few),
-    "noises differ by 2.5": uneven(drawn),
-}
 
 
 @dataclass
@@ -208,9 +109,14 @@ class Shares:
     repeats: float  # mean number
 
 
+def worlds(trainings: int, campaigns: int, seed: int) -> Iterator[Rng]:
+    """Yield what draws the world of each campaign."""
+    return map(np.random.default_rng, np.random.SeedSequence((seed, trainings)).spawn(campaigns))
+
+
 def walk(make: Make, trainings: int, campaigns: int, seed: int = 0, **how: object) -> Shares:
     right = false = ever = repeats = 0
-    for rng in map(np.random.default_rng, np.random.SeedSequence((seed, trainings)).spawn(campaigns)):
+    for rng in worlds(trainings, campaigns, seed):
         one = Walk(make(rng, trainings), trainings, **how)  # type: ignore[arg-type]
         best = one.run().best
         right += best is not None and best == one.world.better
@@ -218,6 +124,26 @@ def walk(make: Make, trainings: int, campaigns: int, seed: int = 0, **how: objec
         ever += bool(one.ever - {one.world.better})
         repeats += len(one.repeats)
     return Shares(right / campaigns, false / campaigns, ever / campaigns, repeats / campaigns)
+
+
+def driven(make: Make, trainings: int, campaigns: int, seed: int = 0) -> tuple[Shares, int]:
+    """Return what real studies come to, and how many of them ended otherwise than the walk through the same world."""
+    from verdict_driving import drive, plan_in  # here, so that the walks need no plan
+
+    right = false = ever = repeats = differing = 0
+    with tempfile.TemporaryDirectory() as place:
+        plan = plan_in(Path(place))
+        for number, rng in enumerate(worlds(trainings, campaigns, seed)):
+            if number % STUDIES == 0:
+                plan = replace(plan, settings=replace(plan.settings, runs=Path(place) / f"runs-{number}"))
+            world = make(rng, trainings)
+            found = drive(plan, f"s{number}", world.value, trainings)
+            right += found.best is not None and found.best == world.better
+            false += found.best is not None and found.best != world.better
+            ever += bool(found.ever - {world.better})
+            repeats += found.repeats
+            differing += Walk(world, trainings).run().best != found.best
+    return Shares(right / campaigns, false / campaigns, ever / campaigns, repeats / campaigns), differing
 
 
 def seer(trainings: int, gain: float, campaigns: int) -> float:
@@ -237,6 +163,22 @@ def seer(trainings: int, gain: float, campaigns: int) -> float:
 
     (by_luck, _), (real, which) = odds(0.0), odds(gain)
     return float(np.mean((real > np.quantile(by_luck, 1 - FALSE)) & (which == 0)))
+
+
+def show_real(campaigns: int, some: int) -> Iterator[str]:
+    print(f"{'real studies':<40}{'campaigns':>10}{'right':>8}{'false':>8}{'ever':>8}{'repeats':>9}{'differ':>8}")
+    rows = [(f"{trainings} trainings, {kind}", equal(kind), trainings, 0, FALSE)
+            for trainings in (20, 60, 200) for kind in KINDS]  # fmt: skip
+    rows += [(f"{trainings} trainings, gain {gain}", equal(gain=gain), trainings, 1, 1.0) for trainings, gain in ASKED]
+    for name, make, trainings, seed, most in rows:
+        count = some if trainings == 200 else campaigns
+        found, differing = driven(make, trainings, count, seed)
+        print(f"{name:<40}{count:>10}{found.right:>8.1%}{found.false:>8.1%}{found.ever:>8.1%}", end="")
+        print(f"{found.repeats:>9.1f}{differing:>8}", flush=True)
+        if found.ever > most:
+            yield f"real nulls, {name}: {found.ever:.1%} false"
+        if differing:
+            yield f"real, {name}: {differing} studies end otherwise than the policy alone"
 
 
 def show_nulls(campaigns: int, some: int) -> Iterator[str]:
@@ -305,7 +247,14 @@ def show_beside(campaigns: int, some: int) -> Iterator[str]:
     yield from ()
 
 
-TABLES = {"nulls": show_nulls, "power": show_power, "other": show_other, "curves": show_curves, "beside": show_beside}
+TABLES = {
+    "real": show_real,
+    "nulls": show_nulls,
+    "power": show_power,
+    "other": show_other,
+    "curves": show_curves,
+    "beside": show_beside,
+}
 
 
 def main() -> None:

@@ -50,16 +50,22 @@ def count_statuses(database: Database, study_id: int) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
 
 
-def count_done(database: Database, study_id: int) -> int:
-    """Return how many trials are COMPLETE or PRUNED, those that were copied from another study aside."""
-    copied = sqlalchemy.select(TRIAL_ATTRS.c.trial_id).where(
-        (TRIAL_ATTRS.c.trial_id == TRIALS.c.trial_id)
-        & (TRIAL_ATTRS.c.key == "origin")
-        & TRIAL_ATTRS.c.value_json.like('%"taken_from"%')
-    )
+def count_done(database: Database, study_id: int, kind: str = "") -> int:
+    """Return how many trials are COMPLETE or PRUNED, of one kind if it is given; those copied from another study aside."""
+    copied = _origin_has('%"taken_from"%')
     done = (TRIALS.c.study_id == study_id) & TRIALS.c.state.in_([TrialState.COMPLETE, TrialState.PRUNED])
     query = sqlalchemy.select(sqlalchemy.func.count()).select_from(TRIALS).where(done & ~copied.exists())
+    if kind:
+        query = query.where(_origin_has(f'%"kind": "{kind}"%').exists())
     return int(database.rows(query)[0][0])
+
+
+def _origin_has(pattern: str) -> sqlalchemy.Select[Any]:
+    return sqlalchemy.select(TRIAL_ATTRS.c.trial_id).where(
+        (TRIAL_ATTRS.c.trial_id == TRIALS.c.trial_id)
+        & (TRIAL_ATTRS.c.key == "origin")
+        & TRIAL_ATTRS.c.value_json.like(pattern)
+    )
 
 
 def count_objectives(database: Database, study_id: int) -> int:

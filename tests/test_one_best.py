@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -91,7 +92,10 @@ def test_everybody_shows_the_confirmed_winner(lucky: Driver) -> None:
         assert f"the best single value, {single}" in end
         assert "be sure:" not in end
         live = LiveView(Console(), ShownStudy(stored, lambda: finished, print), Budget(20), (Slot("a"),))
-        assert f"best val_bpb {value} (trial {winner.number})" in live._headline().plain
+        assert f"best val_bpb {value} (trial {winner.number}, confirmed)" in live._headline().plain
+        live.on_trial_end(better := replace(winner, number=30, value=0.5))
+        assert f"{value} (trial {winner.number}, confirmed), 0.500000 (trial 30, candidate)" in live._headline().plain
+        assert stored.best([*finished, better]).record == winner  # type: ignore[union-attr]
 
         facts = StudyFacts("s", stored.metric, stored.database.study_attrs(stored.study_id), finished)
         note = " ".join(study_note(facts).split())

@@ -11,6 +11,7 @@ from rich.console import Console
 from optimize.confirm.campaign import VerdictState, share
 from optimize.executors.simulated import SimulatedExecutor
 from optimize.study.best import find_best
+from optimize.study.stored import done_so_far
 from optimize.trial import Job, Slot
 from tests.conftest import Driver
 from tests.replicating import Noisy, best, confirm, end, records, search, trained, verdict
@@ -37,6 +38,8 @@ def test_the_last_quarter_of_a_short_study_is_kept_for_repeats(seeded: Driver) -
     assert seeded.paths.folder.joinpath("confirm", "results.tsv").exists()
     assert search(seeded, noisy).reason == ended.reason
     assert len(noisy.jobs) == 20  # the same call again trains nothing
+    assert done_so_far(seeded.paths.database, "s") == 20
+    assert "verdict: the last 5 of 20 trainings repeat the best with other seeds (--confirm 0: none)" in seeded.said
 
 
 def test_what_a_search_proposes_does_not_depend_on_repeats(seeded: Driver) -> None:

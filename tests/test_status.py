@@ -165,7 +165,7 @@ def test_the_live_view_counts_what_ended_and_what_earlier_calls_did(tmp_path: Pa
         display.on_trial_end(record(number, value))
     headline = display._headline().plain
     assert "4 of 20" in headline
-    assert "best val_bpb 2.100000 (trial 1)" in headline
+    assert "best val_bpb 2.100000 (trial 1, candidate)" in headline
     assert "about 3 min 17 s left" in headline  # sixteen of 12.3 s
 
 

@@ -26,6 +26,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from optimize.confirm.campaign import VerdictState
 from optimize.confirm.caveats import caveats
 from optimize.confirm.table import verdict_line
 from optimize.confirm.verdict import Verdict
@@ -60,9 +61,8 @@ class LiveView(Callback):
         self._shown = shown
         self._done, self._reference = counted(earlier), baseline_of(earlier)
         self._has_best = not parent_of(stored.name)  # replicates have no best one
-        best = stored.best(earlier)
-        self._best = best.record if best else None
-        self._winner = best.record.number if best and best.confirmed else None
+        self._standing = stored.best(earlier)  # after the last verdict
+        self._best = self._standing.luckiest if self._standing else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
         self._rows: dict[int, _RunningRow] = {}
@@ -97,6 +97,10 @@ class LiveView(Callback):
     def on_start(self, job: Job, slot: Slot) -> None:
         self.begin_row(job.number, slot, str(job.number), self.what(job))
 
+    def count_earlier(self, repeats: int) -> None:
+        """Count repeats of earlier calls as trainings."""
+        self._done += repeats
+
     def begin_row(self, key: int, slot: Slot, label: str, what: str) -> None:
         """Show a training that runs: a label of five characters, and what it tries."""
         self._rows[key] = _RunningRow(slot.name, label, what, time.monotonic())
@@ -124,10 +128,10 @@ class LiveView(Callback):
             self._best = record
 
     def on_verdict(self, verdict: Verdict) -> None:
-        winner = verdict.winner.number if verdict.winner is not None else None
-        if winner is not None and winner != self._winner:
+        before, self._standing = self._standing, self._shown.stored.best(self._shown.records())
+        known = before.record.number if before is not None and before.confirmed else None
+        if verdict.winner is not None and verdict.winner.number != known:
             self.print(Text(verdict_line(verdict, self._metric), style="bold green"))
-        self._winner = winner
 
     def print(self, line: Text) -> None:
         """Print a line above the view."""
@@ -178,12 +182,23 @@ class LiveView(Callback):
             duration(time.monotonic() - self._started),
         ]
         if self._best is not None:
-            parts.append(f"best {self._metric.name} {value_text(self._best.value)} (trial {self._best.number})")
+            parts.append(self._about_best(self._best))
         if limit and not self._ending and (left := self._seconds_left(limit - done)):
             parts.append(f"about {duration(left)} left")
         return Text(f"{self._study}   ", style="bold", no_wrap=True, overflow="ellipsis").append(
             "   ".join(parts), style="default"
         )
+
+    def _about_best(self, luckiest: TrialRecord) -> str:
+        """Return the best trial and what it counts as; where one is confirmed, also a better value since the last verdict."""
+        now = self._standing
+        is_new = now is None or luckiest.number != now.luckiest.number
+        state = VerdictState.CANDIDATE if luckiest is not self._reference else None
+        words = [(luckiest, state)] if is_new else []
+        if now is not None and (now.confirmed or not is_new):
+            words.insert(0, (now.record, now.state))
+        told = (f"{value_text(r.value)} (trial {r.number}{f', {state}' if state else ''})" for r, state in words)
+        return f"best {self._metric.name} {', '.join(told)}"
 
     def _seconds_left(self, trials: int) -> float | None:
         took = self._took_s / self._took if self._took else None  # the mean, since pruned trials take less time

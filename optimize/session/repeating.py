@@ -28,7 +28,10 @@ _NOBODY: Sequence[Callback] = ()
 
 
 class SearchRepeats(Repeats):
-    """The repeats of one open study. `of_search` is a callback of the search, and `callbacks` are told of a new verdict."""
+    """The repeats of one open study. `of_search` is a callback of the search, and `callbacks` are told of a new verdict.
+
+    Without a live view nothing is shown of them, and no tables are written.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,17 @@ class SearchRepeats(Repeats):
             for key in () if waits else self._decision.wanted:
                 self._queue(key)
         return self._decision.reserved
+
+    def announcement(self) -> str:
+        """Return a line on how many trainings will be repeats; "" where none will."""
+        trials, hours, what = (
+            self._budget.trials,
+            self._budget.hours,
+            "repeat the best with other seeds (--confirm 0: none)",
+        )
+        if trials is not None and not hours:
+            return f"verdict: the last {share(trials)} of {trials} trainings {what}" if share(trials) else ""
+        return f"verdict: the last trainings {what}" if hours else f"verdict: up to a tenth of the trainings {what}"
 
     def finish(self, over: bool) -> None:
         if over and not self._off:
@@ -187,11 +201,7 @@ class SearchRepeats(Repeats):
         self._ledger.add_repeats(study.records(), {key for _, key in queued if key is not None})
         for record in study.records():
             self._count(record)
-        shown = self._session.shown(study)
-        files = ResultFiles(shown)
-        self._session.at_close(files.write)
-        lines = (RepeatLines(self._live, self.name_of, self.words_of),) if self._live is not None else ()
-        callbacks = (_OfRepeats(self), *lines, files, self._session.backups)
+        callbacks = (_OfRepeats(self), *self._views(study), self._session.backups)
         self._source = Source(study, self._prepare, callbacks, beside=True)
         self._look()
         for each, key in queued:
@@ -199,6 +209,14 @@ class SearchRepeats(Repeats):
                 self._ledger.begin(key)
             else:
                 study.withdraw(each, "this repeat is not wanted now")
+
+    def _views(self, study: Study) -> Sequence[Callback]:
+        if self._live is None:
+            return ()
+        self._live.count_earlier(self.done)
+        files = ResultFiles(self._session.shown(study))
+        self._session.at_close(files.write)
+        return RepeatLines(self._live, self.name_of, self.words_of), files
 
     def _queue(self, key: Key) -> None:
         if self._source is None:

@@ -66,6 +66,8 @@ def _work(session: Session, slots: Sequence[Slot], caller: Caller, verdict: bool
     with reporting(session, caller, study, slots) as callbacks:
         mine = AdoptWaiting(study, session.database, session.shown(study).stored.study_id, plan, session.say)
         beside, no_verdict = _repeats(session, study, slots, callbacks) if verdict else (None, "")
+        if beside is not None and first and not study.records() and (line := beside.announcement()):
+            session.say(line)
         callbacks = (*callbacks, IgnoredConstants(plan, session.say), mine)
         callbacks = (*((beside.of_search,) if beside else ()), *callbacks)
         reason = session.drive(study, slots, _budget(plan.settings), callbacks, repeats=beside)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from optimize.confirm.replicates import REPEAT
 from optimize.confirm.verdict import Verdict, verdict_of
 from optimize.errors import StudyError
 from optimize.search import StoredSpace, stored_space
@@ -38,6 +39,7 @@ from storage import (
     read_records,
     record_of,
     replace_folder,
+    replicates_of,
 )
 
 
@@ -237,12 +239,13 @@ def _is_driven(database: Database, name: str) -> bool:
 
 
 def done_so_far(where: Path | str, name: str) -> int:
-    """Return how many trials count against a limit of trials already, 0 where there is no such study."""
+    """Return how many trainings count against a limit of trials already, repeats included; 0 where there is no such study."""
     if not is_there(where):
         return 0
     with suppress(StorageError), closing(open_database(where, create=False, check=False, read_only=True)) as database:
-        study_id = database.find_study(name)
-        return 0 if study_id is None else count_done(database, study_id)
+        study_id, child = database.find_study(name), database.find_study(replicates_of(name))
+        repeats = 0 if child is None else count_done(database, child, REPEAT)
+        return repeats + (0 if study_id is None else count_done(database, study_id))
     return 0  # a server without tables yet
 
 
