@@ -167,6 +167,8 @@ def seer(trainings: int, gain: float, campaigns: int) -> float:
 
 def show_real(campaigns: int, some: int) -> Iterator[str]:
     print(f"{'real studies':<40}{'campaigns':>10}{'right':>8}{'false':>8}{'ever':>8}{'repeats':>9}{'differ':>8}")
+    if campaigns <= SMOKE:
+        campaigns, some = 2, 1
     rows = [(f"{trainings} trainings, {kind}", equal(kind), trainings, 0, FALSE)
             for trainings in (20, 60, 200) for kind in KINDS]  # fmt: skip
     rows += [(f"{trainings} trainings, gain {gain}", equal(gain=gain), trainings, 1, 1.0) for trainings, gain in ASKED]

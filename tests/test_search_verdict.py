@@ -12,9 +12,9 @@ from optimize.confirm.campaign import VerdictState, share
 from optimize.executors.simulated import SimulatedExecutor
 from optimize.study.best import find_best
 from optimize.study.stored import done_so_far
-from optimize.trial import Job, Slot
-from tests.conftest import Driver
-from tests.replicating import Noisy, best, confirm, end, records, search, trained, verdict
+from optimize.trial import Job, Outcome, Slot, TrialStatus
+from tests.conftest import SPACE, Driver
+from tests.replicating import Noisy, best, confirm, end, is_baseline, records, search, trained, verdict
 
 
 def test_the_last_quarter_of_a_short_study_is_kept_for_repeats(seeded: Driver) -> None:
@@ -143,3 +143,37 @@ def test_where_no_end_is_known_a_study_that_catches_up_searches_as_well(seeded: 
     search(seeded, noisy)
     kinds = [job.number < 0 for job in noisy.jobs[:6]]
     assert kinds == [False, True, False, True, False, False]
+
+
+@pytest.mark.parametrize("loses", [True, False])
+def test_a_winner_that_loses_at_twice_the_budget_is_scale_bound(seeded: Driver, loses: bool) -> None:
+    (seeded.folder / "space.toml").write_text(SPACE.replace("Y = [", "Y = [0.3, 0.35, 0.6, 0.7, 0.8, 0.9, 0.95, "))
+    seeded.set(trials=60)
+
+    def longer(job: Job) -> Outcome | None:
+        if job.params.get("TIME_BUDGET") != 200:
+            return None
+        value = 1.5 if is_baseline(job) else 1.6 if loses else 1.1
+        return Outcome(TrialStatus.COMPLETE, 20.0, summary={"val_bpb": value, "training_seconds": 200.0}, log="a log\n")
+
+    noisy, console = Noisy(deviation=0.002, ends=longer), Console(file=io.StringIO(), width=200)
+    ended = search(seeded, noisy, console=console)
+    checks = [job for job in noisy.repeated if job.params["TIME_BUDGET"] == 200]
+    assert [is_baseline(job) for job in checks] == [True, False]
+    assert all(job.limits.total_s is None for job in checks)
+    assert len(noisy.jobs) + len(checks) == 60  # each counts as two
+    assert ended.reason.endswith(f"trials and {60 - len(noisy.searched)} repeats are done")
+    found = ended.verdict
+    assert found is not None
+    assert found.winner is not None
+    bound = "scale-bound: with 2 x TIME_BUDGET it loses to the baseline by +0.100000, one seed"
+    assert found.winner.doubts == ((bound,) if loses else ())
+    assert found.lines == (
+        () if loses else (f"with 2 x TIME_BUDGET trial {found.winner.number} gains +0.400000, one seed",)
+    )
+    assert (f"but: {bound}" in end(seeded, ended)) == loses
+    assert ("scale-bound" in str(best(seeded).get("but"))) == loses
+    assert "seed 43, 2 x TIME_BUDGET: confirmed" in console.file.getvalue()  # type: ignore[attr-defined]
+    trainings = len(noisy.jobs)
+    assert search(seeded, noisy).verdict == found
+    assert len(noisy.jobs) == trainings

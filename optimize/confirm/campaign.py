@@ -67,11 +67,12 @@ class Campaign:
     confirmed: Collection[int] = ()  # trials that an earlier decision confirmed
     sign: int = 1  # 1 if smaller values are better, else -1
     seeds: int = MOST_SEEDS  # how many others there are
+    aside: int = 0  # trainings of the share that went into something else than repeats
 
     @property
     def spent(self) -> int:
-        """How many of the trainings were repeats."""
-        return sum(not each.given for each in self.repeats)
+        """How many of the trainings were not the search's."""
+        return sum(not each.given for each in self.repeats) + self.aside
 
 
 @dataclass(frozen=True, slots=True)

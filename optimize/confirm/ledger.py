@@ -1,19 +1,21 @@
 """The trials of a study and their repeats, as a verdict inside the search takes them. It reads records and drives nothing.
 
-A repeat is a replicate whose seed alone is another one. A verdict on other validation data or a larger budget has its own
-(`rounds.py`).
+A repeat is a replicate whose seed alone is another one. A check is one at SCALE times the budget as well: it tells whether a winner
+still wins there. Replicates on other validation data are those of `optimize confirm` alone (`rounds.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from optimize.config.plan import Plan
 from optimize.confirm.campaign import Campaign, Decision, Evidence, Repeat, Searched, VerdictState
 from optimize.confirm.caveats import caveats, limits_of, trial_caveats
 from optimize.confirm.replicates import REPEAT, Variation, is_whole
-from optimize.confirm.verdict import FAILED, Finalist, Verdict
+from optimize.confirm.verdict import FAILED, SCALE_BOUND, Finalist, Verdict
 from optimize.script.derived import same_run
+from optimize.text import gain_text
 from optimize.trial import TrialStatus, Value
 from search_spaces import SearchSpace, SearchSpaceError
 from storage import TrialRecord
@@ -21,8 +23,15 @@ from storage import TrialRecord
 LEVEL, QUANTILE = 0.9, 1.645  # of the intervals that views show: how many standard errors to each side
 _NO_ENDING = (TrialStatus.CANCELLED, "")  # says nothing of a configuration
 
-Key = tuple[int, int]
-"""A trial, and which of the other seeds, from 1."""
+SCALE = 2  # times the budget of a check, which counts as so many trainings
+
+
+class Key(NamedTuple):
+    """Which training it is: of a trial's configuration, with which of the other seeds, from 1."""
+
+    number: int
+    seed: int
+    scale: int = 1
 
 
 class Ledger:
@@ -39,6 +48,7 @@ class Ledger:
         self._searched: list[Searched] = []
         self._records: dict[int, TrialRecord] = {}  # of those that have a value
         self._repeats: dict[Key, Repeat] = {}  # in the order in which they began
+        self._checks: dict[Key, Repeat] = {}
         self._doubts: dict[int, list[str]] = {}  # by trial, of its repeats
 
     @property
@@ -66,9 +76,12 @@ class Ledger:
         """Return which repeat a replicate is; None if it is none, or of a configuration that the study has not."""
         varied = self._variation
         seed = varied.seed.choices.index(params[varied.seed.name])
-        usual = all(params[each.name] == each.choices[0] for each in (varied.split, varied.budget) if each is not None)
+        usual = varied.split is None or params[varied.split.name] == varied.split.choices[0]
+        scale = varied.scale(params)
         place = self._places.get(self._identity({name: params[name] for name in self._plan.space.names}))
-        return (self._searched[place].number, seed) if seed and usual and place is not None else None
+        if not seed or not usual or scale not in (1, SCALE) or place is None:
+            return None
+        return Key(self._searched[place].number, seed, scale)
 
     def key_of_record(self, record: TrialRecord) -> Key | None:
         """Return which repeat a record is; None if it is none."""
@@ -79,30 +92,52 @@ class Ledger:
 
     def params_of(self, key: Key) -> dict[str, Value]:
         """Return the parameters of a repeat, which are those of its replicate."""
-        number, seed = key
-        return self._variation.of(self._plan.space.decode(self._records[number].params), seed)
+        own = self._plan.space.decode(self._records[key.number].params)
+        return self._variation.of(own, key.seed, scale=key.scale)
 
     def name_of(self, key: Key) -> str:
         """Return `trial 7, seed 43`."""
-        return f"{self.trial_of(key)}, seed {self._variation.seed.choices[key[1]]}"
+        larger = f", {self._larger()}" if key.scale > 1 else ""
+        return f"{self.trial_of(key)}, seed {self._variation.seed.choices[key.seed]}{larger}"
 
     def trial_of(self, key: Key) -> str:
         """Return `trial 7`, or `the baseline`."""
-        return "the baseline" if key[0] == self._baseline_number() else f"trial {key[0]}"
+        return "the baseline" if key.number == self._baseline_number() else f"trial {key.number}"
 
     @property
     def spent(self) -> int:
-        """How many of them are trainings of the search's plan; not those of `optimize confirm`."""
-        return sum(not each.given for each in self._repeats.values())
+        """How many trainings of the search's plan they are; those of `optimize confirm` are none."""
+        return sum(not each.given for each in self._repeats.values()) + self._aside()
+
+    @property
+    def done(self) -> int:
+        """How many of those have ended."""
+        ended = [
+            each for each in (*self._repeats.values(), *self._checks.values()) if not each.running and not each.given
+        ]
+        return len(ended) + (SCALE - 1) * sum(each in ended for each in self._checks.values())
+
+    def _aside(self) -> int:
+        return SCALE * sum(not each.given for each in self._checks.values())
 
     def begin(self, key: Key) -> None:
-        """Take a repeat that is queued, or runs."""
-        self._repeats[key] = Repeat(*key, running=True)
+        """Take a training that is queued, or runs."""
+        self._of(key)[key] = Repeat(key.number, key.seed, running=True)
 
     def drop(self, under_way: Collection[Key]) -> None:
-        """Forget the repeats that have no value and are not under way: somebody has removed them."""
-        for key in [key for key, each in self._repeats.items() if each.running and key not in under_way]:
-            del self._repeats[key]
+        """Forget the trainings that have not ended and are not under way: somebody has removed them."""
+        for kept in (self._repeats, self._checks):
+            for key in [key for key, each in kept.items() if each.running and key not in under_way]:
+                del kept[key]
+
+    def _of(self, key: Key) -> dict[Key, Repeat]:
+        return self._repeats if key.scale == 1 else self._checks
+
+    def checks_of(self, number: int) -> Sequence[Key]:
+        """Return the checks of a trial and of the baseline that were not begun yet; [] where there can be none."""
+        if self._variation.budget is None:
+            return []
+        return [key for each in (self._baseline_number(), number) if (key := Key(each, 1, SCALE)) not in self._checks]
 
     def add_repeats(self, records: Iterable[TrialRecord], queued: Collection[Key]) -> None:
         """Take all replicates of earlier calls that have ended, by number, but for those that are `queued` again."""
@@ -121,7 +156,8 @@ class Ledger:
         if key is None or (record.state == "FAIL" and record.status in _NO_ENDING and not again):
             return None
         value = record.value if record.state == "COMPLETE" else None
-        self._repeats[key] = Repeat(*key, None if again else value, running=again, given=record.kind != REPEAT)
+        known = Repeat(key.number, key.seed, None if again else value, running=again, given=record.kind != REPEAT)
+        self._of(key)[key] = known
         if not again:
             self._doubt(key, record)
         return key
@@ -141,6 +177,7 @@ class Ledger:
             {self._firsts.get(number, number) for number in confirmed},
             self._sign,
             len(self._variation.seed.choices) - 1,
+            self._aside(),
         )
 
     def verdict(self, found: Decision, repeated: Collection[int]) -> Verdict | None:
@@ -156,15 +193,34 @@ class Ledger:
         if not finalists:
             return None
         error = next((each.error for each in told if each.error is not None), None)
-        return Verdict(
-            finalists, LEVEL, found.noise or 0.0, QUANTILE * (error or 0.0), (), numbers, found.freedom, True
-        )
+        lines, floor = tuple(self._checked(finalists)), QUANTILE * (error or 0.0)
+        return Verdict(finalists, LEVEL, found.noise or 0.0, floor, lines, numbers, found.freedom, True)
+
+    def _checked(self, finalists: Iterable[Finalist]) -> Iterator[str]:
+        """Say what confirmed trials gain at the larger budget. One that loses there has a doubt instead."""
+        for each in finalists:
+            gain = self._larger_gain(each.number)
+            if each.confirmed and gain is not None and gain > 0:
+                yield f"with {self._larger()} trial {each.number} gains {gain_text(gain)}, one seed"
+
+    def _larger_gain(self, number: int) -> float | None:
+        found = [self._checks.get(Key(each, 1, SCALE)) for each in (self._baseline_number(), number)]
+        values = [each.value for each in found if each is not None and each.value is not None]
+        return self._sign * (values[0] - values[1]) if len(values) == 2 else None
+
+    def _larger(self) -> str:
+        return f"{SCALE} x {self._variation.budget.name}" if self._variation.budget is not None else ""
 
     def _finalist(self, each: Evidence) -> Finalist:
         gain, half = each.gain or 0.0, QUANTILE * (each.error or 0.0)
         first = self._records.get(each.number)
         baseline = self._records.get(self._baseline_number())
         doubts = [*(trial_caveats(self._plan, first, baseline) if first else ()), *self._doubts.get(each.number, ())]
+        larger = self._larger_gain(each.number)
+        if larger is not None and larger <= 0:
+            doubts.append(
+                f"{SCALE_BOUND}: with {self._larger()} it loses to the baseline by {gain_text(-larger)}, one seed"
+            )
         return Finalist(
             each.number,
             each.repeats,
@@ -177,11 +233,13 @@ class Ledger:
         )
 
     def _doubt(self, key: Key, record: TrialRecord) -> None:
-        doubts = self._doubts.setdefault(key[0], [])
+        doubts = self._doubts.setdefault(key.number, [])
+        allowed = {name: key.scale * most for name, most in limits_of(self._plan).items()}
         if record.state == "COMPLETE":
-            doubts += caveats(record, self._records.get(self._baseline_number()), limits_of(self._plan))
+            doubts += caveats(record, self._records.get(self._baseline_number()), allowed)
         else:
-            doubts.append(f"{FAILED} with seed {self._variation.seed.choices[key[1]]}: {record.status}")
+            what = self._larger() if key.scale > 1 else f"seed {self._variation.seed.choices[key.seed]}"
+            doubts.append(f"{FAILED} with {what}: {record.status}")
 
     def _baseline_number(self) -> int:
         place = self._places.get(self._baseline)

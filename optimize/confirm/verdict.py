@@ -13,6 +13,7 @@ from optimize.confirm.campaign import VerdictState
 
 CONFIRMATION = "confirmation"  # study attribute
 FAILED = "did not complete"  # how the caveat about a failed replicate begins
+SCALE_BOUND = "scale-bound"  # how that about a winner begins that loses to the baseline at a larger budget
 
 
 @dataclass(frozen=True, slots=True)

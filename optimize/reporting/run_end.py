@@ -98,11 +98,12 @@ def _best_and_why(best: BestTrial, baseline: TrialRecord | None, metric: Metric)
     gain = ""
     if baseline is not None and baseline.value is not None:
         gain = f", the baseline {value_text(baseline.value)} ({gain_text(value - baseline.value)})"
+    doubts = best.finalist.doubts if best.finalist is not None else ()
     why = [str(best) if record.kind != "baseline" else "", best.aside]
     return [
         Text(f"best {metric.name} {value_text(value)} in trial {record.number}{gain}", style="green"),
         _indented_line(changes(record.params, baseline.params if baseline else {}, shown=99)),
-        *(Text(f"  but: {caveat}", style="yellow") for caveat in caveats(record, baseline)),
+        *(Text(f"  but: {each}", style="yellow") for each in dict.fromkeys([*caveats(record, baseline), *doubts])),
         *(_indented_line(line) for line in why if line),
     ]
 

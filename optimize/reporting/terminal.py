@@ -59,7 +59,7 @@ class LiveView(Callback):
         self._console, self._study, self._metric, self._budget = console, stored.name, stored.metric, budget
         self._slots, self._baseline = slots, stored.baseline
         self._shown = shown
-        self._done, self._reference = counted(earlier), baseline_of(earlier)
+        self._done, self._repeats, self._reference = counted(earlier), 0, baseline_of(earlier)
         self._has_best = not parent_of(stored.name)  # replicates have no best one
         self._standing = stored.best(earlier)  # after the last verdict
         self._best = self._standing.luckiest if self._standing else None
@@ -97,27 +97,27 @@ class LiveView(Callback):
     def on_start(self, job: Job, slot: Slot) -> None:
         self.begin_row(job.number, slot, str(job.number), self.what(job))
 
-    def count_earlier(self, repeats: int) -> None:
-        """Count repeats of earlier calls as trainings."""
-        self._done += repeats
+    def count_repeats(self, done: int) -> None:
+        """Count so many repeats as trainings of the study."""
+        self._repeats = done
 
     def begin_row(self, key: int, slot: Slot, label: str, what: str) -> None:
         """Show a training that runs: a label of five characters, and what it tries."""
         self._rows[key] = _RunningRow(slot.name, label, what, time.monotonic())
 
-    def end_row(self, key: int, record: TrialRecord) -> None:
-        """Show it no longer, and count it."""
+    def end_row(self, key: int) -> None:
+        """Show it no longer."""
         self._rows.pop(key, None)
         self._progress.pop(key, None)
-        self._done += counted([record])
-        if record.state in COUNTED and record.seconds:
-            self._took, self._took_s = self._took + 1, self._took_s + record.seconds
 
     def on_progress(self, progress: Progress) -> None:
         self._progress[progress.number] = progress
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        self.end_row(record.number, record)
+        self.end_row(record.number)
+        self._done += counted([record])
+        if record.state in COUNTED and record.seconds:
+            self._took, self._took_s = self._took + 1, self._took_s + record.seconds
         self._reference = self._reference or baseline_of([record])
         self.print(self.line(record))
         if (
@@ -176,7 +176,7 @@ class LiveView(Callback):
         return Group(rule, self._headline(), rows, *more, Text(""))
 
     def _headline(self) -> Text:
-        done, limit = self._done, self._budget.trials
+        done, limit = self._done + self._repeats, self._budget.trials
         parts = [
             f"{done} of {amount(limit, 'trial')}" if limit else amount(done, "trial"),
             duration(time.monotonic() - self._started),
@@ -240,7 +240,7 @@ class RepeatLines(Callback):
         self._live.on_progress(replace(progress, number=~progress.number))
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        self._live.end_row(~record.number, record)
+        self._live.end_row(~record.number)
         self._live.print(repeat_line(record, self._words_of(record)))
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimize.confirm.campaign import FEWEST_TRIALS, Campaign, Decision, planned_after, share
-from optimize.confirm.ledger import Key, Ledger
+from optimize.confirm.campaign import FEWEST_TRIALS, Campaign, Decision, planned_after, share, share_beside
+from optimize.confirm.ledger import SCALE, Key, Ledger
 from optimize.confirm.policy import decide
 from optimize.confirm.replicates import REPEAT, Variation, child_plan
 from optimize.confirm.verdict import Verdict, verdict_attrs
@@ -67,7 +67,7 @@ class SearchRepeats(Repeats):
 
     @property
     def done(self) -> int:
-        return sum(not each.running and not each.given for each in self._ledger.repeats)
+        return self._ledger.done
 
     def has_due(self) -> bool:
         return self._source is not None and self._source.study.has_queued()
@@ -77,32 +77,24 @@ class SearchRepeats(Repeats):
         if self._off or nothing_new:  # a study that had ended trains nothing by surprise
             return 0
         self._moment = moment
-        state = (
-            moment.searching,
-            moment.free,
-            moment.exhausted,
-            self._planned(),
-            self._took,
-            self._ended,
-            self._in_a_row,
-        )
+        ended = (self._took, self._ended, self._in_a_row)
+        state = (moment.searching, moment.free, moment.exhausted, self._planned(), ended)
         if state != self._state:
             self._state = state
             self._ledger.drop(self._under_way())
             self._look()
             # beside the search, not before it
             waits = self._planned() is None and (self._in_a_row > 0 or not self._searched)
-            for key in () if waits else self._decision.wanted:
+            wanted = [Key(*each) for each in self._decision.wanted]
+            for key in () if waits else wanted or self._checks():
                 self._queue(key)
-        return self._decision.reserved
+        # a check that runs is one training for the loop, and counts as more
+        return self._decision.reserved + (SCALE - 1) * sum(key.scale > 1 for key in self._under_way())
 
     def announcement(self) -> str:
         """Return a line on how many trainings will be repeats; "" where none will."""
-        trials, hours, what = (
-            self._budget.trials,
-            self._budget.hours,
-            "repeat the best with other seeds (--confirm 0: none)",
-        )
+        trials, hours = self._budget.trials, self._budget.hours
+        what = "repeat the best with other seeds (--confirm 0: none)"
         if trials is not None and not hours:
             return f"verdict: the last {share(trials)} of {trials} trainings {what}" if share(trials) else ""
         return f"verdict: the last trainings {what}" if hours else f"verdict: up to a tenth of the trainings {what}"
@@ -136,10 +128,13 @@ class SearchRepeats(Repeats):
             self._running[job.number] = key
 
     def repeat_ended(self, record: TrialRecord) -> None:
-        self._running.pop(record.number, None)
-        self._ledger.add_repeat(record, again=self._ledger.key_of_record(record) in self._queued())
+        key = self._running.pop(record.number, None)
+        self._ledger.add_repeat(record, again=key in self._queued())
         self._ended += 1
-        self._count(record)
+        if key is None or key.scale == 1:
+            self._count(record)
+        if self._live is not None:
+            self._live.count_repeats(self.done)
         self._look()
 
     def name_of(self, job: Job) -> str:
@@ -150,7 +145,7 @@ class SearchRepeats(Repeats):
     def words_of(self, record: TrialRecord) -> str:
         """Return which repeat has ended, and what its trial counts as now."""
         key = self._ledger.key_of_record(record)
-        state = self._decision.state_of(key[0]) if key else None
+        state = self._decision.state_of(key.number) if key else None
         return "" if key is None else f"{self._ledger.name_of(key)}{f': {state}' if state else ''}"
 
     # What is decided
@@ -163,6 +158,17 @@ class SearchRepeats(Repeats):
             ends = planned_after(moment.searching)
             return ends if planned is None else min(planned, ends)
         return planned
+
+    def _checks(self) -> Sequence[Key]:
+        """Return what tells whether the winner is bound to this budget, once all is settled and it fits the share."""
+        best, planned, spent = self._decision.best, self._planned(), self._ledger.spent
+        begun = self._moment.searching + spent
+        left = (share_beside(begun) if planned is None else share(planned)) - spent
+        if best is None or self._under_way() or (planned is not None and begun + left < planned):
+            return ()
+        wanted = self._ledger.checks_of(best)
+        room = left if planned is None else min(left, planned - begun)
+        return wanted if SCALE * len(wanted) <= room else ()
 
     def _look(self, over: bool = False) -> None:
         """Decide anew, and keep the verdict where it has changed."""
@@ -205,7 +211,7 @@ class SearchRepeats(Repeats):
         self._source = Source(study, self._prepare, callbacks, beside=True)
         self._look()
         for each, key in queued:
-            if key is not None and key in self._decision.wanted and each.kind == REPEAT:
+            if key is not None and key[:2] in self._decision.wanted and key.scale == 1 and each.kind == REPEAT:
                 self._ledger.begin(key)
             else:
                 study.withdraw(each, "this repeat is not wanted now")
@@ -213,7 +219,7 @@ class SearchRepeats(Repeats):
     def _views(self, study: Study) -> Sequence[Callback]:
         if self._live is None:
             return ()
-        self._live.count_earlier(self.done)
+        self._live.count_repeats(self.done)
         files = ResultFiles(self._session.shown(study))
         self._session.at_close(files.write)
         return RepeatLines(self._live, self.name_of, self.words_of), files

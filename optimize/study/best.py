@@ -42,7 +42,8 @@ class BestTrial:
     def attrs(self) -> dict[str, object]:
         """Return what `summary.toml` says about it."""
         about = {"confirmed": self.confirmed, "verdict": str(self.state or "baseline"), "confirmation": self.why}
-        return {**about, **({"beside": self.aside} if self.aside else {})}
+        doubts = "; ".join(self.finalist.doubts) if self.finalist is not None else ""
+        return about | ({"but": doubts} if doubts else {}) | ({"beside": self.aside} if self.aside else {})
 
 
 def find_best(

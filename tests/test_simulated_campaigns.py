@@ -1,0 +1,29 @@
+"""A study decides as its policy does: real studies over the simulated executor end as the walk of the policy alone."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def verdict(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    yield importlib.import_module("verdict")
+    for name in [name for name in sys.modules if name == "verdict" or name.startswith("verdict_")]:
+        del sys.modules[name]
+
+
+def test_real_studies_end_as_the_policy_alone_does(verdict: ModuleType) -> None:
+    worlds = verdict.equal(gain=3.0), verdict.worse(10, gain=4.0, failing=0.2), verdict.equal("stray")
+    for make, trainings, studies in zip(worlds, (40, 20, 20), (2, 3, 2), strict=True):
+        found, differing = verdict.driven(make, trainings, studies, seed=5)
+        assert found == verdict.walk(make, trainings, studies, seed=5)
+        assert differing == 0
