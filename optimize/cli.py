@@ -16,6 +16,7 @@ from optimize.commands.space import migrate, space
 from optimize.commands.terminal import open_streams, say_all
 from optimize.commands.user_errors import problems_of
 from optimize.executors.slots import keep_to_one_thread
+from optimize.mcp.command import mcp
 from optimize.reporting.program import in_shell, program
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ for command in (
     status.noise,
     status.wait,
     propose,
+    mcp,
     manage.export,
     manage.report,
     status.dashboard,

@@ -35,6 +35,7 @@ LEFT_OUT = (
     "optimize.executors.ray",
     "optimize.reporting.trackers.",
     "optimize.reporting.notify.delivery",
+    "optimize.mcp.",
     "optimize.__main__",
 )
 LATE = (

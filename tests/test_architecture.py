@@ -19,7 +19,7 @@ FORBIDDEN_NAMES = {"utils", "core", "common", "helpers", "manager", "misc"}
 
 # From the top down: a room imports only rooms that stand below it. A room is a folder or a module of `optimize/`.
 ROOMS = (
-    "__main__", "cli", "commands", "session", "notebook", "transfer", "reporting", "study", "confirm", "advisor", "config",
+    "__main__", "cli", "mcp", "commands", "session", "notebook", "transfer", "reporting", "study", "confirm", "advisor", "config",
     "executors", "script", "importing", "search", "runner", "toml", "trial", "text", "errors",
 )  # fmt: skip
 # (module, what it may import all the same): why
@@ -35,6 +35,10 @@ ONLY_IN = {
     "matplotlib": ("optimize.reporting.figures.static", "optimize.reporting.figures.style"),
     "plotly": ("optimize.reporting.figures.interactive",),
     "optuna_dashboard": ("optimize.reporting.dashboard",),
+    "mcp": ("optimize.mcp.server",),
+    "mcp_types": ("optimize.mcp.server",),
+    "anyio": ("optimize.mcp.server",),
+    "pydantic": ("optimize.mcp.server", "optimize.mcp.tools"),
     "torch": (),
     "pyarrow": (),
     "tiktoken": (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
@@ -27,6 +27,7 @@ def kinds(found: News) -> list[str]:
     return [event["event"] for event in found.events if event["event"] != "trial_end"]
 
 
+@settings(max_examples=30)
 @given(
     st.builds(
         Cursor,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from optimize.commands.terminal import is_asked, say, say_all
+from optimize.errors import WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
@@ -78,6 +79,17 @@ def accept_commands(workload: Workload, trust: bool) -> None:
     from optimize.config.trust import accept
 
     accept(workload, lambda commands: trust or _agrees(commands))
+
+
+def refuse_untrusted(workload: Workload) -> None:
+    """Raise WorkloadError if no person has accepted yet that a folder's commands run."""
+    from optimize.config.trust import is_trusted
+
+    if not is_trusted(workload):
+        raise WorkloadError(
+            f"workload {workload.folder.resolve()}: nobody has accepted its commands yet, and only a person can. "
+            "Ask for that: read its scripts, then give, once: `optimize prepare --trust`"
+        )
 
 
 def _agrees(commands: Iterable[str]) -> bool:

@@ -57,7 +57,7 @@ CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that a
     **dict.fromkeys(("backup", "copy", "clean", "import"), _PLACE),
     "dashboard": (*_PLACE, "host", "expose"),
     **dict.fromkeys(("run", "confirm", "check"), (*_PLACE, *_PLAN)),
-    **dict.fromkeys(("migrate", "propose"), (*_PLACE, *_PLAN[:3])),
+    **dict.fromkeys(("migrate", "propose", "mcp"), (*_PLACE, *_PLAN[:3])),
     "prepare": _PLAN[:2],
     "restore": ("runs",),
     "autoresearch": (),

@@ -13,11 +13,10 @@ from typing import Any
 
 from optimize.confirm.caveats import caveats
 from optimize.reporting.figures.data import noise
-from optimize.reporting.figures.importance import importances
 from optimize.reporting.hints import training_command
 from optimize.reporting.status_json import SCHEMA, as_json, trial_json
 from optimize.study.left_files import LOG, PATCH, PROFILE_PATCH
-from optimize.study.stored import StoredStudy
+from optimize.study.stored import Overview, StoredStudy
 from optimize.text import short, visible
 from storage import TrialRecord, first_baseline
 
@@ -50,8 +49,15 @@ def trial_document(stored: StoredStudy, number: int) -> dict[str, Any]:
     }
 
 
+def overview_document(where: str, studies: Sequence[Overview]) -> dict[str, Any]:
+    """Return a few facts about each of the studies in the database at `where`."""
+    return {"schema": SCHEMA, "database": where, "studies": [_overview(each) for each in studies]}
+
+
 def importance_document(stored: StoredStudy) -> dict[str, Any]:
     """Return how much each parameter matters for being among the best trials, as the report shows it."""
+    from optimize.reporting.figures.importance import importances  # slow: with scikit-learn, where that is installed
+
     found = importances(stored.database.trials(stored.study_id), stored.metric.direction)
     return {
         **_head(stored),
@@ -98,6 +104,18 @@ def best_document(stored: StoredStudy, written: Sequence[Path]) -> dict[str, Any
 def written_document(study: str, written: Sequence[Path], **more: object) -> dict[str, Any]:
     """Return which files and folders a command has written."""
     return {"schema": SCHEMA, "study": study, "written": [str(path.absolute()) for path in written], **more}
+
+
+def _overview(study: Overview) -> dict[str, Any]:
+    best = study.best
+    return {
+        "name": study.name,
+        "states": {state: count for state, count in study.counts.items() if count},
+        "best_number": best.record.number if best else None,
+        "best_value": best.record.value if best else None,
+        "best_confirmed": best.confirmed if best else None,
+        "driver": study.driver or None,
+    }
 
 
 def _head(stored: StoredStudy) -> dict[str, Any]:

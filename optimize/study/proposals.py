@@ -98,6 +98,9 @@ class AdoptWaiting(Callback):
         self._next = 0  # trials below were looked at
         self._due = 0.0
 
+    def on_trial_end(self, record: TrialRecord) -> None:
+        self.look()  # before the slot that is free gets the sampler's next one
+
     def on_tick(self) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + LOOK_EVERY_S
