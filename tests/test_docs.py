@@ -231,7 +231,9 @@ def test_constraints_pin_everything_exactly() -> None:
 
 def test_every_exit_code_is_told_and_so_is_how_often_a_lost_trial_is_tried() -> None:
     commands, endings = ((ROOT / "docs" / name).read_text("utf-8") for name in ("commands.md", "endings.md"))
-    codes = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)} | {0, 1, 2}
+    codes = {
+        128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGUSR1)
+    } | {0, 1, 2}
     rows = re.findall(r"^\| (\d+(?:, \d+)*) \|", commands, re.M)
     assert {int(code) for row in rows for code in row.split(", ")} == codes
     assert (Again.OFTEN, MAX_CONSECUTIVE_FAILURES) == (10, 5)

@@ -97,6 +97,22 @@ def test_no_signal_but_sigkill_ends_it(guardian: Guardian, number: int) -> None:
     assert guardian.read_until("outcome")["outcome"]["status"] == "complete"
 
 
+@pytest.mark.parametrize("ends", ["", "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"])
+def test_sigterm_to_all_processes_is_not_the_scripts_fault(guardian: Guardian, ends: str) -> None:
+    job = zoo_job("slow_ok", "600", number=1)
+    guardian.say(guardian.job(replace(job, files={"train.py": ends + job.files["train.py"]})))
+    guardian.read_until("progress")
+    (script,) = living(guardian.work)
+    os.kill(int(script.split()[0]), signal.SIGTERM)
+    os.kill(guardian.process.pid, signal.SIGTERM)
+    assert guardian.read_until("outcome")["outcome"]["status"] == "cancelled"
+    left = read_outcome(guardian.work / "1")  # by the next driver, if this one has gone as well
+    assert left is not None
+    assert left.status is TrialStatus.CANCELLED
+    alone = replace(zoo_job("ok", number=2), files={"train.py": "import os; os.kill(os.getpid(), 15)"})
+    assert guardian.status_of(alone) == "crashed"
+
+
 def test_the_script_does_not_inherit_its_signal_handlers(guardian: Guardian) -> None:
     text = (
         "import signal\n"

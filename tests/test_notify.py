@@ -132,13 +132,17 @@ def test_an_abort_and_a_stop_are_told_with_the_one_command_to_give(driver: Drive
     def fails(job: Job) -> Outcome:
         return Outcome(TrialStatus.ENVIRONMENT, 1.0, "ModuleNotFoundError: No module named 'nothing'", log="a log")
 
-    def stops(job: Job) -> Outcome:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return complete(job)
+    def stopped_by(number: signal.Signals) -> Callable[[Job], Outcome]:
+        def stops(job: Job) -> Outcome:
+            os.kill(os.getpid(), number)
+            return complete(job)
+
+        return stops
 
     with pytest.raises(StudyAborted):
         call(driver, fails, 3)
-    call(driver, stops, 3)
+    call(driver, stopped_by(signal.SIGTERM), 3)
+    call(driver, stopped_by(signal.SIGUSR1), 9)  # which is no end: somebody starts it again
     assert told(inbox) == ["aborted", "stopped by SIGTERM"]
     aborted, stopped = texts(inbox)
     assert "No module named 'nothing'" in aborted
@@ -180,7 +184,7 @@ class Notifying:
         self.notifier = Notifier(shown, Messages(driver.plan, stored, {}), [recipient], lines, lambda: self.now, last_s)
 
     def call(self, reason: str = "all is done", goes_on: bool = False) -> None:
-        assert self.notifier.follow(lambda: reason, lambda: goes_on) == reason
+        assert self.notifier.follow(lambda: reason, lambda why: goes_on) == reason
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def test_one_ctrl_c_finishes_and_the_second_cancels() -> None:
         assert stop_signals.level() is StopLevel.CANCEL
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_sigterm_and_a_closed_terminal_cancel_at_once(number: signal.Signals) -> None:
     with StopSignals() as stop_signals:
         signal.raise_signal(number)
@@ -35,6 +35,7 @@ def test_sigterm_and_a_closed_terminal_cancel_at_once(number: signal.Signals) ->
         ([signal.SIGHUP], 129),
         ([signal.SIGINT, signal.SIGTERM], 143),
         ([signal.SIGTERM, signal.SIGHUP], 143),
+        ([signal.SIGUSR1], 128 + signal.SIGUSR1),
     ],
 )
 def test_a_study_that_the_system_ended_has_the_exit_code_that_shells_expect(
@@ -44,6 +45,7 @@ def test_a_study_that_the_system_ended_has_the_exit_code_that_shells_expect(
         for number in signals:
             signal.raise_signal(number)
         assert stop_signals.exit_code("stopped by Ctrl-C") == code
+        assert stop_signals.is_started_again("stopped by Ctrl-C") == (signals == [signal.SIGUSR1])
         assert stop_signals.exit_code("40 trials are done") == 0  # its end came first
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from optimize.runner.gpu_watch import GpuWatch
 from optimize.runner.process import GuardianSupport, run_job
 from optimize.runner.process_tree import adopt_orphans
-from optimize.runner.stop import StopRequest
+from optimize.runner.stop import StopRequest, Terminations
 from optimize.runner.warm_start import WarmStart
 from optimize.runner.workdir import outcome_to_json, sync_exit
 from optimize.trial import Job, Limits, Metric, Progress, ProgressFormat, Slot, TrialStatus
@@ -38,10 +38,10 @@ SYNC_AFTER_S = 1.0
 def main() -> None:
     """Run the jobs that come on stdin until it ends."""
     # Handlers, not SIG_IGN: an ignored signal would stay ignored in the script.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
     adopts, warm_start = adopt_orphans(), WarmStart()
-    support = GuardianSupport(adopts, warm_start if adopts else None, GpuWatch())
+    support = GuardianSupport(adopts, warm_start if adopts else None, GpuWatch(), Terminations())
     orders, reports = _Orders(0), _Reports(1)
     reports.send({"ready": os.getpid()})
     while (order := orders.next_job()) is not None and not reports.broken:

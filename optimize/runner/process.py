@@ -26,7 +26,7 @@ from optimize.runner.log import BoundedLog
 from optimize.runner.metric_files import lines_of_file
 from optimize.runner.process_tree import MARK, UNKILLABLE_S, ProcessTree, dying_with_us
 from optimize.runner.progress import OutputParser
-from optimize.runner.stop import StopRequest, StopSource
+from optimize.runner.stop import StopRequest, StopSource, Terminations
 from optimize.runner.warm_start import ForkedProcess, WarmStart
 from optimize.runner.workdir import FILES, PYTHON, folder_bytes, opened_folder, prepare_folder, with_python, write_exit
 from optimize.text import one_line
@@ -49,6 +49,7 @@ class GuardianSupport:
     adopts: bool = False
     warm_start: WarmStart | None = None
     gpus: GpuWatch | None = None  # each trial waits for its GPU to be free
+    terminations: Terminations | None = None
 
 
 def run_job(
@@ -69,12 +70,16 @@ def run_job(
             why = f"{folder}: the work folder cannot be made: {error}"
             return Outcome(TrialStatus.ENVIRONMENT, 0.0, why, slot=slot.name, device=slot.device)
         parser = OutputParser(job, on_progress)
+        if support is not None and support.terminations is not None:
+            support.terminations.begin()
         end = _Script(job, folder, slot, log, parser, support or GuardianSupport()).run(stop_source)
         if job.metric.file:
             parser.metric.read_file(lines_of_file(folder / FILES, job.metric))
         outcome = _diagnose(log, end, job, parser, slot)
         if support is not None and support.gpus is not None:
             outcome = support.gpus.judge(outcome, slot)
+        if support is not None and support.terminations is not None:
+            outcome = _if_terminated(outcome, end, support.terminations)
         outcome = replace(
             outcome,
             slot=slot.name,
@@ -98,6 +103,15 @@ def _diagnose(log: BoundedLog, end: Exit, job: Job, parser: OutputParser, slot: 
     if parser.gave_up() or not (skipped := parser.skipped()):
         return outcome
     return replace(outcome, reason=one_line("; ".join(filter(None, (outcome.reason, skipped))), 2 * REASON_CHARS))
+
+
+def _if_terminated(outcome: Outcome, end: Exit, terminations: Terminations) -> Outcome:
+    """Return an outcome that is nobody's fault, where the system has ended more than this script."""
+    if outcome.status is TrialStatus.COMPLETE or end.stop is not None:
+        return outcome
+    if not terminations.have_come(is_likely=end.code in (-signal.SIGTERM, 128 + signal.SIGTERM)):
+        return outcome
+    return replace(outcome, status=TrialStatus.CANCELLED, reason="SIGTERM, to all processes of the study")
 
 
 def _naming_python(reason: str, command: Sequence[str]) -> str:

@@ -177,8 +177,9 @@ class Session:
             repeats=repeats,
         )
 
-        def goes_on() -> bool:  # in this call, with a smaller device batch
-            return study.baseline_ending is not None and study.baseline_ending.plan is not None
+        def goes_on(reason: str) -> bool:
+            smaller = study.baseline_ending is not None and study.baseline_ending.plan is not None
+            return smaller or self.stop_signals.is_started_again(reason)
 
         return self._notifier.follow(loop.run, goes_on) if self._notifier else loop.run()
 

@@ -1,4 +1,4 @@
-"""When a study stops: its budget is spent, or somebody asks (Ctrl-C once or twice, SIGTERM, SIGHUP, `optimize stop`).
+"""When a study stops: its budget is spent, or somebody asks (Ctrl-C, once or twice, a signal, `optimize stop`).
 
 It keeps the request and judges the budget; the loop acts on both. Commands without a loop use `exiting_on_signals`.
 """
@@ -17,15 +17,18 @@ from optimize.config.settings import MAX_CONSECUTIVE_FAILURES
 from optimize.text import amount
 from storage import TrialRecord
 
+STARTED_AGAIN = signal.SIGUSR1  # a scheduler ends this process, and starts the same call again
+ENDED_BY = (signal.SIGTERM, signal.SIGHUP, STARTED_AGAIN)  # by the system, not by a person
+
 
 @contextmanager
 def exiting_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an exception, so that the program can end what it has started. Main thread only."""
+    """Turn the signals of ENDED_BY into an exception, so that the program can end what it has started. Main thread only."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    previous = {number: signal.signal(number, leave) for number in ENDED_BY}
     try:
         yield
     finally:
@@ -45,16 +48,16 @@ class StopLevel(IntEnum):
 
 
 class StopSignals:
-    """A context in which SIGINT, SIGTERM and SIGHUP are stop requests. Main thread only."""
+    """A context in which SIGINT and the signals of ENDED_BY are stop requests. Main thread only."""
 
     def __init__(self) -> None:
         self._level = StopLevel.NONE
         self._why = ""
-        self._ended_by = 0  # SIGTERM or SIGHUP: the system ends this process, no person does
+        self._ended_by = 0  # one of ENDED_BY
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, *ENDED_BY):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
                 self._previous[number] = signal.signal(number, self._on_signal)
         return self
@@ -74,8 +77,12 @@ class StopSignals:
         return self._level
 
     def exit_code(self, reason: str) -> int:
-        """Return the exit code of a study that ended for this reason: 143 or 129 after SIGTERM or SIGHUP, as in shells."""
+        """Return the exit code of a study that ended for this reason: 128 and the number of a signal of ENDED_BY, as in shells."""
         return 128 + self._ended_by if self._ended_by and reason.startswith(STOPPED_BY) else 0
+
+    def is_started_again(self, reason: str) -> bool:
+        """Tell whether the same call is started again, as its exit code asks for."""
+        return self.exit_code(reason) == 128 + STARTED_AGAIN
 
     def ask(self, how: str) -> None:
         """Take a request of another terminal: "now", "after" the running trials, or "" for none."""

@@ -91,15 +91,15 @@ class Notifier(Callback):
         while self._lines:
             self._shown.say(self._lines.popleft())
 
-    def follow(self, work: Callable[[], str], goes_on: Callable[[], bool] = lambda: False) -> str:
-        """Do the work of the call and tell why it ended, unless it `goes_on`; return that. Raises what the work raises."""
+    def follow(self, work: Callable[[], str], goes_on: Callable[[str], bool]) -> str:
+        """Do the work of the call, which returns why it ended; tell that, unless the study `goes_on`. Raises what it raises."""
         try:
             reason = work()
         except Exception as error:
             failed = error
             self._whatever_happens(lambda: self._tell_end(lambda: self._messages.failed(failed)))
             raise
-        if not goes_on():
+        if not goes_on(reason):
             self._whatever_happens(lambda: self._tell_end(lambda: self._messages.ended(reason)))
         return reason
 
