@@ -49,7 +49,7 @@ FOREIGN = re.compile(
 # test belongs to the group of its own mark `xdist_group`, of a fixture below, or of its module where that shares a fixture.
 GROUP_OF_FIXTURE = {"cluster": "ray", "text": "training", "postgres": "postgres"}
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 4_000_000_000  # temporary files lie there if they fit: SQLite waits for disks
-FIRST = ("ray", "training", "notebook", "postgres", "browser", "test_executors", "test_executors_forked")
+FIRST = ("ray", "training", "notebook", "postgres", "slurm", "browser", "test_executors", "test_executors_forked")
 WAITING = 1  # more processes than cores: the dear groups wait for servers, browsers and trials; with 2 all are slower
 
 

@@ -30,6 +30,7 @@ FOREIGN_FLAGS = {
     "--address", "--artifact-dir", "--backend-store-uri", "--durations", "--force-reinstall", "--head", "--headless", "--index-url",
     "--amp", "--beta", "--config", "--data", "--lr", "--no-amp",  # of a script in an example
     "--body",  # of apprise
+    "--batch", "--dependency", "--no-kill", "--signal",  # of Slurm
     "--device", "--minutes", "--upstream",  # of benchmarks/gpu.py
     "--logdir", "--name", "--no-deps", "--no-sync", "--num-shards", "--project", "--screenshot", "--smoke", "--strict",
 }  # fmt: skip
