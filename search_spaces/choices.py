@@ -83,7 +83,8 @@ expansion mlp ffn ff ratio warmup cooldown warmdown schedule scheduler sched mil
 act bias nesterov amsgrad ema mixup cutmix augment augmentation aug jitter flip noise sigma std stddev init
 initializer scale weight weights coef coeff coefficient penalty l1 l2 reg regularization regularizer estimators trees
 leaves leaf subsample colsample bagging neighbors components window pattern tie tied pooling pool discount gae entropy
-ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain crops probability residual muon adam adamw sgd conv
+ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain crops probability
+loss hid inner ppo residual muon adam adamw sgd conv
 pdrop latent latents shrinkage
 criterion quantile bins cutoff frac fraction pct percent lrf lr0 patch unroll bptt hops
 warm lin linear fc dense proj feedforward
@@ -95,17 +96,25 @@ rate dim dims width eps epsilon alpha gamma tau lambda lam lamda prob norm scale
 pattern components pool pooling threshold margin stride conv kernel kernels factor frac fraction pct percent lin linear fc dense
 proj patch unroll hops buffer horizon cutoff quantile bins temp temperature residual gae vf ent discount tie tied leaf leaves
 head rank ratio expansion filters nodes channels layer weight weights penalty init act bias update flip aug coef coeff opt
-criterion
+criterion loss inner
 """
 _TELLING = _SETTINGS - frozenset(_ALSO_OF_ANYTHING.split())
+_COUNTED = {
+    "blocks",
+    "channels",
+    "components",
+    "experts",
+    "filters",
+    "kernels",
+    "nodes",
+    "units",
+}  # behind `num` or `n`
+# words of what one of several ways is chosen by, where these are known
+_OF_WAYS = {"flavor", "flavour", "kind", "mechanism", "method", "scheme", "style", "type", "variant"}
 _SHORT_FOR = {
-    "b1": "beta1",
-    "b2": "beta2",
-    "d_model": "model_dim",
-    "eta": "learning_rate",
-    "blr": "base_lr",
-    "n_est": "n_estimators",
-}
+    "b1": "beta1", "b2": "beta2", "blr": "base_lr", "d_ff": "ff_dim", "d_k": "key_dim", "d_model": "model_dim", "d_v": "value_dim",
+    "eta": "learning_rate", "n_est": "n_estimators",
+}  # fmt: skip
 NOTHING = "None or empty, which says nothing of what else they may be"
 BELOW_ZERO = "numbers below zero, often switches"
 NO_LITERAL = "tables and texts that are no settings"
@@ -142,6 +151,7 @@ def choices_for(
         return NOTHING
     if value == -1:
         return BELOW_ZERO
+    certain = certain or (len(options) > 1 and bool(words & _OF_WAYS))
     if not certain and not is_setting(name) and (not isinstance(value, float) or not value):
         return UNSURE
     if options and not isinstance(value, bool):
@@ -170,13 +180,15 @@ def is_setting(name: str) -> bool:
     """Return whether a name says that it sets something of a training."""
     words = words_of(name)
     paced = words & {"frequency", "freq"} and words & {"train", "target", "policy", "network"}
-    return bool(words & (_SETTINGS | {"update"}) or paced) or name.rstrip("0123456789").lower() in _SETTINGS
+    one = {word.removesuffix("s") for word in words if len(word) > 4}
+    return bool((words | one) & (_SETTINGS | {"update"}) or paced) or name.rstrip("0123456789").lower() in _SETTINGS
 
 
 def is_telling(name: str) -> bool:
     """Return whether a name says by itself, wherever it stands, that it sets something of a training."""
     words = words_of(name)
-    return bool(words & _TELLING) or name.rstrip("0123456789").lower() in _TELLING
+    counted = words & {"num", "n"} and words & _COUNTED
+    return bool(words & _TELLING or counted) or name.rstrip("0123456789").lower() in _TELLING
 
 
 def _of_options(value: Value, options: Sequence[Value]) -> Choices | str:
@@ -220,6 +232,8 @@ def _why_alone(name: str, words: Set[str], value: Value) -> str:
         return ""
     if {"last", "layer"} <= words:
         return ""  # of a model
+    if "jitter" in words:
+        return ""  # of colours, which is no colour
     within = bool(words & _WITHIN_THE_BUDGET)
     for reason, (telling, names) in _LEFT_ALONE.items():
         if reason == BUDGET and within and name.lower() not in names.split():

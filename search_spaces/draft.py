@@ -27,6 +27,7 @@ PARTS = ("device_batch_size",)
 CONTEXTS = ("max_seq_len", "block_size", "seq_len", "sequence_len", "sequence_length", "context_length")
 PRIVATE = "private, by its name"
 _SHARE = re.compile(r"\b(?:probability|prob)\b", re.IGNORECASE)  # what is said of a zero that is a share
+_ROLLOUT = re.compile(r"rollout|forward steps|per (?:update|env)|each env", re.IGNORECASE)  # steps between two updates
 TOO_MANY = f"more than {MOST} are too many to begin with"
 
 
@@ -102,6 +103,8 @@ def _proposed(
             name = each.own or each.name
             if each.value == 0 and _SHARE.search(each.comment):
                 name = f"{name}_probability"
+            if name.lower() in ("num_steps", "n_steps") and _ROLLOUT.search(each.comment):
+                name = "rollout_steps"
             idea = choices_for(name, each.value, known, each.options, each.real, each.certain)
         if isinstance(idea, Choices) and len(proposed) == MOST:
             idea = TOO_MANY

@@ -104,7 +104,8 @@ FUNCTION_KINDS = {
             "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it\n"
             "#     main.DataLoader.batch_size\n",
             "what the metric is measured on\n#     get_config.return.seq_len\n",
-            "another choice makes one\n#     parts.py:named.Adam.weight_decay, parts.py:named.Adagrad.weight_decay",
+            "where another choice is made than the present one\n"
+            "#     parts.py:named.Adam.weight_decay, parts.py:named.Adagrad.weight_decay",
             "by { argument = \"PLACE\" }\n"
             "#     evaluate.generate.temperature, main.Decoder.eps, main.val_loader.batch_size, fit.cat.dim\n",
         ),

@@ -216,3 +216,27 @@ def test_a_flag_is_found_in_another_file_by_each_of_its_spellings() -> None:
 def test_a_script_without_a_parser_has_no_flags() -> None:
     text = "import math\nclass A:\n    x = 1\ndef option(a): pass\noption('--lr')\nprint(add_argument)\nx.add_argument(name)\n"
     assert read_flags(text, "train.py") == ()
+
+
+def test_a_flag_that_is_computed_from_what_was_given_is_not_rewritten() -> None:
+    text = (
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, default=0.1)\n"
+        "p.add_argument('--batch', type=int, default=8)\np.add_argument('--width', type=int, default=8)\n"
+        "args = p.parse_args()\nscaled = args.lr * args.batch\nargs.lr = scaled\nopt.batch = 2 * args.batch\nargs.width = 3\n"
+    )
+    assert parser_facts({"train.py": text}).rewritten == {"width": 10}
+
+
+def test_flags_of_another_program_in_a_file_are_none_of_the_script() -> None:
+    flags = "def options():\n    p = argparse.ArgumentParser()\n    p.add_argument('{0}')\n    return p.parse_args()\n"
+    main = "if __name__ == '__main__':\n    print(options())\n"
+    files = {
+        "train.py": f"import argparse, other, shared\nfrom kin import options\n{flags.format('--mine')}{main}",
+        "other.py": f"import argparse\n{flags.format('--other')}{main}",
+        "kin.py": f"import argparse\n{flags.format('--kin')}{main}",
+        "shared.py": f"import argparse\n{flags.format('--shared')}def again(): return options()\nagain()\n",
+        "third.py": f"import argparse\n{flags.format('--third')}",
+        "by_name.py": "import third as one\none.options()\n",
+    }
+    found = {name: find_flag(files, name) is not None for name in ("--mine", "--other", "--kin", "--shared", "--third")}
+    assert found == {"--mine": True, "--other": False, "--kin": True, "--shared": True, "--third": True}

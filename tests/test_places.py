@@ -51,9 +51,14 @@ LOCALS = {
         "T.f.g.x", 1, "class T:\n async def f(self):\n  def g():\n   x = 7\n   def h(): x = 3\n  x = 2\n",
     ),
     "if __name__ == '__main__':\n    x = 1\n": ("x", 1, "if __name__ == '__main__':\n    x = 7\n"),
+    "class C:\n def __init__(self, a: 'C', x=1): pass\n def f(self): pass\ndef g(c: C) -> C: isinstance(c, C)\nC(3).f()\n": (
+        "C.__init__.x", 1,
+        "class C:\n def __init__(self, a: 'C', x=7): pass\n def f(self): pass\ndef g(c: C) -> C: isinstance(c, C)\nC(3).f()\n",
+    ),
     "def f(t, x=1): t.f(2)\nf(0)\nmodel.f\nkind = 'f'\n": ("f.x", 1, "def f(t, x=7): t.f(2)\nf(0)\nmodel.f\nkind = 'f'\n"),
 }  # fmt: skip
 ARGUMENTS = {
+    "o = adam(1e-3)\no.update(g, s)\no.update(g)\n": ("o.0", 1e-3, "o = adam(7)\no.update(g, s)\no.update(g)\n"),
     "def f():\n    o = optim.SGD(p, lr=g, x=1)\n": ("f.SGD.x", 1, "def f():\n    o = optim.SGD(p, lr=g, x=7)\n"),
     "a = Adam(x=1)\nb = Adam(x=2)\n": ("b.x", 2, "a = Adam(x=1)\nb = Adam(x=7)\n"),
     "class T:\n def f(self):\n  self.a, b = 1, N(E(x=1), E(y=2))\n": (
@@ -143,6 +148,29 @@ def test_a_span_of_a_python_file_is_read_and_written(kind: str, text: str) -> No
         ("argument", "G.1", "G(*p, 1)\n", "no such argument of a call"),
         ("argument", "f.g.x", "def f():\n    g(x=1)\nf(g={'x': 2})\n", "each of the calls in lines 2, 3"),
         ("argument", "f.N.x", "def f():\n    n = N(x=1)\n    n.x = 2\n", "train.py:3: `n.x`"),
+        ("argument", "f.N.x", "def f():\n    n = N(x=1)\n    n['x'] = 2\n", r"train.py:3: `n\['x'\]`"),
+        (
+            "argument",
+            "f.CfgNode.x",
+            "def f():\n    n = CfgNode(x=1)\n    n.update(m)\n",
+            r"train.py:3: `n.update\(m\)`",
+        ),
+        ("entry", "n.x", "n = CfgNode(x=1)\nn.update(m)\n", r"train.py:2: `n.update\(m\)`"),
+        ("local", "C.__init__.x", "class C:\n    def __init__(self, x=1): pass\nC(2)\n", "train.py:3"),
+        ("local", "C.__init__.x", "class C:\n    def __init__(self, x=1): pass\nclass D(C): pass\n", "train.py:3"),
+        ("local", "C.__init__.x", "class C:\n    def __init__(self, x=1): pass\nT = {'c': C}\n", "train.py:3"),
+        (
+            "local",
+            "C.__init__.x",
+            "@register\nclass C:\n    def __init__(self, x=1): pass\n",
+            "train.py:1: `@register`",
+        ),
+        (
+            "local",
+            "C.__init__.x",
+            "class C:\n    def __init__(self, x=1): pass\n    def f(self): type(self)(2)\n",
+            "which others may call",
+        ),
         ("argument", "f.G.x", "def f():\n    G(x=g)\n", "not a literal"),
         ("argument", "H.x", "def f():\n    G(x=1)\n", "no Python file of the workload has H"),
     ],

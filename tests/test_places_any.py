@@ -9,6 +9,7 @@ import tomllib
 import types
 from contextlib import redirect_stderr, suppress
 from io import StringIO
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -198,22 +199,31 @@ CALLS = (
 )  # fmt: skip
 
 
+# The same of a class.
+MADE = (*CALLS, "class D(f): pass\nD('again')", "f.__init__(f(), 'again')", "f()('again')", "super(f, f()).__init__()")
+
+
 @settings(max_examples=EXAMPLES)
 @given(
-    st.booleans(),
+    st.sampled_from(["variable", "parameter", "class"]),
     st.lists(st.sampled_from((*BESIDE, *AGAIN)), max_size=3),
-    st.lists(st.sampled_from(CALLS), min_size=1, max_size=3),
+    st.lists(st.sampled_from(MADE), min_size=1, max_size=3),
     st.integers(0, 3),
     SCALARS,
 )
 def test_what_is_accepted_of_a_function_is_what_it_has_when_it_ends(
-    parameter: bool, inside: list[str], calls: list[str], place: int, after: Value
+    kind: str, inside: list[str], calls: list[str], place: int, after: Value
 ) -> None:
     body = [each.format(i=i) for i, each in enumerate(inside)]
-    body.insert(place, "pass" if parameter else "x = 1")
-    indented = "\n".join(f"    {line}" for each in body for line in each.splitlines())
-    text = "\n".join((f"def f({'x' if parameter else 'y'}=1):\n{indented}\n    seen.append(x)", *calls, ""))
-    of = workload('P = { local = "f.x", choices = [1, 2] }', train_py=text)
+    body.insert(place, "x = 1" if kind == "variable" else "pass")
+    function = indent("\n".join((*body, "seen.append(x)")), "    ")
+    text = f"def f({'y' if kind == 'variable' else 'x'}=1):\n{function}\n"
+    if kind == "class":
+        method = indent(text.replace("def f(", "def __init__(self, "), "    ")
+        text = f"class f:\n{method}    def __call__(self, x):\n        type(self)\n"
+    text += "\n".join((*calls, ""))
+    path = "f.__init__.x" if kind == "class" else "f.x"
+    of = workload(f'P = {{ local = "{path}", choices = [1, 2] }}', train_py=text)
     if of.problems(["P"]):
         return
     seen: list[object] = []

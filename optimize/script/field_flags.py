@@ -189,7 +189,7 @@ def _flag(source: FieldSource, kind: ValueType, habit: Habit, group: str, names:
         choices=kind.members if members else kind.choices,
         required=source.default is None,
         positional=habit.positional and source.default is None,
-        help=_help(source.call),
+        help=_help(source.call) or source.doc,
         line=source.line,
         parser=habit.parser,
         dest=f"{group}{source.name}",

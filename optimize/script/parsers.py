@@ -62,19 +62,27 @@ def read_flags(
 
 def flags_by_file(
     files: Mapping[str, str], words: Sequence[str] = ()
-) -> Iterator[tuple[str, tuple[FlagDefinition, ...]]]:
-    """Yield each Python file with the flags that it defines for the script, which is the first of them. `words`: the command.
+) -> tuple[tuple[str, tuple[FlagDefinition, ...]], ...]:
+    """Return each Python file with the flags that it defines for the script, which is the first of them. `words`: the command.
 
     A parser of another program is left out: one that its file only makes where that file itself is run.
     """
-    scripts = {file: text for file, text in files.items() if file.endswith(".py")}
+    return _by_file(tuple(each for each in files.items() if each[0].endswith(".py")), tuple(words))
+
+
+@lru_cache(maxsize=16)  # asked for every flag
+def _by_file(
+    files: tuple[tuple[str, str], ...], words: tuple[str, ...]
+) -> tuple[tuple[str, tuple[FlagDefinition, ...]], ...]:
+    scripts, found = dict(files), list[tuple[str, tuple[FlagDefinition, ...]]]()
     script = next(iter(scripts), "")
     for file, text in _with_parsers(scripts).items():
         flags = read_flags(text, file, scripts, words)
         kept = [
             each for each in flags if file == script or each.parser != "argparse" or _runs(each.line, file, scripts)
         ]
-        yield file, tuple(kept)
+        found.append((file, tuple(kept)))
+    return tuple(found)
 
 
 def _runs(line: int, file: str, scripts: Mapping[str, str]) -> bool:
@@ -105,7 +113,8 @@ def _is_taken(name: str, file: str, scripts: Mapping[str, str]) -> bool:
         aliases = [alias for module, alias in modules if is_module(module, other, file)]
         if any(name == part and is_module(module, other, file) for module, part, _ in facts.names):
             return True
-        if any(not alias or name in (facts.taken(alias) or {name}) for alias in aliases):
+        used = [facts.taken(alias) or ({name} if alias in facts.used else ()) for alias in aliases if alias]
+        if "" in aliases or any(name in each for each in used):
             return True
         if any(is_module(module, other, file) for module in facts.stars):
             return True
@@ -183,9 +192,20 @@ def _agreed(found: list[FlagDefinition]) -> FlagDefinition:
 
 
 def _rewritten(names: SourceNames, dests: set[str]) -> Iterator[tuple[str, int]]:
-    """Yield each `args.lr = ...` that does not depend on what was given."""
+    """Yield each `args.lr = ...` that does not depend on what was given, directly or by one variable."""
+    given: dict[str, list[ast.expr]] = {}
+    for node in walk(names.tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                given.setdefault(name, []).append(value)
     for node in walk(names.tree):
         match node:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=owner), attr=dest)], value=value):
-                if dest in dests and owner != "self" and f"{owner}.{dest}" not in ast.unparse(value):
+                used = [each.id for each in ast.walk(value) if isinstance(each, ast.Name)]
+                parts = [value, *(part for name in used for part in given.get(name, ()))]
+                if dest in dests and owner != "self" and not any(_takes(part, dest) for part in parts):
                     yield dest, node.lineno
+
+
+def _takes(node: ast.expr, attribute: str) -> bool:
+    return any(isinstance(each, ast.Attribute) and each.attr == attribute for each in ast.walk(node))

@@ -6,7 +6,7 @@ where a value would not arrive, and writes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ _FIND: Mapping[str, Callable[[str, str, str], Constant]] = {
     "local": find_local,
     "argument": find_argument,
 }
-_OBJECTIONS: Mapping[str, Callable[[Mapping[str, str], str, str], Iterator[str]]] = {
+_OBJECTIONS: Mapping[str, Callable[[Mapping[str, str], str, str], Iterable[str]]] = {
     "field": field_objections,
     "entry": entry_objections,
     "local": replaced_local,

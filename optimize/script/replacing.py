@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial, wraps
 
 from optimize.script.alias_steps import aliases_of
 from optimize.script.aliases import COPIES, Aliases, ObjectOrigin, last_name
@@ -27,9 +27,23 @@ _CHANGING = (
 _REPLACE = ("replace", "dataclasses.replace", "copy.replace", "_replace", "evolve", "model_copy")
 _CALLS_AS_IT_IS = ("no_grad", "inference_mode", "enable_grad", "compile")  # decorators that give no argument
 _AS_VALUE = re.compile(r"\bsys\s*\.\s*modules\b|import_module|__import__|\bimport\s+modules\b")  # of a module
+_MAKES_ITSELF = re.compile(r"\bcls\(|type\(self\)\(|__class__\(")  # within its own class
+_NAMES_CLASSES = re.compile(r"_target_|class_path|\btype\b|\bname\b")  # in a configuration: what is called, as text
 _SETS = ("setattr", "delattr", "setitem", "delitem", "__setattr__", "__delattr__")
 
 
+def _kept(find: Callable[..., Iterator[str]]) -> Callable[..., tuple[str, ...]]:
+    """Keep what is found in these files: it is asked for in every trial."""
+    cached = lru_cache(maxsize=256)(lambda files, *given: tuple(find(dict(files), *given)))
+
+    @wraps(find)
+    def of_files(files: Mapping[str, str], *given: Hashable) -> tuple[str, ...]:
+        return cached(tuple(files.items()), *given)
+
+    return of_files
+
+
+@_kept
 def replaced_field(
     files: Mapping[str, str], owner: str, name: str, position: int, own: tuple[str, int, int]
 ) -> Iterator[str]:
@@ -47,7 +61,8 @@ def replaced_field(
             yield _line(file, node)
 
 
-def replaced_entry(files: Mapping[str, str], origin: ObjectOrigin, keys: Sequence[str]) -> Iterator[str]:
+@_kept
+def replaced_entry(files: Mapping[str, str], origin: ObjectOrigin, keys: tuple[str, ...]) -> Iterator[str]:
     """Yield `file:line: statement` for each that changes the dictionary of `origin` so that the entry may have another value."""
 
     def changes(node: ast.AST, holds: Callable[[ast.AST], bool]) -> bool:
@@ -57,28 +72,62 @@ def replaced_entry(files: Mapping[str, str], origin: ObjectOrigin, keys: Sequenc
         yield _line(file, node)
 
 
+@_kept
+def replaced_argument(files: Mapping[str, str], origin: ObjectOrigin, name: str) -> Iterator[str]:
+    """Yield `file:line: statement` for each that sets `name` of an object that a call makes, other than by its methods."""
+
+    def sets(node: ast.AST, holds: Callable[[ast.AST], bool]) -> bool:
+        match node:
+            case ast.Attribute(value=base, attr=attr, ctx=ast.Store() | ast.Del()):
+                return attr == name and holds(base)
+            case ast.Subscript(value=base, slice=ast.Constant(value=key), ctx=ast.Store() | ast.Del()):
+                return key == name and holds(base)
+            case ast.Call(func=func, args=[base, key, *_]) if last_name(func) in _SETS and holds(base):
+                return not isinstance(key, ast.Constant) or str(key.value) == name
+        return False
+
+    for file, node in _found(files, origin, sets):
+        yield _line(file, node)
+
+
+@_kept
 def replaced_local(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
     """Yield `file:line: statement` for each that gives a variable another value: a parameter, or one of the module."""
     *outer, name = path.split(".")
     for other, line in writers_of(files, file, name) if not outer else ():
         yield f"{other}:{line}: `{name}` of this module"
-    scope = scope_named(file_scopes(files[file], file), outer, file) if outer else ()
-    function = scope[-1] if scope else None
+    scope = scope_named(file_scopes(files[file], file), outer, file)
+    function, above = (None, None, *scope)[-1], (None, None, *scope)[-2]
     if not isinstance(function, Function) or name not in (each.arg for each in arguments(function)):
         return
-    if len(scope) > 1 and isinstance(scope[-2], ast.ClassDef):
-        yield f"{file}:{function.lineno}: `{function.name}` of a class, which others may call,"
-        return
-    for each in function.decorator_list:
+    order = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
+    place, called, decorators = (
+        order.index(name) if name in order else len(order),
+        function.name,
+        function.decorator_list,
+    )
+    if isinstance(above, ast.ClassDef):
+        if function.name != "__init__" or _MAKES_ITSELF.search(ast.unparse(above)):
+            yield f"{file}:{function.lineno}: `{function.name}` of a class, which others may call,"
+            return
+        place, called, decorators = place - 1, above.name, [*decorators, *above.decorator_list]
+    for each in decorators:
         if last_name(each.func if isinstance(each, ast.Call) else each) not in _CALLS_AS_IT_IS:
             yield f"{file}:{each.lineno}: `@{ast.unparse(each):.60}`"
-    order = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
-    place = order.index(name) if name in order else len(order)
-    for other in (each for each in files if each.endswith(".py") and mentions(files[each], function.name)):
-        scopes = file_scopes(files[other], other)
-        for node in _uses(scopes, function.name, other == file, bool(_AS_VALUE.search(files[other]))):
-            if not isinstance(node, ast.Call) or _gives(node, name, place):
-                yield f"{other}:{getattr(node, 'lineno', 0)}: `{ast.unparse(node).splitlines()[0]:.60}`"
+    for other, text in files.items():
+        if mentions(text, called):
+            yield from _giving(other, text, called, other == file, name, place)
+
+
+def _giving(file: str, text: str, called: str, own: bool, name: str, place: int) -> Iterator[str]:
+    """Yield what may call a function, or make an instance of a class, with this argument."""
+    if not file.endswith(".py"):
+        if _NAMES_CLASSES.search(text):
+            yield f"{file}: `{called}`"
+        return
+    for node in _uses(file_scopes(text, file), called, own, bool(_AS_VALUE.search(text))):
+        if not isinstance(node, ast.Call) or _gives(node, name, place):
+            yield f"{file}:{getattr(node, 'lineno', 0)}: `{ast.unparse(node).splitlines()[0]:.60}`"
 
 
 def _found(
@@ -190,8 +239,8 @@ def _uses(scopes: FileScopes, name: str, own: bool, hidden: bool) -> Iterator[as
     `hidden`: a variable may hold its module, so that whatever has its name may be meant.
     """
     called = {id(node.func): node for node, _ in scopes.nodes if isinstance(node, ast.Call)}
-    imported = scopes.imports.imported
-    for node, _ in scopes.nodes:
+    imported, types = scopes.imports.imported, _of_types(scopes)
+    for node in (each for each, _ in scopes.nodes if id(each) not in types):
         match node:
             case ast.Name(id=used, ctx=ast.Load()) if used == name and (
                 own or used in imported or scopes.imports.stars
@@ -209,6 +258,20 @@ def _uses(scopes: FileScopes, name: str, own: bool, hidden: bool) -> Iterator[as
                     yield node
             case ast.Subscript(value=ast.Call(), slice=ast.Constant(value=str(used))) if used == name:
                 yield node
+
+
+def _of_types(scopes: FileScopes) -> set[int]:
+    """Return the identities of the nodes in annotations, and in what `isinstance` compares with: they call nothing."""
+    parts: list[ast.AST | None] = []
+    for node, _ in scopes.nodes:
+        match node:
+            case ast.AnnAssign(annotation=kind) | ast.arg(annotation=kind):
+                parts.append(kind)
+            case ast.FunctionDef(returns=kind) | ast.AsyncFunctionDef(returns=kind):
+                parts.append(kind)
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass" | "super"), args=args):
+                parts += args
+    return {id(each) for part in parts if part is not None for each in ast.walk(part)}
 
 
 def _gives(call: ast.Call, name: str, place: int) -> bool:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeAlias
 
 from optimize.errors import RenderError
 from optimize.script.aliases import last_name
 from optimize.script.bindings import Scopes
-from optimize.script.file_scopes import FileScopes, Function, ScopedDefinition, file_scopes
+from optimize.script.branches import Spot, calls_not_made, spot
+from optimize.script.file_scopes import FileScopes, Function, file_scopes
+from optimize.script.parsers import flags_by_file
 from optimize.script.replacing import replaced_local
 from optimize.script.settings_in_modules import CONFIG, entries_in, is_table
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
@@ -25,10 +26,9 @@ from optimize.script.trees import walk
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting, is_telling, words_of
 
-Spot: TypeAlias = tuple[int, int, int | None, int | None]  # lines and columns: each reader has syntax trees of its own
 IN_FUNCTION = 'numbers of functions, whose names say too little: one can vary by { local = "PLACE" }'
 IN_CALL = 'arguments of calls, whose names say too little: one can vary by { argument = "PLACE" }'
-OTHER_BRANCH = "arguments given to one of several calls of which another choice makes one"
+OTHER_CHOICE = "arguments given where another choice is made than the present one"
 SEVERAL = (
     "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it"
 )
@@ -41,26 +41,31 @@ _FOLLOWS = ("T_max", "last_epoch", "num_training_steps", "total_iters", "start_f
 # words of functions and results that measure, show or keep something, and train nothing
 _OF_MEASURING = """
 test tests eval evals evaluate evaluation val valid validate validation dev infer inference predict generate sample sampling plot
-draw show visualize figure save load log logs logger logging print display export convert report benchmark profile stopping stop
+draw show visualize figure save log logs logger logging print display export convert report benchmark profile stopping stop
 checkpoint tsne umap pca
 """
 _ASIDE = frozenset(_OF_MEASURING.split())
 _OF_LOGS = re.compile(r"\blog(?:s|ging)?\b|\bprint|\bdisplay", re.IGNORECASE)  # a comment on what is only shown
 _LEAST_WIDTH = 8  # a smaller `dim` is that of a tensor
 _POSITIONS = {"clip_grad_norm_": (1, "max_norm"), "clip_grad_value_": (1, "clip_value")}
+_RATES = re.compile(r"^(SGD|R?M?SProp|Ada\w+|[NR]?Adam\w*|LAMB|LARS|Lion|Muon|adam\w*|sgd|lion|lamb|rmsprop|adagrad)$")
 
 
 def settings_in_functions(files: Mapping[str, str], script: str) -> Iterator[ScriptConstant]:
     """Yield the settings inside functions of a script, and those of optimizers and tables in the functions of its files."""
     found = list[ScriptConstant]()
+    flags = {each.dest: each.default for _, flags in flags_by_file(files) for each in flags}
+    left = {file: calls_not_made(read_names(text, file).tree, flags, _is_tuned) for file, text in files.items()}
+    made = {each.called for each in named_calls(files[script], script) if spot(each.node) not in left[script]}
+    others = {last_name(call.func) for call in left[script].values()} - made
     for file, text in files.items():
         names, scopes = read_names(text, file), file_scopes(text, file)
         prefix = "" if file == script else f"{file}:"
         found += _tables(scopes, names, prefix)
         if file == script:
             found += _variables(scopes, names, [line.decode() for line in text.encode().splitlines()])
-            found += _defaults(scopes, names, files, script)
-        found += _arguments(text, file, names, prefix)
+        found += _defaults(files, file, script, made)
+        found += _arguments(text, file, prefix, left[file], others)
     order = list(dict.fromkeys(each.heading for each in found))
     yield from sorted(found, key=lambda each: order.index(each.heading))
 
@@ -98,63 +103,71 @@ def _heading(scopes: Scopes, prefix: str) -> str:
 
 def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> Iterator[ScriptConstant]:
     """Yield the variables of functions, and of blocks of the module, that are plain numbers."""
-    left = {_spot(each) for each in names.tree.body} | _in_loops(names.tree)
+    left = {spot(each) for each in names.tree.body} | _in_loops(names.tree)
     for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign):
         name, value = _target(node), _number(getattr(node, "value", None), names)
         of_class = bool(scopes) and not isinstance(scopes[-1], Function)
-        if value is None or of_class or _spot(node) in left or not is_setting(name):
+        if value is None or of_class or spot(node) in left or not is_setting(name):
             continue
         of_method = any(isinstance(each, ast.ClassDef) for each in scopes)
         told = _is_aside(scopes, name) or _OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2])
         yield _local(name, value, scopes, IN_FUNCTION if told or of_method or not is_telling(name) else "")
 
 
-def _spot(node: ast.expr | ast.stmt) -> Spot:
-    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
-
-
 def _in_loops(tree: ast.Module) -> set[Spot]:
     """Return where the statements in loops stand: what is set there again and again is no setting."""
     loops = (node for node in walk(tree) if isinstance(node, ast.For | ast.AsyncFor | ast.While))
-    return {_spot(each) for node in loops for each in ast.walk(node) if isinstance(each, ast.stmt)}
+    return {spot(each) for node in loops for each in ast.walk(node) if isinstance(each, ast.stmt)}
 
 
-def _defaults(found: FileScopes, names: SourceNames, files: Mapping[str, str], script: str) -> Iterator[ScriptConstant]:
-    """Yield the defaults of the parameters of functions that no call gives."""
-    for each in (each for known in found.definitions.values() for each in known):
-        if isinstance(each.node, Function) and each.owner is None and not _is_aside(each.inside):
-            for name, value in _telling_defaults(each, names):
-                if not any(replaced_local(files, script, f"{_path(each.inside)}{name}")):
-                    yield _local(name, value, each.inside, "")
+def _defaults(files: Mapping[str, str], file: str, script: str, called: Collection[str]) -> Iterator[ScriptConstant]:
+    """Yield defaults that no call gives: of the functions of the script, and of what it calls of its files."""
+    names = read_names(files[file], file)
+    for known in file_scopes(files[file], file).definitions.values():
+        for each in known:
+            made = each.owner is not None and each.node.name == "__init__" and len(each.scopes) == 1
+            of_class = each.owner.name in called if made and each.owner else False
+            of_function = each.owner is None and (file == script or (not each.scopes and each.node.name in called))
+            if isinstance(each.node, Function) and (of_class or of_function) and not _is_aside(each.inside):
+                for name, value in _telling_defaults(each.node, names, of_class and file == script):
+                    if not any(replaced_local(files, file, f"{_path(each.inside)}{name}")):
+                        yield _local(name, value, each.inside, "", "" if file == script else f"{file}:")
 
 
-def _telling_defaults(definition: ScopedDefinition, names: SourceNames) -> Iterator[tuple[str, Value]]:
-    given = definition.node.args  # type: ignore[union-attr]
+def _telling_defaults(function: Function, names: SourceNames, makes: bool) -> Iterator[tuple[str, Value]]:
+    given = function.args
     positional = [*given.posonlyargs, *given.args]
     pairs = [*zip(reversed(positional), reversed(given.defaults), strict=False)][::-1]
     for each, default in (*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True)):
         value = _number(default, names)
-        if value is not None and is_telling(each.arg):
+        if value is not None and _is_telling(each.arg, value, makes):
             yield each.arg, value
 
 
-def _local(name: str, value: Value, scopes: Scopes, aside: str) -> ScriptConstant:
-    heading = _heading(scopes, "")
-    return ScriptConstant(name, value, "", heading, aside, kind="local", place=f"{_path(scopes)}{name}", certain=False)
+def _local(name: str, value: Value, scopes: Scopes, aside: str, prefix: str = "") -> ScriptConstant:
+    heading, place = _heading(scopes, prefix), f"{prefix}{_path(scopes)}{name}"
+    return ScriptConstant(name, value, "", heading, aside, kind="local", place=place, certain=False)
 
 
 # --- arguments of calls ----------------------------------------------------------------------------------------------
 
 
-def _arguments(text: str, file: str, names: SourceNames, prefix: str) -> Iterator[ScriptConstant]:
-    """Yield what calls are given by keywords; of other files than the script what tunes itself only."""
-    held, branches, told = _held(names), _in_branches(names.tree), set[str]()
+def _arguments(
+    text: str, file: str, prefix: str, left: Collection[Spot], others: Collection[str]
+) -> Iterator[ScriptConstant]:
+    """Yield what calls are given by keywords; of other files than the script what tunes itself only.
+
+    `left` are calls of another choice, `others` the functions and classes that are called there only.
+    """
+    names = read_names(text, file)
+    held, told = _held(names), set[str]()
     known = names.functions.keys() | names.classes.keys()
     for call in named_calls(text, file):
-        tunes, is_held = bool(_TUNES.search(call.called)), _spot(call.node) in held
+        tunes, is_held = bool(_TUNES.search(call.called)), spot(call.node) in held
         if is_table(call.node) or not (tunes or not (prefix or is_held)):
             continue
         heading = _heading(call.scopes, prefix) if call.scopes else f"in calls{f' in {prefix[:-1]}' if prefix else ''}"
+        elsewhere = spot(call.node) in left or getattr((*call.scopes, None)[0], "name", "") in others
         for key, word, node in _words(call.node, call.called):
             value = _number(node, names)
             as_entry = is_held and is_setting(word)
@@ -165,7 +178,7 @@ def _arguments(text: str, file: str, names: SourceNames, prefix: str) -> Iterato
                 tunes or key.isdecimal() or _is_telling(word, value, call.called[:1].isupper() or call.called in known)
             )
             quiet = _is_aside(call.scopes, call.called, call.result) or word in _FOLLOWS or not telling
-            aside = OTHER_BRANCH if _spot(call.node) in branches else IN_CALL if quiet else "" if place else SEVERAL
+            aside = OTHER_CHOICE if elsewhere else IN_CALL if quiet else "" if place else SEVERAL
             shown = f"{prefix}{place or f'{_path(call.scopes)}{call.called}.{key}'}"
             if shown not in told:
                 certain = tunes and not aside
@@ -177,22 +190,11 @@ def _held(names: SourceNames) -> set[Spot]:
     """Return where the calls stand whose keywords are entries of constants."""
     values = names.constants.values()
     parts = (part for each in values if isinstance(each, ast.List | ast.Tuple) for part in each.elts)
-    return {_spot(each) for each in (*values, *parts)}
+    return {spot(each) for each in (*values, *parts)}
 
 
-def _in_branches(tree: ast.Module) -> set[Spot]:
-    """Return where the calls stand that make an optimizer or a schedule where another branch makes another one."""
-    found = set[Spot]()
-    for node in walk(tree):
-        if isinstance(node, ast.If) and node.orelse:
-            sides = [_tuned(part) for part in (node.body, node.orelse)]
-            found |= {_spot(each) for side in sides for each in side} if all(sides) else set()
-    return found
-
-
-def _tuned(part: Sequence[ast.stmt]) -> list[ast.Call]:
-    calls = (node for each in part for node in ast.walk(each) if isinstance(node, ast.Call))
-    return [call for call in calls if _TUNES.search(last_name(call.func))]
+def _is_tuned(call: ast.Call) -> bool:
+    return _TUNES.search(last_name(call.func)) is not None
 
 
 def _is_telling(word: str, value: Value, makes: bool) -> bool:
@@ -210,8 +212,17 @@ def _words(call: ast.Call, called: str) -> Iterator[tuple[str, str, ast.expr]]:
         if each.arg:
             yield each.arg, each.arg, each.value
     place, word = _POSITIONS.get(called, (-1, ""))
+    if _RATES.search(called) and not any(
+        "lr" in str(each.arg) or "learning" in str(each.arg) for each in call.keywords
+    ):
+        rates = (number for number, each in enumerate(call.args[:2]) if _is_fraction(each))
+        place, word = next(rates, -1), "learning_rate"
     if 0 <= place < len(call.args):
         yield str(place), word, call.args[place]
+
+
+def _is_fraction(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, float)
 
 
 def _place(text: str, file: str, call: NamedCall, key: str, node: ast.expr) -> str:

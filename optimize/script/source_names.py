@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from itertools import zip_longest
 from typing import TypeAlias
 
 from optimize.script.bindings import parse
@@ -37,6 +38,7 @@ class FieldSource:
     default: ast.expr | None
     line: int
     call: ast.Call | None = None  # `field(...)`, `typer.Option(...)`
+    doc: str = ""  # the text that stands below a field
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ class SourceNames:
         found: dict[str, FieldSource] = {}
         for base in reversed(node.bases):
             found |= {each.name: each for each in self.fields(ast.unparse(base).rpartition(".")[2], steps - 1)}
-        found |= {each.name: each for each in map(_field, node.body) if each is not None}
+        for statement, below in zip_longest(node.body, node.body[1:]):
+            if (each := _field(statement)) is not None:
+                found[each.name] = replace(each, doc=_text_of(below))
         return tuple(found.values())
 
     def members(self, name: str) -> tuple[tuple[str, Value], ...] | None:
@@ -191,6 +195,13 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (f"{node.module}." if node.module else "")
             yield from ((each.asname or each.name, f"{base}{each.name}") for each in node.names)
+
+
+def _text_of(node: ast.stmt | None) -> str:
+    match node:
+        case ast.Expr(value=ast.Constant(value=str(text))):
+            return text
+    return ""
 
 
 def _field(node: ast.stmt) -> FieldSource | None:

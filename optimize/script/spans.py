@@ -9,13 +9,14 @@ would replace such a value when the script runs, as far as the text shows it, is
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from optimize.errors import RenderError
-from optimize.script.aliases import ObjectOrigin
+from optimize.script.aliases import COPIES, ObjectOrigin, last_name
 from optimize.script.bindings import parse
 from optimize.script.constants import Constant, line_offsets, read_constants, span_of
-from optimize.script.replacing import replaced_entry, replaced_field
+from optimize.script.replacing import replaced_argument, replaced_entry, replaced_field
 from optimize.script.spans_in_functions import (
     Variable,
     constant_at,
@@ -26,6 +27,7 @@ from optimize.script.spans_in_functions import (
     result_of,
 )
 
+_LIKE_A_DICTIONARY = re.compile(r"dict|cfg|conf|node|namespace|param|args|box|munch|settings|^CN$", re.IGNORECASE)
 _DEFAULTS = ("field", "Field", "dataclasses.field", "pydantic.Field", "attr.ib", "attrs.field")
 
 
@@ -78,15 +80,29 @@ def field_objections(files: Mapping[str, str], file: str, path: str) -> Iterator
 def entry_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
     """Yield file, line and statement of what replaces an entry when the script runs."""
     holder, keys = _holder(files[file], path, file)
-    yield from replaced_entry(files, ObjectOrigin(holder.name, file, holder.function, path=tuple(keys[:-1])), keys)
+    origin = ObjectOrigin(holder.name, file, holder.function, path=tuple(keys[:-1]))
+    if len(keys) == 1 and _makes_other(holder.value):
+        yield from replaced_argument(files, origin, keys[0])
+    else:
+        yield from replaced_entry(files, origin, tuple(keys))
 
 
 def argument_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
     """Yield file, line and statement of what changes the object that a call makes, so that its argument counts no more."""
-    found = result_of(files[file], path, file)
+    call, found = result_of(files[file], path, file)
     if found:
         function, _, name = found.rpartition(".")
-        yield from replaced_entry(files, ObjectOrigin(name, file, function), path.rsplit(".", 1)[1:])
+        origin, key = ObjectOrigin(name, file, function), path.rpartition(".")[2]
+        replaced = (
+            replaced_argument(files, origin, key) if _makes_other(call) else replaced_entry(files, origin, (key,))
+        )
+        yield from replaced
+
+
+def _makes_other(value: ast.expr | None) -> bool:
+    """Return whether a call makes something else than a dictionary or a copy: `update` of an optimizer sets no entry."""
+    called = last_name(value.func) if isinstance(value, ast.Call) else "dict"
+    return called not in COPIES and not _LIKE_A_DICTIONARY.search(called)
 
 
 def _class(body: Sequence[ast.stmt], name: str, where: str) -> ast.ClassDef:

@@ -219,14 +219,14 @@ def _given(call: ast.Call, key: str) -> ast.expr | None:
     return before[int(key)] if int(key) < len(call.args) and not starred else None
 
 
-def result_of(text: str, path: str, where: str) -> str:
-    """Return the dotted path of the variable that holds the result of the call of an argument, "" where it has no name."""
+def result_of(text: str, path: str, where: str) -> tuple[ast.Call | None, str]:
+    """Return the call of an argument and the dotted path of the variable that holds its result, "" where it has no name."""
     names = path.split(".")
     for call, keys in _calls(text, names, where):
         if _given(call, keys[0]) is not None:
             result = next(each.result for each in named_calls(text, where) if each.node is call)
-            return ".".join((*names[: len(names) - len(keys) - 1], result)) if result else ""
-    return ""
+            return call, ".".join((*names[: len(names) - len(keys) - 1], result)) if result else ""
+    return None, ""
 
 
 def _in_module(text: str, name: str, where: str) -> list[int]:
