@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optimize.errors import SettingsError
 from optimize.importing import Request, read
 from optimize.importing.cells import settings_in
-from optimize.study.start_from import read_candidates
+from optimize.study.named_sources import read_candidates
 from optimize.trial import Metric
 from search_spaces import parse_space
 from storage import TrialRecord, changes, from_cell, write_results, write_trials

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimize.errors import SettingsError
-from optimize.study.start_from import is_file, read_candidates
+from optimize.study.named_sources import is_file, read_candidates
 from optimize.trial import Metric
 from search_spaces import parse_space
 from storage import TrialRecord, write_results, write_trials

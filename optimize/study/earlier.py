@@ -36,7 +36,7 @@ from optimize.study.comparable import (
     fingerprint,
 )
 from optimize.study.kept import originals_of
-from optimize.study.start_from import is_file
+from optimize.study.named_sources import is_file
 from optimize.study.stored import StoredStudy
 from optimize.text import study_name
 from optimize.trial import Value
