@@ -147,7 +147,7 @@ def test_where_it_is_no_parameter_the_prediction_of_memory_learns_of_it_all_the_
     prepare(driver, workload='memory = "DEVICE_BATCH_SIZE * DEPTH"\n')
     call(driver, Gpu(128), 1)
     with driver.database() as database, open_study(database, plan(driver), "data", print, [Slot("gpu")]) as study:
-        assert "memory: 1 of 2 trials ran out of it" in study.memory_summary()
+        assert "memory: 1 of 2 trials ran out of it" in study.summaries()[0]
 
 
 def test_a_driver_that_dies_between_two_halvings_loses_none(small: Driver) -> None:

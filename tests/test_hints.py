@@ -299,12 +299,13 @@ def test_a_flag_that_turns_something_on_comes_back_as_well(name: str) -> None:
 
 
 def test_no_flag_of_run_is_forgotten() -> None:
-    """A new flag needs a place here: --from is left out because the study has begun with it, --trust because it is remembered,
-    --set-aside because it is done, --events, --detach and --json because a program said so for one call."""
+    """A new flag needs a place here: --from and --prior are left out because the study has begun with them, --trust
+    because it is remembered, --set-aside because it is done, --events, --detach and --json because a program said so for one
+    call."""
     names = {
         name
         for name in inspect.signature(run).parameters
-        if name not in ("start_from", "trust", "confirm", "backup", "set_aside", "events", "detach", "as_json")
+        if name not in ("start_from", "prior", "trust", "confirm", "backup", "set_aside", "events", "detach", "as_json")
     }
     assert names == set(GIVEN)
 

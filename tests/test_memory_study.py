@@ -90,7 +90,7 @@ def test_a_reopened_study_knows_what_it_knew(name: str) -> None:
     past = run(first, 40)
     reopened = sampler(name)
     reopened.replay(past)
-    assert reopened.memory_summary() == first.memory_summary() != ""
+    assert reopened.summaries() == first.summaries() != []
     late = too_large(run(reopened, 20))
     assert late <= 2
 
@@ -101,7 +101,7 @@ def test_endings_that_show_nothing_of_memory_teach_it_nothing() -> None:
         of.started(trial, params := of.propose())
         of.finished(trial, "PRUNED", None, footprint("PRUNED", "diverged", {}))
     assert params
-    assert of.memory_summary() == ""
+    assert of.summaries() == []
 
 
 # --- in a study ---------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def known(driver: Driver, memory_mb: float = 0.0) -> str:
         closing(open_database(driver.paths.database)) as database,
         open_study(database, driver.plan, driver.data, driver.said.append, slots) as study,
     ):
-        return study.memory_summary()
+        return "".join(study.summaries())
 
 
 def test_a_study_remembers_what_its_trials_have_shown_of_memory(gpu: Driver) -> None:

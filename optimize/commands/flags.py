@@ -128,6 +128,13 @@ def _search_flags(
             "--from", help="Begin a new study with a study, a results.tsv or a trials.csv.", autocompletion=study_names
         ),
     ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A study or table of a related task: search first where its best lie; may be repeated.",
+            autocompletion=study_names,
+        ),
+    ] = None,
     starts: Annotated[
         bool | None, typer.Option("--starts/--no-starts", help="Try the search space's starts first. Default: yes.")
     ] = None,

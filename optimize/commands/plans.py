@@ -34,6 +34,7 @@ def _planned(given: dict[str, Any], of_today: bool, moves: str) -> Plan:
     from optimize.reporting.notify import unfit_notify_urls
     from optimize.study.begun import begun_with, opened_to_go_on
     from optimize.study.earlier import plan_for_study, plan_to_move
+    from optimize.study.prior import unknown_prior
     from optimize.study.start_from import unknown_source
 
     profile, why = given.pop("profile"), "flag"
@@ -46,7 +47,7 @@ def _planned(given: dict[str, Any], of_today: bool, moves: str) -> Plan:
             settings, wrong = read_settings(profile, why, {**given, "study": settings.study, **begun})
             words = " and ".join(f"{name.replace('_', ' ')} {value}" for name, value in begun.items())
             say(f"study {study}: goes on with {words}, as it was begun, not with what lies in the folder")
-        problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings)]
+        problems = [*wrong.of_profile, *wrong.of_flags, *unknown_source(settings), *unknown_prior(settings)]
         problems += [] if of_today or moves else unfit_notify_urls()
         if wrong.of_profile or of_today:
             return make_plan(settings, problems, compare=not wrong.of_profile)

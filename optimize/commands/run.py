@@ -148,6 +148,7 @@ def check(
     """
     plan = plan_of_flags(given)
     from optimize.reporting.check import check_report
+    from optimize.study.prior import describe_prior
     from optimize.study.resume import refuse_to_go_on
     from optimize.study.start_from import describe_start_from
 
@@ -161,7 +162,8 @@ def check(
     if as_json:
         show_json(checked(plan, found))
     else:
-        open_console().print(check_report(plan, found, describe_start_from(plan, found), done_before(plan)))
+        begins = [*describe_start_from(plan, found), *describe_prior(plan)]
+        open_console().print(check_report(plan, found, begins, done_before(plan)))
     if missing is not None:  # a profile for another machine can be shown here, though a study would not run
         raise missing
     refuse_to_go_on(plan, found, say)

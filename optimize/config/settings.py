@@ -50,6 +50,7 @@ class Settings:
     seed: int = 0
     starts: bool = True  # try the search space's own starts
     start_from: str | None = None  # a study, or a file of results, that a new study begins with
+    prior: tuple[str, ...] = ()  # studies and tables of related tasks
     pruning: bool = True
     advisor: str | None = None  # a language model's name; None: only the sampler proposes
     advisor_share: float = 0.2  # of the proposals

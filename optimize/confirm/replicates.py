@@ -82,6 +82,7 @@ def child_plan(plan: Plan, variation: Variation) -> Plan:
         "pruning": False,
         "starts": False,
         "start_from": None,
+        "prior": (),
     }
     origins = {**plan.settings.origins, **dict.fromkeys(mine, "optimize confirm")}
     settings = replace(plan.settings, **mine, origins=origins)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ _TRAINING_FIELDS = {
     "mixed-devices": "mixed_devices",
     "log": "log",
 }
-_SEARCH_FIELDS = {  # without --from: the study has begun with it
+_SEARCH_FIELDS = {  # without --from and --prior: the study has begun with them
     "trials": "trials",
     "seed": "seed",
     "sampler": "sampler",
@@ -67,7 +67,7 @@ CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that a
 }  # fmt: skip
 _WHICH = frozenset(("study", "storage"))
 _TRAINING = _WHICH | {"profile", "workload", "space", *_TRAINING_FIELDS}
-_SEARCH = _TRAINING | {*_SEARCH_FIELDS, "from", "no-starts", "no-pruning"}
+_SEARCH = _TRAINING | {*_SEARCH_FIELDS, "from", "prior", "no-starts", "no-pruning"}
 # Command -> target of the Makefile, and the flags that it has variables for.
 TARGETS: Mapping[str, tuple[str, frozenset[str]]] = {
     "run": ("optimize", _SEARCH | {"trust", "set-aside", "confirm", "backup"}),
@@ -165,7 +165,9 @@ def parse_flags(words: Sequence[str]) -> tuple[Sequence[str], Flags]:
             flags[name[2:]] = True
         elif equals or rest:
             value, before = value if equals else rest.pop(0), flags.get(name[2:])
-            flags[name[2:]] = (*before, value) if isinstance(before, tuple) else (value,) if name == "--log" else value
+            flags[name[2:]] = (
+                (*before, value) if isinstance(before, tuple) else (value,) if name in ("--log", "--prior") else value
+            )
     return arguments, flags
 
 

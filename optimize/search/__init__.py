@@ -5,25 +5,32 @@ Other rooms import `endings` and `pruner` by name, and the rest from here.
 """
 
 from optimize.search.memory import Footprint, Memory, footprint
-from optimize.search.samplers import SAMPLERS, Past, QueueOnly, Sampler, open_sampler, unfit
-from optimize.search.starts import Candidate, Starts, Target, fit, plan_starts
+from optimize.search.prior import Prior, PriorSource, decode_prior, prior_source
+from optimize.search.samplers import GUIDED, SAMPLERS, Past, QueueOnly, Sampler, open_sampler, unfit
+from optimize.search.starts import Candidate, Starts, Target, fit, fitted, plan_starts
 from optimize.search.whole import StoredSpace, rules_attr, space_of, stored_space
 
 __all__ = [
+    "GUIDED",
     "SAMPLERS",
     "Candidate",
     "Footprint",
     "Memory",
     "Past",
+    "Prior",
+    "PriorSource",
     "QueueOnly",
     "Sampler",
     "Starts",
     "StoredSpace",
     "Target",
+    "decode_prior",
     "fit",
+    "fitted",
     "footprint",
     "open_sampler",
     "plan_starts",
+    "prior_source",
     "rules_attr",
     "space_of",
     "stored_space",

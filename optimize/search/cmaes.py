@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import inf, isinf, log, sqrt
 from statistics import NormalDist
 
@@ -59,6 +59,11 @@ class Strategy:
         self._root: Array = np.eye(n)  # of the covariance, and the root's inverse
         self._inverse_root: Array = np.eye(n)
 
+    def begin(self, mean: Array, covariance: Array) -> None:
+        """Set where the first generation is drawn; `covariance` is in units of the squared step size."""
+        self.mean, self._covariance = mean, covariance
+        self._factor()
+
     def draw(self, rng: np.random.Generator) -> Array:
         """Draw a point of the unit cube, of shape (dimensions,)."""
         for _ in range(RESAMPLES):
@@ -86,6 +91,9 @@ class Strategy:
         rank_mu = (steps.T * self._weights) @ steps
         keep = 1 - c_one - c_mu + (1 - steady) * c_one * c * (2 - c)
         self._covariance = keep * self._covariance + c_one * np.outer(self._path, self._path) + c_mu * rank_mu
+        self._factor()
+
+    def _factor(self) -> None:
         values, vectors = np.linalg.eigh(self._covariance)
         roots = np.sqrt(np.maximum(values, 1e-10))
         self._root, self._inverse_root = (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
@@ -161,15 +169,27 @@ class CmaEsLearner:
         return tuple(point)
 
     def _shares(self, axis: int) -> Array:
+        counts = self._counts(axis)
+        return np.asarray(counts / counts.sum())
+
+    def _counts(self, axis: int) -> Array:
         """Return how often each choice of an unordered parameter is among the best fifth, with one more trial spread over all."""
         size = self._lattice.sizes[axis]
         counts: Array = np.full(size, 1 / size)
         for value, _, point in self._ranked[: max(3, self._complete // 5)]:
             counts[point[axis]] += not isinf(value)
-        return np.asarray(counts / counts.sum())
+        return counts
 
     def _unit(self, point: Point) -> Array:
         return np.array([(point[axis] + 0.5) / self._lattice.sizes[axis] for axis in self._axes])
+
+    def _named_columns(self, unnamed: Collection[str]) -> Array:
+        """Return 1 for each of the features below that is of a named parameter, 0 for the others."""
+        names, sizes = self._lattice.space.names, self._lattice.sizes
+        columns = [names[axis] for axis in self._axes] + [
+            names[axis] for axis in self._others for _ in range(sizes[axis])
+        ]
+        return np.array([name not in unnamed for name in columns], float)
 
     def _features(self, points: list[Point] | tuple[Point, ...]) -> Array:
         """Return coordinates of shape (points, features) in which the model's kernel has length 1.
@@ -188,12 +208,17 @@ def predict(values: tuple[float, ...], known: Array, wanted: Array) -> Array:
     C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006, eq. 2.25. Ranks,
     because one diverged trial must not flatten the differences between good ones; equal values share a rank.
     """
+    weights = np.linalg.solve(kernel(known, known) + NOISE * np.eye(len(values)), rank_scores(values))
+    return np.asarray(kernel(wanted, known) @ weights)
+
+
+def rank_scores(values: tuple[float, ...]) -> Array:
+    """Return the normal score of each value's rank, the smallest the lowest; equal values share one."""
     ordered = np.sort(values)
     ranks = (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
-    scores = np.array([NormalDist().inv_cdf(rank / len(values)) for rank in ranks])
-    weights = np.linalg.solve(_kernel(known, known) + NOISE * np.eye(len(values)), scores)
-    return np.asarray(_kernel(wanted, known) @ weights)
+    return np.array([NormalDist().inv_cdf(rank / len(values)) for rank in ranks])
 
 
-def _kernel(a: Array, b: Array) -> Array:
+def kernel(a: Array, b: Array) -> Array:
+    """Return the squared exponential kernel of points with length 1, of shape (len(a), len(b))."""
     return np.asarray(np.exp(-((a[:, None] - b[None]) ** 2).sum(axis=2) / 2))

@@ -18,6 +18,7 @@ from typing import Protocol
 from optimize.errors import SettingsError, SpaceExhausted, StudyError
 from optimize.search.candidates import Chooser, Failures, Lattice, Point
 from optimize.search.memory import Footprint, Memory
+from optimize.search.prior import Prior
 from optimize.text import meant
 from optimize.trial import Value, sign_of
 from search_spaces import SearchSpace
@@ -128,9 +129,10 @@ class Sampler:
                 self._chooser.saw(trial.params)
                 self._learn(trial.number, point, trial.state, trial.value, trial.footprint)
 
-    def memory_summary(self) -> str:
-        """Return what the trials have shown of the device's memory in one line; "" if nothing."""
-        return str(self._memory or "")
+    def summaries(self) -> list[str]:
+        """Return a line on what the trials have shown of the device's memory, and one on how far its prior is believed."""
+        prior = getattr(self._learner, "prior_summary", str)
+        return [line for line in (str(self._memory or ""), str(prior())) if line]
 
     def _begin(self, trials: int) -> None:
         stream = random.Random(f"{self._seed} after {trials}").getrandbits(31)
@@ -173,8 +175,8 @@ class QueueOnly(Sampler):
 
     def replay(self, trials: object) -> None: ...
 
-    def memory_summary(self) -> str:
-        return ""
+    def summaries(self) -> list[str]:
+        return []
 
 
 class _NonLearner:
@@ -279,6 +281,7 @@ def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner
     return CmaEsLearner(lattice, chooser, stream, preselect=True)
 
 
+GUIDED = "auto"  # the sampler that reads a prior
 SAMPLERS: Mapping[str, Make] = {
     "auto": _auto,
     "tpe": _tpe,
@@ -303,8 +306,9 @@ def open_sampler(
     direction: str = "minimize",
     identity: Identity | None = None,
     new_memory: Callable[[], Memory] | None = None,
+    prior: Prior = (),
 ) -> Sampler:
-    """Open the sampler of that name. Raises SettingsError if it cannot serve this space.
+    """Open the sampler of that name; only `auto` reads a prior. Raises SettingsError if it cannot serve this space.
 
     Parameters of equal `identity` would train the same thing; by default it is their own values. `new_memory` makes what
     learns which parameters fit the device; without it, memory plays no part. The same seed, space and history give the
@@ -314,7 +318,12 @@ def open_sampler(
     if problem:
         raise SettingsError(problem)
     chosen = random.SystemRandom().getrandbits(31) if seed is None else seed
-    return Sampler(Lattice(space, constants), SAMPLERS[name], chosen, direction, identity, new_memory)
+    make = SAMPLERS[name]
+    if prior and name == GUIDED:
+        from optimize.search.guided import guided_by
+
+        make = guided_by(prior)
+    return Sampler(Lattice(space, constants), make, chosen, direction, identity, new_memory)
 
 
 def unfit(name: str, space: SearchSpace | None) -> str:

@@ -70,7 +70,7 @@ def fit(candidates: Iterable[Candidate], target: Target, most: int | None = None
     for each in candidates:
         if len(planned) == most:
             break
-        params, what = _fitted(each, target)
+        params, what = fitted(each, target)
         if params is None:
             left_out.append(f"{each.title}: left out: {what}")
         elif (same := taken.setdefault(tuple(params[name] for name in target.baseline), each.title)) != each.title:
@@ -80,7 +80,7 @@ def fit(candidates: Iterable[Candidate], target: Target, most: int | None = None
     return Starts(tuple(planned), tuple(left_out))
 
 
-def _fitted(each: Candidate, target: Target) -> tuple[dict[str, Value] | None, str]:
+def fitted(each: Candidate, target: Target) -> tuple[dict[str, Value] | None, str]:
     """Return the configuration and what was moved, or None and why there is none."""
     space = target.space
     given = {name: value for name, value in each.params.items() if name in space.names}

@@ -24,6 +24,7 @@ from optimize.study.callback import Callback
 from optimize.study.comparable import slots_of_one_model
 from optimize.study.environment_endings import standing_lines
 from optimize.study.ignored_constants import IgnoredConstants
+from optimize.study.prior import describe_prior
 from optimize.study.proposals import AdoptWaiting
 from optimize.study.start_from import describe_start_from
 from optimize.study.stopping import Budget, StopLevel, counted
@@ -38,7 +39,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller, verdict: bool =
 
     With `verdict` its best trials are trained again with other seeds, beside the search.
     """
-    describe_start_from(plan, slots)  # a wrong --from is told before anything is made
+    describe_start_from(plan, slots)  # a wrong --from or --prior is told before anything is made
+    describe_prior(plan)
     with open_session(plan, caller) as session:
         for notice in session.database.notices:
             session.say(notice)
@@ -60,7 +62,7 @@ def _work(session: Session, slots: Sequence[Slot], caller: Caller, verdict: bool
     if session.goes_on_with(study.baseline_ending):  # of an earlier driver's trial
         return None
     slots = slots_of_one_model(plan, slots, study.records(), session.say)
-    for line in filter(None, (_so_far(plan, study, session.paths.folder), study.memory_summary())) if first else ():
+    for line in filter(None, (_so_far(plan, study, session.paths.folder), *study.summaries())) if first else ():
         session.say(line)
     session.write_settings()
     with reporting(session, caller, study, slots) as callbacks:

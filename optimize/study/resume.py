@@ -15,7 +15,7 @@ from optimize.config.plan import Plan
 from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.derived import same_run, scorer
-from optimize.search import Footprint, Memory, Past, QueueOnly, Sampler, footprint, open_sampler, rules_attr
+from optimize.search import Footprint, Memory, Past, Prior, QueueOnly, Sampler, footprint, open_sampler, rules_attr
 from optimize.search.pruner import Pruner
 from optimize.study.baseline_fit import BaselineFit, too_large, with_device_batch
 from optimize.study.comparable import (
@@ -29,6 +29,7 @@ from optimize.study.comparable import (
 )
 from optimize.study.held import HeldStudy, hold_study
 from optimize.study.kept import Scripts
+from optimize.study.prior import check_prior, prior_of, read_prior
 from optimize.study.proposals import adopt_waiting, decoded, queued_of
 from optimize.study.queued import ENQUEUED, Search
 from optimize.study.start_from import FROM, check_source, start_trials
@@ -78,7 +79,8 @@ def open_study(
     with hold_study(database, study_id, paths, say) as held:
         _check(database, study_id, plan, data, say)
         _keep_rules(held, plan)
-        sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots)
+        prior = prior_of(database.study_attrs(study_id), plan.space)
+        sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots, prior)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor, BaselineFit(plan))
         artifacts.create()
@@ -126,7 +128,7 @@ def refuse_to_go_on(plan: Plan, slots: Sequence[Slot], say: Callable[[str], None
     slots_of_one_model(plan, slots, records, say)
 
 
-def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
+def _sampler(plan: Plan, slots: Sequence[Slot], prior: Prior) -> Sampler:
     workload, constants = plan.workload, plan.constants
     score = scorer(workload.memory, workload.derived, constants)
     smallest = min((slot.memory_mb for slot in slots), default=0.0)  # a trial may come to any of them
@@ -145,6 +147,7 @@ def _sampler(plan: Plan, slots: Sequence[Slot]) -> Sampler:
         direction=workload.metric.direction,
         identity=same_run(workload.derived, constants, workload.conditions),
         new_memory=None if plan.settings.device == "cpu" else new_memory,
+        prior=prior,
     )
 
 
@@ -165,16 +168,18 @@ def _find_or_create(
             check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), _parts(plan, data))
         if settings.start_from is not None:
             say(check_source(settings.study, attrs, settings.start_from))
+        for line in check_prior(settings, attrs):
+            say(line)
         return study_id
     for line in protect_tables(paths, database.where, set_aside):
         say(line)
     about = _description(plan, data)
     with database.transaction():  # with all that it begins with, or not at all
-        starts = start_trials(database, plan, data, slots)
-        about |= {} if settings.start_from is None else {FROM: settings.start_from}
+        starts, prior = start_trials(database, plan, data, slots), read_prior(database, plan)
+        about |= {**prior.attrs} | ({} if settings.start_from is None else {FROM: settings.start_from})
         study_id = database.create_study(settings.study, metric.direction, metric.name, about)
         add_trials(database, study_id, starts.trials)
-    for line in starts.lines:
+    for line in (*starts.lines, *prior.lines):
         say(line)
     return study_id
 

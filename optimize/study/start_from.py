@@ -17,8 +17,8 @@ from optimize.errors import OptimizeError, StudyError
 from optimize.search import Starts, Target, fit
 from optimize.study.best import why_no_best
 from optimize.study.comparable import differences, other_model
-from optimize.study.retarget import RetargetedTrials, origin_of, retarget
 from optimize.study.named_sources import candidates_of, is_file, opened_for, read_candidates, read_source, study_of
+from optimize.study.retarget import RetargetedTrials, origin_of, retarget
 from optimize.study.stopping import COUNTED
 from optimize.text import amount
 from optimize.trial import Slot, Value

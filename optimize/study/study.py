@@ -92,9 +92,9 @@ class Study:
         """Return the verdict of the last confirmation; None if there is none."""
         return verdict_of(self._database.study_attrs(self._study_id))
 
-    def memory_summary(self) -> str:
-        """Return a line on what the trials have shown about the device's memory; "" if nothing."""
-        return self._sampler.memory_summary()
+    def summaries(self) -> list[str]:
+        """Return a line each on what the trials have shown of the device's memory and of the prior, where there is any."""
+        return self._sampler.summaries()
 
     def stop_request(self) -> str:
         """Return how somebody has asked this driver to stop, "" if nobody has: see `request_stop`."""

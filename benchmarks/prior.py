@@ -1,0 +1,208 @@
+"""What is a prior worth? `auto` with and without one, on a model of real trainings of the cpu profile at a smaller budget.
+
+    python benchmarks/prior.py                  32 seeds, 40 trials; some twenty minutes
+    python benchmarks/prior.py --smoke          two seeds, 12 trials, no bounds
+    python benchmarks/prior.py --real           trains: the same on real training, as search_cpu.py does; hours
+
+The task is the budget of `search_cpu.py` (4e11 FLOPs); its model is fitted to the rows of data/cpu_evaluations.csv. The prior is
+made of another budget only: the two recorded studies of data/cpu_curves.csv.gz, at 3e12 FLOPs. They are given as a user gives
+them: as tables, by `--prior`. The wrong prior is the worst tenth of such a table, as if it were the best. Studies of `auto` with a
+prior are compared with `auto` without one by the trials that they need. Exit 1 if a bound is missed. Needs the extra `bench`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from strategies import STRATEGIES, Evaluated, Params, after  # isort: skip  (sets threads before numpy)
+import numpy as np
+import optuna
+from curves import read
+from search_cpu import TABLE, Evaluations, make_cpu_plan
+from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+
+from optimize.config.plan import Plan
+
+CURVES = Path(__file__).parent / "data" / "cpu_curves.csv.gz"
+TRIALS, MARKS = 40, (5, 10, 20, 40)
+WORST = 0.1
+RESAMPLES = 2_000  # of the seeds, for intervals
+AT_20, AT_40, COST = 5, 25, 1.1  # trials that reach what a cold study has after 20 and 40; what a wrong prior may cost
+LEAST = 1.3  # lower bound of the ratio at 40
+Row = tuple[Params, float]
+
+
+class Model:
+    """Val_bpb of any configuration: trees of two kinds, fitted to the logarithm of what was trained."""
+
+    def __init__(self, plan: Plan, rows: Sequence[Row]) -> None:
+        self._plan = plan
+        values = np.array([value for _, value in rows])
+        self._floor = float(values.min()) - 0.15
+        wanted, known = np.log(values - self._floor), np.array([self._features(params) for params, _ in rows])
+        forest = ExtraTreesRegressor(200, random_state=0)
+        shape = {
+            "max_iter": 300,
+            "learning_rate": 0.06,
+            "max_leaf_nodes": 16,
+            "min_samples_leaf": 6,
+            "max_features": 0.5,
+        }
+        boosted = [HistGradientBoostingRegressor(**shape, early_stopping=False, random_state=seed) for seed in (0, 1)]
+        self._models = [model.fit(known, wanted) for model in (forest, *boosted)]
+        self._known: dict[str, float] = {}
+
+    def __call__(self, params: Params) -> Evaluated:
+        key = repr(sorted(params.items()))
+        if key not in self._known:
+            row = np.array([self._features(params)])
+            self._known[key] = self._floor + float(np.exp(np.mean([model.predict(row)[0] for model in self._models])))
+        return Evaluated(params, self._known[key], 1.0)
+
+    def _features(self, params: Params) -> list[float]:
+        """Indices of ordered choices, a column for each other choice, and what a step costs."""
+        columns: list[float] = []
+        for p in self._plan.space.parameters:
+            index = p.choices.index(params[p.name])
+            columns += [float(index)] if p.ordered else [float(index == i) for i in range(len(p.choices))]
+        depth, head = int(str(params["DEPTH"])), int(str(params["HEAD_DIM"]))
+        width = -(-depth * int(str(params["ASPECT_RATIO"])) // head) * head
+        weights = 12 * width * width * depth + 2 * int(str(self._plan.constants["VOCAB_SIZE"])) * width
+        return [*columns, np.log2(width), np.log2(weights), np.log2(weights * float(str(params["TOTAL_BATCH_SIZE"])))]
+
+
+def recorded(plan: Plan) -> list[Row]:
+    """Every evaluation of the smaller budget, of whichever processor: they differ in the last digits."""
+    choices = {p.name: {_text(choice): choice for choice in p.choices} for p in plan.space.parameters}
+    with TABLE.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val_bpb"] != "failed"]
+    return [({n: choices[n][row[n]] for n in plan.space.names}, float(row["val_bpb"])) for row in rows]
+
+
+def _text(value: object) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def write_sources(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Write the recorded studies of the larger budget as tables; return the sources of each arm of the comparison."""
+    trials = read(CURVES)
+    studies = {name: [(t.params, t.value) for t in trials if t.study == name] for name in ("auto", "random")}
+    worst = sorted(studies["random"], key=lambda row: -row[1])[: int(WORST * len(studies["random"]))]
+    studies["first 40 of auto"] = studies["auto"][:40]
+    studies["wrong"] = [(params, -value) for params, value in worst]
+    for name, rows in studies.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["val_bpb", *rows[0][0]])
+            table.writerows([value, *map(_cell, params.values())] for params, value in rows)
+    file_of = {name: str(folder / f"{name}.csv") for name in studies}
+    both = {"auto and random": ("auto", "random"), "auto and wrong": ("auto", "wrong")}
+    return {name: (file_of[name],) for name in studies} | {
+        name: tuple(file_of[each] for each in names) for name, names in both.items()
+    }
+
+
+def _cell(value: object) -> object:
+    return str(tuple(value)) if isinstance(value, list | tuple) else value
+
+
+def best_so_far(plan: Plan, evaluate: Callable[[Params], Evaluated], seeds: Sequence[int], trials: int) -> np.ndarray:
+    """Return the best value after each trial, of shape (seeds, trials)."""
+    runs = [STRATEGIES["auto"](plan, evaluate, seed, after(trials))[:trials] for seed in seeds]
+    values = [[np.inf if trial.value is None else trial.value for trial in run] for run in runs]
+    return np.minimum.accumulate(np.array(values), axis=1)
+
+
+def needed(cold: np.ndarray, warm: np.ndarray, mark: int) -> float:
+    """Return after how many trials `warm` has on average what `cold` has after `mark`; beyond the last, by one."""
+    reached = np.flatnonzero(warm.mean(axis=0) <= cold[:, mark - 1].mean())
+    return float(reached[0] + 1) if len(reached) else warm.shape[1] + 1.0
+
+
+def ratio(cold: np.ndarray, warm: np.ndarray, mark: int) -> tuple[float, float, float]:
+    """Return `mark` divided by the trials that `warm` needs, and its interval of 90 % over resampled seeds."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        picks = rng.integers(len(cold), size=len(cold))
+        found.append(mark / needed(cold[picks], warm[picks], mark))
+    low, high = np.quantile(found, [0.05, 0.95])
+    return mark / needed(cold, warm, mark), float(low), float(high)
+
+
+def show(curves: Mapping[str, np.ndarray]) -> None:
+    cold = next(iter(curves.values()))
+    marks = [mark for mark in MARKS if mark <= cold.shape[1]]
+    print(
+        f"best val_bpb, mean of {len(cold)} seeds; difference to no prior at the end; trials saved: cold / with it (90 %)"
+    )
+    print(f"{'prior':18}" + "".join(f"{f'after {mark}':>10}" for mark in marks))
+    for name, curve in curves.items():
+        gap = curve[:, -1] - cold[:, -1]
+        cells = "".join(f"{curve[:, mark - 1].mean():10.4f}" for mark in marks)
+        saved = ""
+        for mark in (mark for mark in marks if mark >= 20 and name != "none"):
+            _, low, high = ratio(cold, curve, mark)
+            saved += f"  {mark} / {needed(cold, curve, mark):.0f} ({low:.2f} to {high:.2f})"
+        print(f"{name:18}{cells}   {gap.mean():+.4f} +- {gap.std(ddof=1) / len(gap) ** 0.5:.4f}{saved}")
+
+
+def missed(curves: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the promises of docs/search.md that these figures do not keep."""
+    cold, lines = curves["none"], []
+    for name in ("first 40 of auto", "random", "auto and random"):
+        at_20, at_40 = needed(cold, curves[name], 20), needed(cold, curves[name], 40)
+        low = ratio(cold, curves[name], 40)[1]
+        lines += [f"{name}: {at_20:.0f} trials for what no prior has after 20"] if at_20 > AT_20 else []
+        lines += [f"{name}: {at_40:.0f} trials for what no prior has after 40"] if at_40 > AT_40 else []
+        lines += [f"{name}: at 40 trials the ratio may be {low:.2f}"] if low < LEAST else []
+        behind = (curves[name][:, -1] - cold[:, -1]).mean()
+        lines += [f"{name}: behind by {behind:.4f} at the end"] if behind > 0 else []
+    cost = 20 / ratio(cold, curves["wrong"], 20)[0] / 20
+    return lines + ([f"a wrong prior costs {cost - 1:.0%} of 20 trials"] if cost > COST else [])
+
+
+def main() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--real", action="store_true")
+    parser.add_argument("--seeds", default="100-131")
+    parser.add_argument("--arms", default="")
+    wanted = parser.parse_args()
+    first, last = map(int, wanted.seeds.split("-"))
+    seeds, trials = (range(2), 12) if wanted.smoke else (range(first, last + 1), TRIALS)
+    plan = make_cpu_plan()
+    evaluate = _trained(plan) if wanted.real else Model(plan, recorded(plan))
+    with tempfile.TemporaryDirectory() as folder:
+        arms: dict[str, tuple[str, ...]] = {"none": (), **write_sources(Path(folder))}
+        wanted.arms = "random,wrong" if wanted.smoke else wanted.arms
+        names = ["none", *wanted.arms.split(",")] if wanted.arms else list(arms)
+        curves = {}
+        for name in names:
+            began = time.perf_counter()
+            mine = replace(plan, settings=replace(plan.settings, prior=arms[name]))
+            curves[name] = best_so_far(mine, evaluate, seeds, trials)
+            print(f"  {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    show(curves)
+    if wanted.smoke or wanted.arms:
+        return
+    lines = missed(curves)
+    print(*(["", "missed:", *lines] if lines else ["", "every bound is kept"]), sep="\n")
+    sys.exit(bool(lines))
+
+
+def _trained(plan: Plan) -> Callable[[Params], Evaluated]:
+    from optimize.session.session import prepare_data
+
+    return Evaluations(plan, prepare_data(plan, lambda line: None))
+
+
+if __name__ == "__main__":
+    main()
