@@ -15,6 +15,7 @@ NEAR = 0.75  # as FORM to FROM, but not TMPDIR to DIR
 NEAR_TARGET = 0.6  # as dash to dashboard
 ONLY_COMMANDS = (
     "init", "import", "migrate", "space", "backup", "restore", "copy", "propose", "wait", "importance", "noise",
+    "mcp",
 )  # fmt: skip
 OTHERWISE = {
     **{name: f".venv/bin/optimize {name}" for name in ONLY_COMMANDS},
