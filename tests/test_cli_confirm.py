@@ -192,6 +192,7 @@ def test_a_search_killed_in_the_middle_of_a_repeat_goes_on_and_ends_with_a_verdi
     process = Forked(words, cwd=noisy.folder, env=environment(noisy), stderr=nowhere, stdout=nowhere)
     assert eventually(noisy.paths.results_tsv.exists, within_s=120)  # by then there is a database to look into
     assert eventually(lambda: any(record.state == "RUNNING" for record in replicates(noisy)), within_s=120)
+    process.send_signal(signal.SIGSTOP)  # so that the repeat is not told before it is killed
     waits = optimize(noisy, "status").stdout
     assert "While it runs" in waits  # not that somebody confirms it
     process.send_signal(signal.SIGKILL)
