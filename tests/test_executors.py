@@ -107,6 +107,16 @@ class ExecutorContract:
         assert ending.job is job
         assert ending.outcome.status is TrialStatus.COMPLETE
 
+    def test_a_number_below_0_is_another_trial_beside_the_one_of_the_same_folder(self, executor: Executor) -> None:
+        for number in (7, ~7):
+            executor.submit(zoo_job("slow_ok", number=number))
+        assert executor.running == {7, ~7}
+        executor.cancel(~7, TrialStatus.CANCELLED, "a test wants it")
+        ended = {each.job.number: each.outcome.status for each in endings(executor, 2)}
+        assert ended == {7: TrialStatus.COMPLETE, ~7: TrialStatus.CANCELLED}
+        for number in ended:
+            executor.forget(number)
+
     def test_running_are_those_that_have_not_ended(self, executor: Executor) -> None:
         assert executor.running == frozenset()
         executor.submit(zoo_job("ok", number=1))
@@ -179,7 +189,7 @@ class TestLocalExecutor(ExecutorContract):
     @pytest.fixture(scope="class")
     @classmethod
     def executor(cls, place: Path) -> Iterator[Executor]:
-        with LocalExecutor(SLOTS, place) as executor:
+        with LocalExecutor(SLOTS, place, place / "beside") as executor:
             yield executor
 
     def test_a_daemon_without_any_trace_of_its_trial_is_ended_too(self, executor: Executor, place: Path) -> None:

@@ -13,14 +13,18 @@ from optimize.executors.simulated import SimulatedExecutor
 from optimize.study.best import find_best
 from optimize.study.stored import done_so_far
 from optimize.trial import Job, Outcome, Slot, TrialStatus
+from storage import StudyPaths
 from tests.conftest import SPACE, Driver
 from tests.replicating import Noisy, best, confirm, end, is_baseline, records, search, trained, verdict
 
 
 def test_the_last_quarter_of_a_short_study_is_kept_for_repeats(seeded: Driver) -> None:
+    seeded.set(log=("tensorboard",))
     noisy = Noisy()
     ended = search(seeded, noisy)
     assert ended.reason == "15 trials and 5 repeats are done"
+    assert len([*seeded.paths.tensorboard.iterdir()]) == 15  # a tracker hears of trials alone
+    assert not StudyPaths(seeded.settings.runs, "s/confirm").tensorboard.exists()
     assert (len(noisy.searched), len(noisy.repeated)) == (15, 5)
     study, child = records(seeded, "s"), records(seeded, "s/confirm")
     assert [record.number for record in study] == [*range(15)]

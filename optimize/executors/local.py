@@ -77,7 +77,7 @@ class LocalExecutor:
         """Take the slots, where the folders of jobs lie, and where those of another study's, which are numbered below 0."""
         self.slots = tuple(slots)
         self.rests = Rests(rest_s)
-        self._work, self._beside = work.absolute(), (beside or work).absolute()
+        self._work, self._beside = work.absolute(), beside.absolute() if beside is not None else None
         self._places: list[LocalSlot] = []
         self._events: deque[Progress | Ending] = deque()
         self._kept: dict[Path, float] = {}
@@ -210,7 +210,9 @@ class LocalExecutor:
                 raise ExecutorError(f"slot {place.slot.name}: its guardian does not answer. Is the machine overloaded?")
 
     def _folder(self, number: int) -> Path:
-        return self._work / str(number) if number >= 0 else self._beside / str(~number)
+        if number < 0 and self._beside is not None:
+            return self._beside / str(~number)
+        return self._work / str(number)
 
     def _watch(self, place: LocalSlot) -> None:
         self._selector.register(place.guardian.reports, selectors.EVENT_READ, place)
