@@ -6,6 +6,7 @@ What is wanted, and what the verdict is, is decided in `confirm/policy.py`. The 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from optimize.confirm.campaign import FEWEST_TRIALS, Campaign, Decision, planned_after, share, share_beside
 from optimize.confirm.ledger import SCALE, Key, Ledger
@@ -77,11 +78,18 @@ class SearchRepeats(Repeats):
         if self._off or nothing_new:  # a study that had ended trains nothing by surprise
             return 0
         self._moment = moment
-        ended = (self._took, self._ended, self._in_a_row)
-        state = (moment.searching, moment.free, moment.exhausted, self._planned(), ended)
+        under_way = self._under_way()
+        state = (
+            replace(moment, elapsed_s=0.0),
+            self._planned(),
+            len(under_way),
+            self._took,
+            self._ended,
+            self._in_a_row,
+        )
         if state != self._state:
             self._state = state
-            self._ledger.drop(self._under_way())
+            self._ledger.drop(under_way)
             self._look()
             # beside the search, not before it
             waits = self._planned() is None and (self._in_a_row > 0 or not self._searched)
@@ -153,7 +161,8 @@ class SearchRepeats(Repeats):
     def _planned(self) -> int | None:
         moment, begun = self._moment, self._moment.searching + self._ledger.spent
         mean_s = self._took_s / self._took if self._took else 0.0
-        planned = self._budget.planned(begun, moment.running, moment.free, moment.elapsed_s, mean_s)
+        free = moment.free or (0 if moment.running else 1)  # all that rest may come back
+        planned = self._budget.planned(begun, moment.running, free, moment.elapsed_s, mean_s)
         if moment.exhausted:
             ends = planned_after(moment.searching)
             return ends if planned is None else min(planned, ends)

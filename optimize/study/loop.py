@@ -71,16 +71,13 @@ class Loop:
                 self._check_stop()
                 while source := self._next():
                     self._start(source)
-                for source in self._sources():
-                    _notify(
-                        source, lambda callback: callback.on_tick()
-                    )  # the slots are busy: none waits for a callback
+                for source in self._sources():  # the slots are busy: none waits for a callback
+                    _notify(source, lambda callback: callback.on_tick())
                 if not self._executor.running and self._reason:
                     break
                 for event in self._executor.wait(self._tick_s):
                     self._on_event(event)
-                for source in self._sources():
-                    source.study.renew()
+                self._renew()
         if self._broken:
             raise StudyAborted(*self._broken)
         if self._failed:
@@ -91,6 +88,10 @@ class Loop:
     def _sources(self) -> Sequence[Source]:
         repeats = self._repeats.source
         return (self._search, repeats) if repeats is not None else (self._search,)
+
+    def _renew(self) -> None:
+        for source in self._sources():
+            source.study.renew()
 
     def _next(self) -> Source | None:
         """Return what starts a trial now: the repeats if one is due, else the search; None while neither may."""
@@ -136,7 +137,7 @@ class Loop:
     def _while_asking(self) -> None:
         """Hear stop requests and renew the lease during a long search for a configuration."""
         self._check_stop()
-        self._study.renew()
+        self._renew()
         if self._reason:
             raise _StopHeard(self._reason)
 
