@@ -68,6 +68,20 @@ def seeded(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Driver:
     return driver
 
 
+@pytest.fixture
+def searched(seeded: Driver) -> Driver:
+    """That study after its end, with a verdict."""
+    seeded.once("searched", lambda: search(seeded, Noisy()))
+    return seeded
+
+
+@pytest.fixture
+def unrepeated(seeded: Driver) -> Driver:
+    """That study after its end, without one."""
+    seeded.once("unrepeated", lambda: search(seeded, Noisy(), verdict=False))
+    return seeded
+
+
 def search(
     driver: Driver, run: Noisy | SimulatedExecutor, console: Console | None = None, verdict: bool = True
 ) -> RunResult:

@@ -15,11 +15,9 @@ from tests.replicating import SEEDED, Killed, Noisy, end, is_baseline, records, 
 
 
 @pytest.mark.parametrize("at", [12, 18])
-def test_a_driver_that_dies_in_the_middle_trains_nothing_twice_and_finds_the_same(seeded: Driver, at: int) -> None:
-    noisy = Noisy()
-    search(seeded, noisy)
-    whole = verdict(seeded)
-    seeded.set(study="t")
+def test_a_driver_that_dies_in_the_middle_trains_nothing_twice_and_finds_the_same(searched: Driver, at: int) -> None:
+    whole = verdict(searched)
+    searched.set(study="t")
 
     def dies(job: Job) -> Outcome | None:
         if len(killed.jobs) == at:
@@ -28,8 +26,8 @@ def test_a_driver_that_dies_in_the_middle_trains_nothing_twice_and_finds_the_sam
 
     killed, rest = Noisy(ends=dies), Noisy()
     with pytest.raises(Killed):
-        search(seeded, killed)
-    ended = search(seeded, rest)
+        search(searched, killed)
+    ended = search(searched, rest)
     assert ended.reason == "15 trials and 5 repeats are done"
     assert trained(killed.jobs.pop()) == trained(rest.jobs[0])  # what was lost comes first
     assert len({*map(trained, killed.jobs), *map(trained, rest.jobs)}) == len(killed.jobs) + len(rest.jobs) == 20
@@ -37,16 +35,17 @@ def test_a_driver_that_dies_in_the_middle_trains_nothing_twice_and_finds_the_sam
         assert ended.verdict == whole
 
 
-@pytest.mark.parametrize(("trials", "of_space"), [(20, False), (None, True)])
-def test_a_study_that_had_ended_trains_nothing_by_surprise(seeded: Driver, trials: int | None, of_space: bool) -> None:
-    seeded.set(trials=trials)
-    search(seeded, Noisy(), verdict=False)
+@pytest.mark.parametrize("trials", [20, None])
+def test_a_study_that_had_ended_trains_nothing_by_surprise(unrepeated: Driver, trials: int | None) -> None:
+    unrepeated.set(trials=trials)
+    if trials is None:  # it ends with its space
+        search(unrepeated, Noisy(), verdict=False)
     again = Noisy()
-    ended = search(seeded, again)
+    ended = search(unrepeated, again)
     assert again.jobs == []
-    assert len(ended.records) == (24 if of_space else 20)
-    assert "be sure:" in end(seeded, ended)
-    assert "optimize confirm --study s" in end(seeded, ended)
+    assert len(ended.records) == (trials or 24)
+    assert "be sure:" in end(unrepeated, ended)
+    assert "optimize confirm --study s" in end(unrepeated, ended)
 
 
 @pytest.mark.parametrize(
@@ -160,15 +159,14 @@ def test_what_others_put_into_the_studies_meanwhile_breaks_nothing(seeded: Drive
     assert all(trained(job) != (2, 0.5, (0.8, 0.95), 43) for job in rest.repeated)
 
 
-def test_a_child_study_that_cannot_be_gone_on_with_costs_the_verdict_and_no_trial(seeded: Driver) -> None:
-    search(seeded, Noisy())
-    with seeded.database() as database:
+def test_a_child_study_that_cannot_be_gone_on_with_costs_the_verdict_and_no_trial(searched: Driver) -> None:
+    with searched.database() as database:
         child = database.find_study("s/confirm")
         assert child is not None
         database.set_study_attr(child, FINGERPRINT, {"script": "another"})
-    seeded.set(trials=24)
+    searched.set(trials=24)
     noisy = Noisy()
-    ended = search(seeded, noisy)
+    ended = search(searched, noisy)
     assert ended.reason == "24 trials are done"
     assert noisy.repeated == []
-    assert any(line.startswith("no verdict: study s/confirm") for line in seeded.said)
+    assert any(line.startswith("no verdict: study s/confirm") for line in searched.said)
