@@ -9,6 +9,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -80,6 +81,12 @@ def unrepeated(seeded: Driver) -> Driver:
     """That study after its end, without one."""
     seeded.once("unrepeated", lambda: search(seeded, Noisy(), verdict=False))
     return seeded
+
+
+def by_clock_of(executor: SimulatedExecutor, patched: pytest.MonkeyPatch) -> None:
+    """Let a call take the time that its trials would take."""
+    for module in ("optimize.session.session", "optimize.study.loop"):
+        patched.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: executor.now_s))
 
 
 def search(

@@ -9,7 +9,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from optimize.confirm.campaign import FEWEST_TRIALS, Campaign, Decision, Repeat, Searched, VerdictState, share
+from optimize.confirm.campaign import (
+    FEWEST_TRIALS,
+    Campaign,
+    Decision,
+    Repeat,
+    Searched,
+    VerdictState,
+    planned_after,
+    share,
+)
 from optimize.confirm.policy import FIRST, decide
 
 CANDIDATE, CONFIRMED, LUCK = VerdictState.CANDIDATE, VerdictState.CONFIRMED, VerdictState.LUCK
@@ -220,3 +229,17 @@ def test_luck_is_hardly_ever_confirmed_and_a_large_gain_nearly_always() -> None:
     real = [walk(drawn(seed, better=1 + seed % 14, gain=6.0), 20)[1].best == 1 + seed % 14 for seed in range(25)]
     assert sum(best is not None for best in lucky) <= 4
     assert sum(real) >= 22
+
+
+@pytest.mark.parametrize(("trials", "planned"), [(1, 1), (15, 15), (16, 21), (24, 29), (90, 99), (900, 999)])
+def test_a_search_that_ends_by_itself_is_followed_by_its_share(trials: int, planned: int) -> None:
+    assert planned_after(trials) == planned
+    assert planned - share(planned) >= trials > planned - 1 - share(planned - 1)
+
+
+def test_what_a_confirmation_trained_tells_as_much_and_costs_the_share_nothing() -> None:
+    own = ended(SEARCH, TWICE)
+    given = replace(own, repeats=[replace(each, given=True) for each in TWICE], trainings=own.trainings - len(TWICE))
+    assert decide(given).evidence == decide(own).evidence
+    assert (own.spent, given.spent, replace(own, aside=4).spent) == (4, 0, 8)
+    assert decide(own).reserved <= decide(given).reserved

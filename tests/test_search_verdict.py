@@ -18,7 +18,7 @@ from optimize.study.stored import done_so_far
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import StudyPaths, TrialRecord
 from tests.conftest import SPACE, Driver
-from tests.replicating import Noisy, best, confirm, end, is_baseline, records, search, trained, verdict
+from tests.replicating import Noisy, best, by_clock_of, confirm, end, is_baseline, records, search, trained, verdict
 
 
 def test_the_last_quarter_of_a_short_study_is_kept_for_repeats(seeded: Driver) -> None:
@@ -97,7 +97,7 @@ def test_no_slot_is_idle_while_there_is_something_to_train(seeded: Driver) -> No
 def test_hours_leave_time_for_repeats_and_end_with_a_last_look(seeded: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     noisy = Noisy()
     executor = SimulatedExecutor(noisy)
-    monkeypatch.setattr("optimize.study.loop.time.monotonic", lambda: executor.now_s)
+    by_clock_of(executor, monkeypatch)
     seeded.set(trials=None, hours=196 / 3600)  # of trainings of 10 s: the last begins at 190 s, and is a repeat
     ended = search(seeded, executor)
     assert ended.reason == "0.0544444 hours are over"

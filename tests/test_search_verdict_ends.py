@@ -11,7 +11,7 @@ from optimize.executors.simulated import SimulatedExecutor
 from optimize.study.comparable import FINGERPRINT
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import SCRIPT, Driver
-from tests.replicating import SEEDED, Killed, Noisy, end, is_baseline, records, search, trained, verdict
+from tests.replicating import SEEDED, Killed, Noisy, by_clock_of, end, is_baseline, records, search, trained, verdict
 
 
 @pytest.mark.parametrize("at", [12, 18])
@@ -120,7 +120,7 @@ def test_a_repeat_that_is_stopped_is_trained_later(seeded: Driver, monkeypatch: 
 
     with monkeypatch.context() as clock:
         executor = SimulatedExecutor(Noisy(ends=stops, curve=((0.5, 3.0),)))
-        clock.setattr("optimize.study.loop.time.monotonic", lambda: executor.now_s)
+        by_clock_of(executor, clock)
         assert search(seeded, executor).stopped
     states = [record.state for record in records(seeded, "s/confirm")]
     assert states == ["FAIL", "WAITING"]
