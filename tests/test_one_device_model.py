@@ -9,7 +9,7 @@ import pytest
 
 from optimize.confirm.caveats import caveats
 from optimize.errors import SettingsError, SpaceExhausted, StudyMismatchError
-from optimize.study.comparable import model_of, slots_of_one_model
+from optimize.study.comparable import model_of, required_model, slots_of_one_model
 from optimize.study.resume import open_study
 from optimize.study.start_from import describe_start_from
 from optimize.trial import Job, Outcome, Slot, TrialStatus
@@ -41,6 +41,15 @@ def test_a_new_study_uses_the_model_that_comes_first_and_says_what_is_idle(drive
 
 def test_a_study_goes_on_with_its_own_model_wherever_it_stands(driver: Driver) -> None:
     assert names(driver, [T4, H100], BY_H100) == ["gpu:0"]
+
+
+def test_slots_of_a_cluster_are_compared_when_its_nodes_have_told_what_they_are(driver: Driver) -> None:
+    assert required_model(driver.plan, BY_H100) == "H100"
+    driver.set(executor="ray")
+    assert names(driver, [T4], BY_H100) == ["gpu:1"]  # whatever Ray calls it
+    assert driver.said == []
+    count_work(driver)
+    assert required_model(driver.plan, BY_H100) == ""
 
 
 def test_mixed_devices_are_used_when_they_are_asked_for(driver: Driver) -> None:

@@ -109,6 +109,18 @@ def test_another_model_of_device_stays_idle_unless_that_is_wanted(said: list[str
     assert any("node b: it stays idle: it has Epyc, the study runs on Xeon" in line for line in said)
 
 
+def test_a_study_goes_on_with_the_model_of_its_values_and_without_it_not_at_all(said: list[str]) -> None:
+    roster = Roster(Cluster("cpu", data="f5", model="Epyc", say=said.append), HERE)
+    nodes = [roster.add(name, name, CORES, "s", None) for name in ("a", "b", "c")]
+    for node, model in zip(nodes, ("Xeon", "Xeon", "Epyc"), strict=True):
+        roster.answered(node, replace(HERE, device=model))
+    for node in nodes:
+        roster.prepared(node, "f5")
+    assert names(roster) == ["c/cpu:0", "c/cpu:1"]  # although it has fewer places
+    with pytest.raises(ExecutorError, match="the study's trials ran on Epyc, the cluster has Xeon"):
+        join(Roster(Cluster("cpu", data="f5", model="Epyc"), HERE), "a")
+
+
 def test_a_steward_that_dies_at_its_greeting_puts_the_node_out_and_later_has_it_greeted_again(roster: Roster) -> None:
     gone = join(roster, "a")
     roster.failed(gone, "killed")

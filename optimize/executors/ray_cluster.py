@@ -33,6 +33,7 @@ class Cluster:
     count: int | None = None  # slots at most
     gpus_per_trial: int = 1
     mixed_devices: bool = False
+    model: str = ""  # of device that the study needs; "" if any will do, but one for all unless `mixed_devices`
     say: Callable[[str], None] = lambda line: None
 
 
@@ -244,7 +245,14 @@ class Roster:
             models[node.model] += node.places
         if not models:
             raise ExecutorError(nothing_to_offer(self._cluster))
-        self._settled, self._model = True, models.most_common(1)[0][0]
+        wanted = self._cluster.model
+        if wanted and wanted not in models:
+            raise ExecutorError(
+                f"executor ray: the study's trials ran on {wanted}, the cluster has {', '.join(sorted(models))}: under a time "
+                "budget their values are not comparable. Add a node that has it, or go on and have the values marked: "
+                "`optimize ... --mixed-devices`"
+            )
+        self._settled, self._model = True, wanted or models.most_common(1)[0][0]
         for node in self.ready():
             self._check_model(node)
 

@@ -30,6 +30,7 @@ from optimize.reporting.terminal import LiveView
 from optimize.reporting.trackers import TrackerCallback, open_tracker
 from optimize.study.baseline_fit import BaselineEnding
 from optimize.study.callback import Callback
+from optimize.study.comparable import required_model
 from optimize.study.loop import Loop
 from optimize.study.resume import open_study
 from optimize.study.sources import Repeats
@@ -167,7 +168,7 @@ class Session:
         self._began = self._began or time.monotonic()
         loop = Loop(
             study,
-            self._executor(tuple(slots)),
+            self._executor(tuple(slots), required_model(self.plan, study.records())),
             prepare,
             budget,
             callbacks,
@@ -183,10 +184,10 @@ class Session:
 
         return self._notifier.follow(loop.run, goes_on) if self._notifier else loop.run()
 
-    def _executor(self, slots: Sequence[Slot]) -> Executor:
+    def _executor(self, slots: Sequence[Slot], model: str) -> Executor:
         if self._caller.executor is not None:
             return self._caller.executor(slots)
-        nodes = cluster(self.plan, self._data, self.say)
+        nodes = cluster(self.plan, self._data, self.say, model)
         beside = (
             StudyPaths(self.paths.root, replicates_of(self.paths.study)).work
             if not parent_of(self.paths.study)
@@ -227,7 +228,7 @@ def prepare_data(plan: Plan, say: Say) -> str:
         )
 
 
-def cluster(plan: Plan, data: str = "", say: Say = lambda line: None) -> Cluster:
+def cluster(plan: Plan, data: str = "", say: Say = lambda line: None, model: str = "") -> Cluster:
     """Return what an executor over several machines has to know of the plan.
 
     Each machine uses its own value of what is a fact about a machine (PATH, HOME, ...); what the profile passes on is passed on
@@ -243,6 +244,7 @@ def cluster(plan: Plan, data: str = "", say: Say = lambda line: None) -> Cluster
         count=settings.slots,
         gpus_per_trial=settings.gpus_per_trial,
         mixed_devices=settings.mixed_devices,
+        model=model,
         say=say,
     )
 

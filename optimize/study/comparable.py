@@ -178,17 +178,27 @@ def model_of(records: Sequence[TrialRecord]) -> str:
     return next((record.device for record in records if record.value is not None and record.device), "")
 
 
+def required_model(plan: Plan, records: Sequence[TrialRecord]) -> str:
+    """Return the model of the device without which values would not be comparable with these; "" if any will do."""
+    any_will_do = plan.settings.mixed_devices or plan.workload.budget_is_work(plan.constants)
+    return "" if any_will_do else model_of(records)
+
+
 def other_model(plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord]) -> str:
     """Return the model that the values come from, if no slot is of it and values would not be comparable; else ""."""
-    known = model_of(records)
-    here = known in ("", *(slot.device for slot in slots)) or not slots
-    return "" if here or plan.settings.mixed_devices or plan.workload.budget_is_work(plan.constants) else known
+    known = required_model(plan, records)
+    return "" if not slots or known in [slot.device for slot in slots] else known
 
 
 def slots_of_one_model(
     plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord], say: Callable[[str], None]
 ) -> tuple[Slot, ...]:
-    """Return the slots that the study may use. Raises StudyMismatchError if its values would not be comparable."""
+    """Return the slots that the study may use. Raises StudyMismatchError if its values would not be comparable.
+
+    Those of a cluster are all returned: its nodes tell their models when they are asked (`Cluster.model`).
+    """
+    if plan.settings.executor == "ray":
+        return tuple(slots)
     study, known = plan.settings.study, model_of(records)
     if plan.settings.mixed_devices or not slots:
         return tuple(
