@@ -230,9 +230,8 @@ def local_slurm() -> Iterator[LocalSlurm]:
 
 def kill_often(kills: int, file: str) -> None:
     """Kill the job of one study so often, each time at a moment that chance chooses; say what came of it."""
-    # Ray takes longer to start
-    least_s, most_s, trials = (12.0, 36.0, 15 * kills) if file == "ray.sbatch" else (0.0, 8.0, 3 * kills)
-    chance, known = random.Random(kills), dict[int, float]()
+    with_ray, chance, known = file == "ray.sbatch", random.Random(kills), dict[int, float]()
+    most_s, trials = (4.0, 8 * kills) if with_ray else (8.0, 3 * kills)
     with tempfile.TemporaryDirectory() as folder, local_slurm() as slurm:
         driver = make_driver(Path(folder), Path(folder) / "once")
         slow_down(driver, 0.25)
@@ -241,10 +240,12 @@ def kill_often(kills: int, file: str) -> None:
         job = slurm.submit(driver, file, trials)
         for number in range(1, kills + 1):
             assert eventually(lambda: slurm.processes(job.number)), job.said
-            time.sleep(chance.uniform(least_s, most_s))
+            if with_ray:  # whose start takes longer than all else
+                assert eventually(lambda: len(job.completed()) > len(known)), job.said
+            time.sleep(chance.uniform(0.0, most_s))
             now = job.completed()
             assert now.items() >= known.items(), f"lost: {known.items() - now.items()}"
-            known = now
+            known.update(now)
             job.kill_and_requeue()
             sys.stdout.write(f"kill {number}: {len(known)} trials are complete\n")
         job.until("COMPLETED")

@@ -29,6 +29,7 @@ from optimize.reporting.run_end import RunResult
 from optimize.reporting.shown_study import ShownStudy
 from optimize.session.run import run_study
 from optimize.session.session import Caller
+from optimize.study.callback import Callback
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from tests.conftest import Driver, complete
@@ -47,6 +48,20 @@ def takes_all(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
 
 def url_of(server: ModelServer, more: str = "") -> str:
     return server.url.replace("http", "json").replace("/v1", f"/{SECRET}{more}")
+
+
+class Unseen(Callback):
+    """In the place of the dashboard's notes, which others test, and which take longer than all else here."""
+
+    def __init__(self, shown: ShownStudy) -> None: ...
+
+    def write(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def no_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optimize.session.run.DashboardWriter", Unseen)
+    monkeypatch.setattr("optimize.session.confirm.write_dashboard", lambda stored, say: None)
 
 
 @pytest.fixture
