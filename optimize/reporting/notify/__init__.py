@@ -88,8 +88,7 @@ class Notifier(Callback):
         if self._changed and self._recipients:
             self._changed = False
             self._whatever_happens(self._tell_confirmed)
-        while self._lines:
-            self._shown.say(self._lines.popleft())
+        self._say_lines()
 
     def follow(self, work: Callable[[], str], goes_on: Callable[[str], bool]) -> str:
         """Do the work of the call, which returns why it ended; tell that, unless the study `goes_on`. Raises what it raises."""
@@ -104,13 +103,17 @@ class Notifier(Callback):
         return reason
 
     def close(self) -> None:
-        """Wait for the last messages, but not for long."""
+        """Wait for the last messages, but not for long. The study is no longer held."""
         for recipient in self._recipients:
             recipient.end()
         until = time.monotonic() + self._last_s
         for recipient in self._recipients:
             recipient.wait(max(0.0, until - time.monotonic()))
-        self.on_tick()
+        self._say_lines()
+
+    def _say_lines(self) -> None:
+        while self._lines:
+            self._shown.say(self._lines.popleft())
 
     def _whatever_happens(self, tell: Callable[[], None]) -> None:
         """No study ends for a message. Where the database is lost, others say so."""
