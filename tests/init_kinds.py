@@ -130,6 +130,18 @@ model = RandomForestClassifier(n_estimators=100, max_depth=5, random_state=0)
 score = cross_val_score(model, [], [])
 print("CV accuracy: %0.3f (+/- %0.3f)" % (score.mean(), score.std()))
 """
+TYRO = """
+import tyro
+class Args:
+    num_steps: int = 128
+    '''steps in each environment per rollout'''
+    num_iters: int = 9
+    blur: float = 0.0
+    '''of an image (probability)'''
+    dot: float = 0.0
+args = tyro.cli(Args)
+print("loss", args.blur)
+"""
 HYDRA = """
 import hydra
 @hydra.main(config_path="conf", config_name="config", version_base=None)
@@ -211,6 +223,15 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
         },
         ("given another value where the class is used\n#     APP_DROPOUT",),
         ('files = ["*.py", ".env"]',),
+    ),
+    "tyro": (
+        {"train.py": TYRO},
+        {
+            "num_steps": '{ flag = "--num-steps", choices = [32, 64, 128, 256] }  # now 128; steps in each environment per rollout',
+            "blur": '{ flag = "--blur", choices = [0.0, 0.05, 0.1, 0.2, 0.3] }',
+        },
+        ("#     --num-iters", "#     --dot"),
+        (),
     ),
     "sklearn": (
         {"train.py": SKLEARN},

@@ -15,6 +15,7 @@ from optimize.script.aliases import COPIES, Aliases, ObjectOrigin, last_name
 from optimize.script.bindings import DICT_WRITERS, Scopes
 from optimize.script.file_imports import writers_of
 from optimize.script.file_scopes import FileScopes, Function, arguments, file_scopes
+from optimize.script.known_keys import keys_of_call
 from optimize.script.owners import mentions
 from optimize.script.spans_in_functions import scope_named
 
@@ -66,10 +67,28 @@ def replaced_entry(files: Mapping[str, str], origin: ObjectOrigin, keys: tuple[s
     """Yield `file:line: statement` for each that changes the dictionary of `origin` so that the entry may have another value."""
 
     def changes(node: ast.AST, holds: Callable[[ast.AST], bool]) -> bool:
-        return _changes_entry(node, holds, keys)
+        return _changes_entry(node, holds, keys) and not _brings(node, holds)
 
     for file, node in _found(files, origin, changes):
-        yield _line(file, node)
+        if not _updates_others(files, file, node, keys):
+            yield _line(file, node)
+
+
+def _brings(node: ast.AST, holds: Callable[[ast.AST], bool]) -> bool:
+    """Return whether this is `defaults.update(own_defaults())`, which puts the dictionary itself into another one."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="update"), args=[ast.Call() as given], keywords=[]):
+            return holds(given)
+    return False
+
+
+def _updates_others(files: Mapping[str, str], file: str, node: ast.AST, keys: Sequence[str]) -> bool:
+    """Return whether this is `defaults.update(more_defaults())` with a function whose dictionary has none of these keys."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="update"), args=[ast.Call() as given], keywords=[]):
+            known = keys_of_call(files, file, given)
+            return known is not None and not known.intersection(keys)
+    return False
 
 
 @_kept

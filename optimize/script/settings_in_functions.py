@@ -58,10 +58,11 @@ def settings_in_functions(files: Mapping[str, str], script: str) -> Iterator[Scr
     left = {file: calls_not_made(read_names(text, file).tree, flags, _is_tuned) for file, text in files.items()}
     made = {each.called for each in named_calls(files[script], script) if spot(each.node) not in left[script]}
     others = {last_name(call.func) for call in left[script].values()} - made
+    reached = _reached(files, script)
     for file, text in files.items():
         names, scopes = read_names(text, file), file_scopes(text, file)
         prefix = "" if file == script else f"{file}:"
-        found += _tables(scopes, names, prefix)
+        found += _tables(scopes, names, prefix, reached)
         if file == script:
             found += _variables(scopes, names, [line.decode() for line in text.encode().splitlines()])
         found += _defaults(files, file, script, made)
@@ -238,17 +239,33 @@ def _place(text: str, file: str, call: NamedCall, key: str, node: ast.expr) -> s
 # --- dictionaries ----------------------------------------------------------------------------------------------------
 
 
-def _tables(found: FileScopes, names: SourceNames, prefix: str) -> Iterator[ScriptConstant]:
-    """Yield the entries of dictionaries of settings that functions hold or return."""
+def _reached(files: Mapping[str, str], script: str) -> set[str]:
+    """Return the names of the functions that a script calls, and of those that these call."""
+    by_function: dict[str, set[str]] = {}
+    for file, text in files.items():
+        for call in named_calls(text, file):
+            for around in call.scopes if file != script else ():
+                by_function.setdefault(getattr(around, "name", ""), set()).add(call.called)
+    waiting = [each.called for each in named_calls(files[script], script)]
+    found = set(waiting)
+    while waiting:
+        more = by_function.get(waiting.pop(), set()) - found
+        found |= more
+        waiting += more
+    return found
+
+
+def _tables(found: FileScopes, names: SourceNames, prefix: str, reached: Collection[str]) -> Iterator[ScriptConstant]:
+    """Yield the entries of dictionaries of settings that functions hold or return; in other files, of those `reached`."""
     for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign, ast.Return):
         value: ast.expr | None = getattr(node, "value", None)
         if value is None or not scopes or not is_table(value):
             continue
         function = getattr(scopes[-1], "name", "")
         holder = RETURNED if isinstance(node, ast.Return) else _target(node)
-        name = function if holder == RETURNED else holder
-        of_script = not prefix or CONFIG.search(prefix) or CONFIG.search(function)
-        if of_script and CONFIG.search(name) and not _is_aside(scopes, name):
+        name = function if holder == RETURNED or CONFIG.search(function) else holder
+        of_script = not prefix or (function in reached and CONFIG.search(f"{prefix}{function}"))
+        if holder and of_script and CONFIG.search(name) and not _is_aside(scopes, name):
             for each in entries_in(f"{_path(scopes)}{holder}", name, value, names, prefix):
                 yield replace(each, heading=f"entries of {name}, {_heading(scopes, prefix)}")
 
