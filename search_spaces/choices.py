@@ -84,7 +84,7 @@ act bias nesterov amsgrad ema mixup cutmix augment augmentation aug jitter flip 
 initializer scale weight weights coef coeff coefficient penalty l1 l2 reg regularization regularizer estimators trees
 leaves leaf subsample colsample bagging neighbors components window pattern tie tied pooling pool discount gae entropy
 ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain crops probability
-loss hid inner ppo residual muon adam adamw sgd conv
+loss hid inner ppo cosine anneal annealing residual muon adam adamw sgd conv
 pdrop latent latents shrinkage
 criterion quantile bins cutoff frac fraction pct percent lrf lr0 patch unroll bptt hops
 warm lin linear fc dense proj feedforward
@@ -147,6 +147,8 @@ def choices_for(
     words = words_of(name)
     if reason := _why_alone(name, words, value):
         return reason
+    if "std" in words and re.sub("std", "mean", name, flags=re.IGNORECASE).lower() in map(str.lower, others):
+        return MEASURE  # beside the mean of its data
     if value is None or (value in ("", ()) and not options):
         return NOTHING
     if value == -1:
@@ -220,7 +222,7 @@ def words_of(name: str) -> frozenset[str]:
 def _why_alone(name: str, words: Set[str], value: Value) -> str:
     if name.lower() == "rank" and value in (0, -1):
         return MACHINE  # of processes; else it may be that of a matrix
-    if isinstance(value, tuple) and words & {"mean", "means", "std", "stds"}:
+    if words & {"mean", "means"} or (isinstance(value, tuple) and words & {"std", "stds"}):
         return MEASURE  # statistics of its data
     if "noise" in words and (words & _OF_DATA or words - {"noise"} <= _AMOUNT):
         return MEASURE

@@ -49,6 +49,7 @@ def named(kind, module):
 TWO_OPTIMIZERS = """
 import argparse, torch
 from helpers import show
+from tinygrad.helpers import getenv
 parser = argparse.ArgumentParser()
 parser.add_argument("--blur", type=float, default=0.0, help="image blur (probability)")
 parser.add_argument("--batch-size-per-gpu", type=int, default=16)
@@ -60,6 +61,13 @@ class Trainer:
         self.critic_opt = torch.optim.Adam(self.critic, lr=1e-4)
         defaults = dict(lr=0.02, momentum=0.95)
         self.muon = Muon(self.rest, defaults=defaults)
+sizes = {"small": dict(depth=4, width=64), "large": dict(depth=8, width=128)}
+cfg = sizes[args.size]
+IMAGE_MEAN, other = 0.13, 1
+DATA_MEAN = 0.13
+DATA_STD = 0.3
+INIT_STD = 0.02
+rate = getenv("RATE", 0.5)
 stages = [Stage(lr_mul=1.0, batch_size=2 * 32), Stage(lr_mul=1.5, batch_size=4 * 32)]
 print(f"loss: {Trainer()}")
 show(1)
@@ -117,6 +125,8 @@ FUNCTION_KINDS = {
             "blur": '{ flag = "--blur", choices = [0.0, 0.05, 0.1, 0.2, 0.3] }',
             "batch_size_per_gpu": '{ flag = "--batch-size-per-gpu", choices = [4, 8, 16, 32] }',
             "min_lr": '{ flag = "--min-lr", choices = [0.0, 1e-6, 1e-5, 1e-4] }',
+            "RATE": '{ env = "RATE", choices = [0.25, 0.4, 0.5, 0.8, 1.0] }',
+            "INIT_STD": "[0.01, 0.015, 0.02, 0.03, 0.04]",
             "lr_mul": '{ entry = "stages.0.lr_mul", choices = [0.25, ',
             "batch_size": '{ entry = "stages.0.batch_size", choices = [16, 32, 64, 128] }',
             "stages_1_lr_mul": '{ entry = "stages.1.lr_mul", choices = [0.4, ',
@@ -127,7 +137,10 @@ FUNCTION_KINDS = {
             "betas": '{ argument = "Trainer.__init__.Adam.betas", choices = [[0.0, 0.999], ',
             "critic_opt_lr": '{ argument = "Trainer.__init__.critic_opt.lr", choices = [2.5e-5, ',
         },
-        (),
+        (
+            "than the present one\n#     sizes.small.depth, sizes.small.width, sizes.large.depth, sizes.large.width\n",
+            "what the metric is measured on\n#     DATA_MEAN, DATA_STD\n",
+        ),
         ('metric = "loss"',),
     ),
 }  # fmt: skip

@@ -24,7 +24,14 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|PRIVATE|AUTH|DSN|URL", r
 _LINE = re.compile(
     r"""^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^#\n]*?))\s*(?:\s#.*)?$""", re.MULTILINE
 )
-_READERS = ("os.environ.get", "os.getenv", "os.environ.setdefault", "os.environ.pop", "decouple.config")
+_READERS = (
+    "os.environ.get",
+    "os.getenv",
+    "os.environ.setdefault",
+    "os.environ.pop",
+    "decouple.config",
+    "tinygrad.helpers.getenv",
+)
 _CONVERTERS = ("float", "int", "str", "bool")
 
 

@@ -19,8 +19,8 @@ from optimize.script.branches import Spot, calls_not_made, spot
 from optimize.script.file_scopes import FileScopes, Function, file_scopes
 from optimize.script.parsers import flags_by_file
 from optimize.script.replacing import replaced_local
-from optimize.script.settings_in_modules import CONFIG, entries_in, is_table
-from optimize.script.source_names import SourceNames, UnreadableValue, read_names
+from optimize.script.settings_in_modules import CONFIG, OTHER_CHOICE, entries_in, is_table, picks_one
+from optimize.script.source_names import SourceNames, UnreadableValue, is_main, read_names
 from optimize.script.spans_in_functions import RETURNED, NamedCall, constant_at, find_argument, named_calls
 from optimize.script.trees import walk
 from optimize.trial import Value
@@ -28,7 +28,6 @@ from search_spaces import ScriptConstant, is_setting, is_telling, words_of
 
 IN_FUNCTION = 'numbers of functions, whose names say too little: one can vary by { local = "PLACE" }'
 IN_CALL = 'arguments of calls, whose names say too little: one can vary by { argument = "PLACE" }'
-OTHER_CHOICE = "arguments given where another choice is made than the present one"
 SEVERAL = (
     "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it"
 )
@@ -104,7 +103,7 @@ def _heading(scopes: Scopes, prefix: str) -> str:
 
 def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> Iterator[ScriptConstant]:
     """Yield the variables of functions, and of blocks of the module, that are plain numbers."""
-    left = {spot(each) for each in names.tree.body} | _in_loops(names.tree)
+    left = {spot(each) for each in names.tree.body} | _at_times(names.tree)
     for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign):
         name, value = _target(node), _number(getattr(node, "value", None), names)
         of_class = bool(scopes) and not isinstance(scopes[-1], Function)
@@ -115,10 +114,11 @@ def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> I
         yield _local(name, value, scopes, IN_FUNCTION if told or of_method or not is_telling(name) else "")
 
 
-def _in_loops(tree: ast.Module) -> set[Spot]:
-    """Return where the statements in loops stand: what is set there again and again is no setting."""
-    loops = (node for node in walk(tree) if isinstance(node, ast.For | ast.AsyncFor | ast.While))
-    return {spot(each) for node in loops for each in ast.walk(node) if isinstance(each, ast.stmt)}
+def _at_times(tree: ast.Module) -> set[Spot]:
+    """Return where the statements in loops and under conditions stand: what is set there at times only is no setting."""
+    at_times = (node for node in walk(tree) if isinstance(node, ast.For | ast.AsyncFor | ast.While | ast.If))
+    inside = (each for node in at_times if not is_main(node) for each in ast.walk(node))
+    return {spot(each) for each in inside if isinstance(each, ast.stmt)}
 
 
 def _defaults(files: Mapping[str, str], file: str, script: str, called: Collection[str]) -> Iterator[ScriptConstant]:
@@ -267,7 +267,8 @@ def _tables(found: FileScopes, names: SourceNames, prefix: str, reached: Collect
         of_script = not prefix or (function in reached and CONFIG.search(f"{prefix}{function}"))
         if holder and of_script and CONFIG.search(name) and not _is_aside(scopes, name):
             for each in entries_in(f"{_path(scopes)}{holder}", name, value, names, prefix):
-                yield replace(each, heading=f"entries of {name}, {_heading(scopes, prefix)}")
+                aside = each.aside or (OTHER_CHOICE if picks_one(names.tree, holder, value) else "")
+                yield replace(each, heading=f"entries of {name}, {_heading(scopes, prefix)}", aside=aside)
 
 
 def _target(node: ast.stmt) -> str:

@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from optimize.script.bindings import module_bindings
 from optimize.script.constants import read_constants
@@ -26,6 +27,7 @@ COMPUTED = "computed when the script runs"
 TOGETHER = "assigned together with another name: give each a line of its own"
 LISTS = "lists and tables: a list can vary when it is written as a tuple"
 CONDITIONAL = "not at the top level of the file: move them there"
+OTHER_CHOICE = "where another choice is made than the present one"
 UNUSED = "fields of a class that nothing here uses"
 CONFIG = re.compile(r"config|cfg|conf|args|arguments|param|setting|option|hyper|hps?$|flags|default", re.IGNORECASE)
 _CONFIG_BASES = (
@@ -185,12 +187,24 @@ def entries_of_tables(text: str, where: str, file: str) -> Iterator[ScriptConsta
     names = read_names(text, where)
     prefix = f"{file}:" if file else ""
     for name, value in names.constants.items():
+        if file and not CONFIG.search(name) and not CONFIG.search(PurePosixPath(file).stem):
+            continue  # a table for something else, as far as this file says
+        aside = OTHER_CHOICE if picks_one(names.tree, name, value) else ""
         for place, node in [(name, value), *_elements(name, value)]:
             table = is_table(node)
             if table or isinstance(node, ast.Call):
                 heading = f"entries of {place}" if table else f"written in the call that makes {place}"
                 for each in entries_in(place, name, node, names, prefix):
-                    yield replace(each, heading=heading)
+                    yield replace(each, heading=heading, aside=each.aside or aside)
+
+
+def picks_one(tree: ast.Module, name: str, value: ast.expr) -> bool:
+    """Return whether a dictionary holds several of one form, of which the script takes one by a key that it computes."""
+    parts = [each for each in value.values if is_table(each)] if isinstance(value, ast.Dict) else []
+    picked = (
+        node for node in walk(tree) if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant)
+    )
+    return len(parts) > 1 and any(isinstance(node.value, ast.Name) and node.value.id == name for node in picked)
 
 
 def _elements(name: str, value: ast.expr) -> list[tuple[str, ast.expr]]:
