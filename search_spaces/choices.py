@@ -43,7 +43,7 @@ _LEFT_ALONE = {
         "verbose debug resume interval name names project url tag tags version every cache download port host hostname uri "
         "track video capture color colour interactive force overwrite confirm "
         "address email plot display report hub push upload tensorboard mlflow comet neptune quiet profile profiler tqdm note "
-        "notes message title prefix suffix date format fmt timestamp",
+        "overfit notes message title prefix suffix date format fmt timestamp",
         "init_from experiment run out output outdir root tb dry_run entity config cfg restart pretrained do_train do_eval "
         "train predict evaluate user video render figsize fontsize markersize",
     ),

@@ -86,6 +86,8 @@ model:
   dropout: 0
 optim:
   lr: 1e-3
+callbacks:
+  logger: {batch_freq: 7}
 train:
   batch_size: 32
   batch_size: 64
@@ -204,7 +206,9 @@ KINDS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str], tuple[str, ...],
             "dropout": '{ key = "conf/model.yaml:model.dropout", choices = [0.0, 0.05, 0.1, 0.2, 0.3] }',
             "lr": '{ key = "conf/model.yaml:optim.lr", choices = [2.5e-4, ',
         },
-        ("leave one of each\n#     conf/model.yaml:train.batch_size", "conf/model.yaml:train.epochs", "is repeated by an alias"),
+        ("leave one of each\n#     conf/model.yaml:train.batch_size", "conf/model.yaml:train.epochs", "is repeated by an alias",
+            "change it\n#     conf/model.yaml:callbacks.logger.batch_freq",
+        ),
         ('script = "main.py"', 'files = ["*.py", "conf/model.yaml", "texts/rows.csv", "words.txt"]', 'name = "val_acc"'),
     ),
     "environment": (

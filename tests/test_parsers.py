@@ -10,6 +10,7 @@ import pytest
 
 from optimize.errors import RenderError
 from optimize.script.parsers import FlagDefinition, find_flag, parser_facts, read_flags
+from optimize.script.settings_of_process import options_told
 from optimize.trial import Value
 
 ARGPARSE = """
@@ -225,6 +226,23 @@ def test_a_flag_that_is_computed_from_what_was_given_is_not_rewritten() -> None:
         "args = p.parse_args()\nscaled = args.lr * args.batch\nargs.lr = scaled\nopt.batch = 2 * args.batch\nargs.width = 3\n"
     )
     assert parser_facts({"train.py": text}).rewritten == {"width": 10}
+
+
+@pytest.mark.parametrize(
+    ("said", "options"),
+    [
+        ("one of adam|sgd", ("adam", "sgd")),
+        ("options:[adam, sgd, lion]", ("adam", "sgd", "lion")),
+        ('Choose between ["sgd", "adam"]', ("sgd", "adam")),
+        ("(adam/sgd)", ("adam", "sgd")),
+        ("the optimizer (default: adam)", ()),
+        ("of sgd|lion", ()),
+        ("[adam, or whatever you like]", ()),
+        ("adam", ()),
+    ],
+)
+def test_the_options_that_a_help_lists_are_read(said: str, options: tuple[str, ...]) -> None:
+    assert options_told(said, "adam") == options
 
 
 def test_flags_of_another_program_in_a_file_are_none_of_the_script() -> None:

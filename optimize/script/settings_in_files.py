@@ -28,6 +28,7 @@ CALLBACKS = "what watches a training, and does not change it"
 INTERPOLATED = "interpolations, which follow from other keys"
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # text to YAML 1.1, a number to OmegaConf
 _TRAINS = re.compile(r"optim|sched", re.IGNORECASE)  # what stands under such a key is a setting, whatever its name
+_WATCHES = re.compile(r"(?:^|[._])(?:callbacks?|loggers?)(?:[._]|$)")  # groups of keys
 _NOT_LOADED = ("package.json", "pyproject.toml", "space.toml", "workload.toml", "tokenizer.json", "vocab.json")
 
 
@@ -81,7 +82,8 @@ def keys_as_settings(files: Sequence[str], folder: Path) -> Iterator[ScriptConst
     """Yield the keys of these files."""
     for file in files:
         for each in read_keys(folder / file):
-            yield replace(_setting(each, file), kind="key", place=f"{file}:{each.path}")
+            aside = CALLBACKS if _WATCHES.search(each.path.rpartition(".")[0]) else each.aside
+            yield replace(_setting(each, file), kind="key", place=f"{file}:{each.path}", aside=aside)
 
 
 def overrides_as_settings(app: HydraApp, folder: Path) -> Iterator[ScriptConstant]:

@@ -34,6 +34,9 @@ OTHERWISE = "flags that are counted, or given in another way than by one value"
 OVERWRITTEN = "given another value by the script, whatever the flag says"
 OTHER_COMMAND = "flags of another command of the script"
 DIFFERING = "flags that the script defines several times, with different defaults"
+_LISTED = re.compile(
+    r"\[[^\][]+\]|\([^()]+\)|[\w.-]+(?:\s*\|\s*[\w.-]+)+"
+)  # several words in brackets, or between bars
 MOST_TELLING = 4  # letters of a name that may say too little, so that its help counts as well
 
 
@@ -61,7 +64,8 @@ def _setting(
     flag: FlagDefinition, file: str, command: str, rewritten: Mapping[str, int], texts: Mapping[str, tuple[str, ...]]
 ) -> ScriptConstant:
     name = flag.dest.rpartition(".")[2] or flag.names[0].lstrip("-")
-    options = flag.choices or (texts.get(name, ()) if isinstance(flag.default, str) else ())
+    told = (texts.get(name, ()) or options_told(flag.help, flag.default)) if isinstance(flag.default, str) else ()
+    options = flag.choices or told
     return ScriptConstant(
         re.sub(r"\W", "_", name),
         flag.default,
@@ -76,6 +80,15 @@ def _setting(
         or (len(name) <= MOST_TELLING and is_setting(flag.help))
         or _of_optimizer(flag, options),
     )
+
+
+def options_told(text: str, default: str) -> tuple[str, ...]:
+    """Return the options that a help text lists, the default among them: `adam|sgd`, `[adam, sgd]`, `(adam/sgd)`."""
+    for found in _LISTED.finditer(text):
+        parts = [each.strip(" '\"`") for each in re.split(r"[|,/]", found[0].strip("[]() "))]
+        if default in parts and len(parts) > 1 and all(re.fullmatch(r"[\w.-]+", each) for each in parts):
+            return tuple(dict.fromkeys(parts))
+    return ()
 
 
 def _of_optimizer(flag: FlagDefinition, options: Sequence[Value]) -> bool:
