@@ -121,7 +121,8 @@ def _not_at_module_level(text: str, name: str, where: str) -> str:
     inside = sorted({node.lineno for node in nodes if node.id == name and _stores(node)})
     if inside:
         numbers = ", ".join(map(str, inside))
-        return f"{where}: {name}: assigned only inside a function (line {numbers}). Make it a module constant."
+        how = f'Make it a module constant, or name its place: {{ local = "FUNCTION.{name}" }}.'
+        return f"{where}: {name}: assigned only inside a function (line {numbers}). {how}"
     return (
         f"{where}: {name}: the script has no such constant. Add `{name} = ...` at module level or drop the parameter."
     )
