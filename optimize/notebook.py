@@ -76,7 +76,21 @@ def _in_one_line(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def drive(folder: str) -> Path:
-    """Return where backups go: this folder of Google Drive, or a local folder where there is no Drive."""
+    """Return where backups go: this folder of Google Drive, or a local folder where there is no Drive.
+
+    From then on every `run` of this notebook that names no backup keeps one there.
+    """
+    _Drive.backup = _drive(folder)
+    return _Drive.backup
+
+
+class _Drive:
+    """What an earlier cell of this notebook has said."""
+
+    backup: Path | None = None
+
+
+def _drive(folder: str) -> Path:
     here = Path("drive") / folder
     colab = _colab("drive")
     if colab is None:
@@ -135,6 +149,7 @@ def run(
 ) -> str:
     """Run a study, or go on with it, and draw it meanwhile; return its name. 0 and "" stand for the profile's value.
 
+    Without a `backup` it is the folder that `drive` has returned in this notebook; "" is none.
     A `workload` with a slash is a folder, whose commands are accepted by naming it; the space.toml beside it is the search
     space. `more` are further words of `optimize run`. The first interrupt of the cell lets the running trials finish, the second
     cancels them.
@@ -142,7 +157,8 @@ def run(
     named = "" if profile == "auto" else profile
     chosen, why = (named, "flag") if named else pick_profile(detect_device())
     name = load_settings(chosen, why, {"study": study or None, "runs": runs, "workload": workload or None}).study
-    flags = {"profile": named, "study": name, "runs": runs, "trials": trials, "hours": hours, "backup": backup}
+    flags = {"profile": named, "study": name, "runs": runs, "trials": trials, "hours": hours}
+    flags |= {"backup": _backup(backup)}
     flags |= {"advisor": advisor, "workload": workload}
     words = [word for flag, value in flags.items() if value for word in (f"--{flag}", str(value))]
     words += ["--trust"] if "/" in workload else []
@@ -150,6 +166,17 @@ def run(
         started = _started("run", *words, *more, said=said.fileno(), secrets=_secrets() if advisor else {})
         _Screen(name, runs, said.fileno(), started).follow()
     return name
+
+
+def _backup(named: Path | str | None) -> Path | str | None:
+    """Return where a study keeps its backup. A line tells of a folder that the call has not named, and of none on Colab."""
+    if named is not None:
+        return named
+    if _Drive.backup is not None:
+        _say(f"backups go to {_Drive.backup}, as before")
+    elif _colab("drive") is not None:
+        _say("no backup: what it finds is lost with this machine. Keep one: backup = notebook.drive('optimize-train')")
+    return _Drive.backup
 
 
 def _secrets() -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
 
 PARAMS_SHOWN = 6
@@ -72,6 +73,15 @@ def listed(names: Iterable[str]) -> str:
 def study_name(text: str) -> str:
     """Return a valid name for a study, made from that of a folder or file."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[-100:].lstrip("._-") or "study"
+
+
+def name_after(study: str, taken: Iterable[str]) -> str:
+    """Return a name for a study that follows another one, which none has yet: night-2 after night, night-3 after night-2."""
+    known = set(taken)
+    stem, _, number = study.rpartition("-")
+    stem, first = (stem, int(number) + 1) if stem and number.isdecimal() and len(number) < 4 else (study, 2)
+    names = (f"{study_name(stem)}-{each}" for each in count(first))
+    return next(each for each in names if each not in known)
 
 
 def escaped(text: str, keep: str = "") -> str:

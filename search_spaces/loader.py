@@ -62,7 +62,7 @@ def parse_space(text: str, path: str) -> SearchSpace:
     starts = _starts(data.get("start", []), data.get("parameters", {}), parameters, problems)
     if problems.lines:
         raise SearchSpaceError(*problems.lines)
-    return SearchSpace(Path(path).stem, path, parameters, rules, starts)
+    return SearchSpace(Path(path).stem, path, parameters, rules, starts, text)
 
 
 def _read(path: Path, where: str) -> str:

@@ -134,6 +134,7 @@ class SearchSpace:
     parameters: tuple[Parameter, ...]
     rules: tuple[Rule, ...] = ()
     starts: tuple[Start, ...] = ()
+    text: str = field(default="", repr=False, compare=False)  # that it was parsed from
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -113,4 +113,4 @@ def test_our_profiles_have_one_for_smaller_gpus(driver: Driver) -> None:
 def test_of_several_gpus_the_baseline_gets_the_smallest(driver: Driver) -> None:
     driver.set(mixed_devices=True)
     slots = [Slot("gpu:0", device="H100", memory_mb=80_000.0), Slot("gpu:1", device="T4", memory_mb=16_000.0)]
-    assert [slot.name for slot in slots_of_one_model(driver.plan, slots, [], print)] == ["gpu:1", "gpu:0"]
+    assert [slot.name for slot in slots_of_one_model(driver.plan, slots, [], print, list)] == ["gpu:1", "gpu:0"]

@@ -22,7 +22,7 @@ BY_H100 = [TrialRecord(0, 0, "FAIL", device="T4"), TrialRecord(1, 1, "COMPLETE",
 
 
 def names(driver: Driver, slots: list[Slot], records: list[TrialRecord]) -> list[str]:
-    return [slot.name for slot in slots_of_one_model(driver.plan, slots, records, driver.said.append)]
+    return [slot.name for slot in slots_of_one_model(driver.plan, slots, records, driver.said.append, lambda: [])]
 
 
 def count_work(driver: Driver) -> None:

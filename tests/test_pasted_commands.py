@@ -202,9 +202,11 @@ def test_another_driver_at_work(begun: Shell) -> None:
 
 def test_a_changed_search_space(begun: Shell) -> None:
     (begun.folder / "space.toml").write_text(SPACE.replace("1, 2, 4, 8", "2, 4, 8"))
-    (line,) = commands(begun.optimize("run", *PLAN, *PLACE, "--study", "s", code=2), begun)
-    begun.paste(line)
+    own, moved = commands(begun.optimize("run", *PLAN, *PLACE, "--study", "s", code=2), begun)
+    begun.paste(moved)
     assert 1 <= len(numbers(begun, "s-2")) <= 3
+    begun.paste(f"{own} --to own.toml")
+    assert (begun.folder / "own.toml").read_text() == SPACE
 
 
 def test_a_trial_or_a_study_that_is_not_there(begun: Shell) -> None:

@@ -99,11 +99,12 @@ def test_every_command_between_backticks_exists_with_its_flags() -> None:
         words = shlex.split(text)[1:]
         own = words[: words.index("--")] if "--" in words else words  # what comes behind is a script's
         arguments, flags = parse_flags(own)
-        for command in ("run", "confirm") if words[0] == "..." else [arguments[0]]:
+        name = " ".join(arguments[: 2 if arguments[0] == "space" else 1])
+        for command in ("run", "confirm") if words[0] == "..." else [name]:
             options = {name.lstrip("-") for option in COMMANDS[command].params for name in option.opts}
             assert set(flags) <= options, (module, text)
         if words[0] != "...":
-            assert len(arguments) > sum(required(each) for each in COMMANDS[command].params), (module, text)
+            assert len(arguments) > sum(required(each) for each in COMMANDS[name].params), (module, text)
 
 
 def required(parameter: Any) -> bool:

@@ -128,6 +128,20 @@ def test_a_study_with_another_script_space_data_or_metric_is_refused_before_anyt
         assert database.counts(database.find_study("s") or 0)["RUNNING"] == 0
 
 
+def test_a_refusal_proposes_a_name_that_no_study_has(driver: Driver) -> None:
+    with driver.open():
+        pass
+    with driver.database() as database:
+        database.create_study("s-2", "minimize", "val_bpb")
+    (driver.folder / "space.toml").write_text((driver.folder / "space.toml").read_text().replace("1.0]", "2.0]"))
+    with pytest.raises(StudyMismatchError, match="`optimize migrate s --to s-3`"), driver.open():
+        pass
+    driver.data = "other"
+    with pytest.raises(StudyMismatchError) as caught, driver.open():
+        pass
+    assert all("`optimize run --study s-3`" in line for line in caught.value.problems)
+
+
 def test_what_a_first_failure_showed_to_be_missing_may_be_mended_but_nothing_once_there_is_a_value(
     driver: Driver,
 ) -> None:

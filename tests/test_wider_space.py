@@ -12,6 +12,7 @@ from rich.console import Console
 from optimize.errors import StudyError
 from optimize.reporting.hints import parse_flags
 from optimize.reporting.run_end import RunResult, end_report
+from optimize.reporting.standing import space_beside
 from optimize.study.stored import StoredStudy, find_study
 from optimize.transfer.copy import migrate
 from optimize.transfer.wider import write_wider
@@ -53,9 +54,31 @@ def test_what_cannot_be_widened_is_one_line_and_no_file(driver: Driver, at_the_e
     with pytest.raises(StudyError, match=r"there.toml: exists already. Name another file with --to"):
         write_wider(at_the_edge, Path("there.toml"))
     rewrite(driver, "space.toml", "0.125, ", "")
-    with pytest.raises(StudyError, match=r"study s: its search space ./space.toml is not here, or has changed"):
+    restore = r"Restore it \(`optimize space export --study s` writes it\), or"
+    with pytest.raises(
+        StudyError, match=rf"study s: its search space ./space.toml is not here, or has changed. {restore}"
+    ):
         write_wider(at_the_edge, None)
     at_the_edge.database.create_study("few", "minimize", "val_bpb")
     with pytest.raises(StudyError, match="study few: its trials do not show that better ones lie beyond"):
         write_wider(find_study(at_the_edge.database, "few", driver.settings.runs), None)
     assert not Path("s-2-space.toml").exists()
+
+
+def test_a_wider_space_lies_beside_the_studys_own(at_the_edge: StoredStudy) -> None:
+    """The folder of a script may be on a disk that stays, and the current one on a machine that goes."""
+    attrs = {"about": {"search_space": "./workload/space.toml", "workload": "./workload"}}
+    assert space_beside(attrs, "s-2-space.toml") == Path("workload/s-2-space.toml")
+    assert space_beside({"about": {"search_space": "cpu", "workload": "./workload"}}, "a.toml") == Path(
+        "workload/a.toml"
+    )
+    assert space_beside({"about": {"search_space": "cpu", "workload": "gpt"}}, "a.toml") == Path("a.toml")
+    assert space_beside({"about": {"search_space": "/gone/space.toml"}}, "a.toml") == Path("a.toml")
+    at_the_edge.database.set_study_attr(
+        at_the_edge.study_id,
+        "about",
+        {**at_the_edge.database.study_attrs(at_the_edge.study_id)["about"], **attrs["about"]},
+    )
+    wider = write_wider(at_the_edge, None)
+    assert wider.path == Path("workload/s-2-space.toml")
+    assert "--space workload/s-2-space.toml" in wider.next

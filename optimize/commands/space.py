@@ -1,4 +1,4 @@
-"""The commands `space widen` and `space init`, and `migrate`, which takes a study to a changed search space."""
+"""The commands `space widen`, `space export` and `space init`, and `migrate`, which takes a study to a changed search space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from optimize.commands.flags import (
 from optimize.commands.plans import plan_of_flags
 from optimize.commands.terminal import opened_database, opened_study, say, say_all, show_json
 
-space = typer.Typer(no_args_is_help=True, help="Search spaces: widen writes a wider one.")
+space = typer.Typer(no_args_is_help=True, help="Search spaces: widen writes a wider one, export a study's own.")
 
 
 @space.command(hidden=True)  # `optimize init` has taken its place
@@ -68,6 +68,31 @@ def widen(
         say_all(wider.lines)
 
 
+@space.command()
+def export(
+    study: StoredStudyFlag = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File to write. Default: where it was, or STUDY-space.toml beside what lies there now."),
+    ] = None,
+    storage: StorageFlag = None,
+    runs: RunsFlag = RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the search space that a study keeps as a file, such as one that was lost or changed since.
+
+    Example: optimize space export --study night --to mine/space.toml
+    """
+    from optimize.transfer.own_space import write_own_space
+
+    with opened_study(study, storage, runs) as stored:
+        own = write_own_space(stored, to)
+    if as_json:
+        show_json(own.document())
+    else:
+        say_all(own.lines)
+
+
 def migrate(
     study: Annotated[
         str, typer.Argument(help="Name of the study to move; it stays as it is.", autocompletion=study_names)
@@ -102,14 +127,17 @@ def moved(study: str, flags: dict[str, Any]) -> tuple[dict[str, Any], Sequence[P
     from optimize.reporting.dashboard import write_dashboard
     from optimize.reporting.files import write_views
     from optimize.reporting.hints import command_line, given_flags
+    from optimize.reporting.standing import last_backup
     from optimize.reporting.study_json import written_document
     from optimize.study.stored import find_study
     from optimize.transfer.copy import migrate as move
+    from storage import StudyPaths
 
     with opened_database(flags["storage"], flags["runs"]) as database:
         lines = [*move(study, plan, database), *plan.earlier]
         stored = find_study(database, plan.settings.study, flags["runs"])
         written = write_views(stored, say)
         write_dashboard(stored, say)
-    then = command_line("run", given_flags(plan.settings))
+    backup = last_backup(StudyPaths(flags["runs"], study)) or None
+    then = command_line("run", {**given_flags(plan.settings), "backup": backup})
     return written_document(plan.settings.study, written, migrated_from=study, lines=lines, next=then), written

@@ -132,10 +132,10 @@ class Parts:
     earlier: tuple[str, ...] = ()
 
 
-def load_parts(settings: Settings) -> Parts:
-    """Load workload and search space as they lie there today."""
+def load_parts(settings: Settings, space: SearchSpace | None = None) -> Parts:
+    """Load workload and search space as they lie there today; a `space` that is given is taken for the one of its file."""
     problems: list[str] = []
-    workload, space = _load(settings, problems)
+    workload, space = _load(settings, problems, space)
     return Parts(settings, workload, space, problems)
 
 
@@ -315,14 +315,16 @@ def _meant(name: str, constants: Mapping[str, Value]) -> str:
     return meant(name, constants) if name not in constants else ""
 
 
-def _load(settings: Settings, problems: list[str]) -> tuple[Workload | None, SearchSpace | None]:
-    workload, space = None, None
+def _load(
+    settings: Settings, problems: list[str], space: SearchSpace | None
+) -> tuple[Workload | None, SearchSpace | None]:
+    workload = None
     try:
         workload = load_workload(settings.workload)
     except OptimizeError as error:
         problems += error.problems
     try:
-        space = load_space(settings.search_space)
+        space = space or load_space(settings.search_space)
     except SearchSpaceError as error:
         problems += error.problems
     if workload and space and any(each.optional for each in space.parameters):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimize.config.here import with_slash
 from optimize.confirm.campaign import VerdictState
 from optimize.confirm.caveats import caveats
 from optimize.confirm.replicates import MOST_SEEDS
@@ -276,7 +277,7 @@ def _after_luck(of: Standing, found: Finalist | None) -> Advice:
     seeds = 0 if found.state is VerdictState.LUCK else min(max(2 * found.pairs, 2), MOST_SEEDS)
     if not seeds:
         return "Search on: this gain is not real", (), [_run(of)]
-    more = Step(f"{seeds} seeds in all", "confirm", {**of.begun, "seeds": seeds})
+    more = Step(f"{seeds} seeds in all", "confirm", {**of.trained, "seeds": seeds})
     return "Train it with more seeds, or search on", (), [more, _run(of)]
 
 
@@ -284,11 +285,11 @@ def _run(of: Standing) -> Step:
     """The command that goes on searching, with as many trials again."""
     done = of.cost.trials if of.best else 0
     why = f"search on, to {2 * done} trials in all" if done else "run it"
-    return Step(why, "run", {**of.begun, "trials": 2 * done if done else None})
+    return Step(why, "run", {**of.trained, "trials": 2 * done if done else None})
 
 
 def _confirm(of: Standing) -> Step:
-    return Step("train it again", "confirm", of.begun)
+    return Step("train it again", "confirm", of.trained)
 
 
 def _show(of: Standing, number: int) -> Step:
@@ -307,10 +308,9 @@ def beyond_choices(of: Standing) -> tuple[str, ...]:
 
 def wider_steps(of: Standing, to: Path | None = None) -> Sequence[Step]:
     """Return the commands that write a wider search space, to this file, and move the study there."""
-    new, file = of.successor, str(to or f"{of.successor}-space.toml")
-    space = file if "/" in file else f"./{file}"
-    moved = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": new, "space": space}
+    new, file = of.successor, to or of.wider_file
+    moved = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": new, "space": with_slash(file)}
     return [
-        Step("write a wider space", "space widen", {"study": of.name, "to": file, **of.place}),
+        Step("write a wider space", "space widen", {"study": of.name, "to": str(file), **of.place}),
         Step("take the trials there", "migrate", moved, of.name),
     ]

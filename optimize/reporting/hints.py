@@ -56,14 +56,15 @@ CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that a
     **dict.fromkeys(("status", "show", "importance", "noise", "wait", "export", "report", "stop"), _PLACE),
     **dict.fromkeys(("backup", "copy", "clean", "import"), _PLACE),
     "dashboard": (*_PLACE, "host", "expose"),
-    **dict.fromkeys(("run", "confirm", "check"), (*_PLACE, *_PLAN)),
+    **dict.fromkeys(("run", "confirm"), (*_PLACE, *_PLAN, "backup")),
+    "check": (*_PLACE, *_PLAN),
     **dict.fromkeys(("migrate", "propose", "mcp"), (*_PLACE, *_PLAN[:3])),
     "prepare": _PLAN[:2],
     "restore": ("runs",),
     "autoresearch": (),
     "init": (),
     "space init": (),
-    "space widen": _PLACE,
+    **dict.fromkeys(("space widen", "space export"), _PLACE),
 }  # fmt: skip
 _WHICH = frozenset(("study", "storage"))
 _TRAINING = _WHICH | {"profile", "workload", "space", *_TRAINING_FIELDS}

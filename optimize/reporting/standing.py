@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from optimize.reporting.hints import Flags, begun_flags
 from optimize.reporting.study_cost import StudyCost, read_settings_json, replicates_cost, study_cost
 from optimize.search import stored_space
 from optimize.study.best import BestTrial, baseline_of, find_best
-from optimize.study.comparable import ABOUT
+from optimize.study.comparable import ABOUT, SPACE_FILE
 from optimize.study.edges import RECENT, Edge, find_edges, is_baseline
 from optimize.study.held import is_confirmed_alone
 from optimize.study.stored import StoredStudy
-from optimize.text import study_name
+from optimize.text import name_after
 from optimize.trial import Metric
-from storage import Stored, TrialRecord, first_baseline, holder_of, read_times
+from storage import Stored, StudyPaths, TrialRecord, first_baseline, holder_of, read_times
 
 Choices = Mapping[str, Sequence[Stored]]
 _NEWEST = 20  # trials that tell the choices: one that Optuna has queued has none
@@ -50,6 +50,7 @@ class Standing:
     )  # further flags of the commands that train, to find from here what it began with
     absent: Flags = field(default_factory=dict)  # of those flags, the ones whose files are not here
     frozen: bool = False  # nothing can be written to its database
+    backup: str = ""  # the folder that its last call kept a backup in
 
     @property
     def is_baseline(self) -> bool:
@@ -63,12 +64,19 @@ class Standing:
         return {**begun_flags(self.name, command), **self.named, **self.place}
 
     @property
+    def trained(self) -> Flags:
+        """Return the flags of the commands that go on with its trainings: as it was begun, with the backup that it has."""
+        return {**self.begun, **({"backup": self.backup} if self.backup else {})}
+
+    @property
     def successor(self) -> str:
-        """Return a name for a study that follows this one: night-2 after night, night-3 after night-2."""
-        stem, _, number = self.name.rpartition("-")
-        stem, first = (stem, int(number) + 1) if stem and number.isdecimal() and len(number) < 4 else (self.name, 2)
-        names = (f"{study_name(stem)}-{each}" for each in count(first))
-        return next(each for each in names if each not in self.others)
+        """Return a name for a study that follows this one."""
+        return name_after(self.name, self.others)
+
+    @property
+    def wider_file(self) -> Path:
+        """Return the file for a wider search space of that study, where this one's lies."""
+        return space_beside(self.attrs, f"{self.successor}-{SPACE}")
 
 
 def standing_of(
@@ -134,7 +142,26 @@ def read_standing(stored: StoredStudy) -> Standing:
         named=named,
         absent=absent,
         frozen=bool(database.read_only),
+        backup=last_backup(stored.paths),
     )
+
+
+def space_beside(attrs: Mapping[str, object], name: str) -> Path:
+    """Return a search space of this name beside that of a study, else beside its script; here where neither can be written."""
+    about = attrs.get(ABOUT)
+    told = about if isinstance(about, Mapping) else {}
+    space, workload = (str(told.get(key, "")) for key in ("search_space", "workload"))
+    folder = Path(space).parent if "/" in space else Path(workload if "/" in workload else ".")
+    return Path(folder if os.access(folder.expanduser(), os.W_OK) else ".").expanduser() / name
+
+
+def last_backup(paths: StudyPaths) -> str:
+    """Return the folder in which the last call on a study kept a backup, "" if it kept none or the place is not here.
+
+    A folder that is gone is still named where its parent is there: a network disk may be out of reach for a while.
+    """
+    backup = read_settings_json(paths.settings_json).get("backup")
+    return backup if isinstance(backup, str) and backup and Path(backup).expanduser().parent.is_dir() else ""
 
 
 def begun_from_here(study: str, attrs: Mapping[str, Any]) -> tuple[Flags, Flags]:
@@ -150,7 +177,8 @@ def begun_from_here(study: str, attrs: Mapping[str, Any]) -> tuple[Flags, Flags]
     absent: dict[str, object] = {}
     for name in ("workload", "space", "profile"):
         value = str({**flags, **named}.get(name, ""))
-        if "/" in value and not _is_there(value, script if name == "workload" else ""):
+        kept = name == "space" and SPACE_FILE in attrs and value == told.get("search_space")
+        if "/" in value and not kept and not _is_there(value, script if name == "workload" else ""):
             absent[name] = value
     if "workload" in absent and absent.get("space") in (f"{workload}/{SPACE}", str(Path(workload, SPACE))):
         del absent["space"]  # whoever names the folder has it

@@ -38,7 +38,7 @@ from optimize.reporting.shown_study import ShownStudy
 from optimize.session.replicating import ConfirmCallback, ConfirmLiveView
 from optimize.session.session import Caller, Session, open_session
 from optimize.study.best import baseline_of, numbers_repeated
-from optimize.study.comparable import FINGERPRINT, check_fingerprint, fingerprint, slots_of_one_model
+from optimize.study.comparable import check_fingerprint, fingerprint, slots_of_one_model
 from optimize.study.held import HeldStudy, hold_study
 from optimize.study.resume import ALL_TRAINED
 from optimize.study.stopping import Budget
@@ -115,7 +115,7 @@ def _confirm_held(
     options: ConfirmOptions,
 ) -> ConfirmResult:
     records = read_records(session.database, parent.study_id)
-    slots = slots_of_one_model(plan, slots, records, session.say)
+    slots = slots_of_one_model(plan, slots, records, session.say, session.database.study_names)
     session.paths.create()
     session.write_settings(asdict(options))
     child, study = session.plan, session.open_study(slots)
@@ -173,7 +173,8 @@ def _check(plan: Plan, database: Database, study_id: int, data: str | None = Non
     wanted = fingerprint(plan.workload, plan.space, plan.settings.constants, data or "")
     if data is None:
         del wanted["data"]
-    check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), wanted)
+    attrs = database.study_attrs(study_id)
+    check_fingerprint(plan.settings.study, attrs, wanted, database.study_names)
 
 
 def _rounds(

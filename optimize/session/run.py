@@ -61,7 +61,7 @@ def _work(session: Session, slots: Sequence[Slot], caller: Caller, verdict: bool
     study = session.open_study(slots, advisor=advisor)
     if session.goes_on_with(study.baseline_ending):  # of an earlier driver's trial
         return None
-    slots = slots_of_one_model(plan, slots, study.records(), session.say)
+    slots = slots_of_one_model(plan, slots, study.records(), session.say, session.database.study_names)
     for line in filter(None, (_so_far(plan, study, session.paths.folder), *study.summaries())) if first else ():
         session.say(line)
     session.write_settings()

@@ -130,7 +130,9 @@ class Session:
 
     def write_settings(self, more: Mapping[str, object] | None = None) -> None:
         """Keep what this call was told, beside the results."""
-        write_text(self.paths.settings_json, settings_json(self.plan.settings, more))
+        backup = self._caller.backup
+        kept = {"backup": None if backup is None else str(backup), **(more or {})}
+        write_text(self.paths.settings_json, settings_json(self.plan.settings, kept))
 
     @contextmanager
     def reporting(

@@ -53,12 +53,13 @@ def begun_with(settings: Settings, stored: StoredStudy | None, moves: bool = Fal
     about = told_of(stored) if found else {}
     own = {name: str(about[name]) for name in found if about.get(name) in names[name]}
     file = str(about.get("search_space", ""))
-    if "search_space" in found and "/" in file and not _is_same(file, settings.search_space) and _full(file).is_file():
+    if "search_space" in found and "/" in file and not same_path(file, settings.search_space) and _full(file).is_file():
         own["search_space"] = file
     return own
 
 
-def _is_same(file: str, other: str) -> bool:
+def same_path(file: str, other: str) -> bool:
+    """Tell whether both name one file, of which `other` may be a name of ours."""
     return "/" in other and _full(file) == _full(other)
 
 

@@ -17,13 +17,14 @@ from optimize.errors import StudyMismatchError
 from optimize.script.device_batch import DeviceBatch
 from optimize.script.workload import Workload
 from optimize.search import rules_attr
-from optimize.text import study_name
+from optimize.text import name_after
 from optimize.trial import BASELINE, Metric, Slot, Value
 from search_spaces import SearchSpace
 from storage import TrialRecord, parent_of
 
 FINGERPRINT, CONSTANTS = "fingerprint", "constants"  # attributes of a study
 DEVICE_BATCH = "device_batch"  # of a study whose baseline did not fit with its own
+SPACE_FILE = "space_file"  # the text of a search space of the user's own
 ABOUT = "about"  # and what it is called: workload, script, search space, profile, the command that goes on with it
 
 _ADVICE = {
@@ -57,29 +58,38 @@ def _metric(metric: Metric) -> str:
     return f"{metric.direction} {metric.name}{lines}{file}"
 
 
-def check_fingerprint(study: str, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Raise StudyMismatchError with a line for each part that differs, or one line if no script of the study is known."""
+def check_fingerprint(
+    study: str, attrs: Mapping[str, Any], wanted: Mapping[str, str], names: Callable[[], Sequence[str]]
+) -> None:
+    """Raise StudyMismatchError with a line for each part that differs, or one line if no script of the study is known.
+
+    `attrs` are the study's. `names` returns those of all studies, of which a proposed one has none.
+    """
+    stored = attrs.get(FINGERPRINT, {})
     if not stored or not isinstance(stored, dict):
         raise StudyMismatchError(
             f"study {study}: it was imported or made by another program, so its script is not known. "
-            f"Begin a new study with it: {_another(study, '--from', study)}"
+            f"Begin a new study with it: {_another(study, names(), '--from', study)}"
         )
     differing = [part for part in wanted if stored.get(part) != wanted[part]]
-    how = f"begin another study: {_another(study)}"
-    if differing == ["search space"] and not parent_of(study):
-        how = f"take its trials along: `optimize migrate {quote(study)} --to {study_name(study)}-2`"
     if differing:
+        how = f"begin another study: {_another(study, names())}"
+        if differing == ["search space"] and not parent_of(study):
+            how = f"take its trials along: `optimize migrate {quote(study)} --to {name_after(study, names())}`"
         where = f"study {study}: "
-        end = f": its values would not be comparable. Go back to what it was, or {how}"
-        raise StudyMismatchError(*(f"{where}{_ADVICE[part]}{end}" for part in differing))
+        back = dict.fromkeys(differing, "Go back to what it was")
+        if "search space" in back and SPACE_FILE in attrs:
+            back["search space"] += f" (`optimize space export --study {quote(study)}` writes its own)"
+        end = ": its values would not be comparable. "
+        raise StudyMismatchError(*(f"{where}{_ADVICE[part]}{end}{back[part]}, or {how}" for part in differing))
 
 
-def _another(study: str, *words: str) -> str:
-    """Return the command that begins another study.
+def _another(study: str, names: Sequence[str], *words: str) -> str:
+    """Return the command that begins another study, of a name that is free.
 
     Where it is shown, it gets this call's flags of place, profile, workload, search space and devices, but no others.
     """
-    return f"`optimize run {join([*words, '--study', study_name(parent_of(study) or study) + '-2'])}`"
+    return f"`optimize run {join([*words, '--study', name_after(parent_of(study) or study, names)])}`"
 
 
 def changed_before_any_value(
@@ -108,7 +118,13 @@ def describe_study(plan: Plan, parts: Mapping[str, str]) -> dict[str, Any]:
         ABOUT: plan.about(),
         **device_batch_attrs(plan.settings.device_batch),
         **rules_attr(plan.space, plan.constants),
+        **space_file_attr(plan),
     }
+
+
+def space_file_attr(plan: Plan) -> dict[str, str]:
+    """Return the attribute that keeps the text of a search space of the user's own, {} for one of ours."""
+    return {SPACE_FILE: plan.space.text} if "/" in plan.settings.search_space and plan.space.text else {}
 
 
 def device_batch_attrs(batch: DeviceBatch | None) -> dict[str, Any]:
@@ -191,11 +207,16 @@ def other_model(plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord
 
 
 def slots_of_one_model(
-    plan: Plan, slots: Sequence[Slot], records: Sequence[TrialRecord], say: Callable[[str], None]
+    plan: Plan,
+    slots: Sequence[Slot],
+    records: Sequence[TrialRecord],
+    say: Callable[[str], None],
+    names: Callable[[], Sequence[str]],
 ) -> tuple[Slot, ...]:
     """Return the slots that the study may use. Raises StudyMismatchError if its values would not be comparable.
 
-    Those of a cluster are all returned: its nodes tell their models when they are asked (`Cluster.model`).
+    Those of a cluster are all returned: its nodes tell their models when they are asked (`Cluster.model`). `names` returns
+    those of all studies, of which a proposed one has none.
     """
     if plan.settings.executor == "ray":
         return tuple(slots)
@@ -206,7 +227,7 @@ def slots_of_one_model(
         )  # the first has the baseline, which has to fit them all
     here = [slot.device for slot in slots]
     if known and known not in here:
-        _compare(plan, known, here[0], say)
+        _compare(plan, known, here[0], say, names)
     model = known if known in here else here[0]
     for slot in slots:
         if slot.device != model:
@@ -216,11 +237,11 @@ def slots_of_one_model(
     return tuple(slot for slot in slots if slot.device == model)
 
 
-def _compare(plan: Plan, known: str, here: str, say: Callable[[str], None]) -> None:
+def _compare(plan: Plan, known: str, here: str, say: Callable[[str], None], names: Callable[[], Sequence[str]]) -> None:
     where = f"study {plan.settings.study}: its trials ran on {known}, here is {here}"
     if not plan.workload.budget_is_work(plan.constants):
         raise StudyMismatchError(
             f"{where}: under a time budget their values are not comparable. Begin another study: "
-            f"{_another(plan.settings.study)}, or go on and have the values marked: `optimize ... --mixed-devices`"
+            f"{_another(plan.settings.study, names())}, or go on and have the values marked: `optimize ... --mixed-devices`"
         )
     say(f"{where}: the budget is one of work, so values differ by rounding only; they are marked")

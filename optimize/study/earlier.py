@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from shlex import quote
 from typing import Any
 
@@ -36,9 +35,10 @@ from optimize.study.comparable import (
     fingerprint,
 )
 from optimize.study.kept import originals_of
+from optimize.study.kept_space import lost_space, with_space_of
 from optimize.study.named_sources import is_file
 from optimize.study.stored import StoredStudy
-from optimize.text import study_name
+from optimize.text import name_after
 from optimize.trial import Value
 from search_spaces import SearchSpace
 from storage import StorageError, TrialRecord, first_baseline, record_of
@@ -51,7 +51,7 @@ def plan_for_study(settings: Settings, stored: StoredStudy | None, also: Sequenc
 
     Raises SettingsError with every problem, StudyMismatchError if its scripts are others, or have changed and are not kept.
     """
-    parts = load_parts(settings)
+    parts = load_parts(settings) if stored is None else _load_parts(settings, stored)
     if stored is not None:
         parts = _recognised(_with_device_batch(parts, stored), stored)
         parts = parts if _takes_what_is_new(parts, stored) else _own(parts, stored)
@@ -59,6 +59,18 @@ def plan_for_study(settings: Settings, stored: StoredStudy | None, also: Sequenc
         with opened_to_go_on(settings, source) as begins:
             parts = _with_device_batch(parts, begins) if begins else parts  # which the values of its trials come from
     return plan_of(parts, also)
+
+
+def _load_parts(settings: Settings, stored: StoredStudy) -> Parts:
+    """Load workload and search space as they lie there, a search space whose file has gone from the study."""
+    space = lost_space(settings, stored)
+    if space is None:
+        return load_parts(settings)
+    line = (
+        f"study {stored.name}: {space.path} is not there, so it goes on with the search space that it keeps. Write it as a file: "
+        f"`optimize space export --study {quote(stored.name)}`"
+    )
+    return replace(load_parts(with_space_of(settings, stored, space), space), earlier=(line,))
 
 
 def plan_to_move(settings: Settings, old: StoredStudy | None, also: Sequence[str] = ()) -> Plan:
@@ -120,7 +132,9 @@ def _own(parts: Parts, stored: StoredStudy) -> Parts:
         return parts
     constants, whole = _constants(settings, workload), _whole(space, workload, settings)
     is_whole = fingerprint(workload, whole, constants, began.get("data", "")) == began  # else it does not go on
-    return Parts(settings, workload, space, parts.problems, (_goes_on(stored, what),) if is_whole else ())
+    return Parts(
+        settings, workload, space, parts.problems, (*parts.earlier, *((_goes_on(stored, what),) if is_whole else ()))
+    )
 
 
 def _moved(parts: Parts, stored: StoredStudy) -> Parts:
@@ -155,10 +169,7 @@ def _goes_on(stored: StoredStudy, what: Sequence[str]) -> str:
 
 
 def _free_name(stored: StoredStudy) -> str:
-    """Return a name for another study, which no study has yet."""
-    taken = set(stored.database.study_names())
-    names = (f"{study_name(stored.name)}-{number}" for number in count(2))
-    return next(name for name in names if name not in taken)
+    return name_after(stored.name, stored.database.study_names())
 
 
 def _workload(name: str, today: Workload, stored: StoredStudy) -> Workload:

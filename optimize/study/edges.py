@@ -18,6 +18,7 @@ from optimize.errors import OptimizeError
 from optimize.script.load_workload import load_workload
 from optimize.study.best import BestTrial
 from optimize.study.comparable import ABOUT, CONSTANTS, FINGERPRINT, constants_of, device_batch_of
+from optimize.study.kept_space import kept_space
 from optimize.study.stopping import COUNTED
 from optimize.text import short
 from optimize.trial import BASELINE, Metric, Value
@@ -80,19 +81,21 @@ def find_edges(
 def space_of(attrs: Mapping[str, object]) -> tuple[SearchSpace, Mapping[str, Value]] | None:
     """Return the search space that a study with these attributes began with, and its scripts' constants, as far as they are here.
 
-    None if the space is not here, or has changed.
+    None if the space is neither here nor kept by the study, or has changed.
     """
     about, stored = attrs.get(ABOUT), attrs.get(FINGERPRINT)
     if not isinstance(about, dict) or not isinstance(stored, dict):
         return None
     constants: Mapping[str, Value] = {}
     try:
-        space = load_space(str(about.get("search_space", "")))
-        with suppress(OptimizeError):
-            workload = load_workload(str(about.get("workload", ""))).with_space(space)
-            constants = constants_of({CONSTANTS: attrs.get(CONSTANTS)}, workload, {})
+        space: SearchSpace | None = load_space(str(about.get("search_space", "")))
     except SearchSpaceError:
+        space = kept_space(attrs)
+    if space is None:
         return None
+    with suppress(OptimizeError, SearchSpaceError):
+        workload = load_workload(str(about.get("workload", ""))).with_space(space)
+        constants = constants_of({CONSTANTS: attrs.get(CONSTANTS)}, workload, {})
     batch = device_batch_of(attrs)
     whole = with_baselines(space, {**constants, batch.name: batch.own} if batch else constants)
     return (whole, constants) if whole.fingerprint() == stored.get("search space") else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from optimize.config.plan import Plan
 from optimize.errors import StudyError
 from optimize.study.callback import Callback
-from optimize.study.comparable import FINGERPRINT, check_fingerprint, fingerprint
+from optimize.study.comparable import check_fingerprint, fingerprint
 from optimize.study.queued import Queued
 from optimize.study.stored import find_study
 from optimize.study.study import Study
@@ -55,8 +55,9 @@ def propose(database: Database, plan: Plan, given: Sequence[Mapping[str, object]
     name, runs = plan.settings.study, plan.settings.runs
     stored = find_study(database, name, runs)
     parts = fingerprint(plan.workload, plan.space, plan.settings.constants, "")
-    known = database.study_attrs(stored.study_id).get(FINGERPRINT, {})
-    check_fingerprint(name, known, {part: text for part, text in parts.items() if part != "data"})
+    known = database.study_attrs(stored.study_id)
+    but_data = {part: text for part, text in parts.items() if part != "data"}
+    check_fingerprint(name, known, but_data, database.study_names)
     wanted = _configurations(plan, given)
     with database.transaction():
         waiting = database.counts(stored.study_id)["WAITING"]

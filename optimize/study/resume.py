@@ -20,12 +20,12 @@ from optimize.search.pruner import Pruner
 from optimize.study.baseline_fit import BaselineFit, too_large, with_device_batch
 from optimize.study.comparable import (
     DEVICE_BATCH,
-    FINGERPRINT,
     changed_before_any_value,
     check_fingerprint,
     describe_study,
     fingerprint,
     slots_of_one_model,
+    space_file_attr,
 )
 from optimize.study.held import HeldStudy, hold_study
 from optimize.study.kept import Scripts
@@ -78,7 +78,7 @@ def open_study(
     study_id = _find_or_create(database, paths, plan, data, slots, say, set_aside)
     with hold_study(database, study_id, paths, say) as held:
         _check(database, study_id, plan, data, say)
-        _keep_rules(held, plan)
+        _keep_space(held, plan)
         prior = prior_of(database.study_attrs(study_id), plan.space)
         sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots, prior)
         pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
@@ -122,10 +122,10 @@ def refuse_to_go_on(plan: Plan, slots: Sequence[Slot], say: Callable[[str], None
             return
         attrs, parts = database.study_attrs(study_id), _parts(plan, None)
         if not _changed(database, study_id, plan, parts):
-            check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), parts)
+            check_fingerprint(settings.study, attrs, parts, database.study_names)
         records = read_records(database, study_id)
         Tables(paths).protect(records, database.where, set_aside=False)
-    slots_of_one_model(plan, slots, records, say)
+        slots_of_one_model(plan, slots, records, say, database.study_names)
 
 
 def _sampler(plan: Plan, slots: Sequence[Slot], prior: Prior) -> Sampler:
@@ -165,7 +165,7 @@ def _find_or_create(
     if study_id is not None:
         attrs = database.study_attrs(study_id)
         if data is None or not _changed(database, study_id, plan, _parts(plan, data)):
-            check_fingerprint(settings.study, attrs.get(FINGERPRINT, {}), _parts(plan, data))
+            check_fingerprint(settings.study, attrs, _parts(plan, data), database.study_names)
         if settings.start_from is not None:
             say(check_source(settings.study, attrs, settings.start_from))
         for line in check_prior(settings, attrs):
@@ -214,14 +214,17 @@ def _check(database: Database, study_id: int, plan: Plan, data: str | None, say:
             database.set_study_attr(study_id, name, value)
         database.name_objective(study_id, plan.workload.metric.name)
         say(f"study {plan.settings.study}: {what}; no trial has a value yet, so the study goes on with it")
-    check_fingerprint(plan.settings.study, database.study_attrs(study_id).get(FINGERPRINT, {}), _parts(plan, data))
+    attrs = database.study_attrs(study_id)
+    check_fingerprint(plan.settings.study, attrs, _parts(plan, data), database.study_names)
 
 
-def _keep_rules(held: HeldStudy, plan: Plan) -> None:
-    """Give a study of an earlier release the attribute that says which of others' trials are whole configurations."""
-    rules = rules_attr(plan.space, plan.constants)
-    if rules.keys() - held.database.study_attrs(held.study_id).keys():
-        held.write_attrs(rules)
+def _keep_space(held: HeldStudy, plan: Plan) -> None:
+    """Give a study of an earlier release what today's keep of their search space, and each the newest text of its file."""
+    rules, file = rules_attr(plan.space, plan.constants), space_file_attr(plan)
+    attrs = held.database.study_attrs(held.study_id)
+    missing = {**(rules if rules.keys() - attrs.keys() else {}), **({} if file.items() <= attrs.items() else file)}
+    if missing:
+        held.write_attrs(missing)
 
 
 def _enqueue_starts(study: Study, records: Sequence[TrialRecord], plan: Plan, say: Callable[[str], None]) -> None:

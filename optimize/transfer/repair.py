@@ -131,15 +131,17 @@ def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
             except StorageError as error:  # a view that fails must not undo the restoring
                 again = f"`optimize export --study {quote(name)} --runs {quote(str(runs))}`"
                 say(f"{error} (everything is restored; {again} writes the tables again)")
-        lines = [] if read_only else [_how_to_go_on(database, name, runs) for name in main_studies(database)]
+        lines = [] if read_only else [_how_to_go_on(database, name, runs, folder) for name in main_studies(database)]
     what = ", ".join(restored.studies) or "no study"
     say(f"restored to {runs}: {what}, {amount(restored.trials, 'trial')}")
     for line in lines:
         say(line)
 
 
-def _how_to_go_on(database: Database, name: str, runs: Path) -> str:
+def _how_to_go_on(database: Database, name: str, runs: Path, backup: Path) -> str:
+    """Return the line that goes on with a study, and with its backup where that can be written."""
     attrs = database.study_attrs(find_study(database, name, runs).study_id)
     about = attrs.get(ABOUT)
     command = about.get("command") if isinstance(about, dict) else None
-    return f"go on: {command_line('run', {**begun_flags(name, command), 'runs': runs})}"
+    kept = backup if os.access(backup, os.W_OK) else None
+    return f"go on: {command_line('run', {**begun_flags(name, command), 'runs': runs, 'backup': kept})}"

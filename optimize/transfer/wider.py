@@ -8,15 +8,16 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from optimize.config.here import with_slash
 from optimize.errors import StudyError
 from optimize.reporting.four_facts import wider_steps
 from optimize.reporting.hints import command_line, optimize_command
 from optimize.reporting.standing import Standing, read_standing
 from optimize.reporting.study_json import written_document
-from optimize.study.comparable import ABOUT
+from optimize.study.comparable import ABOUT, SPACE_FILE
 from optimize.study.edges import space_of
 from optimize.study.stored import StoredStudy
-from search_spaces import SearchSpace, read_space, widened, widened_text
+from search_spaces import SearchSpace, widened, widened_text
 from storage import Stored, write_text
 
 
@@ -43,15 +44,10 @@ class WiderSpace:
             self.study,
             [self.path],
             successor=self.successor,
-            space=near_path(self.path),
+            space=with_slash(self.path),
             choices=choices,
             next=self.next,
         )
-
-
-def near_path(path: Path) -> str:
-    """Return a path as a search space is named by it: with a slash."""
-    return str(path) if "/" in str(path) else f"./{path}"
 
 
 def write_wider(stored: StoredStudy, to: Path | None) -> WiderSpace:
@@ -61,12 +57,12 @@ def write_wider(stored: StoredStudy, to: Path | None) -> WiderSpace:
     """
     of = read_standing(stored)
     space = _space(of)
-    path = to or Path(f"{of.successor}-space.toml")
+    path = to or of.wider_file
     if path.exists():
         raise StudyError(f"{path}: exists already. Name another file with --to; nothing was written.")
     wider = {e.parameter.name: widened(space[e.parameter.name], e.value, e.further) for e in of.edges}
     made = optimize_command("space widen", {"study": of.name})
-    text = widened_text(read_space(space.path), space, wider)
+    text = widened_text(space.text, space, wider)
     write_text(path, f"# Made by `{made}` of {space.path}.\n{text}")
     _, migrate = wider_steps(of, path)
     then = command_line(migrate.command, migrate.flags, migrate.about)
@@ -84,8 +80,9 @@ def _space(of: Standing) -> SearchSpace:
         )
     known = space_of(of.attrs)
     if known is None:
+        own = f" (`optimize space export --study {quote(of.name)}` writes it)" if SPACE_FILE in of.attrs else ""
         raise StudyError(
-            f"study {of.name}: its search space {_named(of)} is not here, or has changed. Restore it, or {by_hand}"
+            f"study {of.name}: its search space {_named(of)} is not here, or has changed. Restore it{own}, or {by_hand}"
         )
     return replace(known[0], path=_named(of))
 
