@@ -35,7 +35,9 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if code == STOPPED:
-        sys.stderr.write("stopped by Ctrl-C\n")
+        from optimize.config.environment import interrupted_by
+
+        sys.stderr.write(f"stopped by {interrupted_by()}\n")
     sys.exit(code)
 
 

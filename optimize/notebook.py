@@ -201,6 +201,7 @@ def _secrets() -> dict[str, str]:
 def bundle(study: str, runs: Path = RUNS) -> Path:
     """Write everything about a study into one file and return its path; on Colab your browser downloads it."""
     to = Path(f"{study}.zip")
+    _say(f"putting study {study} into {to}: its report, its tables, its best script, its database")
     to.unlink(missing_ok=True)  # from an earlier run of this cell
     _command("export", "--study", study, "--bundle", "--to", str(to), "--runs", str(runs))
     colab = _colab("files")

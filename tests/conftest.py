@@ -41,7 +41,7 @@ settings.load_profile("busy")
 # to use instead, a proxy in front of the tests' own servers, another repository, a narrow, a coloured or a dumb terminal.
 FOREIGN = re.compile(
     "OPTIMIZE_.*|OPENAI_.*|PG[A-Z]+|RAY_ADDRESS|MLFLOW_.*|GIT_(DIR|WORK_TREE|INDEX_FILE|PREFIX)|(?i:[a-z]+_proxy)"
-    "|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTHONWARNINGS|PYTHONIOENCODING|JPY_PARENT_PID"
+    "|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|PYTHONWARNINGS|PYTHONIOENCODING|JPY_PARENT_PID|MPLBACKEND|GIT_PAGER|CLICOLOR_FORCE"
 )
 
 

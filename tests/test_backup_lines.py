@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from optimize import notebook
+from optimize.commands.init import _next
 from optimize.commands.space import moved
 from optimize.reporting.four_facts import four_facts
 from optimize.reporting.hints import command_line, pasteable
@@ -64,6 +65,15 @@ def test_what_restores_goes_on_with_the_same_folder(at_the_edge: StoredStudy, mo
     Path("kept").chmod(0o500)
     restore(Path("kept"), Path("newer"), said.append)
     assert ("backup" in said[-1]) == (Path("kept").owner() == "root")  # who may write everywhere
+
+
+def test_after_init_a_cell_is_told_of_the_form_and_a_shell_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _next(Path("mine")) == "next: `optimize run --workload ./mine --trials 20`"
+    assert _next(Path()) == "next: `optimize run --trials 20`"
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    told = "next: run the notebook's other cells, with ./mine in its field WORKLOAD. In a notebook without that form: "
+    assert _next(Path("mine")) == f"{told}`optimize run --workload ./mine --trials 20`"
+    assert "with ./ in its field" in _next(Path())
 
 
 def test_a_study_of_a_notebook_takes_the_folder_of_its_drive(

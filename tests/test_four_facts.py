@@ -316,6 +316,15 @@ def test_note_report_and_status_begin_with_the_same_words(at_the_edge: StoredStu
     assert (told["cost"]["trials"], told["cost"]["without_value"]) == (15, 1)
 
 
+def test_a_report_of_a_notebook_says_how_its_commands_are_given(
+    at_the_edge: StoredStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "In a cell of a notebook, put a ! before a command."
+    assert told not in render_page(gather(at_the_edge), {})
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert render_page(gather(at_the_edge), {}).count(told) == 1
+
+
 def test_the_four_facts_fit_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 1,280 x 800 pixels; where it is longest, with long names and an end of the choices."""
     monkeypatch.setattr(sys, "argv", ["/home/somebody/work/autoresearch/.venv/bin/optimize"])

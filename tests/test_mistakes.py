@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from optimize.cli import run
+from optimize.config.environment import in_notebook
 from optimize.config.settings import load_settings
 from optimize.reporting.files import write_views
 from optimize.study.stored import find_study
@@ -67,6 +68,21 @@ def told(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
     return lines
 
 
+@pytest.mark.parametrize(
+    ("environ", "is_cell"),
+    [
+        ({"JPY_PARENT_PID": "7"}, True),
+        ({"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, True),  # of a kernel that no manager began
+        ({"MPLBACKEND": "Agg", "TERM": "xterm-color", "CLICOLOR_FORCE": "1", "GIT_PAGER": "cat"}, True),
+        ({"MPLBACKEND": "Agg", "TERM": "xterm-color", "GIT_PAGER": "cat"}, False),
+        ({"TERM": "xterm-256color", "CLICOLOR_FORCE": "1"}, False),
+        ({}, False),
+    ],
+)
+def test_every_kernel_is_known_by_what_it_passes_on(environ: dict[str, str], is_cell: bool) -> None:
+    assert in_notebook(environ) is is_cell
+
+
 def test_in_a_cell_of_a_notebook_nobody_is_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,8 +115,8 @@ def test_in_a_cell_of_a_notebook_nobody_is_asked(
         (f"check --profile ./{LONG}", "File name too long"),
         (f"check {PLAN} --workload gtp", "Did you mean gpt?"),
         (f"check {PLAN} --workload workload", "Did you mean ./workload?"),
-        (f"check {PLAN} --workload ./workload/train.py", "this is a file. Give its folder, --workload ./workload."),
-        ("check --workload space.toml", "this is a file. Give its folder, --workload ."),
+        (f"check {PLAN} --workload ./workload/train.py", "this is a file. Give its folder, ./workload."),
+        ("check --workload space.toml", "this is a file. Give its folder, ."),
         (f"check {PLAN} --workload {LONG}", "no such workload"),
         (f"check {PLAN} --workload ./{LONG}", "File name too long"),
         (f"check {PLAN} --space cpuu", "Did you mean cpu?"),

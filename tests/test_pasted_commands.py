@@ -151,9 +151,9 @@ pytestmark = pytest.mark.slow
 
 def test_what_is_printed_at_the_end_of_a_study(begun: Shell) -> None:
     found = hints(begun.optimize("run", *PLAN, *PLACE, "--study", "s", "--trials", 3), begun)
-    assert set(found) == {"more", "be sure", "to send", "view", "go on"}
+    assert set(found) == {"more", "be sure", "report", "view", "go on"}
     shown = begun.paste(found["more"])
-    assert "report.html" in begun.paste(found["to send"])
+    assert "report.html" in begun.paste(found["report"])
     assert "val_bpb" in begun.paste(shown.strip().splitlines()[-1])  # train it again
     begun.paste(found["go on"])
     assert len(numbers(begun)) == 6

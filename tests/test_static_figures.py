@@ -65,6 +65,14 @@ def test_the_axis_shows_the_best_the_baseline_and_most_trials_but_no_outlier() -
     assert 0 < low < 1.0 < 1.3 < high < 2
 
 
+@pytest.mark.parametrize(("values", "below"), [((0.5, 0.1, 0.01), False), ((0.5, 0.1, -0.2), True)])
+def test_an_axis_of_values_above_zero_has_no_ticks_below(values: tuple[float, ...], below: bool) -> None:
+    records = [trial(number, value) for number, value in enumerate(values)]
+    (axes,) = draw(progress(history(records, MINIMIZE), MINIMIZE, labels=2), 9, 5).axes
+    assert any(tick < 0 for tick in axes.get_yticks()) is below
+    assert axes.get_ylim()[0] < min(values)
+
+
 def test_outliers_are_marked_at_the_edge_and_counted() -> None:
     records = [trial(i, 1 + i / 100) for i in range(20)] + [trial(20, 900.0), trial(21, 901.0)]
     figure = draw(progress(history(records, MINIMIZE), MINIMIZE, labels=0), 9, 5)

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console, RenderableType
 
 from optimize.commands.terminal import open_console
+from optimize.config.environment import interrupted_by
 from optimize.confirm.caveats import caveats
 from optimize.reporting.check import plan_lines
 from optimize.reporting.console import OrderedConsole
@@ -178,6 +180,22 @@ def test_a_stop_request_is_answered_at_once(tmp_path: Path) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "the running trials (1) finish first" in text
     assert "cancelled; their parameters are queued" in text
+
+
+def test_a_stop_request_says_that_nothing_runs_and_in_a_cell_names_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    display = live_view(tmp_path, console)
+    display.on_stop(StopLevel.FINISH, "Ctrl-C")
+    display.on_stop(StopLevel.CANCEL, "Ctrl-C")
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    display.on_stop(StopLevel.FINISH, interrupted_by())
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "Ctrl-C: no new trial starts; none is running.",
+        "Ctrl-C: no trial is running.",
+        "stopped by hand: no new trial starts; none is running.",
+    ]
 
 
 def screen(written: str) -> list[str]:

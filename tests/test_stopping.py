@@ -18,6 +18,13 @@ def test_one_ctrl_c_finishes_and_the_second_cancels() -> None:
         assert stop_signals.level() is StopLevel.CANCEL
 
 
+def test_a_cell_is_stopped_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    with StopSignals() as stop_signals:
+        signal.raise_signal(signal.SIGINT)
+        assert stop_signals.why == "hand"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_sigterm_and_a_closed_terminal_cancel_at_once(number: signal.Signals) -> None:
     with StopSignals() as stop_signals:

@@ -256,7 +256,7 @@ def _told(
             f"{place.script} does not start without {', '.join(facts.required)}: "
             f"add what it needs to `command` in {target / 'workload.toml'}"
         )
-    return [*lines, f"next: {_next(target)}"]
+    return [*lines, _next(target)]
 
 
 def _workload_line(facts: ScriptFacts, answers: WorkloadAnswers | None) -> str:
@@ -279,7 +279,18 @@ def _space_line(draft: Draft) -> str:
 
 
 def _next(target: Path) -> str:
-    if target.resolve() == Path.cwd():
-        return "`optimize run --trials 20`"
-    folder = str(target) if "/" in str(target) else f"./{target}"
-    return f"`optimize run --workload {shlex.quote(folder)} --trials 20`"
+    """Return what comes next. The form of our notebook has its own number of trials, its own backup and study."""
+    from optimize.config.environment import in_notebook
+
+    here = target.resolve() == Path.cwd()
+    folder = str(target) if "/" in str(target) else f"./{target}" if str(target) != "." else "./"
+    if in_notebook():
+        return (
+            f"next: run the notebook's other cells, with {folder} in its field WORKLOAD. In a notebook without that form: "
+            f"`optimize run --workload {shlex.quote(folder)} --trials 20`"
+        )
+    return (
+        "next: `optimize run --trials 20`"
+        if here
+        else f"next: `optimize run --workload {shlex.quote(folder)} --trials 20`"
+    )

@@ -18,7 +18,10 @@ COPY_VARIABLE = "OPTIMIZE_COPY_URL"
 IMPORT_VARIABLE = "OPTIMIZE_IMPORT_URL"
 NOTIFY_VARIABLE = "OPTIMIZE_NOTIFY_URL"
 MAKE_VARIABLE = "OPTIMIZE_MAKE_FROM"  # the Makefile sets it to the folder from which make was called
-KERNEL_VARIABLE = "JPY_PARENT_PID"  # Jupyter sets it for what a notebook's kernel starts
+KERNEL_VARIABLE = "JPY_PARENT_PID"  # Jupyter sets it for the kernels that it starts, and they pass it on
+# Every ipykernel sets the last two for what it starts, and the first where nobody has chosen another (7.4, `kernelapp.py`,
+# `zmqshell.py`): a kernel that was begun without Jupyter's manager, as an editor may, has no other mark.
+KERNEL_MARKS = ({"MPLBACKEND": "module://"}, {"TERM": "xterm-color", "CLICOLOR_FORCE": "1", "GIT_PAGER": "cat"})
 KEY_VARIABLE, MODEL_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"  # as every client of this protocol calls them
 # MLflow's client reads only the environment: no telemetry, and no retries that would delay a study for minutes.
 MLFLOW_DEFAULTS = {
@@ -128,8 +131,14 @@ def make_folder(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def in_notebook(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether a cell of a notebook has started this process."""
-    return KERNEL_VARIABLE in environ
+    """Tell whether a cell of a notebook has started this process, at whose terminal nobody sits."""
+    marked = (all(environ.get(key, "").startswith(text) for key, text in mark.items()) for mark in KERNEL_MARKS)
+    return KERNEL_VARIABLE in environ or any(marked)
+
+
+def interrupted_by(environ: Mapping[str, str] = os.environ) -> str:
+    """Return what has interrupted this process: a person presses Ctrl-C, and stops a cell by hand."""
+    return "hand" if in_notebook(environ) else "Ctrl-C"
 
 
 def config_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -61,7 +61,7 @@ def end_report(
     if confirmable and best is not None and best.open:
         lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
     lines += _beyond_choices(plan, ended)
-    lines.append(_hint("to send", command_line("report", study_flags(settings))))
+    lines.append(_hint("report", command_line("report", study_flags(settings))))
     lines.append(_hint("view", command_line("dashboard", {**study_flags(settings), "study": None})))
     lines.append(
         _hint(

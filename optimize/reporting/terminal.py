@@ -26,6 +26,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from optimize.config.environment import in_notebook
 from optimize.confirm.campaign import VerdictState
 from optimize.confirm.caveats import caveats
 from optimize.confirm.table import verdict_line
@@ -149,9 +150,16 @@ class LiveView(Callback):
         return changes(job.params, self._baseline)
 
     def on_stop(self, level: StopLevel, why: str) -> None:
-        running = f"the running trials ({len(self._rows)})"
-        finishing = f"{why}: no new trial starts; {running} finish first. {self._how_to_cancel()}"
-        cancelling = f"{why}: {running} are cancelled; their parameters are queued."
+        running, why = len(self._rows), f"stopped by {why}" if in_notebook() else why
+        finishing = f"{why}: no new trial starts; "
+        finishing += (
+            f"the running trials ({running}) finish first. {self._how_to_cancel()}" if running else "none is running."
+        )
+        cancelling = (
+            f"{why}: the running trials ({running}) are cancelled; their parameters are queued."
+            if running
+            else f"{why}: no trial is running."
+        )
         self._console.print(
             finishing if level is StopLevel.FINISH else cancelling, style="yellow", highlight=False, markup=False
         )

@@ -111,7 +111,7 @@ def _no_folder(file: Path) -> str:
         if file.name == "train.py" or file.suffix != ".py"
         else f', with `script = "{file.name}"` in its workload.toml'
     )
-    return f"{file}: this is a file. Give its folder, --workload {quote(parent)}{named}."
+    return f"{file}: this is a file. Give its folder, {quote(parent)}{named}."
 
 
 def _what_is_wrong(workload: Workload) -> list[str]:

@@ -186,7 +186,7 @@ def _workload(name: str, today: Workload, stored: StoredStudy) -> Workload:
     if trained not in ours():
         raise StudyMismatchError(
             f"study {stored.name}: trains the script in {trained}, and this call takes ours, {name}. Go to its folder, or name it: "
-            "--workload DIR"
+            "--workload DIR, in a notebook's form WORKLOAD"
         )
     if is_kept:
         return today  # it began with an edited copy

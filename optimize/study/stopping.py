@@ -13,6 +13,7 @@ from enum import IntEnum
 from math import ceil
 from types import FrameType, TracebackType
 
+from optimize.config.environment import interrupted_by
 from optimize.config.settings import MAX_CONSECUTIVE_FAILURES
 from optimize.text import amount
 from storage import TrialRecord
@@ -91,7 +92,7 @@ class StopSignals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            self._raise_to(StopLevel(min(self._level + 1, StopLevel.CANCEL)), "Ctrl-C")
+            self._raise_to(StopLevel(min(self._level + 1, StopLevel.CANCEL)), interrupted_by())
         else:
             self._ended_by = self._ended_by or number
             self._raise_to(StopLevel.CANCEL, signal.Signals(number).name)

@@ -94,6 +94,8 @@ def progress(
         failed = [each for each in history.points if each.value is None]
         floor = low - 0.07 * span if failed else low
         axes.set_ylim(floor, high)
+        if min(values, default=0.0) >= 0 > floor:  # a loss: what is below 0 is room for words
+            axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= high])
         axes.set_xlim(0, max(len(history.points), 5) + 1)
         others = [each for each in history.points if each.value is not None and not each.improved]
         _dots(axes, others, low, high)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+from optimize.config.environment import in_notebook
 from optimize.reporting.baseline_words import baseline_words
 from optimize.reporting.figures.static import UNITS
 from optimize.reporting.four_facts import Fact, four_facts
@@ -75,7 +76,8 @@ def _four(facts: ReportFacts) -> Markup:
     found = four_facts(facts.standing, optimize_command)
     pairs = [join([tag("dt", fact.title), tag("dd", *_lines(fact))]) for fact in found.all]
     commands = [tag("p", f"{why}: ", tag("code", command), class_="soft") for why, command in found.commands]
-    return tag("section", tag("dl", *pairs, class_="facts"), *commands)
+    cell = [tag("p", "In a cell of a notebook, put a ! before a command.", class_="soft")]
+    return tag("section", tag("dl", *pairs, class_="facts"), *commands, *(cell if commands and in_notebook() else []))
 
 
 def _lines(fact: Fact) -> list[Markup]:
