@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
+import re
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from optimize.errors import OptimizeError, StudyError
 from optimize.mcp import command
+from optimize.mcp.server import build
 from optimize.mcp.tools import ServerFlags, Tools
 from optimize.study.stored import StoredStudy
 from tests.conftest import Driver
@@ -19,11 +21,15 @@ from tests.test_json_commands import PLAN, Typed, typed
 __all__ = ["at_the_edge", "typed"]  # fixtures
 
 
+ROOT = Path(__file__).parent.parent
+FLAGS = ServerFlags("./profile.toml", "./workload", "./space.toml", None, Path("runs"))
+
+
 @pytest.fixture
 def tools(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Tools:
     monkeypatch.chdir(driver.folder)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(driver.folder / "config"))
-    return Tools(ServerFlags("./profile.toml", "./workload", "./space.toml", None, Path("runs")))
+    return Tools(FLAGS)
 
 
 def test_a_tool_answers_what_its_command_prints(tools: Tools, typed: Typed) -> None:
@@ -55,15 +61,10 @@ def test_a_study_moves_beyond_its_choices(tools: Tools, at_the_edge: StoredStudy
 
 
 def test_no_tool_can_accept_commands_or_name_a_file_to_write() -> None:
-    names = {
-        parameter
-        for name, tool in inspect.getmembers(Tools, inspect.isfunction)
-        if not name.startswith("_")
-        for parameter in inspect.signature(tool).parameters
-    }
+    names = {name for tool in anyio.run(build(FLAGS).list_tools) for name in tool.input_schema["properties"]}
     assert names == {
-        "self", "study", "latest", "number", "configurations", "by", "what", "trials", "hours", "start_from", "space",
-        "finalists", "seeds", "now", "after", "until", "to",
+        "study", "latest", "number", "configurations", "by", "what", "trials", "hours", "start_from", "space", "finalists", "seeds",
+        "now", "after", "until", "seconds", "to",
     }  # fmt: skip
 
 
@@ -79,3 +80,14 @@ def test_a_script_that_nobody_has_accepted_is_not_started(tools: Tools, driver: 
         with pytest.raises(OptimizeError, match="only a person can"):
             tools.start(what)  # type: ignore[arg-type]
     assert not driver.settings.runs.exists()
+
+
+def test_what_the_program_for_autoresearch_calls_is_there_with_its_arguments() -> None:
+    page = (ROOT / "docs" / "agents.md").read_text("utf-8")
+    (program,) = re.findall(r"^```markdown\n(.*?)^```", page, re.M | re.S)
+    tools = {tool.name: tool.input_schema["properties"] for tool in anyio.run(build(FLAGS).list_tools)}
+    called = re.findall(r"\b([a-z]+(?:_[a-z]+)*)\(([^()]*)\)", program)
+    assert {name for name, _ in called} == set(tools) - {"list_studies", "read_trial"}
+    for name, arguments in called:
+        assert set(re.findall(r"(\w+)=", arguments)) <= set(tools[name]), (name, arguments)
+    assert all(f"`{name}`" in page for name in tools)
