@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from optimize.cli import run
-from optimize.commands.detached import events_in
+from optimize.commands.detached import _first_state, events_in
 from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
 from optimize.reporting.events import EventsFile
 from optimize.trial import Outcome, TrialStatus
@@ -40,6 +40,7 @@ class Typed:
 def typed(driver: Driver, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
     monkeypatch.chdir(driver.folder)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(driver.folder / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     return Typed(driver, capsys)
 
 
@@ -111,25 +112,40 @@ def test_what_is_written_is_named(typed: Typed) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_prints_the_state_and_adds_what_happened_to_a_file(typed: Typed) -> None:
-    words = ("run", *PLAN, "--trust", "--study", "s", "--slots", 1, "--events", "events.jsonl")
+def test_a_run_of_its_own_process_is_waited_for_and_adds_what_happened_to_a_file(typed: Typed) -> None:
+    words = ("run", *PLAN, "--trust", "--study", "s", "--trials", 4, "--slots", 1, "--events", "events.jsonl")
     Path("events.jsonl").write_text('{"event": "mine"}\n')
-    (study,) = typed.json(*words, "--trials", 4)["studies"]
-    assert study["states"]["COMPLETE"] == 4
+    begun = typed.json(*words, "--detach")
+    assert (begun["study"], begun["state"]) == ("s", "running")
+    while (told := typed.json("wait", "--study", "s", "--after", "0~0~~~", "--until", "end"))["running"]:
+        pass
+    (study,) = typed.json(*words)["studies"]  # once more, here: all is done
+    assert study["states"]["COMPLETE"] == told["states"]["COMPLETE"] == 4
     events = list(events_in(Path("events.jsonl")))
-    assert [each["event"] for each in events if each["event"] != "best"] == [
-        *("mine", "start", *("trial_start", "trial_end") * 4, "end"),
-    ]
+    kinds = [each["event"] for each in events if each["event"] != "best"]
+    assert kinds == ["mine", "start", *("trial_start", "trial_end") * 4, "end", "start", "end"]
+    assert events[1]["pid"] == begun["pid"] != events[-1]["pid"]
     with typed.driver.database() as database:
         records = read_records(database, database.find_study("s") or 0)
-    ended = [each["trial"] for each in events if each["event"] == "trial_end"]
-    assert [(each["number"], each["value"], each["params"]) for each in ended] == [
-        (record.number, record.value, record.params) for record in records
-    ]
+    for source in (events, told["events"]):
+        ended = [each["trial"] for each in source if each["event"] == "trial_end"]
+        assert [(each["number"], each["value"], each["params"]) for each in ended] == [
+            (record.number, record.value, record.params) for record in records
+        ]
     bests = [each["value"] for each in events if each["event"] == "best"]
     assert bests == sorted(bests, reverse=True)
     assert bests[-1] == study["best"]["value"]
     assert (events[-1]["code"], events[-1]["reason"]) == (0, "4 trials are done")
+    assert "study s: 4 trials are done\n" in Path(begun["log"]).read_text()
+
+
+def test_a_process_that_is_begun_works_has_ended_or_takes_its_time(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    assert _first_state(7, events, 0, 0.0, lambda: True) == ("preparing", {})
+    assert _first_state(7, events, 0, 60.0, lambda: False) == ("ended", {})
+    events.write_text('{"event": "end", "pid": 8, "code": 0}\n{"event": "end", "pid": 7, "code": 2}\n{"event": "sta')
+    assert _first_state(7, events, 0, 60.0, lambda: True) == ("ended", {"event": "end", "pid": 7, "code": 2})
+    assert _first_state(7, events, 100, 0.0, lambda: True) == ("preparing", {})
 
 
 @pytest.mark.slow

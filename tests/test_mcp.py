@@ -222,6 +222,7 @@ def test_of_two_at_once_that_die_flood_and_talk_nonsense_nothing_is_lost(folder:
     assert begun["state"] == "running"
     busy = two.call("start", trials=5)
     assert f"process {begun['pid']}" in busy
+    assert busy.startswith("Error executing tool start: study mine-cpu: ")
     assert "Stop it: `" in busy
 
     nonsense(two)

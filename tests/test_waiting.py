@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from optimize.confirm.verdict import Finalist, Verdict, verdict_attrs
 from optimize.errors import SettingsError
-from optimize.reporting.waiting import MOST_EVENTS, Cursor, News, Seen, cursor_of, news, parse_cursor, wait_for
+from optimize.reporting.waiting import (
+    MOST_EVENTS,
+    Cursor,
+    News,
+    Patience,
+    Seen,
+    cursor_of,
+    news,
+    parse_cursor,
+    wait_for,
+)
 from optimize.study.stored import find_study
 from optimize.trial import Outcome, TrialStatus
 from tests.conftest import Driver, complete
@@ -111,16 +121,16 @@ def test_waiting_ends_with_news_or_with_its_time(driver: Driver) -> None:
         stored = find_study(database, "s", driver.settings.runs)
         job = driver.job(study.ask())
         since = cursor_of(stored)
-        assert wait_for(stored, since, "event", 0.0, slept.append).events == []
+        assert wait_for(stored, since, Patience("event", 0.0), slept.append).events == []
         assert slept == []
 
         def meanwhile(seconds: float) -> None:
             slept.append(seconds)
             study.tell(job, complete(job))
 
-        assert trials(wait_for(stored, since, "event", 60.0, meanwhile)) == [0]
+        assert trials(wait_for(stored, since, Patience("event", 60.0), meanwhile)) == [0]
         assert len(slept) == 1
     with driver.database() as database:  # nobody drives it: there is nothing to wait for
         stored = find_study(database, "s", driver.settings.runs)
-        wait_for(stored, cursor_of(stored), "best", 60.0, slept.append)
+        wait_for(stored, cursor_of(stored), Patience("best", 60.0), slept.append)
     assert len(slept) == 1

@@ -15,6 +15,7 @@ import typer
 SAMPLERS = ("auto", "tpe", "cmaes", "gp", "random", "qmc", "grid")
 EXECUTORS = ("local", "ray")
 LOGS = ("tensorboard", "mlflow")
+UNTIL = ("event", "best", "end")
 NEWEST = 50  # trials
 
 

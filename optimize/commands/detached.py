@@ -50,13 +50,11 @@ def begin_detached(
     words = shlex.split(optimize_command(command, flags))[1:]
     log_before = _size(paths.driver_log)
     pid = _begun([sys.executable, "-m", "optimize", *words], paths.driver_log)
-    state, code = _first_state(pid, file, before, waits_s, lambda: process_start(pid) is not None)
-    said = _read_from(paths.driver_log, log_before)[-SAID_CHARS:]
-    if state == "ended" and code != 0:
-        lines = said.strip().splitlines() or [
-            f"study {settings.study}: the process that was to drive it has gone. Try again."
-        ]
-        raise StudyError(*lines)
+    state, end = _first_state(pid, file, before, waits_s, lambda: process_start(pid) is not None)
+    if state == "ended" and end.get("code") != 0:
+        said = _read_from(paths.driver_log, log_before)[-SAID_CHARS:].strip().splitlines()
+        gone = f"study {settings.study}: the process that was to drive it has gone. Try again."
+        raise StudyError(*(end.get("problems") or said or [gone]))
     return {
         "schema": SCHEMA,
         "study": settings.study,
@@ -77,18 +75,18 @@ def _begun(words: list[str], log: Path) -> int:
 
 def _first_state(
     pid: int, events: Path, before: int, waits_s: float, is_alive: Callable[[], bool]
-) -> tuple[str, int | None]:
-    """Wait for what the process does first: `running`, `ended` with its exit code, or `preparing` where it takes long."""
+) -> tuple[str, Mapping[str, Any]]:
+    """Wait for what the process does first: `running`, `ended`, or `preparing` where it takes long; with its last event."""
     deadline = time.monotonic() + waits_s
     while True:
         alive = is_alive()  # before its last line is looked for
         for line in events_in(events, before):
             if line.get("pid") == pid and line.get("event") in ("start", "end"):
-                return ("running", None) if line["event"] == "start" else ("ended", int(line.get("code", 1)))
+                return ("running" if line["event"] == "start" else "ended"), line
         if not alive:
-            return "ended", None
+            return "ended", {}
         if time.monotonic() > deadline:
-            return "preparing", None
+            return "preparing", {}
         time.sleep(LOOK_S)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optimize.commands.completion import trial_numbers
+from optimize.commands.completion import UNTIL, one_of, trial_numbers
 from optimize.commands.flags import RUNS, JsonFlag, RunsFlag, StorageFlag, StoredStudyFlag
 from optimize.commands.terminal import open_console, opened_database, opened_study, say, say_all, show_json
 
@@ -146,7 +146,11 @@ def wait(
         str | None, typer.Option(help="What you know already: `cursor` of an earlier answer. Default: all until now.")
     ] = None,
     until: Annotated[
-        str, typer.Option(help="event: a trial has ended; best: a better one, or a verdict; end: the driver has ended.")
+        str,
+        typer.Option(
+            help="event: a trial has ended; best: a better one, or a verdict; end: the driver has ended.",
+            autocompletion=one_of(*UNTIL),
+        ),
     ] = "event",
     seconds: Annotated[float, typer.Option(min=0, help="At most so long.")] = 50.0,
     as_json: JsonFlag = False,
@@ -158,12 +162,12 @@ def wait(
     import time
 
     from optimize.reporting.learned import event_line
-    from optimize.reporting.waiting import check_until, cursor_of, parse_cursor, wait_document, wait_for
+    from optimize.reporting.waiting import Patience, check_until, cursor_of, parse_cursor, wait_document, wait_for
 
     check_until(until)
     since = None if after is None else parse_cursor(after)
     with opened_study(study, storage, runs) as stored:
-        found = wait_for(stored, since or cursor_of(stored), until, seconds, time.sleep)
+        found = wait_for(stored, since or cursor_of(stored), Patience(until, seconds), time.sleep)
         document = wait_document(stored, found)
     if as_json:
         show_json(document)

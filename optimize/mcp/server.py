@@ -6,7 +6,6 @@ Nothing about a study is kept here: a server that is killed loses nothing, and s
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from optimize.config.versions import machine
 from optimize.mcp.answers import answer
 from optimize.mcp.tools import ServerFlags, StudyName, Tools
 from optimize.reporting.hints import pasteable
-from optimize.reporting.waiting import MOST_SECONDS, POLL_S
+from optimize.reporting.waiting import MOST_SECONDS, Patience
 
 MOST_CALLS = 32  # that are answered at a time
 MOST_LINES, MOST_LINE = 30, 500  # of an error, and characters of one
@@ -157,13 +156,13 @@ def _waiting(tools: Tools) -> Callable[..., Any]:
         """Wait for what happens to a study, and return it: trials that ended, a better best, a verdict, the end of its process.
         Returns after `seconds` at the latest, at once where no process drives the study (`running` is false). Nothing is told
         twice or left out if you give each answer's `cursor` to the next call as `after`."""
-        deadline = time.monotonic() + seconds
+        patience = Patience(until, seconds)
         while True:
-            look = functools.partial(tools.look, study, after, until)
-            told, enough, after = await anyio.to_thread.run_sync(_told, look)
-            if enough or time.monotonic() >= deadline:
+            look = functools.partial(tools.look, study, after, patience)
+            told, pause, after = await anyio.to_thread.run_sync(_told, look)
+            if pause is None:
                 return answer(told)
             study = told["study"]  # which of several it is about stays the same
-            await anyio.sleep(min(POLL_S, max(deadline - time.monotonic(), 0.0)))
+            await anyio.sleep(pause)
 
     return wait

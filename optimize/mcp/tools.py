@@ -28,7 +28,7 @@ from optimize.reporting.study_json import (
     overview_document,
     trial_document,
 )
-from optimize.reporting.waiting import Cursor, cursor_of, news, parse_cursor, wait_document
+from optimize.reporting.waiting import Cursor, Patience, cursor_of, news, parse_cursor, wait_document
 from optimize.study.stored import find_study, overview
 from optimize.transfer.wider import write_wider
 from storage import is_there
@@ -180,13 +180,15 @@ class Tools:
         with self.turn:
             return asked_to_stop(study, self._place.storage, self._place.runs, now)
 
-    def look(self, study: str | None, after: str | None, until: str) -> tuple[dict[str, Any], bool, str]:
-        """Return what `wait` knows at this moment, whether it is enough, and the cursor to wait from."""
+    def look(
+        self, study: str | None, after: str | None, patience: Patience
+    ) -> tuple[dict[str, Any], float | None, str]:
+        """Return what `wait` knows at this moment, after how many seconds to look again if at all, and the cursor to wait from."""
         since = None if after is None else parse_cursor(after)
         with self.turn, opened_study(study, self._place.storage, self._place.runs) as stored:
             since = since or cursor_of(stored)
             found = news(stored, since)
-            return wait_document(stored, found), found.is_enough(until), str(since)
+            return wait_document(stored, found), patience.pause(found), str(since)
 
     def widen_space(self, study: StudyName = None) -> dict[str, Any]:
         """Write a wider search space for a study whose best trial lies at an end of its choices (see `edges` of read_study). It

@@ -150,11 +150,24 @@ def news(stored: StoredStudy, since: Cursor) -> News:
     return News(events, Cursor(main, replicates, driven, number, confirmed, digest), left_out)
 
 
-def wait_for(stored: StoredStudy, since: Cursor, until: str, seconds: float, sleep: Callable[[float], None]) -> News:
-    """Wait for news that are enough, at most so many seconds; return all that there are."""
-    deadline = time.monotonic() + seconds
-    while not (found := news(stored, since)).is_enough(until) and time.monotonic() < deadline:
-        sleep(min(POLL_S, max(deadline - time.monotonic(), 0.0)))
+class Patience:
+    """How long a reader goes on waiting for `event`, `best` or `end`: `seconds` from now on at most."""
+
+    def __init__(self, until: str, seconds: float) -> None:
+        self._until, self._deadline = until, time.monotonic() + seconds
+
+    def pause(self, found: News) -> float | None:
+        """Return after how many seconds to look again; None if what was found is enough, or the time is over."""
+        left = self._deadline - time.monotonic()
+        return None if found.is_enough(self._until) or left <= 0 else min(POLL_S, left)
+
+
+def wait_for(stored: StoredStudy, since: Cursor, patience: Patience, sleep: Callable[[float], None]) -> News:
+    """Wait until there are news that are enough, or the time is over; return all that there are."""
+    found = news(stored, since)
+    while (pause := patience.pause(found)) is not None:
+        sleep(pause)
+        found = news(stored, since)
     return found
 
 
