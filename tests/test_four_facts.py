@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +25,6 @@ from optimize.reporting.four_facts import Fact, FourFacts, four_facts
 from optimize.reporting.hints import Flags
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
-from optimize.reporting.markdown import folded_command
 from optimize.reporting.notes import study_note
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.standing import begun_from_here, read_standing, standing_of
@@ -346,14 +344,3 @@ def test_the_four_facts_fit_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(len(row.split("|")[2].strip().strip("*").replace("\\", "")) for row in rows) <= LINE
     assert max(map(len, block)) <= COMMAND
     assert 230 + 28 * (len(rows) - 1) + 50 + 24 * len(block) <= 784  # pixels: above the table, of a row, of a line
-
-
-@pytest.mark.parametrize("name", ["it's --a name", 'two "--words"', "plain"])
-def test_a_command_that_is_broken_into_lines_is_the_same(name: str) -> None:
-    command = shlex.join(["optimize", "run", "--study", name, *(["--workload", "../somewhere"] * 9)])
-    folded = folded_command(command, 60)
-    read = subprocess.run(
-        ["sh", "-c", folded.replace("optimize", r"printf '%s\n'", 1)], capture_output=True, text=True, check=True
-    )
-    assert read.stdout.splitlines() == shlex.split(command)[1:]
-    assert "\n" in folded

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimize.reporting.markdown import block, changed_lines, code, table, tail, words
+from optimize.reporting.markdown import block, changed_lines, code, folded_command, table, tail, words
 
 NASTY = st.text(alphabet="`~|<>*_[](){}\\#&\n\r\t\x1b\x00é a", max_size=200)
 
@@ -64,3 +66,14 @@ def test_of_a_patch_only_what_it_changes_is_left() -> None:
     patch = "--- a/train.py\t\n+++ b/train.py\t\n@@ -1,3 +1,3 @@\n import os\n-X = 4\n+X = 2\n print()\n"
     assert changed_lines(patch, 900, 100) == "--- a/train.py\n+++ b/train.py\n-X = 4\n+X = 2"
     assert changed_lines(patch, 40, 100).endswith("# lines left out: 1, see train.patch")
+
+
+@pytest.mark.parametrize("name", ["it's --a name", 'two "--words"', "plain"])
+def test_a_command_that_is_broken_into_lines_is_the_same(name: str) -> None:
+    command = shlex.join(["optimize", "run", "--study", name, *(["--workload", "../somewhere"] * 9)])
+    folded = folded_command(command, 60)
+    read = subprocess.run(
+        ["sh", "-c", folded.replace("optimize", r"printf '%s\n'", 1)], capture_output=True, text=True, check=True
+    )
+    assert read.stdout.splitlines() == shlex.split(command)[1:]
+    assert "\n" in folded
