@@ -90,11 +90,7 @@ class SearchRepeats(Repeats):
         if state != self._state:
             self._state = state
             self._ledger.drop(under_way)
-            self._look()
-            # beside the search, not before it
-            waits = self._planned() is None and (self._in_a_row > 0 or not self._searched)
-            wanted = [Key(*each) for each in self._decision.wanted]
-            for key in () if waits else wanted or self._checks():
+            for key in self._due():
                 self._queue(key)
         # a check that runs is one training for the loop, and counts as more
         return self._decision.reserved + (SCALE - 1) * sum(key.scale > 1 for key in self._under_way())
@@ -159,7 +155,7 @@ class SearchRepeats(Repeats):
     # What is decided
 
     def _planned(self) -> int | None:
-        moment, begun = self._moment, self._moment.searching + self._ledger.spent
+        moment, begun = self._moment, self._begun()
         mean_s = self._took_s / self._took if self._took else 0.0
         free = moment.free or (0 if moment.running else 1)  # all that rest may come back
         planned = self._budget.planned(begun, moment.running, free, moment.elapsed_s, mean_s)
@@ -168,15 +164,32 @@ class SearchRepeats(Repeats):
             return ends if planned is None else min(planned, ends)
         return planned
 
+    def _begun(self) -> int:
+        return self._moment.searching + self._ledger.spent
+
+    def _left(self) -> int:
+        """How many trainings of the share have not begun."""
+        planned = self._planned()
+        return (share_beside(self._begun()) if planned is None else share(planned)) - self._ledger.spent
+
+    def _due(self) -> Sequence[Key]:
+        """Decide what to train now. Nothing is decided where nothing could follow: that takes milliseconds for many trials."""
+        planned, left = self._planned(), self._left()
+        if left <= 0 or (planned is not None and 2 * self._begun() < planned):
+            self._decision = replace(self._decision, wanted=(), reserved=0 if planned is None else max(left, 0))
+            return ()
+        self._look()
+        if planned is None and (self._in_a_row > 0 or not self._searched):
+            return ()  # beside the search, not before it
+        return [Key(*each) for each in self._decision.wanted] or self._checks()
+
     def _checks(self) -> Sequence[Key]:
         """Return what tells whether the winner is bound to this budget, once all is settled and it fits the share."""
-        best, planned, spent = self._decision.best, self._planned(), self._ledger.spent
-        begun = self._moment.searching + spent
-        left = (share_beside(begun) if planned is None else share(planned)) - spent
-        if best is None or self._under_way() or (planned is not None and begun + left < planned):
+        best, planned, left = self._decision.best, self._planned(), self._left()
+        if best is None or self._under_way() or (planned is not None and self._begun() + left < planned):
             return ()
         wanted = self._ledger.checks_of(best)
-        room = left if planned is None else min(left, planned - begun)
+        room = left if planned is None else min(left, planned - self._begun())
         return wanted if SCALE * len(wanted) <= room else ()
 
     def _look(self, over: bool = False) -> None:
