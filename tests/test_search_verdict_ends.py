@@ -67,7 +67,7 @@ def test_a_seed_that_changes_nothing_or_everything_confirms_nothing(seeded: Driv
     ("script", "trials", "says"),
     [
         (SCRIPT, 20, "no verdict: WORKLOAD/train.py: no seed: it has no constant SEED"),
-        (SEEDED, 15, f"no verdict: 15 trainings are too few to repeat any; {FEWEST_TRIALS} are needed"),
+        (SEEDED, 15, f"no verdict: of 15 trainings none is kept for repeats; {FEWEST_TRIALS} are needed"),
     ],
 )
 def test_where_nothing_can_be_repeated_one_line_says_why(seeded: Driver, script: str, trials: int, says: str) -> None:

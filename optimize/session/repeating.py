@@ -22,6 +22,7 @@ from optimize.study.callback import Callback
 from optimize.study.sources import Moment, Repeats, Source
 from optimize.study.stopping import COUNTED, Budget, counted
 from optimize.study.study import Study
+from optimize.text import amount
 from optimize.trial import Job, Slot, Suggestion
 from storage import TrialRecord
 
@@ -113,7 +114,7 @@ class SearchRepeats(Repeats):
         if self._verdict is not None or self._off:
             return ""
         if planned is not None and not share(planned):
-            return f"no verdict: {planned} trainings are too few to repeat any; {FEWEST_TRIALS} are needed"
+            return f"no verdict: of {amount(planned, 'training')} none is kept for repeats; {FEWEST_TRIALS} are needed"
         return "no verdict yet: no repeat of a candidate has ended"
 
     # What callbacks tell

@@ -190,11 +190,8 @@ class Session:
         if self._caller.executor is not None:
             return self._caller.executor(slots)
         nodes = cluster(self.plan, self._data, self.say, model)
-        beside = (
-            StudyPaths(self.paths.root, replicates_of(self.paths.study)).work
-            if not parent_of(self.paths.study)
-            else None
-        )
+        root, study = self.paths.root, self.paths.study
+        beside = None if parent_of(study) else StudyPaths(root, replicates_of(study)).work
         return open_executor(self.plan.settings.executor, tuple(slots), self.paths.work, nodes, beside)
 
     def _open_backups(self) -> AbstractContextManager[Callback]:
