@@ -243,3 +243,11 @@ def test_what_a_confirmation_trained_tells_as_much_and_costs_the_share_nothing()
     assert decide(given).evidence == decide(own).evidence
     assert (own.spent, given.spent, replace(own, aside=4).spent) == (4, 0, 8)
     assert decide(own).reserved <= decide(given).reserved
+
+
+def test_what_a_confirmation_confirmed_stays_so_while_it_is_ahead() -> None:
+    close = ended(SEARCH, [*repeated(0, 2.1, 1.9), *repeated(14, 1.95, 1.9)])
+    assert decide(close).state_of(14) is not CONFIRMED
+    assert decide(replace(close, sure={14})).best == 14
+    behind = replace(close, repeats=[*repeated(0, 2.1, 1.9), *repeated(14, 2.2, 2.1)], sure={14})
+    assert decide(behind).state_of(14) is LUCK

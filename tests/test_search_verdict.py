@@ -195,7 +195,7 @@ def test_what_a_winner_gains_at_twice_the_budget_is_told_as_well(seeded: Driver)
             TrialRecord(number, number, "COMPLETE", params=replicate, value=value, kind="repeat"), again=False
         )
     assert ledger.spent == ledger.done == 4 + 2 * 2
-    found = ledger.verdict(decide(ledger.campaign(20, 28, 1, (), over=True)), ())
+    found = ledger.verdict(decide(ledger.campaign(20, 28, 1, None, over=True)), None)
     assert found is not None
     assert found.winner is not None
     assert (found.winner.number, found.winner.doubts) == (1, ())

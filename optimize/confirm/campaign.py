@@ -67,6 +67,7 @@ class Campaign:
     confirmed: Collection[int] = ()  # trials that an earlier decision confirmed
     sign: int = 1  # 1 if smaller values are better, else -1
     seeds: int = MOST_SEEDS  # how many others there are
+    sure: Collection[int] = ()  # trials that `optimize confirm` confirmed: they stay so while they are ahead
     aside: int = 0  # trainings of the share that went into something else than repeats
 
     @property

@@ -13,7 +13,7 @@ from optimize.config.plan import Plan
 from optimize.confirm.campaign import Campaign, Decision, Evidence, Repeat, Searched, VerdictState
 from optimize.confirm.caveats import caveats, limits_of, trial_caveats
 from optimize.confirm.replicates import REPEAT, Variation, is_whole
-from optimize.confirm.verdict import FAILED, SCALE_BOUND, Finalist, Verdict
+from optimize.confirm.verdict import FAILED, SCALE_BOUND, Finalist, Verdict, surely_confirmed
 from optimize.script.derived import same_run
 from optimize.text import gain_text
 from optimize.trial import TrialStatus, Value
@@ -162,10 +162,9 @@ class Ledger:
             self._doubt(key, record)
         return key
 
-    def campaign(
-        self, searching: int, planned: int | None, slots: int, confirmed: Iterable[int], over: bool
-    ) -> Campaign:
-        """Return the campaign at this moment; `searching` is how many trials of the search have begun and count."""
+    def campaign(self, searching: int, planned: int | None, slots: int, before: Verdict | None, over: bool) -> Campaign:
+        """Return the campaign at this moment, after the verdict `before`; `searching` trials of the search have begun and count."""
+        confirmed = (each.number for each in before.finalists if each.confirmed) if before is not None else ()
         return Campaign(
             self._baseline_number(),
             self._searched,
@@ -177,24 +176,25 @@ class Ledger:
             {self._firsts.get(number, number) for number in confirmed},
             self._sign,
             len(self._variation.seed.choices) - 1,
+            {self._firsts.get(number, number) for number in surely_confirmed(before)},
             self._aside(),
         )
 
-    def verdict(self, found: Decision, repeated: Collection[int]) -> Verdict | None:
-        """Return what is known now; None while nothing was repeated. `repeated` are the trials that ever were."""
+    def verdict(self, found: Decision, before: Verdict | None) -> Verdict | None:
+        """Return what is known now, after the verdict `before`; None while nothing was repeated."""
         told = sorted((each for each in found.evidence if each.repeats or each.failed), key=_by_gain)
         finalists = tuple(map(self._finalist, told))
-        numbers = tuple(sorted({*repeated, *(each.number for each in finalists)}))
+        earlier = {*before.repeated, *(each.number for each in before.finalists)} if before is not None else set()
+        numbers = tuple(sorted({*earlier, *(each.number for each in finalists)}))
+        sure = surely_confirmed(before)
         if found.why_none and self._repeats:
-            seed = self._variation.seed.name
-            return Verdict(
-                (), LEVEL, 0.0, 0.0, (f"{found.why_none} ({seed}): repeating confirms nothing",), numbers, 0, True
-            )
+            line = f"{found.why_none} ({self._variation.seed.name}): repeating confirms nothing"
+            return Verdict((), LEVEL, 0.0, 0.0, (line,), numbers, 0, sure, beside=True)
         if not finalists:
             return None
         error = next((each.error for each in told if each.error is not None), None)
         lines, floor = tuple(self._checked(finalists)), QUANTILE * (error or 0.0)
-        return Verdict(finalists, LEVEL, found.noise or 0.0, floor, lines, numbers, found.freedom, True)
+        return Verdict(finalists, LEVEL, found.noise or 0.0, floor, lines, numbers, found.freedom, sure, beside=True)
 
     def _checked(self, finalists: Iterable[Finalist]) -> Iterator[str]:
         """Say what confirmed trials gain at the larger budget. One that loses there has a doubt instead."""

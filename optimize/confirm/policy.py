@@ -147,6 +147,8 @@ class _Scene:
 
     def _is_confirmed(self, arm: _Arm) -> bool:
         campaign, count, before = self.campaign, len(arm.repeats), arm.number in self.campaign.confirmed
+        if arm.number in campaign.sure and arm.mean.value > self.comparison.to_beat():
+            return True
         if campaign.planned is None:
             level = level_beside(count, arm.begun, before)
         else:

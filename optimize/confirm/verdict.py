@@ -51,12 +51,20 @@ class Verdict:
     lines: tuple[str, ...] = ()  # further results: another split, a larger budget
     repeated: tuple[int, ...] = ()  # every trial that was repeated, even if too few replicates completed
     freedom: int = 0  # degrees of freedom of the noise; 0 where they are not kept
+    sure: tuple[int, ...] = ()  # of a verdict beside a search: trials that `optimize confirm` had confirmed before
     beside: bool = False  # found beside the search, with one repeat at a time; else by `optimize confirm`
 
     @property
     def winner(self) -> Finalist | None:
         """The best confirmed finalist; None if none is confirmed."""
         return next((finalist for finalist in self.finalists if finalist.confirmed), None)
+
+
+def surely_confirmed(verdict: Verdict | None) -> tuple[int, ...]:
+    """Return the trials that the last `optimize confirm` confirmed."""
+    if verdict is None or verdict.beside:
+        return verdict.sure if verdict is not None else ()
+    return tuple(each.number for each in verdict.finalists if each.confirmed)
 
 
 def verdict_attrs(verdict: Verdict) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def verdict_of(attrs: Mapping[str, Any]) -> Verdict | None:
     try:
         kept = attrs[CONFIRMATION]
         finalists = [Finalist(**{**known, "doubts": tuple(known.get("doubts", ()))}) for known in kept["finalists"]]
-        tuples = {name: tuple(kept.get(name, ())) for name in ("lines", "repeated")}
+        tuples = {name: tuple(kept.get(name, ())) for name in ("lines", "repeated", "sure")}
         return Verdict(**{**kept, "finalists": tuple(finalists), **tuples})
     except (TypeError, KeyError, AttributeError):  # another release wrote it
         return None

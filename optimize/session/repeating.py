@@ -12,12 +12,11 @@ from optimize.confirm.campaign import FEWEST_TRIALS, Campaign, Decision, planned
 from optimize.confirm.ledger import SCALE, Key, Ledger
 from optimize.confirm.policy import decide
 from optimize.confirm.replicates import REPEAT, Variation, child_plan
-from optimize.confirm.verdict import Verdict, verdict_attrs
+from optimize.confirm.verdict import verdict_attrs
 from optimize.errors import StudyError
 from optimize.reporting.files import ResultFiles
 from optimize.reporting.terminal import LiveView, RepeatLines
 from optimize.session.session import Session
-from optimize.study.best import numbers_repeated
 from optimize.study.callback import Callback
 from optimize.study.sources import Moment, Repeats, Source
 from optimize.study.stopping import COUNTED, Budget, counted
@@ -196,7 +195,7 @@ class SearchRepeats(Repeats):
     def _look(self, over: bool = False) -> None:
         """Decide anew, and keep the verdict where it has changed."""
         self._decision = found = decide(self._campaign(over))
-        verdict = self._ledger.verdict(found, numbers_repeated(self._verdict))
+        verdict = self._ledger.verdict(found, self._verdict)
         # what `optimize confirm` found stands until there is more to say
         stands = self._verdict is not None and not self._verdict.beside and not self._ended
         if verdict is not None and verdict != self._verdict and not stands:
@@ -206,10 +205,7 @@ class SearchRepeats(Repeats):
                 callback.on_verdict(verdict)
 
     def _campaign(self, over: bool) -> Campaign:
-        confirmed = _confirmed(self._verdict)
-        return self._ledger.campaign(
-            self._moment.searching, self._planned(), max(self._moment.free, 0), confirmed, over
-        )
+        return self._ledger.campaign(self._moment.searching, self._planned(), self._moment.free, self._verdict, over)
 
     def _count(self, record: TrialRecord) -> None:
         if record.state in COUNTED and record.seconds:
@@ -285,7 +281,3 @@ class _OfRepeats(Callback):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         self._repeats.repeat_ended(record)
-
-
-def _confirmed(verdict: Verdict | None) -> set[int]:
-    return set() if verdict is None else {each.number for each in verdict.finalists if each.confirmed}
