@@ -84,7 +84,7 @@ act bias nesterov amsgrad ema mixup cutmix augment augmentation aug jitter flip 
 initializer scale weight weights coef coeff coefficient penalty l1 l2 reg regularization regularizer estimators trees
 leaves leaf subsample colsample bagging neighbors components window pattern tie tied pooling pool discount gae entropy
 ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain crops probability
-loss hid inner ppo cosine anneal annealing residual muon adam adamw sgd conv
+loss hid inner ppo cosine anneal annealing blur distil distill residual muon adam adamw sgd conv
 pdrop latent latents shrinkage
 criterion quantile bins cutoff frac fraction pct percent lrf lr0 patch unroll bptt hops
 warm lin linear fc dense proj feedforward
