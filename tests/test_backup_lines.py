@@ -18,6 +18,7 @@ from optimize.study.stored import StoredStudy
 from optimize.transfer.repair import back_up, restore
 from storage import write_text
 from tests.conftest import Driver
+from tests.studies import many_trials, stored_study
 from tests.test_four_facts import at_the_edge
 
 __all__ = ["at_the_edge"]  # a fixture
@@ -54,6 +55,14 @@ def test_a_place_that_is_not_here_is_not_named(driver: Driver, at_the_edge: Stor
     assert read_standing(at_the_edge).backup == ""
     write_text(at_the_edge.paths.settings_json, settings_json(driver.settings, {"backup": None}))
     assert read_standing(at_the_edge).backup == ""
+
+
+def test_what_is_restored_is_told_by_trials_and_repeats(at_the_edge: StoredStudy) -> None:
+    stored_study(at_the_edge.database, Path("runs"), many_trials(4), name="s/confirm")
+    back_up(at_the_edge.database, at_the_edge.paths.artifacts, Path("kept"))
+    said: list[str] = []
+    restore(Path("kept"), Path("new"), said.append)
+    assert "restored to new: s, 15 trials, and 4 repeats with other seeds" in said
 
 
 def test_what_restores_goes_on_with_the_same_folder(at_the_edge: StoredStudy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ from tests.replicating import SEEDED
 from tests.test_dashboard_notes import study_note as kept_note
 from tests.test_notes import ATTRS, BASE, BETTER, BROKEN, facts
 
-CHOICES = {"X": (2, 4)}
+CHOICES = {"X": (2, 4), "OTHER": ("a", "b")}  # more than are tried
 LUCKY = Finalist(3, 3, 0.01, -0.02, 0.04, False)
 REAL = Finalist(3, 3, 0.25, 0.2, 0.3, True, doubts=("saw its data twice",))
 
@@ -312,15 +312,6 @@ def test_note_report_and_status_begin_with_the_same_words(at_the_edge: StoredStu
     assert [each["command"] for each in told["next_commands"]] == [command for _, command in found.commands]
     assert told["edges"] == [{"name": "X", "value": 4, "choices": [1, 2, 3, 4], "further": [8]}]
     assert (told["cost"]["trials"], told["cost"]["without_value"]) == (15, 1)
-
-
-def test_a_report_of_a_notebook_says_how_its_commands_are_given(
-    at_the_edge: StoredStudy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = "In a cell of a notebook, put a ! before a command."
-    assert told not in render_page(gather(at_the_edge), {})
-    monkeypatch.setenv("JPY_PARENT_PID", "1")
-    assert render_page(gather(at_the_edge), {}).count(told) == 1
 
 
 def test_the_four_facts_fit_a_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,10 +111,13 @@ def test_a_script_without_a_space_is_not_held_against_that_of_our_own(folder: Pa
     write(folder, train=SCRIPT)
     for line in (*refused(), *refused(workload="./")):
         assert line.startswith("./space.toml: there is no such file")
-        assert "`optimize init ./train.py`" in line
+        assert line.endswith("Write a first one: `optimize init ./train.py`.")  # no word of a space that nobody named
     (line,) = refused(workload=str(folder))
     assert f"`optimize init {folder}/train.py`" in line
     assert "has no such constant" in refused(search_space="cpu")[0]  # which the user has asked for
+    write(folder, train=f"DEPTH = 4\n{SCRIPT}")
+    (line,) = refused()  # of a script that may be one of those that the space is for
+    assert "(Search space cpu of profile cpu does not fit: the script has no ASPECT_RATIO, " in line
 
 
 def test_a_script_like_autoresearchs_takes_the_profiles_space_unless_one_lies_beside_it(folder: Path) -> None:

@@ -25,6 +25,35 @@ def folder_with(where: Path, files: Mapping[str, str]) -> Path:
     return where
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"a.py": "LR = 1.5\nprint('loss:', LR)\n", "b.py": "def main(): ...\n"},
+         "script: a.py, as it alone does something when it is run. To take b.py, remove what was written, then "
+         "`optimize init b.py`"),
+        ({"train.py": "LR = 1.5\nprint('loss:', LR)\n", "a.py": "print(1)", "b.py": "print(2)"},
+         "script: train.py, as its name is usual. To take a.py or b.py, remove what was written, then `optimize init a.py`"),
+        ({"a.py": "import b\nLR = 1.5\nprint('loss:', LR)\n", "b.py": "X = 1\n", "test_a.py": "print(1)"}, ""),
+    ],
+)  # fmt: skip
+def test_a_script_that_is_taken_of_several_is_said(
+    tmp_path: Path,
+    files: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder_with(tmp_path, files))
+    assert run(["init", ".", "--direction", "minimize"]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("script: ")] == [said] * bool(said)
+    name = min(files)
+    capsys.readouterr()
+    for path in tmp_path.glob("*.toml"):
+        path.unlink()
+    run(["init", name, "--direction", "minimize"])
+    assert "script: " not in capsys.readouterr().err  # which was named
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_for_a_script_of_each_kind_fits_it(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch

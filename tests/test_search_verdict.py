@@ -13,8 +13,10 @@ from optimize.confirm.ledger import Ledger
 from optimize.confirm.policy import decide
 from optimize.confirm.replicates import child_plan, variation_of
 from optimize.executors.simulated import SimulatedExecutor
+from optimize.reporting.four_facts import four_facts
+from optimize.reporting.standing import read_standing
 from optimize.study.best import find_best
-from optimize.study.stored import done_so_far
+from optimize.study.stored import done_so_far, find_study
 from optimize.trial import Job, Outcome, Slot, TrialStatus
 from storage import StudyPaths, TrialRecord
 from tests.conftest import SPACE, Driver
@@ -66,6 +68,13 @@ def test_without_an_end_repeats_are_a_tenth_and_an_exhausted_space_ends_with_a_v
     assert "all 24 feasible configurations have been tried" in ended.reason
     beside = [job.number < 0 for job in noisy.jobs][: noisy.jobs.index(noisy.searched[-1])]
     assert all(sum(beside[: k + 1]) <= (k + 2) // 10 for k in range(len(beside)))
+    shown = end(seeded, ended)
+    assert re.search(r"once its space has more choices: optimize migrate s .*--to s-2", shown)
+    assert "go on:" not in shown
+    with seeded.database() as database:
+        steps = four_facts(read_standing(find_study(database, "s", seeded.settings.runs)))
+    assert "Every configuration has been tried: only more choices can find more" in steps.next.more
+    assert not any(command.startswith("optimize run") for _, command in steps.commands)
     assert sum(beside) == 2
     assert len(noisy.repeated) == share(29) == 5
     assert ended.verdict is not None

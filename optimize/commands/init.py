@@ -96,7 +96,22 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
         _refuse_unwritten(place, given.flags)
     target = to or place.folder
     written = write_files(place, facts, answers, draft, target, made)
-    say_all(_told(place, facts, answers, draft, written, target))
+    say_all([*_taken(script, place, facts), *_told(place, facts, answers, draft, written, target)])
+
+
+def _taken(given: str, place: ScriptPlace, facts: ScriptFacts) -> list[str]:
+    """Return a line on the script that was taken of a folder, where it has others that this one does not use."""
+    from optimize.script.pick_script import USUAL, is_never_trained
+
+    if place.workload is not None or not Path(given).expanduser().is_dir():
+        return []
+    found = sorted(path.name for path in place.folder.glob("*.py") if path.name not in facts.files)
+    others = [name for name in found if not is_never_trained(name)]
+    why = "its name is usual" if place.script == USUAL else "it alone does something when it is run"
+    again = (
+        f"remove what was written, then `optimize init {shlex.quote(str(place.folder / others[0]))}`" if others else ""
+    )
+    return [f"script: {place.script}, as {why}. To take {' or '.join(others[:SHOWN])}, {again}"] if others else []
 
 
 def _check(direction: str | None, total: float | None) -> None:

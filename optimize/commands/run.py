@@ -30,6 +30,7 @@ from optimize.errors import ExecutorError, NothingToConfirm, WorkloadError
 
 if TYPE_CHECKING:
     from optimize.config.plan import Plan
+    from optimize.confirm.verdict import Verdict
     from optimize.reporting.events import EventsFile
     from optimize.reporting.run_end import RunResult
     from optimize.session.confirm import ConfirmOptions
@@ -282,9 +283,20 @@ def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, caller: 
         say(f"no verdict yet; all trainings are kept. Go on with: {again}")
     elif not as_json:
         open_console().print(verdict_table(ended.verdict, plan.workload.metric))
+        say_all(_more_seeds(plan, ended.verdict))
     if ended.verdict is not None and caller.events is not None:
         caller.events.confirmed(plan.settings.study, ended.verdict)
     return ended.code
+
+
+def _more_seeds(plan: Plan, verdict: Verdict) -> Sequence[str]:
+    """Return the line that goes on where the best trial is neither confirmed nor luck."""
+    from optimize.reporting.four_facts import more_seeds
+    from optimize.reporting.hints import command_line, given_flags
+
+    seeds = more_seeds(verdict.finalists[0]) if verdict.finalists and verdict.winner is None else 0
+    again = command_line("confirm", {**given_flags(plan.settings), "seeds": seeds})
+    return [f"be surer, with {seeds} seeds in all: {again}"] if seeds else []
 
 
 def _slots(plan: Plan) -> Sequence[Slot]:

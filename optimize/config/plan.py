@@ -206,11 +206,12 @@ def _no_space(settings: Settings, workload: Workload, space: SearchSpace) -> str
     lacking = [name for name in space.names if not workload.binds(name)]
     script, beside = with_slash(workload.folder / workload.script), with_slash(workload.folder / SPACE)
     line = (
-        f"{beside}: there is no such file, so nothing says what may vary. Write a first one: "
-        f"`{INIT} {quote(script)}`. (Search space {space.name} of profile {settings.profile} is for other "
-        f"scripts: this one has no {', '.join(lacking[:3])}.)"
+        f"{beside}: there is no such file, so nothing says what may vary. Write a first one: `{INIT} {quote(script)}`."
     )
-    return line if lacking else ""
+    if len(lacking) == len(space.names):
+        return line
+    of_profile = f"Search space {space.name} of profile {settings.profile} does not fit: the script"
+    return f"{line} ({of_profile} has no {', '.join(lacking[:3])}.)" if lacking else ""
 
 
 def _with_limits_of(workload: Workload, settings: Settings) -> Settings:

@@ -43,7 +43,7 @@ def verdict_table(verdict: Verdict, metric: Metric) -> RenderableType:
     doubts = [f"  trial {each.number}, but: {doubt}" for each in verdict.finalists for doubt in each.doubts]
     noise = (
         f"noise: another seed moves {metric.name} by {value_text(verdict.noise)} (standard deviation); "
-        f"a gain below {value_text(verdict.floor)}"
+        f"a gain below the noise floor, {value_text(verdict.floor)},"
     )
     return Group(
         Text(f"{_TITLES[verdict.beside]}; gain in {metric.name}", style="bold"),

@@ -60,7 +60,7 @@ def four_facts(of: Standing, write: Write = command_line) -> FourFacts:
         Fact("What won?", *_won(of)),
         Fact("How sure is that?", *_sure(of)),
         Fact("What did it cost?", *_cost(of)),
-        Fact("What next?", answer, (*more, *beyond_choices(of), *lines)),
+        Fact("What next?", answer, (*more, *_nothing_left(of), *beyond_choices(of), *lines)),
         commands,
     )
 
@@ -274,18 +274,33 @@ def _be_sure(of: Standing, best: BestTrial) -> Advice:
 def _after_luck(of: Standing, found: Finalist | None) -> Advice:
     if found is None:  # repeats could tell nothing of it
         return "Search on", (), [_run(of)]
-    seeds = 0 if found.state is VerdictState.LUCK else min(max(2 * found.pairs, 2), MOST_SEEDS)
+    seeds = more_seeds(found)
     if not seeds:
         return "Search on: this gain is not real", (), [_run(of)]
     more = Step(f"{seeds} seeds in all", "confirm", {**of.trained, "seeds": seeds})
     return "Train it with more seeds, or search on", (), [more, _run(of)]
 
 
+def more_seeds(found: Finalist) -> int:
+    """Return with how many seeds in all a trial may be told from the baseline; 0 where it is luck, or has had the most."""
+    if found.state is not VerdictState.CANDIDATE or found.pairs >= MOST_SEEDS:
+        return 0
+    return min(max(2 * found.pairs, 2), MOST_SEEDS)
+
+
 def _run(of: Standing) -> Step:
-    """The command that goes on searching, with as many trials again."""
+    """The command that goes on searching, with as many trials again; with more choices where each has been tried."""
+    if of.exhausted:
+        return further_step(of)
     done = of.cost.trials if of.best else 0
     why = f"search on, to {2 * done} trials in all" if done else "run it"
     return Step(why, "run", {**of.trained, "trials": 2 * done if done else None})
+
+
+def further_step(of: Standing) -> Step:
+    """Return the command that goes on with a study whose every configuration has been tried, once its space has more."""
+    flags = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": of.successor}
+    return Step("once its space has more choices", "migrate", flags, of.name)
 
 
 def _confirm(of: Standing) -> Step:
@@ -294,6 +309,10 @@ def _confirm(of: Standing) -> Step:
 
 def _show(of: Standing, number: int) -> Step:
     return Step("all about it", "show", {"study": of.name, **of.place}, number)
+
+
+def _nothing_left(of: Standing) -> tuple[str, ...]:
+    return ("Every configuration has been tried: only more choices can find more",) if of.exhausted else ()
 
 
 # --- beyond the choices -----------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from optimize.config.plan import Plan
 from optimize.config.settings import Settings
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
-from optimize.reporting.four_facts import beyond_choices, wider_steps
+from optimize.reporting.four_facts import beyond_choices, further_step, wider_steps
 from optimize.reporting.hints import command_line, given_flags, study_flags
-from optimize.reporting.standing import standing_of
+from optimize.reporting.standing import Standing, standing_of
 from optimize.reporting.status import pruning_lines
+from optimize.search import ALL_TRIED
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import describe_study
 from optimize.study.stopping import counted
@@ -60,9 +61,12 @@ def end_report(
         lines.append(_indented_line(ended.no_verdict))
     if confirmable and best is not None and best.open:
         lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
-    lines += _beyond_choices(plan, ended)
+    of = _standing(plan, ended)
+    lines += _beyond_choices(of)
     lines.append(_hint("report", command_line("report", study_flags(settings))))
     lines.append(_hint("view", command_line("dashboard", {**study_flags(settings), "study": None})))
+    if ended.reason.endswith(ALL_TRIED):
+        return Group(*lines, *([] if of.edges else [_more_choices(of)]))
     lines.append(
         _hint(
             "go on",
@@ -79,11 +83,19 @@ def end_report(
     return Group(*lines)
 
 
-def _beyond_choices(plan: Plan, ended: RunResult) -> list[RenderableType]:
-    """Return at which ends of their choices parameters of the best trial are, and the commands that look beyond."""
+def _standing(plan: Plan, ended: RunResult) -> Standing:
     attrs = describe_study(plan, {"search space": plan.space.fingerprint()})
     metric, choices = plan.workload.metric, plan.space.stored_choices
-    of = standing_of(plan.settings.study, metric, attrs, ended.records, choices, others=ended.others)
+    return standing_of(plan.settings.study, metric, attrs, ended.records, choices, others=ended.others)
+
+
+def _more_choices(of: Standing) -> RenderableType:
+    step = further_step(of)
+    return whole(Text(f"  {step.why}: {command_line(step.command, step.flags, step.about)}", style="dim"))
+
+
+def _beyond_choices(of: Standing) -> list[RenderableType]:
+    """Return at which ends of their choices parameters of the best trial are, and the commands that look beyond."""
     if not of.edges:
         return []
     steps = zip(("wider", "then"), wider_steps(of), strict=True)

@@ -17,6 +17,7 @@ from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import ABOUT, SPACE_FILE
 from optimize.study.edges import RECENT, Edge, find_edges, is_baseline
 from optimize.study.held import is_confirmed_alone
+from optimize.study.stopping import COUNTED
 from optimize.study.stored import StoredStudy
 from optimize.text import name_after
 from optimize.trial import Metric
@@ -50,6 +51,7 @@ class Standing:
     )  # further flags of the commands that train, to find from here what it began with
     absent: Flags = field(default_factory=dict)  # of those flags, the ones whose files are not here
     frozen: bool = False  # nothing can be written to its database
+    exhausted: bool = False  # every configuration has been tried, as far as that is soon counted
     backup: str = ""  # the folder that its last call kept a backup in
 
     @property
@@ -116,6 +118,7 @@ def standing_of(
         lasting,
         others,
         place or {},
+        exhausted=_is_exhausted(attrs, choices, ended),
     )
 
 
@@ -125,6 +128,7 @@ def read_standing(stored: StoredStudy) -> Standing:
     attrs, settings = database.study_attrs(study_id), read_settings_json(stored.paths.settings_json)
     named, absent = begun_from_here(stored.name, attrs)
     best, recent = stored.best(), [record for record in stored.latest(RECENT) if record.is_finished]
+    choices = newest_choices(stored)
     return Standing(
         stored.name,
         stored.metric,
@@ -134,7 +138,7 @@ def read_standing(stored: StoredStudy) -> Standing:
         study_cost(read_times(database, study_id), settings).with_replicates(replicates_cost(stored, settings)),
         verdict_of(attrs),
         recent[-1] if recent else None,
-        find_edges(best, recent, newest_choices(stored), attrs, stored.metric),
+        find_edges(best, recent, choices, attrs, stored.metric),
         holder_of(database, study_id) is not None,
         is_confirming(stored),
         stored.no_best,
@@ -142,8 +146,13 @@ def read_standing(stored: StoredStudy) -> Standing:
         named=named,
         absent=absent,
         frozen=bool(database.read_only),
+        exhausted=_is_exhausted(attrs, choices, recent),
         backup=last_backup(stored.paths),
     )
+
+
+def _is_exhausted(attrs: Mapping[str, Any], choices: Choices, ended: Sequence[TrialRecord]) -> bool:
+    return stored_space(attrs).all_tried(choices, [record for record in ended if record.state in COUNTED])
 
 
 def space_beside(attrs: Mapping[str, object], name: str) -> Path:

@@ -38,8 +38,13 @@ def could_be_trained(files: Mapping[str, str]) -> list[str]:
     return [file for file in runs if not any(_uses(files, other, file) for other in files if other != file)]
 
 
+def is_never_trained(file: str) -> bool:
+    """Tell whether a file's name says that it is no training script: `setup.py`, a test."""
+    return any(fnmatch(PurePosixPath(file).name, pattern) for pattern in _OTHER)
+
+
 def _does_something(text: str, file: str) -> bool:
-    if any(fnmatch(PurePosixPath(file).name, pattern) for pattern in _OTHER):
+    if is_never_trained(file):
         return False
     try:
         body = parse(text, file).body

@@ -4,6 +4,7 @@ It knows search spaces and trials, but no study, no database and no script.
 Other rooms import `endings` and `pruner` by name, and the rest from here.
 """
 
+from optimize.search.candidates import ALL_TRIED
 from optimize.search.memory import Footprint, Memory, footprint
 from optimize.search.prior import Prior, PriorSource, decode_prior, prior_source
 from optimize.search.samplers import GUIDED, SAMPLERS, Past, QueueOnly, Sampler, open_sampler, unfit
@@ -11,6 +12,7 @@ from optimize.search.starts import Candidate, Starts, Target, fit, fitted, plan_
 from optimize.search.whole import StoredSpace, rules_attr, space_of, stored_space
 
 __all__ = [
+    "ALL_TRIED",
     "GUIDED",
     "SAMPLERS",
     "Candidate",

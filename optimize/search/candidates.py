@@ -19,6 +19,7 @@ Point = tuple[int, ...]
 """A configuration as the indices of its choices, in the order of the space's parameters."""
 
 SLICE = 10_000  # configurations that are checked between two looks at everything else: some tenths of a second
+ALL_TRIED = "been tried. Add choices for more."  # how the reason ends of a study that has nothing left
 BLENDS = 50  # of a draw and something feasible
 NEIGHBOURS = 2_000  # checked around a point: all that differ in two parameters, in a space of twenty
 SUSPECT_BELOW = 0.01  # a choice is suspect when chance explains its failures less often than this
@@ -258,7 +259,7 @@ class Chooser:
             return StudyError(
                 f"{where}: none of its {self._lattice.size} configurations is feasible. Loosen the rules."
             )
-        return SpaceExhausted(f"{where}: {_all(seen)} been tried. Add choices for more.")
+        return SpaceExhausted(f"{where}: {_all(seen)} {ALL_TRIED}")
 
 
 def _all(seen: int) -> str:

@@ -6,9 +6,11 @@ enough to tell: the names of its parameters, and its rules where this release ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from optimize.text import listed
@@ -18,6 +20,7 @@ from search_spaces import Expression, SearchSpace, SearchSpaceError, parse_expre
 if TYPE_CHECKING:  # a sampler is opened without a database
     from storage import TrialRecord
 
+MOST_COUNTED = 1_000  # configurations
 RULES = "rules"  # attribute of a study: its rules, and the constants that they speak of
 
 
@@ -29,6 +32,19 @@ class StoredSpace:
     rules: Sequence[Expression] = ()
     constants: Mapping[str, Value] = field(default_factory=dict)  # that the rules speak of
 
+    def all_tried(self, choices: Mapping[str, Sequence[object]], records: Sequence[TrialRecord]) -> bool:
+        """Tell whether the records hold every configuration of these choices that keeps the rules; False where those are many."""
+        if not choices or not 0 < math.prod(map(len, choices.values())) <= MOST_COUNTED:
+            return False
+        tried = {tuple(record.params.get(name) for name in choices) for record in records}
+        every = (dict(zip(choices, each, strict=True)) for each in product(*choices.values()))
+        return all(tuple(each.values()) in tried or self._broken_by(each) for each in every)
+
+    def _broken_by(self, params: Mapping[str, Any]) -> str:
+        """Return the rule that these parameters break, "" if they keep all."""
+        values = {**self.constants, **{name: decoded(value) for name, value in params.items()}}
+        return next((rule.text for rule in self.rules if not _holds(rule, values)), "")
+
     def why_not(self, record: TrialRecord) -> str:
         """Return why a trial cannot be trained again, "" if it can. Trials of ours are whole from the first."""
         if record.kind or not self.names:
@@ -37,8 +53,8 @@ class StoredSpace:
             return f"it lacks {listed(lacking)}"
         if strange := sorted(record.params.keys() - self.names):
             return f"it has {listed(strange)}, which the search space has not"
-        values = {**self.constants, **{name: decoded(value) for name, value in record.params.items()}}
-        return next((f"it breaks the rule {rule.text}" for rule in self.rules if not _holds(rule, values)), "")
+        rule = self._broken_by(record.params)
+        return f"it breaks the rule {rule}" if rule else ""
 
 
 def space_of(space: SearchSpace, constants: Mapping[str, Value]) -> StoredSpace:

@@ -29,6 +29,7 @@ from storage import (
     begin_line,
     open_database,
     os_errors_at,
+    parent_of,
     restore_backup,
     were_set_aside,
 )
@@ -132,10 +133,20 @@ def restore(folder: Path, runs: Path, say: Callable[[str], None]) -> None:
                 again = f"`optimize export --study {quote(name)} --runs {quote(str(runs))}`"
                 say(f"{error} (everything is restored; {again} writes the tables again)")
         lines = [] if read_only else [_how_to_go_on(database, name, runs, folder) for name in main_studies(database)]
-    what = ", ".join(restored.studies) or "no study"
-    say(f"restored to {runs}: {what}, {amount(restored.trials, 'trial')}")
+        what = _what(database, restored.studies)
+    say(f"restored to {runs}: {what}")
     for line in lines:
         say(line)
+
+
+def _what(database: Database, studies: Sequence[str]) -> str:
+    """Return which studies there are, with their trials, and apart from those the trainings of them with other seeds."""
+    count = {name: sum(database.counts(database.find_study(name) or 0).values()) for name in studies}
+    mine = [name for name in count if not parent_of(name)]
+    trials = sum(count[name] for name in mine)
+    again = sum(count.values()) - trials
+    beside = f", and {amount(again, 'repeat')} with other seeds" if again else ""
+    return f"{', '.join(mine) or 'no study'}, {amount(trials, 'trial')}{beside}"
 
 
 def _how_to_go_on(database: Database, name: str, runs: Path, backup: Path) -> str:
