@@ -47,6 +47,19 @@ def test_a_study_whose_space_is_lost_goes_on_with_its_own_and_says_so(
         assert len(study.records()) > 10
 
 
+def test_of_a_folder_that_is_lost_the_study_says_what_it_keeps(driver: Driver, lost: StoredStudy) -> None:
+    (driver.folder / "workload").rename(driver.folder / "gone")
+    with pytest.raises(SettingsError) as caught:
+        plan()
+    assert caught.value.problems[-1].startswith(
+        "study s: it keeps the scripts of its trials. Write those of its baseline: "
+        "`optimize export --study s --trial 0 --to ./workload`."
+    )
+    with pytest.raises(SettingsError) as caught:
+        plan(workload="./another")
+    assert not any("it keeps the scripts" in line for line in caught.value.problems)
+
+
 def test_another_space_that_is_named_or_lies_there_is_not_passed_over(driver: Driver, lost: StoredStudy) -> None:
     with pytest.raises(SettingsError, match="DEPTH: the script has no such constant"):
         plan(search_space="cpu")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -63,6 +64,8 @@ def plan_for_study(settings: Settings, stored: StoredStudy | None, also: Sequenc
 
 def _load_parts(settings: Settings, stored: StoredStudy) -> Parts:
     """Load workload and search space as they lie there, a search space whose file has gone from the study."""
+    if "/" in settings.workload and not Path(settings.workload).expanduser().exists():
+        return _without_folder(load_parts(settings), stored)
     space = lost_space(settings, stored)
     if space is None:
         return load_parts(settings)
@@ -71,6 +74,20 @@ def _load_parts(settings: Settings, stored: StoredStudy) -> Parts:
         f"`optimize space export --study {quote(stored.name)}`"
     )
     return replace(load_parts(with_space_of(settings, stored, space), space), earlier=(line,))
+
+
+def _without_folder(parts: Parts, stored: StoredStudy) -> Parts:
+    """Return the parts of a workload whose folder has gone, with a line on what the study keeps of it."""
+    baseline = first_baseline(stored.database, stored.study_id)
+    folder = parts.settings.workload
+    if baseline is None or told_of(stored).get("workload") != folder or not stored.paths.artifacts.is_dir():
+        return parts
+    line = (
+        f"study {stored.name}: it keeps the scripts of its trials. Write those of its baseline: "
+        f"`optimize export --study {quote(stored.name)} --trial {baseline.number} --to {quote(folder)}`. Then put data and "
+        "workload.toml there again"
+    )
+    return replace(parts, problems=(*parts.problems, line))
 
 
 def plan_to_move(settings: Settings, old: StoredStudy | None, also: Sequence[str] = ()) -> Plan:
