@@ -235,7 +235,7 @@ def test_what_is_printed_in_an_unpacked_bundle(begun: Shell) -> None:
         archive.extractall(begun.folder / "there")
     there = replace(begun, folder=begun.folder / "there" / "s-bundle")
     listed = there.optimize("status", "--runs", ".")
-    assert "Not here: ./workload, ./space.toml, ./it's a profile.toml." in listed
+    assert "Not here: ./workload, ./it's a profile.toml." in listed
     found = hints(listed, there)
     assert set(found) == {"all about it"}
     assert "val_bpb" in there.paste(there.paste(found["all about it"]).strip().splitlines()[-1])  # train it again
