@@ -36,6 +36,7 @@ from optimize.search.prior import Prior, PriorSource
 BELIEF, DOUBT = 1.0, 0.7  # coefficient of a source before any trial, and its standard deviation
 FADES = 15  # trials; after them what a source says counts FADES / trials
 FORGOTTEN = 0.05  # of BELIEF: below, the search is that of a study without a prior
+EARLY = 10  # trials; a source whose order they contradict by then is not believed again
 GOOD, LEAST_GOOD, MOST_GOOD = 0.1, 3, 20  # the share of a source's rows that proposals are drawn around, and its bounds
 FIRST = 3  # sources whose best configuration is tried as it is
 DRAWN, MUTATED = 8, 0.25  # candidates around good rows; the share of parameters that such a draw changes
@@ -52,18 +53,18 @@ class GuidedCmaEs(CmaEsLearner):
         super().__init__(lattice, chooser, seed, preselect=True)
         self._models = [_SourceModel(source, self) for source in prior]
         self._beliefs: Array = np.full(len(prior), BELIEF / max(1, len(prior)))
-        self._first = [model.good[0] for model in self._models[:FIRST]]
         self._weights: Array = np.zeros(0)  # of the trials in the model of what the sources leave unexplained
         self._is_stale = False
+        self._is_forgotten: Array = np.zeros(len(prior))  # 1: for good
         self._guide_strategy()
 
     def draw(self) -> Point:
         self._refresh()
         if self._trust() < FORGOTTEN:
             return super().draw()
-        for point in self._first:
-            if not self._chooser.why_not(point):
-                return point
+        for model, belief in zip(self._models[:FIRST], self._beliefs, strict=False):
+            if belief > 0 and not self._chooser.why_not(model.good[0]):
+                return model.good[0]
         near = self._leap if self._latest and self._is_stuck() and self._rng.random() < LEAPS else self._near()
         drawn = round(DRAWN * self._trust())
         candidates = [self._chooser.choose(near, REDRAWS) for _ in range(PRESELECTED)]
@@ -73,6 +74,9 @@ class GuidedCmaEs(CmaEsLearner):
     def learned(self, number: int, point: Point, value: float | None) -> None:
         super().learned(number, point, value)
         self._is_stale = True
+        if len(self._ranked) <= EARLY:
+            self._refresh()
+            self._is_forgotten = np.maximum(self._is_forgotten, self._beliefs == 0)
         if self._strategy and not self._strategy.generation:
             self._refresh()
             self._guide_strategy()
@@ -104,7 +108,7 @@ class GuidedCmaEs(CmaEsLearner):
         values, points = zip(*self._latest, strict=True)
         known, scores, said = self._features(points), rank_scores(values), self._said(points)
         covariance = kernel(known, known) + NOISE * np.eye(len(values))
-        self._beliefs = _coefficients(said, scores, covariance)
+        self._beliefs = _coefficients(said * (1 - self._is_forgotten), scores, covariance) * (1 - self._is_forgotten)
         left = scores - self._fade() * (said @ self._beliefs)
         self._weights = np.asarray(np.linalg.solve(covariance, left), np.float64)
         self._is_stale = False
