@@ -46,6 +46,7 @@ from storage.queries import (
     numbers_of,
     ranked_records,
     read_times,
+    read_values,
     states_from,
 )
 from storage.records import (
@@ -143,6 +144,7 @@ __all__ = [
     "read_foreign",
     "read_records",
     "read_times",
+    "read_values",
     "read_whole_trials",
     "record_of",
     "refuse_results_of_another",

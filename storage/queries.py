@@ -17,7 +17,7 @@ from storage import sql
 from storage.database import Database
 from storage.driver_errors import stored_json
 from storage.records import TrialRecord, record_of, time_record
-from storage.sql import DIRECTIONS, STUDY_SYSTEM_ATTRS, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, TRIALS, Stored
+from storage.sql import DIRECTIONS, STUDY_SYSTEM_ATTRS, TRIAL_ATTRS, TRIAL_SYSTEM_ATTRS, TRIALS, VALUES, Stored
 from storage.text import one_line
 
 _PAGE = 64
@@ -111,6 +111,15 @@ def read_times(database: Database, study_id: int) -> list[TrialRecord]:
     finished = TRIALS.c.state.in_([state for state in TrialState if state.is_finished()])
     rows = database.rows(query.where((TRIALS.c.study_id == study_id) & finished).order_by(TRIALS.c.number))
     return [time_record(*row[:5], *(text and stored_json(text, database.where) for text in row[5:])) for row in rows]
+
+
+def read_values(database: Database, study_id: int) -> list[float | None]:
+    """Return the value of each complete trial by number, and None for each pruned one; all else is not read."""
+    joined = sqlalchemy.select(TRIALS.c.state, VALUES.c.value).select_from(TRIALS)
+    joined = joined.outerjoin(VALUES, (VALUES.c.trial_id == TRIALS.c.trial_id) & (VALUES.c.objective == 0))
+    says = TRIALS.c.state.in_([TrialState.COMPLETE, TrialState.PRUNED])
+    rows = database.rows(joined.where((TRIALS.c.study_id == study_id) & says).order_by(TRIALS.c.number))
+    return [value if state is TrialState.COMPLETE else None for state, value in rows]
 
 
 def ranked_records(database: Database, study_id: int) -> Iterator[TrialRecord]:

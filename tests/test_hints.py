@@ -258,6 +258,7 @@ GIVEN = {
     "log": ["tensorboard", "mlflow"],
     "runs": Path("my runs"),
     "trials": 7,
+    "until_worth": 0.0005,
     "seed": 5,
     "sampler": "tpe",
     "starts": False,

@@ -118,6 +118,12 @@ def _training_flags(
 
 def _search_flags(
     trials: Annotated[int | None, typer.Option(help="End at this many finished trials, the baseline included.")] = None,
+    until_worth: Annotated[
+        float | None,
+        typer.Option(
+            "--until-worth", help="End where ten more trials are expected to improve the metric by less than this."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The sampler's seed; the script's SEED stays as it is.")] = None,
     sampler: Annotated[
         str | None, typer.Option(help="auto, tpe, cmaes, gp, random, qmc or grid.", autocompletion=one_of(*SAMPLERS))

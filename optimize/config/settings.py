@@ -57,6 +57,7 @@ class Settings:
     advisor_url: str = ""  # of the model's server; its key is in no field of ours
     trials: int | None = None  # COMPLETE and PRUNED, the baseline included; None: no limit
     hours: float | None = None
+    until_worth: float | None = None  # end where ten more trials are expected to bring less, in units of the metric
     max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES
     executor: str = "local"
     device: str = "cpu"
@@ -206,6 +207,7 @@ def _from_table(settings: Settings, table: Table, profile: str) -> tuple[Setting
         advisor_share=table.number("advisor_share", settings.advisor_share) or settings.advisor_share,
         trials=table.integer("trials", settings.trials),
         hours=table.number("hours", settings.hours),
+        until_worth=table.number("until_worth", settings.until_worth),
         max_consecutive_failures=table.integer("max_consecutive_failures", settings.max_consecutive_failures)
         or settings.max_consecutive_failures,
         prepare_args=table.words("prepare_args", ()),
@@ -236,10 +238,10 @@ def _beside(profile: str, path: str) -> str:
 
 def _bad_flags(given: Mapping[str, object]) -> list[str]:
     lines = []
-    for name in ("trials", "hours", "slots"):
+    for name in ("trials", "hours", "slots", "until_worth"):
         value = given.get(name)
         if isinstance(value, int | float) and not value > 0:  # nan is not
-            lines.append(f"--{name}: {value} is not above 0. Give a positive number or leave it out.")
+            lines.append(f"--{name.replace('_', '-')}: {value} is not above 0. Give a positive number or leave it out.")
     seed = given.get("seed")
     if isinstance(seed, int) and seed < 0:
         lines.append(f"--seed: {seed} is below 0. Give 0 or more.")

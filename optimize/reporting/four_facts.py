@@ -17,6 +17,7 @@ from optimize.confirm.replicates import MOST_SEEDS
 from optimize.confirm.verdict import Finalist
 from optimize.reporting.hints import Flags, command_line
 from optimize.reporting.standing import Standing
+from optimize.reporting.worth_words import worth_words
 from optimize.study.best import BestTrial
 from optimize.study.comparable import FINGERPRINT, device_batch_of, is_confirmable
 from optimize.text import amount, changes, gain_text, value_text
@@ -170,7 +171,7 @@ def _cost(of: Standing) -> Words:
         if of.best is None:
             return "It is counted here from the first value on", ()
         return f"Up to trial {of.best.record.number}: {of.cost.text}", tuple(of.cost.more)
-    return f"{'So far: ' if of.running else ''}{of.cost.text}", tuple(of.cost.more)
+    return f"{'So far: ' if of.running else ''}{of.cost.text}{worth_words(of)}", tuple(of.cost.more)
 
 
 # --- what next --------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ _TRAINING_FIELDS = {
 }
 _SEARCH_FIELDS = {  # without --from and --prior: the study has begun with them
     "trials": "trials",
+    "until-worth": "until_worth",
     "seed": "seed",
     "sampler": "sampler",
     "starts": "starts",

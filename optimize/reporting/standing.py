@@ -19,9 +19,10 @@ from optimize.study.edges import RECENT, Edge, find_edges, is_baseline
 from optimize.study.held import is_confirmed_alone
 from optimize.study.stopping import COUNTED
 from optimize.study.stored import StoredStudy
+from optimize.study.worth import expected_gain, values_of
 from optimize.text import name_after
 from optimize.trial import Metric
-from storage import Stored, StudyPaths, TrialRecord, first_baseline, holder_of, read_times
+from storage import Stored, StudyPaths, TrialRecord, first_baseline, holder_of, read_times, read_values
 
 Choices = Mapping[str, Sequence[Stored]]
 _NEWEST = 20  # trials that tell the choices: one that Optuna has queued has none
@@ -53,6 +54,7 @@ class Standing:
     frozen: bool = False  # nothing can be written to its database
     exhausted: bool = False  # every configuration has been tried, as far as that is soon counted
     backup: str = ""  # the folder that its last call kept a backup in
+    gain: float | None = None  # that ten more trials are expected to bring; None: it cannot be said
 
     @property
     def is_baseline(self) -> bool:
@@ -119,6 +121,7 @@ def standing_of(
         others,
         place or {},
         exhausted=_is_exhausted(attrs, choices, ended),
+        gain=expected_gain(values_of(ended), metric.direction),
     )
 
 
@@ -148,6 +151,7 @@ def read_standing(stored: StoredStudy) -> Standing:
         frozen=bool(database.read_only),
         exhausted=_is_exhausted(attrs, choices, recent),
         backup=last_backup(stored.paths),
+        gain=expected_gain(read_values(database, study_id), stored.metric.direction),
     )
 
 

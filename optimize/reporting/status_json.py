@@ -67,6 +67,7 @@ def _facts(stored: StoredStudy) -> dict[str, Any]:
         "next_commands": [{"why": why, "command": command} for why, command in facts.commands],
         "cost": {**asdict(cost), "seconds": as_json(cost.seconds)},
         "edges": edges,
+        "ten_more": {"expected_gain": standing.gain, "noise": standing.verdict.noise if standing.verdict else None},
     }
 
 

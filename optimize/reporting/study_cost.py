@@ -50,6 +50,10 @@ class StudyCost:
             lines.append(f"{amount(self.copied, 'trial')} copied from another study cost nothing here")
         return lines
 
+    def of_more(self, trials: int) -> str:
+        """Return how long so many more trials take a device, such as `50 min`; "" while none has ended."""
+        return duration(trials * self.seconds / self.trials) if self.trials and self.seconds else ""
+
     def with_replicates(self, replicates: StudyCost) -> StudyCost:
         """Return it with what trials of the child study cost."""
         return replace(self, replicates=replicates.trials, replicate_seconds=replicates.seconds)

@@ -36,11 +36,13 @@ from optimize.reporting.program import elsewhere_python, interrupt
 from optimize.reporting.run_end import whole
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.status import COLOURS, trial_line
+from optimize.reporting.worth_words import ten_more
 from optimize.study.best import baseline_of
 from optimize.study.callback import Callback
 from optimize.study.left_files import LOG, PATCH, PROFILE_PATCH
 from optimize.study.stopping import COUNTED, Budget, StopLevel, counted
 from optimize.study.stored import StoredStudy
+from optimize.study.worth import expected_gain, values_of
 from optimize.text import amount, changes, duration, short, value_text, visible
 from optimize.trial import Job, Progress, Slot
 from storage import TrialRecord, parent_of
@@ -66,6 +68,7 @@ class LiveView(Callback):
         self._best = self._standing.luckiest if self._standing else None
         took = [r.seconds for r in earlier if r.state in COUNTED and r.seconds]
         self._took, self._took_s = len(took), sum(took)
+        self._values = values_of(earlier)
         self._rows: dict[int, _RunningRow] = {}
         self._progress: dict[int, Progress] = {}
         self._started, self._ending = time.monotonic(), False
@@ -119,6 +122,7 @@ class LiveView(Callback):
         self._done += counted([record])
         if record.state in COUNTED and record.seconds:
             self._took, self._took_s = self._took + 1, self._took_s + record.seconds
+        self._values += values_of([record])
         self._reference = self._reference or baseline_of([record])
         self.print(self.line(record))
         if (
@@ -191,6 +195,8 @@ class LiveView(Callback):
         ]
         if self._best is not None:
             parts.append(self._about_best(self._best))
+        if (gain := expected_gain(self._values, self._metric.direction)) is not None and self._best is not None:
+            parts.append(ten_more(gain))
         if limit and not self._ending and (left := self._seconds_left(limit - done)):
             parts.append(f"about {duration(left)} left")
         return Text(f"{self._study}   ", style="bold", no_wrap=True, overflow="ellipsis").append(

@@ -9,7 +9,6 @@ from pathlib import Path
 from optimize.advisor import Advisor, advice_line
 from optimize.advisor.advisor import open_advisor
 from optimize.config.plan import Plan
-from optimize.config.settings import Settings
 from optimize.confirm.replicates import variation_of
 from optimize.errors import WorkloadError
 from optimize.reporting.dashboard import DashboardWriter
@@ -72,7 +71,7 @@ def _work(session: Session, slots: Sequence[Slot], caller: Caller, verdict: bool
             session.say(line)
         callbacks = (*callbacks, IgnoredConstants(plan, session.say), mine)
         callbacks = (*((beside.of_search,) if beside else ()), *callbacks)
-        reason = session.drive(study, slots, _budget(plan.settings), callbacks, repeats=beside)
+        reason = session.drive(study, slots, _budget(plan), callbacks, repeats=beside)
     if session.goes_on_with(study.baseline_ending):
         return None
     stopped = session.stop_signals.level() is not StopLevel.NONE
@@ -92,7 +91,7 @@ def _repeats(
     except WorkloadError as error:
         return None, f"no verdict: {error.problems[0]}"
     live = next((each for each in callbacks if isinstance(each, LiveView)), None)
-    repeats = SearchRepeats(session, study, variation, slots, _budget(session.plan.settings), live)
+    repeats = SearchRepeats(session, study, variation, slots, _budget(session.plan), live)
     repeats.callbacks = callbacks
     return repeats, ""
 
@@ -102,7 +101,7 @@ def reporting(
 ) -> AbstractContextManager[Sequence[Callback]]:
     """Show, write and send what the study's trials come to: terminal, files, dashboard, trackers, messages and backups."""
     shown = session.shown(study)
-    live = LiveView(caller.console, shown, _budget(session.plan.settings), slots)
+    live = LiveView(caller.console, shown, _budget(session.plan), slots)
     notifier = open_notifier(session.plan, shown, {"confirm": caller.confirm, "backup": caller.backup})
     return session.reporting(study, live, (ResultFiles(shown), DashboardWriter(shown)), notifier)
 
@@ -117,8 +116,9 @@ def _so_far(plan: Plan, study: Study, folder: Path) -> str:
     return f"goes on after {amount(done, 'trial')}{found}" if (done := counted(records)) else ""
 
 
-def _budget(settings: Settings) -> Budget:
-    return Budget(settings.trials, settings.hours, settings.max_consecutive_failures)
+def _budget(plan: Plan) -> Budget:
+    settings, direction = plan.settings, plan.workload.metric.direction
+    return Budget(settings.trials, settings.hours, settings.max_consecutive_failures, settings.until_worth, direction)
 
 
 def _notes(advisor: Advisor | None, records: Sequence[TrialRecord], plan: Plan) -> list[str]:

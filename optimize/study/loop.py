@@ -59,6 +59,7 @@ class Loop:
         self._broken: list[str] = []  # why the study cannot go on
         self._failed: OptimizeError | None = None  # raised after the running trials have ended
         study.while_asking(self._while_asking)
+        self._look_at_worth()
 
     def run(self) -> str:
         """Work until the budget is spent or a stop request comes; return why.
@@ -155,11 +156,17 @@ class Loop:
             return
         record = source.study.tell(replace(event.job, number=source.numbered(number)), event.outcome)
         self._done += 0 if source.beside else counted([record])
+        self._look_at_worth()
         failed = record.state != "COMPLETE" and record.status != TrialStatus.HOPELESS  # which ran well, and was cut
         self._executor.forget(number, keep=failed and self._keep_failed)
         self._proven = self._proven or not failed
         _notify(source, lambda callback: callback.on_trial_end(record))
         self._abort_if_hopeless(source.study, record, event.outcome.log)
+
+    def _look_at_worth(self) -> None:
+        """Search no further where more trials are expected to bring too little. Repeats that are kept for the end still come."""
+        if not self._study.has_queued():
+            self._exhausted = self._exhausted or self._budget.not_worth(self._study.records()) or ""
 
     def _abort_if_hopeless(self, study: Study, record: TrialRecord, log: str) -> None:
         """Abort the study if going on after this ending would waste time."""

@@ -15,7 +15,8 @@ from types import FrameType, TracebackType
 
 from optimize.config.environment import interrupted_by
 from optimize.config.settings import MAX_CONSECUTIVE_FAILURES
-from optimize.text import amount
+from optimize.study.worth import AHEAD, expected_gain, values_of
+from optimize.text import amount, value_text
 from storage import TrialRecord
 
 STARTED_AGAIN = signal.SIGUSR1  # a scheduler ends this process, and starts the same call again
@@ -116,6 +117,17 @@ class Budget:
     trials: int | None = None
     hours: float | None = None
     max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES
+    until_worth: float | None = None  # the least gain that ten more trials have to be worth
+    direction: str = "minimize"  # of the metric
+
+    def not_worth(self, records: Iterable[TrialRecord]) -> str | None:
+        """Return why the study ends if more trials are expected to bring too little, None if it goes on."""
+        if self.until_worth is None:
+            return None
+        gain = expected_gain(values_of(records), self.direction)
+        if gain is None or gain >= self.until_worth:
+            return None
+        return f"{AHEAD} more trials are expected to bring {value_text(gain)}, less than {self.until_worth:g}"
 
     def spent(self, done: int, elapsed_s: float, repeats: int = 0) -> str | None:
         """Return why the study ends here, or None if it goes on."""
