@@ -24,10 +24,12 @@ from optimize.advisor.usage import ADVICE
 from optimize.confirm.verdict import CONFIRMATION
 from optimize.importing.import_study import IMPORTED
 from optimize.reporting.files import write_views
+from optimize.reporting.notify.notified import NOTIFIED
 from optimize.reporting.status_json import document
 from optimize.search.whole import RULES
-from optimize.study.comparable import ABOUT, CONSTANTS, DEVICE_BATCH, FINGERPRINT
+from optimize.study.comparable import ABOUT, CONSTANTS, DEVICE_BATCH, FINGERPRINT, SPACE_FILE
 from optimize.study.held import BESIDE, STOP
+from optimize.study.prior import PRIOR
 from optimize.study.start_from import FROM
 from optimize.study.stored import StoredStudy, find_study
 from optimize.trial import BASELINE, Outcome, TrialStatus
@@ -176,7 +178,19 @@ def test_names_in_databases_are_what_they_were(folder: Path, driver: Driver) -> 
         for ours in {LEASES, BACKUPS} if runs.parent == folder else {LEASES}:
             assert table(runs, ours.name) == ours.columns.keys()
     assert {FINGERPRINT, BASELINE, CONSTANTS, ABOUT} == STUDY_ATTRS
-    assert {STOP, FROM, CONFIRMATION, ADVICE, IMPORTED, RULES, DEVICE_BATCH, BESIDE} == LATER
+    assert {
+        STOP,
+        FROM,
+        CONFIRMATION,
+        ADVICE,
+        IMPORTED,
+        RULES,
+        DEVICE_BATCH,
+        BESIDE,
+        SPACE_FILE,
+        PRIOR,
+        NOTIFIED,
+    } == LATER
 
 
 @pytest.mark.slow
