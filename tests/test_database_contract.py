@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from storage import Database, StorageError, Stored, open_database
+from storage import Database, StorageError, Stored, numbers_of, open_database, states_from
 from tests.databases import CHOICES, PARAMS, empty_database, new_trial
 
 
@@ -210,6 +210,14 @@ class StorageContract:
         assert [trial.number for trial in latest] == [1, 2]
         assert latest == database.trials(study_id)[1:]
         assert len(database.latest_trials(study_id, 9)) == 3
+
+    def test_trials_are_found_by_what_they_try_and_by_their_state(self, database: Database, study_id: int) -> None:
+        for state in ("RUNNING", "WAITING"):
+            new_trial(database, study_id, state)
+        assert numbers_of(database, study_id, PARAMS, CHOICES) == [0, 1]
+        other = next(choice for choice in CHOICES["DEPTH"] if choice != PARAMS["DEPTH"])
+        assert numbers_of(database, study_id, {**PARAMS, "DEPTH": other}, CHOICES) == []
+        assert [states_from(database, study_id, n) for n in (1, 2)] == [{1: "WAITING"}, {}]
 
     def test_a_trial_is_found_by_its_number_or_its_id(self, database: Database, study_id: int) -> None:
         trial_id = new_trial(database, study_id, origin={"kind": "start"})
