@@ -32,8 +32,9 @@ how sure that is. You have ideas; the tools do the numbers, the ledger, the kill
 1. check_setup: what may vary, and whether a person has allowed the script to run (workload.trusted).
 2. start with trials=20 or so, then wait(until="end") as often as it says running; pass its `cursor` on as `after`.
    Meanwhile propose configurations of your own, and read_trial for what failed.
-3. start(what="confirm") trains the best again with other seeds. wait, then read_study: `confirmation.winner` is a trial that is
-   really better than the baseline; null means that the gain may be luck.
+3. If the script has a seed, a search of 16 trials or more trains its best again with other seeds by itself. read_study:
+   `confirmation.winner` is a trial that is really better than the baseline; null means that the gain may be luck. Then
+   start(what="confirm") has a closer look, with more seeds.
 4. If read_study has `edges`, widen_space and migrate look beyond the choices. export_best writes the winner out.
 
 To change code, edit the script yourself and start a study of another name (start_from takes the best values along).\

@@ -129,7 +129,7 @@ class Tools:
         what: Annotated[
             Literal["search", "confirm"],
             Field(
-                description="search: try configurations. confirm: train the best again with other seeds, for a verdict."
+                description="search: try configurations. confirm: train the best of an ended search again, with more seeds."
             ),
         ] = "search",
         study: StudyName = None,
