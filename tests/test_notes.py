@@ -116,6 +116,7 @@ def test_commands_of_a_note_are_those_of_the_call_that_writes_it(monkeypatch: py
     about = {ABOUT: {"command": "optimize run --study old --workload './a folder'"}}
     place = ["--runs", "my runs", "--storage", "sqlite:///a.db"]
     monkeypatch.setattr(sys, "argv", [".venv/bin/optimize", "run", *place])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # where no `optimize` is
     where = "--storage sqlite:///a.db --runs 'my runs'"
     text = re.sub(
         r" \\\n +", " ", study_note(replace(facts(BASE, BETTER, **about), here="/home/me"))
