@@ -18,7 +18,7 @@ from storage import StudyPaths, TrialRecord
 from tests.conftest import SCRIPT, Driver
 from tests.forked import Forked
 from tests.test_cli import environment, flags, optimize, run, slow_down
-from tests.zoo import eventually
+from tests.zoo import eventually, living
 
 pytestmark = pytest.mark.slow  # real processes
 # As the others from outside, with a seed that moves the value a little.
@@ -186,20 +186,23 @@ def test_make_confirm_is_the_command() -> None:
 
 
 def test_a_search_killed_in_the_middle_of_a_repeat_goes_on_and_ends_with_a_verdict(noisy: Driver) -> None:
-    slow_down(noisy, 0.1)
+    gate, script = noisy.folder / "gate", noisy.folder / "workload" / "train.py"
+    gate.touch()  # repeats wait in front of it, so that the driver dies in the middle of one
+    waits = f"import os, time\nwhile SEED != 42 and os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\n"
+    script.write_text(NOISY.replace("for step in", f"{waits}for step in"))
     words = ["run", "--trust", *flags(noisy), "--trials", "16", "--no-pruning", "--slots", "2"]
     nowhere = subprocess.DEVNULL
     process = Forked(words, cwd=noisy.folder, env=environment(noisy), stderr=nowhere, stdout=nowhere)
     assert eventually(noisy.paths.results_tsv.exists, within_s=120)  # by then there is a database to look into
     assert eventually(lambda: any(record.state == "RUNNING" for record in replicates(noisy)), within_s=120)
-    process.send_signal(signal.SIGSTOP)  # so that the repeat is not told before it is killed
-    waits = optimize(noisy, "status").stdout
-    assert "While it runs" in waits  # not that somebody confirms it
+    assert "While it runs" in optimize(noisy, "status").stdout  # not that somebody confirms it
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
+    assert eventually(lambda: living(noisy.paths.root) == [], within_s=60)
+    gate.unlink()
     ended = run(noisy, "--trials", "16", "--no-pruning", "--slots", "2")
     assert ended.returncode == 0, ended.stderr
-    assert re.search(r"repeats: trial \d+ (had ended|was left by an earlier driver)", ended.stderr)
+    assert re.search(r"repeats: trial \d+ was left by an earlier driver: lost", ended.stderr)
     assert "12 trials and 4 repeats are done" in ended.stdout
     with noisy.database() as database:
         study = find_study(database, "s", noisy.settings.runs)
