@@ -27,3 +27,13 @@ def test_real_studies_end_as_the_policy_alone_does(verdict: ModuleType) -> None:
         found, differing = verdict.driven(make, trainings, studies, seed=5)
         assert found == verdict.walk(make, trainings, studies, seed=5)
         assert differing == 0
+
+
+def test_the_last_trial_of_a_search_says_something_of_the_verdict_as_well(verdict: ModuleType, tmp_path: Path) -> None:
+    *_, rng = verdict.worlds(20, 110, 1)
+    world = verdict.equal(gain=2.5)(rng, 20)  # confirmed before the last trial, and no longer after it
+    walk = verdict.Walk(world, 20)
+    assert walk.run().best is None
+    driving = importlib.import_module("verdict_driving")
+    found = driving.drive(driving.plan_in(tmp_path), "s", world.value, 20)
+    assert (found.best, found.ever) == (None, walk.ever) == (None, {world.better})

@@ -104,8 +104,8 @@ class SearchRepeats(Repeats):
         return f"verdict: the last trainings {what}" if hours else f"verdict: up to a tenth of the trainings {what}"
 
     def finish(self, over: bool) -> None:
-        if over and not self._off:
-            self._look(over=True)
+        if self._ledger.repeats and not self._off:  # the last trial of the search says something as well
+            self._look(over)
 
     def why_no_verdict(self) -> str:
         """Return why the study has none, in a line; "" where it has one, or needs none."""
