@@ -68,6 +68,19 @@ def test_a_good_prior_is_worth_three_quarters_of_the_trials_and_a_wrong_one_cost
     assert wrong[21] <= cold[19]
 
 
+def test_a_wrong_prior_is_forgotten_after_its_first_proposal() -> None:
+    """From then on it proposes what a search without a prior would, which knows the same two trials."""
+    wrong, cold = (open_sampler("auto", CUBE, {}, seed=1, prior=p) for p in (prior_of(related(60, good=False)), ()))
+    for number in range(20):
+        params = wrong.propose() if number else {**BASELINE, **dict.fromkeys(NAMES, 3)}
+        if number > 1:
+            assert cold.propose() == params
+        for sampler in (wrong, cold):
+            sampler.started(number, params)
+            sampler.finished(number, "COMPLETE", loss(params))
+    assert wrong.summaries() == ["prior: believed after 20 trials: s0 0 %, fading since trial 15"]
+
+
 def test_of_contradicting_sources_the_one_that_the_trials_bear_out_is_believed() -> None:
     prior = prior_of(related(60, good=False), related(60, seed=1))
     sampler = open_sampler("auto", CUBE, {}, seed=0, prior=prior)

@@ -59,8 +59,7 @@ class GuidedCmaEs(CmaEsLearner):
         self._guide_strategy()
 
     def draw(self) -> Point:
-        self._refresh()
-        if self._trust() < FORGOTTEN:
+        if not self.is_guided():
             return super().draw()
         for model, belief in zip(self._models[:FIRST], self._beliefs, strict=False):
             if belief > 0 and not self._chooser.why_not(model.good[0]):
@@ -80,6 +79,11 @@ class GuidedCmaEs(CmaEsLearner):
         if self._strategy and not self._strategy.generation:
             self._refresh()
             self._guide_strategy()
+
+    def is_guided(self) -> bool:
+        """Tell whether a source is believed enough to have a say in the next proposal."""
+        self._refresh()
+        return self._trust() >= FORGOTTEN
 
     def prior_summary(self) -> str:
         """Return in a line how far each source is believed; "" before any trial."""
