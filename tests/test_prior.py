@@ -223,6 +223,12 @@ def test_all_that_is_wrong_with_priors_is_told_before_anything_is_made(known: Dr
         "there is no such study. There are",
         "does not exist. Check the path; a study is named without a slash.",
     ]
+    known.set(runs=tmp_path / "none")  # without a database
+    assert [line.split(": ")[1] for line in unknown_prior(known.settings)][1:] == [
+        "there is no such study",
+        "there is no such study",
+        "does not exist. Check the path; a study is named without a slash.",
+    ]
     path = tmp_path / "a.csv"
     path.write_text("X,Y\n1,2\n")
     known.set(prior=(str(path),), sampler="auto")

@@ -52,6 +52,7 @@ def unknown_prior(settings: Settings) -> Sequence[str]:
                 lines += _unreadable(source, database)
     except OptimizeError as error:
         lines += error.problems
+        lines += [line for source in settings.prior if is_file(source) for line in _unreadable(source, None)]
     except StorageError as error:
         lines.append(str(error))
     return lines
