@@ -101,7 +101,10 @@ def test_a_study_of_another_program_is_told_whatever_its_name(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("words", "again"), [("", "{} train.py"), ("'-u', ", "PYTHON={} sh run.sh")])
-def test_the_note_trains_the_best_again_as_it_was_trained(driver: Driver, words: str, again: str) -> None:
+def test_the_note_trains_the_best_again_as_it_was_trained(
+    driver: Driver, words: str, again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # where no other Python is
     (driver.folder / "workload" / "workload.toml").write_text(f"command = ['{{python}}', {words}'train.py']\n")
     with opened(driver) as stored:
         writer_of(stored).write()
