@@ -21,7 +21,7 @@ TRAINING = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) 
 FLAGS = $(TRAINING) $(call flag,TRIALS,trials) $(call flag,UNTIL_WORTH,until-worth) $(call flag,SEED,seed) $(call flag,SAMPLER,sampler) $(call flag,FROM,from) \
 	$(foreach prior,$(PRIOR),--prior $(call quoted,prior)) \
 	$(call flag,ADVISOR,advisor) $(call flag,ADVISOR_SHARE,advisor-share) $(if $(STARTS),--starts) $(if $(NO_STARTS),--no-starts) \
-	$(if $(PRUNING),--pruning) $(if $(NO_PRUNING),--no-pruning)
+	$(if $(PRUNING),--pruning) $(if $(NO_PRUNING),--no-pruning) $(call flag,PRUNER,pruner)
 TRUSTED = $(if $(TRUST),--trust)
 ASIDE = $(if $(SET_ASIDE),--set-aside)
 

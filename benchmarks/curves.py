@@ -111,7 +111,7 @@ def _literal(text: str) -> Any:
 # --- a study of them --------------------------------------------------------------------------------------------------
 
 
-def replay(trials: Sequence[Recorded], folder: Path, seed: int, slots: int) -> list[TrialRecord]:
+def replay(trials: Sequence[Recorded], folder: Path, seed: int, slots: int, pruner: str) -> list[TrialRecord]:
     """The records of a study whose sampler proposes these trials in this order, the first one as the baseline.
 
     Everything but the training is the product's own: study, database, sampler's law, loop, pruner.
@@ -126,7 +126,9 @@ def replay(trials: Sequence[Recorded], folder: Path, seed: int, slots: int) -> l
     _write_workload(trials, folder)
     flags = {"workload": str(folder), "search_space": str(folder / "space.toml"), "runs": folder / "runs"}
     with _sampler_that_proposes(trials[1:]) as sampler:
-        settings = load_settings(str(folder / "profile.toml"), "replay", {"study": "s", "seed": seed, **flags}, {})
+        settings = load_settings(
+            str(folder / "profile.toml"), "replay", {"study": "s", "seed": seed, "pruner": pruner, **flags}, {}
+        )
         plan, paths = make_plan(replace(settings, sampler=sampler)), StudyPaths(folder / "runs", "s")
         paths.create()
 

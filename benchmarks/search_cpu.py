@@ -47,7 +47,7 @@ AGAIN = 20
 
 
 def make_cpu_plan() -> Plan:
-    settings = load_settings("cpu", "benchmark", {})
+    settings = load_settings("cpu", "benchmark", {"workload": "gpt", "search_space": "cpu"})
     settings = replace(settings, constants={**settings.constants, **BUDGET})
     return make_plan(settings)
 
@@ -57,7 +57,7 @@ class Evaluations:
 
     def __init__(self, plan: Plan, data: str) -> None:
         self._plan = plan
-        self._fingerprint = _fingerprint(plan, data)
+        self._fingerprint = fingerprint_of(plan, data)
         self._rows = {key: value for key, value in _read() if key[0] == self._fingerprint}
         self.trained = 0
 
@@ -102,7 +102,7 @@ def _text(value: object) -> str:
     return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _fingerprint(plan: Plan, data: str) -> str:
+def fingerprint_of(plan: Plan, data: str) -> str:
     parts = plan.workload.fingerprint(), sorted(plan.settings.constants.items()), data
     machine = importlib.metadata.version("torch"), cpu_name()
     return hashlib.sha256(repr((parts, machine)).encode()).hexdigest()[:8]
@@ -112,7 +112,16 @@ def _fingerprint(plan: Plan, data: str) -> str:
 
 
 def _train(plan: Plan, params: Params) -> str:
-    """In a process forked from this one, which has imported torch: that saves half of the time of so short a trial."""
+    ended_well, log = train_forked(plan, params)
+    value = parse_summary(log).get(plan.workload.metric.name)
+    return repr(value) if ended_well and isinstance(value, float) else "failed"
+
+
+def train_forked(plan: Plan, params: Params) -> tuple[bool, str]:
+    """Return whether the script ended well, and its log.
+
+    It runs in a process forked from this one, which has imported torch: that saves half of the time of so short a trial.
+    """
     import torch.nn.functional  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
@@ -122,9 +131,7 @@ def _train(plan: Plan, params: Params) -> str:
         if pid == 0:
             _become_script(Path(folder), plan.workload.script, log)
         _, status = os.waitpid(pid, 0)
-        summary = parse_summary(log.read_text())
-    value = summary.get(plan.workload.metric.name)
-    return "failed" if status or not isinstance(value, float) else repr(value)
+        return status == 0, log.read_text()
 
 
 def _become_script(folder: Path, script: str, log: Path) -> None:

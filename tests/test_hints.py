@@ -261,6 +261,7 @@ GIVEN = {
     "until_worth": 0.0005,
     "seed": 5,
     "sampler": "tpe",
+    "pruner": "halving",
     "starts": False,
     "pruning": False,
     "advisor": "none",

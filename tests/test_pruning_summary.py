@@ -78,6 +78,20 @@ def test_hopeless_trials_are_cut_early_told_pruned_and_the_best_is_found_all_the
 
 
 @pytest.mark.slow
+def test_halving_cuts_at_the_rung_from_the_fifth_trial_on_also_after_a_restart(pruned: Driver) -> None:
+    pruned.set(pruner="halving")
+    pruned.run(informative, trials=20)
+    pruned.run(informative, trials=40)
+    told = records(pruned)
+    cut = [record for record in told if record.status == TrialStatus.HOPELESS]
+    assert {max(record.curve) for record in cut} == {15}
+    assert all("train loss" in record.reason and "best third" in record.reason for record in cut)
+    assert any(record.number < 16 for record in cut)  # where the regression still waits
+    assert any(record.number >= 20 for record in cut)
+    assert len(cut) >= 15
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 5])
 def test_the_condemned_that_were_spared_are_complete_and_counted(pruned: Driver, slots: int) -> None:
     pruned.run(informative, trials=110, slots=slots)

@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 # Importing the modules that define these takes half a second; tests/test_completion.py compares them.
+PRUNERS = ("regression", "halving")
 SAMPLERS = ("auto", "tpe", "cmaes", "gp", "random", "qmc", "grid")
 EXECUTORS = ("local", "ray")
 LOGS = ("tensorboard", "mlflow")

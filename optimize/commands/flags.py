@@ -16,6 +16,7 @@ import typer
 from optimize.commands.completion import (
     EXECUTORS,
     LOGS,
+    PRUNERS,
     SAMPLERS,
     one_of,
     profile_names,
@@ -146,6 +147,9 @@ def _search_flags(
     ] = None,
     pruning: Annotated[
         bool | None, typer.Option("--pruning/--no-pruning", help="Stop trials whose learning curve is hopeless.")
+    ] = None,
+    pruner: Annotated[
+        str | None, typer.Option(help="How: regression or halving.", autocompletion=one_of(*PRUNERS))
     ] = None,
     advisor: Annotated[
         str | None, typer.Option(help="A language model that proposes a share of the trials; none: no model.")

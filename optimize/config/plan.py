@@ -28,6 +28,7 @@ from optimize.script.load_workload import OURS, load_workload
 from optimize.script.pick_script import INIT
 from optimize.script.workload import Workload
 from optimize.search import Starts, StoredSpace, Target, plan_starts, space_of, unfit
+from optimize.search.pruners import unknown_pruner
 from optimize.text import meant
 from optimize.trial import Job, Suggestion, Value
 from search_spaces import SearchSpace, SearchSpaceError, load_space
@@ -155,6 +156,7 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
     problems = [*also, *_bad_study(settings), *parts.problems]
     if problem := unfit(settings.sampler, space):
         problems.append(problem)
+    problems += filter(None, [unknown_pruner(settings.pruner)])
     problems += _bad_executor(settings)
     problems += unfit_trackers(settings.log)
     problems += missing_packages(settings, workload) if workload else []

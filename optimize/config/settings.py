@@ -52,6 +52,7 @@ class Settings:
     start_from: str | None = None  # a study, or a file of results, that a new study begins with
     prior: tuple[str, ...] = ()  # studies and tables of related tasks
     pruning: bool = True
+    pruner: str = "regression"
     advisor: str | None = None  # a language model's name; None: only the sampler proposes
     advisor_share: float = 0.2  # of the proposals
     advisor_url: str = ""  # of the model's server; its key is in no field of ours
@@ -203,6 +204,7 @@ def _from_table(settings: Settings, table: Table, profile: str) -> tuple[Setting
         starts=table.flag("starts", settings.starts),
         executor=table.text("executor", settings.executor),
         pruning=table.flag("pruning", settings.pruning),
+        pruner=table.text("pruner", settings.pruner),
         advisor=table.text("advisor", "") or None,
         advisor_share=table.number("advisor_share", settings.advisor_share) or settings.advisor_share,
         trials=table.integer("trials", settings.trials),

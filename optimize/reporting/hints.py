@@ -44,6 +44,7 @@ _SEARCH_FIELDS = {  # without --from and --prior: the study has begun with them
     "sampler": "sampler",
     "starts": "starts",
     "pruning": "pruning",
+    "pruner": "pruner",
     "advisor": "advisor",
     "advisor-share": "advisor_share",
 }

@@ -1,7 +1,7 @@
 """What to try next: first starts that did well elsewhere, then what a sampler proposes, feasible and new.
 
 It knows search spaces and trials, but no study, no database and no script.
-Other rooms import `endings` and `pruner` by name, and the rest from here.
+Other rooms import `endings`, `pruner` and `pruners` by name, and the rest from here.
 """
 
 from optimize.search.candidates import ALL_TRIED

@@ -24,6 +24,7 @@ from bisect import bisect_left, insort
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,24 @@ SPARED = 0.07  # share of the hopeless trials that run on, to show how often the
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)  # on what the parameters explain; the one that predicts best is taken
 CONFIDENCE = 0.95  # with which the share of wrong decisions is bounded
 FAR = 3.0  # half spreads beyond the median at which losses are clipped: one loss of 40 must not bend the line for all others
+
+
+class Hopeless(Protocol):
+    """A decision that a running trial is hopeless; its text says why."""
+
+    @property
+    def spared(self) -> bool:
+        """Whether it runs on all the same."""
+
+
+class Judge(Protocol):
+    """What decides on a study's running trials."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """Learn from a trial that has ended."""
+
+    def judge(self, number: int, params: Params, curve: Mapping[int, float]) -> Hopeless | None:
+        """Return why a running trial is hopeless by its curve so far; None if it is not, or if there is too little to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +97,13 @@ class Pruner:
         # Names of parameters and a percent -> finished trials: loss there, value, order of ending, parameters.
         self._at: dict[tuple[frozenset[str], int], list[tuple[float, float, int, Params]]] = {}
         self._cut = 0
+
+    def ended(self, record: TrialRecord) -> None:
+        """Learn from a trial that completed, and count one that was pruned."""
+        if record.value is not None:
+            self.completed(record.params, record.curve, record.value)
+        elif record.status == TrialStatus.HOPELESS:
+            self.cut()
 
     def completed(self, params: Params, curve: Mapping[int, float], value: float) -> None:
         """Learn from a trial that ran to its end. `curve` maps percents of the budget to train losses."""

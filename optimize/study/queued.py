@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from optimize.advisor import Advisor
 from optimize.search import Sampler
-from optimize.search.pruner import Pruner
+from optimize.search.pruner import Judge
 from optimize.study.baseline_fit import BaselineFit
 from optimize.trial import Value
 
@@ -32,6 +32,6 @@ class Search:
     """What decides on a study's trials: which parameters are tried next, and which trials are pruned."""
 
     sampler: Sampler
-    pruner: Pruner | None  # None: no trial is pruned
+    pruner: Judge | None  # None: no trial is pruned
     advisor: Advisor | None  # None: the sampler alone proposes
     fit: BaselineFit

@@ -16,7 +16,7 @@ from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.derived import same_run, scorer
 from optimize.search import Footprint, Memory, Past, Prior, QueueOnly, Sampler, footprint, open_sampler, rules_attr
-from optimize.search.pruner import Pruner
+from optimize.search.pruners import open_pruner
 from optimize.study.baseline_fit import BaselineFit, too_large, with_device_batch
 from optimize.study.comparable import (
     DEVICE_BATCH,
@@ -81,7 +81,8 @@ def open_study(
         _keep_space(held, plan)
         prior = prior_of(database.study_attrs(study_id), plan.space)
         sampler = QueueOnly(ALL_TRAINED) if parent_of(plan.settings.study) else _sampler(plan, slots, prior)
-        pruner = Pruner(plan.workload.metric, plan.settings.seed) if plan.settings.pruning else None
+        mine = plan.settings
+        pruner = open_pruner(mine.pruner, plan.workload.metric, mine.seed) if mine.pruning else None
         artifacts, search = Artifacts(paths.artifacts, database), Search(sampler, pruner, advisor, BaselineFit(plan))
         artifacts.create()
         originals = with_boms(plan.workload.files, plan.workload.with_bom)

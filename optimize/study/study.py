@@ -238,10 +238,8 @@ class Study:
 
     def adopt_finished(self, record: TrialRecord) -> None:
         self._records[record.number] = record
-        if self._pruner is not None and record.value is not None:
-            self._pruner.completed(record.params, record.curve, record.value)
-        elif self._pruner is not None and record.status == TrialStatus.HOPELESS:
-            self._pruner.cut()
+        if self._pruner is not None:
+            self._pruner.ended(record)
 
     def discard(self, record: TrialRecord, why: str, status: TrialStatus = TrialStatus.LOST) -> None:
         """Close a trial that cannot be told: of another program, or without its parameters."""
