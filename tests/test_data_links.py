@@ -24,6 +24,7 @@ from optimize.runner.workdir import (
     prepare_folder,
     remove_folder,
 )
+from optimize.script.load_workload import load_workload
 from optimize.trial import Limits, Slot, TrialStatus
 from tests.zoo import zoo_job
 
@@ -222,3 +223,23 @@ def test_a_script_reads_its_data_and_the_disk_limit_is_not_about_it(data: Path, 
     outcome = run_job(replace(job, links={"data": str(data)}), tmp_path / "work", Slot("a"))
     assert outcome.status is TrialStatus.COMPLETE, outcome.reason
     assert outcome.summary["val_bpb"] == 1_800_000
+
+
+def test_what_studies_have_left_in_the_folder_is_none_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "train.py").write_text("DEPTH = 1\n")
+    (folder / "workload.toml").write_text('files = ["**/*.py"]\n')
+    (folder / "more").mkdir()
+    for name in ("more/net.py", "more/results.tsv"):
+        (folder / name).write_text("WIDTH = 1\n")
+    before = load_workload(str(folder)).fingerprint()
+    for left in ("runs/optuna.db", "mine/s/results.tsv", "mine/s/settings.json"):  # of a database elsewhere, the second
+        (folder / left).parent.mkdir(parents=True, exist_ok=True)
+        (folder / left).write_text("")
+    for script in ("runs/s/best/train.py", "mine/s/best/train.py"):
+        (folder / script).parent.mkdir(parents=True)
+        (folder / script).write_text("DEPTH = 99\n")
+    workload = load_workload(str(folder))
+    assert workload.fingerprint() == before
+    assert {*workload.files} == {"train.py", "more/net.py"}

@@ -243,3 +243,21 @@ def test_the_python_of_a_script_is_that_of_its_environment(tmp_path: Path) -> No
     assert script_python(home, f"{conda}/{python}", {"VIRTUAL_ENV": venv})[0] == f"{conda}/{python}"
     with pytest.raises(SettingsError, match="there is no such program"):
         script_python(home, "no-such-python", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--", "--steps", "5"], "so -- --steps 5 would change nothing"),
+        (["--to", "elsewhere"], "so in elsewhere there would be a space without a script"),
+    ],
+)
+def test_what_a_kept_workload_cannot_take_in_is_refused(
+    tmp_path: Path, given: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder_with(tmp_path, {"train.py": "LR = 1.5\nprint('loss:', LR)\n"}))
+    assert run(["init", "train.py", "--direction", "minimize", "--", "--steps", "4"]) == 0
+    Path("space.toml").unlink()
+    assert run(["init", "train.py", *given]) == 2
+    assert says in capsys.readouterr().err
+    assert run(["init", "train.py", "--", "--steps", "4"]) == 0  # as workload.toml has it

@@ -148,6 +148,12 @@ def test_a_baseline_that_crashes_twice_stops_the_study(driver: Driver) -> None:
     assert states(driver) == ["crashed", "crashed"]
 
 
+def test_a_baseline_that_finds_no_file_is_told_how_a_trial_gets_it(driver: Driver) -> None:
+    missing = Outcome(TrialStatus.CRASHED, 1.0, "FileNotFoundError: ../data/cora not found.")
+    with pytest.raises(StudyAborted, match=r"not found\. A trial runs in a folder of its own\..*`files`.*`links`"):
+        driver.run(lambda job: missing)
+
+
 def test_after_the_cause_is_mended_the_baseline_is_tried_again(driver: Driver) -> None:
     with pytest.raises(StudyAborted):
         driver.run(failing(TrialStatus.OUT_OF_MEMORY, 0))

@@ -93,7 +93,7 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
             facts = _probed(place, facts, interpreter, given.total, trust)
         answers = _answers(place, facts, given, interpreter)
     else:
-        _refuse_unwritten(place, given.flags)
+        _refuse_unwritten(place, given.flags, words, to)
     target = to or place.folder
     written = write_files(place, facts, answers, draft, target, made)
     say_all([*_taken(script, place, facts), *_told(place, facts, answers, draft, written, target)])
@@ -124,12 +124,20 @@ def _check(direction: str | None, total: float | None) -> None:
         raise SettingsError(*problems)
 
 
-def _refuse_unwritten(place: ScriptPlace, given: Sequence[str]) -> None:
-    """Raise WorkloadError if flags are given that say what stands in the workload.toml that is there already."""
+def _refuse_unwritten(place: ScriptPlace, flags: Sequence[str], words: Sequence[str], to: Path | None) -> None:
+    """Raise WorkloadError if something is given that says what stands in the workload.toml that is there already."""
+    assert place.workload is not None
+    given, command = [*flags], place.workload.command
+    given += [f"-- {' '.join(words)}"] if words and list(command[-len(words) :]) != [*words] else []
     if given:
         raise WorkloadError(
             f"{place.folder / 'workload.toml'}: exists already and is kept, so {' and '.join(given)} would change nothing. "
-            "Write it there, or remove the file."
+            "Write it there, or remove the file (and space.toml, to have it drafted again)."
+        )
+    if to is not None and to.resolve() != place.folder.resolve():
+        raise WorkloadError(
+            f"{place.folder / 'workload.toml'}: exists already and is kept, so in {to} there would be a space without a script. "
+            "Leave --to out, or remove the file."
         )
 
 

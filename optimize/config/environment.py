@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from optimize.errors import SettingsError
+from optimize.script.command import HASH_SEED
 
 STORAGE_VARIABLE = "OPTIMIZE_STORAGE_URL"
 COPY_VARIABLE = "OPTIMIZE_COPY_URL"
@@ -48,7 +49,7 @@ def script_environment(env_pass: Sequence[str], environ: Mapping[str, str] | Non
     names = [name for name in (*ENV_PASS, *env_pass) if name != NOTIFY_VARIABLE]
     return {name: environ[name] for name in names if name in environ} | {
         "PYTHONUNBUFFERED": "1",
-        "PYTHONHASHSEED": "0",
+        "PYTHONHASHSEED": HASH_SEED,
     }
 
 

@@ -20,6 +20,7 @@ FOLDER = "{folder}"  # in a command: the workload's own folder
 RUN = "run.sh"  # trains a trial again; among what a trial leaves only where `python train.py` would not be the same
 RUN_BESIDE = "run-again.sh"  # the same, where the workload has a file of that name
 PLAIN = (PYTHON, "train.py")
+HASH_SEED = "0"  # of every trial: the order of a set of texts, which some scripts train in, hangs on it
 _FLAG = re.compile(r"--([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 
 
@@ -84,6 +85,7 @@ def _shell_script(job: Job) -> str:
         if (parent := str(Path(name).parent)) != ".":
             lines.append(f"mkdir -p {shlex.quote(parent)}")
         lines.append(f"[ -e {shlex.quote(name)} ] || ln -s {shlex.quote(target)} {shlex.quote(name)}")
+    lines.append(f"export PYTHONHASHSEED={HASH_SEED}")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.variables.items()]
     if any(PYTHON in word for word in job.command):
         lines.append(_OUR_PYTHON.format(python=shlex.quote(sys.executable), run=RUN))

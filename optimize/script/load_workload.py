@@ -19,6 +19,7 @@ from optimize.script.workload import BUDGETS, Workload
 from optimize.text import meant
 from optimize.toml import Table
 from search_spaces import Expression
+from storage import RunsPaths, StudyPaths
 
 OURS = Path(__file__).parents[1] / "workloads"
 _UNNAMED = (PYTHON, "")  # the command of a workload that names none: its script
@@ -168,7 +169,7 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
             )
             continue
         for path in sorted(folder.glob(pattern)):
-            if not path.is_file() or not path.resolve().is_relative_to(root):
+            if not path.is_file() or not path.resolve().is_relative_to(root) or _is_written_by_us(path, folder):
                 continue
             try:
                 # newline="" keeps CRLF: a file that is not changed travels byte for byte
@@ -177,6 +178,17 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or correct it.")
     return files
+
+
+def _is_written_by_us(path: Path, folder: Path) -> bool:
+    """Whether a file lies among the studies of this folder: their best/ has scripts, and each study would change the next."""
+    inside = [folder / each for each in path.relative_to(folder).parents if each != Path()]
+    return any(RunsPaths(each).database.is_file() or _is_of_a_study(each) for each in inside)
+
+
+def _is_of_a_study(folder: Path) -> bool:
+    paths = StudyPaths(folder.parent, folder.name)
+    return paths.results_tsv.is_file() and paths.settings_json.is_file()
 
 
 def _read_links(folder: Path, table: Table) -> dict[str, str]:

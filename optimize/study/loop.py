@@ -170,7 +170,7 @@ class Loop:
 
     def _abort_if_hopeless(self, study: Study, record: TrialRecord, log: str) -> None:
         """Abort the study if going on after this ending would waste time."""
-        why, where = record.reason, f"study {study.name}: trial {record.number}"
+        why, where = record.reason.rstrip("."), f"study {study.name}: trial {record.number}"
         more = f"All of its log: `optimize show {record.number} --study {quote(study.name)}`"
         counts, baseline = self._counts(record), study.baseline_ending
         if baseline is not None and baseline.number == record.number and baseline.plan is not None:
@@ -181,7 +181,7 @@ class Loop:
         elif self._can_nothing_run(study, record):
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not study.has_queued("baseline"):
-            advice = _ADVICE.get(record.status, _ADVICE_ELSE)
+            advice = _ADVICE_FILE if "FileNotFoundError" in why else _ADVICE.get(record.status, _ADVICE_ELSE)
             self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
         elif counts and self._failures >= self._budget.max_consecutive_failures:
             self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
@@ -232,7 +232,12 @@ def _notify(source: Source, call: Callable[[Callback], None]) -> None:
 
 
 _ADVICE: dict[str, str] = {
-    TrialStatus.TIMED_OUT: "Raise total_s under [limits] in workload.toml or the profile, or give the script a smaller budget.",
+    TrialStatus.TIMED_OUT: "Raise total_s under [limits] in workload.toml or the profile, or give the script a smaller budget: "
+    "flags belong to `command` there.",
     TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",
 }
+_ADVICE_FILE = (
+    "A trial runs in a folder of its own. What the script reads there, workload.toml names: text as `files`, folders of data as "
+    "`links`."
+)
 _ADVICE_ELSE = "Correct the script or the profile's [constants]."
