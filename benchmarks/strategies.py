@@ -98,7 +98,7 @@ class _Enough(Budget):
         super().__init__()
         object.__setattr__(self, "_question", lambda: enough(done))
 
-    def spent(self, done: int, elapsed_s: float) -> str | None:
+    def spent(self, done: int, elapsed_s: float, repeats: int = 0) -> str | None:
         return "enough" if self._question() else None  # type: ignore[attr-defined]
 
 
