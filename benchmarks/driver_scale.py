@@ -30,6 +30,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -189,7 +190,8 @@ def simulate(folder: Path, slots: int, trials: int) -> dict[str, float]:
         watch.watch(opened.study, ask="ask", tell="tell", report="report")
         watch.watch(opened.study._artifacts, write="artifacts")
         watch.watch(opened.database, write="database")
-        watch.watch(opened.loop, _prepare="render")
+        search = opened.loop._search
+        opened.loop._search = replace(search, prepare=watch._timed(search.prepare, "render"))
         watch.watch(opened.views, write="views")
         cpu = time.process_time()
         with watch.part("loop"):
@@ -211,7 +213,7 @@ def resume(folder: Path, trials: int, pairs: int) -> dict[str, float]:
         started, _, said = measured("-c", REFERENCE, str(database))
         theirs.append(float(said) - started)
         flags = {"study": "s", "profile": profile, "workload": folder / "workload", "space": "h100", "sampler": "auto",
-                 "slots": 1, "trials": trials + pair + 1, "runs": folder / "runs"}  # fmt: skip
+                 "slots": 1, "trials": trials + pair + 1, "confirm": 0, "runs": folder / "runs"}  # fmt: skip
         words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
         started, used, _ = measured("-m", "optimize", "run", "--trust", *words)
         megabytes.append(used)
