@@ -39,7 +39,7 @@ from statistics import mean
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.curves import Recorded, read, record, replay
-from optimize.search import pruner
+from optimize.search import pruner as regression
 from optimize.search.pruner import summarize_pruning
 from optimize.search.pruners import PRUNERS
 from optimize.trial import Metric, TrialStatus
@@ -208,12 +208,12 @@ def measure(trials: Sequence[Recorded], orders: int, smoke: bool, pruner: str) -
 
 def show_variants(trials: Sequence[Recorded], orders: int) -> None:
     for name, values in VARIANTS.items():
-        usual = getattr(pruner, name)
+        usual = getattr(regression, name)
         for value in values:
-            setattr(pruner, name, value)
+            setattr(regression, name, value)
             plays = [play(shuffled(trials, seed), seed, REGRESSION) for seed in range(orders)]
             show(f"{name} = {value} instead of {usual}", plays)
-        setattr(pruner, name, usual)
+        setattr(regression, name, usual)
     for name, sign in (("the best first", 1), ("the worst first", -1)):
         ordered = [sorted(shuffled(trials, seed), key=lambda trial: sign * trial.value) for seed in range(2)]
         show(name, [play(each, seed, REGRESSION) for seed, each in enumerate(ordered)])

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from optimize.commands.completion import EXECUTORS, LOGS, SAMPLERS, UNTIL, study_names, trial_numbers
+from optimize.commands.completion import EXECUTORS, LOGS, PRUNERS, SAMPLERS, UNTIL, study_names, trial_numbers
 from optimize.config.environment import STORAGE_VARIABLE
 from optimize.config.plan import TRACKERS
 from optimize.config.settings import profiles
 from optimize.executors import EXECUTORS as THERE_ARE_EXECUTORS
 from optimize.reporting import waiting
 from optimize.search import SAMPLERS as THERE_ARE_SAMPLERS
+from optimize.search.pruners import PRUNERS as THERE_ARE_PRUNERS
 from search_spaces import shipped_spaces
 from tests.conftest import Driver
 
@@ -88,6 +89,7 @@ def test_another_database_is_not_asked(driver: Driver) -> None:
 
 def test_the_names_that_are_spelt_out_are_those_there_are() -> None:
     assert tuple(THERE_ARE_SAMPLERS) == SAMPLERS
+    assert tuple(THERE_ARE_PRUNERS) == PRUNERS
     assert tuple(THERE_ARE_EXECUTORS) == EXECUTORS
     assert TRACKERS == LOGS
     assert waiting.UNTIL == UNTIL

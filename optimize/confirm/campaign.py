@@ -13,7 +13,7 @@ A campaign is a study's trials so far and their repeats. A repeat is one more tr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
@@ -73,7 +73,7 @@ class Campaign:
     @property
     def spent(self) -> int:
         """How many of the trainings were not the search's."""
-        return sum(not each.given for each in self.repeats) + self.aside
+        return spent_on(self.repeats) + self.aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,11 @@ def share(trials: int) -> int:
         return trials // 10
     power = log(_TO[1] / _FROM[1]) / log(_TO[0] / _FROM[0])
     return int(_FROM[1] * (trials / _FROM[0]) ** power + 1e-9)
+
+
+def spent_on(repeats: Iterable[Repeat]) -> int:
+    """Return how many of these repeats are trainings of the search's plan; those of `optimize confirm` are none."""
+    return sum(not each.given for each in repeats)
 
 
 def planned_after(trials: int) -> int:

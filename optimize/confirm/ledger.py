@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from optimize.config.plan import Plan
-from optimize.confirm.campaign import Campaign, Decision, Evidence, Repeat, Searched, VerdictState
+from optimize.confirm.campaign import Campaign, Decision, Evidence, Repeat, Searched, VerdictState, spent_on
 from optimize.confirm.caveats import caveats, limits_of, trial_caveats
 from optimize.confirm.replicates import REPEAT, Variation, is_whole
 from optimize.confirm.verdict import FAILED, SCALE_BOUND, Finalist, Verdict, surely_confirmed
@@ -107,7 +107,7 @@ class Ledger:
     @property
     def spent(self) -> int:
         """How many trainings of the search's plan they are; those of `optimize confirm` are none."""
-        return sum(not each.given for each in self._repeats.values()) + self._aside()
+        return spent_on(self.repeats) + self._aside()
 
     @property
     def done(self) -> int:
@@ -118,7 +118,7 @@ class Ledger:
         return len(ended) + (SCALE - 1) * sum(each in ended for each in self._checks.values())
 
     def _aside(self) -> int:
-        return SCALE * sum(not each.given for each in self._checks.values())
+        return SCALE * spent_on(self._checks.values())
 
     def begin(self, key: Key) -> None:
         """Take a training that is queued, or runs."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimize.search.pruner import SPARED, Params
-from optimize.trial import Metric, TrialStatus
+from optimize.trial import Metric
 from storage import TrialRecord
 
 RUNG, LAST_RUNG = 15, 30  # percents; a script that prints nothing between them is not judged
@@ -62,7 +62,7 @@ class Halving:
             return
         loss = record.curve[at]
         insort(self._losses, loss)
-        if record.value is None or record.status == TrialStatus.HOPELESS:
+        if record.value is None:
             return
         value = self._sign * record.value
         for other_loss, other_value in self._complete:
