@@ -100,7 +100,7 @@ def test_a_study_of_another_program_is_told_whatever_its_name(tmp_path: Path) ->
     assert said == ["written: the notes and plots of study my study! in the dashboard"]
 
 
-@pytest.mark.parametrize(("words", "again"), [("", "{} train.py"), ("'-u', ", "PYTHON={} sh run.sh")])
+@pytest.mark.parametrize(("words", "again"), [("", "PYTHONHASHSEED=0 {} train.py"), ("'-u', ", "PYTHON={} sh run.sh")])
 def test_the_note_trains_the_best_again_as_it_was_trained(
     driver: Driver, words: str, again: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,7 @@ def test_a_patch_is_shown_as_it_is_however_narrow_the_terminal_is(driver: Driver
     assert changed
     assert set(changed) <= set(lines)
     export = f"optimize export --study s --runs {driver.settings.runs} --trial 1 --to trial-1 && cd trial-1"
-    assert lines[-1] == f"  {export} && {elsewhere_python()} train.py"
+    assert lines[-1] == f"  {export} && PYTHONHASHSEED=0 {elsewhere_python()} train.py"
 
 
 def test_a_failed_trial_says_why_and_shows_no_value() -> None:

@@ -17,7 +17,7 @@ from shlex import quote
 from optimize.config.environment import has_password, in_notebook
 from optimize.config.settings import Settings
 from optimize.reporting.program import CONSTRAINTS, by_uvx, in_shell, installer, make, near, program, tool
-from optimize.script.command import RUN, RUN_BESIDE
+from optimize.script.command import HASH_SEED, RUN, RUN_BESIDE
 
 Flags = Mapping[str, object]
 """Flag without its dashes -> value; True stands for a flag without a value, a tuple repeats it, None and False leave it out."""
@@ -114,7 +114,7 @@ def training_command(files: Collection[str], python: str = "python") -> str:
     """Return what trains a trial again in a folder of the files that it left, with this Python."""
     name = RUN_BESIDE if RUN_BESIDE in files else RUN
     if name not in files:
-        return f"{python} train.py"
+        return f"PYTHONHASHSEED={HASH_SEED} {python} train.py"
     return f"sh {name}" if python == "python" else f"PYTHON={python} sh {name}"
 
 
