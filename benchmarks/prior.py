@@ -29,7 +29,7 @@ from search_cpu import TABLE, Evaluations, make_cpu_plan
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from optimize.config.plan import Plan
-from optimize.script.derived import same_run
+from optimize.script.derived import measure_of, same_run
 from optimize.search import Prior, open_sampler
 from optimize.search.guided import GuidedCmaEs
 from optimize.study.prior import prior_of, read_prior
@@ -135,7 +135,9 @@ def _search(
 ) -> tuple[list[float], int]:
     """Ask and tell `auto` as a study does, without its database: that takes most of the time where nothing is trained."""
     identity = same_run(plan.workload.derived, plan.constants, plan.workload.conditions)
-    sampler = open_sampler("auto", plan.space, plan.constants, seed=seed, identity=identity, prior=prior)
+    measure = measure_of(plan.workload.derived, plan.workload.memory, plan.constants)
+    how = {"seed": seed, "identity": identity, "prior": prior, "measure": measure}
+    sampler = open_sampler("auto", plan.space, plan.constants, **how)
     found: list[float] = []
     guided = 0
     for number in range(trials):

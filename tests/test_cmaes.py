@@ -1,4 +1,4 @@
-"""CMA-ES and the model that preselects, on functions whose optimum is known."""
+"""CMA-ES on functions whose optimum is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optimize.search import open_sampler
-from optimize.search.cmaes import SMALLEST_SIGMA, Array, Strategy, predict
+from optimize.search.cmaes import SMALLEST_SIGMA, Array, Strategy
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace
 
@@ -40,19 +40,6 @@ def test_draws_stay_in_the_unit_cube_even_around_a_corner() -> None:
     strategy.mean = np.zeros(8)
     drawn = np.array([strategy.draw(rng) for _ in range(20)])
     assert ((drawn >= 0) & (drawn <= 1)).all()
-
-
-def test_the_model_ranks_what_it_has_not_seen_by_its_neighbours() -> None:
-    known = np.array([[0.0], [1.0], [2.0], [3.0]])
-    low, middle, high = predict((1.0, 2.0, 3.0, 4.0), known, np.array([[0.1], [1.5], [2.9]]))
-    assert low < middle < high
-
-
-def test_bad_trials_share_the_worst_rank_and_do_not_flatten_the_others() -> None:
-    known = np.array([[0.0], [1.0], [8.0], [9.0]])
-    scores = predict((1.0, 2.0, float("inf"), float("inf")), known, known)
-    assert scores[2] == pytest.approx(scores[3], abs=0.05)
-    assert scores[1] - scores[0] > 0.2
 
 
 def test_a_place_that_only_two_parameters_together_lead_out_of_is_left_at_times() -> None:

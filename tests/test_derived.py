@@ -13,7 +13,7 @@ import pytest
 from optimize.config.plan import make_plan
 from optimize.errors import SettingsError
 from optimize.runner.diagnosis import parse_summary
-from optimize.script.derived import Derived, same_run, scorer, with_derived
+from optimize.script.derived import Derived, measure_of, mistakes, same_run, scorer, with_derived
 from optimize.script.load_workload import load_workload
 from search_spaces import parse_expression
 from tests.conftest import SPACE, Driver
@@ -85,6 +85,14 @@ def test_the_memory_expression_may_use_derived_names() -> None:
     assert scorer(None, GPT.derived, {}) is None
 
 
+def test_the_search_learns_the_size_of_a_model_and_the_work_of_a_step() -> None:
+    constants = {**MODEL, "VOCAB_SIZE": 2048, "SHORT_WINDOW_RATIO": 0.5, "TOTAL_BATCH_SIZE": 4096}
+    width, window, weights, work, memory = measure_of(GPT.derived, GPT.memory, constants)({"DEPTH": 4})
+    assert (width, window, memory) == (256, 128, 4 * 256 * 4 * 256)
+    assert weights == 12 * 4 * 256**2 + 2 * 2048 * 256
+    assert work == weights * 4096
+
+
 # --- anybody's ----------------------------------------------------------------------------------------------------------
 
 
@@ -93,6 +101,17 @@ def test_a_replaced_parameter_stays_where_the_expression_has_no_value() -> None:
     identity = same_run([derived], {})
     assert identity({"A": 7, "B": 1}) == identity({"A": 8, "B": 1}) == (("B", 1), ("share", 1))
     assert identity({"A": 0, "B": 1}) == (("A", 0), ("B", 1))
+
+
+def test_a_quantity_may_use_those_above_it_and_none_below() -> None:
+    twice, more = (
+        Derived(n, parse_expression(text, "w"), ()) for n, text in (("twice", "2 * A"), ("more", "twice + 1"))
+    )
+    assert with_derived([twice, more], {"A": 3})["more"] == 7
+    assert mistakes([twice, more], None, {"A": 3}) == []
+    assert len(mistakes([more, twice], None, {"A": 3})) == 1
+    assert measure_of([twice, more], None, {})({"A": 3}) == [6, 7]
+    assert measure_of([more, twice], None, {})({"A": 3}) == [None, 6]
 
 
 def test_a_study_tries_each_run_once_and_then_its_space_is_exhausted(driver: Driver) -> None:

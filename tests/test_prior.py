@@ -57,7 +57,7 @@ def best_after(trials: int, prior: Prior, seed: int) -> list[float]:
 
 
 def mean_of(trials: int, prior: Prior) -> np.ndarray:
-    return np.mean([best_after(trials, prior, seed) for seed in range(6)], axis=0)
+    return np.mean([best_after(trials, prior, seed) for seed in range(20)], axis=0)
 
 
 def test_a_good_prior_is_worth_three_quarters_of_the_trials_and_a_wrong_one_costs_few() -> None:

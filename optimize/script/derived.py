@@ -59,8 +59,8 @@ def read_expression(text: str, where: str, problems: list[str]) -> Expression | 
 
 def mistakes(derived: Sequence[Derived], memory: Expression | None, constants: Mapping[str, Value]) -> list[str]:
     """Return a line for each unknown name and each expression that has no number as its value for these constants."""
-    lines = []
-    for each in derived:
+    lines: list[str] = []
+    for i, each in enumerate(derived):
         where = each.expression.where
         if each.name in constants:
             lines.append(f"{where}: {each.name} is a constant of the script already. Use another name.")
@@ -69,7 +69,8 @@ def mistakes(derived: Sequence[Derived], memory: Expression | None, constants: M
                 lines.append(f"{where}: replaces: {name} is no constant of the script. Correct the name.")
             elif name not in each.expression.names:
                 lines.append(f"{where}: replaces: {name} does not occur in its expression. Correct one of them.")
-        lines += no_number(each.expression, constants)
+        above = derived[:i]
+        lines += no_number(each.expression, with_derived(above, constants), [other.name for other in above])
     if memory:
         lines += no_number(memory, with_derived(derived, constants), [each.name for each in derived])
     return lines
@@ -77,8 +78,12 @@ def mistakes(derived: Sequence[Derived], memory: Expression | None, constants: M
 
 def with_derived(derived: Sequence[Derived], values: Mapping[str, Value]) -> dict[str, Value]:
     """Return `values` with the derived quantities that can be computed from them."""
-    computed = {each.name: each.value(values) for each in derived}
-    return {**values, **{name: value for name, value in computed.items() if value is not None}}
+    found = dict(values)
+    for each in derived:  # in their order: one may use those above it
+        value = each.value(found)
+        if value is not None:
+            found[each.name] = value
+    return found
 
 
 def effective(
@@ -112,9 +117,9 @@ def same_run(
         with suppress(SearchSpaceError):
             params = effective(conditions, params, constants)
         kept: dict[str, Value] = dict(params)
-        values = {**constants, **params}
+        values = with_derived(derived, {**constants, **params})
         for each in derived:
-            value = each.value(values)
+            value = values.get(each.name)
             if value is not None:
                 for name in each.replaces:
                     kept.pop(name, None)
@@ -122,6 +127,23 @@ def same_run(
         return tuple(sorted(kept.items(), key=_name))
 
     return identity
+
+
+def measure_of(
+    derived: Sequence[Derived], memory: Expression | None, constants: Mapping[str, Value]
+) -> Callable[[Mapping[str, Value]], list[float | None]]:
+    """Return a function that computes each derived quantity and the memory expression; None is what has no value."""
+    score = scorer(memory, derived, constants)
+
+    def measure(params: Mapping[str, Value]) -> list[float | None]:
+        values = with_derived(derived, {**constants, **params})
+        return [*(_number_or_none(values.get(each.name)) for each in derived), *([score(params)] if score else [])]
+
+    return measure
+
+
+def _number_or_none(value: Value | None) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def scorer(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import gcd, isqrt
 
@@ -17,6 +17,9 @@ from search_spaces import Rule, SearchSpace, SearchSpaceError
 
 Point = tuple[int, ...]
 """A configuration as the indices of its choices, in the order of the space's parameters."""
+
+Measure = Callable[[Mapping[str, Value]], Sequence[float | None]]
+"""Computes quantities that follow from parameters, such as the size of a model."""
 
 SLICE = 10_000  # configurations that are checked between two looks at everything else: some tenths of a second
 ALL_TRIED = "been tried. Add choices for more."  # how the reason ends of a study that has nothing left
@@ -34,8 +37,10 @@ class Lattice:
     A step changes one parameter: an ordered one to the next choice, any other to any choice.
     """
 
-    def __init__(self, space: SearchSpace, constants: Mapping[str, Value]) -> None:
-        self.space, self._constants = space, constants
+    def __init__(
+        self, space: SearchSpace, constants: Mapping[str, Value], measure: Measure = lambda params: ()
+    ) -> None:
+        self.space, self._constants, self._measure = space, constants, measure
         self.size = space.size
         self.sizes = tuple(len(parameter.choices) for parameter in space.parameters)
         self.ordered = tuple(parameter.ordered for parameter in space.parameters)
@@ -51,6 +56,10 @@ class Lattice:
         if not self.space.contains(params):
             return None
         return tuple(indices[params[name]] for indices, name in zip(self._indices, self.space.names, strict=True))
+
+    def quantities(self, point: Point) -> Sequence[float | None]:
+        """Return what the workload derives from the choices at a point, always as many; None for what has no value."""
+        return self._measure(self.params(point))
 
     def feasible(self, params: Mapping[str, Value]) -> bool:
         """Tell whether every rule holds. Where a rule cannot be computed, as in a division by zero, none does.

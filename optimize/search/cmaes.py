@@ -1,4 +1,4 @@
-"""CMA-ES on the ordered parameters, frequencies among the best for the others, and a cheap model that preselects.
+"""CMA-ES on the ordered parameters, frequencies among the best for the others, and a model that preselects (`rank_model.py`).
 
 It sees points of a lattice, not trials: the Chooser decides what is feasible and new. It stores no state; learning the
 same trials again rebuilds it.
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from math import inf, isinf, log, sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimize.search.candidates import Chooser, Lattice, Point
+from optimize.search.rank_model import RankModel, rank_scores
 
 Array = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ SIGMA = 0.13  # initial step, the range of every parameter being 1; 0.1 to 0.17 
 SMALLEST_SIGMA = 0.05  # a quarter of the way to the next of five choices: below, every draw is the same point
 CENTRE_SHARE = 0.25  # first mean: the best known configuration, drawn this far towards the centre of the space
 RESAMPLES = 100
-PRESELECTED, PRESELECT_AFTER = 8, 4  # the best of 8 candidates by the model, once there are 4 trials to model
+PRESELECTED, PRESELECT_AFTER = 32, 4  # the best of 32 candidates by the model, once there are 4 trials to model
 WINDOW = 100  # trials that the model is made of: the last ones, since the search has moved on from the others
 NOISE, LENGTH = 0.05, 0.27  # of the model's kernel: variance, and its reach over a parameter's range
 REDRAWS = 100  # a draw costs microseconds
@@ -112,20 +112,29 @@ class CmaEsLearner:
         self._latest: deque[tuple[float, Point]] = deque(maxlen=WINDOW)
         self._generation: list[tuple[float, Point]] = []
         self._complete = 0
+        self._running: dict[int, Point] = {}
+        self._model = RankModel(lattice)
 
     def draw(self) -> Point:
         if not self._preselect or len(self._latest) < PRESELECT_AFTER:
             return self._chooser.choose(self._near(), REDRAWS)
         how = self._leap if self._is_stuck() and self._rng.random() < LEAPS else self._near()
         candidates = [self._chooser.choose(how, REDRAWS) for _ in range(PRESELECTED)]
+        return candidates[int(np.argmax(self._improvement(candidates)))]
+
+    def _improvement(self, candidates: list[Point]) -> Array:
+        """Return what to expect of each candidate, the best the highest."""
         values, points = zip(*self._latest, strict=True)
-        return candidates[int(np.argmin(predict(values, self._features(points), self._features(candidates))))]
+        running = list(self._running.values())
+        return self._model.improvement(points, rank_scores(values), running, candidates, len(self._ranked))
 
     def running(self, number: int, point: Point) -> None:
-        """Do nothing: draws are random, and what runs is never proposed again."""
+        """Count what runs as what is expected of it, so that the next proposal is another."""
+        self._running[number] = point
 
     def learned(self, number: int, point: Point, value: float | None) -> None:
         """Learn a value; only ranks matter, so bad parameters are simply the worst."""
+        self._running.pop(number, None)
         rated = inf if value is None else value
         self._complete += value is not None
         insort(self._ranked, (rated, len(self._ranked), point))
@@ -134,7 +143,9 @@ class CmaEsLearner:
             self._generation.append((rated, point))
             self._evolve(self._strategy)
 
-    def forgotten(self, number: int) -> None: ...
+    def forgotten(self, number: int) -> None:
+        """Learn nothing from a trial that says nothing."""
+        self._running.pop(number, None)
 
     def _evolve(self, strategy: Strategy) -> None:
         if len(self._generation) == strategy.population:
@@ -191,7 +202,7 @@ class CmaEsLearner:
         ]
         return np.array([name not in unnamed for name in columns], float)
 
-    def _features(self, points: list[Point] | tuple[Point, ...]) -> Array:
+    def _features(self, points: Sequence[Point]) -> Array:
         """Return coordinates of shape (points, features) in which the model's kernel has length 1.
 
         Two choices of an unordered parameter are as far apart as seven tenths of an ordered one's range.
@@ -200,23 +211,6 @@ class CmaEsLearner:
         columns = [(rows[:, [axis]] + 0.5) / self._lattice.sizes[axis] for axis in self._axes]
         columns += [0.5 * np.eye(self._lattice.sizes[axis])[rows[:, axis]] for axis in self._others]
         return np.hstack(columns) / (LENGTH * sqrt(rows.shape[1]))
-
-
-def predict(values: tuple[float, ...], known: Array, wanted: Array) -> Array:
-    """Predict the values at `wanted` as normal scores of their ranks: the mean of a Gaussian process with a fixed kernel.
-
-    C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006, eq. 2.25. Ranks,
-    because one diverged trial must not flatten the differences between good ones; equal values share a rank.
-    """
-    weights = np.linalg.solve(kernel(known, known) + NOISE * np.eye(len(values)), rank_scores(values))
-    return np.asarray(kernel(wanted, known) @ weights)
-
-
-def rank_scores(values: tuple[float, ...]) -> Array:
-    """Return the normal score of each value's rank, the smallest the lowest; equal values share one."""
-    ordered = np.sort(values)
-    ranks = (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
-    return np.array([NormalDist().inv_cdf(rank / len(values)) for rank in ranks])
 
 
 def kernel(a: Array, b: Array) -> Array:

@@ -13,7 +13,7 @@ not); additive kernels: D. Duvenaud et al., arXiv:1112.4394. `benchmarks/prior.p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 
 import numpy as np
@@ -29,9 +29,9 @@ from optimize.search.cmaes import (
     Array,
     CmaEsLearner,
     kernel,
-    rank_scores,
 )
 from optimize.search.prior import Prior, PriorSource
+from optimize.search.rank_model import rank_scores
 
 BELIEF, DOUBT = 1.0, 0.7  # coefficient of a source before any trial, and its standard deviation
 FADES = 15  # trials; after them what a source says counts FADES / trials
@@ -53,7 +53,6 @@ class GuidedCmaEs(CmaEsLearner):
         super().__init__(lattice, chooser, seed, preselect=True)
         self._models = [_SourceModel(source, self) for source in prior]
         self._beliefs: Array = np.full(len(prior), BELIEF / max(1, len(prior)))
-        self._weights: Array = np.zeros(0)  # of the trials in the model of what the sources leave unexplained
         self._is_stale = False
         self._is_forgotten: Array = np.zeros(len(prior))  # 1: for good
         self._guide_strategy()
@@ -68,7 +67,7 @@ class GuidedCmaEs(CmaEsLearner):
         drawn = round(DRAWN * self._trust())
         candidates = [self._chooser.choose(near, REDRAWS) for _ in range(PRESELECTED)]
         candidates += [self._chooser.choose(self._around_good, REDRAWS) for _ in range(drawn)]
-        return candidates[int(np.argmin(self._expected(candidates)))]
+        return candidates[int(np.argmax(self._improvement(candidates)))]
 
     def learned(self, number: int, point: Point, value: float | None) -> None:
         super().learned(number, point, value)
@@ -106,26 +105,29 @@ class GuidedCmaEs(CmaEsLearner):
         return self._fade() * float(self._shown().max(initial=0))
 
     def _refresh(self) -> None:
-        """Find how far each source is believed, and model what the sources leave unexplained."""
+        """Find how far each source is believed."""
         if not self._is_stale or self._fade() < FORGOTTEN:
             return
         values, points = zip(*self._latest, strict=True)
         known, scores, said = self._features(points), rank_scores(values), self._said(points)
         covariance = kernel(known, known) + NOISE * np.eye(len(values))
         self._beliefs = _coefficients(said * (1 - self._is_forgotten), scores, covariance) * (1 - self._is_forgotten)
-        left = scores - self._fade() * (said @ self._beliefs)
-        self._weights = np.asarray(np.linalg.solve(covariance, left), np.float64)
         self._is_stale = False
 
-    def _expected(self, candidates: list[Point]) -> Array:
-        """Return the score that sources and trials together expect of each candidate, the best the lowest."""
-        said = self._fade() * self._said(candidates) @ self._beliefs
+    def _improvement(self, candidates: list[Point]) -> Array:
+        """Return what to expect of each candidate by sources and trials together, the best the highest."""
         if not self._latest:
-            return np.asarray(said)
-        known = self._features([point for _, point in self._latest])
-        return np.asarray(said + kernel(self._features(candidates), known) @ self._weights)
+            return -self._believed(candidates)
+        values, points = zip(*self._latest, strict=True)
+        running = list(self._running.values())
+        scores, told = rank_scores(values), len(self._ranked)
+        return self._model.improvement(points, scores, running, candidates, told, self._believed)
 
-    def _said(self, points: list[Point] | tuple[Point, ...]) -> Array:
+    def _believed(self, points: Sequence[Point]) -> Array:
+        """Return the score that the sources expect of each point, as far as they are believed."""
+        return np.asarray(self._fade() * self._said(points) @ self._beliefs)
+
+    def _said(self, points: Sequence[Point]) -> Array:
         """Return what each source expects, of shape (points, sources)."""
         features = self._features(points)
         return np.stack([model.scores(features) for model in self._models], axis=1)

@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Protocol
 
 from optimize.errors import SettingsError, SpaceExhausted, StudyError
-from optimize.search.candidates import Chooser, Failures, Lattice, Point
+from optimize.search.candidates import Chooser, Failures, Lattice, Measure, Point
 from optimize.search.memory import Footprint, Memory
 from optimize.search.prior import Prior
 from optimize.text import meant
@@ -307,11 +307,13 @@ def open_sampler(
     identity: Identity | None = None,
     new_memory: Callable[[], Memory] | None = None,
     prior: Prior = (),
+    measure: Measure = lambda params: (),
 ) -> Sampler:
     """Open the sampler of that name; only `auto` reads a prior. Raises SettingsError if it cannot serve this space.
 
     Parameters of equal `identity` would train the same thing; by default it is their own values. `new_memory` makes what
-    learns which parameters fit the device; without it, memory plays no part. The same seed, space and history give the
+    learns which parameters fit the device; without it, memory plays no part. `measure` computes quantities that follow from
+    parameters and may explain values better, such as the size of a model. The same seed, space and history give the
     same proposals; without a seed each opening gives others.
     """
     problem = unfit(name, space)
@@ -323,7 +325,7 @@ def open_sampler(
         from optimize.search.guided import guided_by
 
         make = guided_by(prior)
-    return Sampler(Lattice(space, constants), make, chosen, direction, identity, new_memory)
+    return Sampler(Lattice(space, constants, measure), make, chosen, direction, identity, new_memory)
 
 
 def unfit(name: str, space: SearchSpace | None) -> str:

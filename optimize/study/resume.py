@@ -14,7 +14,7 @@ from optimize.advisor import Advisor, spent_of
 from optimize.config.plan import Plan
 from optimize.runner.workdir import recover_outcome, remove_folder
 from optimize.script.byte_order_marks import with_boms
-from optimize.script.derived import same_run, scorer
+from optimize.script.derived import measure_of, same_run, scorer
 from optimize.search import Footprint, Memory, Past, Prior, QueueOnly, Sampler, footprint, open_sampler, rules_attr
 from optimize.search.pruners import open_pruner
 from optimize.study.baseline_fit import BaselineFit, too_large, with_device_batch
@@ -149,6 +149,7 @@ def _sampler(plan: Plan, slots: Sequence[Slot], prior: Prior) -> Sampler:
         identity=same_run(workload.derived, constants, workload.conditions),
         new_memory=None if plan.settings.device == "cpu" else new_memory,
         prior=prior,
+        measure=measure_of(workload.derived, workload.memory, constants),
     )
 
 
