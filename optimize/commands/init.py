@@ -307,13 +307,11 @@ def _next(target: Path) -> str:
 
     here = target.resolve() == Path.cwd()
     folder = str(target) if "/" in str(target) else f"./{target}" if str(target) != "." else "./"
+    trust = "" if is_asked() else " --trust"  # a person is asked there and then
+    elsewhere = f"`optimize run --workload {shlex.quote(folder)}{trust} --trials 20`"
     if in_notebook():
         return (
             f"next: run the notebook's other cells, with {folder} in its field WORKLOAD. In a notebook without that form: "
-            f"`optimize run --workload {shlex.quote(folder)} --trials 20`"
+            f"{elsewhere}"
         )
-    return (
-        "next: `optimize run --trials 20`"
-        if here
-        else f"next: `optimize run --workload {shlex.quote(folder)} --trials 20`"
-    )
+    return f"next: `optimize run{trust} --trials 20`" if here else f"next: {elsewhere}"
