@@ -51,8 +51,32 @@ def printed_by(code: str) -> list[str]:
         ("x = 0.25\nprint('epoch  train_loss   val_loss')\nprint(f'{3:5d}  {9.0:10.4f} {x:10.4f}')", "val_loss", 0.25),
         ("x = 0.25\nprint('| step | val_mae |')\nprint(f'| {3:4d} | {x:7.3f} |')", "val_mae", 0.25),
         ("x = 0.25\nprint(f'train: loss {1.0} acc {2.0}')\nprint(f'test: loss {x} acc {4.0}')", "test_loss", 0.25),
+        ("x = 0.25\nfor _ in 'ab':\n    print(f'val loss {x}')\nprint(f'final test loss {4.0}')", "val_loss", 0.25),
+        ("val_acc = 0.25\nprint(f'Train: {9.0}, Val: {val_acc:.2f}, Test: {8.0:.2f} acc')", "val", 0.25),
+        (
+            "def test(a):\n    print('loss', a, 'n', 3)\ndef validate(a):\n    print('loss:', a, 4)\nvalidate(0.25)\ntest(9.0)",
+            "loss", 0.25,
+        ),
+        (
+            "def show(x, part):\n    print(f'{part} accuracy: {x}, in {7}')\nshow(0.25, 'Test')\nshow(0.75, part='Train')",
+            "test_accuracy", 0.25,
+        ),
+        (
+            "def show(x, part='test'):\n    print('Accuracy on ' + part, x)\nshow(0.25)\nshow(0.75, 'train')",
+            "accuracy_on_test", 0.25,
+        ),
+        (
+            "i = {'r': type('A', (), {'__repr__': lambda s: '[0.25]'})()}\nprint(f\"step={3}, episodic_return={i['r']}\")",
+            "episodic_return", 0.25,
+        ),
+        (
+            "form = '%9s' + '%11i' * 2 + '%11.3g' * 2\nhead = ('%9s' + '%11s' * 4) % ('Class', 'n', 'm', 'mAP50', 'mAP')\n"
+            "map50, map = 0.75, 0.25\nprint(head)\nprint(form % ('all', 5, 6, map50, map))",
+            "map", 0.25,
+        ),
+        ("loss = type('A', (), {'__repr__': lambda s: 'tensor(0.25)'})()\nprint('epoch', 3, 'loss', loss)", "epoch_3_loss", 0.25),
     ],
-)
+)  # fmt: skip
 def test_a_guess_finds_its_number_in_what_is_printed(code: str, name: str, value: float) -> None:
     guess = guess_metrics({"train.py": code})[0]
     assert guess.name == name
@@ -80,6 +104,20 @@ def test_a_guess_finds_its_number_in_what_is_printed(code: str, name: str, value
             "for i in range(4):\n    print(f'iter {i} loss {0.5}')",
             3, 4, 0.5,
         ),
+        (
+            "def one(model, ep):\n    print(f'Epoch: [{ep}/{N}] loss {0.5}')\nN = 4\nfor e in range(N):\n    one(None, e)",
+            3, 4, 0.5,
+        ),
+        (
+            "class T:\n    def one(self, e):\n        print(f'Epoch {e} loss {0.5}')\nt = T()\nfor k in range(4):\n    t.one(e=k)",
+            3, 4, 0.5,
+        ),
+        ("def one(k):\n    print('Epoch: [%d/%d] loss %f' % (k, 4, 0.5))\nfor epoch in [2, 3]:\n    one(epoch)", 3, 4, 0.5),
+        (
+            "N = 4\nfor epoch in range(1, N + 1):\n    print(('%9s' * 2 + '  loss %9.4g') % (f'{epoch}/{N}', '2G', 0.5))",
+            4, 4, 0.5,
+        ),
+        ("def log(step):\n    print(f'{step}: loss {0.5}')\ns = 0\nfor s in range(4):\n    log(s)", 3, 4, 0.5),
     ],
 )  # fmt: skip
 def test_progress_is_read_from_the_lines_of_a_loop(code: str, step: int, total: float, loss: float) -> None:
@@ -160,7 +198,8 @@ def test_a_percentage_behind_a_step_tells_how_far_it_is() -> None:
 
 
 def test_what_is_said_before_giving_up_is_no_metric() -> None:
-    assert guess_metrics({"train.py": "loss = 1.0\nprint('Loss is {}, stopping training'.format(loss))"}) == []
+    for said in ("Loss is {}, stopping training", "Warning: bad score for {}"):
+        assert guess_metrics({"train.py": f"loss = 1.0\nprint('{said}'.format(loss))"}) == []
 
 
 def test_what_is_no_metric_is_not_guessed() -> None:

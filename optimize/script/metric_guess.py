@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 
 from optimize.runner.metric_lines import MetricLine, cells_of, column_regex
 from optimize.runner.numbers import compile_pattern
-from optimize.script.printed import PrintedLine, PrintedValue, printed_lines
+from optimize.script.printed import PrintedLine
+from optimize.script.printed_by_calls import lines_by_calls
+from optimize.script.printed_formats import PrintedValue
 from optimize.script.source_names import read_names
 from optimize.text import without_colours
 
@@ -27,14 +29,21 @@ loss losses bpb bpc bpd ppl perplexity mse rmse mae mape rmsle error err nll wer
 regret cost distance objective rmsd kl
 """
 LOWER = frozenset(_WORDS_LOWER.split())
-HELD_OUT = {"val", "valid", "validation", "test", "eval", "evaluation", "dev", "heldout", "holdout", "oob", "cv"}
+VALIDATION = frozenset(
+    ("val", "valid", "validate", "validation", "validating", "dev", "heldout", "holdout", "oob", "cv")
+)
+_TEST = frozenset(("test", "testing"))
+HELD_OUT = VALIDATION | _TEST | {"eval", "evaluate", "evaluation"}
+OF_TEST = 4  # what a number of the test set weighs less beside one of validation: a study that sees it spoils it
 _WORDS_NEITHER = """
 lr rate time sec secs seconds ms dt step steps epoch epochs iter iters iteration iterations batch batches tokens tok
 params parameters memory mem gb mb mfu size shape norm eta elapsed device seed speed total samples best_epoch
 """
 _NEITHER = frozenset(_WORDS_NEITHER.split())
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*[A-Za-z_]\w)")
-_GIVING_UP = re.compile(r"\b(?:stopping|aborting|exiting|skipping|terminating|diverged)\b", re.IGNORECASE)
+_NO_RESULT = re.compile(
+    r"\b(?:stopping|aborting|exiting|skipping|terminating|diverged|warning|failed|unable)\b", re.IGNORECASE
+)
 LABEL = re.compile(r"[,;|()\[\]{}]|\s-+\s|\.\s")
 
 
@@ -49,13 +58,16 @@ class MetricGuess:
     where: str
     weight: float = 0.0
     file: str = ""  # that it is written into
+    part: str = ""  # "validation" or "test", where its words or its function say of what it is
 
 
 def guess_metrics(files: Mapping[str, str], log: str = "") -> list[MetricGuess]:
     """Return what may be the metric, the likeliest first: by what Python files print, and by a log of what they printed."""
-    lines = [*printed_lines(files), *lines_of_log(log)]
+    lines = [*lines_by_calls(files), *lines_of_log(log)]
     found = [guess for line in lines for index in range(len(line.values)) if (guess := _metric(line, index, lines))]
     found += _of_frameworks(files)
+    if any(each.part == "validation" for each in found):
+        found = [replace(each, weight=each.weight - OF_TEST * (each.part == "test")) for each in found]
     best: dict[str, MetricGuess] = {}
     for guess in found:
         if guess.name not in best or guess.weight >= best[guess.name].weight:
@@ -81,7 +93,7 @@ def same_name(one: str, other: str) -> bool:
 
 
 def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> MetricGuess | None:
-    if any(isinstance(each, str) and _GIVING_UP.search(each) for each in line.pieces):
+    if any(isinstance(each, str) and _NO_RESULT.search(each) for each in line.pieces):
         return None
     label = clause(line.label(index))
     expression = line.values[index].expression
@@ -100,9 +112,13 @@ def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> Metr
     name = name if regex else label
     weight = _weight(line, words | words_in(named), expression)
     shown = line.sample(1)[0].strip()
-    return MetricGuess(
-        name, regex, direction_of(name) or direction_of(expression), shown, f"{line.file}:{line.line}", weight
-    )
+    part = _part(words | words_in(named) | words_in(expression)) or _part(words_in(line.function))
+    which = direction_of(name) or direction_of(expression)
+    return MetricGuess(name, regex, which, shown, f"{line.file}:{line.line}", weight, part=part)
+
+
+def _part(words: set[str]) -> str:
+    return "validation" if words & VALIDATION else "test" if words & _TEST else ""
 
 
 def _weight(line: PrintedLine, words: set[str], expression: str) -> float:
@@ -142,14 +158,24 @@ def _regex(line: PrintedLine, index: int, label: str, lines: Sequence[PrintedLin
         _finds(rf"(?<!\w){re.escape(label)}\s*[:=]", each) for each in lines if _other(each, line)
     ):
         return ""
-    before = line.label(index)
+    before, bracket = line.label(index), _bracket(line.values[index])
     tail = before[before.rfind(label) :] if label else before
     for text in dict.fromkeys((tail, before)):
-        if text.strip() and (regex := f"{escaped(text)}{{number}}") and _is_exact(regex, line, index, lines):
+        if text.strip() and (regex := f"{escaped(text)}{bracket}{{number}}") and _is_exact(regex, line, index, lines):
             return regex
     whole = "".join(escaped(piece) if isinstance(piece, str) else ".*?" for piece in _pieces_before(line, index))
-    regex = f"{'' if line.logged else '^'}{whole}{{number}}"
-    return regex if len(regex) <= 180 and _is_exact(regex, line, index, lines) else None
+    regex = f"{'' if line.logged else '^'}{whole}{bracket}{{number}}"
+    if len(regex) <= 180 and _is_exact(regex, line, index, lines):
+        return regex
+    regex = rf"{escaped(line.label(0))}(?:\s+\S+){{{index}}}\s+{{number}}"  # values beside one another, as in a table
+    return regex if index and any(map(str.isalpha, line.label(0))) and _is_exact(regex, line, index, lines) else None
+
+
+def _bracket(value: PrintedValue) -> str:
+    """Return the regex of what may stand before the number of a value as Python prints it: a tensor, an array of one."""
+    if value.spec:
+        return ""
+    return r"\[?" if value.expression.endswith("]") else r"(?:tensor\()?" if value.expression.isidentifier() else ""
 
 
 def _of_column(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> str | None:
@@ -161,7 +187,7 @@ def _of_column(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> s
 def guess_named(files: Mapping[str, str], name: str) -> MetricGuess | None:
     """Return the metric of a name that the text does not have: where a line is printed for each entry of a dictionary."""
     keys = {file: _keys_of_items(read_names(text, file).tree) for file, text in files.items()}
-    for line in reversed(printed_lines(files)):
+    for line in reversed(lines_by_calls(files)):
         for key, between, value in zip(line.pieces, line.pieces[1:], line.pieces[2:], strict=False):
             if isinstance(key, PrintedValue) and isinstance(between, str) and isinstance(value, PrintedValue):
                 sign = between.strip(" \t'\"")
@@ -306,4 +332,4 @@ def _of_frameworks(files: Mapping[str, str]) -> list[MetricGuess]:
 
 def _framework(name: str, regex: str, shown: str, where: str) -> MetricGuess:
     weight = 2 + 2 * bool(words_in(name) & HELD_OUT) - 2 * ("train" in name)
-    return MetricGuess(name, regex, direction_of(name), shown, where, weight)
+    return MetricGuess(name, regex, direction_of(name), shown, where, weight, part=_part(words_in(name)))

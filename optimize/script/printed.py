@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import ast
 import re
-import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TypeAlias
 
 from optimize.runner.metric_lines import cells_of
+from optimize.script.printed_formats import (
+    Piece,
+    PrintedValue,
+    format_of,
+    formatted_pieces,
+    joined_pieces,
+    percent_pieces,
+    value_pieces,
+)
 from optimize.script.source_names import SourceNames, read_names
 from optimize.script.trees import MANY_FILES, walk
 
@@ -22,28 +29,7 @@ _PRINTS = ("echo", "secho", *_LOGS)
 _WRITES = ("sys.stdout.write", "sys.stderr.write", "tqdm.write", "tqdm.tqdm.write", "pbar.write")
 _AROUND = ("tqdm", "track", "enumerate")  # what a loop runs through
 _BARS = ("set_description", "set_description_str", "set_postfix_str")
-_PERCENT = re.compile(r"%(?:\((\w+)\))?([#0\- +]*\d*(?:\.\d+)?)[hlL]?([diouxXeEfFgGcrsa%])")
 MOST_LINES = 400
-
-
-@dataclass(frozen=True, slots=True)
-class PrintedValue:
-    """A value in a printed line: its expression, and how it is formatted."""
-
-    expression: str
-    spec: str = ""
-
-    def sample(self, number: float) -> str:
-        """Return a number as this place prints one."""
-        for value in (number, int(number)):
-            try:
-                return format(value, self.spec)
-            except (ValueError, TypeError):
-                continue
-        return str(number)
-
-
-Piece: TypeAlias = str | PrintedValue
 
 
 @dataclass(frozen=True)
@@ -107,7 +93,7 @@ def _lines(names: SourceNames, file: str) -> Iterator[PrintedLine]:
     texts = texts_of(names)
     header: tuple[str, ...] = ()
     for call, loop, bound, function in sorted(
-        _calls(names.tree), key=lambda each: (each[0].lineno, each[0].col_offset)
+        calls_in_loops(names.tree), key=lambda each: (each[0].lineno, each[0].col_offset)
     ):
         for pieces in _split(_printed(call, names, texts)):
             if any(isinstance(each, PrintedValue) for each in pieces):
@@ -147,7 +133,7 @@ def _printed(call: ast.Call, names: SourceNames, texts: Mapping[str, ast.expr]) 
         if call.args and isinstance(call.args[0], ast.Dict):
             keyed = zip(call.args[0].keys, call.args[0].values, strict=True)
             pairs += [(str(k.value), v) for k, v in keyed if isinstance(k, ast.Constant) and isinstance(k.value, str)]
-        return [piece for key, value in pairs for piece in (f"{key}=", *_value(value), ", ")]
+        return [piece for key, value in pairs for piece in (f"{key}=", *value_pieces(value), ", ")]
     if name == "json.dump" and len(call.args) > 1 and ast.unparse(call.args[1]) in ("sys.stdout", "sys.stderr"):
         return _json(call, texts)
     if last in _BARS or name in _WRITES:
@@ -157,7 +143,7 @@ def _printed(call: ast.Call, names: SourceNames, texts: Mapping[str, ast.expr]) 
         return []
     first = call.args[0]
     if is_log and len(call.args) > 1 and isinstance(first, ast.Constant) and isinstance(first.value, str):
-        return _percent(first.value, call.args[1:])
+        return percent_pieces(first.value, call.args[1:])
     given = words.get("sep")
     separator = given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else " "
     found: list[Piece] = []
@@ -172,13 +158,13 @@ def _pieces(node: ast.expr, names: SourceNames, texts: Mapping[str, ast.expr], d
         case ast.Constant(value=value):
             return [str(value)]
         case ast.JoinedStr(values=parts):
-            return [piece for part in parts for piece in _joined(part)]
-        case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod(), right=right):
-            return _percent(text, right.elts if isinstance(right, ast.Tuple) else [right])
+            return [piece for part in parts for piece in joined_pieces(part)]
+        case ast.BinOp(left=left, op=ast.Mod(), right=right) if text := format_of(left, texts):
+            return percent_pieces(text, right.elts if isinstance(right, ast.Tuple) else [right])
         case ast.BinOp(op=ast.Add(), left=left, right=right) if depth:
             return [*_pieces(left, names, texts, depth - 1), *_pieces(right, names, texts, depth - 1)]
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format")):
-            return _formatted(text, node)
+            return formatted_pieces(text, node)
         case ast.Call(func=func, args=[_, *_]) if names.qualified(func) == "json.dumps":
             return _json(node, texts)
         case ast.Call(
@@ -190,64 +176,7 @@ def _pieces(node: ast.expr, names: SourceNames, texts: Mapping[str, ast.expr], d
             return _table(node, "'")
         case ast.Name(id=name) if name in texts and depth:
             return _pieces(texts[name], names, texts, depth - 1)
-    return _value(node)
-
-
-def _value(node: ast.expr, spec: str = "") -> list[Piece]:
-    match node:
-        case ast.JoinedStr(values=parts):
-            return [piece for part in parts for piece in _joined(part)]
-        case ast.Call(func=ast.Name(id="str" | "round"), args=[first, *_]):
-            return _value(first)
-    return [PrintedValue(ast.unparse(node), spec)]
-
-
-def _joined(part: ast.expr) -> list[Piece]:
-    if isinstance(part, ast.Constant):
-        return [str(part.value)]
-    if isinstance(part, ast.FormattedValue):
-        spec = part.format_spec
-        parts = spec.values if isinstance(spec, ast.JoinedStr) else []
-        plain = "".join(str(each.value) for each in parts if isinstance(each, ast.Constant))
-        return _value(part.value, plain if len(parts) == 1 else "")
-    return []
-
-
-def _percent(text: str, values: Sequence[ast.expr]) -> list[Piece]:
-    found: list[Piece] = []
-    place, waiting = 0, list(values)
-    for each in _PERCENT.finditer(text):
-        found.append(text[place : each.start()])
-        place = each.end()
-        if each[3] == "%":
-            found.append("%")
-        else:
-            node = waiting.pop(0) if waiting else ast.Name("value")
-            kind = each[3] if each[3] in "eEfFgGd" else ""
-            found.append(PrintedValue(ast.unparse(node), f"{each[2].replace('-', '<') if kind else ''}{kind}"))
-    return [*found, text[place:]]
-
-
-def _formatted(text: str, call: ast.Call) -> list[Piece]:
-    words = {each.arg: each.value for each in call.keywords}
-    found: list[Piece] = []
-    try:
-        parts = list(string.Formatter().parse(text))
-    except ValueError:
-        return [text]
-    count = 0
-    for words_before, name, spec, _ in parts:
-        found.append(words_before)
-        if name is None:
-            continue
-        root = re.split(r"[.\[]", name)[0]
-        index = int(root) if root.isdecimal() else count
-        count += root == ""
-        node = (
-            words.get(root) if root and not root.isdecimal() else (call.args[index] if index < len(call.args) else None)
-        )
-        found.append(PrintedValue(ast.unparse(node) if node is not None else name or "value", spec or ""))
-    return found
+    return value_pieces(node)
 
 
 def _table(node: ast.Dict, quote: str, indented: bool = False) -> list[Piece]:
@@ -255,14 +184,14 @@ def _table(node: ast.Dict, quote: str, indented: bool = False) -> list[Piece]:
     between = ",\n  " if indented else ", "
     for key, value in zip(node.keys, node.values, strict=True):
         if isinstance(key, ast.Constant):
-            found += [f"{'' if len(found) == 1 else between}{quote}{key.value!s}{quote}: ", *_value(value)]
+            found += [f"{'' if len(found) == 1 else between}{quote}{key.value!s}{quote}: ", *value_pieces(value)]
     return [*found, "\n}" if indented else "}"]
 
 
 def _json(call: ast.Call, texts: Mapping[str, ast.expr]) -> list[Piece]:
     given, indented = call.args[0], any(each.arg == "indent" for each in call.keywords)
     table = texts.get(given.id) if isinstance(given, ast.Name) else given
-    return _table(table, '"', indented) if isinstance(table, ast.Dict) else _value(call)
+    return _table(table, '"', indented) if isinstance(table, ast.Dict) else value_pieces(call)
 
 
 def _split(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
@@ -301,16 +230,18 @@ def _is_text(node: ast.expr) -> bool:
     match node:
         case ast.Dict(keys=keys):
             return any(isinstance(key, ast.Constant) for key in keys)
+        case ast.Constant(value=str(text)):
+            return "%" in text
         case ast.JoinedStr() | ast.BinOp(left=ast.Constant(value=str()), op=ast.Mod()):
             return True
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str()), attr="format")):
             return True
-        case ast.BinOp(op=ast.Add(), left=left):
+        case ast.BinOp(op=ast.Add() | ast.Mult() | ast.Mod(), left=left):
             return _is_text(left)
     return False
 
 
-def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, str, ast.expr | None, str]]:
+def calls_in_loops(tree: ast.Module) -> Iterator[tuple[ast.Call, str, ast.expr | None, str]]:
     """Yield each call with the variable and the bound of its innermost counting loop, and its function."""
     waiting: list[tuple[ast.AST, str, ast.expr | None, str]] = [(tree, "", None, "")]
     while waiting:

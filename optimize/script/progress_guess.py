@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from optimize.script.metric_guess import HELD_OUT, LABEL, LOWER, clause, escaped, has_trainer, words_in
-from optimize.script.printed import Piece, PrintedLine, PrintedValue, loop_bounds, printed_lines
+from optimize.script.printed import PrintedLine, loop_bounds
+from optimize.script.printed_by_calls import lines_by_calls
+from optimize.script.printed_formats import Piece, PrintedValue
 
 _STEPS = ("step", "iter", "iteration", "epoch", "update", "batch", "round", "episode", "it", "ep")
 _OF = re.compile(r"\s*(?:/|of|out of)\s*")
@@ -29,7 +31,7 @@ def guess_progress(files: Mapping[str, str]) -> ProgressGuess | None:
     bounds = loop_bounds(files)  # a function may be called in a loop, and print its variable
     found = [
         (_weight(line, index, guess), guess)
-        for line in printed_lines(files)
+        for line in lines_by_calls(files)
         for index in range(len(line.values))
         if _counts(line, index, bounds)
         for guess in [_guess(line, index, bounds)]
@@ -45,7 +47,8 @@ def _counts(line: PrintedLine, index: int, bounds: Mapping[str, ast.expr]) -> bo
         guess = _guess(line, index, bounds)
         if "<loss>" in guess.regex or "<total>" in guess.regex:
             return True
-    label = re.sub(r"[\W_]+", "_", clause(line.label(index)).lower()).strip("_")
+    named = clause(line.label(index).rstrip(" [(")) or ("" if index else line.values[0].expression.rpartition(".")[2])
+    label = re.sub(r"[\W_]+", "_", named.lower()).strip("_")
     return bool(line.loop or line.values[index].expression in bounds) and any(
         re.fullmatch(rf"(?:\w+_)?{step}(?:_\w+)?", label) for step in _STEPS
     )
@@ -66,7 +69,8 @@ def _weight(line: PrintedLine, index: int, guess: ProgressGuess) -> int:
 def _guess(line: PrintedLine, index: int, bounds: Mapping[str, ast.expr]) -> ProgressGuess:
     before, expression = line.label(index), line.values[index].expression
     label = LABEL.split(before.rstrip(" [("))[-1].lstrip() if before.strip() else ""
-    regex = f"{escaped(before[before.rfind(label) :] if label else before)}(?P<step>{{number}})"
+    start = r"^\s*" if not before.strip() and not line.logged else ""
+    regex = f"{start}{escaped(before[before.rfind(label) :] if label else before)}(?P<step>{{number}})"
     total, rest = _total(list(line.pieces)[_place(line, index) + 1 :])
     bound = line.bound if line.loop in re.findall(r"\w+", expression) else None
     known = None if total else bound or bounds.get(expression)
