@@ -30,6 +30,7 @@ def printed_by(code: str) -> list[str]:
     [
         ("x = 0.25\nprint(f'val_bpb: {x:.6f}')", "val_bpb", 0.25),
         ("x = 0.25\nprint('Loss:', x)", "Loss", 0.25),
+        ("x = 0.125\nprint('Loss:', x + x)", "Loss", 0.25),
         ("x = 0.25\nprint(f'step {3}: train loss {1.5:.4f}, val loss {x:.4f}')", "val_loss", 0.25),
         (
             "x = 0.25\nprint('Accuracy: {}/{} ({:.0f}%)\\n'.format(1, 4, x * 100), f'Test loss = {x}')",

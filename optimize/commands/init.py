@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,11 +79,13 @@ class _Given:
 def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: bool, trust: bool) -> None:
     from optimize.script.begin import draft_of, find_script, read_script, write_files
 
-    place = find_script(script, words)
+    place = find_script(script, words, beyond=to is not None)
     facts = read_script(place, words)
     if place.workload is None and facts.required and is_asked():
         words = [*words, *_asked_words(facts.required)]
         facts = read_script(place, words)
+    if place.workload is None:
+        _refuse_data_outside(script, place, facts, to)
     behind = " ".join(["", "--", *map(shlex.quote, words)]) if words else ""
     made = f"`optimize init {shlex.quote(place.script)}{behind}`"
     draft = draft_of(place, facts, made)
@@ -97,6 +100,20 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
     target = to or place.folder
     written = write_files(place, facts, answers, draft, target, made)
     say_all([*_taken(script, place, facts), *_told(place, facts, answers, draft, written, target)])
+
+
+def _refuse_data_outside(given: str, place: ScriptPlace, facts: ScriptFacts, to: Path | None) -> None:
+    """Raise WorkloadError for data above the folder, which a trial would not find."""
+    if not facts.data.outside:
+        return
+    named, folder = facts.data.outside[0], place.folder.resolve()
+    again = "Name it by a whole path, or put it into that folder"
+    if to is None:
+        beside = shlex.quote(posixpath.normpath(place.folder / ".." / f"{folder.name}-tuned"))
+        again = f"A folder with a copy of the script can have it: `optimize init {shlex.quote(given)} --to {beside}`"
+    raise WorkloadError(
+        f"{place.folder / place.script}: {named}: lies outside of {folder}, so no trial would find it. {again}"
+    )
 
 
 def _taken(given: str, place: ScriptPlace, facts: ScriptFacts) -> list[str]:

@@ -39,8 +39,11 @@ class ScriptPlace:
     home: Home | None = None  # what led to the folder, where it is not the script's own
 
 
-def find_script(given: str, words: Sequence[str] = ()) -> ScriptPlace:
-    """Return the script that a path names, or the one that trains in a folder; `words` are its own. Raises WorkloadError."""
+def find_script(given: str, words: Sequence[str] = (), beyond: bool = False) -> ScriptPlace:
+    """Return the script that a path names, or the one that trains in a folder; `words` are its own. Raises WorkloadError.
+
+    `beyond`: its data may lie above the root of its repository, since nothing is written there.
+    """
     path = Path(given).expanduser()
     if path.is_dir():
         return _in_folder(path, given)
@@ -52,7 +55,7 @@ def find_script(given: str, words: Sequence[str] = ()) -> ScriptPlace:
         raise WorkloadError(f"{given}: there is no such file or folder. Check the path.{meant(given, (), path=True)}")
     if path.suffix != ".py":
         raise WorkloadError(f"{given}: is no Python file. Give the training script itself, such as train.py.")
-    home = Home(path.parent) if (path.parent / WORKLOAD).exists() else _home(path, words)
+    home = Home(path.parent) if (path.parent / WORKLOAD).exists() else _home(path, words, beyond)
     script = path.resolve().relative_to(home.folder.resolve()).as_posix() if home.reason else path.name
     if (home.folder / WORKLOAD).exists():
         workload = load_workload(f"{home.folder}/")
@@ -64,9 +67,9 @@ def find_script(given: str, words: Sequence[str] = ()) -> ScriptPlace:
     return ScriptPlace(home.folder, script, home=home if home.reason else None)
 
 
-def _home(path: Path, words: Sequence[str]) -> Home:
+def _home(path: Path, words: Sequence[str], beyond: bool) -> Home:
     with suppress(OSError, UnicodeDecodeError, RenderError):  # which are told where the script is read
-        return home_of(path, words)
+        return home_of(path, words, beyond)
     return Home(path.parent)
 
 
@@ -92,7 +95,7 @@ def read_script(place: ScriptPlace, words: Sequence[str]) -> ScriptFacts:
         ) from None
     words = [*place.workload.command, *words] if place.workload is not None else words
     read, words, notes = _with_configuration(place.folder, read, words)
-    facts = script_facts(place.folder, place.script, read, words)
+    facts = script_facts(place.folder, place.script, read, words, place.home is not None and place.home.inside)
     if place.home is None:
         return replace(facts, notes=(*facts.notes, *notes))
     notes.insert(0, f"{place.script} belongs to the folder above: {place.home.reason}")
@@ -133,7 +136,7 @@ def workload_in_memory(place: ScriptPlace, facts: ScriptFacts, python: str = PYT
         **{file: text for file in _texts(place, facts) if (text := _text(place.folder / file)) is not None},
     }
     links = {name: str((place.folder / name).resolve()) for name in facts.data.links}
-    command = (python, *facts.command)
+    command = facts.started_by(python)
     name = place.folder.resolve().name
     return Workload(name, place.folder, place.script, files, command, (), Metric(), links=links)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,7 @@ class DataUsed:
     files: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()  # data that lies where no trial finds it
 
 
 def local_files(folder: Path, script: str) -> FilesRead:
@@ -59,35 +61,57 @@ def reader_of(folder: Path) -> Reader:
 
 
 def data_used(
-    files: Mapping[str, str], folder: Path, words: Sequence[str] = (), known: Collection[str] = ()
+    files: Mapping[str, str],
+    folder: Path,
+    words: Sequence[str] = (),
+    known: Collection[str] = (),
+    bases: Sequence[str] = ("",),
 ) -> DataUsed:
-    """Return the data that these Python files, or words of the command, name. `known` travels anyway."""
+    """Return the data that these Python files, or words of the command, name. `known` travels anyway.
+
+    `bases` are the folders, within `folder`, that a name may begin in.
+    """
     texts = dict.fromkeys(
         [*words, *(text for file, source in files.items() for text in read_names(source, file).texts)]
     )
-    found, links, notes = list[str](), list[str](), list[str]()
+    found, links, notes, outside = list[str](), list[str](), list[str](), list[str]()
     for text in texts:
         text = text.partition("=")[2] if text.startswith("-") else text
         path = PurePosixPath(text)
-        if not _may_be_path(text) or path.parts[:1] == ("/",) or text.startswith("~") or not {*path.parts} - {".."}:
+        if not may_be_path(text) or path.parts[:1] == ("/",) or text.startswith("~") or not {*path.parts} - {".."}:
             continue
-        if ".." in path.parts:
+        paths = [PurePosixPath(posixpath.normpath((PurePosixPath(base) / path).as_posix())) for base in bases]
+        inside = [each for each in paths if ".." not in each.parts and str(each) != "."]
+        path = next((each for each in inside if _exists(folder / each)), inside[0] if inside else paths[0])
+        if ".." in path.parts and is_data(folder, path.as_posix()):
+            outside.append(text)
+        elif ".." in path.parts:
             notes += [
                 f"{text}: lies outside of the folder, so a trial does not find it: write an absolute path"
-            ] * _exists(folder / text)
-        elif _is_file(folder / text):
+            ] * _exists(folder / path)
+        elif _is_file(folder / path):
             _take_file(folder, path.as_posix(), found, links, notes, known)
         elif _is_data_folder(folder, path):
-            inside = [each for each in known if _inside(each, path.as_posix())]
-            if inside:
+            inner = [each for each in known if _inside(each, path.as_posix())]
+            if inner:
                 notes.append(
-                    f"{path}: trials get {_said(inside)} of it, and no other file: put data into a folder of its own"
+                    f"{path}: trials get {_said(inner)} of it, and no other file: put data into a folder of its own"
                 )
             else:
                 links.append(path.as_posix())
     links = [each for each in dict.fromkeys(links) if not any(_inside(each, other) for other in links)]
     kept = [each for each in dict.fromkeys(found) if not any(_inside(each, other) for other in links)]
-    return DataUsed(tuple(sorted(kept)), tuple(links), tuple(dict.fromkeys(notes)))
+    return DataUsed(tuple(sorted(kept)), tuple(links), tuple(dict.fromkeys(notes)), tuple(outside))
+
+
+def is_data(folder: Path, text: str) -> bool:
+    """Return whether a text names a file of data, or a folder with such files, as seen from a folder."""
+    path = PurePosixPath(text)
+    if not may_be_path(text) or path.is_absolute() or text.startswith("~") or not {*path.parts} - {".."}:
+        return False
+    if _is_file(folder / path):
+        return path.suffix not in (*_CODE, ".toml", ".env", "")
+    return path.parts[-1] != ".." and _is_data_folder(folder.resolve(), path)
 
 
 def _said(files: Sequence[str]) -> str:
@@ -139,7 +163,8 @@ def _inside(path: str, other: str) -> bool:
     return path != other and PurePosixPath(other) in PurePosixPath(path).parents
 
 
-def _may_be_path(text: str) -> bool:
+def may_be_path(text: str) -> bool:
+    """Return whether a text can be the path of a file or a folder."""
     return bool(text) and len(text) < 200 and text.isprintable() and not any(mark in text for mark in "{}%*?:<>|\"'")
 
 

@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 
 from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
-from optimize.script.data_used import DataUsed, data_used, reader_of
+from optimize.script.data_above import folder_of, in_folder
+from optimize.script.data_used import DataUsed, data_used, is_data, reader_of
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, has_secrets, values_in_dotenv
 from optimize.script.files_read import FilesRead, Reader, files_imported
 from optimize.script.flags import FlagDefinition
 from optimize.script.home import module_of
 from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
-from optimize.script.parsers import find_flag, parser_facts
+from optimize.script.parsers import find_flag, flags_by_file, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
 from optimize.script.result_files import file_with, result_files
 from optimize.script.settings_in_files import config_files, hydra_app
@@ -62,11 +63,12 @@ class ScriptFacts:
     notes: tuple[str, ...]
     required: tuple[str, ...]  # flags that it does not start without
     as_module: bool = False  # it is started as `python -m`, from its folder
+    inside: bool = False  # it is started in its own folder, which lies in that of the workload
 
-    @property
-    def command(self) -> tuple[str, ...]:
-        """What Python is given to start it."""
-        return (*(("-m", module_of(self.script)) if self.as_module else (self.script,)), *self.words)
+    def started_by(self, python: str) -> tuple[str, ...]:
+        """Return the command that starts it."""
+        script = ("-m", module_of(self.script)) if self.as_module else (self.script,)
+        return in_folder(folder_of(self.script) if self.inside else "", (python, *script, *self.words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,13 @@ class WorkloadAnswers:
     total_s: float | None = None
 
 
-def script_facts(folder: Path, script: str, read: FilesRead, given: Sequence[str] = ()) -> ScriptFacts:
-    """Return what the files of a folder that were read, `script` among them, say. `given` are words of its command."""
+def script_facts(
+    folder: Path, script: str, read: FilesRead, given: Sequence[str] = (), inside: bool = False
+) -> ScriptFacts:
+    """Return what the files of a folder that were read, `script` among them, say. `given` are words of its command.
+
+    `inside`: the script is started in its own folder.
+    """
     files = read.files
     imported = {**files, **_imported(script, files, reader_of(folder))}
     facts = parser_facts(files, given)
@@ -94,7 +101,11 @@ def script_facts(folder: Path, script: str, read: FilesRead, given: Sequence[str
     if app := hydra_app(files):
         configs = [*configs, f"{app.folder}/**/*.yaml"]
     progress = guess_progress(files)
-    data = data_used(files, folder, words, (*configs, *imported))
+    bases = dict.fromkeys((folder_of(script), "") if inside else ("", folder_of(script)))
+    by_flag = _whole_paths(files, folder, list(bases), words)
+    words = (*words, *(f"{name}={whole}" for name, whole in by_flag.values()))
+    data = data_used(files, folder, words, (*configs, *imported), list(bases))
+    data = replace(data, outside=tuple(each for each in data.outside if each not in by_flag))
     needed = [flag for flag in facts.required if flag.command in ("", command) and not _is_given(flag.names, words)]
     words = (*words, *(word for flag in needed if (word := _usual_word(flag))))
     needed = [flag for flag in needed if not _usual_word(flag)]
@@ -111,7 +122,23 @@ def script_facts(folder: Path, script: str, read: FilesRead, given: Sequence[str
         _patterns(folder, imported),
         (*_not_read(read.left), *_notes(files, told, facts.known_only, facts.asks), *said, *data.notes),
         tuple(flag.names[0] for flag in needed),
+        inside=inside,
     )
+
+
+def _whole_paths(
+    files: Mapping[str, str], folder: Path, bases: Sequence[str], words: Sequence[str]
+) -> dict[str, tuple[str, Path]]:
+    """Return flags whose default is data outside of the folder, and its whole path, which a trial finds; by that default."""
+    found: dict[str, tuple[str, Path]] = {}
+    for flag in (each for _, flags in flags_by_file(files, words) for each in flags):
+        name, default = flag.names[0], flag.default
+        if isinstance(default, str) and name.startswith("--") and not _is_given(flag.names, words):
+            there = next((each for each in bases if is_data(folder / each, default)), None)
+            whole = (folder / (there or "") / default).resolve()
+            if there is not None and not whole.is_relative_to(folder.resolve()):
+                found[default] = (name, whole)
+    return found
 
 
 def _usual_word(flag: FlagDefinition) -> str:
@@ -237,7 +264,9 @@ def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess
     near = near or guess_named(facts.files, name)
     if near is None and (written := file_with(result_files(facts.files), name)):
         said = f"written into {written.path}"
-        return MetricGuess(name, "", direction or direction_of(name), said, written.where, file=written.path)
+        own = facts.inside and not written.path.startswith("**")
+        file = f"{folder_of(facts.script)}/{written.path}" if own else written.path
+        return MetricGuess(name, "", direction or direction_of(name), said, written.where, file=file)
     if near is None:
         return MetricGuess(name, "", direction or direction_of(name), "", "")
     return replace(near, name=name if near.regex else near.name, direction=direction or near.direction)
@@ -248,7 +277,7 @@ def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home:
 
     `home`: the script's own folder, where the file lies elsewhere.
     """
-    command = [answers.python, *facts.command]
+    command = list(facts.started_by(answers.python))
     data = [file for file in facts.data.files if not (answers.metric.file and matches(answers.metric.file, file))]
     files = [*facts.patterns, *facts.configs, *data]
     lines = [

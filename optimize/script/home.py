@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from optimize.script.data_above import data_above, names_above
 from optimize.script.imported_names import imported_names
 from optimize.script.settings_in_files import config_files, hydra_app
 
@@ -30,15 +31,22 @@ _SETS_PATH = re.compile(r"sys\.path|rootutils|addsitedir")
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder of a script, what led to it, "" where that is the script's own, and whether it is started as a module."""
+    """The folder of a script, what led to it, "" where that is the script's own, and how it is started there.
+
+    `as_module`: by `python -m`; `inside`: in the script's own folder.
+    """
 
     folder: Path
     reason: str = ""
     as_module: bool = False
+    inside: bool = False
 
 
-def home_of(path: Path, words: Sequence[str] = ()) -> Home:
-    """Return the folder that a script belongs to; `words` are those of its command. Raises RenderError if it is not Python."""
+def home_of(path: Path, words: Sequence[str] = (), beyond: bool = False) -> Home:
+    """Return the folder that a script belongs to; `words` are those of its command. Raises RenderError if it is not Python.
+
+    `beyond`: data may lie above the root of a repository, too.
+    """
     text, here = path.read_text(encoding="utf-8-sig"), path.parent
     if (app := hydra_app({path.name: text})) and ".." in PurePosixPath(app.folder).parts:
         for above in _above(here):
@@ -54,8 +62,10 @@ def home_of(path: Path, words: Sequence[str] = ()) -> Home:
         if _needs_root(path, text, above):
             return Home(above, "it imports modules of it", as_module=True)
         if taken := [each for each in _taken_from(path, text, above) if _SETS_PATH.search(text)]:
-            return Home(above, f"it imports {taken[0]} of it")
-    return Home(here)
+            return Home(above, f"it imports {taken[0]} of it", inside=names_above(path))
+    levels, named = data_above(path, words)
+    above = next(islice(_above(here, beyond), levels - 1, None), None) if levels else None
+    return Home(above, f"it reads {named}", inside=names_above(path)) if above else Home(here)
 
 
 def module_of(script: str) -> str:
@@ -63,12 +73,13 @@ def module_of(script: str) -> str:
     return ".".join(PurePosixPath(script).with_suffix("").parts)
 
 
-def _above(here: Path) -> Iterator[Path]:
-    """Yield the folders above one, the nearest first, as far as a repository's root."""
+def _above(here: Path, beyond: bool = False) -> Iterator[Path]:
+    """Yield the folders above one, the nearest first, as far as a repository's root, or `beyond` it."""
     folder = here
     for _ in range(MOST_ABOVE):
         whole = folder.resolve()
-        if any((folder / mark).exists() for mark in _ROOT) or whole in (whole.parent, Path.home()):
+        is_root = not beyond and any((folder / mark).exists() for mark in _ROOT)
+        if is_root or whole in (whole.parent, Path.home()):
             return
         folder = folder.parent if folder.name not in ("", "..") else folder / ".."
         if folder.resolve() in (folder.resolve().parent, Path.home()):

@@ -161,7 +161,7 @@ def _pieces(node: ast.expr, names: SourceNames, texts: Mapping[str, ast.expr], d
             return [piece for part in parts for piece in joined_pieces(part)]
         case ast.BinOp(left=left, op=ast.Mod(), right=right) if text := format_of(left, texts):
             return percent_pieces(text, right.elts if isinstance(right, ast.Tuple) else [right])
-        case ast.BinOp(op=ast.Add(), left=left, right=right) if depth:
+        case ast.BinOp(op=ast.Add(), left=left, right=right) if depth and _joins(node, texts):
             return [*_pieces(left, names, texts, depth - 1), *_pieces(right, names, texts, depth - 1)]
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format")):
             return formatted_pieces(text, node)
@@ -186,6 +186,22 @@ def _table(node: ast.Dict, quote: str, indented: bool = False) -> list[Piece]:
         if isinstance(key, ast.Constant):
             found += [f"{'' if len(found) == 1 else between}{quote}{key.value!s}{quote}: ", *value_pieces(value)]
     return [*found, "\n}" if indented else "}"]
+
+
+def _joins(node: ast.expr, texts: Mapping[str, ast.expr]) -> bool:
+    """Return whether a sum is one of texts, as far as one of its parts shows: not one of numbers."""
+    match node:
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            return _joins(left, texts) or _joins(right, texts)
+        case ast.Constant(value=str()) | ast.JoinedStr() | ast.Call(func=ast.Name(id="str" | "repr")):
+            return True
+        case ast.Call(func=ast.Attribute(attr="format" | "join" | "ljust" | "rjust")):
+            return True
+        case ast.BinOp(op=ast.Mod(), left=left):
+            return bool(format_of(left, texts))
+        case ast.Name(id=name):
+            return name in texts
+    return False
 
 
 def _json(call: ast.Call, texts: Mapping[str, ast.expr]) -> list[Piece]:

@@ -177,6 +177,8 @@ def cannot_append(command: Sequence[str], files: Mapping[str, str]) -> str:
     if program not in _SHELLS:
         return ""
     if "-c" in command:
+        if any("$@" in each for each in command[command.index("-c") + 1 :][:1]):
+            return ""
         return 'a shell\'s `-c` takes no words behind it. Name the script itself: ["{python}", "train.py"]'
     script = next((word for word in command[1:] if not word.startswith("-")), "")
     if script in files and "$@" not in files[script] and "$*" not in files[script]:

@@ -54,7 +54,8 @@ def config_files(files: Mapping[str, str], folder: Path, words: Sequence[str] = 
     """Return the configuration files of the folder that these Python files, or words of the command, name; none that they write."""
     written = [each.path for each in result_files(files)]
     texts = [*words, *(text for file, source in files.items() for text in read_names(source, file).texts)]
-    folders = ["", *(text.rstrip("/") for text in texts if _is_inside(text) and (folder / text).is_dir())]
+    own = PurePosixPath(next(iter(files), "")).parent.as_posix()  # of the script, which comes first
+    folders = ["", own, *(text.rstrip("/") for text in texts if _is_inside(text) and (folder / text).is_dir())]
     found: list[str] = []
     for text in texts:
         text = text.partition("=")[2] or text if text.startswith("-") else text
