@@ -13,6 +13,7 @@ from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
 from optimize.script.data_above import folder_of, in_folder
 from optimize.script.data_used import DataUsed, data_used, is_data, reader_of
+from optimize.script.endless import endless_note
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, has_secrets, values_in_dotenv
 from optimize.script.files_read import FilesRead, Reader, files_imported
 from optimize.script.flags import FlagDefinition
@@ -120,7 +121,13 @@ def script_facts(
         configs,
         words,
         _patterns(folder, imported),
-        (*_not_read(read.left), *_notes(files, told, facts.known_only, facts.asks), *said, *data.notes),
+        (
+            *filter(None, [endless_note(files, words)]),
+            *_not_read(read.left),
+            *_notes(files, told, facts.known_only, facts.asks),
+            *said,
+            *data.notes,
+        ),
         tuple(flag.names[0] for flag in needed),
         inside=inside,
     )

@@ -64,8 +64,8 @@ def home_of(path: Path, words: Sequence[str] = (), beyond: bool = False) -> Home
         if taken := [each for each in _taken_from(path, text, above) if _SETS_PATH.search(text)]:
             return Home(above, f"it imports {taken[0]} of it", inside=names_above(path))
     levels, named = data_above(path, words)
-    above = next(islice(_above(here, beyond), levels - 1, None), None) if levels else None
-    return Home(above, f"it reads {named}", inside=names_above(path)) if above else Home(here)
+    top = next(islice(_above(here, beyond), levels - 1, None), None) if levels else None
+    return Home(top, f"it reads {named}", inside=names_above(path)) if top else Home(here)
 
 
 def module_of(script: str) -> str:
