@@ -101,13 +101,14 @@ FUNCTION_KINDS = {
             "heads": '{ argument = "main.build.heads", choices = [2, 4, 8, 16, 32] }',
             "dropout": '{ argument = "main.build.dropout", choices = [0.05, 0.1, 0.2, 0.3, 0.4] }',
             "warmup_steps": '{ local = "main.warmup_steps", choices = [25, 50, 100, 200] }',
+            "lr_smooth": '{ local = "main.lr_smooth"',
             "hidden_size": '{ local = "hidden_size", choices = [16, 32, 64, 128] }',
             "betas": '{ argument = "parts.py:build.AdamW.betas", choices = [[0.8, 0.95], ',
             "adamw_weight_decay": '{ argument = "parts.py:build.AdamW.weight_decay", choices = [0.0, 0.005, ',
         },
         (
             "get_config.return.seed", "numbers of functions, whose names say too little: one can vary by { local = \"PLACE\" }\n"
-            "#     evaluate.batch_size, main.head, main.ema_decay",
+            "#     evaluate.batch_size, main.head, main.aux_rate, main.ema_decay",
             "bound 2 times in main() (lines 19, 20). Leave exactly one.\n#     main.accum",
             "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it\n"
             "#     main.DataLoader.batch_size\n",
@@ -139,7 +140,7 @@ FUNCTION_KINDS = {
         },
         (
             "than the present one\n#     sizes.small.depth, sizes.small.width, sizes.large.depth, sizes.large.width\n",
-            "what the metric is measured on\n#     DATA_MEAN, DATA_STD\n",
+            "what the metric is measured on\n#     IMAGE_MEAN, DATA_MEAN, DATA_STD\n",
         ),
         ('metric = "loss"',),
     ),

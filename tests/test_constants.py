@@ -52,6 +52,15 @@ def test_everything_outside_the_values_stays_byte_for_byte() -> None:
     assert back == SCRIPT.replace('"SSSL"', "'SSSL'")
 
 
+def test_each_name_of_a_tuple_has_a_value_of_its_own() -> None:
+    text = "lr, (width, betas) = 3e-4, (64, (0.9, 0.99))  # tuned\n[a, b] = [1, 2]\n"
+    assert list(read_constants(text, "")) == ["lr", "width", "betas", "a", "b"]
+    rendered = render(text, {"lr": 0.1, "betas": (0.8, 0.95), "b": -1}, "train.py")
+    assert rendered == "lr, (width, betas) = 0.1, (64, (0.8, 0.95))  # tuned\n[a, b] = [1, -1]\n"
+    for none in ("a, b = f()\n", "a, *b = 1, 2\n", "a = b = 1\n", "a, b = (*c, 1)\n", "a, b = 1, 2\nb += 1\n"):
+        assert "b" not in read_constants(none, "")
+
+
 def test_floats_are_written_without_rounding() -> None:
     assert "DEPTH = 0.1234567890123456" in render(SCRIPT, {"DEPTH": 0.1234567890123456}, "train.py")
 

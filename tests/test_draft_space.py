@@ -182,9 +182,9 @@ if __name__ == "__main__":
 
 def test_each_setting_that_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
     text, plan = drafted(tmp_path, ODD)
-    assert plan.space.names == ("LR", "n_batch", "ENV_LR", "momentum", "WEIGHT_DECAY")
+    assert plan.space.names == ("LR", "C", "D", "n_batch", "ENV_LR", "momentum", "WEIGHT_DECAY")
     for reason, names in {
-        "together with another name: give each a line of its own": "A, B, C, D",
+        "together with another name: give each a line of its own": "A, B",
         "a list can vary when it is written as a tuple": "WIDTHS",
         "computed when the script runs": "POW, NAME",
         "given more than one value, or changed while the script runs": "LR2, LR3",

@@ -24,7 +24,7 @@ from typing import TypeAlias
 from optimize.errors import RenderError
 from optimize.script.bindings import encoding_of, module_bindings, parse, star_imports
 from optimize.script.newer_syntax import read_around
-from optimize.script.trees import cached_by_text, trees_kept, walk
+from optimize.script.trees import assigned_values, cached_by_text, trees_kept, walk
 from optimize.text import one_line
 from optimize.trial import Value
 from search_spaces import SearchSpaceError, parse_expression
@@ -225,25 +225,15 @@ def line_offsets(source: bytes) -> list[int]:
 def _assignments(tree: ast.Module, source: bytes) -> Iterator[Constant]:
     """Yield each plain assignment at module level, also of names that have several."""
     offsets = line_offsets(source)
-    for name, value in map(_simple_assignment, tree.body):
-        if name is not None and value is not None:
-            start, end = span_of(value, offsets)
-            yield Constant(name, source[start:end].decode(), value.lineno, start, end)
+    for name, value in (each for statement in tree.body for each in assigned_values(statement)):
+        start, end = span_of(value, offsets)
+        yield Constant(name, source[start:end].decode(), value.lineno, start, end)
 
 
 def span_of(node: ast.expr, offsets: list[int]) -> tuple[int, int]:
     """Return the byte offsets of an expression."""
     start = offsets[node.lineno - 1] + node.col_offset
     return start, offsets[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
-
-
-def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None]:
-    match statement:
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            return name, value
-        case ast.AnnAssign(target=ast.Name(id=name), value=value):
-            return name, value
-    return None, None
 
 
 def _stores(node: ast.Name) -> bool:

@@ -22,7 +22,7 @@ from optimize.script.replacing import replaced_local
 from optimize.script.settings_in_modules import CONFIG, OTHER_CHOICE, entries_in, is_table, picks_one
 from optimize.script.source_names import SourceNames, UnreadableValue, is_main, read_names
 from optimize.script.spans_in_functions import RETURNED, NamedCall, constant_at, find_argument, named_calls
-from optimize.script.trees import walk
+from optimize.script.trees import assigned_values, walk
 from optimize.trial import Value
 from search_spaces import ScriptConstant, is_setting, is_telling, words_of
 
@@ -105,13 +105,14 @@ def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> I
     """Yield the variables of functions, and of blocks of the module, that are plain numbers."""
     left = {spot(each) for each in names.tree.body} | _at_times(names.tree)
     for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign):
-        name, value = _target(node), _number(getattr(node, "value", None), names)
         of_class = bool(scopes) and not isinstance(scopes[-1], Function)
-        if value is None or of_class or spot(node) in left or not is_setting(name):
-            continue
         of_method = any(isinstance(each, ast.ClassDef) for each in scopes)
-        told = _is_aside(scopes, name) or _OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2])
-        yield _local(name, value, scopes, IN_FUNCTION if told or of_method or not is_telling(name) else "")
+        of_logs = _OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2])
+        for name, given in assigned_values(node) if not of_class and spot(node) not in left else ():
+            value = _number(given, names)
+            if value is not None and is_setting(name):
+                told = _is_aside(scopes, name) or of_logs
+                yield _local(name, value, scopes, IN_FUNCTION if told or of_method or not is_telling(name) else "")
 
 
 def _at_times(tree: ast.Module) -> set[Spot]:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from optimize.script.bindings import parse
 from optimize.script.constants import is_literal, read_constants
-from optimize.script.trees import MANY_FILES, walk
+from optimize.script.trees import MANY_FILES, assigned_values, walk
 from optimize.trial import Value
 from search_spaces import SearchSpaceError, parse_expression
 
@@ -178,14 +178,8 @@ def parameters(function: Function) -> tuple[FieldSource, ...]:
 
 def _constants(text: str, where: str, tree: ast.Module) -> dict[str, ast.expr]:
     once = read_constants(text, where)
-    found: dict[str, ast.expr] = {}
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value) if name in once:
-                found[name] = value
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in once:
-                found[name] = value
-    return found
+    given = (each for node in tree.body for each in assigned_values(node))
+    return {name: value for name, value in given if name in once}
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ from optimize.script.spans_in_functions import (
     keyword_of,
     result_of,
 )
+from optimize.script.trees import assigned_values
 
 _LIKE_A_DICTIONARY = re.compile(r"dict|cfg|conf|node|namespace|param|args|box|munch|settings|^CN$", re.IGNORECASE)
 _DEFAULTS = ("field", "Field", "dataclasses.field", "pydantic.Field", "attr.ib", "attrs.field")
@@ -175,5 +176,5 @@ def _default(statement: ast.Assign | ast.AnnAssign, where: str) -> ast.expr:
 
 def _value_at(tree: ast.Module, constant: Constant, text: str) -> ast.expr:
     offsets = line_offsets(text.encode())
-    values = (s.value for s in tree.body if isinstance(s, ast.Assign | ast.AnnAssign) and s.value is not None)
+    values = (value for statement in tree.body for _, value in assigned_values(statement))
     return next(value for value in values if span_of(value, offsets) == (constant.start, constant.end))

@@ -15,7 +15,7 @@ from optimize.script.aliases import last_name
 from optimize.script.bindings import Scopes, module_bindings, star_imports
 from optimize.script.constants import Constant, line_offsets, read_constants, span_of
 from optimize.script.file_scopes import FileScopes, Function, arguments, bound_by, file_scopes
-from optimize.script.trees import cached_by_text
+from optimize.script.trees import assigned_values, cached_by_text
 
 RETURNED = "return"  # stands for what a function returns, in the place of a variable's name
 _CALLS_AS_IT_IS = (
@@ -247,13 +247,8 @@ def _bindings(found: FileScopes, scope: Scopes, name: str) -> list[int]:
 
 
 def _assigned(found: FileScopes, scope: Scopes, name: str) -> Iterator[ast.expr]:
-    for node, around in found.nodes:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=target)], value=value) if around == scope and target == name:
-                yield value
-            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value):
-                if around == scope and target == name:
-                    yield value
+    given = (each for node, around in found.nodes if around == scope for each in assigned_values(node))
+    yield from (value for target, value in given if target == name)
 
 
 def _default(scope: Scopes, name: str) -> Iterator[ast.expr]:

@@ -82,3 +82,22 @@ def cached_by_text(find: Callable[[str, str], T]) -> Callable[[str, str], T]:
             return find(text, where)
 
     return of_text
+
+
+def assigned_values(statement: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield each name that a statement gives a value of its own, with it: `x = 1`, `x: int = 1`, `x, (y, z) = 1, (2, 3)`."""
+    match statement:
+        case ast.Assign(targets=[target], value=value):
+            yield from _unpacked(target, value)
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+            yield name, value
+
+
+def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    match target, value:
+        case ast.Name(id=name), _:
+            yield name, value
+        case ((ast.Tuple(elts=names) | ast.List(elts=names)), (ast.Tuple(elts=values) | ast.List(elts=values))):
+            starred = any(isinstance(each, ast.Starred) for each in (*names, *values))
+            for one, other in zip(names, values, strict=True) if len(names) == len(values) and not starred else ():
+                yield from _unpacked(one, other)
