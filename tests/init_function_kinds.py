@@ -83,6 +83,28 @@ def show(what): print(what)
 if __name__ == "__main__":
     show(options())
 """
+IN_ATTRIBUTES = """\
+class Config:
+    def __init__(self):
+        self.model, self.dropout = 'cnn', 0.5
+        self.num_epochs, self.batch_size = 20, 128
+        self.use_bn = True
+class Agent:
+    def __init__(self, size):
+        self.size = size
+        self.gamma = 0.95
+        self.epsilon = 1.0
+        self.epsilon_decay = 0.995
+        self.counter = 5
+    def replay(self):
+        self.epsilon *= self.epsilon_decay
+class Unused:
+    def __init__(self):
+        self.momentum = 0.5
+cfg, agent = Config(), Agent(4)
+for e in range(3):
+    print('episode: {}/{}, score: {}, e: {:.2}'.format(e, 3, agent.gamma + cfg.dropout, agent.epsilon))
+"""
 FUNCTION_KINDS = {
     "functions": (
         {"train.py": IN_FUNCTIONS, "parts.py": PARTS},
@@ -119,6 +141,17 @@ FUNCTION_KINDS = {
             "#     evaluate.generate.temperature, main.Decoder.eps, main.val_loader.batch_size, fit.cat.dim\n",
         ),
         ('metric = "val_loss"',),
+    ),
+    "attributes": (
+        {"train.py": IN_ATTRIBUTES},
+        {
+            "dropout": '{ field = "Config.dropout", choices = [0.3, ',
+            "batch_size": '{ field = "Config.batch_size", choices = [32, ',
+            "gamma": '{ field = "Agent.gamma", choices = [0.8, ',
+            "epsilon_decay": '{ field = "Agent.epsilon_decay", choices = [0.98, ',
+        },
+        ("which model and task it is about\n#     Config.model", "#     Config.num_epochs", "#     Config.use_bn"),
+        ('metric = { name = "score"',),
     ),
     "two optimizers": (
         {"train.py": TWO_OPTIMIZERS, "helpers.py": HELPERS},

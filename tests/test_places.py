@@ -71,7 +71,29 @@ ARGUMENTS = {
     "if 1:\n    é = 'ü'; f(x=1)\ndef f(x): f(x=2)\n": ("f.x", 1, "if 1:\n    é = 'ü'; f(x=7)\ndef f(x): f(x=2)\n"),
     "@jit(x=1)\ndef f(): pass\n": ("jit.x", 1, "@jit(x=7)\ndef f(): pass\n"),
 }  # fmt: skip
-SPANS = {"field": FIELDS, "entry": ENTRIES, "local": LOCALS, "argument": ARGUMENTS}
+ATTRIBUTES = {
+    "class C:\n def __init__(self, a=3):\n  self.y, self.x = a, 1  # now\n def f(self): return self.x\n": (
+        "C.x", 1, "class C:\n def __init__(self, a=3):\n  self.y, self.x = a, 7  # now\n def f(self): return self.x\n",
+    ),
+    "class D:\n def __init__(s): s.x = 2\nclass C(B):\n def __init__(s):\n  s.x: int = 1\n  s.y = s.x\nsetattr(g, 'y', 2)\n": (
+        "C.x",
+        1,
+        "class D:\n def __init__(s): s.x = 2\nclass C(B):\n def __init__(s):\n  s.x: int = 7\n  s.y = s.x\nsetattr(g, 'y', 2)\n",
+    ),
+}  # fmt: skip
+REPLACED = {  # what gives an attribute another value -> how that is said
+    "        self.x = 2\n": "has no such field",
+    "    def f(self):\n        self.x *= 2\n": "train.py:5: `self.x`",
+    "c = C()\nc.x = 2\n": "train.py:5: `c.x`",
+    "c = C()\nsetattr(c, key, 2)\n": "train.py:5",
+    "c = C()\nvars(c).update(g)\n": "train.py:5",
+    "c = C()\nc.__dict__['x'] = 2\n": "train.py:5",
+    "class D(C):\n    def __init__(self):\n        super().__init__()\n        self.x = 2\n": "train.py:7: `self.x`",
+    "    @property\n    def x(self): return 2\n": "train.py:5",
+    "    def __setattr__(self, name, value): pass\n": "train.py:4",
+    "    x = 3\n": "not a literal|train.py:3|C.x",
+}
+SPANS = {"field": FIELDS | ATTRIBUTES, "entry": ENTRIES, "local": LOCALS, "argument": ARGUMENTS}
 
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in SPANS.items() for text in texts])
@@ -104,6 +126,12 @@ def test_a_span_of_a_python_file_is_read_and_written(kind: str, text: str) -> No
         ("field", "C.x", "class C:\n    x = 1\nc = replace(C(), x=2)\nd = replace(c, x=2)\n", "train.py:4|train.py:3"),
         ("field", "C.x", "class C:\n    x = 1\nclass D(C):\n    x = 2\n", "train.py:3"),
         ("field", "C.x", "class C:\n    x = 1\n    def __post_init__(self):\n        self.x = 2\n", "train.py:4"),
+        *(
+            ("field", "C.x", f"class C:\n    def __init__(self):\n        self.x = 1\n{more}", says)
+            for more, says in REPLACED.items()
+        ),
+        ("field", "C.x", "class C:\n    def __init__(self):\n        if g: self.x = 1\n", "has no such field"),
+        ("field", "C.x", "class C:\n    def __init__(self, x):\n        self.x = x\n", "not a literal"),
         ("entry", "c.w", "c = {'w': 1, 'w': 2}\n", "2 times"),
         ("entry", "c.w", "c = {'v': 1}\n", "no such entry"),
         ("entry", "c.w", "c = {'w': 1, **other}\n", "later entry"),

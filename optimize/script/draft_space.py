@@ -25,6 +25,7 @@ from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, values_i
 from optimize.script.file_imports import named_in
 from optimize.script.files_read import files_read
 from optimize.script.load_workload import OURS, load_workload
+from optimize.script.settings_in_attributes import attributes_of_classes
 from optimize.script.settings_in_files import (
     config_files,
     hydra_app,
@@ -161,6 +162,7 @@ def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[
                 for each in _constants(workload, known, file)
             ]
     found += [*flags_as_settings(files, words), *fields_of_classes(files, workload.script)]
+    found += attributes_of_classes(files, workload.script)
     for file, text in files.items():
         found += entries_of_tables(text, file, "" if file == workload.script else file)
     pairs = list(pairs_as_settings(workload.files_read(), workload.command))

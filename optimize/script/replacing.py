@@ -33,8 +33,8 @@ _NAMES_CLASSES = re.compile(r"_target_|class_path|\btype\b|\bname\b")  # in a co
 _SETS = ("setattr", "delattr", "setitem", "delitem", "__setattr__", "__delattr__")
 
 
-def _kept(find: Callable[..., Iterator[str]]) -> Callable[..., tuple[str, ...]]:
-    """Keep what is found in these files: it is asked for in every trial."""
+def kept_for_files(find: Callable[..., Iterator[str]]) -> Callable[..., tuple[str, ...]]:
+    """Keep what a function finds in its first argument, files: it is asked for in every trial."""
     cached = lru_cache(maxsize=256)(lambda files, *given: tuple(find(dict(files), *given)))
 
     @wraps(find)
@@ -44,7 +44,7 @@ def _kept(find: Callable[..., Iterator[str]]) -> Callable[..., tuple[str, ...]]:
     return of_files
 
 
-@_kept
+@kept_for_files
 def replaced_field(
     files: Mapping[str, str], owner: str, name: str, position: int, own: tuple[str, int, int]
 ) -> Iterator[str]:
@@ -62,7 +62,7 @@ def replaced_field(
             yield _line(file, node)
 
 
-@_kept
+@kept_for_files
 def replaced_entry(files: Mapping[str, str], origin: ObjectOrigin, keys: tuple[str, ...]) -> Iterator[str]:
     """Yield `file:line: statement` for each that changes the dictionary of `origin` so that the entry may have another value."""
 
@@ -91,7 +91,7 @@ def _updates_others(files: Mapping[str, str], file: str, node: ast.AST, keys: Se
     return False
 
 
-@_kept
+@kept_for_files
 def replaced_argument(files: Mapping[str, str], origin: ObjectOrigin, name: str) -> Iterator[str]:
     """Yield `file:line: statement` for each that sets `name` of an object that a call makes, other than by its methods."""
 
@@ -109,7 +109,7 @@ def replaced_argument(files: Mapping[str, str], origin: ObjectOrigin, name: str)
         yield _line(file, node)
 
 
-@_kept
+@kept_for_files
 def replaced_local(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
     """Yield `file:line: statement` for each that gives a variable another value: a parameter, or one of the module."""
     *outer, name = path.split(".")

@@ -70,7 +70,7 @@ def settings_in_functions(files: Mapping[str, str], script: str) -> Iterator[Scr
     yield from sorted(found, key=lambda each: order.index(each.heading))
 
 
-def _number(node: ast.expr | None, names: SourceNames) -> Value:
+def plain_number(node: ast.expr | None, names: SourceNames) -> Value:
     """Return a number, or a tuple of some, that an expression of literals stands for, else None; 0 and 1 are switches."""
     if node is None or any(isinstance(each, ast.Name | ast.Attribute | ast.Call) for each in ast.walk(node)):
         return None
@@ -109,7 +109,7 @@ def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> I
         of_method = any(isinstance(each, ast.ClassDef) for each in scopes)
         of_logs = _OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2])
         for name, given in assigned_values(node) if not of_class and spot(node) not in left else ():
-            value = _number(given, names)
+            value = plain_number(given, names)
             if value is not None and is_setting(name):
                 told = _is_aside(scopes, name) or of_logs
                 yield _local(name, value, scopes, IN_FUNCTION if told or of_method or not is_telling(name) else "")
@@ -141,7 +141,7 @@ def _telling_defaults(function: Function, names: SourceNames, makes: bool) -> It
     positional = [*given.posonlyargs, *given.args]
     pairs = [*zip(reversed(positional), reversed(given.defaults), strict=False)][::-1]
     for each, default in (*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True)):
-        value = _number(default, names)
+        value = plain_number(default, names)
         if value is not None and _is_telling(each.arg, value, makes):
             yield each.arg, value
 
@@ -171,7 +171,7 @@ def _arguments(
         heading = _heading(call.scopes, prefix) if call.scopes else f"in calls{f' in {prefix[:-1]}' if prefix else ''}"
         elsewhere = spot(call.node) in left or getattr((*call.scopes, None)[0], "name", "") in others
         for key, word, node in _words(call.node, call.called):
-            value = _number(node, names)
+            value = plain_number(node, names)
             as_entry = is_held and is_setting(word)
             if value is None or as_entry or not (is_setting(word) or (tunes and word not in _FOLLOWS)):
                 continue
@@ -206,6 +206,11 @@ def _is_telling(word: str, value: Value, makes: bool) -> bool:
     if word in ("dim", "dims"):
         return isinstance(value, int) and value >= _LEAST_WIDTH
     return is_setting(word) and word not in ("eps", "epsilon", "stride")
+
+
+def is_setting_of_class(name: str, value: Value, owner: str) -> bool:
+    """Return whether a number that a class gives its objects under a name is a setting of a training."""
+    return _is_telling(name, value, True) and not words_of(name) & _ASIDE and not words_of(owner) & _ASIDE
 
 
 def _words(call: ast.Call, called: str) -> Iterator[tuple[str, str, ast.expr]]:

@@ -1,6 +1,7 @@
 """Finds the default of a class's field and the value of a dictionary's entry in a Python file, as a span of its bytes.
 
-`Config.dropout` is a field of a class at module level: a class attribute, a dataclass's or pydantic's default.
+`Config.dropout` is a field of a class at module level: a class attribute, a dataclass's or pydantic's default,
+or `self.dropout = 0.1` in `__init__`.
 `config.model.width` is an entry of a dictionary, or a keyword of a call, that a constant of the module holds; in
 `main.config.width` a variable of the function main holds it, and `get_config.return.width` is one of what a function returns. What
 would replace such a value when the script runs, as far as the text shows it, is an objection. Nothing is executed.
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from optimize.errors import RenderError
 from optimize.script.aliases import COPIES, ObjectOrigin, last_name
+from optimize.script.attributes_of_self import attribute_of, replaced_attribute
 from optimize.script.bindings import parse
 from optimize.script.constants import Constant, line_offsets, read_constants, span_of
 from optimize.script.replacing import replaced_argument, replaced_entry, replaced_field
@@ -41,7 +43,8 @@ def find_field(text: str, path: str, where: str) -> Constant:
         owner, given = _inner(tree, owner, inner, where)
         if given is not None and (value := keyword_of(given, name)) is not None:
             return constant_at(text, path, value)
-    return constant_at(text, path, _default(_assigned(owner, name, where), where))
+    made = attribute_of(owner, name)
+    return constant_at(text, path, made if made is not None else _default(_assigned(owner, name, where), where))
 
 
 def find_entry(text: str, path: str, where: str) -> Constant:
@@ -74,6 +77,9 @@ def field_objections(files: Mapping[str, str], file: str, path: str) -> Iterator
     order = [each for each, _ in _fields(owner)]
     constant = find_field(files[file], path, file)
     column = constant.start - line_offsets(files[file].encode())[constant.line - 1]
+    if attribute_of(owner, name) is not None:
+        yield from replaced_attribute(files, owner.name, name, (file, constant.line, column))
+        return
     position = order.index(name) if name in order else len(order)
     yield from replaced_field(files, owner.name, name, position, (file, constant.line, column))
 

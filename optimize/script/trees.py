@@ -86,18 +86,32 @@ def cached_by_text(find: Callable[[str, str], T]) -> Callable[[str, str], T]:
 
 def assigned_values(statement: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """Yield each name that a statement gives a value of its own, with it: `x = 1`, `x: int = 1`, `x, (y, z) = 1, (2, 3)`."""
+    for target, value in _assigned(statement):
+        if isinstance(target, ast.Name):
+            yield target.id, value
+
+
+def assigned_attributes(statement: ast.AST, owner: str) -> Iterator[tuple[str, ast.expr]]:
+    """Yield each attribute of the object `owner` that a statement gives a value of its own, with it: `self.x, self.y = 1, 2`."""
+    for target, value in _assigned(statement):
+        match target:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name == owner:
+                yield attribute, value
+
+
+def _assigned(statement: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     match statement:
         case ast.Assign(targets=[target], value=value):
             yield from _unpacked(target, value)
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-            yield name, value
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            yield target, value
 
 
-def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
     match target, value:
-        case ast.Name(id=name), _:
-            yield name, value
         case ((ast.Tuple(elts=names) | ast.List(elts=names)), (ast.Tuple(elts=values) | ast.List(elts=values))):
             starred = any(isinstance(each, ast.Starred) for each in (*names, *values))
             for one, other in zip(names, values, strict=True) if len(names) == len(values) and not starred else ():
                 yield from _unpacked(one, other)
+        case _:
+            yield target, value
