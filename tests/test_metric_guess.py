@@ -59,6 +59,17 @@ def printed_by(code: str) -> list[str]:
             "loss", 0.25,
         ),
         (
+            "def f():\n    msg = 'val acc {0:.2f} of {1}'\n    print(msg.format(0.25, 7))\n"
+            "def g():\n    msg = 'test acc {0:.2f}'\n    print(msg.format(9.0))\nf()\ng()",
+            "val_acc", 0.25,
+        ),
+        (
+            "def main():\n    def print_it(head, ppl, n):\n"
+            "        print('  - {head:14} ppl: {p: 8.5f}, n: {n}'.format(head=f'({head})', p=ppl, n=n))\n"
+            "    for epoch in range(2):\n        print_it('Training', 9.0, 3)\n        print_it('Validation', 0.25, n=4)\nmain()",
+            "ppl", 0.25,
+        ),
+        (
             "def show(x, part):\n    print(f'{part} accuracy: {x}, in {7}')\nshow(0.25, 'Test')\nshow(0.75, part='Train')",
             "test_accuracy", 0.25,
         ),

@@ -34,6 +34,7 @@ VALIDATION = frozenset(
 )
 _TEST = frozenset(("test", "testing"))
 HELD_OUT = VALIDATION | _TEST | {"eval", "evaluate", "evaluation"}
+_OF_TRAINING = frozenset(("train", "training"))
 OF_TEST = 4  # what a number of the test set weighs less beside one of validation: a study that sees it spoils it
 _WORDS_NEITHER = """
 lr rate time sec secs seconds ms dt step steps epoch epochs iter iters iteration iterations batch batches tokens tok
@@ -110,7 +111,11 @@ def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> Metr
     if regex is None or not name or name[0].isdecimal():
         return None
     name = name if regex else label
-    weight = _weight(line, words | words_in(named), expression)
+    says_itself = bool((words | words_in(named)) & (HELD_OUT | _OF_TRAINING))
+    if not says_itself:  # then what the line begins with says it
+        begins = {each.lower() for each in re.findall(r"(?<![\w'\"])[A-Za-z]+(?![\w'\"])", line.label(0))}
+        words = words | begins & (HELD_OUT | _OF_TRAINING)
+    weight = _weight(line, words | words_in(named), expression) + 0.5 * says_itself
     shown = line.sample(1)[0].strip()
     part = _part(words | words_in(named) | words_in(expression)) or _part(words_in(line.function))
     which = direction_of(name) or direction_of(expression)
@@ -128,7 +133,7 @@ def _weight(line: PrintedLine, words: set[str], expression: str) -> float:
         + 3 * bool(held_out)
         + 1.5 * bool(words & {"final", "best"})
         + 1.0 * (not line.loop)
-        - 2 * bool(words & {"train", "training", "running", "batch", "aux"})
+        - 2 * bool(words & (_OF_TRAINING | {"running", "batch", "aux"}))
         - 1.0 * bool(words & _NEITHER)
         + line.line / 1e6
     )

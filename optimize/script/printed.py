@@ -21,8 +21,8 @@ from optimize.script.printed_formats import (
     percent_pieces,
     value_pieces,
 )
-from optimize.script.source_names import SourceNames, read_names
-from optimize.script.trees import MANY_FILES, walk
+from optimize.script.source_names import Function, SourceNames, read_names
+from optimize.script.trees import MANY_FILES, assigned_values, walk
 
 _LOGS = ("info", "warning", "critical")
 _PRINTS = ("echo", "secho", *_LOGS)
@@ -90,12 +90,14 @@ def _lines_of(text: str, file: str) -> tuple[PrintedLine, ...]:
 
 
 def _lines(names: SourceNames, file: str) -> Iterator[PrintedLine]:
-    texts = texts_of(names)
+    texts, printers = texts_of(names), _printers(names.tree)
     header: tuple[str, ...] = ()
     for call, loop, bound, function in sorted(
         calls_in_loops(names.tree), key=lambda each: (each[0].lineno, each[0].col_offset)
     ):
-        for pieces in _split(_printed(call, names, texts)):
+        if ast.unparse(call.func).rpartition(".")[2] in printers:
+            continue  # what it prints stands in it
+        for pieces in _split(_printed(call, names, texts.get(function, texts[""]))):
             if any(isinstance(each, PrintedValue) for each in pieces):
                 logged = ast.unparse(call.func).rpartition(".")[2] in _LOGS
                 line = PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function, logged)
@@ -163,7 +165,7 @@ def _pieces(node: ast.expr, names: SourceNames, texts: Mapping[str, ast.expr], d
             return percent_pieces(text, right.elts if isinstance(right, ast.Tuple) else [right])
         case ast.BinOp(op=ast.Add(), left=left, right=right) if depth and _joins(node, texts):
             return [*_pieces(left, names, texts, depth - 1), *_pieces(right, names, texts, depth - 1)]
-        case ast.Call(func=ast.Attribute(value=ast.Constant(value=str(text)), attr="format")):
+        case ast.Call(func=ast.Attribute(value=given, attr="format")) if text := format_of(given, texts):
             return formatted_pieces(text, node)
         case ast.Call(func=func, args=[_, *_]) if names.qualified(func) == "json.dumps":
             return _json(node, texts)
@@ -226,13 +228,39 @@ def _split(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     yield current
 
 
-def texts_of(names: SourceNames) -> dict[str, ast.expr]:
-    """Return the text or dictionary that each name is given, where it is given one in one place only."""
+def _printers(tree: ast.Module) -> set[str]:
+    """Return the functions whose name says that they print, and which have words of their own for that."""
+    defined = [node for node in walk(tree) if isinstance(node, Function) and "print" in node.name.lower()]
+    return {each.name for each in defined if any(_has_words(node) for node in ast.walk(each))}
+
+
+def _has_words(node: ast.AST) -> bool:
+    """Return whether this prints a text of several words, or one with values."""
+    if not isinstance(node, ast.Call) or "print" not in ast.unparse(node.func).lower():
+        return False
+    inside = [each for argument in node.args for each in ast.walk(argument)]
+    texts = [each.value for each in inside if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return len(inside) > 1 and any(re.search(r"[A-Za-z]{2}", text) for text in texts)
+
+
+def texts_of(names: SourceNames) -> dict[str, dict[str, ast.expr]]:
+    """Return the text or dictionary that each name is given, by function; "": what is given in one place only of the file."""
     found: dict[str, list[ast.expr]] = {}
+    inside: dict[str, dict[str, list[ast.expr]]] = {}
     for node in walk(names.tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found.setdefault(node.targets[0].id, []).append(_returned(node.value, names))
-    return {name: values[0] for name, values in found.items() if len(values) == 1 and _is_text(values[0])}
+        for name, value in assigned_values(node):
+            found.setdefault(name, []).append(_returned(value, names))
+    for function in (node for node in walk(names.tree) if isinstance(node, Function)):
+        own = inside.setdefault(function.name, {})
+        for node in ast.walk(function):
+            for name, value in assigned_values(node):
+                own.setdefault(name, []).append(_returned(value, names))
+    everywhere = _texts(found)
+    return {"": everywhere, **{function: {**everywhere, **_texts(own)} for function, own in inside.items()}}
+
+
+def _texts(given: Mapping[str, list[ast.expr]]) -> dict[str, ast.expr]:
+    return {name: values[0] for name, values in given.items() if len(values) == 1 and _is_text(values[0])}
 
 
 def _returned(node: ast.expr, names: SourceNames) -> ast.expr:
@@ -247,7 +275,7 @@ def _is_text(node: ast.expr) -> bool:
         case ast.Dict(keys=keys):
             return any(isinstance(key, ast.Constant) for key in keys)
         case ast.Constant(value=str(text)):
-            return "%" in text
+            return "%" in text or "{" in text
         case ast.JoinedStr() | ast.BinOp(left=ast.Constant(value=str()), op=ast.Mod()):
             return True
         case ast.Call(func=ast.Attribute(value=ast.Constant(value=str()), attr="format")):

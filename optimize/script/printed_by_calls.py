@@ -8,11 +8,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from optimize.script.printed import PrintedLine, calls_in_loops, printed_lines
-from optimize.script.printed_formats import Piece
+from optimize.script.printed_formats import Piece, PrintedValue
 from optimize.script.source_names import Function, read_names
 from optimize.script.trees import walk
 
@@ -28,10 +29,25 @@ class _Call:
     loop: str
     bound: ast.expr | None
 
-    def word(self, expression: str) -> str | None:
-        """Return the text that an expression of the function stands for, None where the call does not say it."""
-        value = self.given.get(expression)
-        return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+    def word(self, value: PrintedValue) -> str | None:
+        """Return the text that a value of the function is printed as, None where the call does not say it."""
+        try:
+            node = ast.parse(value.expression, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError):
+            return None
+        parts = [self._text(each) for each in (node.values if isinstance(node, ast.JoinedStr) else [node])]
+        if any(each is None for each in parts):
+            return None
+        text = "".join(each for each in parts if each is not None)
+        with suppress(ValueError):
+            return format(text, value.spec)
+        return text
+
+    def _text(self, node: ast.expr) -> str | None:
+        plain = isinstance(node, ast.FormattedValue) and node.format_spec is None
+        node = node.value if isinstance(node, ast.FormattedValue) and plain else node
+        given = self.given.get(node.id) if isinstance(node, ast.Name) else node
+        return given.value if isinstance(given, ast.Constant) and isinstance(given.value, str) else None
 
 
 def lines_by_calls(files: Mapping[str, str]) -> list[PrintedLine]:
@@ -71,7 +87,7 @@ def _followed(line: PrintedLine, calls: Sequence[_Call]) -> Iterator[PrintedLine
     if looped is not None and not line.loop:
         rounds = next((name for name, value in looped.given.items() if _names(value) & {looped.loop}), "?")
         line = replace(line, loop=rounds, bound=looped.bound if rounds != "?" else None)
-    printed = {each.expression for each in line.values if all(call.word(each.expression) is not None for call in calls)}
+    printed = [each for each in line.values if all(call.word(each) is not None for call in calls)]
     if not calls or not printed or len(calls) > MOST_CALLS:
         yield line
         return
@@ -83,7 +99,7 @@ def _with_words(pieces: Sequence[Piece], call: _Call) -> Iterator[Piece]:
     """Yield the pieces with the words of a call, those beside one another as one."""
     words = ""
     for piece in pieces:
-        word = piece if isinstance(piece, str) else call.word(piece.expression)
+        word = piece if isinstance(piece, str) else call.word(piece)
         if word is None:
             yield from ([words] if words else [])
             yield piece

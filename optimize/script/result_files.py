@@ -98,7 +98,7 @@ def _written(
 
 
 def _keys(node: ast.expr, names: SourceNames) -> tuple[str, ...]:
-    table = texts_of(names).get(node.id) if isinstance(node, ast.Name) else node
+    table = texts_of(names)[""].get(node.id) if isinstance(node, ast.Name) else node
     inner = table if isinstance(table, ast.Dict) else None
     found = [str(key.value) for key in inner.keys if isinstance(key, ast.Constant)] if inner else []
     return tuple(found)
