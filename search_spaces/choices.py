@@ -83,7 +83,7 @@ expansion mlp ffn ff ratio warmup cooldown warmdown schedule scheduler sched mil
 act bias nesterov amsgrad ema mixup cutmix augment augmentation aug jitter flip noise sigma std stddev init
 initializer scale weight weights coef coeff coefficient penalty l1 l2 reg regularization regularizer estimators trees
 leaves leaf subsample colsample bagging neighbors components window pattern tie tied pooling pool discount gae entropy
-ent vf rollout rollouts buffer horizon patience factor threshold stride swa gain crops probability
+ent vf kl rollout rollouts buffer horizon patience factor threshold stride swa gain crops probability
 loss hid inner ppo cosine anneal annealing blur distil distill residual muon adam adamw sgd conv
 pdrop latent latents shrinkage
 criterion quantile bins cutoff frac fraction pct percent lrf lr0 patch unroll bptt hops
@@ -94,7 +94,7 @@ _SETTINGS = frozenset(_OF_SETTINGS.split())
 _ALSO_OF_ANYTHING = """
 rate dim dims width eps epsilon alpha gamma tau lambda lam lamda prob norm scale std stddev sigma gain noise block blocks window
 pattern components pool pooling threshold margin stride conv kernel kernels factor frac fraction pct percent lin linear fc dense
-proj patch unroll hops buffer horizon cutoff quantile bins temp temperature residual gae vf ent discount tie tied leaf leaves
+proj patch unroll hops buffer horizon cutoff quantile bins temp temperature residual gae vf ent discount kl tie tied leaf leaves
 head rank ratio expansion filters nodes channels layer weight weights penalty init act bias update flip aug coef coeff opt
 criterion loss inner
 """
@@ -113,7 +113,7 @@ _COUNTED = {
 _OF_WAYS = {"flavor", "flavour", "kind", "mechanism", "method", "scheme", "style", "type", "variant"}
 _SHORT_FOR = {
     "b1": "beta1", "b2": "beta2", "blr": "base_lr", "d_ff": "ff_dim", "d_k": "key_dim", "d_model": "model_dim", "d_v": "value_dim",
-    "eta": "learning_rate", "n_est": "n_estimators",
+    "eta": "learning_rate", "k_epoch": "update_epochs", "k_epochs": "update_epochs", "lmbda": "lambda", "n_est": "n_estimators",
 }  # fmt: skip
 NOTHING = "None or empty, which says nothing of what else they may be"
 BELOW_ZERO = "numbers below zero, often switches"

@@ -25,6 +25,7 @@ SHARES = {
 
 _PENALTIES = {"coef", "coeff", "coefficient", "penalty", "l1", "l2", "reg", "regularization"}
 _DISCOUNTS = {"gamma", "discount", "tau", "gae", "quantile"}  # near 1 the distance to 1 counts
+_MIXES = {"lambda", "lam", "lamda"}  # of returns, where they are near 1; else weights of a penalty
 _UP_TO_ONE = {"rho", "subsample", "colsample", "bagging", "epsilon", "eps", "threshold", "thresh", "thre"}
 _EXPLORES = {"start_e", "end_e", "e_start", "e_end"}  # shares of random actions
 _PARTS_OF_ALL = {"frac", "fraction"}  # nothing of all is no training
@@ -108,6 +109,8 @@ def _is_factor(name: str, words: Set[str], value: float) -> bool:
     """Return whether a number multiplies another again and again, or is a share of random actions: from above 0 to 1."""
     if name.lower() in _EXPLORES:
         return 0 < value <= 1
+    if words & _MIXES and words <= _MIXES | {"gae", "td"} and 0.8 <= value < 1:
+        return True
     if words & (_DISCOUNTS | _UP_TO_ONE):
         return (0.01 if words & {"eps", "epsilon"} else 0.1) <= value <= 1
     falls = "decay" in words and not words & {"weight", "wd"} and (value > 0.3 or words & {"lr", "rate"})
@@ -115,7 +118,7 @@ def _is_factor(name: str, words: Set[str], value: float) -> bool:
 
 
 def _factors(words: Set[str], value: float) -> tuple[float, ...]:
-    if value >= 0.8 and words & (_DISCOUNTS | {"decay"}):
+    if value >= 0.8 and words & (_DISCOUNTS | _MIXES | {"decay"}):
         return (*TO_ONE[1:], 1.0) if value < 1 else (0.8, 0.9, 0.95, 0.99, 1.0)
     return LINEAR[1 : -1 if value < 1 and words & {"factor", "decay"} else None]
 

@@ -228,3 +228,11 @@ def test_whatever_the_value_it_is_among_its_choices_which_differ_and_rise(name: 
     if type(value) in (int, float) and not found.missing:
         assert list(found.values) == sorted(found.values)  # type: ignore[type-var]
         assert all(type(each) in kinds and math.isfinite(each) for each in found.values)  # type: ignore[arg-type]
+
+
+def test_what_mixes_returns_stays_below_one_and_passes_over_them_are_no_budget() -> None:
+    for name in ("lam", "lmbda", "lambda_", "gae_lambda"):
+        assert values(name, 0.95) == (0.8, 0.9, 0.95, 0.98, 0.99)
+    assert values("lambda_l1", 0.95)[-1] > 1
+    assert values("K_epochs", 4) == (2, 3, 4, 5, 6)
+    assert choices_for("epochs", 4, {}) == BUDGET

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from optimize.script.aliases import last_name
 from optimize.script.bindings import DICT_WRITERS, Scopes
-from optimize.script.file_scopes import Function, file_scopes
+from optimize.script.file_scopes import FileScopes, Function, file_scopes
 from optimize.script.replacing import kept_for_files
 from optimize.script.trees import assigned_attributes
 
@@ -55,24 +55,27 @@ def replaced_attribute(files: Mapping[str, str], owner: str, name: str, own: tup
     `own` is the file, line and column of its value: the statement there is no objection.
     """
     python = {file: file_scopes(text, file) for file, text in files.items() if file.endswith(".py")}
-    family = _family(
-        owner, [node for each in python.values() for node, _ in each.nodes if isinstance(node, ast.ClassDef)]
-    )
+    family = _family((own[0], owner), python)
     for file, scopes in python.items():
         first = own[1:] if file == own[0] else (0, 0)
         ours = {id(target) for node, _ in scopes.nodes for target in _targets(node, first)}
+        of_file = {each for where, each in family if where == file}
         for node, around in scopes.nodes:
-            if id(node) not in ours and _replaces(node, around, name, family):
+            if id(node) not in ours and _replaces(node, around, name, of_file):
                 yield f"{file}:{getattr(node, 'lineno', 0)}: `{ast.unparse(node).splitlines()[0]:.60}`"
 
 
-def _family(owner: str, classes: list[ast.ClassDef]) -> set[str]:
-    """Return the names of a class, of those that it is made of, and of those that are made of it."""
-    bases = [(each.name, {last_name(base) for base in each.bases}) for each in classes]
+def _family(owner: tuple[str, str], python: Mapping[str, FileScopes]) -> set[tuple[str, str]]:
+    """Return file and name of a class, of those that it may be made of, and of those that may be made of it."""
+    classes = [
+        (file, node) for file, each in python.items() for node, _ in each.nodes if isinstance(node, ast.ClassDef)
+    ]
+    bases = [((file, each.name), {last_name(base) for base in each.bases}) for file, each in classes]
     above, below = {owner}, {owner}
     while True:
-        more = above.union(*(found for name, found in bases if name in above))
-        down = below.union(name for name, found in bases if found & below)
+        named = {name for one, found in bases if one in above for name in found}
+        more = above | {one for one, _ in bases if one[1] in named}
+        down = below | {one for one, found in bases if found & {name for _, name in below}}
         if (more, down) == (above, below):
             return above | below
         above, below = more, down

@@ -11,8 +11,9 @@ from pathlib import Path
 from optimize.errors import RenderError, WorkloadError
 from optimize.runner.process import run_job
 from optimize.runner.workdir import PYTHON
+from optimize.script.chosen_modules import chosen_modules
 from optimize.script.config_flags import GET_CONFIG, chosen_config, config_definitions, flag_of
-from optimize.script.data_used import local_files
+from optimize.script.data_used import local_files, reader_of
 from optimize.script.draft_space import draft_for
 from optimize.script.draft_workload import ScriptFacts, WorkloadAnswers, script_facts, workload_text
 from optimize.script.files_read import FilesRead
@@ -95,6 +96,9 @@ def read_script(place: ScriptPlace, words: Sequence[str]) -> ScriptFacts:
         ) from None
     words = [*place.workload.command, *words] if place.workload is not None else words
     read, words, notes = _with_configuration(place.folder, read, words)
+    for file in chosen_modules(read.files, words, lambda path: reader_of(place.folder)(path) is not None):
+        more = local_files(place.folder, file)
+        read.files.update({path: text for path, text in more.files.items() if path not in read.files})
     facts = script_facts(place.folder, place.script, read, words, place.home is not None and place.home.inside)
     if place.home is None:
         return replace(facts, notes=(*facts.notes, *notes))

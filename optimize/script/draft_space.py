@@ -19,6 +19,7 @@ from pathlib import Path
 
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.bindings import check_syntax, parse
+from optimize.script.chosen_modules import chosen_modules
 from optimize.script.config_flags import unset_configurations
 from optimize.script.constants import Constant, read_constants
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, values_in_dotenv
@@ -152,6 +153,7 @@ def _unreachable(workload: Workload, text: str) -> dict[str, str]:
 def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[str] = ()) -> list[ScriptConstant]:
     """Return every setting of a workload's script, each under a name of its own; `known` are the values of its constants."""
     named = named_in("\n".join(words), tuple(workload.files))
+    named += chosen_modules(files_read(workload.files, [workload.script]), words, workload.files.__contains__)
     files = {workload.script: workload.files[workload.script]}
     files |= dict(sorted(files_read(workload.files, [workload.script, workload.overrides, *named]).items()))
     found = list(_constants(workload, known))
