@@ -45,6 +45,7 @@ checkpoint tsne umap pca
 """
 _ASIDE = frozenset(_OF_MEASURING.split())
 _OF_LOGS = re.compile(r"\blog(?:s|ging)?\b|\bprint|\bdisplay", re.IGNORECASE)  # a comment on what is only shown
+OF_TRAINING = 3  # so many defaults with telling names make a function one that trains, and its others settings as well
 _LEAST_WIDTH = 8  # a smaller `dim` is that of a tensor
 _POSITIONS = {"clip_grad_norm_": (1, "max_norm"), "clip_grad_value_": (1, "clip_value")}
 _RATES = re.compile(r"^(SGD|R?M?SProp|Ada\w+|[NR]?Adam\w*|LAMB|LARS|Lion|Muon|adam\w*|sgd|lion|lamb|rmsprop|adagrad)$")
@@ -140,10 +141,10 @@ def _telling_defaults(function: Function, names: SourceNames, makes: bool) -> It
     given = function.args
     positional = [*given.posonlyargs, *given.args]
     pairs = [*zip(reversed(positional), reversed(given.defaults), strict=False)][::-1]
-    for each, default in (*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True)):
-        value = plain_number(default, names)
-        if value is not None and _is_telling(each.arg, value, makes):
-            yield each.arg, value
+    every = (*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True))
+    found = [(each.arg, value) for each, default in every if (value := plain_number(default, names)) is not None]
+    told = sum(is_telling(name) for name, _ in found)
+    yield from ((name, value) for name, value in found if _is_telling(name, value, makes or told >= OF_TRAINING))
 
 
 def _local(name: str, value: Value, scopes: Scopes, aside: str, prefix: str = "") -> ScriptConstant:
