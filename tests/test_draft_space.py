@@ -349,7 +349,7 @@ def test_whatever_the_script_its_space_loads_and_holds_the_present_values(
 
 def test_a_function_with_many_telling_defaults_trains_so_its_others_are_settings_too() -> None:
     for head, found in (("ppo", {"clip_ratio", "pi_lr", "vf_lr", "lam", "target_kl"}), ("evaluate", set())):
-        text = f"def {head}(env, clip_ratio=0.2, pi_lr=3e-4, vf_lr=1e-3, lam=0.97, target_kl=0.01, every=10):\n    pass\n{head}(1)\n"
+        text = f"def {head}(a, clip_ratio=0.2, pi_lr=3e-4, vf_lr=1e-3, lam=0.97, target_kl=0.01, n=10):\n    pass\n{head}(1)\n"
         assert {each.name for each in settings_in_functions({"train.py": text}, "train.py") if not each.aside} == found
     few = "def f(x, clip_ratio=0.2, lam=0.97):\n    pass\nf(1)\n"
     assert {each.name for each in settings_in_functions({"train.py": few}, "train.py")} == {"clip_ratio"}
