@@ -65,6 +65,15 @@ DATA = {"data/x.bin": "\0a"}
             },
             ["data"],
         ),
+        (
+            {
+                "a/b/train.py": "from lib.m import load\nx = load('./data/x.bin')" + ENDS,
+                "lib/m.py": "def load(path):\n    return open(path).read()\n",
+                "a/b/data/x.bin": "\0a",
+                ".git/x": "",
+            },
+            ["a/b/data"],
+        ),
         ({"src/train.py": FLAG, **DATA}, ["data"]),
         ({"src/train.py": FLAG, "src/pyproject.toml": "", **DATA}, []),
         (

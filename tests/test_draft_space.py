@@ -19,7 +19,6 @@ from optimize.config.settings import load_settings
 from optimize.errors import OptimizeError, WorkloadError
 from optimize.script.draft_space import draft_for, read_remarks, section_of, workload_of, write_space
 from optimize.script.settings_in_files import keys_as_settings
-from optimize.script.settings_in_functions import settings_in_functions
 from search_spaces import Value, load_space, parse_space
 from tests.forked import run_forked
 from tests.test_choices import LITERALS
@@ -345,11 +344,3 @@ def test_whatever_the_script_its_space_loads_and_holds_the_present_values(
     assert space.feasible({name: known[name] for name in space.names}, known)
     assert list(space.names) == list(draft.varied)
     assert json.dumps(draft.text)  # no lone surrogates
-
-
-def test_a_function_with_many_telling_defaults_trains_so_its_others_are_settings_too() -> None:
-    for head, found in (("ppo", {"clip_ratio", "pi_lr", "vf_lr", "lam", "target_kl"}), ("evaluate", set())):
-        text = f"def {head}(a, clip_ratio=0.2, pi_lr=3e-4, vf_lr=1e-3, lam=0.97, target_kl=0.01, n=10):\n    pass\n{head}(1)\n"
-        assert {each.name for each in settings_in_functions({"train.py": text}, "train.py") if not each.aside} == found
-    few = "def f(x, clip_ratio=0.2, lam=0.97):\n    pass\nf(1)\n"
-    assert {each.name for each in settings_in_functions({"train.py": few}, "train.py")} == {"clip_ratio"}

@@ -23,11 +23,17 @@ _DIRNAMES = re.compile(r"(?:(?:os\.path\.|path\.)?dirname\(\s*)+")
 _JOINED = re.compile(r"""["']\.\./?["']|\bpardir\b""")
 # the shell goes to the script's own folder, and names the script by its whole path: `"$OLDPWD/$@"` is that and all other words
 _IN_FOLDER = 'cd {folder} && exec "$0" "$OLDPWD/$@"'
+# where it imports modules of the folder above as well
+_WITH_MODULES = 'cd {folder} && PYTHONPATH="$OLDPWD${{PYTHONPATH:+:$PYTHONPATH}}" exec "$0" "$OLDPWD/$@"'
 
 
-def in_folder(folder: str, command: Sequence[str]) -> tuple[str, ...]:
-    """Return the command that starts `python path/to/script.py ...` in a folder within that of a trial."""
-    return ("sh", "-c", _IN_FOLDER.format(folder=shlex.quote(folder)), *command) if folder else tuple(command)
+def in_folder(folder: str, command: Sequence[str], with_modules: bool) -> tuple[str, ...]:
+    """Return the command that starts `python path/to/script.py ...` in a folder within that of a trial.
+
+    `with_modules`: it finds modules of the trial's folder, too.
+    """
+    form = _WITH_MODULES if with_modules else _IN_FOLDER
+    return ("sh", "-c", form.format(folder=shlex.quote(folder)), *command)
 
 
 def folder_of(script: str) -> str:
@@ -54,6 +60,12 @@ def names_above(path: Path) -> bool:
     """Return whether a script names anything by `../`, from where it is started: there it has to be started in a trial, too."""
     named = [(text, source) for text, source in _named(path, ()) if not _OWN_PATH.search(source)]
     return any(_levels(text) and (path.parent / text).exists() for text, _ in named)
+
+
+def reads_beside(path: Path, home: Path, words: Sequence[str] = ()) -> bool:
+    """Return whether a script reads data of its own folder, by a name that would be another file's if it were started in `home`."""
+    named = [text for text, source in _named(path, words) if not _OWN_PATH.search(source) and text not in ("", ".")]
+    return any(is_data(path.parent, text) and not (home / text).exists() for text in named)
 
 
 def _named(path: Path, words: Sequence[str]) -> list[tuple[str, str]]:

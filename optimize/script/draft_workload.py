@@ -68,8 +68,10 @@ class ScriptFacts:
 
     def started_by(self, python: str) -> tuple[str, ...]:
         """Return the command that starts it."""
+        if self.inside:
+            return in_folder(folder_of(self.script), (python, self.script, *self.words), self.as_module)
         script = ("-m", module_of(self.script)) if self.as_module else (self.script,)
-        return in_folder(folder_of(self.script) if self.inside else "", (python, *script, *self.words))
+        return (python, *script, *self.words)
 
 
 @dataclass(frozen=True, slots=True)

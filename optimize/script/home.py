@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from optimize.script.data_above import data_above, names_above
+from optimize.script.data_above import data_above, names_above, reads_beside
 from optimize.script.imported_names import imported_names
 from optimize.script.settings_in_files import config_files, hydra_app
 
@@ -60,9 +60,11 @@ def home_of(path: Path, words: Sequence[str] = (), beyond: bool = False) -> Home
         if not configs and (found := config_files({path.name: text}, above, words)):
             return Home(above, f"it reads {found[0]} of it", _needs_root(path, text, above))
         if _needs_root(path, text, above):
-            return Home(above, "it imports modules of it", as_module=True)
+            return Home(above, "it imports modules of it", as_module=True, inside=reads_beside(path, above, words))
         if taken := [each for each in _taken_from(path, text, above) if _SETS_PATH.search(text)]:
-            return Home(above, f"it imports {taken[0]} of it", inside=names_above(path))
+            return Home(
+                above, f"it imports {taken[0]} of it", inside=names_above(path) or reads_beside(path, above, words)
+            )
     levels, named = data_above(path, words)
     top = next(islice(_above(here, beyond), levels - 1, None), None) if levels else None
     return Home(top, f"it reads {named}", inside=names_above(path)) if top else Home(here)

@@ -47,7 +47,14 @@ _ASIDE = frozenset(_OF_MEASURING.split())
 _OF_LOGS = re.compile(r"\blog(?:s|ging)?\b|\bprint|\bdisplay", re.IGNORECASE)  # a comment on what is only shown
 OF_TRAINING = 3  # so many defaults with telling names make a function one that trains, and its others settings as well
 _LEAST_WIDTH = 8  # a smaller `dim` is that of a tensor
-_POSITIONS = {"clip_grad_norm_": (1, "max_norm"), "clip_grad_value_": (1, "clip_value")}
+_DROPOUTS = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
+_POSITIONS = {
+    "clip_grad_norm_": ((1, "max_norm"),),
+    "clip_grad_value_": ((1, "clip_value"),),
+    "StepLR": ((1, "step_size"), (2, "gamma")),
+    "ExponentialLR": ((1, "gamma"),),
+    **dict.fromkeys(_DROPOUTS, ((0, "dropout"),)),
+}
 _RATES = re.compile(r"^(SGD|R?M?SProp|Ada\w+|[NR]?Adam\w*|LAMB|LARS|Lion|Muon|adam\w*|sgd|lion|lamb|rmsprop|adagrad)$")
 
 
@@ -173,7 +180,7 @@ def _arguments(
         elsewhere = spot(call.node) in left or getattr((*call.scopes, None)[0], "name", "") in others
         for key, word, node in _words(call.node, call.called):
             value = plain_number(node, names)
-            as_entry = is_held and is_setting(word)
+            as_entry = is_held and is_setting(word) and not key.isdecimal()
             if value is None or as_entry or not (is_setting(word) or (tunes and word not in _FOLLOWS)):
                 continue
             place = _place(text, file, call, key, node)
@@ -219,14 +226,13 @@ def _words(call: ast.Call, called: str) -> Iterator[tuple[str, str, ast.expr]]:
     for each in call.keywords:
         if each.arg:
             yield each.arg, each.arg, each.value
-    place, word = _POSITIONS.get(called, (-1, ""))
+    places = [*_POSITIONS.get(called, ())]
     if _RATES.search(called) and not any(
         "lr" in str(each.arg) or "learning" in str(each.arg) for each in call.keywords
     ):
         rates = (number for number, each in enumerate(call.args[:2]) if _is_fraction(each))
-        place, word = next(rates, -1), "learning_rate"
-    if 0 <= place < len(call.args):
-        yield str(place), word, call.args[place]
+        places = [(place, "learning_rate") for place in rates][:1]
+    yield from ((str(place), word, call.args[place]) for place, word in places if place < len(call.args))
 
 
 def _is_fraction(node: ast.expr) -> bool:
