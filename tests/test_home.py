@@ -76,3 +76,31 @@ def test_a_script_is_started_in_its_home_with_what_it_takes_there(
     workload = load_workload("./").with_space(plan.space)
     ended = run_once(workload, {"PATH": "/usr/bin"}, 60)
     assert (ended.status.value, ended.log) == ("complete", "loss: 4.0\n")
+
+
+def test_two_scripts_of_a_folder_may_have_a_place_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "opt = SGD(lr=0.5)\nprint('loss:', opt.lr)\n"
+    folder_with(tmp_path, {"a.py": text, "b.py": text, "c.py": text})
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "b.py"]) == 0
+    workload = load_workload("./").with_space(planned(".", tmp_path / "space.toml", tmp_path).space)
+    assert workload.problems(["lr"]) == []
+    assert workload.render({"lr": 0.25})["b.py"] == text.replace("0.5", "0.25")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import torch\n", True),
+        ("import numpy as np\nx = np.random.rand(3)\n", True),
+        ("import torch\ntorch.manual_seed(3)\n", False),
+        ("import random\nrandom.seed(3)\n", False),
+        ("import math\n", False),
+    ],
+)
+def test_init_says_that_a_script_sets_no_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, says: bool
+) -> None:
+    monkeypatch.chdir(folder_with(tmp_path, {"train.py": f"{text}LR = 0.5\nprint('loss:', LR)\n"}))
+    assert run(["init", "train.py"]) == 0
+    assert ("note: it sets no seed" in capsys.readouterr().err) == says

@@ -221,6 +221,9 @@ def test_what_cannot_be_read_may_be_declared_and_what_two_files_have_must_be_tol
     assert (of.constants()["P"], of.problems(["P"])) == (8, [])
     assert of.render({"P": 7})["train.py"] == "class C:\n    x = 7\n"
     both = {"train_py": "class C:\n    x = 1\n", "conf_py": "class C:\n    x = 2\n"}
+    of = workload('P = { field = "C.x", choices = [7, 8] }', **both)  # a script that nothing imports is another one's
+    assert (of.constants()["P"], of.problems(["P"])) == (1, [])
+    both["train_py"] = "import conf\nd = conf.C()\n" + both["train_py"]
     assert "Say which" in workload('P = { field = "C.x", choices = [7, 8] }', **both).problems(["P"])[0]
     assert workload('P = { field = "conf.py:C.x", choices = [7, 8] }', **both).constants()["P"] == 2
     two = 'P = { entry = "m.x", choices = [7, 8] }\nQ = { argument = "G.x", choices = [7, 8] }'  # one place, two ways to say it

@@ -186,6 +186,9 @@ class Places:
         named = [file for file in python if mentions(self.files[file], root)]
         bound = [file for file in named if any_name or root in bound_names(self.files[file], file)]
         found = [file for file in bound if _has(location, self.files[file], file)] if len(bound) > 1 else bound
+        found = [
+            file for file in found if file in self.read
+        ] or found  # other scripts of the folder may have it as well
         if len(found) > 1:
             raise RenderError(f'{path}: is in {" and ".join(found)}. Say which: {location.kind} = "{found[0]}:{path}".')
         if not (found or bound):
