@@ -19,7 +19,7 @@ _FORMS = {
         "function.variable, or file.py:function.variable",
     ),
     "argument": (re.compile(rf"(?:[^:]+\.py:)?{_DOTTED}"), "function.Call.keyword, or file.py:function.Call.keyword"),
-    "key": (re.compile(r"[^:]+\.(?:ya?ml|json|toml):[^\s:]+"), "file.yaml:key, or file.json:outer.inner"),
+    "key": (re.compile(r"[^:]+\.(?:ya?ml|json|toml|ini|cfg):[^\s:]+"), "file.yaml:key, or file.json:outer.inner"),
     "flag": (re.compile(r"--?[^\W_][\w.-]*"), "--name, as the command line has it"),
     "override": (re.compile(r"[+~]{0,2}\w[\w.@/-]*"), "group.name, as in group.name=value"),
     "env": (re.compile(r"[A-Za-z_]\w*"), "NAME, a variable of the environment"),

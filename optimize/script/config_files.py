@@ -1,6 +1,6 @@
-"""Reads and writes single values of YAML, JSON and TOML files by a path of keys such as `model.heads`.
+"""Reads and writes single values of YAML, JSON, TOML and INI files by a path of keys such as `model.heads`.
 
-In YAML and JSON only the characters of the value change; a TOML file goes through tomlkit, which keeps its comments and layout.
+In YAML, JSON and INI only the characters of the value change; TOML goes through tomlkit, which keeps comments and layout.
 What was written is read back with the format's own reader, and all else must be as it was.
 """
 
@@ -20,9 +20,10 @@ import tomlkit
 import yaml
 
 from optimize.errors import RenderError
+from optimize.script.ini_files import INI_SUFFIXES, ini_literal, ini_values, load_ini
 from optimize.trial import Value
 
-SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+SUFFIXES = (".yaml", ".yml", ".json", ".toml", *INI_SUFFIXES)
 # YAML 1.1 reads 1e-3 as text, OmegaConf and YAML 1.2 read a number
 _FLOAT = re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][-+]?\d+)?")
 
@@ -47,9 +48,18 @@ def find_key(text: str, path: str, where: str) -> Found:
         if suffix == ".json":
             _no_repeated_keys(text)
             return _in_json(text, keys, path, where)
+        if suffix in INI_SUFFIXES:
+            return _in_ini(text, path, where)
         return _in_yaml(text, keys, path, where)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise RenderError(f"{where}: cannot be read: {_first_line(error)}. Correct the file.") from None
+
+
+def _in_ini(text: str, path: str, where: str) -> Found:
+    for each in ini_values(text):
+        if each.path == path:
+            return Found(each.value, each.line, each.start, each.start + len(each.text))
+    raise _missing(path, path.rpartition(".")[2], where)
 
 
 def write_keys(text: str, values: tuple[tuple[str, Value], ...], where: str) -> str:
@@ -78,7 +88,9 @@ def _written_spans(text: str, values: Sequence[tuple[str, Value]], where: str) -
         indent = (
             " " if text[span.start : span.start + 2] == "- " else ""
         )  # a list in block style may stand below its key
-        text = text[: span.start] + indent + _literal(value) + text[span.end :]
+        is_ini = PurePosixPath(where).suffix in INI_SUFFIXES
+        literal = ini_literal(value, text[span.start : span.end]) if is_ini else _literal(value)
+        text = text[: span.start] + indent + literal + text[span.end :]
     return text
 
 
@@ -261,6 +273,8 @@ def _load(text: str, where: str) -> Any:
     suffix = PurePosixPath(where).suffix
     if suffix == ".toml":
         return tomllib.loads(text)
+    if suffix in INI_SUFFIXES:
+        return load_ini(text)
     # every scalar as its text: what a key such as `on` means differs between versions of YAML
     return json.loads(text) if suffix == ".json" else yaml.load(text, Loader=yaml.BaseLoader)
 

@@ -9,10 +9,12 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from optimize.runner.metric_files import matches
+from optimize.script.ini_files import INI_SUFFIXES, ini_values
 from optimize.script.result_files import result_files
 from optimize.script.source_names import read_names
 from optimize.text import read_bounded
@@ -20,6 +22,7 @@ from optimize.trial import Value
 from search_spaces import ScriptConstant
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+_READS_INI = re.compile(r"\bconfigparser\b", re.IGNORECASE)
 MAX_BYTES = 200_000
 TWICE = "keys that are in the file twice: leave one of each"
 ALIASED = "repeated by an alias, so that other keys would change too"
@@ -29,7 +32,15 @@ INTERPOLATED = "interpolations, which follow from other keys"
 _FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # text to YAML 1.1, a number to OmegaConf
 _TRAINS = re.compile(r"optim|sched", re.IGNORECASE)  # what stands under such a key is a setting, whatever its name
 _WATCHES = re.compile(r"(?:^|[._])(?:callbacks?|loggers?)(?:[._]|$)")  # groups of keys
-_NOT_LOADED = ("package.json", "pyproject.toml", "space.toml", "workload.toml", "tokenizer.json", "vocab.json")
+_NOT_LOADED = (
+    "package.json",
+    "pyproject.toml",
+    "space.toml",
+    "workload.toml",
+    "tokenizer.json",
+    "vocab.json",
+    "setup.cfg",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +67,12 @@ def config_files(files: Mapping[str, str], folder: Path, words: Sequence[str] = 
     texts = [*words, *(text for file, source in files.items() for text in read_names(source, file).texts)]
     own = PurePosixPath(next(iter(files), "")).parent.as_posix()  # of the script, which comes first
     folders = ["", own, *(text.rstrip("/") for text in texts if _is_inside(text) and (folder / text).is_dir())]
+    reads_ini = any(_READS_INI.search(source) for source in files.values())
+    suffixes = (*SUFFIXES, *(INI_SUFFIXES if reads_ini else ()))
     found: list[str] = []
     for text in texts:
         text = text.partition("=")[2] or text if text.startswith("-") else text
-        if text.endswith(SUFFIXES) and _is_inside(text) and PurePosixPath(text).name not in _NOT_LOADED:
+        if text.endswith(suffixes) and _is_inside(text) and PurePosixPath(text).name not in _NOT_LOADED:
             paths = (PurePosixPath(base, text).as_posix() for base in folders)
             found += [path for path in paths if (folder / path).is_file()][:1]
     return [path for path in dict.fromkeys(found) if not any(matches(pattern, path) for pattern in written)]
@@ -116,7 +129,16 @@ def read_keys(path: Path) -> list[ConfigKey]:
     text = _read(path)
     if path.suffix in (".yaml", ".yml"):
         return list(_yaml_keys(text))
+    if path.suffix in INI_SUFFIXES:
+        return list(_ini_keys(text))
     return [ConfigKey(key, value, aside=aside) for key, value, aside in _plain_keys(_load(path), "")]
+
+
+def _ini_keys(text: str) -> Iterator[ConfigKey]:
+    with suppress(ValueError):
+        for each in ini_values(text):
+            if re.fullmatch(r"[^\W_][\w-]*\.[^\W_][\w-]*", each.path):
+                yield ConfigKey(each.path, each.value, aside=INTERPOLATED if "%(" in each.text else "")
 
 
 def _setting(key: ConfigKey, file: str) -> ScriptConstant:
