@@ -68,7 +68,7 @@ def ini_values(text: str) -> Iterator[IniValue]:
             section = heading["name"]
         elif section and (option := _OPTION.fullmatch(line)):
             found = known.get(section, {}).get(option["key"].lower())
-            if found == option["value"] != "":  # else it goes on in the next line
+            if found is not None and found == option["value"] != "":  # else it goes on in the next line
                 yield IniValue(section, option["key"].lower(), found, number, at + option.start("value"))
         at += len(raw)
 
