@@ -78,13 +78,13 @@ def test_what_restores_goes_on_with_the_same_folder(at_the_edge: StoredStudy, mo
 
 
 def test_after_init_a_cell_is_told_of_the_form_and_a_shell_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _next(Path("mine")) == "next: `optimize run --workload ./mine --trust --trials 20`"
-    assert _next(Path()) == "next: `optimize run --trust --trials 20`"
+    assert _next(Path("mine")) == "next: `optimize run --workload ./mine --trials 20 --trust`"
+    assert _next(Path()) == "next: `optimize run --trials 20 --trust`"
     monkeypatch.setattr(sys, "stdin", Terminal())
     assert _next(Path()) == "next: `optimize run --trials 20`"  # which asks
     monkeypatch.setenv("JPY_PARENT_PID", "1")
     told = "next: run the notebook's other cells, with ./mine in its field WORKLOAD. In a notebook without that form: "
-    assert _next(Path("mine")) == f"{told}`optimize run --workload ./mine --trust --trials 20`"
+    assert _next(Path("mine")) == f"{told}`optimize run --workload ./mine --trials 20 --trust`"
     assert "with ./ in its field" in _next(Path())
 
 

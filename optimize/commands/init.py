@@ -325,10 +325,10 @@ def _next(target: Path) -> str:
     here = target.resolve() == Path.cwd()
     folder = str(target) if "/" in str(target) else f"./{target}" if str(target) != "." else "./"
     trust = "" if is_asked() else " --trust"  # a person is asked there and then
-    elsewhere = f"`optimize run --workload {shlex.quote(folder)}{trust} --trials 20`"
+    elsewhere = f"`optimize run --workload {shlex.quote(folder)} --trials 20{trust}`"
     if in_notebook():
         return (
             f"next: run the notebook's other cells, with {folder} in its field WORKLOAD. In a notebook without that form: "
             f"{elsewhere}"
         )
-    return f"next: `optimize run{trust} --trials 20`" if here else f"next: {elsewhere}"
+    return f"next: `optimize run --trials 20{trust}`" if here else f"next: {elsewhere}"
