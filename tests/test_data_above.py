@@ -120,3 +120,16 @@ def test_what_no_trial_would_find_is_refused_with_the_line_that_tunes_a_copy(
     workload = load_workload("./mine-tuned")
     assert workload.links == {"data": str((tmp_path / "data").resolve())}
     assert run_once(workload, {"PATH": "/usr/bin:/bin"}, 60).log == "loss: 2.5\n"
+
+
+def test_init_says_that_each_trial_would_download_what_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "def MNIST(root, download): pass\nMNIST('./data', download=True)\nLR = 0.5\nprint('loss:', LR)\n"
+    for there in (False, True):
+        folder = tmp_path / str(there)
+        folder_with(folder, {"train.py": text, **(DATA if there else {})})
+        monkeypatch.chdir(folder)
+        assert run(["init", "train.py"]) == 0
+        said = "note: ./data: is not there yet, so each trial would download its own: start the script once"
+        assert (said in capsys.readouterr().err) != there

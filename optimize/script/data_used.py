@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,9 +100,27 @@ def data_used(
                 )
             else:
                 links.append(path.as_posix())
+    notes += _not_yet_there(files, folder, bases)
     links = [each for each in dict.fromkeys(links) if not any(_inside(each, other) for other in links)]
     kept = [each for each in dict.fromkeys(found) if not any(_inside(each, other) for other in links)]
     return DataUsed(tuple(sorted(kept)), tuple(links), tuple(dict.fromkeys(notes)), tuple(outside))
+
+
+def _not_yet_there(files: Mapping[str, str], folder: Path, bases: Sequence[str]) -> list[str]:
+    """Return a note for each missing folder that a script downloads data into: `MNIST("data", download=True)`."""
+    found: list[str] = []
+    for file, source in files.items():
+        for call, _ in read_names(source, file).calls() if "download" in source else ():
+            words = {each.arg: each.value for each in call.keywords}
+            first = words.get("root", call.args[0] if call.args else None)
+            match words.get("download"), first:
+                case ast.Constant(value=True), ast.Constant(value=str(text)):
+                    if not any(_exists(folder / base / text) for base in bases):
+                        found.append(
+                            f"{text}: is not there yet, so each trial would download its own: start the script once, "
+                            "remove workload.toml and space.toml, and give this command again"
+                        )
+    return found
 
 
 def is_data(folder: Path, text: str) -> bool:
