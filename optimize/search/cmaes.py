@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from math import inf, isinf, log, sqrt
 
 import numpy as np
@@ -28,7 +28,6 @@ CENTRE_SHARE = 0.25  # first mean: the best known configuration, drawn this far 
 RESAMPLES = 100
 PRESELECTED, PRESELECT_AFTER = 32, 4  # the best of 32 candidates by the model, once there are 4 trials to model
 WINDOW = 100  # trials that the model is made of: the last ones, since the search has moved on from the others
-NOISE, LENGTH = 0.05, 0.27  # of the model's kernel: variance, and its reach over a parameter's range
 REDRAWS = 100  # a draw costs microseconds
 # After STUCK_AFTER trials without progress, a share LEAPS of the proposals is the best point with LEAP parameters drawn anew.
 # A narrow CMA-ES never leaves a place that only two parameters together lead out of: of 48 searches of sixty trials two
@@ -193,26 +192,3 @@ class CmaEsLearner:
 
     def _unit(self, point: Point) -> Array:
         return np.array([(point[axis] + 0.5) / self._lattice.sizes[axis] for axis in self._axes])
-
-    def _named_columns(self, unnamed: Collection[str]) -> Array:
-        """Return 1 for each of the features below that is of a named parameter, 0 for the others."""
-        names, sizes = self._lattice.space.names, self._lattice.sizes
-        columns = [names[axis] for axis in self._axes] + [
-            names[axis] for axis in self._others for _ in range(sizes[axis])
-        ]
-        return np.array([name not in unnamed for name in columns], float)
-
-    def _features(self, points: Sequence[Point]) -> Array:
-        """Return coordinates of shape (points, features) in which the model's kernel has length 1.
-
-        Two choices of an unordered parameter are as far apart as seven tenths of an ordered one's range.
-        """
-        rows = np.array(points)
-        columns = [(rows[:, [axis]] + 0.5) / self._lattice.sizes[axis] for axis in self._axes]
-        columns += [0.5 * np.eye(self._lattice.sizes[axis])[rows[:, axis]] for axis in self._others]
-        return np.hstack(columns) / (LENGTH * sqrt(rows.shape[1]))
-
-
-def kernel(a: Array, b: Array) -> Array:
-    """Return the squared exponential kernel of points with length 1, of shape (len(a), len(b))."""
-    return np.asarray(np.exp(-((a[:, None] - b[None]) ** 2).sum(axis=2) / 2))

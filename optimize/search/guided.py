@@ -8,13 +8,12 @@ candidates, and its share of the model that picks among them.
 
 Sources: C. Hvarfner et al., piBO, arXiv:2204.11051 (a prior that fades with the number of trials); N. Mallik et al., PriorBand,
 arXiv:2306.12370 (trust by what the trials show); D. Salinas et al., arXiv:1909.13595 (ranks carry over between tasks, values do
-not); additive kernels: D. Duvenaud et al., arXiv:1112.4394. `benchmarks/prior.py` measures gain, and the cost of a wrong one.
+not). `benchmarks/prior.py` measures gain, and the cost of a wrong one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import sqrt
 
 import numpy as np
 
@@ -22,26 +21,23 @@ from optimize.search.candidates import Chooser, Lattice, Point
 from optimize.search.cmaes import (
     CENTRE_SHARE,
     LEAPS,
-    NOISE,
     PRESELECTED,
     REDRAWS,
     SIGMA,
     Array,
     CmaEsLearner,
-    kernel,
 )
-from optimize.search.prior import Prior, PriorSource
+from optimize.search.prior import Prior
 from optimize.search.rank_model import rank_scores
+from optimize.search.source_model import NOISE, SourceModel, features, kernel
 
 BELIEF, DOUBT = 1.0, 0.7  # coefficient of a source before any trial, and its standard deviation
 FADES = 15  # trials; after them what a source says counts FADES / trials
 FORGOTTEN = 0.05  # of BELIEF: below, the search is that of a study without a prior
 EARLY = 10  # trials; a source whose order they contradict by then is not believed again
-GOOD, LEAST_GOOD, MOST_GOOD = 0.1, 3, 20  # the share of a source's rows that proposals are drawn around, and its bounds
 FIRST = 3  # sources whose best configuration is tried as it is
 DRAWN, MUTATED = 8, 0.25  # candidates around good rows; the share of parameters that such a draw changes
 STEPS, STEP_SHARES = (-2, -1, 1, 2), (0.15, 0.35, 0.35, 0.15)  # by which it changes an ordered one
-ADDITIVE, REACH = 0.5, 2.0  # of a source's kernel: the share of single parameters, and their reach in LENGTHs
 SPREAD = 0.1  # least standard deviation of the first draws in every direction, the range of a parameter being 1
 COUNTED = 2.0  # trials that a source stands for where choices have no order
 
@@ -51,7 +47,7 @@ class GuidedCmaEs(CmaEsLearner):
 
     def __init__(self, lattice: Lattice, chooser: Chooser, seed: int, prior: Prior) -> None:
         super().__init__(lattice, chooser, seed, preselect=True)
-        self._models = [_SourceModel(source, self) for source in prior]
+        self._models = [SourceModel(source, lattice) for source in prior]
         self._beliefs: Array = np.full(len(prior), BELIEF / max(1, len(prior)))
         self._is_stale = False
         self._is_forgotten: Array = np.zeros(len(prior))  # 1: for good
@@ -109,7 +105,7 @@ class GuidedCmaEs(CmaEsLearner):
         if not self._is_stale or self._fade() < FORGOTTEN:
             return
         values, points = zip(*self._latest, strict=True)
-        known, scores, said = self._features(points), rank_scores(values), self._said(points)
+        known, scores, said = features(self._lattice, points), rank_scores(values), self._said(points)
         covariance = kernel(known, known) + NOISE * np.eye(len(values))
         self._beliefs = _coefficients(said * (1 - self._is_forgotten), scores, covariance) * (1 - self._is_forgotten)
         self._is_stale = False
@@ -129,8 +125,8 @@ class GuidedCmaEs(CmaEsLearner):
 
     def _said(self, points: Sequence[Point]) -> Array:
         """Return what each source expects, of shape (points, sources)."""
-        features = self._features(points)
-        return np.stack([model.scores(features) for model in self._models], axis=1)
+        rows = features(self._lattice, points)
+        return np.stack([model.scores(rows) for model in self._models], axis=1)
 
     def _around_good(self) -> Point:
         """Draw a good row of a source that is believed, and change some of its parameters."""
@@ -182,32 +178,6 @@ class GuidedCmaEs(CmaEsLearner):
 def guided_by(prior: Prior) -> Callable[[Lattice, Chooser, int, int], GuidedCmaEs]:
     """Return what makes the learner of a study with this prior."""
     return lambda lattice, chooser, seed, stream: GuidedCmaEs(lattice, chooser, stream, prior)
-
-
-class _SourceModel:
-    """What one source expects of any point: a Gaussian process on its ranks, with an additive part.
-
-    The additive part carries single effects to where the source has no rows.
-    """
-
-    def __init__(self, source: PriorSource, learner: GuidedCmaEs) -> None:
-        self.source = source
-        points = [point for row in source.rows if (point := learner._lattice.point(row)) is not None]
-        count = round(GOOD * len(points))
-        self.good = points[: min(max(count, LEAST_GOOD), MOST_GOOD)]
-        ranks = 1 / np.arange(1, len(self.good) + 1)
-        self.shares: Array = ranks / ranks.sum()
-        self._named = learner._named_columns(source.unnamed)
-        self._known = learner._features(points) * self._named
-        covariance = self._kernel(self._known, self._known) + NOISE * np.eye(len(points))
-        self._weights = np.linalg.solve(covariance, np.array(source.scores) - source.elsewhere)
-
-    def scores(self, features: Array) -> Array:
-        return np.asarray(self.source.elsewhere + self._kernel(features * self._named, self._known) @ self._weights)
-
-    def _kernel(self, a: Array, b: Array) -> Array:
-        gaps = (a[:, None] - b[None]) * sqrt(a.shape[1]) / REACH
-        return np.asarray((1 - ADDITIVE) * kernel(a, b) + ADDITIVE * np.exp(-(gaps**2) / 2).mean(axis=2))
 
 
 def _coefficients(said: Array, scores: Array, covariance: Array) -> Array:
