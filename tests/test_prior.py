@@ -78,7 +78,7 @@ def test_a_wrong_prior_is_forgotten_after_its_first_proposal() -> None:
         for sampler in (wrong, cold):
             sampler.started(number, params)
             sampler.finished(number, "COMPLETE", loss(params))
-    assert wrong.summaries() == ["prior: believed after 20 trials: s0 0 %, fading since trial 15"]
+    assert wrong.summaries() == ["prior: believed after 20 trials: s0 0 %, fading since trial 6"]
 
 
 def test_of_contradicting_sources_the_one_that_the_trials_bear_out_is_believed() -> None:

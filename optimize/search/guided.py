@@ -32,7 +32,7 @@ from optimize.search.rank_model import rank_scores
 from optimize.search.source_model import NOISE, SourceModel, features, kernel
 
 BELIEF, DOUBT = 1.0, 0.7  # coefficient of a source before any trial, and its standard deviation
-FADES = 15  # trials; after them what a source says counts FADES / trials
+FADES = 6  # trials; after them what a source says counts FADES / trials
 FORGOTTEN = 0.05  # of BELIEF: below, the search is that of a study without a prior
 EARLY = 10  # trials; a source whose order they contradict by then is not believed again
 FIRST = 3  # sources whose best configuration is tried as it is
