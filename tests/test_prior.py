@@ -60,12 +60,13 @@ def mean_of(trials: int, prior: Prior) -> np.ndarray:
     return np.mean([best_after(trials, prior, seed) for seed in range(20)], axis=0)
 
 
-def test_a_good_prior_is_worth_three_quarters_of_the_trials_and_a_wrong_one_costs_few() -> None:
+def test_a_good_prior_saves_a_quarter_of_the_trials_and_a_wrong_one_costs_few() -> None:
     cold = mean_of(24, ())
     good, wrong = mean_of(24, prior_of(related(60))), mean_of(24, prior_of(related(60, good=False)))
-    assert good[5] <= cold[19]
-    assert good[23] <= cold[23]
-    assert wrong[21] <= cold[19]
+    assert good[5] <= cold[12]
+    assert good[17] <= cold[23]
+    assert good[23] <= 0.8 * cold[23]
+    assert wrong[23] <= cold[17]
 
 
 def test_a_wrong_prior_is_forgotten_after_its_first_proposal() -> None:

@@ -26,7 +26,9 @@ SIGMA = 0.13  # initial step, the range of every parameter being 1; 0.1 to 0.17 
 SMALLEST_SIGMA = 0.05  # a quarter of the way to the next of five choices: below, every draw is the same point
 CENTRE_SHARE = 0.25  # first mean: the best known configuration, drawn this far towards the centre of the space
 RESAMPLES = 100
-PRESELECTED, PRESELECT_AFTER = 32, 4  # the best of 32 candidates by the model, once there are 4 trials to model
+PRESELECTED = (
+    32  # candidates of which the model picks the best; of a few trials it knows only where nothing is known yet
+)
 WINDOW = 100  # trials that the model is made of: the last ones, since the search has moved on from the others
 REDRAWS = 100  # a draw costs microseconds
 # After STUCK_AFTER trials without progress, a share LEAPS of the proposals is the best point with LEAP parameters drawn anew.
@@ -115,7 +117,7 @@ class CmaEsLearner:
         self._model = RankModel(lattice)
 
     def draw(self) -> Point:
-        if not self._preselect or len(self._latest) < PRESELECT_AFTER:
+        if not self._preselect or not self._latest:
             return self._chooser.choose(self._near(), REDRAWS)
         how = self._leap if self._is_stuck() and self._rng.random() < LEAPS else self._near()
         candidates = [self._chooser.choose(how, REDRAWS) for _ in range(PRESELECTED)]
