@@ -19,7 +19,7 @@ WHICH = $(call flag,STUDY,study) $(call flag,STORAGE,storage)
 TRAINING = $(WHICH) $(call flag,PROFILE,profile) $(call flag,WORKLOAD,workload) $(call flag,SPACE,space) $(call flag,HOURS,hours) \
 	$(call flag,EXECUTOR,executor) $(call flag,SLOTS,slots) $(call flag,GPUS,gpus) $(foreach log,$(LOG),--log $(call quoted,log)) $(if $(MIXED_DEVICES),--mixed-devices)
 FLAGS = $(TRAINING) $(call flag,TRIALS,trials) $(call flag,UNTIL_WORTH,until-worth) $(call flag,SEED,seed) $(call flag,SAMPLER,sampler) $(call flag,FROM,from) \
-	$(foreach prior,$(PRIOR),--prior $(call quoted,prior)) \
+	$(foreach prior,$(PRIOR),--prior $(call quoted,prior)) $(if $(NO_PRIOR),--no-prior) \
 	$(call flag,ADVISOR,advisor) $(call flag,ADVISOR_SHARE,advisor-share) $(if $(STARTS),--starts) $(if $(NO_STARTS),--no-starts) \
 	$(if $(PRUNING),--pruning) $(if $(NO_PRUNING),--no-pruning) $(call flag,PRUNER,pruner)
 TRUSTED = $(if $(TRUST),--trust)

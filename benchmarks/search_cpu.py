@@ -48,7 +48,9 @@ AGAIN = 20
 
 def make_cpu_plan() -> Plan:
     settings = load_settings("cpu", "benchmark", {"workload": "gpt", "search_space": "cpu"})
-    settings = replace(settings, constants={**settings.constants, **BUDGET})
+    settings = replace(
+        settings, constants={**settings.constants, **BUDGET}, own_prior=False
+    )  # it is made of this table
     return make_plan(settings)
 
 

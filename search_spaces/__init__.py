@@ -6,9 +6,10 @@ Standard library only. It does not know the training script, `optimize`, `storag
 from search_spaces.choices import is_setting, is_telling, words_of
 from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
+from search_spaces.known import RankedRow, SpacePrior, Start
 from search_spaces.loader import load_space, parse_space, read_space, shipped_spaces
 from search_spaces.locations import CONSTANT, Location
-from search_spaces.space import Parameter, SearchSpace, Start, Stored
+from search_spaces.space import Parameter, SearchSpace, Stored
 from search_spaces.widen import further_choices, widened, widened_text
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "Expression",
     "Location",
     "Parameter",
+    "RankedRow",
     "Rule",
     "ScriptConstant",
     "SearchSpace",
     "SearchSpaceError",
+    "SpacePrior",
     "Start",
     "Stored",
     "Value",

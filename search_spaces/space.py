@@ -1,4 +1,4 @@
-"""Describes a search space as a value: parameters with choices, rules that forbid configurations, known-good starts.
+"""Describes a search space as a value: parameters with choices, rules that forbid configurations, starts and priors.
 
 It reads no file (`loader.py` does), samples nothing and does not know Optuna; it only says what is in the space.
 """
@@ -13,6 +13,7 @@ from itertools import combinations_with_replacement, product
 from typing import Any
 
 from search_spaces.expressions import Rule, SearchSpaceError, Value, kind
+from search_spaces.known import SpacePrior, Start
 from search_spaces.locations import AS_CONSTANT, Location
 
 Stored = bool | int | float | str | None
@@ -97,23 +98,6 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Parameters that did well somewhere; values may lie between our choices, and missing ones are the baseline's."""
-
-    params: Mapping[str, Value] = field(hash=False)
-    source: str
-    script: str | None = None  # whose script measured it
-    val_bpb: float | None = None
-
-    def without(self, names: Collection[str]) -> Start:
-        """Return it without these parameters; what was measured with them is then no longer known."""
-        if not names & self.params.keys():
-            return self
-        kept = {name: value for name, value in self.params.items() if name not in names}
-        return replace(self, params=kept, val_bpb=None)
-
-
-@dataclass(frozen=True, slots=True)
 class Snap:
     """A value that `nearest` moved to a choice."""
 
@@ -134,6 +118,7 @@ class SearchSpace:
     parameters: tuple[Parameter, ...]
     rules: tuple[Rule, ...] = ()
     starts: tuple[Start, ...] = ()
+    priors: tuple[SpacePrior, ...] = ()
     text: str = field(default="", repr=False, compare=False)  # that it was parsed from
 
     @property
@@ -263,7 +248,7 @@ class SearchSpace:
             return False
 
     def fingerprint(self) -> str:
-        """Return a hash of names, choices in their order, places and rules; comments, starts and the file's name do not count."""
+        """Return a hash of names, choices in their order, places and rules; comments, starts, priors and the file's name do not."""
         parameters = sorted((p.name, list(map(repr, p.choices))) for p in self.parameters)
         rules = sorted(rule.text for rule in self.rules)
         parts: tuple[object, ...] = (parameters, rules)

@@ -301,13 +301,25 @@ def test_a_flag_that_turns_something_on_comes_back_as_well(name: str) -> None:
 
 
 def test_no_flag_of_run_is_forgotten() -> None:
-    """A new flag needs a place here: --from and --prior are left out because the study has begun with them, --trust
+    """A new flag needs a place here: --from, --prior and --no-prior are left out because the study has begun so, --trust
     because it is remembered, --set-aside because it is done, --events, --detach and --json because a program said so for one
     call."""
     names = {
         name
         for name in inspect.signature(run).parameters
-        if name not in ("start_from", "prior", "trust", "confirm", "backup", "set_aside", "events", "detach", "as_json")
+        if name
+        not in (
+            "start_from",
+            "prior",
+            "own_prior",
+            "trust",
+            "confirm",
+            "backup",
+            "set_aside",
+            "events",
+            "detach",
+            "as_json",
+        )
     }
     assert names == set(GIVEN)
 

@@ -142,6 +142,9 @@ def _search_flags(
             autocompletion=study_names,
         ),
     ] = None,
+    own_prior: Annotated[
+        bool | None, typer.Option(" /--no-prior", help="Leave out the search space's own prior.")
+    ] = None,
     starts: Annotated[
         bool | None, typer.Option("--starts/--no-starts", help="Try the search space's starts first. Default: yes.")
     ] = None,

@@ -51,6 +51,7 @@ class Settings:
     starts: bool = True  # try the search space's own starts
     start_from: str | None = None  # a study, or a file of results, that a new study begins with
     prior: tuple[str, ...] = ()  # studies and tables of related tasks
+    own_prior: bool = True  # search by the search space's own priors as well
     pruning: bool = True
     pruner: str = "regression"
     advisor: str | None = None  # a language model's name; None: only the sampler proposes

@@ -83,6 +83,7 @@ def child_plan(plan: Plan, variation: Variation) -> Plan:
         "starts": False,
         "start_from": None,
         "prior": (),
+        "own_prior": False,
     }
     origins = {**plan.settings.origins, **dict.fromkeys(mine, "optimize confirm")}
     settings = replace(plan.settings, **mine, origins=origins)  # type: ignore[arg-type]

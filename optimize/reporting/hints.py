@@ -37,7 +37,7 @@ _TRAINING_FIELDS = {
     "mixed-devices": "mixed_devices",
     "log": "log",
 }
-_SEARCH_FIELDS = {  # without --from and --prior: the study has begun with them
+_SEARCH_FIELDS = {  # without --from, --prior and --no-prior: the study has begun so
     "trials": "trials",
     "until-worth": "until_worth",
     "seed": "seed",
@@ -49,7 +49,7 @@ _SEARCH_FIELDS = {  # without --from and --prior: the study has begun with them
     "advisor-share": "advisor_share",
 }
 SWITCHES = frozenset((  # flags without a value
-    "trust", "now", "bundle", "artifacts", "json", "expose", "yes", "repair", "mixed-devices", "starts", "no-starts",
+    "trust", "now", "bundle", "artifacts", "json", "expose", "yes", "repair", "mixed-devices", "starts", "no-starts", "no-prior",
     "pruning", "no-pruning", "uv", "no-uv", "set-aside", "probe", "detach",
 ))  # fmt: skip
 _PLACE = ("storage", "runs")  # where the studies are
@@ -70,7 +70,7 @@ CARRIED: Mapping[str, Sequence[str]] = {  # command -> flags of this call that a
 }  # fmt: skip
 _WHICH = frozenset(("study", "storage"))
 _TRAINING = _WHICH | {"profile", "workload", "space", *_TRAINING_FIELDS}
-_SEARCH = _TRAINING | {*_SEARCH_FIELDS, "from", "prior", "no-starts", "no-pruning"}
+_SEARCH = _TRAINING | {*_SEARCH_FIELDS, "from", "prior", "no-prior", "no-starts", "no-pruning"}
 # Command -> target of the Makefile, and the flags that it has variables for.
 TARGETS: Mapping[str, tuple[str, frozenset[str]]] = {
     "run": ("optimize", _SEARCH | {"trust", "set-aside", "confirm", "backup"}),

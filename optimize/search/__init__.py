@@ -6,13 +6,14 @@ Other rooms import `endings`, `pruner` and `pruners` by name, and the rest from 
 
 from optimize.search.candidates import ALL_TRIED
 from optimize.search.memory import Footprint, Memory, footprint
-from optimize.search.prior import Prior, PriorSource, decode_prior, prior_source
+from optimize.search.prior import FEWEST, Prior, PriorSource, decode_prior, prior_source
 from optimize.search.samplers import GUIDED, SAMPLERS, Past, QueueOnly, Sampler, open_sampler, unfit
 from optimize.search.starts import Candidate, Starts, Target, fit, fitted, plan_starts
 from optimize.search.whole import StoredSpace, rules_attr, space_of, stored_space
 
 __all__ = [
     "ALL_TRIED",
+    "FEWEST",
     "GUIDED",
     "SAMPLERS",
     "Candidate",

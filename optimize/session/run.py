@@ -39,7 +39,8 @@ def run_study(plan: Plan, slots: Sequence[Slot], caller: Caller, verdict: bool =
     With `verdict` its best trials are trained again with other seeds, beside the search.
     """
     describe_start_from(plan, slots)  # a wrong --from or --prior is told before anything is made
-    describe_prior(plan)
+    if plan.settings.prior:
+        describe_prior(plan)
     with open_session(plan, caller) as session:
         for notice in session.database.notices:
             session.say(notice)
