@@ -272,7 +272,7 @@ def next_version(gpt: Shipped) -> None:
     gpt.edit("workloads/gpt/prepare.py", ("VAL_SPLIT = 0", "NEW_OF_DATA = 1\nVAL_SPLIT = 0"))
     gpt.edit(
         "workloads/gpt/workload.toml",
-        ('* model_dim"', '* model_dim * MOMENTUM"'),
+        ('DEPTH * model_dim"', 'DEPTH * model_dim * MOMENTUM"'),
         ('preload = ["torch", ', "preload = ["),
     )
     gpt.edit(
