@@ -143,15 +143,30 @@ def test_a_flag_and_a_path_in_a_profile_of_ones_own_win_over_the_folder(folder: 
 def test_limits_of_the_workload_win_over_our_profiles_and_lose_to_one_of_ones_own(folder: Path) -> None:
     write(folder, train=SCRIPT, space=SPACE, workload="[limits]\ntotal_s = 7\ndisk_mb = 9\n")
     found = plan().settings
-    assert (found.limits.total_s, found.limits.startup_s, found.limits.disk_mb) == (7, 60, 9)
-    assert [found.origins.get(f"limits.{key}") for key in ("total_s", "startup_s", "grace_s")] == [
-        "workload.toml", "profile cpu", None,
-    ]  # fmt: skip
+    assert (found.limits.total_s, found.limits.disk_mb) == (7, 9)
+    assert [found.origins.get(f"limits.{key}") for key in ("total_s", "grace_s")] == ["workload.toml", None]
     write(folder, profile="[limits]\ntotal_s = 8\n")
     found = plan("./profile.toml").settings
     assert (found.limits.total_s, found.limits.disk_mb) == (8, 9)
     write(folder, workload="total_s = 3\n[limits]\ntotal = 3\nlog_mb = -1\n")
     assert ["total_s: is a limit" in line or "[limits]" in line for line in refused()] == [True, True, True]
+
+
+def test_no_profile_of_ours_limits_the_first_line_of_a_script_that_is_not_ours(folder: Path) -> None:
+    write(folder, train=SCRIPT, space=SPACE)
+    found = plan()
+    assert (found.settings.limits.startup_s, found.settings.limits.total_s) == (None, 300)
+    assert found.job(Suggestion(0, {"SIZE": 2})).limits.startup_s is None
+    assert found.settings.origins["limits.startup_s"] == "not that of profile cpu, which is for our own scripts"
+    write(folder, workload="[limits]\nstartup_s = 5\n")
+    found = plan()
+    assert (found.settings.limits.startup_s, found.settings.origins["limits.startup_s"]) == (5, "workload.toml")
+    write(folder, workload="", profile="[limits]\nstartup_s = 6\n")
+    found = plan("./profile.toml")
+    assert (found.settings.limits.startup_s, found.settings.origins["limits.startup_s"]) == (
+        6, "profile ./profile.toml",
+    )  # fmt: skip
+    assert plan(workload="gpt", search_space="cpu").settings.limits.startup_s == 60
 
 
 def test_a_note_on_a_limit_says_where_to_write_another(folder: Path) -> None:

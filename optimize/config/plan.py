@@ -15,6 +15,7 @@ from shlex import quote
 from optimize.config.environment import script_environment
 from optimize.config.extras import missing_packages
 from optimize.config.here import HERE, SPACE, with_slash
+from optimize.config.limits import too_short, with_limits_of
 from optimize.config.script_notes import script_notes
 from optimize.config.settings import Settings, is_named
 from optimize.config.space_fit import bad_rules, misfits, with_baselines
@@ -165,7 +166,7 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
     if line := _no_space(settings, workload, space):
         raise SettingsError(*problems, line)
     workload = workload.with_space(space)
-    settings = _with_limits_of(workload, settings)
+    settings = with_limits_of(workload, settings)
     settings, notes = without_foreign_constants(settings, workload)
     constants = {**workload.constants(), **settings.constants}
     problems += workload.problems(settings.constants)
@@ -193,7 +194,7 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
         workload = replace(workload, preload=())  # a CUDA context does not survive a fork
     starts = _starts(settings, space, constants, baseline)
     notes += script_notes(settings, workload, space.names)
-    notes += _too_short(settings, workload, workload.duration_s({**constants, **baseline}))
+    notes += too_short(settings, workload, workload.duration_s({**constants, **baseline}))
     batch, settings = settings.device_batch, replace(settings, device_batch=None)
     plan = Plan(settings, workload, space, constants, baseline, starts, notes, parts.earlier)
     if batch is None or batch.name != plan.device_batch or constants[batch.name] != batch.own:
@@ -214,33 +215,6 @@ def _no_space(settings: Settings, workload: Workload, space: SearchSpace) -> str
         return line
     of_profile = f"Search space {space.name} of profile {settings.profile} does not fit: the script"
     return f"{line} ({of_profile} has no {', '.join(lacking[:3])}.)" if lacking else ""
-
-
-def _with_limits_of(workload: Workload, settings: Settings) -> Settings:
-    """Take the limits of workload.toml. Only those win that a profile of the user's own sets: it was chosen for this call."""
-    own = "/" in settings.profile
-    mine = {
-        name: value for name, value in workload.limits.items() if not own or f"limits.{name}" not in settings.origins
-    }
-    origins = {**settings.origins, **{f"limits.{name}": "workload.toml" for name in mine}}
-    return replace(settings, limits=replace(settings.limits, **mine), origins=origins)
-
-
-def _too_short(settings: Settings, workload: Workload, duration_s: float | None) -> tuple[str, ...]:
-    """A line if trials would reach their time limit before they can end."""
-    total_s = settings.limits.total_s
-    if duration_s is None or total_s is None or duration_s <= total_s:
-        return ()
-    origin = settings.origins.get("limits.total_s", f"profile {settings.profile}")
-    ours = workload.folder.parent == OURS
-    how = (
-        "Use a profile of your own with a larger one (--profile ./mine.toml)."
-        if ours or (origin != "workload.toml" and "/" in settings.profile)
-        else f"Write a larger one under [limits] in {workload.folder / 'workload.toml'}."
-    )
-    return (
-        f"{origin}: [limits] total_s {total_s:.0f}: a trial takes about {duration_s:.0f} s and would time out. {how}",
-    )
 
 
 def without_foreign_constants(settings: Settings, workload: Workload) -> tuple[Settings, tuple[str, ...]]:
