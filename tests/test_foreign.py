@@ -272,6 +272,9 @@ def test_who_tells_nothing_until_the_end_is_not_silent(tmp_path: Path) -> None:
     text, limits = "import time\ntime.sleep(2)\nprint('val_bpb: 1.0')\n", replace(PATIENT, startup_s=0.5, grace_s=0.5)
     silent = run_job(script_job(text, Metric(), limits), tmp_path / "a", MAIN)
     assert silent.status is TrialStatus.SILENT
-    assert "`progress` in workload.toml" in silent.reason
+    assert silent.reason == (
+        "no progress line within limits.startup_s = 0.5. Raise `[limits] startup_s` in workload.toml, or write `progress = false` "
+        "there if it prints none"
+    )
     told = run_job(script_job(text, Metric(), limits, ProgressFormat(none=True)), tmp_path / "b", MAIN)
     assert told.status is TrialStatus.COMPLETE

@@ -161,11 +161,13 @@ def test_no_profile_of_ours_limits_the_first_line_of_a_script_that_is_not_ours(f
     write(folder, workload="[limits]\nstartup_s = 5\n")
     found = plan()
     assert (found.settings.limits.startup_s, found.settings.origins["limits.startup_s"]) == (5, "workload.toml")
+    assert found.job(Suggestion(0, {"SIZE": 2})).startup_in == "./workload.toml"
     write(folder, workload="", profile="[limits]\nstartup_s = 6\n")
     found = plan("./profile.toml")
     assert (found.settings.limits.startup_s, found.settings.origins["limits.startup_s"]) == (
         6, "profile ./profile.toml",
     )  # fmt: skip
+    assert found.job(Suggestion(0, {"SIZE": 2})).startup_in == "./profile.toml"
     assert plan(workload="gpt", search_space="cpu").settings.limits.startup_s == 60
 
 

@@ -166,6 +166,11 @@ def test_crashes_in_a_row_stop_the_study(driver: Driver) -> None:
     assert states(driver).count("crashed") == 6
 
 
+def test_silences_in_a_row_stop_the_study_with_what_goes_on(driver: Driver) -> None:
+    with pytest.raises(StudyAborted, match=r"2 failures in a row.*because\. Then start again: the study goes on\. All"):
+        driver.run(failing(TrialStatus.SILENT), max_consecutive_failures=2)
+
+
 def test_one_success_in_between_forgives_earlier_crashes(driver: Driver) -> None:
     driver.run(failing(TrialStatus.CRASHED, 1, 2, 4, 5, 7, 8), max_consecutive_failures=2, trials=5)
 

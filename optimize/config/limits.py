@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from optimize.config.here import with_slash
 from optimize.config.settings import Settings
 from optimize.script.load_workload import OURS
 from optimize.script.workload import Workload
@@ -24,6 +25,13 @@ def with_limits_of(workload: Workload, settings: Settings) -> Settings:
         limits = replace(limits, startup_s=None)
         origins[FIRST_LINE] = f"not that of profile {settings.profile}, which is for our own scripts"
     return replace(settings, limits=limits, origins=origins)
+
+
+def startup_in(workload: Workload, settings: Settings) -> str:
+    """Return the file where a person would change how long a trial may take to its first line."""
+    if "/" in settings.profile and settings.origins.get(FIRST_LINE) != "workload.toml":
+        return settings.profile
+    return "a profile of your own" if _is_ours(workload) else with_slash(workload.folder / "workload.toml")
 
 
 def too_short(settings: Settings, workload: Workload, duration_s: float | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from shlex import quote
 from optimize.config.environment import script_environment
 from optimize.config.extras import missing_packages
 from optimize.config.here import HERE, SPACE, with_slash
-from optimize.config.limits import too_short, with_limits_of
+from optimize.config.limits import startup_in, too_short, with_limits_of
 from optimize.config.script_notes import script_notes
 from optimize.config.settings import Settings, is_named
 from optimize.config.space_fit import bad_rules, misfits, with_baselines
@@ -64,9 +64,9 @@ class Plan:
         limits = self.settings.limits
         if limits.total_s is not None:
             limits = replace(limits, total_s=limits.total_s * scale)
-        return self.workload.prepare(
-            suggestion, self.settings.written, script_environment(self.settings.env_pass), limits
-        )
+        env = script_environment(self.settings.env_pass)
+        job = self.workload.prepare(suggestion, self.settings.written, env, limits)
+        return replace(job, startup_in=startup_in(self.workload, self.settings))
 
     @property
     def device_batch(self) -> str:

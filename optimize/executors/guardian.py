@@ -187,6 +187,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "alone": job.alone,
         "progress": asdict(job.progress),
         "links": dict(job.links),
+        "startup_in": job.startup_in,
     }
 
 
@@ -209,6 +210,7 @@ def job_from_json(record: Mapping[str, Any]) -> Job:
         alone=record["alone"],
         progress=ProgressFormat(**record["progress"]),
         links=record["links"],
+        startup_in=record["startup_in"],
     )
 
 

@@ -263,8 +263,7 @@ class _Script:
         elif now >= self._total_at:
             self._stop(StopRequest(TrialStatus.TIMED_OUT, f"longer than limits.total_s = {limits.total_s:g}"))
         elif now >= self._startup_at:
-            why = f"no progress line (`progress` in workload.toml) within limits.startup_s = {limits.startup_s:g}"
-            self._stop(StopRequest(TrialStatus.SILENT, why))
+            self._stop(StopRequest(TrialStatus.SILENT, _silence_of(self._job)))
         elif self._stopped is None and (why := self._parser.gave_up()):
             self._stop(StopRequest(TrialStatus.ENVIRONMENT, why))
         elif now >= self._disk_at and self._stopped is None:
@@ -322,6 +321,14 @@ def _cannot_start(job: Job, error: Exception) -> str:
     command, *_ = with_python(job.command)
     why = error.strerror if isinstance(error, OSError) else error
     return f"the command {command!r} cannot be started: {why}. Correct `command` in workload.toml"
+
+
+def _silence_of(job: Job) -> str:
+    there = "there" if job.startup_in.endswith("workload.toml") else "in workload.toml"
+    return (
+        f"no progress line within limits.startup_s = {job.limits.startup_s:g}. Raise `[limits] startup_s` in {job.startup_in}, or "
+        f"write `progress = false` {there} if it prints none"
+    )
 
 
 def _open_pidfd(pid: int) -> int | None:

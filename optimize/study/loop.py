@@ -184,7 +184,13 @@ class Loop:
             advice = _ADVICE_FILE if "FileNotFoundError" in why else _ADVICE.get(record.status, _ADVICE_ELSE)
             self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
         elif counts and self._failures >= self._budget.max_consecutive_failures:
-            self._abort(f"{where}: {self._failures} failures in a row, the last: {why}. {more}", log)
+            advice = _ADVICE.get(record.status, "")
+            self._abort(
+                " ".join(
+                    filter(None, (f"{where}: {self._failures} failures in a row, the last: {why}.", advice, more))
+                ),
+                log,
+            )
 
     def _can_nothing_run(self, study: Study, record: TrialRecord) -> bool:
         """Whether the machine is at fault, and no other of its devices can take the next trial."""
@@ -234,6 +240,7 @@ def _notify(source: Source, call: Callable[[Callback], None]) -> None:
 _ADVICE: dict[str, str] = {
     TrialStatus.TIMED_OUT: "Raise total_s under [limits] in workload.toml or the profile, or give the script a smaller budget: "
     "flags belong to `command` there.",
+    TrialStatus.SILENT: "Then start again: the study goes on.",
     TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",
 }
 _ADVICE_FILE = (
