@@ -96,6 +96,7 @@ def test_two_scripts_of_a_folder_may_have_a_place_of_one_name(tmp_path: Path, mo
         ("import torch\ntorch.manual_seed(3)\n", False),
         ("import random\nrandom.seed(3)\n", False),
         ("import math\n", False),
+        ("import random\n", False),
     ],
 )
 def test_init_says_that_a_script_sets_no_seed(

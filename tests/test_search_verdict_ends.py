@@ -8,6 +8,7 @@ import pytest
 from optimize.confirm.campaign import FEWEST_TRIALS, VerdictState
 from optimize.errors import StudyAborted
 from optimize.executors.simulated import SimulatedExecutor
+from optimize.script.seeding import DIFFERS
 from optimize.study.comparable import FINGERPRINT
 from optimize.trial import Job, Outcome, TrialStatus
 from tests.conftest import SCRIPT, Driver
@@ -67,6 +68,7 @@ def test_a_seed_that_changes_nothing_or_everything_confirms_nothing(seeded: Driv
     ("script", "trials", "says"),
     [
         (SCRIPT, 20, "no verdict: WORKLOAD/train.py: no seed: it has no constant SEED"),
+        (f"import torch\n{SCRIPT}", 20, f"no verdict: WORKLOAD/train.py: no seed: it sets no seed, so {DIFFERS}"),
         (SEEDED, 15, f"no verdict: of 15 trainings none is kept for repeats; {FEWEST_TRIALS} are needed"),
     ],
 )
@@ -78,6 +80,7 @@ def test_where_nothing_can_be_repeated_one_line_says_why(seeded: Driver, script:
     assert len(noisy.searched) == len(noisy.jobs) == trials
     page = end(seeded, ended).replace(str(seeded.folder / "workload"), "WORKLOAD")
     assert page.count("no verdict") == 1
+    assert page.count(DIFFERS) == says.count(DIFFERS)
     assert says in page
     with seeded.database() as database:
         assert database.study_names() == ["s"]

@@ -27,6 +27,7 @@ from optimize.script.derived import mistakes, no_number
 from optimize.script.device_batch import DeviceBatch, name_of_device_batch, wrong_device_batch
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.pick_script import INIT
+from optimize.script.seeding import again_note, running, without_seed
 from optimize.script.workload import Workload
 from optimize.search import Starts, StoredSpace, Target, plan_starts, space_of, unfit
 from optimize.search.pruners import unknown_pruner
@@ -110,11 +111,17 @@ class Plan:
                 f"{self.space.path}: {name}: the seed is a parameter, so no other seed is left. Take it out of the search space."
             )
         if type(own) is not int or own < 0:
-            raise WorkloadError(
-                f"{where}: no seed: it has no constant SEED, no flag --seed and no manual_seed(42). Without another seed "
-                "every training gives the same value. Say in workload.toml where it is (seed = ...)."
+            why = without_seed(running(workload.script, workload.files)) or (
+                "it has no constant SEED, no flag --seed and no manual_seed(42). Without another seed every training gives the "
+                "same value. Say in workload.toml where it is (seed = ...)"
             )
+            raise WorkloadError(f"{where}: no seed: {why}.")
         return name, own
+
+    @property
+    def again_note(self) -> str:
+        """A line where training a trial again gives another value, "" where it does not, as far as the script's words tell."""
+        return again_note(running(self.workload.script, self.workload.files))
 
     def _seed_if_any(self) -> str:
         try:

@@ -116,6 +116,6 @@ def write_best_folder(stored: StoredStudy, best: BestTrial) -> Path:
     files = to_take_away(stored.texts(best.record))
     texts = {name: text for name, text in files.items() if name not in NOT_IN_BEST}
     if "train.py" in texts and RUN not in texts:
-        texts[RUN] = plain_script(best.record.number)
+        texts[RUN] = plain_script(best.record.number, texts)
     write_best(stored.paths.best, texts, best.record, metric=stored.metric.name, more=best.attrs())
     return stored.paths.best

@@ -17,6 +17,7 @@ from optimize.reporting.four_facts import beyond_choices, further_step, wider_st
 from optimize.reporting.hints import command_line, given_flags, study_flags
 from optimize.reporting.standing import Standing, standing_of
 from optimize.reporting.status import pruning_lines
+from optimize.script.seeding import DIFFERS
 from optimize.search import ALL_TRIED
 from optimize.study.best import BestTrial, baseline_of, find_best
 from optimize.study.comparable import describe_study
@@ -54,6 +55,8 @@ def end_report(
     lines: list[RenderableType] = [Text(f"study {settings.study}: {ended.reason}", style="bold")]
     if best is not None:
         lines += _best_and_why(best, baseline_of(records), metric)
+        if (note := plan.again_note) and DIFFERS not in ended.no_verdict:
+            lines.append(Text(f"  but: {note}", style="yellow"))
         lines.append(_hint("runnable", f"{settings.runs / settings.study / 'best'}"))
         lines.append(_hint("more", command_line("show", study_flags(settings), best.record.number)))
     lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *ended.notes)]

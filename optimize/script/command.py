@@ -10,10 +10,11 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from optimize.runner.workdir import PYTHON as PYTHON
+from optimize.script.seeding import again_note
 from optimize.trial import Job, Value
 
 FOLDER = "{folder}"  # in a command: the workload's own folder
@@ -74,13 +75,20 @@ def name_of_script(files: Collection[str]) -> str:
     return RUN_BESIDE if RUN in files else RUN
 
 
-def plain_script(number: int) -> str:
-    """Return the shell script of a trial that `python train.py` trains again."""
-    return _shell_script(Job(number, {}, {}, PLAIN))
+def plain_script(number: int, files: Mapping[str, str]) -> str:
+    """Return the shell script of a trial of these files that `python train.py` trains again."""
+    return _shell_script(Job(number, {}, files, PLAIN))
 
 
 def _shell_script(job: Job) -> str:
-    lines = ["#!/bin/sh", f"# trains trial {job.number} again: sh {RUN}", "set -e", _HERE]
+    note = again_note(job.files)
+    lines = [
+        "#!/bin/sh",
+        f"# trains trial {job.number} again: sh {RUN}",
+        *([f"# {note}"] if note else []),
+        "set -e",
+        _HERE,
+    ]
     for name, target in job.links.items():
         if (parent := str(Path(name).parent)) != ".":
             lines.append(f"mkdir -p {shlex.quote(parent)}")

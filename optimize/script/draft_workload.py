@@ -22,7 +22,7 @@ from optimize.script.metric_guess import MetricGuess, direction_of, guess_metric
 from optimize.script.parsers import find_flag, flags_by_file, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
 from optimize.script.result_files import file_with, result_files
-from optimize.script.seed import seed_note
+from optimize.script.seeding import seed_note
 from optimize.script.settings_in_files import config_files, hydra_app
 from optimize.script.settings_of_process import command_of, variables_as_settings
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names

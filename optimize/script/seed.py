@@ -6,7 +6,6 @@ workload.toml may name it (`seed = "--seed"`, `"conf.yaml:seed"`, `"Config.seed"
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -21,23 +20,6 @@ from search_spaces import Location
 
 SEED = "seed"  # what a seed that is no constant is called among the parameters of a confirmation
 FLAGS = ("--seed", "--random-seed", "--random_seed", "--manual-seed", "--manual_seed")
-
-
-_SEEDS = re.compile(r"seed|random_state|PRNGKey|default_rng\(\d", re.IGNORECASE)
-_DRAWS = re.compile(
-    r"^\s*(?:import|from)\s+(?:torch|tensorflow|keras|random)\b|\bnp\.random\.|numpy\.random", re.MULTILINE
-)
-
-
-def seed_note(files: Mapping[str, str]) -> str:
-    """Return a line on scripts that draw random numbers and set no seed, as far as their words tell; "" for others."""
-    texts = [text for file, text in files.items() if file.endswith(".py")]
-    if any(_SEEDS.search(text) for text in texts) or not any(_DRAWS.search(text) for text in texts):
-        return ""
-    return (
-        "it sets no seed, so that the same settings give another value each time. A line such as `torch.manual_seed(42)` at its "
-        "beginning mends that, and lets a study tell luck from a real gain"
-    )
 
 
 def place_of_seed(named: str, files: Mapping[str, str], command: tuple[str, ...]) -> Placement | None:

@@ -1,0 +1,54 @@
+"""What a script draws without a seed: said by init, by the refusal of a verdict, at the end of run and in run.sh."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimize.config.plan import make_plan
+from optimize.errors import WorkloadError
+from optimize.script.command import plain_script
+from optimize.script.seeding import DIFFERS, again_note, seed_note, unseeded
+from tests.conftest import SCRIPT, Driver
+
+DRAWS = "import torch\nimport numpy as np\nimport random\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("torch.manual_seed(7)\ni = np.random.randint(3)\n", ["np.random"]),
+        ("torch.manual_seed(7)\ni = np.random.randint(3)\nrandom.shuffle([])\n", ["np.random", "random"]),
+        ("np.random.seed(7)\n", ["torch"]),
+        ("torch.manual_seed(7)\n# np.random.seed(7)\ni = np.random.randint(3)\n", ["np.random"]),
+        ("torch.manual_seed(7)\ni = torch.random.initial_seed()\n", []),
+        ("torch.manual_seed(7)\nnp.random.seed(7)\ni = np.random.randint(3)\n", []),
+        ("torch.manual_seed(7)\nrng = np.random.default_rng(7)\ni = rng.integers(3)\n", []),
+        ("from lightning import seed_everything\nseed_everything(7)\ni = np.random.randint(3)\n", []),
+        ("def seed_all(s):\n    torch.manual_seed(s)\nseed_all(7)\ni = np.random.randint(3)\n", ["np.random"]),
+    ],
+)
+def test_a_generator_without_a_seed_is_named(text: str, missing: list[str]) -> None:
+    files = {"train.py": DRAWS + text}
+    assert unseeded(files) == missing
+    assert bool(seed_note(files)) == bool(again_note(files)) == bool(missing)
+
+
+def test_the_line_that_mends_it_has_the_scripts_own_seed() -> None:
+    note = seed_note({"train.py": DRAWS + "torch.manual_seed(1337)\ni = np.random.randint(3)\n"})
+    assert "it draws from np.random, whose seed it does not set" in note
+    assert "`np.random.seed(1337)`" in note
+
+
+def test_no_verdict_says_what_is_true_of_a_script_that_sets_no_seed(driver: Driver) -> None:
+    (driver.folder / "workload" / "train.py").write_text(f"import random\nx = random.random()\n{SCRIPT}")
+    plan = make_plan(driver.settings)
+    with pytest.raises(
+        WorkloadError, match=rf"no seed: it sets no seed, so {DIFFERS}, and nothing .*`random\.seed\(42\)`"
+    ):
+        plan.seed()
+    assert plan.again_note == f"the script sets no seed: {DIFFERS}"
+
+
+def test_the_script_that_trains_the_best_again_says_that_its_value_differs() -> None:
+    assert f"\n# the script sets no seed: {DIFFERS}\n" in plain_script(3, {"train.py": "import torch\n"})
+    assert DIFFERS not in plain_script(3, {"train.py": "import torch\ntorch.manual_seed(7)\n"})
