@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +16,7 @@ from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, has_secr
 from optimize.script.files_read import FilesRead, Reader, files_imported
 from optimize.script.flags import FlagDefinition
 from optimize.script.home import module_of
+from optimize.script.loop_total import total_of
 from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
 from optimize.script.parsers import find_flag, flags_by_file, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
@@ -25,7 +24,6 @@ from optimize.script.result_files import file_with, result_files
 from optimize.script.seeding import seed_note
 from optimize.script.settings_in_files import config_files, hydra_app
 from optimize.script.settings_of_process import command_of, variables_as_settings
-from optimize.script.source_names import SourceNames, UnreadableValue, read_names
 from optimize.script.trees import ERRORS, parse_text
 from optimize.script.variables import variables_read
 from optimize.text import listed, one_line
@@ -119,7 +117,7 @@ def script_facts(
         imported,
         guess_metrics(files),
         progress or framework_progress(files),
-        _total(progress, files, script) or ("" if progress else _epochs_of_trainer(files)),
+        total_of(progress, files, script) or ("" if progress else _epochs_of_trainer(files)),
         data,
         configs,
         words,
@@ -231,39 +229,9 @@ def _notes(files: Mapping[str, str], told: Mapping[str, Value], known_only: bool
     return tuple(found)
 
 
-def _total(progress: ProgressGuess | None, files: Mapping[str, str], script: str) -> str:
-    """Return the number of steps as workload.toml takes it: a constant of the script, or the number that it is now."""
-    if progress is None or progress.total is None:
-        return ""
-    names = read_names(files[script], script, files)
-    node = progress.total
-    if isinstance(node, ast.Name) and node.id in names.constants:
-        with suppress(UnreadableValue):
-            return node.id if isinstance(names.value(node), int | float) else ""
-    value = _number(node, names, files)
-    return f"{value:.12g}" if value is not None and value > 0 else ""
-
-
 def _epochs_of_trainer(files: Mapping[str, str]) -> str:
     epochs = find_flag(files, "--num_train_epochs") if find_flag(files, OF_TRAINER) else None
     return f"{epochs.default:g}" if epochs and isinstance(epochs.default, int | float) else ""
-
-
-def _number(node: ast.expr, names: SourceNames, files: Mapping[str, str]) -> float | None:
-    with suppress(UnreadableValue):
-        value = names.value(node)
-        return float(value) if isinstance(value, int | float) else None
-    if isinstance(node, ast.Attribute):
-        for flag in (f"--{node.attr}", f"--{node.attr.replace('_', '-')}"):
-            if (found := find_flag(files, flag)) and isinstance(found.default, int | float):
-                return float(found.default)
-        for name in names.classes:
-            for field in names.fields(name):
-                if field.name == node.attr and field.default is not None:
-                    with suppress(UnreadableValue):
-                        value = names.value(field.default)
-                        return float(value) if isinstance(value, int | float) else None
-    return None
 
 
 def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess:
