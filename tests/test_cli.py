@@ -69,6 +69,8 @@ def test_a_study_runs_resumes_and_leaves_a_best_that_runs_alone(driver: Driver) 
     alone = subprocess.run([sys.executable, "train.py"], cwd=best, capture_output=True, text=True, timeout=60)
     value = next(line.split()[1] for line in alone.stdout.splitlines() if line.startswith("val_bpb:"))
     assert f"best val_bpb {value}" in again.stdout
+    line = next(line for line in again.stdout.splitlines() if line.startswith("  runnable: "))
+    assert line.removeprefix("  runnable: ") == "sh runs/s/best/run.sh"
     assert {p.name for p in best.iterdir()} == {"train.py", "run.sh", "train.patch", "params.toml", "summary.toml"}
     results = (driver.folder / "runs" / "s" / "results.tsv").read_text().splitlines()
     assert results[0] == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"

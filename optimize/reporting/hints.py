@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from shlex import quote
 
 from optimize.config.environment import has_password, in_notebook
@@ -116,6 +117,12 @@ def training_command(files: Collection[str], python: str = "python") -> str:
     if name not in files:
         return f"PYTHONHASHSEED={HASH_SEED} {python} train.py"
     return f"sh {name}" if python == "python" else f"PYTHON={python} sh {name}"
+
+
+def best_command(folder: Path) -> str:
+    """Return the line that trains the best again from here, or its folder where it has no script for that."""
+    name = next((each for each in (RUN_BESIDE, RUN) if (folder / each).is_file()), None)
+    return in_shell(f"sh {quote(str(folder / name))}") if name else str(folder)
 
 
 def given_flags(settings: Settings, search: bool = False) -> Flags:

@@ -14,7 +14,7 @@ from optimize.config.settings import Settings
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
 from optimize.reporting.four_facts import beyond_choices, further_step, wider_steps
-from optimize.reporting.hints import command_line, given_flags, study_flags
+from optimize.reporting.hints import best_command, command_line, given_flags, study_flags
 from optimize.reporting.standing import Standing, standing_of
 from optimize.reporting.status import pruning_lines
 from optimize.script.seeding import DIFFERS
@@ -57,7 +57,7 @@ def end_report(
         lines += _best_and_why(best, baseline_of(records), metric)
         if (note := plan.again_note) and DIFFERS not in ended.no_verdict:
             lines.append(Text(f"  but: {note}", style="yellow"))
-        lines.append(_hint("runnable", f"{settings.runs / settings.study / 'best'}"))
+        lines.append(_hint("runnable", best_command(settings.runs / settings.study / "best")))
         lines.append(_hint("more", command_line("show", study_flags(settings), best.record.number)))
     lines += [Text(f"  {line}", style="dim") for line in (*pruning_lines(records, metric), *ended.notes)]
     if best is not None and best.open and ended.no_verdict:
