@@ -9,7 +9,8 @@ import logging
 import pytest
 
 from optimize.runner.progress import MetricParser, ProgressParser
-from optimize.script.metric_guess import direction_of, guess_metrics, guess_named
+from optimize.script.metric_guess import guess_metrics, guess_named
+from optimize.script.metric_words import direction_of
 from optimize.script.progress_guess import framework_progress, guess_progress
 from optimize.trial import Metric, ProgressFormat
 
@@ -86,6 +87,11 @@ def printed_by(code: str) -> list[str]:
             "map50, map = 0.75, 0.25\nprint(head)\nprint(form % ('all', 5, 6, map50, map))",
             "map", 0.25,
         ),
+        ("x = 0.25\nprint('Total time: {:.4f}s'.format(3.0), 'test loss: {:.4f}'.format(x))", "test_loss", 0.25),
+        ("x = 0.25\nprint(f'{3.5} samples/s val acc: {x:.2f}')\nprint(f'{1.5:.1f}ms/it train loss {7.0}')", "val_acc", 0.25),
+        ("x = 0.25\nprint(f'{3.5:.1f} sec')\nprint(f'{3} dev loss: {x}')", "dev_loss", 0.25),
+        ("x = 0.25\nprint(f'Accuracy of the network on the 10000 test images: {x} %')", "accuracy_test", 0.25),
+        ("x = 0.25\nprint('The best model of this run has a validation accuracy of', x)", "best_validation_accuracy", 0.25),
         ("loss = type('A', (), {'__repr__': lambda s: 'tensor(0.25)'})()\nprint('epoch', 3, 'loss', loss)", "epoch_3_loss", 0.25),
     ],
 )  # fmt: skip

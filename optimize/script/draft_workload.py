@@ -17,7 +17,8 @@ from optimize.script.files_read import FilesRead, Reader, files_imported
 from optimize.script.flags import FlagDefinition
 from optimize.script.home import module_of
 from optimize.script.loop_total import total_of
-from optimize.script.metric_guess import MetricGuess, direction_of, guess_metrics, guess_named, same_name, words_in
+from optimize.script.metric_guess import MetricGuess, guess_metrics, guess_named
+from optimize.script.metric_words import direction_of, same_name, words_in
 from optimize.script.parsers import find_flag, flags_by_file, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
 from optimize.script.result_files import file_with, result_files

@@ -13,39 +13,32 @@ from dataclasses import dataclass, replace
 
 from optimize.runner.metric_lines import MetricLine, cells_of, column_regex
 from optimize.runner.numbers import compile_pattern
+from optimize.script.metric_words import (
+    HELD_OUT,
+    HIGHER,
+    LOWER,
+    NEITHER,
+    OF_TRAINING,
+    TEST,
+    VALIDATION,
+    clause,
+    direction_of,
+    last_name,
+    short_name,
+    without_unit,
+    words_in,
+)
 from optimize.script.printed import PrintedLine
 from optimize.script.printed_by_calls import lines_by_calls
 from optimize.script.printed_formats import PrintedValue
 from optimize.script.source_names import read_names
 from optimize.text import without_colours
 
-_WORDS_HIGHER = """
-acc accuracy f1 auc auroc auprc score r2 bleu rouge precision prec recall reward rewards return returns map ap iou
-miou dice psnr ssim mrr ndcg kappa acc1 acc5 top1 top5 correct winrate elbo likelihood mcc hits pass
-"""
-_HIGHER = frozenset(_WORDS_HIGHER.split())
-_WORDS_LOWER = """
-loss losses bpb bpc bpd ppl perplexity mse rmse mae mape rmsle error err nll wer cer fid logloss crossentropy ce brier
-regret cost distance objective rmsd kl
-"""
-LOWER = frozenset(_WORDS_LOWER.split())
-VALIDATION = frozenset(
-    ("val", "valid", "validate", "validation", "validating", "dev", "heldout", "holdout", "oob", "cv")
-)
-_TEST = frozenset(("test", "testing"))
-HELD_OUT = VALIDATION | _TEST | {"eval", "evaluate", "evaluation"}
-_OF_TRAINING = frozenset(("train", "training"))
 OF_TEST = 4  # what a number of the test set weighs less beside one of validation: a study that sees it spoils it
-_WORDS_NEITHER = """
-lr rate time sec secs seconds ms dt step steps epoch epochs iter iters iteration iterations batch batches tokens tok
-params parameters memory mem gb mb mfu size shape norm eta elapsed device seed speed total samples best_epoch
-"""
-_NEITHER = frozenset(_WORDS_NEITHER.split())
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*[A-Za-z_]\w)")
 _NO_RESULT = re.compile(
     r"\b(?:stopping|aborting|exiting|skipping|terminating|diverged|warning|failed|unable)\b", re.IGNORECASE
 )
-LABEL = re.compile(r"[,;|()\[\]{}]|\s-+\s|\.\s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,45 +69,28 @@ def guess_metrics(files: Mapping[str, str], log: str = "") -> list[MetricGuess]:
     return sorted(best.values(), key=lambda each: -each.weight)
 
 
-def direction_of(name: str) -> str:
-    """Return minimize or maximize for what a metric's name says, "" where it says neither."""
-    words = words_in(name)
-    return "minimize" if words & LOWER else "maximize" if words & _HIGHER else ""
-
-
-def words_in(text: str) -> set[str]:
-    """Return the words of a name or label in small letters."""
-    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+\d*|\d+", text)}
-
-
-def same_name(one: str, other: str) -> bool:
-    """Return whether two names are the same but for case, blanks, underscores and hyphens."""
-    plain = [re.sub(r"[\W_]+", "", each).lower() for each in (one, other)]
-    return plain[0] == plain[1]
-
-
 def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> MetricGuess | None:
     if any(isinstance(each, str) and _NO_RESULT.search(each) for each in line.pieces):
         return None
-    label = clause(line.label(index))
+    label = clause(without_unit(line.label(index)) if index else line.label(index))
     expression = line.values[index].expression
     by_label = any(map(str.isalpha, label))
     column = line.header[index] if line.header and not by_label else ""
-    named = label if by_label else column or _last_name(expression)
-    name = re.sub(r"[\W_]+", "_", named).strip("_").lower()
+    named = label if by_label else column or last_name(expression)
+    name = short_name(named)
     words = words_in(named)
-    if not words & (_HIGHER | LOWER):
-        words = words_in(_last_name(expression))
-        if not words & (_HIGHER | LOWER) or words_in(named) & _NEITHER:
+    if not words & (HIGHER | LOWER):
+        words = words_in(last_name(expression))
+        if not words & (HIGHER | LOWER) or words_in(named) & NEITHER:
             return None
     regex = _of_column(line, index, lines) if column else _regex(line, index, label, lines)
     if regex is None or not name or name[0].isdecimal():
         return None
     name = name if regex else label
-    says_itself = bool((words | words_in(named)) & (HELD_OUT | _OF_TRAINING))
+    says_itself = bool((words | words_in(named)) & (HELD_OUT | OF_TRAINING))
     if not says_itself:  # then what the line begins with says it
         begins = {each.lower() for each in re.findall(r"(?<![\w'\"])[A-Za-z]+(?![\w'\"])", line.label(0))}
-        words = words | begins & (HELD_OUT | _OF_TRAINING)
+        words = words | begins & (HELD_OUT | OF_TRAINING)
     weight = _weight(line, words | words_in(named), expression) + 0.5 * says_itself
     shown = line.sample(1)[0].strip()
     part = _part(words | words_in(named) | words_in(expression)) or _part(words_in(line.function))
@@ -123,7 +99,7 @@ def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> Metr
 
 
 def _part(words: set[str]) -> str:
-    return "validation" if words & VALIDATION else "test" if words & _TEST else ""
+    return "validation" if words & VALIDATION else "test" if words & TEST else ""
 
 
 def _weight(line: PrintedLine, words: set[str], expression: str) -> float:
@@ -133,27 +109,9 @@ def _weight(line: PrintedLine, words: set[str], expression: str) -> float:
         + 3 * bool(held_out)
         + 1.5 * bool(words & {"final", "best"})
         + 1.0 * (not line.loop)
-        - 2 * bool(words & (_OF_TRAINING | {"running", "batch", "aux"}))
-        - 1.0 * bool(words & _NEITHER)
+        - 2 * bool(words & (OF_TRAINING | {"running", "batch", "aux"}))
+        - 1.0 * bool(words & NEITHER)
         + line.line / 1e6
-    )
-
-
-def clause(label: str) -> str:
-    """Return the words right before a value: what follows the last comma, bar or bracket."""
-    return LABEL.split(label.rstrip())[-1].strip(" :=\t'\"~≈$#*-<>") if label.strip() else ""
-
-
-def _last_name(expression: str) -> str:
-    """Return the name in an expression that says most: `metrics["val_acc"]` -> val_acc, `loss.item()` -> loss."""
-    texts = re.findall(r"\[['\"]([\w/ -]+)['\"]\]", expression)
-    names = [
-        each
-        for each in re.findall(r"[A-Za-z_]\w*", expression)
-        if each not in ("item", "self", "float", "np", "mean", "avg")
-    ]
-    return (
-        texts[-1] if texts else next((each for each in names if words_in(each) & (_HIGHER | LOWER)), "".join(names[:1]))
     )
 
 
@@ -315,7 +273,7 @@ def _of_frameworks(files: Mapping[str, str]) -> list[MetricGuess]:
         found += [_framework(name, f"'{name}': '?{{number}}", f"{{'{name}': 1.5, ...}}", "Trainer") for name in names]
     if "fire.Fire(" in text:  # which prints a dictionary that a function returns
         keys = [key for file in files for key in _keys_returned(read_names(files[file], file).tree)]
-        found += [_framework(name, "", f"{name}: 1.5", "fire") for name in keys if words_in(name) & (_HIGHER | LOWER)]
+        found += [_framework(name, "", f"{name}: 1.5", "fire") for name in keys if words_in(name) & (HIGHER | LOWER)]
     if re.search(r"\bkeras\b", text) and ".fit(" in text:
         measured = [
             name

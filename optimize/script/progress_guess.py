@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from optimize.script.metric_guess import HELD_OUT, LABEL, LOWER, clause, escaped, has_trainer, words_in
+from optimize.script.metric_guess import escaped, has_trainer
+from optimize.script.metric_words import HELD_OUT, LABEL, LOWER, clause, words_in
 from optimize.script.printed import PrintedLine, loop_bounds
 from optimize.script.printed_by_calls import lines_by_calls
 from optimize.script.printed_formats import Piece, PrintedValue
