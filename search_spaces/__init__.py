@@ -3,7 +3,7 @@
 Standard library only. It does not know the training script, `optimize`, `storage` or Optuna.
 """
 
-from search_spaces.choices import is_setting, is_telling, words_of
+from search_spaces.choices import is_setting, is_telling, why_left_alone, words_of
 from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
 from search_spaces.known import RankedRow, SpacePrior, Start
@@ -36,6 +36,7 @@ __all__ = [
     "parse_space",
     "read_space",
     "shipped_spaces",
+    "why_left_alone",
     "widened",
     "widened_text",
     "words_of",

@@ -219,6 +219,12 @@ def words_of(name: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _WORD.findall(name))
 
 
+def why_left_alone(name: str) -> str:
+    """Return why a setting of this name is left alone wherever it stands: as budget, seed or measure; "" for others."""
+    why = _why_alone(name, words_of(name), None)
+    return why if why in (BUDGET, CHANCE, MEASURE) else ""
+
+
 def _why_alone(name: str, words: Set[str], value: Value) -> str:
     if name.lower() == "rank" and value in (0, -1):
         return MACHINE  # of processes; else it may be that of a matrix

@@ -19,15 +19,17 @@ from optimize.script.branches import Spot, calls_not_made, spot
 from optimize.script.file_scopes import FileScopes, Function, file_scopes
 from optimize.script.parsers import flags_by_file
 from optimize.script.replacing import replaced_local
-from optimize.script.settings_in_modules import CONFIG, OTHER_CHOICE, entries_in, is_table, picks_one
+from optimize.script.settings_in_modules import CONFIG, LISTS, OTHER_CHOICE, entries_in, is_table, picks_one
 from optimize.script.source_names import SourceNames, UnreadableValue, is_main, read_names
 from optimize.script.spans_in_functions import RETURNED, NamedCall, constant_at, find_argument, named_calls
 from optimize.script.trees import assigned_values, walk
 from optimize.trial import Value
-from search_spaces import ScriptConstant, is_setting, is_telling, words_of
+from search_spaces import ScriptConstant, is_setting, is_telling, why_left_alone, words_of
 
 IN_FUNCTION = 'numbers of functions, whose names say too little: one can vary by { local = "PLACE" }'
 IN_CALL = 'arguments of calls, whose names say too little: one can vary by { argument = "PLACE" }'
+SWITCHES = 'texts and switches of functions, zero and one among them: one can vary by { local = "PLACE" }'
+AT_TIMES = "given in functions under a condition or in a loop: give them before that to vary them"
 SEVERAL = (
     "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it"
 )
@@ -110,17 +112,38 @@ def _heading(scopes: Scopes, prefix: str) -> str:
 
 
 def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> Iterator[ScriptConstant]:
-    """Yield the variables of functions, and of blocks of the module, that are plain numbers."""
-    left = {spot(each) for each in names.tree.body} | _at_times(names.tree)
+    """Yield the variables of functions, and of blocks of the module, that are plain numbers; and others, with why they are not."""
+    top, at_times = {spot(each) for each in names.tree.body}, _at_times(names.tree)
+    told: dict[str, ScriptConstant] = {}  # by its place: what is given another value later is refused once
     for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign):
         of_class = bool(scopes) and not isinstance(scopes[-1], Function)
         of_method = any(isinstance(each, ast.ClassDef) for each in scopes)
-        of_logs = _OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2])
-        for name, given in assigned_values(node) if not of_class and spot(node) not in left else ():
-            value = plain_number(given, names)
-            if value is not None and is_setting(name):
-                told = _is_aside(scopes, name) or of_logs
-                yield _local(name, value, scopes, IN_FUNCTION if told or of_method or not is_telling(name) else "")
+        of_logs = bool(_OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2]))
+        if of_class or spot(node) in top or (spot(node) in at_times and not scopes):
+            continue
+        for name, given in assigned_values(node):
+            value, quiet, place = plain_number(given, names), of_logs or of_method, f"{_path(scopes)}{name}"
+            if value is None or spot(node) in at_times or not is_setting(name):
+                why = _why_not(name, given, value, scopes, spot(node) in at_times)
+            else:
+                why = IN_FUNCTION if quiet or _is_aside(scopes, name) or not is_telling(name) else ""
+            if why is not None and (place not in told or (told[place].aside and not why)):
+                told[place] = _local(name, value, scopes, why)
+    yield from told.values()
+
+
+def _why_not(name: str, given: ast.expr, value: Value, scopes: Scopes, at_times: bool) -> str | None:
+    """Return why a variable stays as it is, of what would be a setting at module level; None of any other variable."""
+    if _is_aside(scopes):
+        return None
+    if at_times:
+        return AT_TIMES if value is not None and is_telling(name) else None
+    if isinstance(given, ast.List):
+        numbers = given.elts and all(isinstance(each, ast.Constant) for each in given.elts)
+        return LISTS if numbers and is_telling(name) else None
+    if not isinstance(given, ast.Constant) or given.value is None:
+        return None
+    return why_left_alone(name) or (SWITCHES if is_telling(name) else None)
 
 
 def _at_times(tree: ast.Module) -> set[Spot]:
