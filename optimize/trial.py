@@ -94,6 +94,12 @@ class Job:
     started: tuple[str, ...] = ()  # what parameters say when the process starts: words of the command, NAME=value
 
 
+# On a core: two threads on a contended pair of cores are many times slower than one.
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "RAYON")} | {
+    "VECLIB_MAXIMUM_THREADS": "1"
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A place where one trial runs at a time: a GPU, several, a share of one, or a core. `env` pins a process to it."""

@@ -101,7 +101,7 @@ def test_what_is_written_is_named(typed: Typed) -> None:
     best = exported["best"]
     assert Path(exported["folder"], "train.py").read_text().count(f"X = {best['params']['X']}\n") == 1
     assert {Path(path).name for path in exported["written"]} == {"results.tsv", "trials.csv", "best"}
-    assert (exported["confirmed"], exported["command"]) == (False, "PYTHONHASHSEED=0 python train.py")
+    assert (exported["confirmed"], exported["command"]) == (False, "sh run.sh")
     moved = typed.json("migrate", "s", "--to", "s-2", *PLAN)
     assert (moved["study"], moved["migrated_from"]) == ("s-2", "s")
     assert "run --study s-2" in moved["next"]

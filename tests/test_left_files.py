@@ -84,7 +84,7 @@ def test_the_one_patch_of_an_earlier_release_is_taken_apart() -> None:
     found = baseline.patched({"train.py": after, "train.patch": make_patch({"train.py": script}, {"train.py": after})})
     assert found["train.patch"] == make_patch({"train.py": before}, {"train.py": after})
     assert found["profile.patch"] == left["train.patch"]
-    assert to_take_away(found)["train.patch"].endswith(found["train.patch"])
+    assert to_take_away(found, TrialRecord(1, 2, "COMPLETE"))["train.patch"].endswith(found["train.patch"])
     assert BaselineFiles().patched(left) == left  # whose baseline has not completed
 
 

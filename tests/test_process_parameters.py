@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from optimize.errors import RenderError
+from optimize.executors.slots import find_slots
 from optimize.reporting.files import write_views
-from optimize.script.command import shell_script
+from optimize.script.command import environment_again, plain_script, shell_script
 from optimize.study.stored import find_study
-from optimize.trial import Outcome, Suggestion, TrialStatus, Value
+from optimize.trial import ONE_THREAD, Outcome, Suggestion, TrialStatus, Value
 from search_spaces import parse_space
 from tests.conftest import Driver
 from tests.placing import COMMAND, job, workload
@@ -200,6 +201,14 @@ def test_a_variable_has_the_default_with_which_it_is_read(text: str, default: Va
     found = job(of, P=2)
     assert found.env == {"HOME": "/h", "W": "2"}
     assert "export PYTHONHASHSEED=0\nexport W=2" in shell_script(found)  # as the trial had it
+
+
+def test_a_trial_is_trained_again_with_the_threads_of_its_slot() -> None:
+    for slot in find_slots("cpu", 1)[0].name, "node-1/cpu:3":
+        assert ONE_THREAD.items() <= environment_again(slot).items()
+        assert "export OMP_NUM_THREADS=1\n" in plain_script(3, slot)
+    for slot in "gpu:0", "node-1/gpu:0", "":
+        assert environment_again(slot) == {"PYTHONHASHSEED": "0"}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 from optimize.errors import ExecutorError
 from optimize.executors.gpu_checks import check_gpus
 from optimize.runner.gpus import Gpu, ToolMissing, amd_gpus, begins_uuid, nvidia_gpus
-from optimize.trial import Slot
+from optimize.trial import ONE_THREAD, Slot
 
 ROOT = Path("/")
 
@@ -88,10 +88,6 @@ def _sysctl(name: str) -> str:
 
 MOST_PER_CORE = 32  # slots: scripts that mostly wait may share a core, but each costs a guardian
 
-# One thread for each trial: two on a contended pair of cores are many times slower than one.
-_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "RAYON")} | {
-    "VECLIB_MAXIMUM_THREADS": "1"
-}
 # A script takes a GPU where it finds one: a CPU profile is one also on a machine that has GPUs.
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 # glibc gives every freed tensor back to the system and faults it in again: 6 % of a small model's training.
@@ -102,7 +98,7 @@ _KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 
-SET_BY_SLOTS = frozenset({*_ONE_THREAD, *NO_GPU, *_KEEP_MEMORY})  # whatever this process has
+SET_BY_SLOTS = frozenset({*ONE_THREAD, *NO_GPU, *_KEEP_MEMORY})  # whatever this process has
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +254,7 @@ def own_environment(names: Iterable[str]) -> dict[str, str]:
 def assigned_environment() -> dict[str, str]:
     """Return what pins a trial to a slot that the cluster has chosen: the devices visible to this process, and one thread."""
     visible = own_environment(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"))
-    return visible | _ONE_THREAD | _KEEP_MEMORY | _compile_caches()
+    return visible | ONE_THREAD | _KEEP_MEMORY | _compile_caches()
 
 
 def device_model(device: str) -> str:
@@ -280,7 +276,7 @@ def _cpu_slots(count: int | None, gpus: Sequence[str] | None) -> tuple[Slot, ...
     most = MOST_PER_CORE * cores
     if count is not None and count > most:
         raise ExecutorError(f"slots: {count} wanted, but there are {cores} cores. Use {most} or less")
-    env, name = _ONE_THREAD | _KEEP_MEMORY | NO_GPU | _compile_caches(), cpu_name()
+    env, name = ONE_THREAD | _KEEP_MEMORY | NO_GPU | _compile_caches(), cpu_name()
     return tuple(Slot(f"cpu:{i}", env, name) for i in range(count or cores))
 
 
@@ -290,7 +286,7 @@ def keep_to_one_thread() -> None:
     The cores are busy with trials. A matrix product of two threads that wait for each other takes a hundred times as long
     there as that of one.
     """
-    for name, value in _ONE_THREAD.items():
+    for name, value in ONE_THREAD.items():
         os.environ.setdefault(name, value)
 
 

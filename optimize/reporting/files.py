@@ -12,7 +12,6 @@ from pathlib import Path
 from optimize.confirm.verdict import Verdict
 from optimize.errors import StudyError
 from optimize.reporting.shown_study import ShownStudy
-from optimize.script.command import RUN, plain_script
 from optimize.study.best import BestTrial
 from optimize.study.callback import Callback
 from optimize.study.left_files import CURVE, LOG, to_take_away
@@ -113,9 +112,7 @@ def write_tables(paths: StudyPaths, records: Sequence[TrialRecord], metric: Metr
 
 def write_best_folder(stored: StoredStudy, best: BestTrial) -> Path:
     """Write best/ from the files that the best trial left, with how sure it is; return its path."""
-    files = to_take_away(stored.texts(best.record))
+    files = to_take_away(stored.texts(best.record), best.record)
     texts = {name: text for name, text in files.items() if name not in NOT_IN_BEST}
-    if "train.py" in texts and RUN not in texts:
-        texts[RUN] = plain_script(best.record.number, texts)
     write_best(stored.paths.best, texts, best.record, metric=stored.metric.name, more=best.attrs())
     return stored.paths.best

@@ -112,9 +112,12 @@ def pasteable(line: str) -> str:
 
 
 def training_command(files: Collection[str], python: str = "python") -> str:
-    """Return what trains a trial again in a folder of the files that it left, with this Python."""
+    """Return what trains a trial again in the folder where its files were written, with this Python.
+
+    `files`: what it left. Where a run.sh is not among it, the folder has one (`to_take_away`).
+    """
     name = RUN_BESIDE if RUN_BESIDE in files else RUN
-    if name not in files:
+    if name not in files and "train.py" not in files:
         return f"PYTHONHASHSEED={HASH_SEED} {python} train.py"
     return f"sh {name}" if python == "python" else f"PYTHON={python} sh {name}"
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from optimize.runner.workdir import PYTHON as PYTHON
 from optimize.script.seeding import again_note
-from optimize.trial import Job, Value
+from optimize.trial import ONE_THREAD, Job, Value
 
 FOLDER = "{folder}"  # in a command: the workload's own folder
 RUN = "run.sh"  # trains a trial again; among what a trial leaves only where `python train.py` would not be the same
 RUN_BESIDE = "run-again.sh"  # the same, where the workload has a file of that name
 PLAIN = (PYTHON, "train.py")
 HASH_SEED = "0"  # of every trial: the order of a set of texts, which some scripts train in, hangs on it
+_CORE = re.compile(r"(?:.*/)?cpu:\d+")  # the name of a slot, on this machine or on a node
 _FLAG = re.compile(r"--([A-Za-z_]\w*)(?:=(.*))?", re.DOTALL)
 
 
@@ -64,10 +65,15 @@ def flags_of(command: Sequence[str]) -> dict[str, Value]:
     return found
 
 
-def shell_script(job: Job) -> str:
+def environment_again(slot: str) -> dict[str, str]:
+    """Return the variables that a trial in a slot of this name had whatever its machine says, and that its value hangs on."""
+    return {"PYTHONHASHSEED": HASH_SEED, **(ONE_THREAD if _CORE.fullmatch(slot) else {})}
+
+
+def shell_script(job: Job, slot: str = "") -> str:
     """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does."""
     is_plain = job.command == PLAIN and not job.links and not job.variables and not job.metric.file
-    return "" if is_plain else _shell_script(job)
+    return "" if is_plain else _shell_script(job, slot)
 
 
 def name_of_script(files: Collection[str]) -> str:
@@ -75,12 +81,12 @@ def name_of_script(files: Collection[str]) -> str:
     return RUN_BESIDE if RUN in files else RUN
 
 
-def plain_script(number: int, files: Mapping[str, str]) -> str:
+def plain_script(number: int, files: Mapping[str, str], slot: str = "") -> str:
     """Return the shell script of a trial of these files that `python train.py` trains again."""
-    return _shell_script(Job(number, {}, files, PLAIN))
+    return _shell_script(Job(number, {}, files, PLAIN), slot)
 
 
-def _shell_script(job: Job) -> str:
+def _shell_script(job: Job, slot: str) -> str:
     note = again_note(job.files)
     lines = [
         "#!/bin/sh",
@@ -93,8 +99,8 @@ def _shell_script(job: Job) -> str:
         if (parent := str(Path(name).parent)) != ".":
             lines.append(f"mkdir -p {shlex.quote(parent)}")
         lines.append(f"[ -e {shlex.quote(name)} ] || ln -s {shlex.quote(target)} {shlex.quote(name)}")
-    lines.append(f"export PYTHONHASHSEED={HASH_SEED}")
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in job.variables.items()]
+    variables = {**environment_again(slot), **job.variables}
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     if any(PYTHON in word for word in job.command):
         lines.append(_OUR_PYTHON.format(python=shlex.quote(sys.executable), run=RUN))
     command = " ".join(map(_quoted, job.command))

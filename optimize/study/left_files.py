@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimize.errors import OptimizeError
-from optimize.script.command import RUN, RUN_BESIDE
+from optimize.script.command import RUN, RUN_BESIDE, plain_script
 from optimize.script.workload import Workload
 from optimize.search.whole import decoded
 from optimize.trial import Metric
@@ -33,8 +33,13 @@ def scripts_in(texts: Texts) -> dict[str, str]:
     return {name: text for name, text in texts.items() if name not in ours}
 
 
-def to_take_away(texts: Texts) -> dict[str, str]:
-    """Return a trial's files for a folder of its own: each patch says what it is applied to. Programs skip such a line."""
+def to_take_away(texts: Texts, record: TrialRecord) -> dict[str, str]:
+    """Return a trial's files for a folder of its own: each patch says what it is applied to. Programs skip such a line.
+
+    A run.sh that trains it again is always among them.
+    """
+    if "train.py" in texts and RUN not in texts:
+        texts = {**texts, RUN: plain_script(record.number, texts, record.slot)}
     if not texts.get(PROFILE_PATCH):
         return dict(texts)
     first = f"What the profile changes in the script, which makes the baseline. {PATCH} comes after it.\n"

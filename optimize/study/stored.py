@@ -140,7 +140,8 @@ class StoredStudy:
 
     def export_trial(self, number: int, to: Path) -> Sequence[Path]:
         """Write the artifacts of a trial, scripts included, to a new folder. Raises StudyError if that exists."""
-        texts = to_take_away(self.texts(self.record(number)))
+        record = self.record(number)
+        texts = to_take_away(self.texts(record), record)
         if to.exists():
             raise StudyError(f"{to}: exists already. Name a folder that does not; nothing was written.")
         replace_folder(to, texts)  # which refuses names that would leave the folder
