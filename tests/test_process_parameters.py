@@ -203,6 +203,13 @@ def test_a_variable_has_the_default_with_which_it_is_read(text: str, default: Va
     assert "export PYTHONHASHSEED=0\nexport W=2" in shell_script(found)  # as the trial had it
 
 
+def test_the_seed_of_a_generator_gives_way_to_one_of_the_script() -> None:
+    drawn = "import numpy as np\nrng = np.random.default_rng(0)\n"
+    flag = PARSER + "parser.add_argument('--seed', type=int, default=3)\n"
+    assert workload("X = [1, 2]", train_py=f"X = 1\n{drawn}{flag}").seed_name == "seed"
+    assert workload("X = [1, 2]", train_py=f"X = 1\n{drawn}").seed_name == ""
+
+
 def test_a_trial_is_trained_again_with_the_threads_of_its_slot() -> None:
     for slot in find_slots("cpu", 1)[0].name, "node-1/cpu:3":
         assert ONE_THREAD.items() <= environment_again(slot).items()

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from optimize.errors import RenderError
 from optimize.script.bindings import hidden_writes
-from optimize.script.constants import read_constants, read_seed_calls, render, render_seed_calls
+from optimize.script.constants import read_constants, render
+from optimize.script.seed_calls import read_seed_calls, render_seed_calls
 from optimize.trial import Value
 from tests.strategies import LITERALS, TEXTS
 

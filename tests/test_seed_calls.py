@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimize.errors import RenderError
-from optimize.script.constants import read_seed_calls, render_seed_calls
+from optimize.script.seed_calls import read_seed_calls, render_seed_calls
 
 AUTORESEARCH = """\
 t_start = time.time()
@@ -33,6 +33,18 @@ def test_every_literal_is_replaced_and_nothing_else() -> None:
         ("print('ü\\u2028'); torch.manual_seed(1)", "print('ü\\u2028'); torch.manual_seed(7)"),
         ("if True:\r\n    torch.manual_seed(1)\r\n", "if True:\r\n    torch.manual_seed(7)\r\n"),
         ("x = 1\x0c\ntorch.manual_seed(1)", "x = 1\x0c\ntorch.manual_seed(7)"),
+        ("torch.manual_seed(seed=1)", "torch.manual_seed(seed=7)"),
+        ("g = torch.Generator().manual_seed(123456)", "g = torch.Generator().manual_seed(7)"),
+        ("g = torch.Generator(device='cpu')\ng.manual_seed(1)", "g = torch.Generator(device='cpu')\ng.manual_seed(7)"),
+        ("rng = np.random.default_rng(1)", "rng = np.random.default_rng(7)"),
+        ("rng = np.random.default_rng(seed=1)", "rng = np.random.default_rng(seed=7)"),
+        ("rng = np.random.RandomState(1)", "rng = np.random.RandomState(7)"),
+        ("draw = random.Random(1).choice", "draw = random.Random(7).choice"),
+        ("key = jax.random.PRNGKey(1)", "key = jax.random.PRNGKey(7)"),
+        (  # that of a split stays, where the script has a seed
+            "rng = np.random.default_rng(1)\ntorch.manual_seed(1)",
+            "rng = np.random.default_rng(1)\ntorch.manual_seed(7)",
+        ),
     ],
 )
 def test_many_forms_of_a_call_are_known(call: str, rendered: str) -> None:
@@ -51,6 +63,8 @@ def test_many_forms_of_a_call_are_known(call: str, rendered: str) -> None:
         "# torch.manual_seed(42)",
         "text = 'torch.manual_seed(42)'",
         "generator.manual_seed(42)",
+        "np.random.default_rng()",
+        "torch.manual_seed(args.seed)\nrng = np.random.default_rng(42)",
         "x = 42",
     ],
 )

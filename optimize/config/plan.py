@@ -22,11 +22,11 @@ from optimize.config.space_fit import bad_rules, misfits, with_baselines
 from optimize.errors import OptimizeError, SettingsError, WorkloadError
 from optimize.executors import EXECUTORS
 from optimize.script.command import RUN
-from optimize.script.constants import SEED_CALLS, read_seed_calls
 from optimize.script.derived import mistakes, no_number
 from optimize.script.device_batch import DeviceBatch, name_of_device_batch, wrong_device_batch
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.pick_script import INIT
+from optimize.script.seed_calls import SEED_CALLS, read_seed_calls
 from optimize.script.seeding import again_note, running, without_seed
 from optimize.script.workload import Workload
 from optimize.search import Starts, StoredSpace, Target, plan_starts, space_of, unfit

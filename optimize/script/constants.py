@@ -1,7 +1,6 @@
-"""Reads a script's module constants and the seed in its calls, and writes values over them, exactly.
+"""Reads a script's module constants, and writes values over them, exactly.
 
-A constant is a name with exactly one assignment at module level. A script without a constant for its seed may have a literal
-in calls such as `torch.manual_seed(42)`: `read_seed_calls` and `render_seed_calls` handle those. Only the bytes of a value
+A constant is a name with exactly one assignment at module level. Only the bytes of a value
 change, so comments and layout stay. Nothing is executed, and no expression ever reaches a script: values are written as
 literals and read back before they are accepted.
 """
@@ -247,7 +246,7 @@ def _is_docstring(statement: ast.stmt) -> bool:
 @lru_cache(maxsize=64)  # a file that holds no parameter, but constants of the study, is the same in every trial
 def _rendered(text: str, literals: tuple[tuple[str, str], ...], where: str, find: Finder) -> str:
     constants = [find(text, where)[name] for name, _ in literals]
-    rest, wanted = _around(text.encode(), constants), dict(literals)
+    rest, wanted = around(text.encode(), constants), dict(literals)
     encoding = encoding_of(text)  # in one of ASCII, a literal has escapes
     values = [
         literal.encode(encoding, "backslashreplace")
@@ -264,75 +263,12 @@ def _check(rendered: str, literals: Mapping[str, str], rest: list[bytes], where:
     found = {name: again[name] for name in literals if name in again}
     if {name: repr(ast.literal_eval(c.expression)) for name, c in found.items()} != literals:
         raise RenderError(f"{where}: {', '.join(literals)}: a value did not survive rendering. Report this as a bug.")
-    if _around(source, found.values()) != rest:
+    if around(source, found.values()) != rest:
         raise RenderError(f"{where}: rendering changed more than the parameters. Report this as a bug.")
 
 
-def _around(source: bytes, values: Iterable[Constant]) -> list[bytes]:
+def around(source: bytes, values: Iterable[Constant]) -> list[bytes]:
     """Return what stands before, between and after these values."""
     spans = sorted((each.start, each.end) for each in values)
     starts, ends = [*(start for start, _ in spans), len(source)], [0, *(end for _, end in spans)]
     return [source[end:start] for end, start in zip(ends, starts, strict=True)]
-
-
-# --- seeds in calls ---------------------------------------------------------------------------------------------------
-
-SEED_CALLS = "manual_seed"  # the name that such a seed has among the constants
-_TORCH = ("", "torch.", "torch.cuda.", "torch.mps.", "torch.xpu.")
-_SEEDING = {f"{module}{name}" for module in _TORCH for name in ("manual_seed", "manual_seed_all")}
-_SEEDING |= {"random.seed", "np.random.seed", "numpy.random.seed", "mx.random.seed"}
-
-
-def read_seed_calls(text: str, where: str) -> int | None:
-    """Return the seed in the script's calls, None if it has none with a literal.
-
-    Raises RenderError if they disagree: then it is unknown which one is the script's seed.
-    """
-    found = _seeds(text, where)
-    if len({int(seed.expression) for seed in found}) > 1:
-        calls = ", ".join(f"{seed.name}({seed.expression}) in line {seed.line}" for seed in found)
-        raise RenderError(
-            f"{where}: several seeds: {calls}. Give the script one constant SEED, or name it: seed in workload.toml."
-        )
-    return int(found[0].expression) if found else None
-
-
-def render_seed_calls(text: str, seed: int, where: str) -> str:
-    """Return `text` with `seed` in every call that seeds. Raises RenderError if there is none."""
-    found = _seeds(text, where)
-    if not found or type(seed) is not int or seed < 0:
-        raise RenderError(
-            f"{where}: {SEED_CALLS}: {seed!r} cannot be written. Use a whole number from 0, and a script with such a call."
-        )
-    rest = _around(text.encode(), found)
-    rendered = str(seed).encode().join(rest).decode()
-    again = _seeds(rendered, where)
-    written = [(each.name, each.expression) for each in again]
-    if written != [(each.name, str(seed)) for each in found] or _around(rendered.encode(), again) != rest:
-        raise RenderError(f"{where}: {SEED_CALLS}: the seed did not survive rendering. Report this as a bug.")
-    return rendered
-
-
-def _seeds(text: str, where: str) -> list[Constant]:
-    tree, offsets = parse(text, where), line_offsets(text.encode())
-    found = [
-        Constant(call, str(number.value), number.lineno, *span_of(number, offsets)) for call, number in _seeded(tree)
-    ]
-    return sorted(found, key=lambda seed: seed.start)
-
-
-def _seeded(tree: ast.Module) -> Iterator[tuple[str, ast.Constant]]:
-    """Yield calls whose argument holds exactly one whole number: `42`, or `1337 + rank`, where only 1337 changes."""
-    for node in walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in _SEEDING and len(node.args) == 1:
-            inside = [n for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant) and type(n.value) is int]
-            if len(inside) == 1 and _is_sum(node.args[0]):
-                yield ast.unparse(node.func), inside[0]
-
-
-def _is_sum(argument: ast.expr) -> bool:
-    return isinstance(argument, ast.Constant) or (
-        isinstance(argument, ast.BinOp)
-        and isinstance(argument.op, ast.Add)
-        and all(isinstance(side, ast.Constant | ast.Name) for side in (argument.left, argument.right))
-    )

@@ -11,7 +11,7 @@ from optimize.text import listed
 
 DIFFERS = "its value differs from training to training"
 
-_SEEDS = re.compile(r"seed|random_state|PRNGKey|default_rng\(\d", re.IGNORECASE)
+_SEEDS = re.compile(r"seed|random_state|PRNGKey|(?:default_rng|Random|RandomState|random\.key)\(\d", re.IGNORECASE)
 _DRAWS = re.compile(
     r"^\s*(?:import|from)\s+(?:torch|tensorflow|keras)\b|^\s*from\s+random\b|(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
     re.MULTILINE,

@@ -16,13 +16,13 @@ from optimize.script import constants as source
 from optimize.script.bindings import hidden_writes
 from optimize.script.byte_order_marks import with_boms
 from optimize.script.command import FOLDER, flags_of, unstartable
-from optimize.script.constants import SEED_CALLS, read_seed_calls, render_seed_calls
 from optimize.script.derived import Derived, effective, number
 from optimize.script.file_imports import files_used, named_in, names_config
 from optimize.script.files_read import files_read
 from optimize.script.owners import Owners, files_by_constant
 from optimize.script.places import Placement, Places
 from optimize.script.seed import SEED, place_of_seed
+from optimize.script.seed_calls import SEED_CALLS, render_seed_calls, seeds_all
 from optimize.script.trees import trees_kept
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import CONSTANT, Expression, Rule, SearchSpace, SearchSpaceError
@@ -88,7 +88,7 @@ class Workload:
 
     def _seeds_in_calls(self) -> bool:
         with suppress(RenderError, KeyError):
-            return read_seed_calls(self.files[self.script], str(self.folder / self.script)) is not None
+            return seeds_all(self.files[self.script], str(self.folder / self.script))
         return False
 
     @property

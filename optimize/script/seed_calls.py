@@ -1,0 +1,112 @@
+"""Reads the seed in a script's calls, and writes another one over it, exactly.
+
+A script without a constant for its seed may have a literal in calls such as `torch.manual_seed(42)`, or in those that give
+a generator its seed: `np.random.default_rng(42)`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Sequence
+
+from optimize.errors import RenderError
+from optimize.script.bindings import parse
+from optimize.script.constants import Constant, around, line_offsets, span_of
+from optimize.script.trees import assigned_values, walk
+
+SEED_CALLS = "manual_seed"  # the name that such a seed has among the constants
+_TORCH = ("", "torch.", "torch.cuda.", "torch.mps.", "torch.xpu.")
+_SEEDING = {f"{module}{name}" for module in _TORCH for name in ("manual_seed", "manual_seed_all")}
+_SEEDING |= {"random.seed", "np.random.seed", "numpy.random.seed", "mx.random.seed"}
+# What gives a generator of its own its seed. It counts where nothing seeds the whole script: there it may be that of a split.
+_GENERATORS = {
+    f"{module}{name}" for module in ("np.random.", "numpy.random.", "") for name in ("default_rng", "RandomState")
+}
+_GENERATORS |= {"random.Random", "jax.random.key", "jax.random.PRNGKey", "random.PRNGKey", "jr.PRNGKey", "PRNGKey"}
+_TORCH_GENERATORS = ("torch.Generator", "Generator")
+
+
+def seeds_all(text: str, where: str) -> bool:
+    """Return whether a literal in a call seeds the whole script. Raises RenderError if such calls disagree."""
+    found = any(ast.unparse(call.func) in _SEEDING for call, _ in _seeded(parse(text, where)))
+    return found and read_seed_calls(text, where) is not None
+
+
+def read_seed_calls(text: str, where: str) -> int | None:
+    """Return the seed in the script's calls, None if it has none with a literal.
+
+    Raises RenderError if they disagree: then it is unknown which one is the script's seed.
+    """
+    found = _seeds(text, where)
+    if len({int(seed.expression) for seed in found}) > 1:
+        calls = ", ".join(f"{seed.name}({seed.expression}) in line {seed.line}" for seed in found)
+        raise RenderError(
+            f"{where}: several seeds: {calls}. Give the script one constant SEED, or name it: seed in workload.toml."
+        )
+    return int(found[0].expression) if found else None
+
+
+def render_seed_calls(text: str, seed: int, where: str) -> str:
+    """Return `text` with `seed` in every call that seeds. Raises RenderError if there is none."""
+    found = _seeds(text, where)
+    if not found or type(seed) is not int or seed < 0:
+        raise RenderError(
+            f"{where}: {SEED_CALLS}: {seed!r} cannot be written. Use a whole number from 0, and a script with such a call."
+        )
+    rest = around(text.encode(), found)
+    rendered = str(seed).encode().join(rest).decode()
+    again = _seeds(rendered, where)
+    written = [(each.name, each.expression) for each in again]
+    if written != [(each.name, str(seed)) for each in found] or around(rendered.encode(), again) != rest:
+        raise RenderError(f"{where}: {SEED_CALLS}: the seed did not survive rendering. Report this as a bug.")
+    return rendered
+
+
+def _seeds(text: str, where: str) -> list[Constant]:
+    tree, offsets = parse(text, where), line_offsets(text.encode())
+    found = [
+        Constant(_shown(call), str(number.value), number.lineno, *span_of(number, offsets))
+        for call, number in _seeded(tree)
+    ]
+    return sorted(found, key=lambda seed: seed.start)
+
+
+def _shown(call: ast.Call) -> str:
+    return "".join(ast.unparse(call.func).split())
+
+
+def _seeded(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.Constant]]:
+    """Yield calls whose seed holds exactly one whole number: `42`, or `1337 + rank`, where only 1337 changes."""
+    calls = [node for node in walk(tree) if isinstance(node, ast.Call)]
+    seeding = [call for call in calls if ast.unparse(call.func) in _SEEDING]
+    for call in seeding or _of_generators(tree, calls):
+        given = [*call.args, *(each.value for each in call.keywords if each.arg == "seed")]
+        if len(given) == 1:
+            inside = [n for n in ast.walk(given[0]) if isinstance(n, ast.Constant) and type(n.value) is int]
+            if len(inside) == 1 and _is_sum(given[0]):
+                yield call, inside[0]
+
+
+def _of_generators(tree: ast.Module, calls: Sequence[ast.Call]) -> list[ast.Call]:
+    """Return the calls that seed a generator, of torch also through the name that it is given."""
+    named = {name for node in walk(tree) for name, value in assigned_values(node) if _makes_generator(value)}
+    return [call for call in calls if ast.unparse(call.func) in _GENERATORS or _seeds_generator(call, named)]
+
+
+def _seeds_generator(call: ast.Call, named: Collection[str]) -> bool:
+    match call.func:
+        case ast.Attribute(value=made, attr="manual_seed"):
+            return _makes_generator(made) or (isinstance(made, ast.Name) and made.id in named)
+    return False
+
+
+def _makes_generator(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in _TORCH_GENERATORS
+
+
+def _is_sum(argument: ast.expr) -> bool:
+    return isinstance(argument, ast.Constant) or (
+        isinstance(argument, ast.BinOp)
+        and isinstance(argument.op, ast.Add)
+        and all(isinstance(side, ast.Constant | ast.Name) for side in (argument.left, argument.right))
+    )
