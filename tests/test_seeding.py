@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from optimize.config.plan import make_plan
 from optimize.errors import WorkloadError
+from optimize.reporting.run_end import RunResult, end_report
 from optimize.script.command import plain_script
 from optimize.script.seeding import DIFFERS, again_note, seed_note, unseeded
 from tests.conftest import SCRIPT, Driver
+from tests.finished import record
 
 DRAWS = "import torch\nimport numpy as np\nimport random\n"
 
@@ -52,3 +57,17 @@ def test_no_verdict_says_what_is_true_of_a_script_that_sets_no_seed(driver: Driv
 def test_the_script_that_trains_the_best_again_says_that_its_value_differs() -> None:
     assert f"\n# the script sets no seed: {DIFFERS}\n" in plain_script(3, {"train.py": "import torch\n"})
     assert DIFFERS not in plain_script(3, {"train.py": "import torch\ntorch.manual_seed(7)\n"})
+
+
+@pytest.mark.parametrize(("best", "no_verdict"), [(0, DIFFERS), (1, DIFFERS), (1, "no verdict yet")])
+def test_the_end_of_a_study_says_once_that_the_value_of_its_best_differs(
+    driver: Driver, best: int, no_verdict: str
+) -> None:
+    (driver.folder / "workload" / "train.py").write_text(f"import torch\n{SCRIPT}")
+    records = [
+        record(number, kind=kind, value=0.5 if number == best else 1.0)
+        for number, kind in enumerate(("baseline", "sampler"))
+    ]
+    page = Console(file=io.StringIO(), width=200)
+    page.print(end_report(driver.plan, RunResult("done", records, no_verdict=no_verdict)), crop=False)
+    assert str(page.file.getvalue()).count(DIFFERS) == 1  # type: ignore[attr-defined]

@@ -55,7 +55,7 @@ def end_report(
     lines: list[RenderableType] = [Text(f"study {settings.study}: {ended.reason}", style="bold")]
     if best is not None:
         lines += _best_and_why(best, baseline_of(records), metric)
-        if (note := plan.again_note) and DIFFERS not in ended.no_verdict:
+        if (note := plan.again_note) and not (best.open and DIFFERS in ended.no_verdict):
             lines.append(Text(f"  but: {note}", style="yellow"))
         lines.append(_hint("runnable", best_command(settings.runs / settings.study / "best")))
         lines.append(_hint("more", command_line("show", study_flags(settings), best.record.number)))
