@@ -38,6 +38,11 @@ def test_a_generator_without_a_seed_is_named(text: str, missing: list[str]) -> N
     assert bool(seed_note(files)) == bool(again_note(files)) == bool(missing)
 
 
+def test_a_writer_of_logs_draws_nothing() -> None:
+    text = "import random\nfrom torch.utils.tensorboard import SummaryWriter\n"
+    assert seed_note({"train.py": text}) == seed_note({"train.py": f"{text}random.seed(7)\n"}) == ""
+
+
 def test_the_line_that_mends_it_has_the_scripts_own_seed() -> None:
     note = seed_note({"train.py": DRAWS + "torch.manual_seed(1337)\ni = np.random.randint(3)\n"})
     assert "it draws from np.random, whose seed it does not set" in note

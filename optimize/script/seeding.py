@@ -13,7 +13,7 @@ DIFFERS = "its value differs from training to training"
 
 _SEEDS = re.compile(r"seed|random_state|PRNGKey|(?:default_rng|Random|RandomState|random\.key)\(\d", re.IGNORECASE)
 _DRAWS = re.compile(
-    r"^\s*(?:import|from)\s+(?:torch|tensorflow|keras)\b|^\s*from\s+random\b|(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
+    r"^\s*(?:import|from)\s+(?:torch\b(?!\.utils\.tensorboard)|tensorflow\b|keras\b)|^\s*from\s+random\b|(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
     re.MULTILINE,
 )
 _SEEDING_CALL = re.compile(r"([\w.]*seed\w*)\s*\(", re.IGNORECASE)
@@ -37,7 +37,7 @@ class _Generator:
 _GENERATORS = (
     _Generator(
         "torch",
-        re.compile(r"^\s*(?:import|from)\s+torch\b", re.MULTILINE),
+        re.compile(r"^\s*(?:import|from)\s+torch\b(?!\.utils\.tensorboard)", re.MULTILINE),
         ("torch.manual_seed", "torch.random.manual_seed"),
     ),
     _Generator(
