@@ -13,7 +13,8 @@ DIFFERS = "its value differs from training to training"
 
 _SEEDS = re.compile(r"seed|random_state|PRNGKey|(?:default_rng|Random|RandomState|random\.key)\(\d", re.IGNORECASE)
 _DRAWS = re.compile(
-    r"^\s*(?:import|from)\s+(?:torch\b(?!\.utils\.tensorboard)|tensorflow\b|keras\b)|^\s*from\s+random\b|(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
+    r"^\s*(?:import|from)\s+(?:torch\b(?!\.utils\.tensorboard)|tensorflow\b|keras\b)|^\s*from\s+random\b|"
+    r"(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
     re.MULTILINE,
 )
 _SEEDING_CALL = re.compile(r"([\w.]*seed\w*)\s*\(", re.IGNORECASE)
