@@ -9,6 +9,7 @@ import logging
 import pytest
 
 from optimize.runner.progress import MetricParser, ProgressParser
+from optimize.script.bare_numbers import bare_number_named, likely_metrics
 from optimize.script.metric_guess import guess_metrics, guess_named
 from optimize.script.metric_words import direction_of
 from optimize.script.progress_guess import framework_progress, guess_progress
@@ -224,3 +225,70 @@ def test_what_is_no_metric_is_not_guessed() -> None:
     code = "print(f'lr {1} step {2} time {3}')\nprint('hello', 3)\nprint(f'{4}')\nopen('f').write(f'loss {5}')\n"
     assert guess_metrics({"train.py": code}) == []
     assert guess_progress({"train.py": code}) is None
+
+
+LOOP = """\
+hist, sloss, stats = [], [], {}
+for i in range(3):
+    hist.append(0.25)
+    sloss.append(0.25)
+    stats['final'] = 0.25
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "name", "direction"),
+    [
+        ("print(sloss[-1])", "sloss", "minimize"),
+        ("print(min(sloss))", "sloss", "minimize"),
+        ("print(sum(hist) / 3)", "hist", ""),
+        ("print(hist[-1])", "hist", ""),
+        ("print(f'{hist[-1]:.4f}')", "hist", ""),
+        ("print(stats['final'])", "final", ""),
+    ],
+)
+def test_a_number_without_a_word_at_the_end_is_offered(printed: str, name: str, direction: str) -> None:
+    guess = likely_metrics({"train.py": LOOP + printed})[0]
+    assert (guess.name, guess.direction) == (name, direction)
+    parser = MetricParser(Metric(guess.name, regex=guess.regex))
+    for line in ["100%|█████| 10/10 [00:01<00:00,  9.61it/s]", "27 letters", *printed_by(LOOP + printed)]:
+        parser.parse(line.encode())
+    assert parser.found().value == 0.25
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "print(len(hist))",
+        "print(hist[-1])\nfor i in range(3):\n    pass",
+        "print('done')",
+        "print(sloss[-1])\nprint(t1 - t0)",
+    ],
+)
+def test_a_number_that_is_no_result_is_not(printed: str) -> None:
+    assert likely_metrics({"train.py": LOOP + printed}) == []
+
+
+def test_a_number_without_a_word_is_found_by_its_name() -> None:
+    files = {"train.py": LOOP + "print('loss', 3.0 * i)\nprint(hist[-1])\n"}
+    assert [guess.name for guess in likely_metrics(files)] == ["loss"]
+    for name in ("hist", "Hist"):
+        guess = bare_number_named(files, name)
+        assert guess is not None
+        assert (guess.name, guess.where) == (name, "train.py:7")
+    assert bare_number_named(files, "sloss") is None
+
+
+def test_a_log_that_ends_with_a_number_offers_it() -> None:
+    assert [guess.name for guess in likely_metrics({"train.py": "main()"}, "27\n1.5\n")] == ["result"]
+    assert [guess.name for guess in likely_metrics({"train.py": LOOP + "print(hist[-1])"}, "a: 3\n1.5\n")] == ["hist"]
+    assert likely_metrics({"train.py": "main()"}, "27\nsaved to 3.pt\n") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [("lossi", "minimize"), ("errs", "minimize"), ("valacc", "maximize"), ("val_ppl2", "minimize"),
+     ("stderr", ""), ("underscore", ""), ("accum", ""), ("lossless", "")],
+)  # fmt: skip
+def test_words_written_as_one_have_a_direction(name: str, direction: str) -> None:
+    assert direction_of(name) == direction

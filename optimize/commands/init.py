@@ -229,8 +229,8 @@ def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | 
 
     from optimize.commands.plans import accept_commands
     from optimize.config.environment import script_environment
+    from optimize.script.bare_numbers import likely_metrics
     from optimize.script.begin import run_once, workload_in_memory
-    from optimize.script.metric_guess import guess_metrics
     from optimize.script.parsers import parser_facts
     from optimize.trial import Metric, TrialStatus
 
@@ -244,7 +244,7 @@ def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | 
             f"{place.folder / place.script}: fails as it is: {ended.reason}. Correct that; nothing was written."
         )
     say(f"probe: {ended.status.value} after {ended.seconds:.1f} s, {len(ended.log.splitlines())} lines")
-    facts = replace(facts, metrics=guess_metrics(facts.files, ended.log))
+    facts = replace(facts, metrics=likely_metrics(facts.files, ended.log))
     if parser_facts(facts.files).parsers:
         helped = run_once(replace(workload, command=(*workload.command, "--help")), env, PROBE_S).log
         facts = replace(facts, notes=(*facts.notes, *_unread_flags(facts, helped)))

@@ -21,6 +21,8 @@ _DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 _RANK = r"(?:\[[\w./:-]{1,40}\]:?\s*)?"
 _BETWEEN = r"[\s:=|(\[\"'*\->]{1,12}"  # a name and its number
 _TENSOR = r"tensor\("
+# A line that is a number and nothing else; a tensor or a list of one number is printed in brackets.
+BARE = r"^\s*\[?(?:tensor\()?{number}(?:, [a-z].*|[\])])?\s*$"
 _MARKS = ("|", "│", ";", ",")  # between the cells of a table
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
+from optimize.script.bare_numbers import bare_number_named, likely_metrics
 from optimize.script.data_above import folder_of, in_folder
 from optimize.script.data_used import DataUsed, data_used, is_data, reader_of
 from optimize.script.endless import endless_note
@@ -17,7 +18,7 @@ from optimize.script.files_read import FilesRead, Reader, files_imported
 from optimize.script.flags import FlagDefinition
 from optimize.script.home import module_of
 from optimize.script.loop_total import total_of
-from optimize.script.metric_guess import MetricGuess, guess_metrics, guess_named
+from optimize.script.metric_guess import MetricGuess, guess_named
 from optimize.script.metric_words import direction_of, same_name, words_in
 from optimize.script.parsers import find_flag, flags_by_file, parser_facts
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
@@ -116,7 +117,7 @@ def script_facts(
         script,
         files,
         imported,
-        guess_metrics(files),
+        likely_metrics(files),
         progress or framework_progress(files),
         total_of(progress, files, script) or ("" if progress else _epochs_of_trainer(files)),
         data,
@@ -238,6 +239,7 @@ def _epochs_of_trainer(files: Mapping[str, str]) -> str:
 def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess:
     """Return the metric of this name: the line that prints it, if one is found; else its name alone."""
     near = next((guess for guess in facts.metrics if same_name(guess.name, name)), None)
+    near = near or bare_number_named(facts.files, name)
     near = near or next((guess for guess in facts.metrics if same_name(guess.name.split("_")[-1], name)), None)
     near = near or next((guess for guess in facts.metrics if words_in(name) <= words_in(guess.name)), None)
     near = near or guess_named(facts.files, name)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimize.runner.metric_lines import MetricLine, cells_of, column_regex
+from optimize.runner.metric_lines import BARE, MetricLine, cells_of, column_regex
 from optimize.runner.numbers import compile_pattern
 from optimize.script.metric_words import (
     HELD_OUT,
@@ -121,17 +121,25 @@ def _regex(line: PrintedLine, index: int, label: str, lines: Sequence[PrintedLin
         _finds(rf"(?<!\w){re.escape(label)}\s*[:=]", each) for each in lines if _other(each, line)
     ):
         return ""
+    if is_bare(line):
+        after = any(is_bare(each) and each.file == line.file and each.line > line.line for each in lines)
+        return BARE if not after and is_exact(BARE, line, index, lines) else None
     before, bracket = line.label(index), _bracket(line.values[index])
     tail = before[before.rfind(label) :] if label else before
     for text in dict.fromkeys((tail, before)):
-        if text.strip() and (regex := f"{escaped(text)}{bracket}{{number}}") and _is_exact(regex, line, index, lines):
+        if text.strip() and (regex := f"{escaped(text)}{bracket}{{number}}") and is_exact(regex, line, index, lines):
             return regex
     whole = "".join(escaped(piece) if isinstance(piece, str) else ".*?" for piece in _pieces_before(line, index))
     regex = f"{'' if line.logged else '^'}{whole}{bracket}{{number}}"
-    if len(regex) <= 180 and _is_exact(regex, line, index, lines):
+    if len(regex) <= 180 and is_exact(regex, line, index, lines):
         return regex
     regex = rf"{escaped(line.label(0))}(?:\s+\S+){{{index}}}\s+{{number}}"  # values beside one another, as in a table
-    return regex if index and any(map(str.isalpha, line.label(0))) and _is_exact(regex, line, index, lines) else None
+    return regex if index and any(map(str.isalpha, line.label(0))) and is_exact(regex, line, index, lines) else None
+
+
+def is_bare(line: PrintedLine) -> bool:
+    """Return whether the line may be a number and nothing else."""
+    return len(line.pieces) == 1 and not line.logged and isinstance(line.pieces[0], PrintedValue)
 
 
 def _bracket(value: PrintedValue) -> str:
@@ -144,7 +152,7 @@ def _bracket(value: PrintedValue) -> str:
 def _of_column(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> str | None:
     text = line.sample()[0]
     regex = column_regex(text, index) if not line.logged and len(cells_of(text)) == len(line.header) else ""
-    return regex if regex and _is_exact(regex, line, index, lines) else None
+    return regex if regex and is_exact(regex, line, index, lines) else None
 
 
 def guess_named(files: Mapping[str, str], name: str) -> MetricGuess | None:
@@ -204,7 +212,7 @@ def _finds(regex: str, line: PrintedLine) -> bool:
     return re.search(regex, line.sample()[0]) is not None
 
 
-def _is_exact(regex: str, line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> bool:
+def is_exact(regex: str, line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> bool:
     """Return whether the regex finds this value in its line, and nothing in lines with other words."""
     pattern = compile_pattern(regex)
     text, numbers = line.sample()

@@ -27,6 +27,8 @@ params parameters memory mem gb mb mfu size shape norm eta elapsed device seed s
 NEITHER = frozenset(_WORDS_NEITHER.split())
 TELLING = HIGHER | LOWER | HELD_OUT | OF_TRAINING | {"best", "final"}
 LABEL = re.compile(r"[,;|()\[\]{}]|\s-+\s|\.\s")
+# Words that people write as one: sloss, lossi, valacc, errs; not stderr, underscore or accum.
+_JOINED = re.compile(r"(?!stderr|undersc)([a-z]{0,8}?)(loss|err|cost|acc|score|bpb|ppl)(?:es|[a-z])?\d*")
 MOST_WORDS = 5  # of a name; more are a sentence
 # what stands right behind the value before, such as `{seconds:.1f}s test loss:`
 _UNIT = re.compile(
@@ -42,7 +44,9 @@ def direction_of(name: str) -> str:
 
 def words_in(text: str) -> set[str]:
     """Return the words of a name or label in small letters."""
-    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+\d*|\d+", text)}
+    words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+\d*|\d+", text)}
+    joined = [found for word in words - HIGHER - LOWER if (found := _JOINED.fullmatch(word))]
+    return words | {part for found in joined for part in found.groups() if part}
 
 
 def same_name(one: str, other: str) -> bool:
