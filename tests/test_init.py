@@ -227,6 +227,40 @@ def test_a_probe_finds_what_the_text_does_not_show(
     assert not Path("workload.toml").exists()
 
 
+BARE_RESULT = """\
+import os
+LR = 0.5
+print(27)
+hist = [float(os.environ["OMP_NUM_THREADS"]) * LR]
+report = print
+report(hist[-1])
+"""
+
+
+def test_a_probe_offers_the_number_that_the_output_ends_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # a trial has it whatever the shell says
+    monkeypatch.chdir(folder_with(tmp_path / "w", {"train.py": BARE_RESULT}))
+    words = ["train.py", "--direction", "minimize"]
+    assert run(["init", *words, "--metric", "val"]) == 0
+    assert "init train.py --probe` runs it once, to see" in capsys.readouterr().err
+    assert run(["init", "train.py", "--probe", "--trust"]) == 0
+    said = capsys.readouterr().err
+    assert "probe: ended well after " in said
+    line = next(each for each in said.splitlines() if each.startswith("metric = {"))
+    kept = Path("workload.toml").read_text()
+    Path("workload.toml").write_text(kept.replace('metric = "val"', line))
+    assert run(["init", "train.py", "--probe", "--trust"]) == 0
+    assert "metric: result is 0.5, as workload.toml has it" in capsys.readouterr().err
+    for name in ("workload.toml", "space.toml"):
+        Path(name).unlink()
+    assert run(["init", *words, "--probe", "--trust"]) == 0
+    assert "probe: ended well after " in capsys.readouterr().err
+    assert 'name = "result"' in Path("workload.toml").read_text()
+
+
 def test_the_python_of_a_script_is_that_of_its_environment(tmp_path: Path) -> None:
     for name in ("venv", "conda", "home/.venv"):
         folder_with(tmp_path / name, {"bin/python": ""})

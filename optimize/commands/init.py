@@ -77,7 +77,8 @@ class _Given:
 
 
 def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: bool, trust: bool) -> None:
-    from optimize.script.begin import draft_of, find_script, read_script, write_files
+    from optimize.commands.probe import probe_kept, probed
+    from optimize.script.begin import SPACE, draft_of, find_script, read_script, write_files
 
     place = find_script(script, words, beyond=to is not None)
     facts = read_script(place, words)
@@ -93,10 +94,14 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
     if place.workload is None:
         interpreter = _python(place, given.python)
         if probe:
-            facts = _probed(place, facts, interpreter, given.total, trust)
+            facts = probed(place, facts, interpreter, given.total or PROBE_S, trust)
         answers = _answers(place, facts, given, interpreter)
     else:
         _refuse_unwritten(place, given.flags, words, to)
+        if probe:
+            say_all(probe_kept(place, facts, PROBE_S, trust))
+            if (place.folder / SPACE).exists():
+                return
     target = to or place.folder
     written = write_files(place, facts, answers, draft, target, made)
     say_all([*_taken(script, place, facts), *_told(place, facts, answers, draft, written, target)])
@@ -223,50 +228,6 @@ def _metric(place: ScriptPlace, facts: ScriptFacts, name: str | None, direction:
     return metric_of(facts, name, direction)
 
 
-def _probed(place: ScriptPlace, facts: ScriptFacts, python: str, total: float | None, trust: bool) -> ScriptFacts:
-    """Return what is known of a script after it has run once. Raises WorkloadError if it fails."""
-    from dataclasses import replace
-
-    from optimize.commands.plans import accept_commands
-    from optimize.config.environment import script_environment
-    from optimize.script.bare_numbers import likely_metrics
-    from optimize.script.begin import run_once, workload_in_memory
-    from optimize.script.parsers import parser_facts
-    from optimize.trial import Metric, TrialStatus
-
-    metric = Metric(facts.metrics[0].name, regex=facts.metrics[0].regex) if facts.metrics else Metric()
-    workload = replace(workload_in_memory(place, facts, python), metric=metric)
-    accept_commands(workload, trust)
-    env = script_environment(())
-    ended = run_once(workload, env, total or PROBE_S)
-    if ended.status is TrialStatus.ENVIRONMENT or "Traceback (most recent call last)" in ended.log:
-        raise WorkloadError(
-            f"{place.folder / place.script}: fails as it is: {ended.reason}. Correct that; nothing was written."
-        )
-    say(f"probe: {ended.status.value} after {ended.seconds:.1f} s, {len(ended.log.splitlines())} lines")
-    facts = replace(facts, metrics=likely_metrics(facts.files, ended.log))
-    if parser_facts(facts.files).parsers:
-        helped = run_once(replace(workload, command=(*workload.command, "--help")), env, PROBE_S).log
-        facts = replace(facts, notes=(*facts.notes, *_unread_flags(facts, helped)))
-    return facts
-
-
-def _unread_flags(facts: ScriptFacts, helped: str) -> Sequence[str]:
-    """Return a note on flags that the script's --help names, and that its text does not show."""
-    import re
-
-    from optimize.script.parsers import read_flags
-
-    read = {
-        name
-        for file, text in facts.files.items()
-        for flag in read_flags(text, file, facts.files)
-        for name in (*flag.names, flag.off)
-    }
-    named = sorted(set(re.findall(r"(?<![\w-])--[A-Za-z][\w.-]*", helped)) - read - {"--help"})
-    return [f"its --help names flags that its text does not show: {', '.join(named[:20])}"] if named else []
-
-
 def _told(
     place: ScriptPlace,
     facts: ScriptFacts,
@@ -279,7 +240,8 @@ def _told(
     lines = [f"kept: {place.folder / 'workload.toml'}"] if answers is None else []
     if answers is not None and not answers.metric.shown:
         lines.append(
-            f"metric: nothing in the script prints {answers.metric.name}. Is the name right? `--probe` runs it once, to see"
+            f"metric: nothing in the script prints {answers.metric.name}. Is the name right? "
+            f"`optimize init {shlex.quote(str(target / place.script))} --probe` runs it once, to see"
         )
     for path in written:
         lines.append(

@@ -21,6 +21,7 @@ from optimize.runner.tracebacks import Raised, after_last_progress, after_last_t
 from optimize.text import one_line, without_colours
 from optimize.trial import Metric, Outcome, Progress, TrialStatus
 
+ENDED_WELL = "ended with exit code 0"  # begins the reason of a trial without a result whose script did not fail
 REASON_CHARS = 300
 VALUE_CHARS = 200
 LINE_END_CHARS = 60  # a number, its name, and the blanks that overwrite a longer line
@@ -290,7 +291,7 @@ def _without_result(
     if end.code == 0:
         names = [name for name, each in summary.items() if isinstance(each, float)]
         told = quote or told_instead(names, list(_lines(log[-TAIL_CHARS:])))
-        return TrialStatus.CRASHED, f"ended with exit code 0, but {_what_is_missing(value, log, metric, quote, told)}"
+        return TrialStatus.CRASHED, f"{ENDED_WELL}, but {_what_is_missing(value, log, metric, quote, told)}"
     last = next(iter(reversed(list(_lines(log[-TAIL_CHARS:])))), "it printed nothing")
     return TrialStatus.CRASHED, f"{_exit_words(end.code)}: {last}"
 

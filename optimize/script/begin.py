@@ -188,8 +188,8 @@ def write_files(
     return [to / name for name in (WORKLOAD, SPACE) if name in texts]
 
 
-def run_once(workload: Workload, env: Mapping[str, str], limit_s: float) -> Outcome:
-    """Run a workload's command once, as it is, for at most so many seconds, and return how that ended."""
+def run_once(workload: Workload, env: Mapping[str, str], slot: Slot, limit_s: float) -> Outcome:
+    """Run a workload's command once in a slot, as it is, for at most so many seconds, and return how that ended."""
     job = workload.prepare(Suggestion(0, {}), {}, env, Limits(total_s=limit_s))
     with tempfile.TemporaryDirectory(prefix="optimize-probe-") as folder:
-        return run_job(job, Path(folder) / "trial", Slot("probe"))
+        return run_job(job, Path(folder) / "trial", slot)

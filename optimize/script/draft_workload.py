@@ -272,7 +272,7 @@ def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home:
         ),
         *([f"files = {_toml(list(dict.fromkeys(files)))}"] if files != ["*.py"] else []),
         *_link_lines(facts, home),
-        *_metric_lines(answers),
+        *metric_lines(answers.metric, answers.direction),
         *_progress_lines(facts),
         *([f"limits = {{ total_s = {answers.total_s:g} }}"] if answers.total_s is not None else []),
         *(f"# {one_line(note, 200)}" for note in facts.notes),
@@ -288,8 +288,8 @@ def _link_lines(facts: ScriptFacts, home: Path | None) -> list[str]:
     return [f"links = {said}  # folders that trials read where they lie"]
 
 
-def _metric_lines(answers: WorkloadAnswers) -> list[str]:
-    metric = answers.metric
+def metric_lines(metric: MetricGuess, direction: str) -> list[str]:
+    """Return the two lines of workload.toml on the metric."""
     where = f"  # {metric.where}: {one_line(metric.shown, 80)}" if metric.shown else ""
     if metric.file:
         said = f"metric = {{ name = {_toml(metric.name)}, file = {_toml(metric.file)} }}"
@@ -297,7 +297,7 @@ def _metric_lines(answers: WorkloadAnswers) -> list[str]:
         said = f"metric = {{ name = {_toml(metric.name)}, regex = {_regex(metric.regex)} }}"
     else:
         said = f"metric = {_toml(metric.name)}"
-    return [f"{said}{where}", f"direction = {_toml(answers.direction)}"]
+    return [f"{said}{where}", f"direction = {_toml(direction)}"]
 
 
 def _progress_lines(facts: ScriptFacts) -> list[str]:
