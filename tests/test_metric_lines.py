@@ -166,7 +166,19 @@ def test_other_names_and_texts_are_no_metric(line: str) -> None:
         ),
         (("---", "val_loss: 1.5", "model: small", "steps: 3"), Metric(), "after the last `---`. Its numbers are val_loss, steps"),
         (("bye",), Metric(), "`val_bpb: ...`. Name what it prints"),
+        (("rmse is 0.3", TQDM, "bye"), Metric(), "Its last lines with a number: `rmse is 0.3`. Name"),
+        ((TQDM,), Metric(), "Its last lines with a number: `100%"),
     ],
 )  # fmt: skip
 def test_a_script_that_tells_other_numbers_is_told_which(lines: tuple[str, ...], metric: Metric, said: str) -> None:
     assert said in reason(*lines, metric=metric)
+
+
+@pytest.mark.parametrize("last", ["1.04", " 1.04 ", "tensor(1.0400, grad_fn=<MeanBackward0>)", "[1.04]"])
+def test_a_number_without_a_word_at_the_end_is_quoted_with_the_lines_that_take_it(last: str) -> None:
+    for metric in (Metric("val"), Metric("val", regex="val {number}")):
+        said = reason("epoch 3", last, TQDM, metric=metric)
+        assert "Its last line is a number: `" in said
+        assert parsed(written(said), "epoch 3", last, TQDM).found().value == 1.04
+    assert "Its last line is a number" not in reason("---", "loss: 3", "", "1.04")
+    assert "Its last line is a number" not in reason("1.04", "saved to 3.pt")

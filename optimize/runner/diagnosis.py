@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from optimize.runner.causes import ASIDE, CAUSES, KILLED, MISTAKE, ONLY_IN_PYTHON, SHELL_SAYS_FAULT, Cause
-from optimize.runner.metric_lines import told_instead
+from optimize.runner.metric_lines import quote_last, told_instead
 from optimize.runner.stop import StopRequest
 from optimize.runner.tracebacks import Raised, after_last_progress, after_last_traceback, exceptions
 from optimize.text import one_line, without_colours
@@ -289,8 +289,9 @@ def _without_result(
     if isinstance(value, float) and not math.isfinite(value):
         return TrialStatus.DIVERGED, f"{metric.name} is {value}"
     if end.code == 0:
-        names = [name for name, each in summary.items() if isinstance(each, float)]
-        told = quote or told_instead(names, list(_lines(log[-TAIL_CHARS:])))
+        names, lines = [name for name in summary if isinstance(summary[name], float)], list(_lines(log[-TAIL_CHARS:]))
+        quote = quote or ("" if names else quote_last(metric.name, lines))
+        told = quote or told_instead(names, lines)
         return TrialStatus.CRASHED, f"{ENDED_WELL}, but {_what_is_missing(value, log, metric, quote, told)}"
     last = next(iter(reversed(list(_lines(log[-TAIL_CHARS:])))), "it printed nothing")
     return TrialStatus.CRASHED, f"{_exit_words(end.code)}: {last}"

@@ -23,6 +23,7 @@ _BETWEEN = r"[\s:=|(\[\"'*\->]{1,12}"  # a name and its number
 _TENSOR = r"tensor\("
 # A line that is a number and nothing else; a tensor or a list of one number is printed in brackets.
 BARE = r"^\s*\[?(?:tensor\()?{number}(?:, [a-z].*|[\])])?\s*$"
+_BAR = re.compile(r"\d%\||\d+it \[\d|━━")  # as tqdm and rich draw one
 _MARKS = ("|", "│", ";", ",")  # between the cells of a table
 
 
@@ -115,10 +116,25 @@ def _advice(what: str, name: str, text: str, regex: str) -> str:
     return f"{what}: `{one_line(text, SHOWN_CHARS)}`. In workload.toml write: {metric}"
 
 
+def quote_last(name: str, lines: Sequence[str]) -> str:
+    """Return the last line if it is a number without a word, and what workload.toml needs to take it; "" for any other."""
+    last = next((line for line in reversed(_without_bars(lines)) if line.strip()), "")[:LINE_CHARS]
+    if not compile_pattern(BARE).match(last):
+        return ""
+    regex = "^{number}$" if re.fullmatch(NUMBER, last) else BARE
+    return _advice("Its last line is a number", name, last, regex)
+
+
+def _without_bars(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines that are no progress bar; all of them if there is nothing else."""
+    return [line for line in lines if not _BAR.search(line[:LINE_CHARS])] or lines
+
+
 def told_instead(names: Sequence[str], lines: Sequence[str]) -> str:
     """Return which numbers a script told that did not tell its metric: their names in its summary, or its last lines with one."""
     if names:
         return f"Its numbers are {', '.join(names[:MOST_NAMES])}"
+    lines = _without_bars(lines)
     numbers = [line for line in lines if _DIGIT.search(line[:LINE_CHARS]) and _LETTER.search(line[:LINE_CHARS])]
     shown = ", ".join(f"`{one_line(line.strip(), SHOWN_CHARS)}`" for line in numbers[-MOST_LINES:])
     return f"Its last lines with a number: {shown}" if shown else ""
