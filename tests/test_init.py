@@ -158,6 +158,7 @@ def test_a_note_says_which_files_of_a_folder_travel(
         ({"train.py": "LR = ("}, [], "train.py:1: not valid Python"),
         ({"train.py": "LR = 0.1\nprint(LR)"}, [], "train.py: no line with a result was found."),
         ({"train.py": "LR = 0.1\nprint(LR)"}, ["--metric", "size"], "--direction: missing: is a low size better, or a high one?"),
+        ({"train.py": "LR = 0.1\nhist = [LR]\nprint(hist[-1])"}, [], "is a low hist (train.py:3) better, or a high one?"),
         ({"train.py": "def f():\n    alpha = 0.3"}, [], "f.alpha is one of the numbers of functions, whose names say too little"),
         ({"train.py": "f(alpha=0.3)"}, [], "f.alpha is one of the arguments of calls, whose names say too little"),
         ({"train.py": ""}, ["--direction", "up", "--total", "-3"], "--direction: 'up'. Use minimize or maximize."),

@@ -183,8 +183,9 @@ def _answers(place: ScriptPlace, facts: ScriptFacts, given: _Given, python: str)
     if not which and asks:
         which = _asked_direction(found.name)
     if not which:
+        where = f" ({found.where})" if found.shown else ""
         raise SettingsError(
-            f"--direction: missing: is a low {found.name} better, or a high one? Add minimize or maximize."
+            f"--direction: missing: is a low {found.name}{where} better, or a high one? Add minimize or maximize."
         )
     if total is None and asks:
         total = typer.prompt("How many seconds may a trial take? 0: as the profile says", default=0.0, err=True) or None
