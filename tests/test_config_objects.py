@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimize.script.config_overrides import pair_overrides
+from optimize.script.config_tables import ConfigTable, Leaf, entries_of
 from optimize.script.parsers import read_flags
 from optimize.script.workload import Workload
 from optimize.trial import Value
@@ -178,3 +180,10 @@ def shared(config: Any, one: str, other: str) -> bool:
     owners = [path.rpartition(".")[0] for path in (one, other)]
     tables = [held(config, owner) if owner else config for owner in owners]
     return tables[0] is tables[1] and one.rpartition(".")[2] == other.rpartition(".")[2]
+
+
+def test_an_object_that_contains_itself_is_read_once() -> None:
+    table, inner = ConfigTable(), ConfigTable()
+    table["lr"] = Leaf(ast.Constant(0.1), "train.py", 1, 0.1, True)
+    table["model"], inner["whole"], table["me"] = inner, table, table
+    assert [entry.path for entry in entries_of(table)] == ["lr"]

@@ -11,6 +11,7 @@ import pytest
 from optimize.cli import run
 from optimize.script.begin import run_once
 from optimize.script.load_workload import load_workload
+from optimize.trial import Slot
 from search_spaces import load_space
 from tests.test_init import folder_with
 
@@ -97,7 +98,7 @@ def test_a_trial_finds_data_above_the_script(
     (described,) = tmp_path.rglob("workload.toml")
     workload = load_workload(f"{described.parent}/")
     assert sorted(workload.links) == links
-    ended = run_once(workload, {"PATH": "/usr/bin:/bin"}, 60)
+    ended = run_once(workload, {"PATH": "/usr/bin:/bin"}, Slot("cpu:0"), 60)
     assert (ended.status.value, ended.log) == ("complete", "loss: 2.5\n")
     space = load_space(str(described.parent / "space.toml"))
     assert workload.with_space(space).problems(space.names) == []
@@ -119,7 +120,7 @@ def test_what_no_trial_would_find_is_refused_with_the_line_that_tunes_a_copy(
     assert run(["init", "mine/train.py", "--to", "mine-tuned"]) == 0
     workload = load_workload("./mine-tuned")
     assert workload.links == {"data": str((tmp_path / "data").resolve())}
-    assert run_once(workload, {"PATH": "/usr/bin:/bin"}, 60).log == "loss: 2.5\n"
+    assert run_once(workload, {"PATH": "/usr/bin:/bin"}, Slot("cpu:0"), 60).log == "loss: 2.5\n"
 
 
 def test_init_says_that_each_trial_would_download_what_is_not_there_yet(

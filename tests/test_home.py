@@ -12,6 +12,7 @@ from optimize.cli import run
 from optimize.script.begin import run_once
 from optimize.script.home import home_of
 from optimize.script.load_workload import load_workload
+from optimize.trial import Slot
 from tests.test_draft_space import planned
 from tests.test_init import folder_with
 
@@ -74,7 +75,7 @@ def test_a_script_is_started_in_its_home_with_what_it_takes_there(
     plan = planned(".", tmp_path / "space.toml", tmp_path)
     assert plan.baseline == {"width": 8, "lr": 0.5}
     workload = load_workload("./").with_space(plan.space)
-    ended = run_once(workload, {"PATH": "/usr/bin"}, 60)
+    ended = run_once(workload, {"PATH": "/usr/bin"}, Slot("cpu:0"), 60)
     assert (ended.status.value, ended.log) == ("complete", "loss: 4.0\n")
 
 

@@ -54,13 +54,19 @@ class Leaf:
 Object: TypeAlias = ConfigTable | Leaf
 
 
-def entries_of(table: ConfigTable, above: str = "", loose: bool = False) -> Iterator[ConfigEntry]:
-    """Yield the entries of a table and of those in it, in order; `above` is the path of keys to it."""
-    loose = loose or table.loose
+def entries_of(
+    table: ConfigTable, above: str = "", loose: bool = False, around: frozenset[int] = frozenset()
+) -> Iterator[ConfigEntry]:
+    """Yield the entries of a table and of those in it, in order; `above` is the path of keys to it.
+
+    `around` has the ids of the tables that it lies in: one that contains itself is not entered again.
+    """
+    loose, around = loose or table.loose, around | {id(table)}
     for key, each in table.items():
         path = f"{above}{key}"
         if isinstance(each, ConfigTable):
-            yield from entries_of(each, f"{path}.", loose)
+            if id(each) not in around:
+                yield from entries_of(each, f"{path}.", loose, around)
         elif key.isidentifier():
             text = one_line(ast.unparse(each.node), EXPRESSION_CHARS)
             yield ConfigEntry(
