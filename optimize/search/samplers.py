@@ -262,19 +262,15 @@ def _cmaes(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learne
 
 
 def _auto(lattice: Lattice, chooser: Chooser, seed: int, stream: int) -> Learner:
-    """CMA-ES with a preselecting model (`cmaes.py`): the best at every hour of all that was measured, on both judges.
+    """CMA-ES (`cmaes.py`) whose draws a model picks by the improvement it expects (`rank_model.py`).
 
-    benchmarks/search.py, a surrogate of 10,199 published trials (arXiv 2603.24647), seeds 100-131 (it was tuned on 0-31):
-    differences to plain Optuna 5 TPE in 0.0001 val_bpb with their standard errors after 1, 3, 6, 24 simulated hours,
-    then the median hours to 0.9768, and the share of failed trials:
-        auto    -71+-9    -78+-9    -54+-5    -27+-4     2.6     1 %
+    benchmarks/search.py, a surrogate of 10,199 published trials (arXiv 2603.24647), seeds 100-131: differences to plain Optuna 5
+    TPE in 0.0001 val_bpb with their standard errors after 1, 3, 6, 24 simulated hours, then the median hours to 0.9768, and the
+    share of failed trials:
+        auto    -53+-11   -79+-9    -61+-6    -32+-4     2.8     1 %
         cmaes   -68+-10   -57+-11   -30+-7    -12+-5     6.4     1 %
         random   +8+-9    +30+-11   +51+-9    +61+-6     > 24    2 %   (plain TPE: 13.9, 23 %)
-    By a second judge, gradient-boosted trees, it has the same sign at every hour. benchmarks/search_cpu.py, real training
-    on a CPU core, 8 seeds: plain TPE is behind by 0.089+-0.035 after 20 trials and by 0.007+-0.005 after 60, the
-    tutorial's loop by 0.177+-0.027 and 0.127+-0.023.
-    With four trials running it is as good. On random functions of 5 to 15 parameters, ordered, mixed or all unordered,
-    smooth or rugged, nothing was ahead of it by more than a standard error after 10, 20, 40 or 60 trials.
+    benchmarks/real_search.py has real training on a CPU core, beside the fixed model of an earlier release.
     """
     from optimize.search.cmaes import CmaEsLearner
 
