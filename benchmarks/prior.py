@@ -2,12 +2,12 @@
 
     python benchmarks/prior.py                  32 seeds, 40 trials; five minutes
     python benchmarks/prior.py --smoke          two seeds, 12 trials, no bounds
-    python benchmarks/prior.py --real           trains: the same on real training, as search_cpu.py does; hours
 
 The task is the budget of `search_cpu.py` (4e11 FLOPs); its model is fitted to the rows of data/cpu_evaluations.csv. The prior is
 made of another budget only: the two recorded studies of data/cpu_curves.csv.gz, at 3e12 FLOPs. They are given as a user gives
-them: as tables, by `--prior`. The wrong prior is the worst tenth of such a table, as if it were the best. Studies of `auto` with a
-prior are compared with `auto` without one by the trials that they need. Exit 1 if a bound is missed. Needs the extra `bench`.
+them: as tables, by `--prior`. The wrong prior is the worst tenth of such a table, as if it were the best. The reference is the
+`auto` of an earlier release without a prior (`released_auto.py`); `none` is today's. They are compared by the trials that they
+need. Exit 1 if a bound is missed. Needs the extra `bench`. `real_search.py` has priors in real training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from strategies import Evaluated, Params  # isort: skip  (sets threads before nu
 import numpy as np
 import optuna
 from curves import read
-from search_cpu import TABLE, Evaluations, make_cpu_plan
+from released_auto import NAME as RELEASED
+from released_auto import is_here, registered
+from search_cpu import TABLE, make_cpu_plan
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
 from optimize.config.plan import Plan
@@ -38,7 +40,7 @@ CURVES = Path(__file__).parent / "data" / "cpu_curves.csv.gz"
 TRIALS, MARKS = 40, (5, 10, 20, 40)
 WORST = 0.1
 RESAMPLES = 2_000  # of the seeds, for intervals
-AT_20, AT_40 = 5, 25  # trials that reach what a search without a prior has after 20 and 40
+AT_20, AT_40 = 5, 25  # trials that reach what the reference has after 20 and 40
 COST = 0.1  # the share of the trials that a wrong prior may have a say in
 LEAST = 1.3  # lower bound of the ratio at 40
 Row = tuple[Params, float]
@@ -119,25 +121,25 @@ def _cell(value: object) -> object:
 
 
 def best_so_far(
-    plan: Plan, evaluate: Callable[[Params], Evaluated], seeds: Sequence[int], trials: int
+    plan: Plan, evaluate: Callable[[Params], Evaluated], seeds: Sequence[int], trials: int, name: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the best value after each trial, of shape (seeds, trials), and how many proposals a prior had a say in.
 
     A value is inf where a training failed.
     """
     prior = prior_of(read_prior(None, plan).attrs, plan.space)
-    searches = [_search(plan, prior, evaluate, seed, trials) for seed in seeds]
+    searches = [_search(plan, prior, evaluate, seed, trials, name) for seed in seeds]
     return np.minimum.accumulate([values for values, _ in searches], axis=1), np.array([n for _, n in searches])
 
 
 def _search(
-    plan: Plan, prior: Prior, evaluate: Callable[[Params], Evaluated], seed: int, trials: int
+    plan: Plan, prior: Prior, evaluate: Callable[[Params], Evaluated], seed: int, trials: int, name: str
 ) -> tuple[list[float], int]:
-    """Ask and tell `auto` as a study does, without its database: that takes most of the time where nothing is trained."""
+    """Ask and tell a sampler as a study does, without its database: that takes most of the time where nothing is trained."""
     identity = same_run(plan.workload.derived, plan.constants, plan.workload.conditions)
     measure = measure_of(plan.workload.derived, plan.workload.memory, plan.constants)
     how = {"seed": seed, "identity": identity, "prior": prior, "measure": measure}
-    sampler = open_sampler("auto", plan.space, plan.constants, **how)
+    sampler = open_sampler(name, plan.space, plan.constants, **how)
     found: list[float] = []
     guided = 0
     for number in range(trials):
@@ -167,37 +169,43 @@ def ratio(cold: np.ndarray, warm: np.ndarray, mark: int) -> tuple[float, float, 
 
 
 def show(curves: Mapping[str, np.ndarray], guided: Mapping[str, np.ndarray]) -> None:
-    cold = next(iter(curves.values()))
+    cold, today = curves.get(RELEASED, curves["none"]), curves["none"]
     marks = [mark for mark in MARKS if mark <= cold.shape[1]]
     print(
-        f"best val_bpb, mean of {len(cold)} seeds; difference to no prior at the end; trials saved: cold / with it (90 %)"
+        f"best val_bpb, mean of {len(cold)} seeds; difference to none at the end; trials that the reference / the arm needs"
     )
     print(f"{'prior':18}" + "".join(f"{f'after {mark}':>10}" for mark in marks))
     for name, curve in curves.items():
-        gap = curve[:, -1] - cold[:, -1]
         cells = "".join(f"{curve[:, mark - 1].mean():10.4f}" for mark in marks)
+        mean, error = _paired(curve, today)
         saved = ""
-        for mark in (mark for mark in marks if mark >= 20 and name != "none"):
+        for mark in (mark for mark in marks if mark >= 20 and name != RELEASED):
             _, low, high = ratio(cold, curve, mark)
             saved += f"  {mark} / {needed(cold, curve, mark):.0f} ({low:.2f} to {high:.2f})"
-        print(f"{name:18}{cells}   {gap.mean():+.4f} +- {gap.std(ddof=1) / len(gap) ** 0.5:.4f}{saved}")
+        print(f"{name:18}{cells}   {mean:+.4f} +- {error:.4f}{saved}")
     for name, counts in guided.items():
         print(
             f"{name}: the prior had a say in {counts.mean():.1f} proposals of {cold.shape[1] - 1}, at most {counts.max()}"
         )
 
 
+def _paired(curve: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return the mean difference at the end, and its standard error."""
+    gap = curve[:, -1] - other[:, -1]
+    return float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5)
+
+
 def missed(curves: Mapping[str, np.ndarray], wrong: np.ndarray) -> list[str]:
     """Return the promises of docs/search.md that these figures do not keep."""
-    cold, lines = curves["none"], []
+    cold, lines = curves[RELEASED], []
     for name in ("first 40 of auto", "random", "auto and random"):
         at_20, at_40 = needed(cold, curves[name], 20), needed(cold, curves[name], 40)
         low = ratio(cold, curves[name], 40)[1]
-        lines += [f"{name}: {at_20:.0f} trials for what no prior has after 20"] if at_20 > AT_20 else []
-        lines += [f"{name}: {at_40:.0f} trials for what no prior has after 40"] if at_40 > AT_40 else []
+        lines += [f"{name}: {at_20:.0f} trials for what the reference has after 20"] if at_20 > AT_20 else []
+        lines += [f"{name}: {at_40:.0f} trials for what the reference has after 40"] if at_40 > AT_40 else []
         lines += [f"{name}: at 40 trials the ratio may be {low:.2f}"] if low < LEAST else []
-        behind = (curves[name][:, -1] - cold[:, -1]).mean()
-        lines += [f"{name}: behind by {behind:.4f} at the end"] if behind > 0 else []
+        behind, error = _paired(curves[name], curves["none"])
+        lines += [f"{name}: behind none by {behind:.4f} +- {error:.4f} at the end"] if behind > 2 * error else []
     cost = wrong.mean() / cold.shape[1]
     return lines + ([f"a wrong prior costs {cost:.0%} of the trials"] if cost > COST else [])
 
@@ -206,36 +214,31 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--real", action="store_true")
     parser.add_argument("--seeds", default="100-131")
     parser.add_argument("--arms", default="")
     wanted = parser.parse_args()
     first, last = map(int, wanted.seeds.split("-"))
     seeds, trials = (range(2), 12) if wanted.smoke else (range(first, last + 1), TRIALS)
     plan = make_cpu_plan()
-    evaluate = _trained(plan) if wanted.real else Model(plan, recorded(plan))
-    with tempfile.TemporaryDirectory() as folder:
-        arms: dict[str, tuple[str, ...]] = {"none": (), **write_sources(Path(folder))}
+    evaluate = Model(plan, recorded(plan))
+    with tempfile.TemporaryDirectory() as folder, registered(plan.space.path, plan.constants):
+        arms: dict[str, tuple[str, ...]] = {RELEASED: (), "none": (), **write_sources(Path(folder))}
         wanted.arms = "random,wrong" if wanted.smoke else wanted.arms
-        names = ["none", *wanted.arms.split(",")] if wanted.arms else list(arms)
+        names = [RELEASED, "none", *wanted.arms.split(",")] if wanted.arms else list(arms)
+        names = names if is_here() else names[1:]
         curves, guided = {}, {}
         for name in names:
             began = time.perf_counter()
             mine = replace(plan, settings=replace(plan.settings, prior=arms[name]))
-            curves[name], guided[name] = best_so_far(mine, evaluate, seeds, trials)
+            sampler = name if name == RELEASED else "auto"
+            curves[name], guided[name] = best_so_far(mine, evaluate, seeds, trials, sampler)
             print(f"  {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     show(curves, guided)
-    if wanted.smoke or wanted.arms:
+    if wanted.smoke or wanted.arms or RELEASED not in curves:
         return
     lines = missed(curves, guided["wrong"])
     print(*(["", "missed:", *lines] if lines else ["", "every bound is kept"]), sep="\n")
     sys.exit(bool(lines))
-
-
-def _trained(plan: Plan) -> Callable[[Params], Evaluated]:
-    from optimize.session.session import prepare_data
-
-    return Evaluations(plan, prepare_data(plan, lambda line: None))
 
 
 if __name__ == "__main__":

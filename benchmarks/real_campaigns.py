@@ -1,0 +1,209 @@
+"""Campaigns that play kept trainings back: the product with a sampler, a pruner and perhaps a prior, and peers of it.
+
+Not a benchmark itself: `real_search.py` compares them.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainings import Trained, Trainings  # isort: skip  (sets threads before numpy)
+import numpy as np
+import optuna
+from released_auto import NAME as RELEASED
+
+from optimize.config.plan import Plan
+from optimize.executors.simulated import SimulatedExecutor
+from optimize.study.loop import Loop
+from optimize.study.resume import open_study
+from optimize.study.stopping import Budget, StopLevel, StopSignals
+from optimize.trial import Job, Outcome, Suggestion, TrialStatus, Value
+from storage import StudyPaths, TrialRecord, open_database
+
+Spent = list[tuple[float, float | None]]
+"""Of each trial in its order: the share of a whole training that it used, and its value if it completed."""
+
+PRIOR_TRIALS = 40
+ASHA = {"min_resource": 15, "reduction_factor": 3}  # percents
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The product with these settings."""
+
+    sampler: str = "auto"
+    pruner: str = ""  # "": no pruning
+    prior: bool = False
+    slots: int = 1
+
+
+ARMS: Mapping[str, Arm | str] = {
+    RELEASED: Arm(RELEASED, "regression"),
+    "auto": Arm(),
+    "regression": Arm(pruner="regression"),
+    "halving": Arm(pruner="halving"),
+    "prior": Arm(prior=True),
+    "prior, halving": Arm(pruner="halving", prior=True),
+    "8 slots": Arm(slots=8),
+    "TPE": "tpe",
+    "TPE, MedianPruner": "median",
+    "TPE, HyperbandPruner": "hyperband",
+    "CatCMAwM": "catcmawm",
+}
+
+
+def campaign(trainings: Mapping[float, Trainings], flops: float, arm: str, seed: int, most: float) -> Spent:
+    """Return the trials of a study that ends when it has spent so many trainings."""
+    how = ARMS[arm]
+    if isinstance(how, Arm):
+        rows = _prior(trainings, flops, seed) if how.prior else []
+        return [_spent(record) for record in _study(trainings[flops], how, seed, most, rows)]
+    peer: Callable[[Trainings, str, int, float], Spent] = _catcmawm if how == "catcmawm" else _optuna
+    return peer(trainings[flops], how, seed, most)
+
+
+def _spent(record: TrialRecord) -> tuple[float, float | None]:
+    return record.seconds or 0.0, record.value
+
+
+def _prior(trainings: Mapping[float, Trainings], flops: float, seed: int) -> list[tuple[float, Mapping[str, Value]]]:
+    """Return the complete trials of `auto` under another budget."""
+    other = min(budget for budget in trainings if budget != flops and len(trainings[budget]))
+    records = _study(trainings[other], Arm(), seed, PRIOR_TRIALS, [])
+    return [(record.value, record.params) for record in records if record.value is not None]
+
+
+class StopsAt(StopSignals):
+    """Asks the study to end once the simulated clock shows so much."""
+
+    def __init__(self, executor: SimulatedExecutor, end_s: float) -> None:
+        super().__init__()
+        self._executor, self._end_s = executor, end_s
+
+    def level(self) -> StopLevel:
+        return StopLevel.FINISH if self._executor.now_s >= self._end_s else super().level()
+
+
+def _study(
+    trainings: Trainings, how: Arm, seed: int, most: float, prior: Sequence[tuple[float, Mapping[str, Value]]]
+) -> list[TrialRecord]:
+    plan = trainings.plan
+    metric = plan.workload.metric.name
+
+    def run(job: Job) -> Outcome:
+        found = trainings(job.params)
+        if found.value is None:
+            return Outcome(TrialStatus.DIVERGED, 1.0, curve=found.curve)
+        return Outcome(TrialStatus.COMPLETE, 1.0, summary={metric: found.value}, curve=found.curve)
+
+    def prepare(suggestion: Suggestion) -> Job:  # without rendering, which is not what is compared
+        return Job(suggestion.number, dict(suggestion.params), {}, (), metric=plan.workload.metric)
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        mine, paths, executor = _plan(plan, how, seed, folder, prior), StudyPaths(folder, "s"), None
+        executor = SimulatedExecutor(run, how.slots)
+        paths.create()
+        with (
+            closing(open_database(paths.database)) as database,
+            open_study(database, mine, "real", lambda line: None) as study,
+            StopsAt(executor, most / how.slots) as stop,
+        ):
+            Loop(study, executor, prepare, Budget(), (), stop, tick_s=0.0).run()
+            return list(study.records())
+
+
+def _plan(plan: Plan, how: Arm, seed: int, folder: Path, prior: Sequence[tuple[float, Mapping[str, Value]]]) -> Plan:
+    pruning = {"pruner": how.pruner} if how.pruner else {"pruning": False}
+    sources: tuple[str, ...] = ()
+    if prior:
+        table = folder / "prior.csv"
+        with table.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([plan.workload.metric.name, *prior[0][1]])
+            writer.writerows([value, *params.values()] for value, params in prior)
+        sources = (str(table),)
+    settings = replace(
+        plan.settings,
+        study="s",
+        seed=seed,
+        runs=folder,
+        starts=False,
+        sampler=how.sampler,
+        prior=sources,
+        **pruning,  # type: ignore[arg-type]
+    )
+    return replace(plan, settings=settings)
+
+
+# --- peers ------------------------------------------------------------------------------------------------------------
+
+
+def _optuna(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
+    """Optuna 5 as its tutorial has it, with one of its pruners, which sees the losses at every kept percent."""
+    pruners = {
+        "median": optuna.pruners.MedianPruner(),
+        "hyperband": optuna.pruners.HyperbandPruner(min_resource=10, max_resource=100),
+    }
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    study = optuna.create_study(sampler=sampler, pruner=pruners.get(how, optuna.pruners.NopPruner()))
+    space = trainings.plan.space
+    study.enqueue_trial({p.name: p.encode(trainings.plan.baseline[p.name]) for p in space.parameters})
+    found: Spent = []
+    while sum(share for share, _ in found) < most:
+        trial = study.ask()
+        params = {p.name: p.decode(trial.suggest_categorical(p.name, p.stored_choices)) for p in space.parameters}
+        if not space.feasible(params, trainings.plan.constants):
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue  # and it costs nothing
+        trained = trainings(params)
+        cut = _cut(trial, trained)
+        if cut is not None:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        elif trained.value is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, trained.value)
+        found.append((1.0, trained.value) if cut is None else (cut, None))
+    return found
+
+
+def _cut(trial: optuna.Trial, trained: Trained) -> float | None:
+    for share, loss in trained.curve:
+        trial.report(loss, round(100 * share))
+        if trial.should_prune():
+            return share
+    return None
+
+
+def _catcmawm(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
+    """CatCMAwM as it comes, arXiv:2504.08358: ordered parameters are integers, the others categories."""
+    from cmaes import CatCMAwM  # type: ignore[import-not-found]
+
+    space = trainings.plan.space
+    ordered = [p for p in space.parameters if p.ordered]
+    others = [p for p in space.parameters if not p.ordered]
+    sampler = CatCMAwM(
+        z_space=np.array([[0, len(p.choices) - 1] for p in ordered]),
+        c_space=np.array([len(p.choices) for p in others]),
+        seed=seed,
+    )
+    found: Spent = [(1.0, trainings(trainings.plan.baseline).value)]
+    while sum(share for share, _ in found) < most:
+        told = []
+        for _ in range(sampler.population_size):
+            drawn = sampler.ask()
+            params = {p.name: p.choices[int(i)] for p, i in zip(ordered, drawn.z, strict=True)}
+            params |= {p.name: p.choices[int(np.argmax(c))] for p, c in zip(others, drawn.c, strict=True)}
+            value = None
+            if space.feasible(params, trainings.plan.constants):
+                value = trainings(params).value
+                found.append((1.0, value))
+            told.append((drawn, 1e9 if value is None else value))
+        sampler.tell(told)
+    return found
