@@ -29,7 +29,6 @@ Spent = list[tuple[float, float | None]]
 """Of each trial in its order: the share of a whole training that it used, and its value if it completed."""
 
 PRIOR_TRIALS = 40
-ASHA = {"min_resource": 15, "reduction_factor": 3}  # percents
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _study(
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        mine, paths, executor = _plan(plan, how, seed, folder, prior), StudyPaths(folder, "s"), None
+        mine, paths = _plan(plan, how, seed, folder, prior), StudyPaths(folder, "s")
         executor = SimulatedExecutor(run, how.slots)
         paths.create()
         with (

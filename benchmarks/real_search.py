@@ -37,7 +37,6 @@ COMPARED = (REFERENCE, "auto")
 MARKS = (5, 10, 15, 20, 25, 30, 40)
 OVERHEAD = 0.08  # of a training, for each trial that is started: imports and evaluation
 RESAMPLES = 2_000
-Curves = dict[str, list[list[tuple[float, float]]]]
 
 
 @dataclass
@@ -79,7 +78,7 @@ def ratios(reference: np.ndarray, arm: np.ndarray, mark: int, rng: np.random.Gen
     return np.array(found)
 
 
-def show(compared: Compared, most: int, marks: Sequence[int]) -> dict[tuple[str, int, float], np.ndarray]:
+def show(compared: Compared, marks: Sequence[int]) -> dict[tuple[str, int, float], np.ndarray]:
     """Print the tables of one budget; return the ratios by arm, mark and overhead."""
     found = {}
     for overhead in (0.0, OVERHEAD):
@@ -164,7 +163,7 @@ def main() -> None:
     for flops, seeds in budgets.items():
         compared = compare(flops, arms, range(seeds), most, given.new)
         if compared.found[arms[0]]:
-            found.append(show(compared, most, marks))
+            found.append(show(compared, marks))
     pooled(found)
 
 
