@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optimize.search import open_sampler
-from optimize.search.cmaes import SMALLEST_SIGMA, Array, Strategy
+from optimize.search.cmaes import PRESELECT_AFTER, SMALLEST_SIGMA, Array, Strategy
 from optimize.trial import Value
 from search_spaces import Parameter, SearchSpace
 
@@ -61,3 +61,36 @@ def test_a_place_that_only_two_parameters_together_lead_out_of_is_left_at_times(
         return min(found)
 
     assert sum(best(seed) < 5 for seed in range(5)) >= 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_slots_that_begin_together_are_kept_apart(seed: int) -> None:
+    space = SearchSpace("wide", "wide.toml", tuple(Parameter(f"X{i}", tuple(range(1, 10))) for i in range(8)))
+
+    def nearest(sampler_name: str) -> float:
+        sampler = open_sampler(sampler_name, space, {}, seed=seed)
+        begun = []
+        for number in range(PRESELECT_AFTER):
+            params = dict.fromkeys(space.names, 5) if number == 0 else sampler.propose()
+            sampler.started(number, params)
+            begun.append(np.array([int(str(params[name])) for name in space.names]))
+        return float(np.mean([min(np.linalg.norm(a - b) for b in begun if b is not a) for a in begun]))
+
+    assert nearest("auto") > 1.1 * nearest("cmaes")
+
+
+def test_alone_the_model_waits_for_trials_that_it_can_learn_from() -> None:
+    space = SearchSpace("wide", "wide.toml", tuple(Parameter(f"X{i}", tuple(range(1, 10))) for i in range(8)))
+
+    def tried(sampler_name: str) -> list[Mapping[str, Value]]:
+        sampler, found = open_sampler(sampler_name, space, {}, seed=0), []
+        for number in range(PRESELECT_AFTER + 1):
+            params = dict.fromkeys(space.names, 5) if number == 0 else sampler.propose()
+            sampler.started(number, params)
+            sampler.finished(number, "COMPLETE", float(number))
+            found.append(params)
+        return found
+
+    auto, plain = tried("auto"), tried("cmaes")
+    assert auto[:-1] == plain[:-1]
+    assert auto[-1] != plain[-1]
