@@ -188,8 +188,8 @@ def _catcmawm(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
     ordered = [p for p in space.parameters if p.ordered]
     others = [p for p in space.parameters if not p.ordered]
     sampler = CatCMAwM(
-        z_space=np.array([[0, len(p.choices) - 1] for p in ordered]),
-        c_space=np.array([len(p.choices) for p in others]),
+        z_space=[list(range(len(p.choices))) for p in ordered],
+        c_space=[len(p.choices) for p in others],
         seed=seed,
     )
     found: Spent = [(1.0, trainings(trainings.plan.baseline).value)]
