@@ -88,7 +88,7 @@ class Job:
     preload: tuple[str, ...] = ()  # modules that may be imported before it starts, where that is safe
     alone: bool = False  # with no other trial of ours on its device
     progress: ProgressFormat = ProgressFormat()
-    links: Mapping[str, str] = field(default_factory=dict)  # path in the work folder -> folder of data, to be read only
+    links: Mapping[str, str] = field(default_factory=dict)  # path in the work folder -> data, to be read only
     variables: Mapping[str, str] = field(default_factory=dict)  # those of `env` that are parameters
     startup_in: str = "workload.toml"  # the file where a person would change limits.startup_s
     started: tuple[str, ...] = ()  # what parameters say when the process starts: words of the command, NAME=value

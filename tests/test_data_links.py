@@ -1,4 +1,4 @@
-"""Folders of data: a script finds them, and nothing of ours writes, counts or removes through them."""
+"""Folders and files of data: a script finds them, and nothing of ours writes, counts or removes through them."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_of_a_corpus_in_very_many_pieces_the_first_are_looked_at(data: Path, tmp
 def test_a_preparation_looks_that_the_data_is_there(data: Path, tmp_path: Path) -> None:
     links = {"data": str(data)}
     assert run_preparation(Preparation({}, (), links), {}, print) == fingerprint(links)
-    with pytest.raises(WorkloadError, match="not here: no such folder on this machine"):
+    with pytest.raises(WorkloadError, match="not here: no such folder or file on this machine"):
         run_preparation(Preparation({}, (), {"data": str(tmp_path / "not here")}), {}, print)
 
 
@@ -243,3 +243,16 @@ def test_what_studies_have_left_in_the_folder_is_none_of_its_files(tmp_path: Pat
     workload = load_workload(str(folder))
     assert workload.fingerprint() == before
     assert {*workload.files} == {"train.py", "more/net.py"}
+
+
+def test_a_single_file_is_linked_fingerprinted_and_left(data: Path, tmp_path: Path) -> None:
+    before, work = contents(data), tmp_path / "work"
+    links = {"train.bin": str(data / "train.bin")}
+    prepare_folder(replace(zoo_job("ok"), links=links), work).close()
+    assert (work / FILES / "train.bin").read_bytes() == before[str(data / "train.bin")]
+    assert remove_folder(work)
+    assert contents(data) == before
+    known = fingerprint(links)
+    with (data / "train.bin").open("ab") as file:
+        file.write(b"!")
+    assert fingerprint(links) != known

@@ -41,6 +41,15 @@ def test_every_literal_is_replaced_and_nothing_else() -> None:
         ("rng = np.random.RandomState(1)", "rng = np.random.RandomState(7)"),
         ("draw = random.Random(1).choice", "draw = random.Random(7).choice"),
         ("key = jax.random.PRNGKey(1)", "key = jax.random.PRNGKey(7)"),
+        ("m = XGBClassifier(eta=1, random_state=42)", "m = XGBClassifier(eta=1, random_state=7)"),
+        (
+            "train_test_split(x, random_state=1)\nm = ensemble.RandomForestClassifier(random_state=2)",
+            "train_test_split(x, random_state=1)\nm = ensemble.RandomForestClassifier(random_state=7)",
+        ),
+        (
+            "np.random.seed(0)\na = A(random_state=0)\nb = B(random_state=7)",
+            "np.random.seed(7)\na = A(random_state=7)\nb = B(random_state=7)",
+        ),
         (  # that of a split stays, where the script has a seed
             "rng = np.random.default_rng(1)\ntorch.manual_seed(1)",
             "rng = np.random.default_rng(1)\ntorch.manual_seed(7)",
@@ -55,6 +64,7 @@ def test_many_forms_of_a_call_are_known(call: str, rendered: str) -> None:
     "text",
     [
         "torch.manual_seed(SEED)",
+        "train_test_split(x, random_state=42)\ncv = StratifiedKFold(5, random_state=42)\nm = SVC(random_state=None)",
         "torch.manual_seed(int(time.time()))",
         "torch.manual_seed(2 * 21)",
         "torch.manual_seed(-1)",

@@ -85,8 +85,8 @@ def _files(workload: Workload) -> Iterator[str]:
     left = sorted(text for text in named if _is_left(workload, text))
     if left:
         yield (
-            f"files: the scripts name {', '.join(left)}, which a trial would not find: only *.py is copied. Name them by `files` "
-            f"in {workload.folder / 'workload.toml'}, or a folder of data by `links`"
+            f"files: the scripts name {', '.join(left)}, which a trial would not find. Name text by `files` in "
+            f"{workload.folder / 'workload.toml'}, and other data by `links`"
         )
 
 

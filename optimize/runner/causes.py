@@ -228,9 +228,13 @@ CAUSES: tuple[Cause, ...] = (
     ),
     _cause(
         TrialStatus.ENVIRONMENT,
+        r"FileNotFoundError: (?!.*(?:triton|inductor|torch_extensions)).*"  # other processes clear a compiler's cache
+        r"(?:data[^/]*$|token|shard|cache|corpus|\.(?:bin|parquet|np[yz]|pkl|pickle|jsonl?|txt|csv|model|arrow)\b)",
+        "Prepare the data. If it lies beside the script, name it by `links` in workload.toml",
+    ),
+    _cause(
+        TrialStatus.ENVIRONMENT,
         r"^prepare\.py: |PermissionError: |UnpicklingError|ArrowInvalid|BadZipFile|parquet magic bytes"
-        r"|FileNotFoundError: (?!.*(?:triton|inductor|torch_extensions)).*"  # other processes clear a compiler's cache
-        r"(?:data[^/]*$|token|shard|cache|corpus|\.(?:bin|parquet|np[yz]|pkl|pickle|jsonl?|txt|csv|model|arrow)\b)"
         r"|\b(?:shard|tokenizer|parquet|data ?set)\w*\b.{0,60}\b(?:corrupt|truncated|missing|not found)",
         "Prepare the data (again), and check that it can be read",
     ),

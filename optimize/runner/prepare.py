@@ -23,7 +23,7 @@ class Preparation:
 
     files: Mapping[str, str]  # path in the folder -> text
     command: tuple[str, ...]  # argv, with PYTHON as in a job; empty: the data is there
-    links: Mapping[str, str] = field(default_factory=dict)  # path in the folder -> folder of data, as in a job
+    links: Mapping[str, str] = field(default_factory=dict)  # path in the folder -> data, as in a job
 
 
 def run_preparation(preparation: Preparation, env: Mapping[str, str], say: Callable[[str], None]) -> str:

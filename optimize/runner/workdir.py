@@ -5,7 +5,7 @@
     folder/exit.json   how it ended; there once it is over, whoever has died meanwhile
     folder/zygote      of a forked trial: the mark of the process that it was forked from (`process_tree.py`)
 
-It also links folders of data into `files/`, fingerprints them, and names the Python of a command. It starts no script:
+It also links data into `files/`, fingerprints them, and names the Python of a command. It starts no script:
 `process.py` does.
 """
 
@@ -49,9 +49,9 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def link_data(files: Path, links: Mapping[str, str]) -> None:
-    """Link the folders of data into `files`, after all files are written.
+    """Link folders and files of data into `files`, after all files are written.
 
-    Raises OSError for a folder that is not on this machine, ValueError for a link that would lie elsewhere.
+    Raises OSError for data that is not on this machine, ValueError for a link that would lie elsewhere.
     """
     if problem := missing(links):
         raise OSError(problem)
@@ -62,14 +62,14 @@ def link_data(files: Path, links: Mapping[str, str]) -> None:
         if any((files / parent).is_symlink() for parent in inner.parents):
             raise ValueError(f"{name} would lie in the folder of another link")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(target, target_is_directory=True)
+        path.symlink_to(target, target_is_directory=Path(target).is_dir())
 
 
 def missing(links: Mapping[str, str]) -> str:
-    """Return one line about the folders that do not exist, "" if all do."""
-    gone = [target for target in links.values() if not Path(target).is_dir()]
+    """Return one line about the folders and files that do not exist, "" if all do."""
+    gone = [target for target in links.values() if not Path(target).exists()]
     return (
-        f"links: {', '.join(gone)}: no such folder on this machine. Put the data there, or correct `links` in workload.toml"
+        f"links: {', '.join(gone)}: no such folder or file on this machine. Put the data there, or correct `links` in workload.toml"
         if gone
         else ""
     )
@@ -85,11 +85,13 @@ def fingerprint(links: Mapping[str, str]) -> str:
 
 
 def _walk(folder: str) -> Iterator[tuple[str, int] | None]:
-    """Yield path and size of every file, and None for every folder, in an order that is the same everywhere.
+    """Yield path and size of every file, and None for every folder, in an order that is the same everywhere; of a file, its own.
 
     A linked folder counts like a copy of it, wherever it lies, but each folder once: links may lead in circles.
     """
     seen = set()
+    if Path(folder).is_file():
+        yield ".", Path(folder).stat().st_size
     for at, folders, names in os.walk(folder, followlinks=True):
         yield None
         found = _identity(at)

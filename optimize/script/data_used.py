@@ -28,7 +28,7 @@ _NO_DATA = (".git", ".venv", "venv", "__pycache__", "node_modules", "tests", "do
 
 @dataclass(frozen=True, slots=True)
 class DataUsed:
-    """What a trial has to find: `files` travel as text, `links` are folders that it reads where they lie."""
+    """What a trial has to find: `files` travel as text, `links` are read where they lie."""
 
     files: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ def data_used(
                 f"{text}: lies outside of the folder, so a trial does not find it: write an absolute path"
             ] * _exists(folder / path)
         elif _is_file(folder / path):
-            _take_file(folder, path.as_posix(), found, links, notes, known)
+            _take_file(folder, path.as_posix(), found, links, known)
         elif _is_data_folder(folder, path):
             inner = [each for each in known if _inside(each, path.as_posix())]
             if inner:
@@ -140,20 +140,14 @@ def _said(files: Sequence[str]) -> str:
     return " and ".join([*python, *([listed(others)] if others else [])])
 
 
-def _take_file(
-    folder: Path, path: str, found: list[str], links: list[str], notes: list[str], known: Collection[str]
-) -> None:
+def _take_file(folder: Path, path: str, found: list[str], links: list[str], known: Collection[str]) -> None:
     if path in known or path.endswith((".py", ".toml", ".env")):
         return
     parent = PurePosixPath(path).parent.as_posix()
     if _is_text(folder / path):
         found.append(path)
-    elif parent != ".":
-        links.append(parent)
     else:
-        notes.append(
-            f"{path}: is no text, or large, so a trial does not get it: put it into a folder, and name that by `links`"
-        )
+        links.append(path if parent == "." else parent)
 
 
 def _is_text(path: Path) -> bool:

@@ -25,6 +25,7 @@ from optimize.script.constants import Constant, read_constants
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, values_in_dotenv
 from optimize.script.file_imports import named_in
 from optimize.script.files_read import files_read
+from optimize.script.library_defaults import left_to_a_library
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.settings_in_attributes import attributes_of_classes
 from optimize.script.settings_in_files import (
@@ -112,7 +113,8 @@ def draft_for(
             (f": {each.place or each.name} is one of the {each.aside}" for each in found if each.aside in OUT_OF_REACH),
             "",
         )
-        raise WorkloadError(f"{where}: {none}{reason}. Write what may vary as `NAME = value` at module level, once.")
+        write = "Write what may vary as `NAME = value` at module level, once, or as a keyword of a call."
+        raise WorkloadError(f"{where}: {none}{reason}. {left_to_a_library(workload.files_read()) or write}")
     return draft
 
 

@@ -285,7 +285,7 @@ def _link_lines(facts: ScriptFacts, home: Path | None) -> list[str]:
         return []
     pairs = (f"{_toml(name)} = {_toml(str((home / name).resolve()))}" for name in facts.data.links) if home else ()
     said = f"{{ {', '.join(pairs)} }}" if home else _toml(list(facts.data.links))
-    return [f"links = {said}  # folders that trials read where they lie"]
+    return [f"links = {said}  # data that trials read where it lies"]
 
 
 def metric_lines(metric: MetricGuess, direction: str) -> list[str]:

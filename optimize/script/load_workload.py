@@ -176,7 +176,10 @@ def _read_files(folder: Path, patterns: tuple[str, ...], problems: list[str]) ->
                 with path.open(encoding="utf-8", newline="") as file:
                     files[path.relative_to(folder).as_posix()] = file.read()
             except (OSError, UnicodeDecodeError) as error:
-                problems.append(f"{path}: cannot be read as text: {error}. Leave it out of `files` or correct it.")
+                data = "" if path.suffix == ".py" else " Data belongs to `links`."
+                problems.append(
+                    f"{path}: cannot be read as text: {error}. Leave it out of `files` or correct it.{data}"
+                )
     return files
 
 
@@ -202,11 +205,18 @@ def _read_links(folder: Path, table: Table) -> dict[str, str]:
             table.problems.append(f"{where}: is not a path inside a trial's folder. Name one.")
         elif any(other != name and _lie_together(Path(name), Path(other)) for other in links):
             table.problems.append(f"{where}: lies in another link. Leave one of them out.")
-        elif not Path(links[name]).is_dir():
+        elif not _is_there(Path(links[name])):
             table.problems.append(
-                f"{where}: there is no folder {links[name]}. Correct the path, or put the data there."
+                f"{where}: there is no folder and no file {links[name]}. Correct the path, or put the data there."
             )
     return links
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_dir() or path.is_file()
+    except OSError:
+        return False
 
 
 def _lie_together(one: Path, other: Path) -> bool:

@@ -1,7 +1,7 @@
 """Reads the seed in a script's calls, and writes another one over it, exactly.
 
 A script without a constant for its seed may have a literal in calls such as `torch.manual_seed(42)`, or in those that give
-a generator its seed: `np.random.default_rng(42)`.
+a generator its seed: `np.random.default_rng(42)`, or an estimator: `RandomForestClassifier(random_state=42)`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ _GENERATORS = {
 }
 _GENERATORS |= {"random.Random", "jax.random.key", "jax.random.PRNGKey", "random.PRNGKey", "jr.PRNGKey", "PRNGKey"}
 _TORCH_GENERATORS = ("torch.Generator", "Generator")
+_OF_ESTIMATORS = ("random_state", "random_seed")  # keywords of scikit-learn's and XGBoost's classes, and of CatBoost's
+_SPLITS = ("Fold", "Split")  # endings of classes whose seed decides about the data, not about the training
 
 
 def seeds_all(text: str, where: str) -> bool:
     """Return whether a literal in a call seeds the whole script. Raises RenderError if such calls disagree."""
-    found = any(ast.unparse(call.func) in _SEEDING for call, _ in _seeded(parse(text, where)))
+    found = any(ast.unparse(call.func) in _SEEDING for call, _ in _of_script(parse(text, where)))
     return found and read_seed_calls(text, where) is not None
 
 
@@ -48,14 +50,17 @@ def read_seed_calls(text: str, where: str) -> int | None:
 
 def render_seed_calls(text: str, seed: int, where: str) -> str:
     """Return `text` with `seed` in every call that seeds. Raises RenderError if there is none."""
-    found = _seeds(text, where)
+    numbers = _numbers(text, where)
+    chosen = _chosen(numbers)
+    found = [numbers[index][0] for index in chosen]
     if not found or type(seed) is not int or seed < 0:
         raise RenderError(
             f"{where}: {SEED_CALLS}: {seed!r} cannot be written. Use a whole number from 0, and a script with such a call."
         )
     rest = around(text.encode(), found)
     rendered = str(seed).encode().join(rest).decode()
-    again = _seeds(rendered, where)
+    again = [number for number, _ in _numbers(rendered, where)]
+    again = [again[index] for index in chosen] if len(again) == len(numbers) else []
     written = [(each.name, each.expression) for each in again]
     if written != [(each.name, str(seed)) for each in found] or around(rendered.encode(), again) != rest:
         raise RenderError(f"{where}: {SEED_CALLS}: the seed did not survive rendering. Report this as a bug.")
@@ -63,28 +68,62 @@ def render_seed_calls(text: str, seed: int, where: str) -> str:
 
 
 def _seeds(text: str, where: str) -> list[Constant]:
+    numbers = _numbers(text, where)
+    return [numbers[index][0] for index in _chosen(numbers)]
+
+
+def _numbers(text: str, where: str) -> list[tuple[Constant, bool]]:
+    """Return each number that may be the seed, in the order of the text, and whether it is that of an estimator."""
     tree, offsets = parse(text, where), line_offsets(text.encode())
     found = [
-        Constant(_shown(call), str(number.value), number.lineno, *span_of(number, offsets))
-        for call, number in _seeded(tree)
+        (Constant(_shown(call), str(number.value), number.lineno, *span_of(number, offsets)), of_estimator)
+        for of_estimator, calls in ((False, _of_script(tree)), (True, _of_estimators(tree)))
+        for call, number in calls
     ]
-    return sorted(found, key=lambda seed: seed.start)
+    return sorted(found, key=lambda each: each[0].start)
+
+
+def _chosen(numbers: Sequence[tuple[Constant, bool]]) -> list[int]:
+    """Return which of the numbers are the seed: where the script has one, an estimator with another keeps its own."""
+    of_script = {number.expression for number, of_estimator in numbers if not of_estimator}
+    return [
+        index
+        for index, (number, of_estimator) in enumerate(numbers)
+        if not of_estimator or not of_script or number.expression in of_script
+    ]
 
 
 def _shown(call: ast.Call) -> str:
     return "".join(ast.unparse(call.func).split())
 
 
-def _seeded(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.Constant]]:
+def _of_script(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.Constant]]:
     """Yield calls whose seed holds exactly one whole number: `42`, or `1337 + rank`, where only 1337 changes."""
     calls = [node for node in walk(tree) if isinstance(node, ast.Call)]
     seeding = [call for call in calls if ast.unparse(call.func) in _SEEDING]
     for call in seeding or _of_generators(tree, calls):
         given = [*call.args, *(each.value for each in call.keywords if each.arg == "seed")]
-        if len(given) == 1:
-            inside = [n for n in ast.walk(given[0]) if isinstance(n, ast.Constant) and type(n.value) is int]
-            if len(inside) == 1 and _is_sum(given[0]):
-                yield call, inside[0]
+        yield from ((call, number) for number in _number(given))
+
+
+def _of_estimators(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.Constant]]:
+    for node in walk(tree):
+        if isinstance(node, ast.Call) and _makes_estimator(node):
+            given = [each.value for each in node.keywords if each.arg in _OF_ESTIMATORS]
+            yield from ((node, number) for number in _number(given))
+
+
+def _number(given: Sequence[ast.expr]) -> list[ast.Constant]:
+    """Return the whole number in what a call is given as its seed, [] if that is anything else."""
+    if len(given) != 1 or not _is_sum(given[0]):
+        return []
+    inside = [n for n in ast.walk(given[0]) if isinstance(n, ast.Constant) and type(n.value) is int]
+    return inside if len(inside) == 1 else []
+
+
+def _makes_estimator(call: ast.Call) -> bool:
+    name = ast.unparse(call.func).rpartition(".")[2]
+    return name[:1].isupper() and not name.endswith(_SPLITS)
 
 
 def _of_generators(tree: ast.Module, calls: Sequence[ast.Call]) -> list[ast.Call]:

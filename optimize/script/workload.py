@@ -52,7 +52,7 @@ class Workload:
     overrides: str = ""  # the file whose constants win over those of the script
     progress: ProgressFormat = field(default_factory=ProgressFormat)
     total: Expression | None = None  # steps of a whole run, in terms of the constants
-    links: Mapping[str, str] = field(default_factory=dict)  # path in a trial's folder -> folder of data
+    links: Mapping[str, str] = field(default_factory=dict)  # path in a trial's folder -> folder or file of data
     picked: bool = False  # the script, because it is the only one: nothing names it
     limits: Mapping[str, float] = field(default_factory=dict)  # that a trial of it needs: name in Limits -> value
     with_bom: frozenset[str] = frozenset()  # files that begin with a byte order mark, which `files` leaves out

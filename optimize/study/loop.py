@@ -244,7 +244,7 @@ _ADVICE: dict[str, str] = {
     TrialStatus.DIVERGED: "Lower the learning rates of the baseline in the profile's [constants].",
 }
 _ADVICE_FILE = (
-    "A trial runs in a folder of its own. What the script reads there, workload.toml names: text as `files`, folders of data as "
+    "A trial runs in a folder of its own. What the script reads there, workload.toml names: text as `files`, other data as "
     "`links`."
 )
 _ADVICE_ELSE = "Correct the script or the profile's [constants]."
