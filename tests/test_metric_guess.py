@@ -292,3 +292,10 @@ def test_a_log_that_ends_with_a_number_offers_it() -> None:
 )  # fmt: skip
 def test_words_written_as_one_have_a_direction(name: str, direction: str) -> None:
     assert direction_of(name) == direction
+
+
+def test_a_person_sees_what_was_printed_or_that_nobody_has_seen_it() -> None:
+    (of_text,) = guess_metrics({"train.py": "print(f'Test accuracy: {100 * a:.2f}%')\n"})
+    assert (of_text.shown, of_text.where) == ("Test accuracy: …%", "train.py:1")
+    (of_log,) = guess_metrics({}, "step 1\nTest accuracy: 84.62%\n")
+    assert (of_log.shown, of_log.where) == ("Test accuracy: 84.62%", "line 2 of its output")

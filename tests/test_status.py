@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
 from optimize.commands.terminal import open_console
 from optimize.config.environment import interrupted_by
@@ -276,3 +278,13 @@ def test_trials_that_were_copied_from_another_study_are_not_done_here(driver: Dr
             database.finish_trial(trial.trial_id, "COMPLETE", 1.0)
         database.create_trial(study_id, state="RUNNING", params={}, choices={})
     assert done_so_far(driver.paths.database, "s") == 2
+
+
+def test_lines_of_a_pipe_end_without_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    console = open_console()
+    console.print(Padding(Text("word " * 80), (0, 2)))
+    console.print("a  \n b")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert lines == [line.rstrip() for line in lines]
+    assert lines[-2:] == ["a", " b"]

@@ -57,12 +57,14 @@ def open_console(stderr: bool = False) -> Console:
     What a notebook's `!` starts has a terminal whose cursor cannot move, so that each state of a live view would stay.
     """
     from optimize.config.environment import in_notebook
-    from optimize.reporting.console import OrderedConsole
+    from optimize.reporting.console import OrderedConsole, WithoutPadding
 
-    if in_notebook():
-        return OrderedConsole(stderr=stderr, highlight=False, width=CELL, force_terminal=False)
     stream = sys.stderr if stderr else sys.stdout
-    return OrderedConsole(stderr=stderr, highlight=False, width=None if stream.isatty() else WIDE)
+    if in_notebook():
+        return OrderedConsole(file=WithoutPadding(stream), highlight=False, width=CELL, force_terminal=False)
+    if stream.isatty():
+        return OrderedConsole(stderr=stderr, highlight=False)
+    return OrderedConsole(file=WithoutPadding(stream), highlight=False, width=WIDE)
 
 
 def is_asked() -> bool:

@@ -6,11 +6,26 @@ view moves up by the wrong number of lines, and wipes out the line of a trial.
 
 from __future__ import annotations
 
+import re
 import threading
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
+
+
+class WithoutPadding:
+    """A stream into a file or a pipe: of each line, the blanks at its end are left out, by which Rich fills boxes and columns."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(re.sub(r"[ \t]+(?=\n)", "", text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class OrderedConsole(Console):

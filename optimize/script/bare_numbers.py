@@ -54,7 +54,7 @@ def ends_with_number(log: str) -> str:
 def _guess(line: PrintedLine, name: str, lines: Sequence[PrintedLine]) -> MetricGuess | None:
     if not is_exact(BARE, line, 0, lines):
         return None
-    return MetricGuess(name, BARE, direction_of(name), line.sample(1)[0].strip(), f"{line.file}:{line.line}")
+    return MetricGuess(name, BARE, direction_of(name), line.shown(), line.where)
 
 
 def _bare(lines: Sequence[PrintedLine]) -> list[PrintedLine]:

@@ -28,7 +28,7 @@ from optimize.script.metric_words import (
     without_unit,
     words_in,
 )
-from optimize.script.printed import PrintedLine
+from optimize.script.printed import OUTPUT, PrintedLine
 from optimize.script.printed_by_calls import lines_by_calls
 from optimize.script.printed_formats import PrintedValue
 from optimize.script.source_names import read_names
@@ -92,10 +92,9 @@ def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> Metr
         begins = {each.lower() for each in re.findall(r"(?<![\w'\"])[A-Za-z]+(?![\w'\"])", line.label(0))}
         words = words | begins & (HELD_OUT | OF_TRAINING)
     weight = _weight(line, words | words_in(named), expression) + 0.5 * says_itself
-    shown = line.sample(1)[0].strip()
     part = _part(words | words_in(named) | words_in(expression)) or _part(words_in(line.function))
     which = direction_of(name) or direction_of(expression)
-    return MetricGuess(name, regex, which, shown, f"{line.file}:{line.line}", weight, part=part)
+    return MetricGuess(name, regex, which, line.shown(), line.where, weight, part=part)
 
 
 def _part(words: set[str]) -> str:
@@ -165,8 +164,7 @@ def guess_named(files: Mapping[str, str], name: str) -> MetricGuess | None:
                 if key.expression in keys[line.file] and sign in ("", ":", "=", "|", "->"):
                     quote = rf"{between[0]}" if between[:1] in ("'", '"') else ""
                     regex = rf"(?<!\w){re.escape(name)}{quote}\s*{re.escape(sign)}\s*{{number}}"
-                    shown = f"{name}{between}{value.sample(1.5)}"
-                    return MetricGuess(name, regex, direction_of(name), shown, f"{line.file}:{line.line}")
+                    return MetricGuess(name, regex, direction_of(name), f"{name}{between}…", line.where)
     return None
 
 
@@ -256,11 +254,11 @@ def lines_of_log(text: str) -> list[PrintedLine]:
         place = 0
         for each in _NUMBER.finditer(raw[:400]):
             words, place = raw[place : each.start()], each.end()
-            pieces += [*([words] if words else []), PrintedValue("value", ".4f" if "." in each[0] else "d")]
+            pieces += [*([words] if words else []), PrintedValue("value", ".4f" if "." in each[0] else "d", each[0])]
         pieces += [raw[place:400]] if raw[place:400] else []
         kind = tuple(each for each in pieces if isinstance(each, str))
         if len(pieces) > len(kind):
-            line = PrintedLine(tuple(pieces), "printed", number)
+            line = PrintedLine(tuple(pieces), OUTPUT, number)
             line = replace(line, header=header) if len(header) == len(line.values) else line
             found.setdefault(kind, []).append(line)
         elif len(cells := cells_of(raw[:400])) > 1:
@@ -278,10 +276,10 @@ def _of_frameworks(files: Mapping[str, str]) -> list[MetricGuess]:
             *(f"eval_{name}" for name in re.findall(r"return \{\s*['\"](\w+)['\"]", text)),
             "train_loss",
         ]
-        found += [_framework(name, f"'{name}': '?{{number}}", f"{{'{name}': 1.5, ...}}", "Trainer") for name in names]
+        found += [_framework(name, f"'{name}': '?{{number}}", f"{{'{name}': …}}", "Trainer") for name in names]
     if "fire.Fire(" in text:  # which prints a dictionary that a function returns
         keys = [key for file in files for key in _keys_returned(read_names(files[file], file).tree)]
-        found += [_framework(name, "", f"{name}: 1.5", "fire") for name in keys if words_in(name) & (HIGHER | LOWER)]
+        found += [_framework(name, "", f"{name}: …", "fire") for name in keys if words_in(name) & (HIGHER | LOWER)]
     if re.search(r"\bkeras\b", text) and ".fit(" in text:
         measured = [
             name
@@ -292,12 +290,12 @@ def _of_frameworks(files: Mapping[str, str]) -> list[MetricGuess]:
         for name in dict.fromkeys((*measured, "loss")):
             found.append(
                 _framework(
-                    f"{validated}{name}", rf"(?<!\w){validated}{name}:\s*{{number}}", f"{validated}{name}: 1.5", "Keras"
+                    f"{validated}{name}", rf"(?<!\w){validated}{name}:\s*{{number}}", f"{validated}{name}: …", "Keras"
                 )
             )
     if re.search(r"\b(?:lightning|pytorch_lightning)\b", text):
         for name in dict.fromkeys(re.findall(r"self\.log\(\s*f?['\"](\w+)['\"]", text)):
-            found.append(_framework(name, rf"(?<!\w){name}[\s=:│|]+{{number}}", f"{name}  1.5", "Lightning"))
+            found.append(_framework(name, rf"(?<!\w){name}[\s=:│|]+{{number}}", f"{name}  …", "Lightning"))
     return found
 
 

@@ -30,6 +30,7 @@ _WRITES = ("sys.stdout.write", "sys.stderr.write", "tqdm.write", "tqdm.tqdm.writ
 _AROUND = ("tqdm", "track", "enumerate")  # what a loop runs through
 _BARS = ("set_description", "set_description_str", "set_postfix_str")
 MOST_LINES = 400
+OUTPUT = "its output"  # the "file" of a line that a script has printed
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ class PrintedLine:
             else:
                 text += piece
         return text, tuple(numbers)
+
+    def shown(self) -> str:
+        """Return the line for a person: as it was printed, or with an ellipsis for each value that nobody has seen."""
+        pieces = (piece.seen or "…" if isinstance(piece, PrintedValue) else piece for piece in self.pieces)
+        return "".join(pieces).strip()
+
+    @property
+    def where(self) -> str:
+        """Where the line is printed, or was, for a person."""
+        return f"line {self.line} of its output" if self.file == OUTPUT else f"{self.file}:{self.line}"
 
 
 def printed_lines(files: Mapping[str, str]) -> list[PrintedLine]:

@@ -19,6 +19,7 @@ class PrintedValue:
 
     expression: str
     spec: str = ""
+    seen: str = ""  # what was printed here, of a line that has been printed
 
     def sample(self, number: float) -> str:
         """Return a number as this place prints one."""
