@@ -78,24 +78,35 @@ def test_a_named_seed_constant_is_used(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "toml", "says"),
+    ("script", "says"),
     [
-        (SCRIPT, "", "no seed: it has no constant SEED, no flag --seed and no manual_seed"),
-        (SEEDED, 'seed = "LUCK"', "LUCK: the script has no such constant"),
-        (SEEDED.replace("SEED = 42", "SEED = None"), "", "no seed"),
-        (SCRIPT.replace("X = 4", "random.seed(1)\ntorch.manual_seed(2)\nX = 4"), "", "several seeds"),
+        (SCRIPT, "no seed: it has no constant SEED, no flag --seed and no manual_seed"),
+        (SEEDED.replace("SEED = 42", "SEED = None"), "no seed"),
+        (SCRIPT.replace("X = 4", "random.seed(1)\ntorch.manual_seed(2)\nX = 4"), "several seeds"),
     ],
 )
-def test_a_script_without_a_seed_is_one_line_before_anything(driver: Driver, script: str, toml: str, says: str) -> None:
+def test_a_script_without_a_seed_is_one_line_before_anything(driver: Driver, script: str, says: str) -> None:
     (driver.folder / "workload" / "train.py").write_text(script)
-    if toml:
-        (driver.folder / "workload" / "workload.toml").write_text(toml)
     driver.run(Trainings(), trials=3)
     with pytest.raises(WorkloadError, match=says) as caught:
         confirm(driver, Trainings())
     assert len(caught.value.problems) == 1
     with driver.database() as database:
         assert database.study_names() == ["s"]
+
+
+def test_a_seed_that_is_named_where_none_is_stops_the_search(driver: Driver) -> None:
+    (driver.folder / "workload" / "train.py").write_text(SEEDED)
+    (driver.folder / "workload" / "workload.toml").write_text('seed = "LUCK"')
+    with pytest.raises(SettingsError, match=r"seed: .*LUCK: the script has no such constant"):
+        driver.run(Trainings(), trials=3)
+
+
+@pytest.mark.parametrize("named", ['"A.luck"', '{ field = "A.luck" }'])
+def test_a_seed_may_be_named_as_a_search_space_names_a_place(driver: Driver, named: str) -> None:
+    (driver.folder / "workload" / "train.py").write_text(f"{SCRIPT}class A:\n    luck = 1  # seed\n")
+    (driver.folder / "workload" / "workload.toml").write_text(f"seed = {named}")
+    assert driver.plan.seed() == ("seed", 1)
 
 
 def test_a_seed_that_is_tuned_is_refused(driver: Driver) -> None:

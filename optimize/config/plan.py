@@ -113,7 +113,7 @@ class Plan:
         if type(own) is not int or own < 0:
             why = without_seed(running(workload.script, workload.files)) or (
                 "it has no constant SEED, no flag --seed and no manual_seed(42). Without another seed every training gives the "
-                "same value. Say in workload.toml where it is (seed = ...)"
+                'same value. Say in workload.toml where it is: seed = "SEED", "--seed", "conf.yaml:seed" or "Config.seed"'
             )
             raise WorkloadError(f"{where}: no seed: {why}.")
         return name, own
@@ -186,6 +186,8 @@ def plan_of(parts: Parts, also: Sequence[str] = (), compare: bool = True) -> Pla
     problems += no_number(workload.total, constants) if workload.total else []
     problems += wrong_device_batch(workload.device_batch, constants, workload.folder)
     problems += workload.unstartable(_programs(settings))
+    if workload.seed:
+        problems += [f"{workload.folder}: seed: {line}" for line in workload.problems([workload.seed_name])]
     for name in (n for n in space.names if n not in settings.constants):
         problems += [f"{space.path}: {line}{_meant(name, constants)}" for line in workload.problems([name])]
     problems += [f"{space.path}: {line}" for line in workload.places.shared()]

@@ -81,7 +81,7 @@ def _workload(folder: Path, table: Table, whole: Mapping[str, str]) -> Workload:
         preload=table.words("preload", ()),
         memory=_expression(table, "memory"),
         derived=read_derived(table.table("derived")),
-        seed=table.text("seed", ""),
+        seed=_read_seed(table),
         val_split=table.text("val_split", "VAL_SPLIT"),
         budget=table.words("budget", BUDGETS),
         overrides=table.text("overrides", ""),
@@ -192,6 +192,14 @@ def _is_written_by_us(path: Path, folder: Path) -> bool:
 def _is_of_a_study(folder: Path) -> bool:
     paths = StudyPaths(folder.parent, folder.name)
     return paths.results_tsv.is_file() and paths.settings_json.is_file()
+
+
+def _read_seed(table: Table) -> str:
+    """Return where the seed stands: a text, or as a search space writes a place, such as `{ flag = "--seed" }`."""
+    if not table.is_table("seed"):
+        return table.text("seed", "")
+    place = table.table("seed")
+    return next(filter(None, [place.text(kind, "") for kind in ("flag", "key", "field", "entry")]), "")
 
 
 def _read_links(folder: Path, table: Table) -> dict[str, str]:
