@@ -1,25 +1,42 @@
-"""Finds where a script's seed stands, if it is no constant SEED: a flag, a key of a config file, a field of a class.
+"""Finds where a script's seed stands, if it is no constant SEED: wherever a parameter may stand.
 
-workload.toml may name it (`seed = "--seed"`, `"conf.yaml:seed"`, `"Config.seed"`); else the usual names are looked for.
+workload.toml may name it (`seed = "--seed"`, `"conf.yaml:seed"`, `"Config.seed"`); else the usual names are looked for. What only
+decides about the data, such as the seed of a split, is none.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from optimize.errors import RenderError
 from optimize.script.bindings import parse
 from optimize.script.config_files import SUFFIXES, find_key
 from optimize.script.config_overrides import pair_overrides
+from optimize.script.file_scopes import Function, file_scopes
 from optimize.script.parsers import known_flags
 from optimize.script.places import Placement, Places
-from search_spaces import Location
+from optimize.script.settings_in_attributes import attributes_of_classes
+from optimize.script.settings_in_functions import settings_in_functions
+from optimize.script.settings_in_modules import entries_of_tables, fields_of_classes
+from optimize.script.trees import walk
+from search_spaces import Location, ScriptConstant
 
 SEED = "seed"  # what a seed that is no constant is called among the parameters of a confirmation
-FLAGS = ("--seed", "--random-seed", "--random_seed", "--manual-seed", "--manual_seed")
+FLAGS = (
+    "--seed",
+    "--random-seed",
+    "--random_seed",
+    "--manual-seed",
+    "--manual_seed",
+    "--random-state",
+    "--random_state",
+)
+USUAL = ("random_seed", "random_state", "global_seed", "manual_seed")  # names of constants, before others that end so
 
 
 def place_of_seed(named: str, files: Mapping[str, str], command: tuple[str, ...]) -> Placement | None:
@@ -48,11 +65,86 @@ def find_seed(files: Mapping[str, str], command: tuple[str, ...]) -> Placement |
     flags = [place for flag in FLAGS if (place := _usable(Location("flag", flag), files, command))]
     if flags:
         return flags[0]
-    for candidates in (_grouped(files, command), _keys(files), _fields(files)):
+    for candidates in (_grouped(files, command), _keys(files), _fields(files), _settings(files)):
         places = [place for each in candidates if (place := _usable(each, files, command))]
         if places:
             return places[0] if len(places) == 1 else None
     return None
+
+
+_NAMES = re.compile(r"(?:\w*_)?seed|random_state|seed_value", re.IGNORECASE)
+_OF_DATA = re.compile(
+    r"split|fold|shuffle|sampl|make_|data", re.IGNORECASE
+)  # functions and calls whose seed is not the training's
+
+
+def _settings(files: Mapping[str, str]) -> list[Location]:
+    """Return where settings of the Python files have a seed's name; those of the best kind, see `_rank`."""
+    found: list[tuple[int, Location]] = []
+    for file, text in files.items():
+        if file.endswith(".py") and _NAMES.search(text):
+            with suppress(RenderError):
+                found += [(_rank(each), Location(each.kind, each.place)) for each in _named_seeds(text, file)]
+    first = min((rank for rank, _ in found), default=0)
+    return list(dict.fromkeys(location for rank, location in found if rank == first))
+
+
+def _named_seeds(text: str, file: str) -> Iterator[ScriptConstant]:
+    one = {file: text}
+    settings = [
+        *fields_of_classes(one, file),
+        *attributes_of_classes(one, file),
+        *entries_of_tables(text, file, ""),
+        *settings_in_functions(one, file),
+        *_defaults(text, file),
+    ]
+    for each in settings:
+        if each.kind and _NAMES.fullmatch(each.place.rpartition(".")[2]) and not _OF_DATA.search(_owner(each)):
+            yield replace(each, place=f"{file}:{each.place}")
+
+
+def _defaults(text: str, file: str) -> Iterator[ScriptConstant]:
+    """Yield parameters of functions that have a default: `def set_seed(seed=42)`."""
+    for known in file_scopes(text, file).definitions.values():
+        for each in known:
+            if isinstance(each.node, Function):
+                given = each.node.args
+                path = "".join(f"{getattr(scope, 'name', '')}." for scope in each.inside)
+                positional = [*given.posonlyargs, *given.args]
+                with_default = positional[len(positional) - len(given.defaults) :]
+                with_default += [a for a, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value]
+                yield from (ScriptConstant(a.arg, None, kind="local", place=f"{path}{a.arg}") for a in with_default)
+
+
+def seed_constant(texts: Mapping[str, str], names: Collection[str]) -> str:
+    """Return which of a script's constants is its seed, by its name and by what it is used for; "" if none is."""
+    likely = [name for name in names if _NAMES.fullmatch(name)]
+    likely.sort(key=lambda name: (name != "SEED", name != "seed", name.lower() not in USUAL, name))
+    return next((name for name in likely if not _only_of_data(texts, name)), "")
+
+
+def _only_of_data(texts: Mapping[str, str], name: str) -> bool:
+    """Tell whether a constant is read, but by nothing that is not about data: `train_test_split(x, random_state=STATE)`."""
+    read = of_data = 0
+    for file, text in texts.items():
+        for node in walk(parse(text, file)) if file.endswith(".py") and name in text else ():
+            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
+                read += 1
+            elif isinstance(node, ast.Call) and _OF_DATA.search(ast.unparse(node.func)):
+                inside = (*node.args, *(each.value for each in node.keywords))
+                of_data += sum(isinstance(each, ast.Name) and each.id == name for each in inside)
+    return bool(read) and read == of_data
+
+
+def _owner(setting: ScriptConstant) -> str:
+    return setting.place.rpartition(".")[0]
+
+
+def _rank(setting: ScriptConstant) -> int:
+    """Return 0 for what certainly is the seed of all: a setting of that very name, or the default of what sets seeds."""
+    name = setting.place.rpartition(".")[2].lower()
+    sets_seeds = "seed" in _owner(setting).lower()
+    return 0 if sets_seeds else 1 if name == "seed" else 2
 
 
 def _grouped(files: Mapping[str, str], command: tuple[str, ...]) -> Iterator[Location]:

@@ -7,6 +7,7 @@ a generator its seed: `np.random.default_rng(42)`, or an estimator: `RandomFores
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator, Sequence
 
 from optimize.errors import RenderError
@@ -24,13 +25,21 @@ _GENERATORS = {
 }
 _GENERATORS |= {"random.Random", "jax.random.key", "jax.random.PRNGKey", "random.PRNGKey", "jr.PRNGKey", "PRNGKey"}
 _TORCH_GENERATORS = ("torch.Generator", "Generator")
-_OF_ESTIMATORS = ("random_state", "random_seed")  # keywords of scikit-learn's and XGBoost's classes, and of CatBoost's
-_SPLITS = ("Fold", "Split")  # endings of classes whose seed decides about the data, not about the training
+# Functions that seed all, of scripts and of packages: set_seed, seed_everything, tf.keras.utils.set_random_seed, fix_seeds
+_SEEDS_BY_NAME = re.compile(
+    r"(?:set|fix|init|setup|same|apply|make|seed)_?\w*seed\w*|seed_?(?:everything|all|every)\w*", re.I
+)
+_OF_ESTIMATORS = (
+    "random_state",
+    "random_seed",
+    "seed",
+)  # keywords of classes: scikit-learn, XGBoost, CatBoost, transformers
+_OF_DATA = re.compile(r"\w*(?:Fold|Split|Sampler|Dataset|DataModule|Loader|Generator|Random|RandomState)")
 
 
 def seeds_all(text: str, where: str) -> bool:
     """Return whether a literal in a call seeds the whole script. Raises RenderError if such calls disagree."""
-    found = any(ast.unparse(call.func) in _SEEDING for call, _ in _of_script(parse(text, where)))
+    found = any(_is_for_all(call) for call, _ in _of_script(parse(text, where)))
     return found and read_seed_calls(text, where) is not None
 
 
@@ -101,9 +110,22 @@ def _of_script(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.Constant]]:
     """Yield calls whose seed holds exactly one whole number: `42`, or `1337 + rank`, where only 1337 changes."""
     calls = [node for node in walk(tree) if isinstance(node, ast.Call)]
     seeding = [call for call in calls if ast.unparse(call.func) in _SEEDING]
-    for call in seeding or _of_generators(tree, calls):
-        given = [*call.args, *(each.value for each in call.keywords if each.arg == "seed")]
-        yield from ((call, number) for number in _number(given))
+    by_name = [call for call in calls if call not in seeding and _is_for_all(call)]
+    generators = [] if seeding or by_name else _of_generators(tree, calls)
+    for group in (seeding, by_name, generators):
+        found = [(call, number) for call in group for number in _number(_given(call))]
+        yield from found
+        if found:
+            break
+
+
+def _is_for_all(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    return name in _SEEDING or _SEEDS_BY_NAME.fullmatch(name.rpartition(".")[2]) is not None
+
+
+def _given(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(each.value for each in call.keywords if each.arg == "seed")]
 
 
 def _of_estimators(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.Constant]]:
@@ -123,7 +145,7 @@ def _number(given: Sequence[ast.expr]) -> list[ast.Constant]:
 
 def _makes_estimator(call: ast.Call) -> bool:
     name = ast.unparse(call.func).rpartition(".")[2]
-    return name[:1].isupper() and not name.endswith(_SPLITS)
+    return name[:1].isupper() and not _OF_DATA.fullmatch(name)
 
 
 def _of_generators(tree: ast.Module, calls: Sequence[ast.Call]) -> list[ast.Call]:

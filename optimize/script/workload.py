@@ -21,7 +21,7 @@ from optimize.script.file_imports import files_used, named_in, names_config
 from optimize.script.files_read import files_read
 from optimize.script.owners import Owners, files_by_constant
 from optimize.script.places import Placement, Places
-from optimize.script.seed import SEED, place_of_seed
+from optimize.script.seed import SEED, place_of_seed, seed_constant
 from optimize.script.seed_calls import SEED_CALLS, render_seed_calls, seeds_all
 from optimize.script.trees import trees_kept
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
@@ -77,14 +77,11 @@ class Workload:
 
     def _placed_seed(self, space: SearchSpace) -> dict[str, Placement]:
         """Return the place of the seed, if it is no constant of a module and nothing else has its name."""
-        if SEED in space.names or (not self.seed and (self._has_constant("SEED") or self._seeds_in_calls())):
+        if SEED in space.names or (not self.seed and (self._seed_constant == "SEED" or self._seeds_in_calls())):
             return {}
         found = place_of_seed(self.seed, self.files_read(), self.command)
-        return (
-            {SEED: found}
-            if found and (self.seed or found.location not in {p.location for p in space.parameters})
-            else {}
-        )
+        is_free = found and (self.seed or found.location not in {p.location for p in space.parameters})
+        return {SEED: found} if found and is_free else {}
 
     def _seeds_in_calls(self) -> bool:
         with suppress(RenderError, KeyError):
@@ -96,7 +93,13 @@ class Workload:
         """The name of the seed among the values that can be written, "" if it can only stand in calls that seed."""
         if SEED in self.placed:
             return SEED
-        return self.seed or ("SEED" if self._has_constant("SEED") else "")
+        name = self._seed_constant
+        return self.seed or (name if name == "SEED" or not self._seeds_in_calls() else "")
+
+    @property
+    def _seed_constant(self) -> str:
+        """The constant that is the seed by its name, "" if there is none."""
+        return seed_constant(read := self.files_read(), self._owners().values(read, ["SEED"]))
 
     @property
     def places(self) -> Places:
@@ -123,11 +126,8 @@ class Workload:
     def _named_in_expressions(self) -> set[str]:
         given = (self.duration, self.work_budget, self.memory, self.total, *(each.expression for each in self.derived))
         used = {name for each in given if each for name in each.names}
-        said = (self.seed or "SEED", self.val_split, self.device_batch, *self.budget)
+        said = (self.seed or self._seed_constant, self.val_split, self.device_batch, *self.budget)
         return used.union(filter(None, said), *(each.replaces for each in self.derived))
-
-    def _has_constant(self, name: str) -> bool:
-        return name in self._owners().values((), [name])
 
     def _defaults(self) -> dict[str, Value]:
         """Return the values, without us, of parameters that stand elsewhere, and those that their search space declares."""
