@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from optimize.script.data_used import is_data, local_files
+from optimize.script.files_written import normal, written_texts
 from optimize.script.imported_names import imported_names
 from optimize.script.source_names import read_names
 
@@ -73,7 +74,9 @@ def _named(path: Path, words: Sequence[str]) -> list[tuple[str, str]]:
     imported_names(path.read_text(encoding="utf-8-sig"), str(path))
     files = local_files(path.parent, path.name).files
     given = [(word.partition("=")[2] if word.startswith("-") else word, "") for word in words]
-    return [*given, *((text, source) for file, source in files.items() for text in read_names(source, file).texts)]
+    named = [*given, *((text, source) for file, source in files.items() for text in read_names(source, file).texts)]
+    written = written_texts(files, words)
+    return [(text, source) for text, source in named if normal(text) not in written]
 
 
 def _levels(text: str) -> int:

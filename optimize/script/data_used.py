@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from optimize.script.files_read import FilesRead, Reader, read_by_name
+from optimize.script.files_written import normal, written_texts
 from optimize.script.imported_names import imported_names
 from optimize.script.source_names import read_names
 from optimize.text import listed
@@ -75,11 +76,14 @@ def data_used(
     texts = dict.fromkeys(
         [*words, *(text for file, source in files.items() for text in read_names(source, file).texts)]
     )
+    written = written_texts(files, words)
     found, links, notes, outside = list[str](), list[str](), list[str](), list[str]()
     for text in texts:
         text = text.partition("=")[2] if text.startswith("-") else text
         path = PurePosixPath(text)
         if not may_be_path(text) or path.parts[:1] == ("/",) or text.startswith("~") or not {*path.parts} - {".."}:
+            continue
+        if normal(text) in written:
             continue
         paths = [PurePosixPath(posixpath.normpath((PurePosixPath(base) / path).as_posix())) for base in bases]
         inside = [each for each in paths if ".." not in each.parts and str(each) != "."]

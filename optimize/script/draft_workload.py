@@ -15,6 +15,7 @@ from optimize.script.data_used import DataUsed, data_used, is_data, reader_of
 from optimize.script.endless import endless_note
 from optimize.script.environment_variables import DOTENV, LOADS_DOTENV, has_secrets, values_in_dotenv
 from optimize.script.files_read import FilesRead, Reader, files_imported
+from optimize.script.files_written import normal, written_texts
 from optimize.script.flags import FlagDefinition
 from optimize.script.home import module_of
 from optimize.script.loop_total import total_of
@@ -141,9 +142,12 @@ def _whole_paths(
 ) -> dict[str, tuple[str, Path]]:
     """Return flags whose default is data outside of the folder, and its whole path, which a trial finds; by that default."""
     found: dict[str, tuple[str, Path]] = {}
+    written = written_texts(files, words)
     for flag in (each for _, flags in flags_by_file(files, words) for each in flags):
         name, default = flag.names[0], flag.default
-        if isinstance(default, str) and name.startswith("--") and not _is_given(flag.names, words):
+        if not isinstance(default, str) or normal(default) in written:
+            continue
+        if name.startswith("--") and not _is_given(flag.names, words):
             there = next((each for each in bases if is_data(folder / each, default)), None)
             whole = (folder / (there or "") / default).resolve()
             if there is not None and not whole.is_relative_to(folder.resolve()):

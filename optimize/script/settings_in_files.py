@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from optimize.runner.metric_files import matches
+from optimize.script.files_written import normal, written_texts
 from optimize.script.ini_files import INI_SUFFIXES, ini_values
 from optimize.script.result_files import result_files
 from optimize.script.source_names import read_names
@@ -63,7 +64,7 @@ class HydraApp:
 
 def config_files(files: Mapping[str, str], folder: Path, words: Sequence[str] = ()) -> list[str]:
     """Return the configuration files of the folder that these Python files, or words of the command, name; none that they write."""
-    written = [each.path for each in result_files(files)]
+    patterns, written = [each.path for each in result_files(files)], written_texts(files, words)
     texts = [*words, *(text for file, source in files.items() for text in read_names(source, file).texts)]
     own = PurePosixPath(next(iter(files), "")).parent.as_posix()  # of the script, which comes first
     folders = ["", own, *(text.rstrip("/") for text in texts if _is_inside(text) and (folder / text).is_dir())]
@@ -72,10 +73,12 @@ def config_files(files: Mapping[str, str], folder: Path, words: Sequence[str] = 
     found: list[str] = []
     for text in texts:
         text = text.partition("=")[2] or text if text.startswith("-") else text
+        if normal(text) in written:
+            continue
         if text.endswith(suffixes) and _is_inside(text) and PurePosixPath(text).name not in _NOT_LOADED:
             paths = (PurePosixPath(base, text).as_posix() for base in folders)
             found += [path for path in paths if (folder / path).is_file()][:1]
-    return [path for path in dict.fromkeys(found) if not any(matches(pattern, path) for pattern in written)]
+    return [path for path in dict.fromkeys(found) if not any(matches(pattern, path) for pattern in patterns)]
 
 
 def hydra_app(files: Mapping[str, str]) -> HydraApp | None:
