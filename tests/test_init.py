@@ -106,6 +106,45 @@ def test_nothing_is_overwritten_and_what_is_there_is_used(
     assert b"limits = { total_s = 90 }" in first
 
 
+def test_what_is_given_behind_two_dashes_is_what_the_script_has_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--opt", default="adam")
+args = parser.parse_args()
+if args.opt == "adam":
+    opt = Adam([], betas=(0.9, 0.95))
+else:
+    opt = SGD([], momentum=0.9)
+for epoch in range(args.epochs):
+    print(f"epoch {epoch} loss {args.lr:.4f}")
+"""
+    monkeypatch.chdir(folder_with(tmp_path, {"train.py": text}))
+    assert run(["init", "train.py", "--", "--lr", "2", "--epochs=3", "--opt", "sgd"]) == 0
+    assert 'total = "3" }' in Path("workload.toml").read_text()
+    space = load_space("./space.toml")
+    assert {parameter.name for parameter in space.parameters} == {"lr", "opt", "momentum"}
+    assert "# now 2.0\n" in Path("space.toml").read_text()
+    assert planned(".", tmp_path / "space.toml", tmp_path).baseline["lr"] == 2.0
+
+
+def test_so_is_an_override_of_a_hydra_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """import hydra
+@hydra.main(config_path="conf", config_name="base")
+def main(cfg):
+    print(f"val_loss: {cfg.optim.lr}")
+main()
+"""
+    files = {"train.py": text, "conf/base.yaml": "optim:\n  lr: 0.1\n  momentum: 0.9\n"}
+    monkeypatch.chdir(folder_with(tmp_path, files))
+    assert run(["init", "train.py", "--", "optim.lr=0.5"]) == 0
+    assert planned(".", tmp_path / "space.toml", tmp_path).baseline == {"lr": 0.5, "momentum": 0.9}
+    assert "# now 0.5\n" in Path("space.toml").read_text()
+
+
 def test_it_says_whether_the_lines_of_progress_tell_a_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,21 @@ SAYS = "    print(f'epoch {epoch} loss: {loss:.4f}')\n"
 
 
 @pytest.mark.parametrize(
+    ("words", "total"),
+    [
+        (["--epochs", "3"], "3"),
+        (["fit", "--epochs=3"], "3"),
+        (["-e", "3", "--epochs", "4"], "4"),
+        (["--seed", "3"], "20"),
+    ],
+)
+def test_what_the_command_gives_a_flag_counts(words: list[str], total: str) -> None:
+    flags = FLAGS.replace("'--epochs'", "'--epochs', '-e'")
+    files = {"train.py": f"{flags}for epoch in range(args.epochs):\n{SAYS}"}
+    assert total_of(guess_progress(files), files, "train.py", words) == total
+
+
+@pytest.mark.parametrize(
     ("text", "total"),
     [
         (f"{FLAGS}for epoch in range(args.epochs):\n{SAYS}", "20"),

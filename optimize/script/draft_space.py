@@ -172,14 +172,14 @@ def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[
     pairs = list(pairs_as_settings(workload.files_read(), workload.command))
     found += pairs
     app = hydra_app(files)
-    found += overrides_as_settings(app, workload.folder) if app else ()
+    found += overrides_as_settings(app, workload.folder, words) if app else ()
     others = {file for file, _ in hydra_files(app, workload.folder)} if app else set()
     others |= {file for file in workload.files if pairs and file.endswith((".yaml", ".yml"))}  # pairs win over them
     found += keys_as_settings(
         [f for f in config_files(files, workload.folder, words) if f not in others], workload.folder
     )
     found += variables_as_settings(files, values_in_dotenv(workload.files), _in_secret_file(workload))
-    found += settings_in_functions(files, workload.script)
+    found += settings_in_functions(files, workload.script, words)
     return told_apart(found)
 
 

@@ -22,6 +22,7 @@ from optimize.script.loop_total import total_of
 from optimize.script.metric_guess import MetricGuess, guess_named
 from optimize.script.metric_words import direction_of, same_name, words_in
 from optimize.script.parsers import find_flag, flags_by_file, parser_facts
+from optimize.script.process_parameters import as_given
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
 from optimize.script.result_files import file_with, result_files
 from optimize.script.seeding import seed_note
@@ -120,7 +121,7 @@ def script_facts(
         imported,
         likely_metrics(files),
         progress or framework_progress(files),
-        total_of(progress, files, script) or ("" if progress else _epochs_of_trainer(files)),
+        total_of(progress, files, script, words) or ("" if progress else _epochs_of_trainer(files, words)),
         data,
         configs,
         words,
@@ -235,9 +236,10 @@ def _notes(files: Mapping[str, str], told: Mapping[str, Value], known_only: bool
     return tuple(found)
 
 
-def _epochs_of_trainer(files: Mapping[str, str]) -> str:
-    epochs = find_flag(files, "--num_train_epochs") if find_flag(files, OF_TRAINER) else None
-    return f"{epochs.default:g}" if epochs and isinstance(epochs.default, int | float) else ""
+def _epochs_of_trainer(files: Mapping[str, str], words: Sequence[str]) -> str:
+    epochs = find_flag(files, "--num_train_epochs", words) if find_flag(files, OF_TRAINER) else None
+    now = as_given(epochs, words).default if epochs else None
+    return f"{now:g}" if isinstance(now, int | float) else ""
 
 
 def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from pathlib import PurePosixPath
 
 from optimize.script.bindings import Scopes, with_scopes
 from optimize.script.parsers import flags_by_file
+from optimize.script.process_parameters import as_given
 from optimize.script.settings_in_modules import last_of
 from optimize.script.source_names import Function, SourceNames, parameters, read_names
 from optimize.script.trees import assigned_values
@@ -205,9 +205,8 @@ class _Paths:
     @cached_property
     def flags(self) -> dict[str, str]:
         """The texts that flags are, by the names under which the script finds them: as given, else by default."""
-        given = {word.partition("=")[0]: word.partition("=")[2] or after for word, after in pairwise([*self.words, ""])}
-        flags = [flag for _, each in flags_by_file(self.files, self.words) for flag in each]
-        texts = {flag.dest: next((given[name] for name in flag.names if name in given), flag.default) for flag in flags}
+        flags = (as_given(flag, self.words) for _, each in flags_by_file(self.files, self.words) for flag in each)
+        texts = {flag.dest: flag.default for flag in flags}
         return {dest: normal(text) for dest, text in texts.items() if isinstance(text, str)}
 
     def _folders(self, node: ast.AST, scopes: Scopes) -> Iterator[str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from optimize.script.parsers import find_flag
+from optimize.script.process_parameters import as_given
 from optimize.script.progress_guess import ProgressGuess
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
 from optimize.script.trees import assigned_values, walk
 
 
-def total_of(progress: ProgressGuess | None, files: Mapping[str, str], script: str) -> str:
-    """Return the number of steps as workload.toml takes it: a constant of the script, or the number that it is now."""
+def total_of(progress: ProgressGuess | None, files: Mapping[str, str], script: str, words: Sequence[str] = ()) -> str:
+    """Return the number of steps as workload.toml takes it: a constant of the script, or the number that it is now.
+
+    `words`: the command.
+    """
     if progress is None or progress.total is None:
         return ""
     names = read_names(files[script], script, files)
@@ -21,7 +25,7 @@ def total_of(progress: ProgressGuess | None, files: Mapping[str, str], script: s
     if isinstance(node, ast.Name) and node.id in names.constants:
         with suppress(UnreadableValue):
             return node.id if isinstance(names.value(node), int | float) else ""
-    value = _number(_given(node, files), names, files)
+    value = _number(_given(node, files), names, files, words)
     return f"{value:.12g}" if value is not None and value > 0 else ""
 
 
@@ -55,14 +59,15 @@ def _names(target: ast.expr) -> set[str]:
     return {each.id for each in ast.walk(target) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
 
 
-def _number(node: ast.expr, names: SourceNames, files: Mapping[str, str]) -> float | None:
+def _number(node: ast.expr, names: SourceNames, files: Mapping[str, str], words: Sequence[str]) -> float | None:
     with suppress(UnreadableValue):
         value = names.value(node)
         return float(value) if isinstance(value, int | float) else None
     if isinstance(node, ast.Attribute):
         for flag in (f"--{node.attr}", f"--{node.attr.replace('_', '-')}"):
-            if (found := find_flag(files, flag)) and isinstance(found.default, int | float):
-                return float(found.default)
+            found = find_flag(files, flag, words)
+            if found and isinstance(now := as_given(found, words).default, int | float):
+                return float(now)
         for name in names.classes:
             for field in names.fields(name):
                 if field.name == node.attr and field.default is not None:

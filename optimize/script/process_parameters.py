@@ -12,6 +12,7 @@ import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import PurePosixPath
 
@@ -22,6 +23,7 @@ from optimize.script.parsers import FlagDefinition
 from optimize.trial import Value
 
 _PLAIN = re.compile(r"[\w./:@+-]+")
+_ONE_VALUE = ("value", "text", "literal", "true", "false", "pair")  # styles of flags that hold one
 _SHELLS = ("sh", "bash", "zsh", "dash")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -125,6 +127,27 @@ def given_flag(command: Sequence[str], flag: str, definition: FlagDefinition | N
     return found
 
 
+def as_given(flag: FlagDefinition, command: Sequence[str]) -> FlagDefinition:
+    """Return a flag with what the command gives it as its default; the flag itself where it gives nothing, or several values."""
+    if flag.positional or flag.is_list or flag.style not in _ONE_VALUE:
+        return flag
+    given = given_flag(command, flag.names[0], flag)
+    if given is None:
+        return flag
+    value: Value = given
+    if isinstance(given, str) and flag.style == "literal":
+        value = literal_value(given)
+    elif isinstance(given, str) and flag.type not in ("str", "path") and not isinstance(flag.default, str):
+        value = value_of(given)
+    return replace(flag, default=_of_type(value, flag), readable=True)
+
+
+def _of_type(value: Value, flag: FlagDefinition | None) -> Value:
+    """Return a value as a flag reads it: `--lr 2` is 2.0 to one of fractions."""
+    of_fractions = flag is not None and (flag.type == "float" or isinstance(flag.default, float))
+    return float(value) if of_fractions and type(value) is int else value
+
+
 def flag_default(command: Sequence[str], flag: str, definition: FlagDefinition | None, known: Sequence[str]) -> Value:
     """Return a flag's value without us. Raises RenderError with what to do where the text does not say.
 
@@ -133,7 +156,7 @@ def flag_default(command: Sequence[str], flag: str, definition: FlagDefinition |
     if (given := given_flag(command, flag, definition)) is not None:
         if isinstance(given, str) and definition is not None and definition.style == "literal":
             return literal_value(given)
-        return value_of(given) if isinstance(given, str) else given
+        return _of_type(value_of(given), definition) if isinstance(given, str) else given
     if definition is None:
         raise RenderError(
             f"{flag}: no parser in the files defines it. {_known(known)} Correct it, or write baseline = ..."

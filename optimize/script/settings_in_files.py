@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from optimize.runner.metric_files import matches
 from optimize.script.files_written import normal, written_texts
 from optimize.script.ini_files import INI_SUFFIXES, ini_values
+from optimize.script.process_parameters import value_of
 from optimize.script.result_files import result_files
 from optimize.script.source_names import read_names
 from optimize.text import read_bounded
@@ -103,14 +104,19 @@ def keys_as_settings(files: Sequence[str], folder: Path) -> Iterator[ScriptConst
             yield replace(_setting(each, file), kind="key", place=f"{file}:{each.path}", aside=aside)
 
 
-def overrides_as_settings(app: HydraApp, folder: Path) -> Iterator[ScriptConstant]:
-    """Yield what a Hydra app can be told on its command line: the keys of its primary file, and of the groups it chooses."""
+def overrides_as_settings(app: HydraApp, folder: Path, words: Sequence[str] = ()) -> Iterator[ScriptConstant]:
+    """Yield what a Hydra app can be told on its command line: the keys of its primary file, and of the groups it chooses.
+
+    `words`: of the command, which may give some of them another value already.
+    """
+    given = {word.partition("=")[0].lstrip("+~"): word.partition("=")[2] for word in words if "=" in word}
     for file, group in hydra_files(app, folder):
         for each in read_keys(folder / file):
             if not each.path.startswith(("hydra.", "defaults")):
                 aside = CALLBACKS if group in ("callbacks", "logger") else each.aside
                 path = f"{group}.{each.path}" if group else each.path
-                yield replace(_setting(each, file), kind="override", place=path, aside=aside)
+                setting = replace(_setting(each, file), kind="override", place=path, aside=aside)
+                yield replace(setting, value=value_of(given[path])) if path in given else setting
 
 
 def hydra_files(app: HydraApp, folder: Path) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from optimize.script.bindings import Scopes
 from optimize.script.branches import Spot, calls_not_made, spot
 from optimize.script.file_scopes import FileScopes, Function, file_scopes
 from optimize.script.parsers import flags_by_file
+from optimize.script.process_parameters import as_given
 from optimize.script.replacing import replaced_local
 from optimize.script.settings_in_modules import CONFIG, LISTS, OTHER_CHOICE, entries_in, is_table, picks_one
 from optimize.script.source_names import SourceNames, UnreadableValue, is_main, read_names
@@ -60,10 +61,13 @@ _POSITIONS = {
 _RATES = re.compile(r"^(SGD|R?M?SProp|Ada\w+|[NR]?Adam\w*|LAMB|LARS|Lion|Muon|adam\w*|sgd|lion|lamb|rmsprop|adagrad)$")
 
 
-def settings_in_functions(files: Mapping[str, str], script: str) -> Iterator[ScriptConstant]:
-    """Yield the settings inside functions of a script, and those of optimizers and tables in the functions of its files."""
+def settings_in_functions(files: Mapping[str, str], script: str, words: Sequence[str] = ()) -> Iterator[ScriptConstant]:
+    """Yield the settings inside functions of a script, and those of optimizers and tables in the functions of its files.
+
+    `words`: the command, whose flags say which calls are made.
+    """
     found = list[ScriptConstant]()
-    flags = {each.dest: each.default for _, flags in flags_by_file(files) for each in flags}
+    flags = {each.dest: as_given(each, words).default for _, flags in flags_by_file(files, words) for each in flags}
     left = {file: calls_not_made(read_names(text, file).tree, flags, _is_tuned) for file, text in files.items()}
     made = {each.called for each in named_calls(files[script], script) if spot(each.node) not in left[script]}
     others = {last_name(call.func) for call in left[script].values()} - made

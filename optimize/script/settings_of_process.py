@@ -13,6 +13,7 @@ from optimize.script.config_overrides import pair_default, pair_overrides
 from optimize.script.environment_variables import VariableRead, variables_with_defaults
 from optimize.script.flags import FlagDefinition
 from optimize.script.parsers import find_flag, flags_by_file, parser_facts
+from optimize.script.process_parameters import as_given
 from optimize.script.source_names import read_names
 from optimize.script.trees import walk
 from optimize.trial import Value
@@ -51,7 +52,8 @@ def flags_as_settings(files: Mapping[str, str], given: Sequence[str] = ()) -> It
             if flag.names[0] not in told:
                 told.add(flag.names[0])
                 found = find_flag(files, flag.names[0], given) or flag
-                yield _setting(found if not flag.command else flag, file, command, facts.rewritten or {}, texts)
+                found = as_given(found if not flag.command else flag, given)
+                yield _setting(found, file, command, facts.rewritten or {}, texts)
 
 
 def command_of(subcommands: Sequence[str], given: Sequence[str] = ()) -> str:
