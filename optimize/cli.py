@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from optimize.commands.terminal import open_streams, say_all
 from optimize.commands.user_errors import problems_of
 from optimize.executors.slots import keep_to_one_thread
 from optimize.mcp.command import mcp
-from optimize.reporting.program import in_shell, program
+from optimize.reporting.program import in_shell, program, version_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +51,21 @@ for command in (
     app.command()(command)
 app.add_typer(space, name="space")
 app.command("import")(manage.bring)  # `import` is a keyword of Python
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def run(words: Sequence[str]) -> int:

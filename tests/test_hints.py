@@ -14,6 +14,7 @@ import typer
 
 from optimize import notebook
 from optimize.cli import app
+from optimize.cli import run as cli_run
 from optimize.commands.run import run
 from optimize.config.settings import Settings, read_settings
 from optimize.reporting import hints, program
@@ -328,3 +329,16 @@ def test_a_document_names_no_place_of_this_machine(monkeypatch: pytest.MonkeyPat
     place = ["--runs", "/home/me/secret", "--storage", "sqlite:////home/me/o.db"]
     monkeypatch.setattr(sys, "argv", ["optimize", "report", *place])
     assert optimize_command("export", {"study": "s", "trial": 3}) == "optimize export --study s --trial 3"
+
+
+def test_the_version_is_that_of_the_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: {"optimize-train": "9.8.7"}[name])
+    assert cli_run(["--version"]) == 0
+    assert capsys.readouterr().out == "optimize-train 9.8.7\n"
+    assert cli_run(["--help"]) == 0
+    assert "--version" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setattr(program, "_NAME", "no-such-package")
+    assert program.version_line() == f"no-such-package, not installed: run from {program.near(ROOT)}"

@@ -91,6 +91,16 @@ def near(path: Path) -> str:
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
+def version_line() -> str:
+    """Return this program's name and version, for a person."""
+    from importlib.metadata import PackageNotFoundError, version  # as below
+
+    try:
+        return f"{_NAME} {version(_NAME)}"
+    except PackageNotFoundError:
+        return f"{_NAME}, not installed: run from {near(_OURS.parents[1])}"
+
+
 def _source() -> str:
     """Return what this program was installed from: a file, a folder, a repository's address, or its name in an index."""
     import json  # what only uvx needs, and no other start waits for
