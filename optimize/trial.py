@@ -98,6 +98,8 @@ class Job:
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLIS", "RAYON")} | {
     "VECLIB_MAXIMUM_THREADS": "1"
 }
+# A script takes a GPU where it finds one: a CPU profile is one also on a machine that has GPUs.
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 
 
 @dataclass(frozen=True, slots=True)

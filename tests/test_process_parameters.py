@@ -214,6 +214,7 @@ def test_a_trial_is_trained_again_with_the_threads_of_its_slot() -> None:
     for slot in find_slots("cpu", 1)[0].name, "node-1/cpu:3":
         assert ONE_THREAD.items() <= environment_again(slot).items()
         assert "export OMP_NUM_THREADS=1\n" in plain_script(3, {}, slot)
+        assert "export CUDA_VISIBLE_DEVICES=''\n" in plain_script(3, {}, slot)  # nor does its trial see a GPU
     for slot in "gpu:0", "node-1/gpu:0", "":
         assert environment_again(slot) == {"PYTHONHASHSEED": "0"}
 

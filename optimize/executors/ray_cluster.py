@@ -14,9 +14,8 @@ from typing import Any
 
 from optimize.errors import ExecutorError
 from optimize.executors.ray_node import NodeFacts
-from optimize.executors.slots import NO_GPU
 from optimize.runner.prepare import Preparation
-from optimize.trial import Slot
+from optimize.trial import NO_GPU, Slot
 
 CONNECT_S = 5.0  # for the cluster's head to accept a connection: Ray itself would try for ever
 

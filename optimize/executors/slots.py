@@ -18,7 +18,7 @@ from pathlib import Path
 from optimize.errors import ExecutorError
 from optimize.executors.gpu_checks import check_gpus
 from optimize.runner.gpus import Gpu, ToolMissing, amd_gpus, begins_uuid, nvidia_gpus
-from optimize.trial import ONE_THREAD, Slot
+from optimize.trial import NO_GPU, ONE_THREAD, Slot
 
 ROOT = Path("/")
 
@@ -88,8 +88,6 @@ def _sysctl(name: str) -> str:
 
 MOST_PER_CORE = 32  # slots: scripts that mostly wait may share a core, but each costs a guardian
 
-# A script takes a GPU where it finds one: a CPU profile is one also on a machine that has GPUs.
-NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 # glibc gives every freed tensor back to the system and faults it in again: 6 % of a small model's training.
 # 32 MiB is the largest threshold that every glibc accepts; a larger one is refused and leaves it fixed at 128 KiB.
 _KEEP_MEMORY = {

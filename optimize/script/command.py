@@ -15,7 +15,7 @@ from pathlib import Path
 
 from optimize.runner.workdir import PYTHON as PYTHON
 from optimize.script.seeding import again_note
-from optimize.trial import ONE_THREAD, Job, Value
+from optimize.trial import NO_GPU, ONE_THREAD, Job, Value
 
 FOLDER = "{folder}"  # in a command: the workload's own folder
 RUN = "run.sh"  # trains a trial again; among what a trial leaves only where `python train.py` would not be the same
@@ -67,7 +67,7 @@ def flags_of(command: Sequence[str]) -> dict[str, Value]:
 
 def environment_again(slot: str) -> dict[str, str]:
     """Return the variables that a trial in a slot of this name had whatever its machine says, and that its value hangs on."""
-    return {"PYTHONHASHSEED": HASH_SEED, **(ONE_THREAD if _CORE.fullmatch(slot) else {})}
+    return {"PYTHONHASHSEED": HASH_SEED, **(ONE_THREAD | NO_GPU if _CORE.fullmatch(slot) else {})}
 
 
 def shell_script(job: Job, slot: str = "") -> str:
