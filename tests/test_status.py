@@ -22,6 +22,7 @@ from optimize.reporting.console import OrderedConsole
 from optimize.reporting.run_end import RunResult, end_report
 from optimize.reporting.shown_study import ShownStudy
 from optimize.reporting.status import study_table, trial_line
+from optimize.reporting.study_cost import study_cost
 from optimize.reporting.terminal import LiveView, trial_page
 from optimize.study.best import find_best
 from optimize.study.stopping import Budget, StopLevel
@@ -288,3 +289,15 @@ def test_lines_of_a_pipe_end_without_blanks(capsys: pytest.CaptureFixture[str]) 
     assert len(lines) > 3
     assert lines == [line.rstrip() for line in lines]
     assert lines[-2:] == ["a", " b"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"device": "cpu"}, "1 trial, 30 s of wall time on cores"),  # not the CPU time that `time` shows
+        ({"device": "cuda", "gpus_per_trial": 2, "trials_per_gpu": 1}, "1 trial, 1 min 00 s of GPU time"),
+        ({}, "1 trial, 30 s of device time"),
+    ],
+)
+def test_what_is_added_up_is_named_as_what_it_is(settings: dict[str, object], said: str) -> None:
+    assert study_cost([TrialRecord(0, 1, "COMPLETE", value=1.0, seconds=30.0)], settings).text == said

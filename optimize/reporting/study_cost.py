@@ -15,7 +15,7 @@ from optimize.study.stored import StoredStudy
 from optimize.text import amount, duration
 from storage import TrialRecord, read_times
 
-_TIME_OF = {"core": "CPU time", "GPU": "GPU time"}
+_TIME_OF = {"core": "wall time on cores", "GPU": "GPU time"}  # of what trials took, added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class StudyCost:
 
     @property
     def text(self) -> str:
-        """Return `24 trials, 3 min 20 s of CPU time`; trainings with other seeds are counted as well."""
+        """Return `24 trials, 3 min 20 s of GPU time`; trainings with other seeds are counted as well."""
         if not self.replicates:
             return f"{amount(self.trials, 'trial')}, {self._time(self.seconds)}"
         trainings = amount(self.trials + self.replicates, "training")
