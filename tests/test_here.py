@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from optimize.config import here
 from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import Settings, load_settings, read_settings
 from optimize.errors import SettingsError, StudyMismatchError, WorkloadError
-from optimize.script.load_workload import load_workload
+from optimize.script.load_workload import OURS, load_workload
 from optimize.script.pick_script import could_be_trained, pick_script
 from optimize.study import begun
 from optimize.study.begun import begun_with, opened_to_go_on
@@ -94,6 +95,20 @@ def test_where_several_scripts_could_be_trained_one_line_asks_which(folder: Path
     assert plan(workload="gpt").workload.name == "gpt"
     with pytest.raises(WorkloadError, match=r"there is no train.py, and a.py or b.py could be trained. Say which"):
         load_workload(str(folder))
+
+
+def test_a_path_to_our_own_workload_means_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_name = plan(workload="gpt")
+    (folder / "link").symlink_to(OURS)
+    monkeypatch.chdir(OURS.parent)
+    for path in ("./workloads/gpt", "workloads/gpt/", "../optimize/workloads/gpt", str(folder / "link" / "gpt")):
+        found = plan(workload=path)
+        assert found.settings == replace(by_name.settings, origins=found.settings.origins)  # its limits, its constants
+        assert (found.workload.folder, found.constants) == (by_name.workload.folder, by_name.constants)
+    monkeypatch.chdir(OURS / "gpt")
+    assert plan().settings.limits.startup_s == by_name.settings.limits.startup_s
+    shutil.copytree(OURS / "gpt", folder / "gpt")
+    assert load_workload(str(folder / "gpt")).folder == folder / "gpt"
 
 
 def test_where_there_is_no_script_our_own_workload_is_trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from optimize.errors import SettingsError
 from optimize.executors.slots import Device
 from optimize.script.device_batch import DeviceBatch
 from optimize.script.limits import read_limits
+from optimize.script.load_workload import name_of_ours
 from optimize.text import meant, study_name
 from optimize.toml import Table
 from optimize.trial import Limits, Value
@@ -136,6 +137,9 @@ def read_settings(
     origins.update({name: "flag" for name, value in given.items() if (name, value) != ("runs", Settings().runs)})
     environ = environ if environ is not None else os.environ
     settings, origins = _with_what_is_here(settings, origins, of_flags)
+    settings = replace(
+        settings, workload=name_of_ours(settings.workload)
+    )  # a profile has constants for it, by its name
     settings, origins = _fill(settings, origins, environ)
     if settings.advisor and "advisor" in flags:  # else this command asks no model
         of_flags += _bad_advisor(settings, environ)

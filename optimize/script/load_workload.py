@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -28,6 +29,7 @@ MOST_RECURSIONS = 2  # ** in a pattern: what it takes grows with the depth of th
 
 def load_workload(name_or_path: str) -> Workload:
     """Load one of our workloads by its name, or a folder, which has a slash. Raises WorkloadError with all problems."""
+    name_or_path = name_of_ours(name_or_path)
     is_path = "/" in name_or_path or name_or_path in (".", "..")
     folder = Path(name_or_path).expanduser() if is_path else OURS / name_or_path
     file = Path(name_or_path).expanduser()
@@ -44,6 +46,15 @@ def load_workload(name_or_path: str) -> Workload:
     path = folder / "workload.toml"
     table = Table.read(path, problems) if path.exists() else Table(str(path), {}, problems)
     return _workload(folder, table, _read_files(folder, table.words("files", ("*.py",)), problems))
+
+
+def name_of_ours(name_or_path: str) -> str:
+    """Return the name of our workload that a path leads to, however it is written; else what was given."""
+    if "/" in name_or_path or name_or_path in (".", ".."):
+        with suppress(OSError, RuntimeError):
+            path = Path(name_or_path).expanduser().resolve()
+            return path.name if path.parent == OURS.resolve() and path.name in ours() else name_or_path
+    return name_or_path
 
 
 def earlier_workload(path: Path, folder: Path, files: Mapping[str, str]) -> Workload:
