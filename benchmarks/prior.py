@@ -136,6 +136,7 @@ def _search(
     plan: Plan, prior: Prior, evaluate: Callable[[Params], Evaluated], seed: int, trials: int, name: str
 ) -> tuple[list[float], int]:
     """Ask and tell a sampler as a study does, without its database: that takes most of the time where nothing is trained."""
+    known = [plan.baseline, *(start.params for start in plan.starts.planned)]
     identity = same_run(plan.workload.derived, plan.constants, plan.workload.conditions)
     measure = measure_of(plan.workload.derived, plan.workload.memory, plan.constants)
     how = {"seed": seed, "identity": identity, "prior": prior, "measure": measure}
@@ -143,8 +144,8 @@ def _search(
     found: list[float] = []
     guided = 0
     for number in range(trials):
-        guided += number > 0 and isinstance(sampler._learner, GuidedCmaEs) and sampler._learner.is_guided()
-        params = sampler.propose() if number else plan.baseline
+        guided += number >= len(known) and isinstance(sampler._learner, GuidedCmaEs) and sampler._learner.is_guided()
+        params = known[number] if number < len(known) else sampler.propose()
         sampler.started(number, params)
         value = evaluate(params).value
         sampler.finished(number, "PRUNED" if value is None else "COMPLETE", value)

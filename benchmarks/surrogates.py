@@ -17,14 +17,11 @@ import numpy as np
 FLOOR = 0.955  # below every val_bpb; both models fit log(val_bpb - FLOOR)
 
 
-def open_campaigns(bench: Path, model: str) -> Callable[[int], Callable[[Params], Evaluated]]:
-    """seed -> one campaign on one simulated machine, as a way to evaluate parameters. `model`: "surrogate" or "trees"."""
-    sys.path.insert(0, str(bench))
-    import autoresearch_surrogate
-
-    surrogate = autoresearch_surrogate.AutoresearchSurrogate.load()
-    if model == "trees":
-        surrogate.mean_val_bpb = Trees(bench, autoresearch_surrogate).mean_val_bpb
+def open_campaigns(bench: Path, model: str | Trees) -> Callable[[int], Callable[[Params], Evaluated]]:
+    """seed -> one campaign on one simulated machine, as a way to evaluate parameters. `model`: "surrogate", "trees" or trees."""
+    surrogate = module_of(bench).AutoresearchSurrogate.load()
+    if model != "surrogate":
+        surrogate.mean_val_bpb = (Trees(bench) if isinstance(model, str) else model).mean_val_bpb
 
     def campaign(seed: int) -> Callable[[Params], Evaluated]:
         opened = surrogate.campaign(np.random.default_rng(seed))
@@ -38,15 +35,34 @@ def open_campaigns(bench: Path, model: str) -> Callable[[int], Callable[[Params]
     return campaign
 
 
+def module_of(bench: Path) -> Any:
+    """Return the benchmark's own module."""
+    if str(bench) not in sys.path:
+        sys.path.insert(0, str(bench))
+    import autoresearch_surrogate
+
+    return autoresearch_surrogate
+
+
+def read_trials(bench: Path) -> Any:
+    """Return the published trials that completed, as a DataFrame."""
+    import pandas as pd
+
+    trials = pd.read_parquet(bench / "trials.parquet")
+    return trials[
+        trials.success & trials.val_bpb.notna() & trials.WINDOW_PATTERN.isin(module_of(bench).WINDOW_PATTERNS)
+    ]
+
+
 class Trees:
     """Gradient-boosted trees on the published trials that completed: the mean of four, which differ in their seed."""
 
-    def __init__(self, bench: Path, module: Any) -> None:
-        import pandas as pd
+    def __init__(self, bench: Path, seed: str = "") -> None:
+        """Fit the trees, with `seed` to the campaigns of that seed only, one of each method."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
-        trials = pd.read_parquet(bench / "trials.parquet")
-        trials = trials[trials.success & trials.val_bpb.notna() & trials.WINDOW_PATTERN.isin(module.WINDOW_PATTERNS)]
+        module, trials = module_of(bench), read_trials(bench)
+        trials = trials[trials.seed == seed] if seed else trials
         self._features = module.features
         rows = np.array([module.features(row) for row in trials.to_dict("records")])
         target = np.log(trials.val_bpb.to_numpy() - FLOOR)
