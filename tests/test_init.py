@@ -371,3 +371,17 @@ def test_a_script_without_settings_is_told_where_to_write_them(
     monkeypatch.chdir(folder_with(tmp_path, {"train.py": script}))
     assert run(["init", "train.py"]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_file_that_the_script_reads_and_writes_is_never_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = (
+        "import pickle\nLR = 0.5\nx = pickle.load(open('ckpt.pkl', 'rb'))\n"
+        "pickle.dump(x, open('ckpt.pkl', 'wb'))\nprint('loss:', LR * x)\n"
+    )
+    monkeypatch.chdir(folder_with(tmp_path, {"train.py": script}))
+    (tmp_path / "ckpt.pkl").write_bytes(pickle.dumps(2.5))
+    assert run(["init", "train.py", "--direction", "minimize"]) == 0
+    assert "ckpt.pkl: the script reads and writes it" in capsys.readouterr().err
+    assert not load_workload(str(tmp_path)).links

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from optimize.script.files_read import FilesRead, Reader, read_by_name
-from optimize.script.files_written import normal, written_texts
+from optimize.script.files_written import ever_written, normal, written_texts
 from optimize.script.imported_names import imported_names
 from optimize.script.source_names import read_names
 from optimize.text import listed
@@ -95,7 +95,13 @@ def data_used(
                 f"{text}: lies outside of the folder, so a trial does not find it: write an absolute path"
             ] * _exists(folder / path)
         elif _is_file(folder / path):
-            _take_file(folder, path.as_posix(), found, links, known)
+            if not _takes_file(folder, path.as_posix(), found, links, known):
+                continue
+            if normal(text) in ever_written(files, words):
+                links.remove(path.as_posix())
+                notes.append(
+                    f"{path}: the script reads and writes it, so trials get no link to yours: start it where the file is not there"
+                )
         elif _is_data_folder(folder, path):
             inner = [each for each in known if _inside(each, path.as_posix())]
             if inner:
@@ -144,14 +150,16 @@ def _said(files: Sequence[str]) -> str:
     return " and ".join([*python, *([listed(others)] if others else [])])
 
 
-def _take_file(folder: Path, path: str, found: list[str], links: list[str], known: Collection[str]) -> None:
+def _takes_file(folder: Path, path: str, found: list[str], links: list[str], known: Collection[str]) -> bool:
+    """Take a file of data with the others; return whether it is linked itself."""
     if path in known or path.endswith((".py", ".toml", ".env")):
-        return
+        return False
     parent = PurePosixPath(path).parent.as_posix()
     if _is_text(folder / path):
         found.append(path)
     else:
         links.append(path if parent == "." else parent)
+    return path in links
 
 
 def _is_text(path: Path) -> bool:

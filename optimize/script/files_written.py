@@ -53,6 +53,15 @@ def _written(files: tuple[tuple[str, str], ...], words: tuple[str, ...]) -> froz
     return frozenset(found)
 
 
+def ever_written(files: Mapping[str, str], words: Sequence[str] = ()) -> frozenset[str]:
+    """Return the paths, as the texts of these Python files have them, that anything in them writes, read before or not."""
+    found: set[str] = set()
+    for file, text in files.items():
+        paths = _Paths(read_names(text, file), dict(files), words)
+        found.update(text for _, node, scopes in paths.writes for text in paths.texts(node, scopes))
+    return frozenset(found)
+
+
 def normal(text: str) -> str:
     """Return a path in its shortest form: `./a//b` -> `a/b`."""
     return posixpath.normpath(text) if text else ""
