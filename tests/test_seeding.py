@@ -76,3 +76,8 @@ def test_the_end_of_a_study_says_once_that_the_value_of_its_best_differs(
     page = Console(file=io.StringIO(), width=200)
     page.print(end_report(driver.plan, RunResult("done", records, no_verdict=no_verdict)), crop=False)
     assert str(page.file.getvalue()).count(DIFFERS) == 1  # type: ignore[attr-defined]
+
+
+def test_a_long_text_within_a_file_takes_no_longer_than_its_length() -> None:
+    text = f"DATA = '{'a' * 300_000}'\n" + DRAWS + "torch.manual_seed(7)\n"  # minutes, where each letter begins anew
+    assert seed_note({"train.py": text}) == ""

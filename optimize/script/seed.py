@@ -73,6 +73,7 @@ def find_seed(files: Mapping[str, str], command: tuple[str, ...]) -> Placement |
 
 
 _NAMES = re.compile(r"(?:\w*_)?seed|random_state|seed_value", re.IGNORECASE)
+_MENTIONED = re.compile(r"seed|random_state", re.IGNORECASE)
 _OF_DATA = re.compile(
     r"split|fold|shuffle|sampl|make_|data", re.IGNORECASE
 )  # functions and calls whose seed is not the training's
@@ -82,7 +83,7 @@ def _settings(files: Mapping[str, str]) -> list[Location]:
     """Return where settings of the Python files have a seed's name; those of the best kind, see `_rank`."""
     found: list[tuple[int, Location]] = []
     for file, text in files.items():
-        if file.endswith(".py") and _NAMES.search(text):
+        if file.endswith(".py") and _MENTIONED.search(text):
             with suppress(RenderError):
                 found += [(_rank(each), Location(each.kind, each.place)) for each in _named_seeds(text, file)]
     first = min((rank for rank, _ in found), default=0)

@@ -17,7 +17,9 @@ _DRAWS = re.compile(
     r"(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
     re.MULTILINE,
 )
-_SEEDING_CALL = re.compile(r"([\w.]*seed\w*)\s*\(", re.IGNORECASE)
+_SEEDING_CALL = re.compile(
+    r"(?<![\w.])([\w.]*seed\w*)\s*\(", re.IGNORECASE
+)  # from a word's beginning: texts may be long
 _SEED_GIVEN = re.compile(r"seed(?:_all)?\(([\w.]+)\)")
 _DEFINED = re.compile(r"^\s*def\s+(\w+)", re.MULTILINE)
 _COMMENT = re.compile(r"(?m)^\s*#.*$|\s#[^'\"\n]*$")
