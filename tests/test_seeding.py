@@ -78,6 +78,12 @@ def test_the_end_of_a_study_says_once_that_the_value_of_its_best_differs(
     assert str(page.file.getvalue()).count(DIFFERS) == 1  # type: ignore[attr-defined]
 
 
+def test_the_seed_of_a_split_is_none_of_the_training() -> None:
+    split = "x = train_test_split(x, f(y), random_state=33)\n"
+    assert "sets no seed" in seed_note({"train.py": DRAWS + split})
+    assert "sets no seed" not in seed_note({"train.py": DRAWS + split + "m = SVC(random_state=33)\n"})
+
+
 def test_a_long_text_within_a_file_takes_no_longer_than_its_length() -> None:
     text = f"DATA = '{'a' * 300_000}'\n" + DRAWS + "torch.manual_seed(7)\n"  # minutes, where each letter begins anew
     assert seed_note({"train.py": text}) == ""

@@ -191,9 +191,9 @@ class _TextWords:
 @lru_cache(maxsize=MANY_FILES)
 def _words(text: str) -> _TextWords:
     plain, taken = plain_text(text), dict[str, set[str]]()
-    for base, name in re.findall(r"(\w*)[)\]\s]*\.\s*(\w+)", plain):
+    for base, name in re.findall(r"(?<!\w)(\w*)[)\]\s]*\.\s*(\w+)", plain):
         taken.setdefault(name, set()).add(base)
-    return _TextWords(frozenset(names_imported(plain)), frozenset(re.findall(r"(\w+)\s*\(", plain)), taken)
+    return _TextWords(frozenset(names_imported(plain)), frozenset(re.findall(r"\b(\w+)\s*\(", plain)), taken)
 
 
 @lru_cache(maxsize=8)

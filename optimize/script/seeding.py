@@ -12,6 +12,8 @@ from optimize.text import listed
 DIFFERS = "its value differs from training to training"
 
 _SEEDS = re.compile(r"seed|random_state|PRNGKey|(?:default_rng|Random|RandomState|random\.key)\(\d", re.IGNORECASE)
+# calls whose seed decides about the data only; arguments may have parentheses of their own
+_OF_DATA = re.compile(r"\b\w*(?:split|fold|shuffle|sample)\w*\((?:[^()]|\([^()]*\))*\)", re.IGNORECASE)
 _DRAWS = re.compile(
     r"^\s*(?:import|from)\s+(?:torch\b(?!\.utils\.tensorboard)|tensorflow\b|keras\b)|^\s*from\s+random\b|"
     r"(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
@@ -72,7 +74,7 @@ def running(script: str, files: Mapping[str, str]) -> dict[str, str]:
 def sets_no_seed(files: Mapping[str, str]) -> bool:
     """Tell whether the files draw random numbers and set no seed at all, as far as their words tell."""
     texts = _texts(files)
-    return not any(_SEEDS.search(text) for text in texts) and any(_DRAWS.search(text) for text in texts)
+    return not any(_SEEDS.search(_OF_DATA.sub("", text)) for text in texts) and any(_DRAWS.search(text) for text in texts)
 
 
 def unseeded(files: Mapping[str, str]) -> list[str]:
