@@ -74,7 +74,9 @@ def running(script: str, files: Mapping[str, str]) -> dict[str, str]:
 def sets_no_seed(files: Mapping[str, str]) -> bool:
     """Tell whether the files draw random numbers and set no seed at all, as far as their words tell."""
     texts = _texts(files)
-    return not any(_SEEDS.search(_OF_DATA.sub("", text)) for text in texts) and any(_DRAWS.search(text) for text in texts)
+    return not any(_SEEDS.search(_OF_DATA.sub("", text)) for text in texts) and any(
+        _DRAWS.search(text) for text in texts
+    )
 
 
 def unseeded(files: Mapping[str, str]) -> list[str]:
