@@ -296,7 +296,7 @@ def test_a_probe_offers_the_number_that_the_output_ends_with(
     kept = Path("workload.toml").read_text()
     Path("workload.toml").write_text(kept.replace('metric = "val"', line))
     assert run(["init", "train.py", "--probe", "--trust"]) == 0
-    assert "metric: result is 0.5, as workload.toml has it" in capsys.readouterr().err
+    assert "metric: val is 0.5, as workload.toml has it" in capsys.readouterr().err
     for name in ("workload.toml", "space.toml"):
         Path(name).unlink()
     assert run(["init", *words, "--probe", "--trust"]) == 0

@@ -217,16 +217,28 @@ def _metric(place: ScriptPlace, facts: ScriptFacts, name: str | None, direction:
             say(f"  {number}  {guess.name:<24} {guess.shown:.70}")
         name = typer.prompt("Which number is the result? A number of this list, or a name", default="1", err=True)
     elif name is None and asks:
+        if words := _bare_words(facts):
+            say(words)
         name = typer.prompt("What is the result called, in the line that prints it?", err=True)
     if name is None and not facts.metrics:
         raise WorkloadError(
-            f"{place.folder / place.script}: no line with a result was found. Say what it is called: --metric NAME"
+            f"{place.folder / place.script}: no line with a result was found. "
+            f"{_bare_words(facts) or 'Say what it is called: --metric NAME'}"
         )
     if name is None:
         return facts.metrics[0]
     if name.isdecimal() and 0 < int(name) <= len(facts.metrics):
         return facts.metrics[int(name) - 1]
     return metric_of(facts, name, direction)
+
+
+def _bare_words(facts: ScriptFacts) -> str:
+    """Return which numbers are printed without a word, and can be taken by a name; "" if none can."""
+    from optimize.script.bare_numbers import bare_numbers_offered
+
+    found = bare_numbers_offered(facts.files)[:SHOWN]
+    offers = (f"--metric {guess.name} takes the one of {guess.where}" for guess in found)
+    return f"Numbers are printed without a word: {', '.join(offers)}" if found else ""
 
 
 def _told(
@@ -238,12 +250,13 @@ def _told(
     target: Path,
 ) -> list[str]:
     """Return the lines that say what was written, what it rests on, and what comes next."""
+    from optimize.script.bare_numbers import why_not_taken
+
     lines = [f"kept: {place.folder / 'workload.toml'}"] if answers is None else []
     if answers is not None and not answers.metric.shown:
-        lines.append(
-            f"metric: nothing in the script prints {answers.metric.name}. Is the name right? "
-            f"`optimize init {shlex.quote(str(target / place.script))} --probe` runs it once, to see"
-        )
+        again = f"`optimize init {shlex.quote(str(target / place.script))} --probe` runs it once, to see"
+        unseen = f"nothing in the script prints {answers.metric.name}. Is the name right? {again}"
+        lines.append(f"metric: {why_not_taken(facts.files, answers.metric.name) or unseen}")
     for path in written:
         lines.append(
             f"written: {path}: {_space_line(draft) if path.name == 'space.toml' else _workload_line(facts, answers)}"

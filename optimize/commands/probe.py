@@ -13,9 +13,11 @@ from optimize.config.settings import pick_profile, read_settings
 from optimize.errors import ExecutorError, WorkloadError
 from optimize.executors.slots import detect_device, find_slots
 from optimize.runner.diagnosis import ENDED_WELL
-from optimize.script.bare_numbers import likely_metrics
+from optimize.script.bare_numbers import UNNAMED, likely_metrics
 from optimize.script.begin import ScriptPlace, run_once, workload_in_memory
 from optimize.script.draft_workload import ScriptFacts, metric_lines
+from optimize.script.metric_guess import MetricGuess
+from optimize.script.metric_words import same_name
 from optimize.script.parsers import parser_facts, read_flags
 from optimize.script.workload import Workload
 from optimize.trial import Metric, Outcome, Slot, TrialStatus
@@ -47,12 +49,18 @@ def probe_kept(place: ScriptPlace, facts: ScriptFacts, limit_s: float, trust: bo
     lines = [f"probe: {_how(ended)} after {ended.seconds:.1f} s, {len(ended.log.splitlines())} lines"]
     if ended.status is TrialStatus.COMPLETE:
         return [*lines, f"metric: {metric.name} is {ended.summary[metric.name]}, as {file} has it"]
-    found = likely_metrics(facts.files, ended.log)
+    found = _that_first(metric.name, likely_metrics(facts.files, ended.log))
     if not found:
         return [*lines, f"metric: no line of it has {metric.name}, nor another number that may be the metric"]
     written = metric_lines(found[0], found[0].direction or metric.direction)
     names = f"; it prints {', '.join(each.name for each in found[1:6])} as well" if found[1:] else ""
     return [*lines, f"metric: no line of it has {metric.name}. In {file} write these two lines{names}:", *written]
+
+
+def _that_first(name: str, found: Sequence[MetricGuess]) -> list[MetricGuess]:
+    """Return the guesses, first the one that may be meant by a name: its own, else a number without a word."""
+    named = [replace(each, name=name) if each.name == UNNAMED else each for each in found]
+    return sorted(named, key=lambda each: not same_name(each.name, name))
 
 
 def _run(place: ScriptPlace, workload: Workload, limit_s: float, trust: bool) -> Outcome:

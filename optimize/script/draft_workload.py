@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from optimize.runner.metric_files import matches
 from optimize.runner.workdir import PYTHON
-from optimize.script.bare_numbers import bare_number_named, likely_metrics
+from optimize.script.bare_numbers import UNNAMED, bare_number_named, likely_metrics
 from optimize.script.data_above import folder_of, in_folder
 from optimize.script.data_used import DataUsed, data_used, is_data, reader_of
 from optimize.script.endless import endless_note
@@ -254,9 +254,12 @@ def metric_of(facts: ScriptFacts, name: str, direction: str = "") -> MetricGuess
         own = facts.inside and not written.path.startswith("**")
         file = f"{folder_of(facts.script)}/{written.path}" if own else written.path
         return MetricGuess(name, "", direction or direction_of(name), said, written.where, file=file)
+    near = near or next((guess for guess in facts.metrics if guess.name == UNNAMED), None)  # that a run has printed
     if near is None:
         return MetricGuess(name, "", direction or direction_of(name), "", "")
-    return replace(near, name=name if near.regex else near.name, direction=direction or near.direction)
+    return replace(
+        near, name=name if near.regex else near.name, direction=direction or near.direction or direction_of(name)
+    )
 
 
 def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home: Path | None = None) -> str:

@@ -120,6 +120,8 @@ def _regex(line: PrintedLine, index: int, label: str, lines: Sequence[PrintedLin
         _finds(rf"(?<!\w){re.escape(label)}\s*[:=]", each) for each in lines if _other(each, line)
     ):
         return ""
+    if line.is_text:
+        return None
     if is_bare(line):
         after = any(is_bare(each) and each.file == line.file and each.line > line.line for each in lines)
         return BARE if not after and is_exact(BARE, line, index, lines) else None
@@ -138,7 +140,8 @@ def _regex(line: PrintedLine, index: int, label: str, lines: Sequence[PrintedLin
 
 def is_bare(line: PrintedLine) -> bool:
     """Return whether the line may be a number and nothing else."""
-    return len(line.pieces) == 1 and not line.logged and isinstance(line.pieces[0], PrintedValue)
+    is_value = len(line.pieces) == 1 and isinstance(line.pieces[0], PrintedValue)
+    return is_value and not line.logged and not line.is_text
 
 
 def _bracket(value: PrintedValue) -> str:

@@ -21,6 +21,7 @@ from optimize.script.printed_formats import (
     percent_pieces,
     value_pieces,
 )
+from optimize.script.printed_texts import PrintedTexts
 from optimize.script.source_names import Function, SourceNames, read_names
 from optimize.script.trees import MANY_FILES, assigned_values, walk
 
@@ -45,6 +46,7 @@ class PrintedLine:
     function: str = ""
     logged: bool = False  # a time or a level may stand before it
     header: tuple[str, ...] = ()  # the names of its values, where a line of as many words is printed before it
+    is_text: bool = False  # its only value is surely no number
 
     @cached_property
     def values(self) -> tuple[PrintedValue, ...]:
@@ -77,8 +79,12 @@ class PrintedLine:
         return text, tuple(numbers)
 
     def shown(self) -> str:
-        """Return the line for a person: as it was printed, or with an ellipsis for each value that nobody has seen."""
-        pieces = (piece.seen or "…" if isinstance(piece, PrintedValue) else piece for piece in self.pieces)
+        """Return the line for a person: as it was printed, or with an ellipsis for each value that nobody has seen.
+
+        A value without a word is shown by its expression.
+        """
+        unseen = self.values[0].expression if len(self.pieces) == 1 and self.values else "…"
+        pieces = (piece.seen or unseen if isinstance(piece, PrintedValue) else piece for piece in self.pieces)
         return "".join(pieces).strip()
 
     @property
@@ -101,7 +107,7 @@ def _lines_of(text: str, file: str) -> tuple[PrintedLine, ...]:
 
 
 def _lines(names: SourceNames, file: str) -> Iterator[PrintedLine]:
-    texts, printers = texts_of(names), _printers(names.tree)
+    texts, printers, no_numbers = texts_of(names), _printers(names.tree), PrintedTexts(names)
     header: tuple[str, ...] = ()
     for call, loop, bound, function in sorted(
         calls_in_loops(names.tree), key=lambda each: (each[0].lineno, each[0].col_offset)
@@ -111,7 +117,8 @@ def _lines(names: SourceNames, file: str) -> Iterator[PrintedLine]:
         for pieces in _split(_printed(call, names, texts.get(function, texts[""]))):
             if any(isinstance(each, PrintedValue) for each in pieces):
                 logged = ast.unparse(call.func).rpartition(".")[2] in _LOGS
-                line = PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function, logged)
+                is_text = len(pieces) == len(call.args) == 1 and no_numbers.has(call.args[0])
+                line = PrintedLine(tuple(pieces), file, call.lineno, loop, bound, function, logged, is_text=is_text)
                 yield replace(line, header=header) if len(header) == len(line.values) else line
             elif len(cells := cells_of("".join(map(str, pieces)))) > 1:
                 header = cells
