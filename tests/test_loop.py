@@ -10,10 +10,12 @@ from sqlalchemy import event
 
 from optimize.errors import StudyAborted
 from optimize.executors.simulated import SimulatedExecutor
+from optimize.runner.diagnosis import Exit, diagnose
+from optimize.runner.progress import MetricParser
 from optimize.study.callback import Callback
 from optimize.study.loop import Loop
 from optimize.study.stopping import Budget, StopSignals
-from optimize.trial import Job, Outcome, Slot, TrialStatus
+from optimize.trial import Job, Metric, Outcome, Slot, TrialStatus
 from storage import TrialRecord, read_records
 from tests.conftest import Driver, complete
 
@@ -135,6 +137,28 @@ def test_a_baseline_that_does_not_complete_stops_the_study_with_advice(driver: D
     with pytest.raises(StudyAborted, match=f"the baseline did not complete: {status} because") as caught:
         driver.run(failing(status, 0))
     assert "profile" in str(caught.value) or "show" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("log", "advice"),
+    [
+        ("anna\n0.25\nbo\n", "regex = '^{number}$' }. Then give the same command again"),
+        ("loss is 0.25\n", "In workload.toml that is metric = "),
+        ("---\nloss: 0.25\n", "In workload.toml that is metric = "),
+        ("val_bpb: none\n", "Correct the script"),
+    ],
+)
+def test_a_baseline_without_the_metric_ends_with_what_workload_toml_needs(
+    driver: Driver, log: str, advice: str
+) -> None:
+    parser = MetricParser(Metric())
+    for line in log.splitlines():
+        parser.parse(line.encode())
+    with pytest.raises(StudyAborted) as caught:
+        driver.run(lambda job: diagnose(log, Exit(0, 1.0), Metric(), parser.found()))
+    said = caught.value.problems[0]  # the log follows
+    assert advice in said
+    assert ("Correct the script" in said) is (advice == "Correct the script")
 
 
 def test_a_baseline_that_crashes_once_is_tried_again(driver: Driver) -> None:

@@ -182,3 +182,13 @@ def test_a_number_without_a_word_at_the_end_is_quoted_with_the_lines_that_take_i
         assert parsed(written(said), "epoch 3", last, TQDM).found().value == 1.04
     assert "Its last line is a number" not in reason("---", "loss: 3", "", "1.04")
     assert "Its last line is a number" not in reason("1.04", "saved to 3.pt")
+
+
+def test_the_last_number_is_quoted_if_it_stands_alone_whatever_words_follow() -> None:
+    for metric in (Metric("sloss"), Metric("sloss", regex="sloss {number}")):
+        said = reason("num_params=11897", "2.538", "anna", "bo", metric=metric)
+        assert "Its last number stands alone: `2.538`" in said
+        assert parsed(written(said), "num_params=11897", "2.538", "anna", "bo").found().value == 2.538
+    said = reason("num_params=11897", "27", "2.538", "epoch 3 ends")
+    assert "Its last lines with a number: `2.538`, `epoch 3 ends`" in said
+    assert "write:" not in said

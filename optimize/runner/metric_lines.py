@@ -15,6 +15,7 @@ from optimize.text import one_line
 
 LINE_CHARS = 400  # of a line that is looked at: the cost of a regex may grow with a power of the length
 SHOWN_CHARS = 60  # of a quoted line: the reason of a trial has 300
+WRITE = "In workload.toml write:"
 MOST_NAMES, MOST_LINES = 6, 2  # that are named where a script did not tell its metric
 _DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 # As torchrun, Slurm or a logger's format put in front: `[rank0]:`, `[default0]:`, `[node-1/0] `.
@@ -113,16 +114,21 @@ def column_regex(row: str, place: int) -> str:
 
 def _advice(what: str, name: str, text: str, regex: str) -> str:
     metric = f"metric = {{ name = {json.dumps(name, ensure_ascii=False)}, regex = {_quoted(regex)} }}"
-    return f"{what}: `{one_line(text, SHOWN_CHARS)}`. In workload.toml write: {metric}"
+    return f"{what}: `{one_line(text, SHOWN_CHARS)}`. {WRITE} {metric}"
 
 
 def quote_last(name: str, lines: Sequence[str]) -> str:
-    """Return the last line if it is a number without a word, and what workload.toml needs to take it; "" for any other."""
-    last = next((line for line in reversed(_without_bars(lines)) if line.strip()), "")[:LINE_CHARS]
-    if not compile_pattern(BARE).match(last):
+    """Return the last line with a number if it has no word, and what workload.toml needs to take it; "" for any other."""
+    said = [line for line in _without_bars(lines) if line.strip()]
+    bare = compile_pattern(BARE)
+    last = next(
+        (line[:LINE_CHARS] for line in reversed(said) if _DIGIT.search(line) or bare.match(line[:LINE_CHARS])), ""
+    )
+    if not bare.match(last):
         return ""
     regex = "^{number}$" if re.fullmatch(NUMBER, last) else BARE
-    return _advice("Its last line is a number", name, last, regex)
+    what = "Its last line is a number" if last == said[-1][:LINE_CHARS] else "Its last number stands alone"
+    return _advice(what, name, last, regex)
 
 
 def _without_bars(lines: Sequence[str]) -> Sequence[str]:
@@ -135,9 +141,14 @@ def told_instead(names: Sequence[str], lines: Sequence[str]) -> str:
     if names:
         return f"Its numbers are {', '.join(names[:MOST_NAMES])}"
     lines = _without_bars(lines)
-    numbers = [line for line in lines if _DIGIT.search(line[:LINE_CHARS]) and _LETTER.search(line[:LINE_CHARS])]
+    numbers = [line for line in lines if _DIGIT.search(line[:LINE_CHARS]) and _tells(line[:LINE_CHARS])]
     shown = ", ".join(f"`{one_line(line.strip(), SHOWN_CHARS)}`" for line in numbers[-MOST_LINES:])
     return f"Its last lines with a number: {shown}" if shown else ""
+
+
+def _tells(line: str) -> bool:
+    """Return whether a line with a digit may tell a result: it has a word, or a number alone that is no whole one."""
+    return bool(_LETTER.search(line) or (compile_pattern(BARE).match(line) and not line.strip().isdecimal()))
 
 
 def _escaped(text: str) -> str:

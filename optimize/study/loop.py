@@ -13,6 +13,8 @@ from shlex import quote
 
 from optimize.errors import OptimizeError, SpaceExhausted, StudyAborted, StudyError, WorkloadError
 from optimize.executors import Executor
+from optimize.runner.diagnosis import ENDED_WELL
+from optimize.runner.metric_lines import WRITE
 from optimize.study.callback import Callback
 from optimize.study.sources import Moment, Repeats, Source
 from optimize.study.stopping import COUNTED, STOPPED_BY, Budget, StopLevel, StopSignals, counted
@@ -181,7 +183,8 @@ class Loop:
         elif self._can_nothing_run(study, record):
             self._abort(f"{where}: {why}. Correct that and start again: its parameters are queued. {more}")
         elif record.kind == "baseline" and record.state != "COMPLETE" and not study.has_queued("baseline"):
-            advice = _ADVICE_FILE if "FileNotFoundError" in why else _ADVICE.get(record.status, _ADVICE_ELSE)
+            advice = _without_metric(why) or _ADVICE.get(record.status, _ADVICE_ELSE)
+            advice = _ADVICE_FILE if "FileNotFoundError" in why else advice
             self._abort(f"{where}: the baseline did not complete: {why}. {advice} {more}", log)
         elif counts and self._failures >= self._budget.max_consecutive_failures:
             advice = _ADVICE.get(record.status, "")
@@ -232,6 +235,14 @@ class Loop:
             self._executor.cancel(number, TrialStatus.CANCELLED, why)
 
 
+def _without_metric(why: str) -> str:
+    """Return what to do where a script ended well without its metric, "" for any other ending."""
+    if not why.startswith(ENDED_WELL):
+        return ""
+    said = WRITE in why or "Correct `metric`" in why
+    return _AGAIN if said else f"{_ADVICE_METRIC} {_AGAIN}" if "toml" in why or "in its summary" in why else ""
+
+
 def _notify(source: Source, call: Callable[[Callback], None]) -> None:
     for callback in source.callbacks:
         call(callback)
@@ -247,4 +258,9 @@ _ADVICE_FILE = (
     "A trial runs in a folder of its own. What the script reads there, workload.toml names: text as `files`, other data as "
     "`links`."
 )
+_ADVICE_METRIC = (
+    'In workload.toml that is metric = "NAME" for a line `NAME: 0.5`, else metric = { name = "NAME", '
+    "regex = 'the words before it {number}' }."
+)
+_AGAIN = "Then give the same command again."
 _ADVICE_ELSE = "Correct the script or the profile's [constants]."
