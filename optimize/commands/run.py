@@ -291,8 +291,8 @@ def _confirm(plan: Plan, slots: Sequence[Slot], wanted: ConfirmOptions, caller: 
 
 def _more_seeds(plan: Plan, verdict: Verdict) -> Sequence[str]:
     """Return the line that goes on where the best trial is neither confirmed nor luck."""
-    from optimize.reporting.four_facts import more_seeds
     from optimize.reporting.hints import command_line, given_flags
+    from optimize.reporting.next_steps import more_seeds
 
     seeds = more_seeds(verdict.finalists[0]) if verdict.finalists and verdict.winner is None else 0
     again = command_line("confirm", {**given_flags(plan.settings), "seeds": seeds})

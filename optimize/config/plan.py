@@ -37,6 +37,7 @@ from search_spaces import SearchSpace, SearchSpaceError, load_space
 from storage import StorageError, StudyPaths, parent_of
 
 SEED = "seed"  # in what `about` tells: what the script's is called, "" if it has none that could be another
+AGAIN = "again"  # and why training the same again gives another value, "" if it does not
 
 TRACKERS = ("tensorboard", "mlflow")  # each is the name of its package and of its extra as well
 PACKAGES = {"tensorboard": "'tensorboard>=2.20'", "mlflow": "'mlflow-skinny>=3.17,<4'"}  # as in pyproject.toml
@@ -93,6 +94,7 @@ class Plan:
             "profile": self.settings.profile,
             "command": self.settings.command(),
             SEED: self._seed_if_any(),
+            AGAIN: self.again_note,
         }
 
     def seed(self) -> tuple[str, int]:

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from optimize.config.here import with_slash
 from optimize.confirm.campaign import VerdictState
 from optimize.confirm.caveats import caveats
-from optimize.confirm.replicates import MOST_SEEDS
 from optimize.confirm.verdict import Finalist
 from optimize.reporting.hints import Flags, command_line
+from optimize.reporting.next_steps import (
+    Step,
+    beyond_choices,
+    confirm_step,
+    more_seeds,
+    run_step,
+    show_step,
+    wider_steps,
+)
 from optimize.reporting.standing import Standing
 from optimize.reporting.worth_words import worth_words
 from optimize.study.best import BestTrial
-from optimize.study.comparable import FINGERPRINT, device_batch_of, is_confirmable
+from optimize.study.comparable import FINGERPRINT, device_batch_of, differs_again, is_confirmable
 from optimize.text import amount, changes, gain_text, value_text
 from optimize.trial import BASELINE
 
-EDGES = 2  # that are named
 Write = Callable[[str, Flags, int | str | None], str]
 """Writes a command: its name, its flags, and what it is about."""
 
@@ -177,16 +182,6 @@ def _cost(of: Standing) -> Words:
 # --- what next --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A command, before it is written for a place."""
-
-    why: str
-    command: str
-    flags: Flags
-    about: int | str | None = None
-
-
 Advice = tuple[str, tuple[str, ...], Sequence[Step]]
 
 
@@ -202,11 +197,11 @@ def _next(of: Standing) -> Advice:
     if of.best is None:
         return _find_out(of)
     if of.is_baseline:
-        return "Try more, or change what may vary", (), [_run(of)]
+        return "Try more, or change what may vary", (), [run_step(of)]
     if of.best.confirmed:
         beyond = ", and look beyond its choices" if of.edges else ""
-        newer = [_confirm(of)] if of.best.open and is_confirmable(of.attrs) else []
-        steps = [_show(of, of.best.record.number), *newer, *([] if of.edges else [_run(of)])]
+        newer = [confirm_step(of)] if of.best.open and _can_confirm(of) else []
+        steps = [show_step(of, of.best.record.number), *newer, *([] if of.edges else [run_step(of)])]
         return f"Use it: the study's folder best/ has it, ready to run{beyond}", (), steps
     if of.best.open:
         return _be_sure(of, of.best)
@@ -227,7 +222,7 @@ def _possible(of: Standing, steps: Sequence[Step]) -> tuple[Sequence[str], Seque
         lines.append(f"Not here: {', '.join(map(str, of.absent.values()))}. To go on, say where: {flags}")
         steps = _without(steps, _TRAIN)
     shown = any(step.command == "show" for step in steps)
-    return lines, [*([_show(of, of.best.record.number)] if lines and of.best and not shown else []), *steps]
+    return lines, [*([show_step(of, of.best.record.number)] if lines and of.best and not shown else []), *steps]
 
 
 _TRAIN = frozenset(("run", "confirm", "space widen", "migrate"))  # commands that need what the study began with
@@ -250,87 +245,50 @@ def _let_it_run(of: Standing) -> Advice:
         return "While it runs: wait for the first value", (), [stop]
     if of.verdict is not None and of.verdict.beside:
         return "While it runs: let it go on. It trains its best trials again beside the search", (), [stop]
-    if of.best.open and is_confirmable(of.attrs):
-        return "While it runs: let it go on. Then train the best again with other seeds", (), [_confirm(of)]
+    if of.best.open and _can_confirm(of):
+        return "While it runs: let it go on. Then train the best again with other seeds", (), [confirm_step(of)]
     return "While it runs: let it go on", (), [stop]
 
 
 def _find_out(of: Standing) -> Advice:
     if of.latest is None:
-        return "Run it", (), [_run(of)]
+        return "Run it", (), [run_step(of)]
     ended, why = of.latest.status or of.latest.state.lower(), of.latest.reason
     line = f"Trial {of.latest.number} ended as {ended}{f': {why}' if why else ''}"
-    return "Find out why no trial has a value", (line,), [_show(of, of.latest.number), _run(of)]
+    return "Find out why no trial has a value", (line,), [show_step(of, of.latest.number), run_step(of)]
 
 
 def _be_sure(of: Standing, best: BestTrial) -> Advice:
-    if is_confirmable(of.attrs):
+    if _can_confirm(of):
         beyond = ", and look beyond its choices" if of.edges else ""
-        return f"Train it again with other seeds before you rely on it{beyond}", (), [_confirm(of)]
-    line = "To confirm it, the script needs a seed that can be changed, such as SEED = 1. Without one, every training is the same."
+        return f"Train it again with other seeds before you rely on it{beyond}", (), [confirm_step(of)]
+    again = differs_again(of.attrs)
+    as_it_is = (
+        ""
+        if again is None
+        else f". {again[:1].upper()}{again[1:]}"
+        if again
+        else ". As it is, every training is the same"
+    )
+    line = f"To confirm it, the script needs a seed that can be changed, such as SEED = 1{as_it_is}."
     further = "Look beyond its choices" if of.edges else "Search on"
-    return further, (line,), [] if of.edges else [_run(of)]
+    return further, (line,), [] if of.edges else [run_step(of)]
+
+
+def _can_confirm(of: Standing) -> bool:
+    """Return whether other seeds can tell: the script had one when the study began, or a verdict shows that it has one."""
+    return is_confirmable(of.attrs) or (of.verdict is not None and bool(of.attrs.get(FINGERPRINT)))
 
 
 def _after_luck(of: Standing, found: Finalist | None) -> Advice:
     if found is None:  # repeats could tell nothing of it
-        return "Search on", (), [_run(of)]
+        return "Search on", (), [run_step(of)]
     seeds = more_seeds(found)
     if not seeds:
-        return "Search on: this gain is not real", (), [_run(of)]
+        return "Search on: this gain is not real", (), [run_step(of)]
     more = Step(f"{seeds} seeds in all", "confirm", {**of.trained, "seeds": seeds})
-    return "Train it with more seeds, or search on", (), [more, _run(of)]
-
-
-def more_seeds(found: Finalist) -> int:
-    """Return with how many seeds in all a trial may be told from the baseline; 0 where it is luck, or has had the most."""
-    if found.state is not VerdictState.CANDIDATE or found.pairs >= MOST_SEEDS:
-        return 0
-    return min(max(2 * found.pairs, 2), MOST_SEEDS)
-
-
-def _run(of: Standing) -> Step:
-    """The command that goes on searching, with as many trials again; with more choices where each has been tried."""
-    if of.exhausted:
-        return further_step(of)
-    done = of.cost.trials if of.best else 0
-    why = f"search on, to {2 * done} trials in all" if done else "run it"
-    return Step(why, "run", {**of.trained, "trials": 2 * done if done else None})
-
-
-def further_step(of: Standing) -> Step:
-    """Return the command that goes on with a study whose every configuration has been tried, once its space has more."""
-    flags = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": of.successor}
-    return Step("once its space has more choices", "migrate", flags, of.name)
-
-
-def _confirm(of: Standing) -> Step:
-    return Step("train it again", "confirm", of.trained)
-
-
-def _show(of: Standing, number: int) -> Step:
-    return Step("all about it", "show", {"study": of.name, **of.place}, number)
+    return "Train it with more seeds, or search on", (), [more, run_step(of)]
 
 
 def _nothing_left(of: Standing) -> tuple[str, ...]:
     return ("Every configuration has been tried: only more choices can find more",) if of.exhausted else ()
-
-
-# --- beyond the choices -----------------------------------------------------------------------------------------------
-
-
-def beyond_choices(of: Standing) -> tuple[str, ...]:
-    """Return a line for each of the first parameters at an end of whose choices the best trial lies."""
-    lines = [str(edge) for edge in of.edges[:EDGES]]
-    more = len(of.edges) - EDGES
-    return (*lines, *([f"And {more} more parameters are at an end of their choices."] if more > 0 else []))
-
-
-def wider_steps(of: Standing, to: Path | None = None) -> Sequence[Step]:
-    """Return the commands that write a wider search space, to this file, and move the study there."""
-    new, file = of.successor, to or of.wider_file
-    moved = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": new, "space": with_slash(file)}
-    return [
-        Step("write a wider space", "space widen", {"study": of.name, "to": str(file), **of.place}),
-        Step("take the trials there", "migrate", moved, of.name),
-    ]

@@ -13,8 +13,8 @@ from optimize.config.plan import Plan
 from optimize.config.settings import Settings
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
-from optimize.reporting.four_facts import beyond_choices, further_step, wider_steps
 from optimize.reporting.hints import best_command, command_line, given_flags, study_flags
+from optimize.reporting.next_steps import beyond_choices, further_step, wider_steps
 from optimize.reporting.standing import Standing, standing_of
 from optimize.reporting.status import pruning_lines
 from optimize.script.seeding import DIFFERS

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from shlex import join, quote
 from typing import Any
 
-from optimize.config.plan import SEED, Plan
+from optimize.config.plan import AGAIN, SEED, Plan
 from optimize.errors import StudyMismatchError
 from optimize.script.device_batch import DeviceBatch
 from optimize.script.workload import Workload
@@ -147,6 +147,13 @@ def is_confirmable(attrs: Mapping[str, Any]) -> bool:
     """Tell whether `optimize confirm` can work on a study with these attributes: its scripts are known and have a seed."""
     about = attrs.get(ABOUT)
     return bool(attrs.get(FINGERPRINT)) and not (isinstance(about, dict) and about.get(SEED) == "")
+
+
+def differs_again(attrs: Mapping[str, Any]) -> str | None:
+    """Return why training the same again gives another value, "" if it does not; None where a study does not say it."""
+    about = attrs.get(ABOUT)
+    found = about.get(AGAIN) if isinstance(about, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def constants_of(attrs: Mapping[str, Any], workload: Workload, otherwise: Mapping[str, Value]) -> dict[str, Value]:

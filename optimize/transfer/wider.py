@@ -10,8 +10,8 @@ from typing import Any
 
 from optimize.config.here import with_slash
 from optimize.errors import StudyError
-from optimize.reporting.four_facts import wider_steps
 from optimize.reporting.hints import command_line, optimize_command
+from optimize.reporting.next_steps import wider_steps
 from optimize.reporting.standing import Standing, read_standing
 from optimize.reporting.study_json import written_document
 from optimize.study.comparable import ABOUT, SPACE_FILE

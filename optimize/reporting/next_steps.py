@@ -1,0 +1,75 @@
+"""The commands that may come next for a study: search on, confirm, look at a trial, look beyond the choices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimize.config.here import with_slash
+from optimize.confirm.campaign import VerdictState
+from optimize.confirm.replicates import MOST_SEEDS
+from optimize.confirm.verdict import Finalist
+from optimize.reporting.hints import Flags
+from optimize.reporting.standing import Standing
+
+EDGES = 2  # that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command, before it is written for a place."""
+
+    why: str
+    command: str
+    flags: Flags
+    about: int | str | None = None
+
+
+def more_seeds(found: Finalist) -> int:
+    """Return with how many seeds in all a trial may be told from the baseline; 0 where it is luck, or has had the most."""
+    if found.state is not VerdictState.CANDIDATE or found.pairs >= MOST_SEEDS:
+        return 0
+    return min(max(2 * found.pairs, 2), MOST_SEEDS)
+
+
+def run_step(of: Standing) -> Step:
+    """Return the command that goes on searching, with as many trials again; with more choices where each has been tried."""
+    if of.exhausted:
+        return further_step(of)
+    done = of.cost.trials if of.best else 0
+    why = f"search on, to {2 * done} trials in all" if done else "run it"
+    return Step(why, "run", {**of.trained, "trials": 2 * done if done else None})
+
+
+def further_step(of: Standing) -> Step:
+    """Return the command that goes on with a study whose every configuration has been tried, once its space has more."""
+    flags = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": of.successor}
+    return Step("once its space has more choices", "migrate", flags, of.name)
+
+
+def confirm_step(of: Standing) -> Step:
+    """Return the command that trains the best trials again with other seeds."""
+    return Step("train it again", "confirm", of.trained)
+
+
+def show_step(of: Standing, number: int) -> Step:
+    """Return the command that tells all about a trial."""
+    return Step("all about it", "show", {"study": of.name, **of.place}, number)
+
+
+def beyond_choices(of: Standing) -> tuple[str, ...]:
+    """Return a line for each of the first parameters at an end of whose choices the best trial lies."""
+    lines = [str(edge) for edge in of.edges[:EDGES]]
+    more = len(of.edges) - EDGES
+    return (*lines, *([f"And {more} more parameters are at an end of their choices."] if more > 0 else []))
+
+
+def wider_steps(of: Standing, to: Path | None = None) -> Sequence[Step]:
+    """Return the commands that write a wider search space, to this file, and move the study there."""
+    new, file = of.successor, to or of.wider_file
+    moved = {**{key: value for key, value in of.begun.items() if key != "study"}, "to": new, "space": with_slash(file)}
+    return [
+        Step("write a wider space", "space widen", {"study": of.name, "to": str(file), **of.place}),
+        Step("take the trials there", "migrate", moved, of.name),
+    ]
