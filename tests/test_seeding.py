@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,8 +12,9 @@ from rich.console import Console
 from optimize.config.plan import make_plan
 from optimize.errors import WorkloadError
 from optimize.reporting.run_end import RunResult, end_report
-from optimize.script.command import plain_script
+from optimize.script.command import PYTHON, plain_script, shell_script
 from optimize.script.seeding import DIFFERS, again_note, seed_note, unseeded
+from optimize.trial import Job
 from tests.conftest import SCRIPT, Driver
 from tests.finished import record
 
@@ -61,7 +64,20 @@ def test_no_verdict_says_what_is_true_of_a_script_that_sets_no_seed(driver: Driv
 
 def test_the_script_that_trains_the_best_again_says_that_its_value_differs() -> None:
     assert f"\n# the script sets no seed: {DIFFERS}\n" in plain_script(3, {"train.py": "import torch\n"})
-    assert DIFFERS not in plain_script(3, {"train.py": "import torch\ntorch.manual_seed(7)\n"})
+    assert DIFFERS not in plain_script(3, {"train.py": "import torch\ntorch.manual_seed(7)\n"}, value=0.5)
+
+
+def test_a_script_without_a_seed_that_is_trained_again_says_what_its_trial_had(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import random\nprint('loss:', random.random())\n")
+    files = {"train.py": (tmp_path / "train.py").read_text()}
+    for shell in (
+        plain_script(3, files, value=0.5),
+        shell_script(Job(3, {}, files, (PYTHON, "train.py", "x")), value=0.5),
+    ):
+        (tmp_path / "run.sh").write_text(shell)
+        ended = subprocess.run(["sh", "run.sh"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert ended.stderr == f"run.sh: trial 3 had 0.500000, but the script sets no seed: {DIFFERS}\n"
+        assert ended.stdout.startswith("loss: 0.")
 
 
 @pytest.mark.parametrize(("best", "no_verdict"), [(0, DIFFERS), (1, DIFFERS), (1, "no verdict yet")])

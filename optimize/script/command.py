@@ -15,6 +15,7 @@ from pathlib import Path
 
 from optimize.runner.workdir import PYTHON as PYTHON
 from optimize.script.seeding import again_note
+from optimize.text import value_text
 from optimize.trial import NO_GPU, ONE_THREAD, Job, Value
 
 FOLDER = "{folder}"  # in a command: the workload's own folder
@@ -70,10 +71,13 @@ def environment_again(slot: str) -> dict[str, str]:
     return {"PYTHONHASHSEED": HASH_SEED, **(ONE_THREAD | NO_GPU if _CORE.fullmatch(slot) else {})}
 
 
-def shell_script(job: Job, slot: str = "") -> str:
-    """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does."""
+def shell_script(job: Job, slot: str = "", value: float | None = None) -> str:
+    """Return a shell script that trains this trial again in a folder of its files, "" where `python train.py` does.
+
+    It says what `value` the trial had, where training it again gives another one.
+    """
     is_plain = job.command == PLAIN and not job.links and not job.variables and not job.metric.file
-    return "" if is_plain else _shell_script(job, slot)
+    return "" if is_plain else _shell_script(job, slot, value)
 
 
 def name_of_script(files: Collection[str]) -> str:
@@ -81,12 +85,12 @@ def name_of_script(files: Collection[str]) -> str:
     return RUN_BESIDE if RUN in files else RUN
 
 
-def plain_script(number: int, files: Mapping[str, str], slot: str = "") -> str:
+def plain_script(number: int, files: Mapping[str, str], slot: str = "", value: float | None = None) -> str:
     """Return the shell script of a trial of these files that `python train.py` trains again."""
-    return _shell_script(Job(number, {}, files, PLAIN), slot)
+    return _shell_script(Job(number, {}, files, PLAIN), slot, value)
 
 
-def _shell_script(job: Job, slot: str) -> str:
+def _shell_script(job: Job, slot: str, value: float | None) -> str:
     note = again_note(job.files)
     lines = [
         "#!/bin/sh",
@@ -103,6 +107,9 @@ def _shell_script(job: Job, slot: str) -> str:
     lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     if any(PYTHON in word for word in job.command):
         lines.append(_OUR_PYTHON.format(python=shlex.quote(sys.executable), run=RUN))
+    if note and value is not None:
+        said = f"{RUN}: trial {job.number} had {value_text(value)}, but {note}"
+        lines.append(f"echo {shlex.quote(said)} >&2")
     command = " ".join(map(_quoted, job.command))
     return "\n".join([*lines, *([command, _shows(job.metric.file)] if job.metric.file else [f"exec {command}"]), ""])
 

@@ -29,7 +29,9 @@ def files_to_keep(job: Job, outcome: Outcome, scripts: Scripts) -> dict[str, str
 
     The baseline has a patch against the workload's files as well, where the profile changes them.
     """
-    again, profile = shell_script(job, outcome.slot), make_patch(scripts.originals, scripts.baseline)
+    value = outcome.summary.get(job.metric.name)
+    again = shell_script(job, outcome.slot, value if isinstance(value, float) else None)
+    profile = make_patch(scripts.originals, scripts.baseline)
     kept = {
         **({name_of_script(job.files): again} if again else {}),
         **job.files,

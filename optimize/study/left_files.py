@@ -39,7 +39,7 @@ def to_take_away(texts: Texts, record: TrialRecord) -> dict[str, str]:
     A run.sh that trains it again is always among them.
     """
     if "train.py" in texts and RUN not in texts:
-        texts = {**texts, RUN: plain_script(record.number, texts, record.slot)}
+        texts = {**texts, RUN: plain_script(record.number, texts, record.slot, record.value)}
     if not texts.get(PROFILE_PATCH):
         return dict(texts)
     first = f"What the profile changes in the script, which makes the baseline. {PATCH} comes after it.\n"
