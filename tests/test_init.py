@@ -322,22 +322,34 @@ def test_the_python_of_a_script_is_that_of_its_environment(tmp_path: Path) -> No
         script_python(home, "no-such-python", {})
 
 
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        (["--", "--steps", "5"], "so -- --steps 5 would change nothing"),
-        (["--to", "elsewhere"], "so in elsewhere there would be a space without a script"),
-    ],
-)
 def test_what_a_kept_workload_cannot_take_in_is_refused(
-    tmp_path: Path, given: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder_with(tmp_path, {"train.py": "LR = 1.5\nprint('loss:', LR)\n"}))
     assert run(["init", "train.py", "--direction", "minimize", "--", "--steps", "4"]) == 0
     Path("space.toml").unlink()
-    assert run(["init", "train.py", *given]) == 2
-    assert says in capsys.readouterr().err
+    assert run(["init", "train.py", "--", "--steps", "5"]) == 2
+    assert "so -- --steps 5 would change nothing" in capsys.readouterr().err
     assert run(["init", "train.py", "--", "--steps", "4"]) == 0  # as workload.toml has it
+
+
+@pytest.mark.parametrize("given", ["train.py", "."])
+def test_another_folder_is_written_into_whatever_workload_is_kept_beside_the_script(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "LR = 1.5\nprint('loss:', LR)\nprint('va_loss:', LR)\n"
+    monkeypatch.chdir(folder_with(tmp_path / "a", {"train.py": script, "b.py": script}))
+    assert run(["init", "train.py", "--metric", "loss"]) == 0
+    kept = Path("workload.toml").read_text()
+    assert run(["init", given, "--metric", "va_loss", "--to", "../other"]) == 0
+    assert (load_workload("../other/").metric.name, Path("../other/train.py").read_text()) == ("va_loss", script)
+    assert load_space("../other/space.toml").names == ("LR",)
+    assert run(["init", "b.py", "--to", "../b"]) == 0  # which the kept workload is not for
+    assert run(["init", given, "--metric", "loss", "--to", "../other"]) == 2
+    assert "../other/space.toml: exists already" in capsys.readouterr().err
+    assert run(["init", given, "--metric", "va_loss", "--to", "."]) == 2
+    assert "so --metric would change nothing" in capsys.readouterr().err
+    assert Path("workload.toml").read_text() == kept
 
 
 def test_a_file_of_data_beside_the_script_is_linked(

@@ -80,7 +80,7 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
     from optimize.commands.probe import probe_kept, probed
     from optimize.script.begin import SPACE, draft_of, find_script, read_script, write_files
 
-    place = find_script(script, words, beyond=to is not None)
+    place = find_script(script, words, to)
     facts = read_script(place, words)
     if place.workload is None and facts.required and is_asked():
         words = [*words, *_asked_words(facts.required)]
@@ -97,7 +97,7 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
             facts = probed(place, facts, interpreter, given.total or PROBE_S, trust)
         answers = _answers(place, facts, given, interpreter)
     else:
-        _refuse_unwritten(place, given.flags, words, to)
+        _refuse_unwritten(place, given.flags, words)
         if probe:
             say_all(probe_kept(place, facts, PROBE_S, trust))
             if (place.folder / SPACE).exists():
@@ -146,7 +146,7 @@ def _check(direction: str | None, total: float | None) -> None:
         raise SettingsError(*problems)
 
 
-def _refuse_unwritten(place: ScriptPlace, flags: Sequence[str], words: Sequence[str], to: Path | None) -> None:
+def _refuse_unwritten(place: ScriptPlace, flags: Sequence[str], words: Sequence[str]) -> None:
     """Raise WorkloadError if something is given that says what stands in the workload.toml that is there already."""
     assert place.workload is not None
     given, command = [*flags], place.workload.command
@@ -154,12 +154,7 @@ def _refuse_unwritten(place: ScriptPlace, flags: Sequence[str], words: Sequence[
     if given:
         raise WorkloadError(
             f"{place.folder / 'workload.toml'}: exists already and is kept, so {' and '.join(given)} would change nothing. "
-            "Write it there, or remove the file (and space.toml, to have it drafted again)."
-        )
-    if to is not None and to.resolve() != place.folder.resolve():
-        raise WorkloadError(
-            f"{place.folder / 'workload.toml'}: exists already and is kept, so in {to} there would be a space without a script. "
-            "Leave --to out, or remove the file."
+            "Write it there, or into another folder by --to DIR, or remove the file (and space.toml, to have it drafted again)."
         )
 
 

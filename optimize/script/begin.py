@@ -40,14 +40,15 @@ class ScriptPlace:
     home: Home | None = None  # what led to the folder, where it is not the script's own
 
 
-def find_script(given: str, words: Sequence[str] = (), beyond: bool = False) -> ScriptPlace:
+def find_script(given: str, words: Sequence[str] = (), to: Path | None = None) -> ScriptPlace:
     """Return the script that a path names, or the one that trains in a folder; `words` are its own. Raises WorkloadError.
 
-    `beyond`: its data may lie above the root of its repository, since nothing is written there.
+    `to`: what is written goes there. In another folder, a workload.toml beside the script does not count, and its data may lie
+    above the root of its repository.
     """
     path = Path(given).expanduser()
     if path.is_dir():
-        return _in_folder(path, given)
+        return _in_folder(path, given, to)
     if not path.is_file():
         if given in ours():
             raise WorkloadError(
@@ -56,9 +57,9 @@ def find_script(given: str, words: Sequence[str] = (), beyond: bool = False) -> 
         raise WorkloadError(f"{given}: there is no such file or folder. Check the path.{meant(given, (), path=True)}")
     if path.suffix != ".py":
         raise WorkloadError(f"{given}: is no Python file. Give the training script itself, such as train.py.")
-    home = Home(path.parent) if (path.parent / WORKLOAD).exists() else _home(path, words, beyond)
+    home = Home(path.parent) if _is_kept(path.parent, to) else _home(path, words, beyond=to is not None)
     script = path.resolve().relative_to(home.folder.resolve()).as_posix() if home.reason else path.name
-    if (home.folder / WORKLOAD).exists():
+    if _is_kept(home.folder, to):
         workload = load_workload(f"{home.folder}/")
         if workload.script != script:
             raise WorkloadError(
@@ -74,10 +75,15 @@ def _home(path: Path, words: Sequence[str], beyond: bool) -> Home:
     return Home(path.parent)
 
 
-def _in_folder(folder: Path, given: str) -> ScriptPlace:
+def _is_kept(folder: Path, to: Path | None) -> bool:
+    """Return whether a folder has a workload.toml, and no other folder is written into."""
+    return (folder / WORKLOAD).exists() and (to is None or to.resolve() == folder.resolve())
+
+
+def _in_folder(folder: Path, given: str, to: Path | None) -> ScriptPlace:
     if (folder / WORKLOAD).exists():
         workload = load_workload(f"{folder}/")
-        return ScriptPlace(folder, workload.script, workload)
+        return ScriptPlace(folder, workload.script, workload if _is_kept(folder, to) else None)
     files = {path.name: text for path in sorted(folder.glob("*.py")) if (text := _text(path)) is not None}
     found = could_be_trained(files) if USUAL not in files else [USUAL]
     if len(found) != 1:
