@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from optimize.commands.run import _more_seeds
 from optimize.confirm.replicates import MOST_SEEDS
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
+from optimize.reporting.run_end import RunResult, end_report
 from optimize.study.stored import StoredStudy
 from tests.conftest import Driver
-from tests.test_four_facts import LUCKY, REAL, at_the_edge, of
+from tests.test_four_facts import LUCKY, REAL, at_the_edge, of, told
+from tests.test_notes import BASE, BETTER
 
 __all__ = ["at_the_edge"]  # a fixture
 
@@ -33,3 +37,43 @@ def test_a_report_of_a_notebook_says_how_its_commands_are_given(
     assert told not in render_page(gather(at_the_edge), {})
     monkeypatch.setenv("JPY_PARENT_PID", "1")
     assert render_page(gather(at_the_edge), {}).count(told) == 1
+
+
+SAME = [replace(BASE, number=number, kind="" if number else "baseline", params={"X": number}) for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("summary", "more", "given"),
+    [
+        ({"val_bpb": 1.25, "acc": 0.5, "device": "cpu"}, "It prints acc as well", "--metric acc"),
+        ({"val_bpb": 1.25}, "Another number that it prints may tell more", "--metric NAME"),
+    ],
+)
+def test_a_metric_that_hardly_changes_is_told_with_other_numbers(
+    summary: dict[str, float | str], more: str, given: str
+) -> None:
+    about = {"workload": "/mine", "script": "train.py"}
+    records = [replace(record, summary=summary) for record in SAME]
+    found = told(*records, about=about)
+    assert found.next.answer == "Look at another metric, or change what may vary"
+    assert found.next.more == (f"val_bpb hardly changes: all 4 values are the same. {more}",)
+    assert f"init /mine/train.py {given} --to DIR" in found.commands[-1][1]
+    found = told(*records, replace(BETTER, number=9, summary=summary), about=about)
+    assert f"val_bpb hardly changes: 4 of 5 values are the same. {more}" in found.next.more
+    assert not any("hardly" in line for line in told(*records, about=about, running=True).next.more)
+
+
+def test_a_metric_that_changes_is_not() -> None:
+    for records in (SAME[:2], [*SAME[:2], BETTER], [*SAME, BETTER, replace(BETTER, number=8, value=0.9)]):
+        found = told(*records, about={"workload": "/mine", "script": "train.py"})
+        assert not any("hardly changes" in line for line in found.next.more)
+        assert not any(" init " in line for _, line in found.commands)
+    assert not any(
+        " init " in line for _, line in told(*SAME, about={"workload": "gpt", "script": "train.py"}).commands
+    )
+
+
+def test_the_end_of_a_run_tells_of_a_metric_that_hardly_changes(driver: Driver) -> None:
+    page = io.StringIO()
+    Console(file=page, width=200).print(end_report(driver.plan, RunResult("done", SAME)), crop=False)
+    assert "hardly changes: all 4 values are the same" in page.getvalue()

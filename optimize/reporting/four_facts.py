@@ -17,6 +17,8 @@ from optimize.reporting.next_steps import (
     Step,
     beyond_choices,
     confirm_step,
+    hardly_changes,
+    metric_steps,
     more_seeds,
     run_step,
     show_step,
@@ -60,13 +62,13 @@ class FourFacts:
 def four_facts(of: Standing, write: Write = command_line) -> FourFacts:
     """Return the four facts; `write` writes a command as it can be pasted where they are read."""
     answer, more, steps = _next(of)
-    lines, steps = _possible(of, [*steps, *(wider_steps(of) if of.edges else [])])
+    lines, steps = _possible(of, [*steps, *(wider_steps(of) if of.edges else []), *metric_steps(of)])
     commands = tuple((step.why, write(step.command, step.flags, step.about)) for step in steps)
     return FourFacts(
         Fact("What won?", *_won(of)),
         Fact("How sure is that?", *_sure(of)),
         Fact("What did it cost?", *_cost(of)),
-        Fact("What next?", answer, (*more, *_nothing_left(of), *beyond_choices(of), *lines)),
+        Fact("What next?", answer, (*more, *hardly_changes(of), *_nothing_left(of), *beyond_choices(of), *lines)),
         commands,
     )
 
@@ -197,7 +199,8 @@ def _next(of: Standing) -> Advice:
     if of.best is None:
         return _find_out(of)
     if of.is_baseline:
-        return "Try more, or change what may vary", (), [run_step(of)]
+        instead = "Look at another metric" if hardly_changes(of) else "Try more"
+        return f"{instead}, or change what may vary", (), [run_step(of)]
     if of.best.confirmed:
         beyond = ", and look beyond its choices" if of.edges else ""
         newer = [confirm_step(of)] if of.best.open and _can_confirm(of) else []
@@ -225,7 +228,7 @@ def _possible(of: Standing, steps: Sequence[Step]) -> tuple[Sequence[str], Seque
     return lines, [*([show_step(of, of.best.record.number)] if lines and of.best and not shown else []), *steps]
 
 
-_TRAIN = frozenset(("run", "confirm", "space widen", "migrate"))  # commands that need what the study began with
+_TRAIN = frozenset(("run", "confirm", "space widen", "migrate", "init"))  # commands that need what the study began with
 _WRITE = _TRAIN | {"stop"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from optimize.confirm.replicates import MOST_SEEDS
 from optimize.confirm.verdict import Finalist
 from optimize.reporting.hints import Flags
 from optimize.reporting.standing import Standing
+from optimize.study.comparable import ABOUT
 
 EDGES = 2  # that are named
+OTHERS = 6  # numbers that are named beside a metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,35 @@ def wider_steps(of: Standing, to: Path | None = None) -> Sequence[Step]:
         Step("write a wider space", "space widen", {"study": of.name, "to": str(file), **of.place}),
         Step("take the trials there", "migrate", moved, of.name),
     ]
+
+
+# --- a metric that tells nothing apart --------------------------------------------------------------------------------
+
+
+def hardly_changes(of: Standing) -> tuple[str, ...]:
+    """Return a line where all values are the same, or all but one: it names other numbers that the script prints, if known."""
+    same, count = of.equal
+    if not same or of.running:
+        return ()
+    how = f"all {count}" if same == count else f"{same} of {count}"
+    names = _other_numbers(of)[:OTHERS]
+    other = f"It prints {', '.join(names)} as well" if names else "Another number that it prints may tell more"
+    return (f"{of.metric.name} hardly changes: {how} values are the same. {other}",)
+
+
+def metric_steps(of: Standing) -> Sequence[Step]:
+    """Return the command that takes another number of the user's script, where this one hardly changes."""
+    about = of.attrs.get(ABOUT)
+    folder, script = (
+        (str(about.get(key, "")) for key in ("workload", "script")) if isinstance(about, Mapping) else ("", "")
+    )
+    if not hardly_changes(of) or "/" not in folder or not script:
+        return []
+    path = script if Path(folder).expanduser().resolve() == Path.cwd() else str(Path(folder, script))
+    flags = {"metric": next(iter(_other_numbers(of)), "NAME"), "to": "DIR"}
+    return [Step("take another metric", "init", flags, path)]
+
+
+def _other_numbers(of: Standing) -> Sequence[str]:
+    summary = of.best.record.summary if of.best else {}
+    return [name for name, value in summary.items() if isinstance(value, float) and name != of.metric.name]

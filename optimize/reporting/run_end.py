@@ -14,7 +14,7 @@ from optimize.config.settings import Settings
 from optimize.confirm.caveats import caveats
 from optimize.confirm.verdict import Verdict
 from optimize.reporting.hints import best_command, command_line, given_flags, study_flags
-from optimize.reporting.next_steps import beyond_choices, further_step, wider_steps
+from optimize.reporting.next_steps import beyond_choices, further_step, hardly_changes, metric_steps, wider_steps
 from optimize.reporting.standing import Standing, standing_of
 from optimize.reporting.status import pruning_lines
 from optimize.script.seeding import DIFFERS
@@ -65,7 +65,7 @@ def end_report(
     if confirmable and best is not None and best.open:
         lines.append(_hint("be sure", command_line("confirm", given_flags(settings))))
     of = _standing(plan, ended)
-    lines += _beyond_choices(of)
+    lines += [*_beyond_choices(of), *_other_metric(of)]
     lines.append(_hint("report", command_line("report", study_flags(settings))))
     lines.append(_hint("view", command_line("dashboard", {**study_flags(settings), "study": None})))
     if ended.reason.endswith(ALL_TRIED):
@@ -106,6 +106,12 @@ def _beyond_choices(of: Standing) -> list[RenderableType]:
         *(_indented_line(line) for line in beyond_choices(of)),
         *(_hint(what, command_line(step.command, step.flags, step.about)) for what, step in steps),
     ]
+
+
+def _other_metric(of: Standing) -> list[RenderableType]:
+    """Return a line and a command where the metric hardly changes."""
+    steps = (_hint("instead", command_line(step.command, step.flags, step.about)) for step in metric_steps(of))
+    return [*map(_indented_line, hardly_changes(of)), *steps]
 
 
 def _best_and_why(best: BestTrial, baseline: TrialRecord | None, metric: Metric) -> list[RenderableType]:

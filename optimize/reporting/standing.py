@@ -19,7 +19,7 @@ from optimize.study.edges import RECENT, Edge, find_edges, is_baseline
 from optimize.study.held import is_confirmed_alone
 from optimize.study.stopping import COUNTED
 from optimize.study.stored import StoredStudy
-from optimize.study.worth import expected_gain, values_of
+from optimize.study.worth import equal_values, expected_gain, values_of
 from optimize.text import name_after
 from optimize.trial import Metric
 from storage import Stored, StudyPaths, TrialRecord, first_baseline, holder_of, read_times, read_values
@@ -55,6 +55,7 @@ class Standing:
     exhausted: bool = False  # every configuration has been tried, as far as that is soon counted
     backup: str = ""  # the folder that its last call kept a backup in
     gain: float | None = None  # that ten more trials are expected to bring; None: it cannot be said
+    equal: tuple[int, int] = (0, 0)  # how many of how many values are the same, where all are or all but one
 
     @property
     def is_baseline(self) -> bool:
@@ -122,6 +123,7 @@ def standing_of(
         place or {},
         exhausted=_is_exhausted(attrs, choices, ended),
         gain=expected_gain(values_of(ended), metric.direction),
+        equal=equal_values(values_of(ended)),
     )
 
 
@@ -131,7 +133,7 @@ def read_standing(stored: StoredStudy) -> Standing:
     attrs, settings = database.study_attrs(study_id), read_settings_json(stored.paths.settings_json)
     named, absent = begun_from_here(stored.name, attrs)
     best, recent = stored.best(), [record for record in stored.latest(RECENT) if record.is_finished]
-    choices = newest_choices(stored)
+    choices, values = newest_choices(stored), read_values(database, study_id)
     return Standing(
         stored.name,
         stored.metric,
@@ -151,7 +153,8 @@ def read_standing(stored: StoredStudy) -> Standing:
         frozen=bool(database.read_only),
         exhausted=_is_exhausted(attrs, choices, recent),
         backup=last_backup(stored.paths),
-        gain=expected_gain(read_values(database, study_id), stored.metric.direction),
+        gain=expected_gain(values, stored.metric.direction),
+        equal=equal_values(values),
     )
 
 

@@ -8,6 +8,7 @@ fitted. `benchmarks/worth.py` compares what came with what was said.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import log
 
@@ -16,12 +17,23 @@ from storage import TrialRecord
 
 AHEAD = 10  # trials
 LEAST = 12  # trials before anything is said
+LEAST_EQUAL = 3  # values before it is said that they do not differ
 SINCE = (1 / 3, 1 / 2, 2 / 3)  # of the trials so far
 
 
 def values_of(records: Iterable[TrialRecord]) -> list[float | None]:
     """Return the value of each trial that says something of its parameters, in their order; None where it has none."""
     return [record.value for record in records if record.state in ("COMPLETE", "PRUNED")]
+
+
+def equal_values(values: Sequence[float | None]) -> tuple[int, int]:
+    """Return how many of how many values are the same, where all are or all but one; (0, 0) elsewhere.
+
+    A metric like that tells parameters apart no better than none. None are trials without a value.
+    """
+    told = Counter(value for value in values if value is not None)
+    count, same = sum(told.values()), max(told.values(), default=0)
+    return (same, count) if same >= max(count - 1, LEAST_EQUAL) else (0, 0)
 
 
 def expected_gain(values: Sequence[float | None], direction: str, ahead: int = AHEAD) -> float | None:
