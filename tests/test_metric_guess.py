@@ -216,6 +216,15 @@ def test_a_percentage_behind_a_step_tells_how_far_it_is() -> None:
     assert (found.step, found.fraction, found.loss) == (5, pytest.approx(0.333), 0.5)
 
 
+def test_a_number_behind_a_slash_is_offered_by_its_variable_and_as_one_of_validation() -> None:
+    line = "f'Epoch {e}/{n} | loss {tr_loss:.3f}/{va_loss:.3f} | acc {tr_acc:.1f}%/{va_acc:.1f}%'"
+    guesses = guess_metrics({"train.py": f"for e in range(3):\n    print({line})\n"})
+    assert [guess.name for guess in guesses] == ["va_loss", "va_acc", "loss", "acc"]
+    parser = MetricParser(Metric("va_loss", regex=guesses[0].regex))
+    parser.parse(b"Epoch 1/3 | loss 1.620/1.983 | acc 20.0%/30.0%")
+    assert parser.found().value == 1.983
+
+
 def test_what_is_said_before_giving_up_is_no_metric() -> None:
     for said in ("Loss is {}, stopping training", "Warning: bad score for {}"):
         assert guess_metrics({"train.py": f"loss = 1.0\nprint('{said}'.format(loss))"}) == []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from search_spaces import Draft
 
 SHOWN = 6  # candidates for the metric
+NAMED = 12  # of them, in a line
 PROBE_S = 60.0
 
 
@@ -258,9 +259,12 @@ def _told(
         )
     if answers is not None:
         mine = (answers.metric.name, answers.metric.regex)
-        others = [g.name for g in facts.metrics if g.name != mine[0] and (not mine[1] or g.regex != mine[1])][:SHOWN]
+        others = [g.name for g in facts.metrics if g.name != mine[0] and (not mine[1] or g.regex != mine[1])]
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
         as_well = " as well" if answers.metric.shown else ""
-        lines += [f"metric: it prints {', '.join(others)}{as_well}; --metric takes another"] if others else []
+        lines += (
+            [f"metric: it prints {', '.join(others[:NAMED])}{more}{as_well}; --metric takes another"] if others else []
+        )
         lines += [f"note: {note}" for note in facts.notes]
     if facts.required and answers is not None:
         lines.append(

@@ -23,6 +23,7 @@ from optimize.script.workload import Workload
 from optimize.trial import Metric, Outcome, Slot, TrialStatus
 
 HELP_S = 60.0
+MOST_NAMED = 12  # numbers of its output
 
 
 def probed(place: ScriptPlace, facts: ScriptFacts, python: str, limit_s: float, trust: bool) -> ScriptFacts:
@@ -53,7 +54,7 @@ def probe_kept(place: ScriptPlace, facts: ScriptFacts, limit_s: float, trust: bo
     if not found:
         return [*lines, f"metric: no line of it has {metric.name}, nor another number that may be the metric"]
     written = metric_lines(found[0], found[0].direction or metric.direction)
-    names = f"; it prints {', '.join(each.name for each in found[1:6])} as well" if found[1:] else ""
+    names = f"; it prints {', '.join(each.name for each in found[1:MOST_NAMED])} as well" if found[1:] else ""
     return [*lines, f"metric: no line of it has {metric.name}. In {file} write these two lines{names}:", *written]
 
 

@@ -108,7 +108,7 @@ def _weight(line: PrintedLine, words: set[str], expression: str) -> float:
         + 3 * bool(held_out)
         + 1.5 * bool(words & {"final", "best"})
         + 1.0 * (not line.loop)
-        - 2 * bool(words & (OF_TRAINING | {"running", "batch", "aux"}))
+        - 2 * bool((words | words_in(expression)) & OF_TRAINING or words & {"running", "batch", "aux"})
         - 1.0 * bool(words & NEITHER)
         + line.line / 1e6
     )

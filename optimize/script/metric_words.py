@@ -15,11 +15,11 @@ regret cost distance objective rmsd kl
 """
 LOWER = frozenset(_WORDS_LOWER.split())
 VALIDATION = frozenset(
-    ("val", "valid", "validate", "validation", "validating", "dev", "heldout", "holdout", "oob", "cv")
+    ("val", "va", "valid", "validate", "validation", "validating", "dev", "heldout", "holdout", "oob", "cv")
 )
 TEST = frozenset(("test", "testing"))
 HELD_OUT = VALIDATION | TEST | {"eval", "evaluate", "evaluation"}
-OF_TRAINING = frozenset(("train", "training"))
+OF_TRAINING = frozenset(("train", "training", "tr"))
 _WORDS_NEITHER = """
 lr rate time sec secs seconds ms dt step steps epoch epochs iter iters iteration iterations batch batches tokens tok
 params parameters memory mem gb mb mfu size shape norm eta elapsed device seed speed total samples best_epoch
