@@ -3,7 +3,7 @@
 Standard library only. It does not know the training script, `optimize`, `storage` or Optuna.
 """
 
-from search_spaces.choices import is_setting, is_telling, why_left_alone, words_of
+from search_spaces.choices import is_setting, is_state, is_telling, why_left_alone, words_of
 from search_spaces.draft import Draft, ScriptConstant, draft_space
 from search_spaces.expressions import Expression, Rule, SearchSpaceError, Value, parse_expression
 from search_spaces.known import RankedRow, SpacePrior, Start
@@ -30,6 +30,7 @@ __all__ = [
     "draft_space",
     "further_choices",
     "is_setting",
+    "is_state",
     "is_telling",
     "load_space",
     "parse_expression",

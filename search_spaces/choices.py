@@ -225,6 +225,11 @@ def why_left_alone(name: str) -> str:
     return why if why in (BUDGET, CHANCE, MEASURE) else ""
 
 
+def is_state(name: str) -> bool:
+    """Return whether a name says that the script itself changes it, or counts by it."""
+    return _why_alone(name, words_of(name), None) == STATE
+
+
 def _why_alone(name: str, words: Set[str], value: Value) -> str:
     if name.lower() == "rank" and value in (0, -1):
         return MACHINE  # of processes; else it may be that of a matrix

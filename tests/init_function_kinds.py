@@ -131,7 +131,7 @@ FUNCTION_KINDS = {
         (
             "get_config.return.seed", "numbers of functions, whose names say too little: one can vary by { local = \"PLACE\" }\n"
             "#     evaluate.batch_size, main.head, main.aux_rate, main.ema_decay",
-            "bound 2 times in main() (lines 19, 20). Leave exactly one.\n#     main.accum",
+            "given more than one value, or changed while the script runs\n#     main.accum",
             "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it\n"
             "#     main.DataLoader.batch_size\n",
             "what the metric is measured on\n#     get_config.return.seq_len\n",

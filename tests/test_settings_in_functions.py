@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from optimize.cli import run
-from optimize.script.settings_in_functions import AT_TIMES, SWITCHES, settings_in_functions
-from optimize.script.settings_in_modules import LISTS
+from optimize.script.settings_in_functions import AT_TIMES, OF_OTHERS, SWITCHES, settings_in_functions
+from optimize.script.settings_in_modules import CONDITIONAL, LISTS
+from optimize.script.settings_in_modules import SEVERAL as CHANGED
+from search_spaces import load_space
+from tests.test_draft_space import planned
 
 
 def test_a_function_with_many_telling_defaults_trains_so_its_others_are_settings_too() -> None:
@@ -61,17 +64,106 @@ def test_what_stays_as_it_is_in_a_function_is_told_with_why() -> None:
         "optimizer": SWITCHES,
         "dropout": SWITCHES,
         "betas": LISTS,
-        "momentum": "",
+        "momentum": CHANGED,
         "warmup": AT_TIMES,
     }
     assert len(found) == len(told)
 
 
-def test_a_number_that_a_function_gives_a_name_twice_is_left_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "train.py").write_text(f"{LOCALS}x = 0.5\nprint('loss:', x)\n")
+STATE = """\
+t = 1.0
+start = 0.0
+best_loss = 1e9
+epsilon = 1.0
+def fit(model, temperature=1.5, lr=0.1, weight_decay=0.1):
+    best_loss, total_loss = 1e9, 2.0
+    noise_scale = clip = 2.0
+    momentum = 0.9
+    warmup = 100
+    for epoch in range(3):
+        total_loss += 1
+        momentum *= 0.99
+        temperature *= 0.5
+        cooldown = 3
+    def step():
+        nonlocal warmup
+        warmup = 50
+    dropout = 0.3
+    if dropout: hidden = 5
+for i in range(9):
+    t += 1
+    epsilon *= 0.9
+print('loss:', fit(None))
+"""
+
+
+def test_what_a_script_changes_itself_is_state_and_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.py").write_text(STATE)
     monkeypatch.chdir(tmp_path)
     assert run(["init", "train.py"]) == 0
-    space = (tmp_path / "space.toml").read_text()
-    assert "bound 2 times in main() (lines 9, 10). Leave exactly one.\n#     main.momentum\n" in space
+    left = (tmp_path / "space.toml").read_text().partition("# Left as they are")[2]
+    assert set(load_space("./space.toml").names) == {"lr", "weight_decay", "dropout"}
+    assert f"#   {CHANGED}\n#     epsilon, fit.momentum, fit.warmup\n" in left
+    assert f"#   {OF_OTHERS}\n#     fit.step.warmup\n" in left
+    assert f"#   {AT_TIMES}\n#     fit.cooldown, fit.hidden\n" in left
+    assert "one can vary" not in left  # since none of these can
+
+
+BLOCKS = """\
+import contextlib
+if True:
+    MOMENTUM = 0.9
+try:
+    import torch
+except ImportError:
+    CLIP = 0.5
+try:
+    DROPOUT = 0.1
+finally:
+    ALPHA = 0.3
+with contextlib.nullcontext():
+    WARMUP_STEPS = 100
+if False:
+    GAMMA = 0.95
+else:
+    BETA = 0.99
+match MOMENTUM:
+    case 0.9:
+        SMOOTHING = 0.1
+for i in range(2):
+    PATIENCE = 5
+if __name__ == "__main__":
+    EPS, width, depth = 1e-8, 128, 2 * 2
+    NESTEROV, SEED, x = True, 1, 3.5
+    temperature = 1.0
+    temperature *= 0.5
+    heads = int("4")
+    config = {"alpha": 0.3, "size": 3}
+    print(f"loss: {MOMENTUM + DROPOUT + ALPHA + WARMUP_STEPS + BETA + EPS + width + NESTEROV + config['alpha']}")
+else:
+    LAMBDA = 0.1
+"""
+VARIABLES = ("MOMENTUM", "DROPOUT", "ALPHA", "WARMUP_STEPS", "BETA", "EPS", "width", "depth", "NESTEROV")
+IN_BLOCKS = {**{name: ("local", name) for name in VARIABLES}, "alpha": ("entry", "config.alpha")}
+
+
+def test_what_blocks_of_a_module_set_is_read_and_written_as_its_constants_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text(BLOCKS)
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "train.py"]) == 0
+    space = load_space("./space.toml")
+    assert {
+        each.name: (each.location.kind, each.location.path) for each in space.parameters if each.location
+    } == IN_BLOCKS
+    left = (tmp_path / "space.toml").read_text().partition("# Left as they are")[2]
+    assert f"#   {CONDITIONAL}\n#     CLIP, GAMMA, SMOOTHING, PATIENCE, LAMBDA\n" in left
+    assert f"#   {CHANGED}\n#     temperature\n" in left
+    assert left.count("temperature") == left.count("GAMMA") == left.count("SEED") == left.count("heads") == 1
+    placed = planned(".", tmp_path / "space.toml", tmp_path).workload
+    for parameter in space.parameters:
+        value = next(each for each in parameter.choices if each != placed.places.default(parameter.name))
+        written = placed.render({parameter.name: value})["train.py"]
+        assert written != BLOCKS
+        assert repr(value) in written

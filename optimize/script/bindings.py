@@ -97,7 +97,8 @@ def module_bindings(text: str, where: str) -> tuple[Binding, ...]:
     except ERRORS as error:
         raise _invalid(error, where) from None
     by_name = _written_by_name(tree) if _may_name_itself(text) else ()
-    found = [*_stores(code, _NESTED.search(text) is not None, is_module=True), *by_name, *_of_unread(text)]
+    stores = dict(_stores(code, _NESTED.search(text) is not None, is_module=True)).values()
+    found = [*stores, *by_name, *_of_unread(text)]
     return tuple(sorted(found, key=lambda binding: binding.line))
 
 
@@ -187,11 +188,13 @@ def _may_name_itself(text: str) -> bool:
     return not text.isascii() or bool(_ITSELF.search(text)) or ("modules" in text and "__name__" in text)
 
 
-def _stores(code: CodeType, nested: bool, is_module: bool = False) -> Iterator[Binding]:
+def _stores(code: CodeType, nested: bool, is_module: bool = False) -> Iterator[tuple[object, Binding]]:
+    """Yield each place with what tells it from others: what stands under `finally` is compiled twice."""
     for step in dis.get_instructions(code):
         if step.opname in _BY_GLOBAL or (is_module and step.opname in _IN_MODULE):
             line = (step.positions.lineno if step.positions else None) or code.co_firstlineno
-            yield Binding(str(step.argval), line, "" if is_module else _place(code))
+            place = (step.positions, step.argval) if step.positions and step.positions.col_offset is not None else step
+            yield place, Binding(str(step.argval), line, "" if is_module else _place(code))
     for constant in code.co_consts if nested else ():
         if isinstance(constant, CodeType):
             yield from _stores(constant, nested)

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from optimize.script.source_names import is_main
 from optimize.script.trees import walk
 from optimize.trial import Value
 
@@ -19,6 +20,34 @@ Spot: TypeAlias = tuple[int, int, int | None, int | None]  # lines and columns: 
 def spot(node: ast.expr | ast.stmt) -> Spot:
     """Return where a node stands."""
     return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+
+
+def at_times(tree: ast.Module) -> set[Spot]:
+    """Return where the statements stand that a script runs at times only, or more than once: in loops and under conditions.
+
+    `if __name__ == "__main__":` and `if True:` are no conditions, and what stands in `with` or `try` runs; handlers do not.
+    """
+    inside = (statement for node in walk(tree) for part in _at_times(node) for statement in ast.walk(part))
+    return {spot(each) for each in inside if isinstance(each, ast.stmt)}
+
+
+def _at_times(node: ast.AST) -> Sequence[ast.AST]:
+    if isinstance(node, ast.If):
+        taken = _is_taken(node)
+        return [*(node.body if not taken else ()), *(node.orelse if taken is not False else ())]
+    return [node] if isinstance(node, ast.For | ast.AsyncFor | ast.While | ast.ExceptHandler | ast.match_case) else []
+
+
+def _is_taken(node: ast.If) -> bool | None:
+    """Return whether a condition always holds in a script that is started, None where that is not known."""
+    match node.test:
+        case ast.Constant(value=value):
+            return bool(value)
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Constant(value=value)):
+            return not value
+        case ast.Compare(ops=[ast.NotEq()]) if is_main(node):
+            return False
+    return True if is_main(node) else None
 
 
 def calls_not_made(

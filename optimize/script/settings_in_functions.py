@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,22 +16,25 @@ from dataclasses import replace
 from optimize.errors import RenderError
 from optimize.script.aliases import last_name
 from optimize.script.bindings import Scopes
-from optimize.script.branches import Spot, calls_not_made, spot
-from optimize.script.file_scopes import FileScopes, Function, file_scopes
+from optimize.script.branches import Spot, at_times, calls_not_made, spot
+from optimize.script.file_scopes import FileScopes, Function, arguments, bound_by, file_scopes
 from optimize.script.parsers import flags_by_file
 from optimize.script.process_parameters import as_given
 from optimize.script.replacing import replaced_local
+from optimize.script.settings_in_blocks import settings_in_blocks
 from optimize.script.settings_in_modules import CONFIG, LISTS, OTHER_CHOICE, entries_in, is_table, picks_one
-from optimize.script.source_names import SourceNames, UnreadableValue, is_main, read_names
+from optimize.script.settings_in_modules import SEVERAL as CHANGED
+from optimize.script.source_names import SourceNames, UnreadableValue, read_names
 from optimize.script.spans_in_functions import RETURNED, NamedCall, constant_at, find_argument, named_calls
-from optimize.script.trees import assigned_values, walk
+from optimize.script.trees import assigned_values
 from optimize.trial import Value
-from search_spaces import ScriptConstant, is_setting, is_telling, why_left_alone, words_of
+from search_spaces import ScriptConstant, is_setting, is_state, is_telling, why_left_alone, words_of
 
 IN_FUNCTION = 'numbers of functions, whose names say too little: one can vary by { local = "PLACE" }'
 IN_CALL = 'arguments of calls, whose names say too little: one can vary by { argument = "PLACE" }'
 SWITCHES = 'texts and switches of functions, zero and one among them: one can vary by { local = "PLACE" }'
 AT_TIMES = "given in functions under a condition or in a loop: give them before that to vary them"
+OF_OTHERS = "given in functions to a name outside of them, by `global` or `nonlocal`: give it a value there to vary it"
 SEVERAL = (
     "arguments given to several calls of one name: call their results otherwise, or give each a constant, to vary it"
 )
@@ -77,6 +81,7 @@ def settings_in_functions(files: Mapping[str, str], script: str, words: Sequence
         prefix = "" if file == script else f"{file}:"
         found += _tables(scopes, names, prefix, reached)
         if file == script:
+            found += settings_in_blocks(scopes, names)
             found += _variables(scopes, names, [line.decode() for line in text.encode().splitlines()])
         found += _defaults(files, file, script, made)
         found += _arguments(text, file, prefix, left[file], others)
@@ -116,24 +121,37 @@ def _heading(scopes: Scopes, prefix: str) -> str:
 
 
 def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> Iterator[ScriptConstant]:
-    """Yield the variables of functions, and of blocks of the module, that are plain numbers; and others, with why they are not."""
-    top, at_times = {spot(each) for each in names.tree.body}, _at_times(names.tree)
+    """Yield the variables of functions that are plain numbers; and others, with why they are not."""
+    conditional, bound = at_times(names.tree), _bound(found)
     told: dict[str, ScriptConstant] = {}  # by its place: what is given another value later is refused once
     for node, scopes in _in_order(found, ast.Assign, ast.AnnAssign):
-        of_class = bool(scopes) and not isinstance(scopes[-1], Function)
+        of_class = not scopes or not isinstance(scopes[-1], Function)
         of_method = any(isinstance(each, ast.ClassDef) for each in scopes)
         of_logs = bool(_OF_LOGS.search(lines[(node.end_lineno or node.lineno) - 1].partition("#")[2]))
-        if of_class or spot(node) in top or (spot(node) in at_times and not scopes):
-            continue
-        for name, given in assigned_values(node):
+        for name, given in assigned_values(node) if not of_class else ():
+            times = bound[name, found.owner_of(name, scopes)] if found.owner_of(name, scopes) == scopes else 0
             value, quiet, place = plain_number(given, names), of_logs or of_method, f"{_path(scopes)}{name}"
-            if value is None or spot(node) in at_times or not is_setting(name):
-                why = _why_not(name, given, value, scopes, spot(node) in at_times)
+            if times != 1:
+                why = (CHANGED if times else OF_OTHERS) if value is not None and is_telling(name) else None
+            elif value is None or spot(node) in conditional or not is_setting(name) or is_state(name):
+                why = _why_not(name, given, value, scopes, spot(node) in conditional)
             else:
                 why = IN_FUNCTION if quiet or _is_aside(scopes, name) or not is_telling(name) else ""
             if why is not None and (place not in told or (told[place].aside and not why)):
                 told[place] = _local(name, value, scopes, why)
     yield from told.values()
+
+
+def _bound(found: FileScopes) -> Counter[tuple[str, Scopes]]:
+    """Return how often each name of a function is bound: its parameters, and by functions within it, as well."""
+    places = [(name, node, scopes) for node, scopes in found.nodes for name in bound_by(node)]
+    bound = Counter(
+        (name, found.owner_of(name, scopes)) for name, node, scopes in places if id(node) not in found.of_comprehensions
+    )
+    for node, scopes in found.nodes:
+        if isinstance(node, Function):
+            bound.update((each.arg, (*scopes, node)) for each in arguments(node))
+    return bound
 
 
 def _why_not(name: str, given: ast.expr, value: Value, scopes: Scopes, at_times: bool) -> str | None:
@@ -148,13 +166,6 @@ def _why_not(name: str, given: ast.expr, value: Value, scopes: Scopes, at_times:
     if not isinstance(given, ast.Constant) or given.value is None:
         return None
     return why_left_alone(name) or (SWITCHES if is_telling(name) else None)
-
-
-def _at_times(tree: ast.Module) -> set[Spot]:
-    """Return where the statements in loops and under conditions stand: what is set there at times only is no setting."""
-    at_times = (node for node in walk(tree) if isinstance(node, ast.For | ast.AsyncFor | ast.While | ast.If))
-    inside = (each for node in at_times if not is_main(node) for each in ast.walk(node))
-    return {spot(each) for each in inside if isinstance(each, ast.stmt)}
 
 
 def _defaults(files: Mapping[str, str], file: str, script: str, called: Collection[str]) -> Iterator[ScriptConstant]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from optimize.script.bindings import module_bindings
+from optimize.script.branches import at_times, spot
 from optimize.script.constants import read_constants
 from optimize.script.environment_variables import is_pydantic_settings
 from optimize.script.field_flags import classes_with_flags
@@ -54,14 +55,18 @@ def unwritable_constants(text: str, where: str, known: Mapping[str, Value]) -> I
     once = read_constants(text, where)
     bound = [binding.name for binding in module_bindings(text, where)]
     told: set[str] = set()
-    for node, name, value, inside in _assigned(read_names(text, where).tree.body, False):
-        if name in known or name in told or not (_is_computed(value) and (name.isupper() or is_setting(name))):
+    tree = read_names(text, where).tree
+    conditional = at_times(tree)
+    for node, name, value, inside in _assigned(tree.body, False):
+        if name in known or name in told or (inside and spot(node) not in conditional and bound.count(name) == 1):
+            continue  # else `settings_in_blocks` has it
+        if not (is_computed(value) and (name.isupper() or is_setting(name))):
             continue
         told.add(name)
         yield ScriptConstant(name, None, aside=_why(name, node, value, inside, once, bound))
 
 
-def _is_computed(node: ast.expr | None) -> bool:
+def is_computed(node: ast.expr | None) -> bool:
     """Return whether a value is made of literals and their arithmetic, as a setting is; a call may make anything else."""
     if node is None or isinstance(node, ast.Name | ast.Attribute | ast.Lambda | ast.Subscript):
         return False
@@ -88,9 +93,11 @@ def _assigned(body: Sequence[ast.stmt], inside: bool) -> Iterator[tuple[ast.stmt
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = (each for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
             yield from ((node, each.id, node.value, inside) for each in names if isinstance(each.ctx, ast.Store))
-        elif isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try):
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             for part in ("body", "orelse", "finalbody"):
                 yield from _assigned(getattr(node, part, []), True)
+            for handler in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+                yield from _assigned(handler.body, True)
 
 
 def fields_of_classes(files: Mapping[str, str], script: str) -> Iterator[ScriptConstant]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from optimize.errors import RenderError
 from optimize.script.aliases import COPIES, ObjectOrigin, last_name
 from optimize.script.attributes_of_self import attribute_of, replaced_attribute
-from optimize.script.bindings import parse
+from optimize.script.bindings import module_bindings, parse
 from optimize.script.constants import Constant, line_offsets, read_constants, span_of
 from optimize.script.replacing import replaced_argument, replaced_entry, replaced_field
 from optimize.script.spans_in_functions import (
@@ -63,11 +63,18 @@ def _holder(text: str, path: str, where: str) -> tuple[Variable, list[str]]:
     if constant is not None:
         return Variable("", names[0], _value_at(parse(text, where), constant, text)), names[1:]
     count = functions_of(text, names, where)
+    if not count and _is_in_block(text, names[0], where):
+        return find_variable(text, names[:1], where), names[1:]
     if not count:
         raise RenderError(
             f"{where}: {names[0]}: is not assigned exactly once at module level. Correct the entry, or the script."
         )
     return find_variable(text, names[: count + 1], where), names[count + 1 :]
+
+
+def _is_in_block(text: str, name: str, where: str) -> bool:
+    """Return whether a name is bound once, in a block of the module: under `if __name__ == "__main__":`."""
+    return [each.name for each in module_bindings(text, where)].count(name) == 1
 
 
 def field_objections(files: Mapping[str, str], file: str, path: str) -> Iterator[str]:
