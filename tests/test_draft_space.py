@@ -177,6 +177,8 @@ def train():
 if __name__ == "__main__":
     WEIGHT_DECAY = 0.1
     LR4 = max(0.1, 0.2)
+    if os.sep:
+        LR5 = 0.1
 """
 
 
@@ -186,10 +188,10 @@ def test_each_setting_that_is_left_out_is_named_with_its_reason(tmp_path: Path) 
     for reason, names in {
         "together with another name: give each a line of its own": "A, B",
         "a list can vary when it is written as a tuple": "WIDTHS",
-        "computed when the script runs": "POW, NAME",
+        "computed when the script runs": "POW, NAME, LR4",
         "given more than one value, or changed while the script runs": "LR2, LR3",
         "numbers that name something, such as a token": "PAD, EOS",
-        "not at the top level of the file: move them there": "LR4",
+        "not at the top level of the file: move them there": "LR5",
         'whose names say too little: one can vary by { local = "PLACE" }': "train.alpha",
     }.items():
         assert f"{reason}\n#     {names}\n" in text

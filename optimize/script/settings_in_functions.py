@@ -81,8 +81,8 @@ def settings_in_functions(files: Mapping[str, str], script: str, words: Sequence
         prefix = "" if file == script else f"{file}:"
         found += _tables(scopes, names, prefix, reached)
         if file == script:
-            found += settings_in_blocks(scopes, names)
             found += _variables(scopes, names, [line.decode() for line in text.encode().splitlines()])
+            found += settings_in_blocks(scopes, names)
         found += _defaults(files, file, script, made)
         found += _arguments(text, file, prefix, left[file], others)
     order = list(dict.fromkeys(each.heading for each in found))
