@@ -308,3 +308,23 @@ def test_a_person_sees_what_was_printed_or_that_nobody_has_seen_it() -> None:
     assert (of_text.shown, of_text.where) == ("Test accuracy: …%", "train.py:1")
     (of_log,) = guess_metrics({}, "step 1\nTest accuracy: 84.62%\n")
     assert (of_log.shown, of_log.where) == ("Test accuracy: 84.62%", "line 2 of its output")
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        *(
+            (f"print({each})", "")
+            for each in ("model", "args", "model.summary()", "vars(args)", "loss_fn", "self.criterion")
+        ),
+        ("print('loss:', loss_fn)", ""),
+        ("print(f'accuracy {model}')", ""),
+        ("print(model_loss)", "model_loss"),
+        ("print('loss:', loss_fn(x, y))", "loss"),
+        ("print('accuracy:', model.accuracy)", "accuracy"),
+        ("print(f'loss: {criterion:.4f}')", "loss"),
+    ],
+)
+def test_an_object_that_is_printed_is_no_number(code: str, name: str) -> None:
+    text = f"import x\nmodel, args, loss_fn, criterion = x.make()\nmodel_loss = x.loss(model)\n{code}\n"
+    assert [each.name for each in likely_metrics({"train.py": text})] == [name] * bool(name)

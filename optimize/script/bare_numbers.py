@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from optimize.runner.metric_lines import BARE, LINE_CHARS
 from optimize.runner.numbers import compile_pattern
 from optimize.script.metric_guess import MetricGuess, guess_metrics, is_bare, is_exact
-from optimize.script.metric_words import NEITHER, direction_of, same_name, words_in
+from optimize.script.metric_words import NEITHER, direction_of, is_object, same_name, words_in
 from optimize.script.printed import PrintedLine
 from optimize.script.printed_by_calls import lines_by_calls
 from optimize.script.source_names import read_names
@@ -95,6 +95,7 @@ def _guess(line: PrintedLine, name: str, lines: Sequence[PrintedLine]) -> Metric
 def _bare(lines: Sequence[PrintedLine]) -> list[PrintedLine]:
     """Return the lines that are a value and nothing else, but for those that say how long or how many."""
     bare = [line for line in lines if is_bare(line)]
+    bare = [line for line in bare if line.values[0].spec or not is_object(line.values[0].expression)]
     return [line for line in bare if not _NO_METRIC.search(line.values[0].expression) and not _words_of(line) & NEITHER]
 
 

@@ -23,6 +23,7 @@ from optimize.script.metric_words import (
     VALIDATION,
     clause,
     direction_of,
+    is_object,
     last_name,
     short_name,
     without_unit,
@@ -74,6 +75,8 @@ def _metric(line: PrintedLine, index: int, lines: Sequence[PrintedLine]) -> Metr
         return None
     label = clause(without_unit(line.label(index)) if index else line.label(index))
     expression = line.values[index].expression
+    if is_object(expression) and not line.values[index].spec:
+        return None
     by_label = any(map(str.isalpha, label))
     column = line.header[index] if line.header and not by_label else ""
     named = label if by_label else column or last_name(expression)

@@ -25,6 +25,16 @@ lr rate time sec secs seconds ms dt step steps epoch epochs iter iters iteration
 params parameters memory mem gb mb mfu size shape norm eta elapsed device seed speed total samples best_epoch
 """
 NEITHER = frozenset(_WORDS_NEITHER.split())
+# what a name ends with that stands for an object of the training: printed it is text, and no result
+_WORDS_OBJECTS = """
+model models net network args arg options opts opt optimizer optimiser optim scheduler sched config cfg conf settings hparams
+history fn func function criterion loader dataloader dataset tokenizer trainer agent env layer module encoder decoder classifier
+clf estimator pipeline namespace summary
+"""
+_OBJECTS = frozenset(_WORDS_OBJECTS.split())
+_SHOWN = re.compile(
+    r"(?:str|repr|vars|dict)\(([\w.]+)\)|([\w.]+)\.(?:summary|get_config|get_params|state_dict)\(\)|([\w.]+)"
+)
 TELLING = HIGHER | LOWER | HELD_OUT | OF_TRAINING | {"best", "final"}
 LABEL = re.compile(r"[,;|()\[\]{}]|\s-+\s|\.\s")
 # Words that people write as one: sloss, lossi, valacc, errs; not stderr, underscore or accum.
@@ -40,6 +50,13 @@ def direction_of(name: str) -> str:
     """Return minimize or maximize for what a metric's name says, "" where it says neither."""
     words = words_in(name)
     return "minimize" if words & LOWER else "maximize" if words & HIGHER else ""
+
+
+def is_object(expression: str) -> bool:
+    """Return whether an expression is an object of the training by its name: `model`, `vars(args)`, `loss_fn`; no number of it."""
+    found = _SHOWN.fullmatch(expression)
+    named = next(filter(None, found.groups())).rpartition(".")[2] if found else ""
+    return bool(found and found[2]) or next(reversed(re.findall(r"[A-Za-z]+", named)), "").lower() in _OBJECTS
 
 
 def words_in(text: str) -> set[str]:
