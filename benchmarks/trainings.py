@@ -48,7 +48,7 @@ class Trainings:
         )
         self._flops, self._file = flops, new
         self._fingerprint = fingerprint_of(self.plan, prepare_data(self.plan, lambda line: None))
-        rows = [*_packed(), *_lines(new)]
+        rows = [*packed(), *_lines(new)]
         of = {row["fingerprint"] for row in rows if row["flops"] == flops}
         self.may_train = of <= {self._fingerprint}
         self._known = {row["params"]: _trained(row) for row in rows if row["flops"] == flops}
@@ -93,7 +93,7 @@ def _lines(file: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _packed() -> list[dict[str, object]]:
+def packed() -> list[dict[str, object]]:
     """Return the rows of the file. A row is the budget, then parameters in the order of the header, value and curve."""
     if not FILE.exists():
         return []
@@ -113,7 +113,7 @@ def _packed() -> list[dict[str, object]]:
 
 def pack(new: Path) -> None:
     """Write what was trained since into the file."""
-    rows = {(row["flops"], row["params"]): row for row in [*_packed(), *_lines(new)]}
+    rows = {(row["flops"], row["params"]): row for row in [*packed(), *_lines(new)]}
     names = sorted(json.loads(next(iter(rows))[1]))
     head = {"names": names, "fingerprints": {str(row["flops"]): row["fingerprint"] for row in rows.values()}}
     lines = [json.dumps(head)]
