@@ -153,7 +153,7 @@ def test_it_says_whether_the_lines_of_progress_tell_a_loss(
     ):
         folder_with(tmp_path / folder, {"train.py": loop % line})
         assert run(["init", folder]) == 0
-        assert f"; progress by its lines{said}\n" in capsys.readouterr().err
+        assert f"; progress by its lines{said}; a trial may take 300 s;" in capsys.readouterr().err
 
 
 def test_another_folder_gets_a_copy_and_links_to_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,17 @@ class _Given:
 
     @property
     def flags(self) -> Sequence[str]:
-        return [f"--{name}" for name in ("metric", "direction", "total", "python") if getattr(self, name) is not None]
+        return [f"--{name}" for name, _ in self._all]
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The flags with what they were given, for a shell."""
+        return [f"--{name} {shlex.quote(f'{said:g}' if isinstance(said, float) else said)}" for name, said in self._all]
+
+    @property
+    def _all(self) -> Sequence[tuple[str, str | float]]:
+        named = ((name, getattr(self, name)) for name in ("metric", "direction", "total", "python"))
+        return [(name, said) for name, said in named if said is not None]
 
 
 def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: bool, trust: bool) -> None:
@@ -88,7 +98,8 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
         facts = read_script(place, words)
     if place.workload is None:
         _refuse_data_outside(script, place, facts, to)
-    behind = " ".join(["", "--", *map(shlex.quote, words)]) if words else ""
+    behind = " ".join([*given.words, *(["--", *map(shlex.quote, words)] if words else [])])
+    behind = f" {behind}" if behind else ""
     made = f"`optimize init {shlex.quote(place.script)}{behind}`"
     draft = draft_of(place, facts, made)
     answers = None
@@ -184,7 +195,9 @@ def _answers(place: ScriptPlace, facts: ScriptFacts, given: _Given, python: str)
             f"--direction: missing: is a low {found.name}{where} better, or a high one? Add minimize or maximize."
         )
     if total is None and asks:
-        total = typer.prompt("How many seconds may a trial take? 0: as the profile says", default=0.0, err=True) or None
+        usual = f"{limit:g}, " if (limit := _usual_limit()) else ""
+        words = f"How many seconds may a trial take? Nothing: {usual}as the profile says"
+        total = float(typer.prompt(words, default="0", show_default=False, type=float, err=True)) or None
     return WorkloadAnswers(found, which, python, total)
 
 
@@ -282,7 +295,24 @@ def _workload_line(facts: ScriptFacts, answers: WorkloadAnswers | None) -> str:
     told = facts.progress.regex if facts.progress else ""
     unpruned = "" if "(?P<loss>" in told else ", which tell no loss, so no trial can be pruned"
     progress = f"progress by its lines{unpruned}" if told else "no progress"
-    return f"{answers.metric.name}, {answers.direction}{where}; {progress}"
+    return f"{answers.metric.name}, {answers.direction}{where}; {progress}{_limit_words(answers.total_s)}"
+
+
+def _limit_words(total_s: float | None) -> str:
+    """Return how long a trial may take, and how to change it."""
+    if total_s is not None:
+        return f"; a trial may take {total_s:g} s"
+    usual = _usual_limit()
+    return f"; a trial may take {usual:g} s; else write `limits = {{ total_s = {2 * usual:g} }}` there" if usual else ""
+
+
+def _usual_limit() -> float | None:
+    """Return how many seconds the profile of this machine gives a trial, None if it sets no limit."""
+    from optimize.config.settings import pick_profile, read_settings
+    from optimize.executors.slots import detect_device
+
+    settings, _ = read_settings(*pick_profile(detect_device()), {})
+    return settings.limits.total_s
 
 
 def _space_line(draft: Draft) -> str:
