@@ -62,6 +62,7 @@ def of(*finalists: Finalist) -> Verdict:
 
 FAILED = replace(BROKEN, state="FAIL", status="crashed", reason="no GPU", seconds=5.0)
 WON = "Trial 3: val_bpb 1.000000, 20.0 % better than the baseline"
+SURE = WON.replace("20.0", "with other seeds on average 20.0")
 DOUBTED = f"Nothing for sure. In its one training, t{WON[1:]}"
 ONCE = "A candidate: it was trained once, with one seed"
 UP_TO = "Up to trial 3: 2 trials, 10 s of device time"
@@ -99,7 +100,7 @@ ALL = "2 trials, 10 s of device time"
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=of(REAL)),
-            (WON, "Confirmed: better than the baseline with 3 other seeds as well", ALL,
+            (SURE, "Confirmed: better than the baseline with 3 other seeds as well", ALL,
              "Use it: the study's folder best/ has it, ready to run"), ["show 3", "run"],
             id="ended, confirmed",
         ),
@@ -123,14 +124,14 @@ ALL = "2 trials, 10 s of device time"
         ),
         pytest.param(
             partial(told, BASE, replace(BETTER, number=2, value=1.1, params={"X": 1}), BETTER, verdict=of(replace(REAL, number=2))),
-            ("Trial 2: val_bpb 1.100000, 20.0 % better than the baseline",
+            ("Trial 2: val_bpb 1.100000, with other seeds on average 20.0 % better than the baseline",
              "Confirmed: better than the baseline with 3 other seeds as well", "3 trials, 10 s of device time",
              "Use it: the study's folder best/ has it, ready to run"), ["show 2", "confirm", "run"],
             id="a candidate since",
         ),
         pytest.param(
             partial(told, BASE, BETTER, verdict=replace(of(REAL), beside=True), running=True),
-            (WON, "Confirmed: better than the baseline with 3 other seeds as well", UP_TO,
+            (SURE, "Confirmed: better than the baseline with 3 other seeds as well", UP_TO,
              "While it runs: let it go on. It trains its best trials again beside the search"), ["stop"],
             id="confirmed beside the search",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,11 +13,16 @@ from optimize.commands.run import _more_seeds
 from optimize.confirm.replicates import MOST_SEEDS
 from optimize.reporting.html.facts import gather
 from optimize.reporting.html.page import render_page
+from optimize.reporting.next_steps import beyond_choices
 from optimize.reporting.run_end import RunResult, end_report
+from optimize.reporting.standing import standing_of
+from optimize.study.edges import Edge
 from optimize.study.stored import StoredStudy
+from optimize.trial import Metric
+from search_spaces import Parameter
 from tests.conftest import Driver
 from tests.test_four_facts import LUCKY, REAL, at_the_edge, of, told
-from tests.test_notes import BASE, BETTER
+from tests.test_notes import ATTRS, BASE, BETTER
 
 __all__ = ["at_the_edge"]  # a fixture
 
@@ -77,3 +83,25 @@ def test_the_end_of_a_run_tells_of_a_metric_that_hardly_changes(driver: Driver) 
     page = io.StringIO()
     Console(file=page, width=200).print(end_report(driver.plan, RunResult("done", SAME)), crop=False)
     assert "hardly changes: all 4 values are the same" in page.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ("abc", "c is at an end of its choices as well"),
+        ("abcd", "c, d are at an end of their choices as well"),
+        ("abcdefghij", "And 8 more parameters are at an end of their choices"),
+        (["a", "b", "c" * 99], "And another parameter is at an end of its choices"),
+    ],
+)
+def test_further_parameters_at_an_end_of_their_choices_are_named(names: Sequence[str], line: str) -> None:
+    standing = standing_of("s", Metric(), ATTRS, [BASE, BETTER], {})
+    edges = [Edge(Parameter(name, (1, 2)), 2, (4,), Parameter(name, (1, 2, 4))) for name in names]
+    assert beyond_choices(replace(standing, edges=edges))[2:] == (line,)
+
+
+def test_a_gain_on_average_is_told_as_one() -> None:
+    """The difference of the two values that are shown may be another."""
+    found = told(BASE, BETTER, verdict=of(replace(REAL, gain=0.125)))
+    assert found.won.answer == "Trial 3: val_bpb 1.000000, with other seeds on average 10.0 % better than the baseline"
+    assert told(BASE, BETTER).won.answer == "Trial 3: val_bpb 1.000000, 20.0 % better than the baseline"

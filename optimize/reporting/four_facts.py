@@ -107,11 +107,11 @@ def _gain(of: Standing, best: BestTrial) -> str:
     before = of.baseline.value if of.baseline else None
     if before is None or best.record.value is None:
         return ""
-    gain = of.metric.sign * (before - best.record.value)
-    if best.confirmed and best.finalist is not None:
-        gain = best.finalist.gain
+    gain, on_average = of.metric.sign * (before - best.record.value), ""
+    if best.confirmed and best.finalist is not None:  # this gain is not the difference of the two values that are shown
+        gain, on_average = best.finalist.gain, "with other seeds on average "
     share = f"{abs(gain / before):.1%}".replace("%", " %") if before else value_text(abs(gain))
-    return f", {share} {'better' if gain >= 0 else 'worse'} than the baseline"
+    return f", {on_average}{share} {'better' if gain >= 0 else 'worse'} than the baseline"
 
 
 def _against(of: Standing) -> str:

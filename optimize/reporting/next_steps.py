@@ -13,9 +13,11 @@ from optimize.confirm.verdict import Finalist
 from optimize.reporting.hints import Flags
 from optimize.reporting.standing import Standing
 from optimize.study.comparable import ABOUT
+from optimize.text import listed
 
 EDGES = 2  # that are named
-OTHERS = 6  # numbers that are named beside a metric
+FEW, LONGEST = 3, 100  # further ones whose names are told, and the characters of that line
+OTHERS = 6  # numbers beside a metric that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,15 @@ def show_step(of: Standing, number: int) -> Step:
 
 def beyond_choices(of: Standing) -> tuple[str, ...]:
     """Return a line for each of the first parameters at an end of whose choices the best trial lies."""
-    lines = [str(edge) for edge in of.edges[:EDGES]]
-    more = len(of.edges) - EDGES
-    return (*lines, *([f"And {more} more parameters are at an end of their choices."] if more > 0 else []))
+    lines, more = [str(edge) for edge in of.edges[:EDGES]], [edge.parameter.name for edge in of.edges[EDGES:]]
+    if not more:
+        return tuple(lines)
+    one = len(more) == 1
+    end = f"{'is' if one else 'are'} at an end of {'its' if one else 'their'} choices"
+    line = f"{listed(more)} {end} as well"
+    if len(more) > FEW or len(line) > LONGEST:
+        line = f"And {'another parameter' if one else f'{len(more)} more parameters'} {end}"
+    return (*lines, line)
 
 
 def wider_steps(of: Standing, to: Path | None = None) -> Sequence[Step]:
