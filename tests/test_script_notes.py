@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from optimize.cli import run
 from optimize.config.environment import variables_not_passed
 from optimize.config.plan import Plan, make_plan
 from optimize.config.settings import load_settings
 from optimize.errors import SettingsError
 from optimize.script.variables import variables_read
+from optimize.script.words_by_place import words_by_place_note
 
 SCRIPT = "LR = 0.1\nprint('val_bpb:', LR)\n"
 
@@ -173,3 +175,35 @@ def test_what_a_script_waits_for_when_it_starts_is_said(tmp_path: Path, text: st
     (tmp_path / "train.py").write_text(f"LR = 0.1\n{text}print('val_bpb: 1')\n")
     found = [note for note in notes(tmp_path) if note.startswith(("command", "script"))]
     assert [said in note for note in found] == [True] * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (
+            "import sys\nlr = float(sys.argv[1])",
+            "train.py:2: it takes a word of its command by its place, `sys.argv[1]`",
+        ),
+        (
+            "from sys import argv\nlr = float(argv[-1])",
+            "train.py:2: it takes a word of its command by its place, `argv[-1]`",
+        ),
+        ("import sys\nlr, width = sys.argv[1:]", "train.py:2: it takes the words of its command by their places"),
+        ("import getopt, sys\nopts, _ = getopt.getopt(sys.argv[1:], 'l:')", "train.py:2: it reads its flags by getopt"),
+        ("from docopt import docopt\nargs = docopt(__doc__)", "train.py:2: it reads its flags by docopt"),
+        ("import sys\nprint(sys.argv[0])\nfor word in sys.argv[1:]:\n    print(word)", ""),
+        ("args = parser.parse_args(sys.argv[1:])", ""),
+    ],
+)
+def test_words_that_cannot_be_tuned_are_told(
+    code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words_by_place_note({"train.py": code}).startswith(says)
+    if says:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "train.py").write_text(f"{code}\nprint('loss:', 0.5)\n")
+        assert run(["init", "train.py"]) == 2  # there is nothing else to vary
+        assert f"{says}, which cannot be tuned. A flag of argparse" in capsys.readouterr().err
+        (tmp_path / "train.py").write_text(f"{code}\nDROPOUT = 0.1\nprint('loss:', DROPOUT)\n")
+        assert run(["init", "train.py", "--", "0.5"]) == 0
+        assert f"note: {says}, which cannot be tuned." in capsys.readouterr().err

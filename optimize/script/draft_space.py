@@ -38,6 +38,7 @@ from optimize.script.settings_in_files import (
 from optimize.script.settings_in_functions import IN_CALL, IN_FUNCTION, SEVERAL, settings_in_functions
 from optimize.script.settings_in_modules import entries_of_tables, fields_of_classes, unwritable_constants
 from optimize.script.settings_of_process import flags_as_settings, pairs_as_settings, variables_as_settings
+from optimize.script.words_by_place import words_by_place_note
 from optimize.script.workload import Workload
 from optimize.text import one_line
 from optimize.trial import Metric, Value
@@ -113,8 +114,10 @@ def draft_for(
             (f": {each.place or each.name} is one of the {each.aside}" for each in found if each.aside in OUT_OF_REACH),
             "",
         )
+        by_place = words_by_place_note({workload.script: workload.files[workload.script]})
+        what = by_place and f"{by_place}." or left_to_a_library(workload.files_read())
         write = "Write what may vary as `NAME = value` at module level, once, or as a keyword of a call."
-        raise WorkloadError(f"{where}: {none}{reason}. {left_to_a_library(workload.files_read()) or write}")
+        raise WorkloadError(f"{where}: {none}{reason}. {what or write}")
     return draft
 
 

@@ -30,6 +30,7 @@ from optimize.script.settings_in_files import config_files, hydra_app
 from optimize.script.settings_of_process import command_of, variables_as_settings
 from optimize.script.trees import ERRORS, parse_text
 from optimize.script.variables import variables_read
+from optimize.script.words_by_place import words_by_place_note
 from optimize.text import listed, one_line
 from optimize.trial import Value
 
@@ -127,7 +128,7 @@ def script_facts(
         words,
         _patterns(folder, imported),
         (
-            *filter(None, [endless_note(files, words), seed_note(imported)]),
+            *filter(None, [endless_note(files, words), seed_note(imported), words_by_place_note(files)]),
             *_not_read(read.left),
             *_notes(files, told, facts.known_only, facts.asks),
             *said,
