@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from optimize.cli import run
+from optimize.script.same_settings import DEFAULT, TWIN, UNREAD
 from optimize.script.settings_in_functions import AT_TIMES, OF_OTHERS, SWITCHES, settings_in_functions
 from optimize.script.settings_in_modules import CONDITIONAL, LISTS
 from optimize.script.settings_in_modules import SEVERAL as CHANGED
@@ -167,3 +168,43 @@ def test_what_blocks_of_a_module_set_is_read_and_written_as_its_constants_are(
         written = placed.render({parameter.name: value})["train.py"]
         assert written != BLOCKS
         assert repr(value) in written
+
+
+TWINS = """\
+import argparse
+batch_size, n_layer, dropout, lr = 32, 4, 0.1, 3e-4
+BETA = 0.9
+WARMUP = 5
+p = argparse.ArgumentParser()
+p.add_argument("--beta", type=float, default=BETA)
+args = p.parse_args()
+class Model:
+    def __init__(self, n_layer=4, n_head=4, dropout=0.1):
+        self.loss = n_layer
+def get_batch(split, batch_size=8):
+    return batch_size
+def main(warmup=10):
+    generator = Adam([], lr=lr)
+    discriminator = Adam([], lr=1e-4)
+    model = Model(n_layer=n_layer)
+    head = Head(dropout=0.1)
+    for i in range(batch_size):
+        x = get_batch("train")
+    return dropout * args.beta
+print(f"val_loss: {main()}")
+"""
+
+
+def test_of_several_places_of_one_name_one_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.py").write_text(TWINS)
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "train.py"]) == 0
+    names = {"batch_size", "n_layer", "dropout", "lr", "beta", "n_head", "discriminator_lr", "warmup"}
+    assert set(load_space("./space.toml").names) == names
+    left = (tmp_path / "space.toml").read_text().partition("# Left as they are")[2]
+    for reason, places in {
+        TWIN: "main.Head.dropout, get_batch.batch_size, Model.__init__.dropout",
+        UNREAD: "WARMUP",
+        DEFAULT: "BETA",
+    }.items():
+        assert f"#   {reason}\n#     {places}\n" in left

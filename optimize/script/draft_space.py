@@ -27,6 +27,7 @@ from optimize.script.file_imports import named_in
 from optimize.script.files_read import files_read
 from optimize.script.library_defaults import left_to_a_library
 from optimize.script.load_workload import OURS, load_workload
+from optimize.script.same_settings import DEFAULT, UNREAD, one_place_each
 from optimize.script.settings_in_attributes import attributes_of_classes
 from optimize.script.settings_in_files import (
     config_files,
@@ -183,7 +184,7 @@ def settings_of(workload: Workload, known: Mapping[str, Value], words: Sequence[
     )
     found += variables_as_settings(files, values_in_dotenv(workload.files), _in_secret_file(workload))
     found += settings_in_functions(files, workload.script, words)
-    return told_apart(found)
+    return told_apart(one_place_each(found, files))
 
 
 def _in_secret_file(workload: Workload) -> set[str]:
@@ -209,7 +210,12 @@ def told_apart(found: Sequence[ScriptConstant]) -> list[ScriptConstant]:
             name = next(one for one in (name, *longer, *numbered) if one not in taken and one.isidentifier())
             taken.add(name)
         kept.append(replace(each, name=name, own=each.name))
-    return [each for each in kept if not (each.aside and not each.kind and each.name in taken)]
+    unsaid = [
+        each
+        for each in kept
+        if each.aside and not each.kind and each.name in taken and each.aside not in (UNREAD, DEFAULT)
+    ]
+    return [each for each in kept if not any(each is other for other in unsaid)]
 
 
 def _constants(workload: Workload, known: Mapping[str, Value], file: str = "") -> Iterator[ScriptConstant]:
