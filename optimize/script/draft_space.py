@@ -116,7 +116,7 @@ def draft_for(
             "",
         )
         by_place = words_by_place_note({workload.script: workload.files[workload.script]})
-        what = by_place and f"{by_place}." or left_to_a_library(workload.files_read())
+        what = (by_place and f"{by_place}.") or left_to_a_library(workload.files_read())
         write = "Write what may vary as `NAME = value` at module level, once, or as a keyword of a call."
         raise WorkloadError(f"{where}: {none}{reason}. {what or write}")
     return draft
