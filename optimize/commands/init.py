@@ -48,6 +48,9 @@ def init(
         bool,
         typer.Option("--probe", help="Run the script once, to see what it prints; at most --total seconds, else 60."),
     ] = False,
+    no_seed: Annotated[
+        bool, typer.Option("--no-seed", help="Write no seeded.py for a script that sets no seed.")
+    ] = False,
     trust: TrustFlag = False,
 ) -> None:
     """Write workload.toml and space.toml for a training script: how it is run, what it prints, what may vary. It reads the script.
@@ -60,7 +63,7 @@ def init(
     if script.startswith("-"):  # behind `--`, without a script before
         script, words = ".", [script, *(words or [])]
     with trees_kept():
-        _init(script, words or [], to, _Given(metric, direction, total, python), probe, trust)
+        _init(script, words or [], to, _Given(metric, direction, total, python, no_seed), probe, trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class _Given:
     direction: str | None
     total: float | None
     python: str | None
+    no_seed: bool = False
 
     @property
     def flags(self) -> Sequence[str]:
@@ -90,6 +94,7 @@ class _Given:
 def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: bool, trust: bool) -> None:
     from optimize.commands.probe import probe_kept, probed
     from optimize.script.begin import SPACE, draft_of, find_script, read_script, write_files
+    from optimize.script.seeded_start import with_seeded_start
 
     place = find_script(script, words, to)
     facts = read_script(place, words)
@@ -115,6 +120,8 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
             if (place.folder / SPACE).exists():
                 return
     target = to or place.folder
+    if answers is not None and not given.no_seed:
+        facts = with_seeded_start(facts, (place.folder, target))
     written = write_files(place, facts, answers, draft, target, made)
     say_all([*_taken(script, place, facts), *_told(place, facts, answers, draft, written, target)])
 

@@ -113,7 +113,7 @@ class Plan:
                 f"{self.space.path}: {name}: the seed is a parameter, so no other seed is left. Take it out of the search space."
             )
         if type(own) is not int or own < 0:
-            why = without_seed(running(workload.script, workload.files)) or (
+            why = without_seed(self._running()) or (
                 "it has no constant SEED, no flag --seed and no manual_seed(42). Without another seed every training gives the "
                 'same value. Say in workload.toml where it is: seed = "SEED", "--seed", "conf.yaml:seed" or "Config.seed"'
             )
@@ -123,7 +123,10 @@ class Plan:
     @property
     def again_note(self) -> str:
         """A line where training a trial again gives another value, "" where it does not, as far as the script's words tell."""
-        return again_note(running(self.workload.script, self.workload.files))
+        return again_note(self._running())
+
+    def _running(self) -> dict[str, str]:
+        return running(self.workload.script, self.workload.files, self.workload.command)
 
     def _seed_if_any(self) -> str:
         try:

@@ -15,6 +15,7 @@ from optimize.config.settings import PROFILES, Settings
 from optimize.executors.slots import SET_BY_SLOTS
 from optimize.script.bindings import imported_modules
 from optimize.script.parsers import parser_facts
+from optimize.script.seeding import without_start
 from optimize.script.trees import ERRORS, parse_text
 from optimize.script.variables import variables_read
 from optimize.script.workload import Workload
@@ -54,7 +55,9 @@ def _start(workload: Workload, parameters: set[str]) -> Iterator[str]:
     facts = parser_facts(workload.files_read())
     tuned = {each.location.path for name, each in workload.places.placed.items() if name in parameters}
     given = {word.partition("=")[0] for word in workload.command} | tuned
-    behind = [word for word in workload.command[1:] if word != workload.script and not word.startswith("-")]
+    behind = [
+        word for word in without_start(workload.command)[1:] if word != workload.script and not word.startswith("-")
+    ]
     needed = [max(flag.names, key=len) for flag in facts.required if not flag.positional and not given & {*flag.names}]
     needed += [flag.names[0] for flag in facts.required if flag.positional and not behind]
     if needed and not facts.subcommands:

@@ -51,7 +51,7 @@ _SEARCH_FIELDS = {  # without --from, --prior and --no-prior: the study has begu
 }
 SWITCHES = frozenset((  # flags without a value
     "trust", "now", "bundle", "artifacts", "json", "expose", "yes", "repair", "mixed-devices", "starts", "no-starts", "no-prior",
-    "pruning", "no-pruning", "uv", "no-uv", "set-aside", "probe", "detach",
+    "pruning", "no-pruning", "uv", "no-uv", "set-aside", "probe", "detach", "no-seed",
 ))  # fmt: skip
 _PLACE = ("storage", "runs")  # where the studies are
 _PLAN = ("profile", "workload", "space", "executor", "slots", "gpus", "mixed-devices")

@@ -20,6 +20,7 @@ from optimize.script.files_read import FilesRead
 from optimize.script.home import Home, home_of
 from optimize.script.load_workload import load_workload, ours
 from optimize.script.pick_script import USUAL, could_be_trained, pick_script
+from optimize.script.seeding import SEEDED
 from optimize.script.source_names import read_names
 from optimize.script.workload import Workload
 from optimize.text import listed, meant
@@ -143,6 +144,7 @@ def workload_in_memory(place: ScriptPlace, facts: ScriptFacts, python: str = PYT
         return place.workload
     files = {
         **facts.imported,
+        **({SEEDED: facts.start} if facts.start else {}),
         **{file: text for file in _texts(place, facts) if (text := _text(place.folder / file)) is not None},
     }
     links = {name: str((place.folder / name).resolve()) for name in facts.data.links}
@@ -183,7 +185,9 @@ def write_files(
         texts[WORKLOAD] = workload_text(facts, answers, made, place.folder if elsewhere else None)
     if elsewhere:
         texts |= workload_in_memory(place, facts).files
-    there = [name for name in texts if (to / name).exists()]
+    elif facts.start and answers is not None:
+        texts[SEEDED] = facts.start
+    there = [name for name in texts if (to / name).exists() and not (name == SEEDED and facts.start)]
     if there:
         raise WorkloadError(
             f"{to / there[0]}: exists already. Remove it, or write elsewhere with --to; nothing was written."

@@ -25,7 +25,7 @@ from optimize.script.parsers import find_flag, flags_by_file, parser_facts
 from optimize.script.process_parameters import as_given
 from optimize.script.progress_guess import ProgressGuess, framework_progress, guess_progress
 from optimize.script.result_files import file_with, result_files
-from optimize.script.seeding import seed_note
+from optimize.script.seeding import SEEDED, START_SEED, seed_note
 from optimize.script.settings_in_files import config_files, hydra_app
 from optimize.script.settings_of_process import command_of, variables_as_settings
 from optimize.script.trees import ERRORS, parse_text
@@ -69,13 +69,14 @@ class ScriptFacts:
     required: tuple[str, ...]  # flags that it does not start without
     as_module: bool = False  # it is started as `python -m`, from its folder
     inside: bool = False  # it is started in its own folder, which lies in that of the workload
+    start: str = ""  # the text of a file that seeds and then runs it; "" without one
 
     def started_by(self, python: str) -> tuple[str, ...]:
         """Return the command that starts it."""
         if self.inside:
             return in_folder(folder_of(self.script), (python, self.script, *self.words), self.as_module)
         script = ("-m", module_of(self.script)) if self.as_module else (self.script,)
-        return (python, *script, *self.words)
+        return (python, *([SEEDED] if self.start else []), *script, *self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,7 @@ def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home:
             else []
         ),
         *([f"files = {_toml(list(dict.fromkeys(files)))}"] if files != ["*.py"] else []),
+        *([f"seed = {_toml(START_SEED)}  # a constant of {SEEDED}"] if facts.start else []),
         *_link_lines(facts, home),
         *metric_lines(answers.metric, answers.direction),
         *_progress_lines(facts),

@@ -13,11 +13,12 @@ from pathlib import PurePosixPath
 from optimize.errors import RenderError
 from optimize.script.bindings import parse
 from optimize.script.file_imports import files_used
+from optimize.script.seeding import SEEDED
 
 USUAL = "train.py"
 INIT = "optimize init"  # what writes a first search space for a script; messages name it
 MANY = 12  # nobody could say which of so many it is, and each would be looked for in all files
-_OTHER = ("prepare.py", "setup.py", "conftest.py", "noxfile.py", "__*__.py", "test_*.py", "*_test.py")
+_OTHER = (SEEDED, "prepare.py", "setup.py", "conftest.py", "noxfile.py", "__*__.py", "test_*.py", "*_test.py")
 _DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
 
@@ -35,7 +36,8 @@ def could_be_trained(files: Mapping[str, str]) -> list[str]:
     runs = [file for file in files if file.endswith(".py") and _does_something(files[file], file)]
     if len(runs) > MANY:
         return runs
-    return [file for file in runs if not any(_uses(files, other, file) for other in files if other != file)]
+    using = [other for other in files if other != SEEDED]  # which is a start of the script itself
+    return [file for file in runs if not any(_uses(files, other, file) for other in using if other != file)]
 
 
 def is_never_trained(file: str) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from optimize.script.files_read import files_imported
 from optimize.text import listed
 
+SEEDED = "seeded.py"  # the start that `init` drafts for a script that sets no seed
+START_SEED = "START_SEED"  # its constant
 DIFFERS = "its value differs from training to training"
 
 _SEEDS = re.compile(r"seed|random_state|PRNGKey|(?:default_rng|Random|RandomState|random\.key)\(\d", re.IGNORECASE)
@@ -65,10 +67,18 @@ _GENERATORS = (
 _OTHERS = ("torch.cuda.manual_seed", "torch.cuda.manual_seed_all", "torch.mps.manual_seed", "tf.random.set_seed")
 
 
-def running(script: str, files: Mapping[str, str]) -> dict[str, str]:
-    """Return those of these files that run with the script."""
-    found = files_imported(script, files.get)
+def running(script: str, files: Mapping[str, str], command: Sequence[str] = ()) -> dict[str, str]:
+    """Return those of these files that run with the script; what its command names runs as well."""
+    found = files_imported(script, files.get).union(command)
     return {file: text for file, text in files.items() if file in found}
+
+
+def without_start(command: Sequence[str]) -> tuple[str, ...]:
+    """Return a command as it is for the script alone: `python seeded.py train.py` is `python train.py`."""
+    match tuple(command):
+        case (python, start, script, *words) if start == SEEDED and (script == "-m" or script.endswith(".py")):
+            return (python, script, *words)
+    return tuple(command)
 
 
 def sets_no_seed(files: Mapping[str, str]) -> bool:

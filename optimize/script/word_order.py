@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from optimize.script.parsers import FlagDefinition, ParserFacts, find_flag
+from optimize.script.seeding import without_start
 
 _STRICT = ("argparse", "click", "typer")  # flags of the whole program stand before the subcommand
 _ALONE = ("true", "false", "pair")
@@ -32,10 +33,10 @@ def place_of_words(
 
 
 def _behind_script(command: Sequence[str], files: Mapping[str, str]) -> int:
-    as_module = (
-        f"{word.replace('.', '/')}.py" if before == "-m" else word for before, word in pairwise(("", *command))
-    )
-    return next((index + 1 for index, word in enumerate(as_module) if word in files), len(command))
+    alone = without_start(command)
+    as_module = (f"{word.replace('.', '/')}.py" if before == "-m" else word for before, word in pairwise(("", *alone)))
+    left_out = len(command) - len(alone)
+    return next((index + 1 + left_out for index, word in enumerate(as_module) if word in files), len(command))
 
 
 def _positional(command: Sequence[str], start: int, files: Mapping[str, str]) -> Iterator[int]:
