@@ -87,8 +87,9 @@ def fit(model, temperature=1.5, lr=0.1, weight_decay=0.1):
         temperature *= 0.5
         cooldown = 3
     def step():
+        global optimizer
         nonlocal warmup
-        warmup = 50
+        warmup, optimizer = 50, "adam"
     dropout = 0.3
     if dropout: hidden = 5
 for i in range(9):
@@ -105,7 +106,7 @@ def test_what_a_script_changes_itself_is_state_and_no_setting(tmp_path: Path, mo
     left = (tmp_path / "space.toml").read_text().partition("# Left as they are")[2]
     assert set(load_space("./space.toml").names) == {"lr", "weight_decay", "dropout"}
     assert f"#   {CHANGED}\n#     epsilon, fit.momentum, fit.warmup\n" in left
-    assert f"#   {OF_OTHERS}\n#     fit.step.warmup\n" in left
+    assert f"#   {OF_OTHERS}\n#     fit.step.warmup, fit.step.optimizer\n" in left
     assert f"#   {AT_TIMES}\n#     fit.cooldown, fit.hidden\n" in left
     assert "one can vary" not in left  # since none of these can
 

@@ -132,7 +132,12 @@ def _variables(found: FileScopes, names: SourceNames, lines: Sequence[str]) -> I
             times = bound[name, found.owner_of(name, scopes)] if found.owner_of(name, scopes) == scopes else 0
             value, quiet, place = plain_number(given, names), of_logs or of_method, f"{_path(scopes)}{name}"
             if times != 1:
-                why = (CHANGED if times else OF_OTHERS) if value is not None and is_telling(name) else None
+                is_written = isinstance(given, ast.Constant) and given.value is not None
+                why = (
+                    (CHANGED if times else OF_OTHERS)
+                    if is_telling(name) and (is_written or value is not None)
+                    else None
+                )
             elif value is None or spot(node) in conditional or not is_setting(name) or is_state(name):
                 why = _why_not(name, given, value, scopes, spot(node) in conditional)
             else:
