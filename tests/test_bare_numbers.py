@@ -34,10 +34,12 @@ TEXTS = (
     "print(''.join(out))", "print(decode(out))", "print(tokenizer.decode(out))", "out = ''\nout += 'a'\nprint(out)",
     "print([1, 2])", "print('=' * 50)", "model = Net()\nprint(model)", "print(x.shape)", "print(type(x))",
     "decode = lambda l: ''.join(l)\nprint(decode(x))", "def say(x):\n    return ''.join(x)\nprint(say(x))",
-    "print(df.describe())", "text = ''.join(x)\nprint(f'{text}')",
+    "print(df.describe())", "print(df.columns.tolist())", "print(d.keys())", "print(''.join(x).strip())",
+    "text = ''.join(x)\nprint(f'{text}')",
 )  # fmt: skip
 MAY_BE_NUMBERS = (
-    "print(x)", "print(x[0])", "print(f'{x:.3f}')", "print(sum(x))", "print(''.join(str(i) for i in x))", "print(torch.Tensor(x))",
+    "print(x)", "print(x[0])", "print(x.tolist())", "print(f'{x:.3f}')", "print(sum(x))",
+    "print(''.join(str(i) for i in x))", "print(torch.Tensor(x))",
     "def f(x):\n    return x\nprint(f(x))", "for x in y:\n    print(x)", "x = ''\nx = 3\nprint(x)", "print([x])",
 )  # fmt: skip
 

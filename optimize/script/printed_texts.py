@@ -13,6 +13,8 @@ from optimize.script.trees import assigned_values, walk
 _STEPS = 8  # from one name to the next
 _CALLS = ("type", "dir", "vars", "decode", "detokenize", "parse_args", "classification_report", "confusion_matrix")
 _METHODS = (
+    "keys",
+    "items",
     "join",
     "upper",
     "lower",
@@ -25,6 +27,7 @@ _METHODS = (
     "describe",
     "to_string",
 )
+_KEEPS = ("tolist", "to_list", "strip", "replace", "copy")  # what a text or a collection gives of its own kind
 _ATTRIBUTES = ("shape", "columns", "dtype", "device")
 _OF_A_CLASS = re.compile(r"(?!.*(?:Tensor|Decimal|Fraction|Variable|Parameter))[A-Z]\w*[a-z]\w*")
 
@@ -62,6 +65,8 @@ class PrintedTexts:
             return not _are_numbers(call.args[0])
         if last in _CALLS or (last in _METHODS and isinstance(call.func, ast.Attribute)):
             return True
+        if last in _KEEPS and isinstance(call.func, ast.Attribute):
+            return self.has(call.func.value, steps)
         if not isinstance(call.func, ast.Name):
             return bool(_OF_A_CLASS.fullmatch(last))
         if function := self._names.functions.get(last):
