@@ -63,3 +63,15 @@ def test_a_person_is_asked_with_the_limit_that_the_profile_has(
     assert run(["init", "train.py"]) == 0
     assert "How many seconds may a trial take? Nothing: 300, as the profile says" in capsys.readouterr().err
     assert "limits" not in Path("workload.toml").read_text()
+
+
+def test_after_a_probe_none_is_proposed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text("LR = 0.5\nprint('loss:', LR)\n")
+    assert run(["init", "train.py", "--metric", "acc", "--probe", "--trust"]) == 0
+    said = capsys.readouterr().err
+    assert "metric: neither its text nor its output has acc. Correct `metric` in workload.toml" in said
+    assert "--probe` runs it" not in said

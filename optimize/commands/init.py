@@ -123,7 +123,7 @@ def _init(script: str, words: list[str], to: Path | None, given: _Given, probe: 
     if answers is not None and not given.no_seed:
         facts = with_seeded_start(facts, (place.folder, target))
     written = write_files(place, facts, answers, draft, target, made)
-    say_all([*_taken(script, place, facts), *_told(place, facts, answers, draft, written, target)])
+    say_all([*_taken(script, place, facts), *_told(place, facts, answers, draft, written, target, probe)])
 
 
 def _refuse_data_outside(given: str, place: ScriptPlace, facts: ScriptFacts, to: Path | None) -> None:
@@ -264,15 +264,18 @@ def _told(
     draft: Draft,
     written: Sequence[Path],
     target: Path,
+    probe: bool,
 ) -> list[str]:
     """Return the lines that say what was written, what it rests on, and what comes next."""
     from optimize.script.bare_numbers import why_not_taken
 
     lines = [f"kept: {place.folder / 'workload.toml'}"] if answers is None else []
     if answers is not None and not answers.metric.shown:
-        again = f"`optimize init {shlex.quote(str(target / place.script))} --probe` runs it once, to see"
-        unseen = f"nothing in the script prints {answers.metric.name}. Is the name right? {again}"
-        lines.append(f"metric: {why_not_taken(facts.files, answers.metric.name) or unseen}")
+        name, again = answers.metric.name, f"`optimize init {shlex.quote(str(target / place.script))} --probe`"
+        unseen = f"nothing in the script prints {name}. Is the name right? {again} runs it once, to see"
+        if probe:
+            unseen = f"neither its text nor its output has {name}. Correct `metric` in {target / 'workload.toml'}"
+        lines.append(f"metric: {why_not_taken(facts.files, name) or unseen}")
     for path in written:
         lines.append(
             f"written: {path}: {_space_line(draft) if path.name == 'space.toml' else _workload_line(facts, answers)}"
