@@ -276,3 +276,15 @@ def test_the_views_of_the_moved_study_are_whole(old: Driver) -> None:
     folder = StudyPaths(old.settings.runs, "new").folder
     assert len((folder / "trials.csv").read_text().splitlines()) == TRIALS + 1
     assert (folder / "best" / "train.py").exists()
+
+
+def test_a_parameter_that_is_no_constant_can_be_taken_out(driver: Driver) -> None:
+    rewrite(driver, "space.toml", "[parameters]", '[parameters]\nscale = { entry = "model.scale", choices = [2, 3] }')
+    with (driver.folder / "workload" / "train.py").open("a") as file:
+        file.write("model = make(scale=3)\n")
+    driver.run(complete, trials=6)
+    rewrite(driver, "space.toml", 'scale = { entry = "model.scale", choices = [2, 3] }', "")
+    said = " ".join(move(driver))
+    assert "with scale = 2, now fixed at 3" in said
+    kept = [trial for trial in records(driver, "s") if trial.params["scale"] == 3]
+    assert len(records(driver, "new")) == len(kept) > 0

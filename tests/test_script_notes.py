@@ -207,3 +207,13 @@ def test_words_that_cannot_be_tuned_are_told(
         (tmp_path / "train.py").write_text(f"{code}\nDROPOUT = 0.1\nprint('loss:', DROPOUT)\n")
         assert run(["init", "train.py", "--", "0.5"]) == 0
         assert f"note: {says}, which cannot be tuned." in capsys.readouterr().err
+
+
+def test_what_the_script_itself_writes_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "model.joblib").write_bytes(b"\0")
+    (tmp_path / "data.bin").write_bytes(b"\0")
+    script = SCRIPT + "name = 'model.joblib'\njoblib.dump(m, name)\nopen('data.bin', 'rb')\n"
+    (tmp_path / "train.py").write_text(script)
+    (line,) = (line for line in notes(tmp_path) if line.startswith("files: "))
+    assert "data.bin" in line
+    assert "model.joblib" not in line

@@ -31,6 +31,8 @@ DRAWS = "import torch\nimport numpy as np\nimport random\n"
         ("torch.manual_seed(7)\ni = torch.random.initial_seed()\n", []),
         ("torch.manual_seed(7)\nnp.random.seed(7)\ni = np.random.randint(3)\n", []),
         ("torch.manual_seed(7)\nrng = np.random.default_rng(7)\ni = rng.integers(3)\n", []),
+        ("m = SVC(random_state=7)\ni = np.random.randint(3)\n", ["np.random"]),
+        ("m = SVC(random_state=7)\n", []),
         ("from lightning import seed_everything\nseed_everything(7)\ni = np.random.randint(3)\n", []),
         ("def seed_all(s):\n    torch.manual_seed(s)\nseed_all(7)\ni = np.random.randint(3)\n", ["np.random"]),
     ],

@@ -9,7 +9,7 @@ import pytest
 from optimize.cli import run
 from optimize.script.same_settings import DEFAULT, TWIN, UNREAD
 from optimize.script.settings_in_functions import AT_TIMES, OF_OTHERS, SWITCHES, settings_in_functions
-from optimize.script.settings_in_modules import CONDITIONAL, LISTS
+from optimize.script.settings_in_modules import CONDITIONAL, LISTS, entries_of_tables
 from optimize.script.settings_in_modules import SEVERAL as CHANGED
 from search_spaces import load_space
 from tests.test_draft_space import planned
@@ -209,3 +209,14 @@ def test_of_several_places_of_one_name_one_is_proposed(tmp_path: Path, monkeypat
         DEFAULT: "BETA",
     }.items():
         assert f"#   {reason}\n#     {places}\n" in left
+
+
+def test_what_data_are_drawn_with_is_no_setting() -> None:
+    text = (
+        "import numpy as np\nfrom sklearn.datasets import make_moons\n"
+        "x = np.random.normal(loc=2.0, scale=0.5, size=9)\nw = np.random.normal(scale=0.25, size=9)\n"
+        "p, q = make_moons(noise=0.3)\nm = Net(scale=0.5)\n"
+        "def f():\n    y = np.random.normal(loc=2.0, scale=0.5)\n    z = make_moons(noise=0.3)\n"
+    )
+    found = {*entries_of_tables(text, "train.py", ""), *settings_in_functions({"train.py": text}, "train.py")}
+    assert {each.place for each in found} == {"w.scale", "m.scale"}

@@ -14,6 +14,7 @@ from optimize.config.environment import variables_not_passed
 from optimize.config.settings import PROFILES, Settings
 from optimize.executors.slots import SET_BY_SLOTS
 from optimize.script.bindings import imported_modules
+from optimize.script.files_written import ever_written, normal
 from optimize.script.parsers import parser_facts
 from optimize.script.seeding import without_start
 from optimize.script.trees import ERRORS, parse_text
@@ -83,9 +84,10 @@ def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
 
 
 def _files(workload: Workload) -> Iterator[str]:
-    scripts = (text for file, text in workload.files_read().items() if file.endswith(".py"))
-    named = {text for source in scripts for text in _texts(source)}
+    scripts = {file: text for file, text in workload.files_read().items() if file.endswith(".py")}
+    named = {text for source in scripts.values() for text in _texts(source)}
     left = sorted(text for text in named if _is_left(workload, text))
+    left = [text for text in left if normal(text) not in ever_written(scripts)] if left else []
     if left:
         yield (
             f"files: the scripts name {', '.join(left)}, which a trial would not find. Name text by `files` in "

@@ -140,9 +140,10 @@ def _unseeded(texts: Sequence[str]) -> Iterator[_Generator]:
     calls = {call for text in texts for call in _SEEDING_CALL.findall(text)}
     known = {call for each in _GENERATORS for call in each.seeding} | set(_OTHERS)
     known |= {name for text in texts for name in _DEFINED.findall(text)}
-    if not calls & known or calls - known:  # none, or a helper of a package, which may seed all of them
+    of_models = not calls and any("random_state" in text for text in texts)  # which is none of np.random's
+    if calls - known or not (calls & known or of_models):  # a helper of a package, which may seed all of them, or none
         return
-    for each in _GENERATORS:
+    for each in _GENERATORS[1:] if of_models else _GENERATORS:
         if any(each.draws.search(text) for text in texts) and not calls & set(each.seeding):
             yield each
 

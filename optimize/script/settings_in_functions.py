@@ -22,7 +22,7 @@ from optimize.script.parsers import flags_by_file
 from optimize.script.process_parameters import as_given
 from optimize.script.replacing import replaced_local
 from optimize.script.settings_in_blocks import settings_in_blocks
-from optimize.script.settings_in_modules import CONFIG, LISTS, OTHER_CHOICE, entries_in, is_table, picks_one
+from optimize.script.settings_in_modules import CONFIG, LISTS, OTHER_CHOICE, draws_data, entries_in, is_table, picks_one
 from optimize.script.settings_in_modules import SEVERAL as CHANGED
 from optimize.script.source_names import SourceNames, UnreadableValue, read_names
 from optimize.script.spans_in_functions import RETURNED, NamedCall, constant_at, find_argument, named_calls
@@ -217,7 +217,7 @@ def _arguments(
     known = names.functions.keys() | names.classes.keys()
     for call in named_calls(text, file):
         tunes, is_held = bool(_TUNES.search(call.called)), spot(call.node) in held
-        if is_table(call.node) or not (tunes or not (prefix or is_held)):
+        if is_table(call.node) or draws_data(call.node, call.result, names) or not (tunes or not (prefix or is_held)):
             continue
         heading = _heading(call.scopes, prefix) if call.scopes else f"in calls{f' in {prefix[:-1]}' if prefix else ''}"
         elsewhere = spot(call.node) in left or getattr((*call.scopes, None)[0], "name", "") in others

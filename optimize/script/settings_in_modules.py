@@ -199,10 +199,20 @@ def entries_of_tables(text: str, where: str, file: str) -> Iterator[ScriptConsta
         aside = OTHER_CHOICE if picks_one(names.tree, name, value) else ""
         for place, node in [(name, value), *_elements(name, value)]:
             table = is_table(node)
-            if table or isinstance(node, ast.Call):
+            if table or (isinstance(node, ast.Call) and not draws_data(node, name, names)):
                 heading = f"entries of {place}" if table else f"written in the call that makes {place}"
                 for each in entries_in(place, name, node, names, prefix):
                     yield replace(each, heading=heading, aside=each.aside or aside)
+
+
+_OF_WEIGHTS = re.compile(r"[wubv]\d*$|[wubv]_|weight|bias|theta|param|embed|kernel", re.IGNORECASE)
+
+
+def draws_data(call: ast.Call, result: str, names: SourceNames) -> bool:
+    """Tell whether a call draws or makes data, and no first weights: what it is given decides about the task."""
+    called = names.qualified(call.func)
+    makes = called.startswith("sklearn.datasets.")
+    return makes or (called.startswith(("numpy.random.", "random.")) and not _OF_WEIGHTS.match(result))
 
 
 def picks_one(tree: ast.Module, name: str, value: ast.expr) -> bool:

@@ -19,10 +19,10 @@ from storage import Stored, WholeTrial, origin_attrs
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The study that trials come from: its name, its parameters, and all constants that its scripts had."""
+    """The study that trials come from: its name, its parameters with what its baseline had, and all constants of its scripts."""
 
     study: str
-    names: frozenset[str]
+    baseline: Mapping[str, Any]
     constants: Mapping[str, Value]
 
 
@@ -50,7 +50,7 @@ class _Misfit(Exception):
 def origin_of(study: str, attrs: Mapping[str, Any], plan: Plan) -> Origin:
     """Return the origin for a study with these attributes, whose scripts are the plan's."""
     constants = constants_of(attrs, plan.workload, plan.settings.constants)
-    return Origin(study, frozenset(attrs.get(BASELINE, {})), constants)
+    return Origin(study, attrs.get(BASELINE, {}), constants)
 
 
 def retarget(
@@ -103,11 +103,13 @@ def _refuse_limits_of_others(trial: WholeTrial, devices: Collection[str]) -> Non
 
 def _refit(params: Mapping[str, Stored], origin: Origin, plan: Plan) -> dict[str, Value]:
     """Return the trial's parameters in the new space. Raises _Misfit if that would not be the same training."""
-    if params.keys() != origin.names:
+    if params.keys() != origin.baseline.keys():
         raise _Misfit("of another program")
+    # the script has it, and it is the script of the old study; where no parameter names its place, that study's baseline does
+    fixed = {**origin.baseline, **plan.constants}
     for name in sorted(params.keys() - set(plan.space.names)):
-        if not _same(params[name], plan.constants[name]):  # the script has it: it is the script of the old study
-            raise _Misfit(f"with {name} = {params[name]}, now fixed at {plan.constants[name]!r}")
+        if not _same(params[name], fixed[name]):
+            raise _Misfit(f"with {name} = {params[name]}, now fixed at {fixed[name]!r}")
     return {p.name: _choice(p, params, origin.constants) for p in plan.space.parameters}
 
 
