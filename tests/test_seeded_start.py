@@ -100,6 +100,7 @@ def test_hydra_finds_its_configuration(tmp_path: Path) -> None:
         ("import torch\nfrom sklearn.datasets import load_iris\n", ["random", "numpy", "torch"]),
         ("import tensorflow as tf\n", ["random", "tensorflow"]),
         ("import tensorflow as tf\nimport keras\n", ["random", "keras"]),
+        ("import tensorflow as tf\nx = tf.placeholder(tf.float32)\n", []),
         ("import os\nos.environ['WANDB_MODE'] = 'offline'\nimport torch\n", ["random", "torch"]),
         ("import os\nif os.environ['A'] == 'b': pass\nimport torch\n", ["random", "torch"]),
         ("import os\nos.environ['OMP_NUM_THREADS'] = '1'\nimport torch\n", []),

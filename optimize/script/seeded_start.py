@@ -37,7 +37,8 @@ _OUT_OF_REACH = {
 }  # fmt: skip
 _UNSEEDED = re.compile(
     r"\b(?:default_rng|RandomState|Random|SeedSequence|PCG64\w*|MT19937|Philox|SFC64)\(\s*(?:None\s*)?\)|"
-    r"SystemRandom|\burandom\b|non_deterministic"
+    r"SystemRandom|\burandom\b|non_deterministic|"
+    r"compat\.v1|\btf\.(?:placeholder|Session|InteractiveSession|app|contrib|Summary|summary\.FileWriter)\b"  # TensorFlow 1
 )
 _PROCESSES = re.compile(r"\bspawn\(|[\"'](?:spawn|forkserver)[\"']|notebook_launcher|\bos\.exec[lv]")
 # What a package reads when it is imported is not what the script sets after that.
@@ -49,9 +50,9 @@ _HARMLESS = re.compile(
 )
 
 _TEXT = '''\
-"""Seeds {seeded}, then runs {script}, which sets no seed itself: `python {start}`.
+"""Seeds {seeded}, then runs {script}, which sets no seed itself: `PYTHONHASHSEED=0 python {start}`.
 
-`optimize init` wrote it. It may be deleted together with workload.toml.
+`optimize init` wrote it. It may be deleted together with workload.toml. The hash seed, which trials have, orders sets of texts.
 """
 
 {imports}
