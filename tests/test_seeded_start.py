@@ -110,6 +110,8 @@ def test_hydra_finds_its_configuration(tmp_path: Path) -> None:
         ("import torch, torch.multiprocessing as mp\nmp.spawn(f, nprocs=2)\n", []),
         ("try:\n    import torch\nexcept ImportError:\n    torch = None\n", []),
         ("import torch\ntorch.manual_seed(3)\n", []),
+        ("import torch\nimport numpy as np\ntorch.manual_seed(3)\nx = np.random.rand()\n", ["numpy"]),
+        ("import torch\nimport numpy as np\nSEED = 3\ntorch.manual_seed(SEED)\nx = np.random.rand()\n", []),
         ("print('loss: 3')\n", []),
     ],
 )
@@ -175,6 +177,20 @@ def test_the_same_seed_gives_the_same_value_and_another_one_another(
     folder_with(tmp_path / "best", {**job.files, "run.sh": script})
     again = subprocess.run(["sh", "run.sh"], cwd=tmp_path / "best", capture_output=True, text=True, check=True)
     assert again.stdout == f"loss: {first}\n"
+
+
+def test_a_generator_that_a_script_forgets_has_the_seed_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"import numpy as np\nnp.random.seed(7)\nx = np.random.rand()\n{DRAWS}"
+    monkeypatch.chdir(folder_with(tmp_path, {"main.py": text}))
+    assert run(["init", "main.py"]) == 0
+    assert "it does not seed all that it draws from: seeded.py starts it, and seeds random." in capsys.readouterr().err
+    assert "random.seed(7)" in Path("seeded.py").read_text()
+    plan = planned(".", tmp_path / "space.toml", tmp_path)
+    assert (plan.seed(), plan.again_note) == (("manual_seed", 7), "")
+    files = plan.workload.render({"manual_seed": 8})
+    assert ("np.random.seed(8)" in files["main.py"], " random.seed(8)" in files["seeded.py"]) == (True, True)
 
 
 def test_words_that_are_taken_whole_stand_behind_the_script() -> None:

@@ -282,7 +282,7 @@ def workload_text(facts: ScriptFacts, answers: WorkloadAnswers, made: str, home:
             else []
         ),
         *([f"files = {_toml(list(dict.fromkeys(files)))}"] if files != ["*.py"] else []),
-        *([f"seed = {_toml(START_SEED)}  # a constant of {SEEDED}"] if facts.start else []),
+        *([f"seed = {_toml(START_SEED)}  # a constant of {SEEDED}"] if START_SEED in facts.start else []),
         *_link_lines(facts, home),
         *metric_lines(answers.metric, answers.direction),
         *_progress_lines(facts),

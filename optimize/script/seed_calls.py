@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from optimize.errors import RenderError
 from optimize.script.bindings import parse
 from optimize.script.constants import Constant, around, line_offsets, span_of
+from optimize.script.seeding import SEEDED, without_start
 from optimize.script.trees import assigned_values, walk
 
 SEED_CALLS = "manual_seed"  # the name that such a seed has among the constants
@@ -55,6 +56,12 @@ def read_seed_calls(text: str, where: str) -> int | None:
             f"{where}: several seeds: {calls}. Give the script one constant SEED, or name it: seed in workload.toml."
         )
     return int(found[0].expression) if found else None
+
+
+def files_with_seed_calls(script: str, files: Mapping[str, str], command: Sequence[str]) -> list[str]:
+    """Return the script, and its start where that seeds by a literal what the script leaves: both have one seed."""
+    starts = without_start(command) != tuple(command) and read_seed_calls(files.get(SEEDED, ""), SEEDED) is not None
+    return [script, *([SEEDED] if starts else [])]
 
 
 def render_seed_calls(text: str, seed: int, where: str) -> str:

@@ -1,19 +1,23 @@
 """Drafts a start for a script that draws random numbers and sets no seed: a small file beside it, which seeds and then runs it.
 
-It drafts none where that would not be exact, or where the script draws from what such a file cannot seed.
+Where the script seeds one generator by a literal, and not another, the start gives the other one the same seed. It drafts none
+where that would not be exact, or where the script draws from what such a file cannot seed.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from optimize.errors import RenderError
 from optimize.script.draft_workload import ScriptFacts
 from optimize.script.home import module_of
-from optimize.script.seeding import SEEDED, START_SEED, seed_note, sets_no_seed
+from optimize.script.seed_calls import read_seed_calls, seeds_all
+from optimize.script.seeding import SEEDED, START_SEED, seed_note, sets_no_seed, unseeded
 from optimize.script.trees import ERRORS, parse_text, walk
 from optimize.text import listed
 
@@ -40,6 +44,7 @@ _UNSEEDED = re.compile(
     r"SystemRandom|\burandom\b|non_deterministic|"
     r"compat\.v1|\btf\.(?:placeholder|Session|InteractiveSession|app|contrib|Summary|summary\.FileWriter)\b"  # TensorFlow 1
 )
+_SEED = re.compile(r"(?m)^\w*seed\w*\s*=", re.IGNORECASE)  # a constant, which would be the one that varies
 _PROCESSES = re.compile(r"\bspawn\(|[\"'](?:spawn|forkserver)[\"']|notebook_launcher|\bos\.exec[lv]")
 # What a package reads when it is imported is not what the script sets after that.
 _SETS_VARIABLE = re.compile(
@@ -50,18 +55,20 @@ _HARMLESS = re.compile(
 )
 
 _TEXT = '''\
-"""Seeds {seeded}, then runs {script}, which sets no seed itself: `PYTHONHASHSEED=0 python {start}`.
+"""Seeds {seeded}, then runs {script}, which does not: `PYTHONHASHSEED=0 python {start}`.
 
 `optimize init` wrote it. It may be deleted together with workload.toml. The hash seed, which trials have, orders sets of texts.
 """
 
 {imports}
-
-{name} = 42  # a study trains its best settings with others as well, to tell luck from a real gain
-
+{constant}
 if __name__ == "__main__":
 {body}
 '''
+_CONSTANT = f"""
+{START_SEED} = 42  # a study trains its best settings with others as well, to tell luck from a real gain
+"""
+_FROM = ["from importlib.machinery import SourceFileLoader", "from types import ModuleType"]
 _AS_SCRIPT = """\
     del sys.argv[0]
     path = os.path.abspath(sys.argv[0])
@@ -91,16 +98,22 @@ def with_seeded_start(facts: ScriptFacts, folders: Iterable[Path]) -> ScriptFact
     there = [path for folder in folders if (path := folder / SEEDED).exists()]
     if any(_text(path) != text for path in there):
         return facts
-    note = f"it sets no seed: {SEEDED} starts it, and seeds {listed(seeded)}. --no-seed leaves that out"
+    what = "it sets no seed" if START_SEED in text else "it does not seed all that it draws from"
+    note = f"{what}: {SEEDED} starts it, and seeds {listed(seeded)}. --no-seed leaves that out"
     notes = tuple(note if each == seed_note(facts.imported) else each for each in facts.notes)
     patterns = facts.patterns if "*.py" in facts.patterns else (SEEDED, *facts.patterns)
     return replace(facts, start=text, notes=notes, patterns=patterns)
 
 
 def generators_of(facts: ScriptFacts) -> list[str]:
-    """Return what a start would seed for a script that sets no seed; [] where a start is not exact, or not enough."""
+    """Return what a start would seed for a script that leaves it without a seed; [] where a start is not exact, or not enough."""
     files = {file: text for file, text in facts.imported.items() if file.endswith(".py")}
-    if facts.inside or not sets_no_seed(files):
+    missing = (
+        None
+        if sets_no_seed(files)
+        else {each.removesuffix(".random").replace("np", "numpy") for each in unseeded(files)}
+    )
+    if facts.inside or (missing is not None and (not missing or _own_seed(facts) is None)):
         return []
     try:
         at_top, anywhere = _packages(files, top=True), _packages(files, top=False)
@@ -114,32 +127,38 @@ def generators_of(facts: ScriptFacts) -> list[str]:
         return []
     if found and any(_sets_variables(each) for each in texts):
         return []
-    return ["random", *(name for name in found if name != "tensorflow" or "keras" not in found)]
+    seeded = ["random", *(name for name in found if name != "tensorflow" or "keras" not in found)]
+    if missing is None:
+        return seeded
+    return [name for name in seeded if name in missing] if missing <= {*seeded} else []
 
 
-def start_text(facts: ScriptFacts, seeded: Iterable[str]) -> str:
+def start_text(facts: ScriptFacts, seeded: Sequence[str]) -> str:
     """Return the text of the file that seeds these generators and runs the script."""
+    own, form = _own_seed(facts), _AS_MODULE if facts.as_module else _AS_SCRIPT
     used = [_GENERATORS[name][:2] for name in seeded if name in _GENERATORS]
-    calls = ("random.seed", *(call for _, call in used))
-    seeds = [
-        *(f"import {module}" for module, _ in used),
-        *([""] if used else []),
-        *(f"{c}({START_SEED})" for c in calls),
-    ]
-    indented = "\n".join(f"    {line}".rstrip() for line in seeds)
-    form = _AS_MODULE if facts.as_module else _AS_SCRIPT
-    modules = ("random", "runpy", "sys") if facts.as_module else ("builtins", "os", "random", "sys")
-    more = (
-        () if facts.as_module else ("from importlib.machinery import SourceFileLoader", "from types import ModuleType")
-    )
+    calls = [*(["random.seed"] if "random" in seeded else []), *(call for _, call in used)]
+    seeds = [f"import {module}" for module, _ in used]
+    seeds += [*([""] if used else []), *(f"{call}({START_SEED if own is None else own})" for call in calls)]
+    modules = [*([] if facts.as_module else ["builtins", "os"]), *(["random"] if "random" in seeded else [])]
+    modules += ["runpy", "sys"] if facts.as_module else ["sys"]
+    started = ["-m", module_of(facts.script)] if facts.as_module else [facts.script]
     return _TEXT.format(
-        seeded=listed(list(seeded)),
+        seeded=listed(seeded),
         script=facts.script,
-        start=" ".join([SEEDED, *(("-m", module_of(facts.script)) if facts.as_module else (facts.script,))]),
-        imports="\n".join([*(f"import {module}" for module in modules), *more]),
-        name=START_SEED,
-        body=form.format(seeds=indented, script=facts.script),
+        start=" ".join([SEEDED, *started]),
+        imports="\n".join([*(f"import {module}" for module in modules), *([] if facts.as_module else _FROM)]),
+        constant=_CONSTANT if own is None else "",
+        body=form.format(seeds="\n".join(f"    {line}".rstrip() for line in seeds), script=facts.script),
     )
+
+
+def _own_seed(facts: ScriptFacts) -> int | None:
+    """Return the seed of a script that has it as a literal in its calls, and nowhere else."""
+    text = facts.imported[facts.script]
+    with suppress(RenderError):
+        return read_seed_calls(text, facts.script) if seeds_all(text, facts.script) and not _SEED.search(text) else None
+    return None
 
 
 def _packages(files: Mapping[str, str], top: bool) -> set[str]:

@@ -22,7 +22,7 @@ from optimize.script.files_read import files_read
 from optimize.script.owners import Owners, files_by_constant
 from optimize.script.places import Placement, Places
 from optimize.script.seed import SEED, place_of_seed, seed_constant
-from optimize.script.seed_calls import SEED_CALLS, render_seed_calls, seeds_all
+from optimize.script.seed_calls import SEED_CALLS, files_with_seed_calls, render_seed_calls, seeds_all
 from optimize.script.trees import trees_kept
 from optimize.trial import Job, Limits, Metric, ProgressFormat, Suggestion, Value
 from search_spaces import CONSTANT, Expression, Rule, SearchSpace, SearchSpaceError
@@ -236,8 +236,8 @@ class Workload:
             mine.setdefault(self.file_of(name) if name not in places.placed else places.file_of(name), {})[name] = value
         rendered = {**self.files, **{file: self._rendered(file, mine[file], places) for file in mine if file}}
         if isinstance(seed, int):
-            where = str(self.folder / self.script)
-            rendered[self.script] = render_seed_calls(rendered[self.script], seed, where)
+            for file in files_with_seed_calls(self.script, rendered, self.command):
+                rendered[file] = render_seed_calls(rendered[file], seed, str(self.folder / file))
         return with_boms(rendered, self.with_bom)
 
     def _rendered(self, file: str, values: Mapping[str, Value], places: Places) -> str:
