@@ -63,3 +63,18 @@ def test_the_seed_is_found_where_it_stands_and_another_one_arrives(script: str, 
 def test_what_is_no_seed_of_the_training_is_left(script: str, tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match="no seed"):
         plan_of(script, tmp_path).seed()
+
+
+def test_the_seed_of_a_module_that_the_script_runs_is_the_scripts(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("import torch\ntorch.manual_seed(42)\n")
+    (tmp_path / "fit.py").write_text("import torch\ndef fit():\n    torch.manual_seed(42)\n")
+    (tmp_path / "other.py").write_text("import torch\ntorch.manual_seed(1)\n")  # which nothing imports
+    plan = plan_of("import torch\nfrom fit import fit\nimport model\n", tmp_path)
+    assert plan.seed() == ("manual_seed", 42)
+    files = plan.workload.prepare(Suggestion(0, {"LR": 1.0, "manual_seed": 7}), {}, {}, Limits()).files
+    assert "manual_seed(7)" in files["model.py"]
+    assert "manual_seed(7)" in files["fit.py"]
+    assert "manual_seed(1)" in files["other.py"]
+    (tmp_path / "fit.py").write_text("import torch\ntorch.manual_seed(2)\n")
+    with pytest.raises(WorkloadError, match="no seed"):
+        plan_of("import torch\nfrom fit import fit\nimport model\n", tmp_path).seed()

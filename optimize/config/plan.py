@@ -26,7 +26,7 @@ from optimize.script.derived import mistakes, no_number
 from optimize.script.device_batch import DeviceBatch, name_of_device_batch, wrong_device_batch
 from optimize.script.load_workload import OURS, load_workload
 from optimize.script.pick_script import INIT
-from optimize.script.seed_calls import SEED_CALLS, read_seed_calls
+from optimize.script.seed_calls import SEED_CALLS, seed_of_calls
 from optimize.script.seeding import again_note, running, without_seed
 from optimize.script.workload import Workload
 from optimize.search import Starts, StoredSpace, Target, plan_starts, space_of, unfit
@@ -105,7 +105,7 @@ class Plan:
             problems = workload.problems([name])
             own = self.constants.get(name)
         else:
-            problems, name, own = [], SEED_CALLS, read_seed_calls(workload.files[workload.script], where)
+            problems, name, own = [], SEED_CALLS, seed_of_calls(workload.script, workload.files_read(), where)
         if problems:
             raise WorkloadError(*problems)
         if name in self.space.names:

@@ -23,7 +23,7 @@ from optimize.script.places import Placement, Places
 from optimize.script.settings_in_attributes import attributes_of_classes
 from optimize.script.settings_in_functions import settings_in_functions
 from optimize.script.settings_in_modules import entries_of_tables, fields_of_classes
-from optimize.script.trees import walk
+from optimize.script.trees import assigned_values, walk
 from search_spaces import Location, ScriptConstant
 
 SEED = "seed"  # what a seed that is no constant is called among the parameters of a confirmation
@@ -98,6 +98,7 @@ def _named_seeds(text: str, file: str) -> Iterator[ScriptConstant]:
         *entries_of_tables(text, file, ""),
         *settings_in_functions(one, file),
         *_defaults(text, file),
+        *_in_blocks(text, file),
     ]
     for each in settings:
         if each.kind and _NAMES.fullmatch(each.place.rpartition(".")[2]) and not _OF_DATA.search(_owner(each)):
@@ -115,6 +116,13 @@ def _defaults(text: str, file: str) -> Iterator[ScriptConstant]:
                 with_default = positional[len(positional) - len(given.defaults) :]
                 with_default += [a for a, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value]
                 yield from (ScriptConstant(a.arg, None, kind="local", place=f"{path}{a.arg}") for a in with_default)
+
+
+def _in_blocks(text: str, file: str) -> Iterator[ScriptConstant]:
+    """Yield variables that stand in blocks of the module, as in that of __main__; constants of the module stand at its top."""
+    for node, scopes in file_scopes(text, file).nodes:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and not scopes:
+            yield from (ScriptConstant(name, None, kind="local", place=name) for name, _ in assigned_values(node))
 
 
 def seed_constant(texts: Mapping[str, str], names: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from optimize.errors import RenderError
 from optimize.script.bindings import parse
@@ -58,8 +59,33 @@ def read_seed_calls(text: str, where: str) -> int | None:
     return int(found[0].expression) if found else None
 
 
+def seed_of_calls(script: str, files: Mapping[str, str], where: str) -> int | None:
+    """Return the seed in the script's calls, else the one number by which calls of the files that it reads seed all.
+
+    Raises RenderError if the script's own calls disagree.
+    """
+    own = read_seed_calls(files[script], where)
+    return own if own is not None else next(iter(_seeds_of_others(script, files).values()), None)
+
+
+def _seeds_of_others(script: str, files: Mapping[str, str]) -> dict[str, int]:
+    """Return the seeds of other files than the script, by file; {} where they are not all the same."""
+    found: dict[str, int] = {}
+    for file, text in files.items():
+        if file not in (script, SEEDED) and file.endswith(".py") and "seed" in text:
+            with suppress(RenderError):
+                seed = read_seed_calls(text, file) if seeds_all(text, file) else None
+                found |= {file: seed} if seed is not None else {}
+    return found if len(set(found.values())) == 1 else {}
+
+
 def files_with_seed_calls(script: str, files: Mapping[str, str], command: Sequence[str]) -> list[str]:
-    """Return the script, and its start where that seeds by a literal what the script leaves: both have one seed."""
+    """Return the files with the seed: the script, and its start where that seeds by a literal what the script leaves.
+
+    Where the script's own calls have none, it is those of the files that it reads.
+    """
+    if read_seed_calls(files[script], script) is None and (others := _seeds_of_others(script, files)):
+        return list(others)
     starts = without_start(command) != tuple(command) and read_seed_calls(files.get(SEEDED, ""), SEEDED) is not None
     return [script, *([SEEDED] if starts else [])]
 

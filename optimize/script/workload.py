@@ -236,7 +236,7 @@ class Workload:
             mine.setdefault(self.file_of(name) if name not in places.placed else places.file_of(name), {})[name] = value
         rendered = {**self.files, **{file: self._rendered(file, mine[file], places) for file in mine if file}}
         if isinstance(seed, int):
-            for file in files_with_seed_calls(self.script, rendered, self.command):
+            for file in files_with_seed_calls(self.script, {f: rendered[f] for f in self.files_read()}, self.command):
                 rendered[file] = render_seed_calls(rendered[file], seed, str(self.folder / file))
         return with_boms(rendered, self.with_bom)
 
