@@ -36,7 +36,7 @@ _LEFT_ALONE = {
         "splits fold folds prompt prompts points examples rows difficulty generate chars characters alphabet letters",
         "max_seq_len max_seq_length seq_len seq_length sequence_length sequence_len block_size context_length "
         "context_size context_len ctx_len n_ctx num_classes n_classes num_samples max_new_tokens top_k top_p max_length "
-        "max_len maxlen tokens train_size n_samples criterion loss loss_fn loss_func loss_function loss_type loss_name objective",
+        "max_len maxlen tokens train_size n_samples criterion loss_fn loss_func loss_function loss_type loss_name objective",
     ),
     PLACES: (
         "dir dirs path paths file files filename folder log logs logging wandb print save checkpoint checkpoints ckpt "
