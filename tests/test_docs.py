@@ -170,6 +170,15 @@ def test_every_file_that_a_guide_names_exists(page: str) -> None:
             assert any([*ROOT.glob(name), *(ROOT / "optimize").glob(name)]), f"{page}: {name}"
 
 
+def test_no_row_of_a_table_of_the_guide_begins_as_another_does() -> None:
+    rows = [
+        line.partition(" | ")[0]
+        for line in (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("\n")
+        if line[:2] == "| "
+    ]
+    assert sorted(rows) == sorted(set(rows))
+
+
 def test_every_key_of_a_profile_and_of_a_workload_is_documented() -> None:
     for path in ("optimize/config/settings.py", "optimize/script/workload.py", "optimize/script/output.py"):
         source = (ROOT / path).read_text("utf-8")
