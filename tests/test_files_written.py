@@ -10,6 +10,7 @@ from optimize.cli import run
 from optimize.script.data_used import data_used
 from optimize.script.files_written import written_texts
 from optimize.script.load_workload import load_workload
+from tests.counting import calls
 from tests.test_init import folder_with
 
 FLAGS = "p = argparse.ArgumentParser()\np.add_argument('--save-path', default='m.pt')\nargs = p.parse_args()\n"
@@ -85,3 +86,28 @@ print(f"loss: {LR}")
     assert sorted(workload.files) == ["in.txt", "train.py"]
     assert workload.links == {}
     assert data_used({"train.py": text}, tmp_path).notes == ()
+
+
+def _script(parts: int) -> str:
+    """A script that writes many files: under a condition, in a handler, and by functions."""
+    part = """
+def save_{0}(model, path="out_{0}.pt"):
+    figure = os.path.join("figures_{0}", "a_{0}.png")
+    try:
+        seen = json.load(open("c_{0}.json"))
+    except OSError:
+        json.dump({{}}, open("c_{0}.json", "w"))
+    if not os.path.exists(figure):
+        plt.savefig(figure)
+    torch.save(model, path)
+"""
+    return "".join(part.format(number) for number in range(parts))
+
+
+def test_a_script_of_twice_the_length_takes_twice_the_work() -> None:
+    once, twice = (
+        _script(parts) for parts in (20, 40)
+    )  # a thousand lines took minutes, where each write walks the file
+    works = [calls(lambda text=text: written_texts({"train.py": text})) for text in (once, twice)]  # type: ignore[misc]
+    assert works[1] < 3 * works[0]
+    assert len(written_texts({"train.py": twice})) == 2 * 40

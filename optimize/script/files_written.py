@@ -120,51 +120,88 @@ class _Paths:
 
     def is_read(self, text: str) -> bool:
         """Return whether anything reads this path."""
-        return any(self._reads(call, text, scopes) for call, scopes in self.calls)
+        return text in self.reads
 
-    def _reads(self, call: ast.Call, text: str, scopes: Scopes) -> bool:
-        targets = {id(node) for node in _targets(call, self.names)}
-        given = [node for node in _inputs(call) if id(node) not in targets]
-        return bool(_READS.search(last_of(call.func))) and any(text in self.texts(node, scopes) for node in given)
+    @cached_property
+    def reads(self) -> dict[str, list[tuple[ast.Call, Scopes]]]:
+        """The calls that read each path."""
+        found: dict[str, list[tuple[ast.Call, Scopes]]] = {}
+        for call, scopes in self.calls:
+            if _READS.search(last_of(call.func)):
+                targets = {id(node) for node in _targets(call, self.names)}
+                given = [node for node in _inputs(call) if id(node) not in targets]
+                for text in {text for node in given for text in self.texts(node, scopes)}:
+                    found.setdefault(text, []).append((call, scopes))
+        return found
+
+    @cached_property
+    def asks(self) -> dict[str, list[tuple[ast.If, Scopes]]]:
+        """The conditions that ask whether each path is there."""
+        found: dict[str, list[tuple[ast.If, Scopes]]] = {}
+        for node, scopes in ((each, around) for each, around in self.nodes if isinstance(each, ast.If)):
+            tests = (each for each in ast.walk(node.test) if isinstance(each, ast.Call))
+            asked = (given for call in tests if last_of(call.func) in _IS_THERE for given in _inputs(call))
+            for text in {text for given in asked for text in self.texts(given, scopes)}:
+                found.setdefault(text, []).append((node, scopes))
+        return found
+
+    @cached_property
+    def tries(self) -> list[ast.Try]:
+        return [node for node, _ in self.nodes if isinstance(node, ast.Try)]
+
+    @cached_property
+    def certain(self) -> set[int]:
+        """The calls under no condition."""
+        return {id(call) for call, conditional in self.names.calls() if not conditional}
 
     def _is_data(self, text: str, write: ast.Call, scopes: Scopes) -> bool:
         """Return whether a file that is written has to be there before: it is read first, or kept for the next time."""
-        certain = {id(call) for call, conditional in self.names.calls() if not conditional}
-        reads = [(call, inside) for call, inside in self.calls if self._reads(call, text, inside)]
-        if any(inside == scopes and call.lineno < write.lineno and id(call) in certain for call, inside in reads):
+        reads = self.reads.get(text, [])
+        if any(inside == scopes and call.lineno < write.lineno and id(call) in self.certain for call, inside in reads):
             return True
-        prepares = any(words_of(getattr(each, "name", "")) & _PREPARES for each in scopes)
-        return (prepares and bool(reads)) or any(
-            self._keeps(node, inside, text, write, scopes) for node, inside in self.nodes
+        if reads and any(words_of(getattr(each, "name", "")) & _PREPARES for each in scopes):
+            return True
+        kept = any(
+            _holds(node.handlers, write) for node in self.tries if any(_holds(node.body, each) for each, _ in reads)
         )
+        return kept or any(self._keeps(node, inside, write, scopes) for node, inside in self.asks.get(text, ()))
 
-    def _keeps(self, node: ast.AST, inside: Scopes, text: str, write: ast.Call, scopes: Scopes) -> bool:
-        """Return whether a statement lets the file be written only where it is not there: `if not exists(path):`."""
-        if isinstance(node, ast.Try):
-            reads = any(self._reads(call, text, around) for call, around in self.calls if _holds(node.body, call))
-            return reads and _holds(node.handlers, write)
-        if not isinstance(node, ast.If):
-            return False
-        asks = [each for each in ast.walk(node.test) if isinstance(each, ast.Call) and last_of(each.func) in _IS_THERE]
-        if not any(text in self.texts(given, inside) for call in asks for given in _inputs(call)):
-            return False
+    def _keeps(self, node: ast.If, inside: Scopes, write: ast.Call, scopes: Scopes) -> bool:
+        """Return whether a condition lets the file be written only where it is not there: `if not exists(path):`."""
+        if _holds([node], write):
+            return True
         returns = any(isinstance(each, ast.Return) for part in node.body for each in ast.walk(part))
-        return _holds([node], write) or (returns and inside == scopes and node.lineno < write.lineno)
+        return returns and inside == scopes and node.lineno < write.lineno
 
-    def _only_written(self, text: str, written: set[str]) -> bool:
-        """Return whether a folder stands nowhere but where something is written into it, made, or given a name."""
+    @cached_property
+    def uses(self) -> dict[str, list[int]]:
+        """Where each path is used, but for what writes it, makes its folder, or asks for it."""
         aside: list[ast.expr] = [node for _, node, _ in self.writes]
         names = {node.id for node in aside if isinstance(node, ast.Name)}
         aside += [call for call, _ in self.calls if last_of(call.func) in (*_NEITHER, "add_argument", "option")]
-        for name, values in self.given.items():
-            for value, scopes in values:
-                texts = self.texts(value, scopes)
-                is_path = (name in names and _parts(value)) or (texts and {*texts} <= {text, *written})
-                aside += [value] if is_path else []
+        aside += [value for name in names for value, _ in self.given.get(name, ()) if _parts(value)]
         inside = {id(part) for each in aside for part in ast.walk(each)}
-        plain = ast.Constant | ast.Name | ast.Attribute
-        uses = ((node, scopes) for node, scopes in self.nodes if isinstance(node, plain) and id(node) not in inside)
-        return not any(text in self.texts(node, scopes) for node, scopes in uses if _is_used(node))
+        found: dict[str, list[int]] = {}
+        for node, scopes in self.nodes:
+            if isinstance(node, ast.Constant | ast.Name | ast.Attribute) and id(node) not in inside and _is_used(node):
+                for text in self.texts(node, scopes):
+                    found.setdefault(text, []).append(id(node))
+        return found
+
+    @cached_property
+    def named(self) -> dict[int, list[frozenset[str]]]:
+        """The paths of the values that variables are given, by each part of such a value."""
+        found: dict[int, list[frozenset[str]]] = {}
+        for value, scopes in (each for values in self.given.values() for each in values):
+            if texts := frozenset(self.texts(value, scopes)):
+                for part in ast.walk(value):
+                    found.setdefault(id(part), []).append(texts)
+        return found
+
+    def _only_written(self, text: str, written: set[str]) -> bool:
+        """Return whether a folder stands nowhere but where something is written into it, made, or given a name."""
+        own = {text} | written
+        return all(any(texts <= own for texts in self.named.get(use, ())) for use in self.uses.get(text, ()))
 
     def texts(self, node: ast.AST | None, scopes: Scopes, steps: int = MOST_STEPS) -> list[str]:
         """Return the paths that an expression may be, in their shortest form; [] where its text does not say it."""
@@ -272,8 +309,16 @@ def _argument(call: ast.Call, place: int, name: str) -> ast.expr | None:
     return given or (call.args[place] if place < len(call.args) else None)
 
 
-def _holds(statements: Sequence[ast.AST], node: ast.AST) -> bool:
-    return any(each is node for statement in statements for each in ast.walk(statement))
+def _holds(statements: Sequence[ast.stmt | ast.ExceptHandler], node: ast.expr) -> bool:
+    """Return whether an expression stands in these statements, by its place: to walk them for each takes too long."""
+    if not statements:
+        return False
+    first, last = statements[0], statements[-1]
+    begins = (first.lineno, first.col_offset) <= (node.lineno, node.col_offset)
+    return begins and (node.end_lineno or 0, node.end_col_offset or 0) <= (
+        last.end_lineno or 0,
+        last.end_col_offset or 0,
+    )
 
 
 def _is_used(node: ast.AST) -> bool:
