@@ -111,3 +111,29 @@ def test_a_script_of_twice_the_length_takes_twice_the_work() -> None:
     works = [calls(lambda text=text: written_texts({"train.py": text})) for text in (once, twice)]  # type: ignore[misc]
     assert works[1] < 3 * works[0]
     assert len(written_texts({"train.py": twice})) == 2 * 40
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "f = open('data.bin', 'r+b')",
+        "f = Path('data.bin').open('rb+')",
+        "x = np.memmap('data.bin', np.uint16, 'r+')",
+        "x = np.load('data.bin', mmap_mode='r+')",
+        "def dump_it(path, mode='wb'):\n    open(path, mode)\ndump_it('data.bin')",
+        "db = sqlite3.connect('data.bin')\ndb.execute('INSERT INTO runs VALUES (1)')",
+    ],
+)
+def test_no_trial_gets_a_link_to_a_file_that_it_would_change(code: str, tmp_path: Path) -> None:
+    folder_with(tmp_path, {"train.py": code, "data.bin": "\0"})
+    found = data_used({"train.py": code}, tmp_path)
+    assert found.links == ()
+    assert "data.bin: the script reads and writes it" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "code", ["x = np.memmap('data.bin', mode='r')", "db = sqlite3.connect('data.bin')", "open('data.bin', 'rb')"]
+)
+def test_what_is_only_read_is_linked(code: str, tmp_path: Path) -> None:
+    folder_with(tmp_path, {"train.py": code, "data.bin": "\0"})
+    assert data_used({"train.py": code}, tmp_path).links == ("data.bin",)

@@ -21,6 +21,10 @@ from search_spaces import words_of
 MOST_STEPS = 6  # from an expression to the texts that it is made of
 _OPENS = ("open", "File", "ZipFile", "memmap")
 _MODE = re.compile(r"[wax][bt+]*(?::\w*)?")
+_CHANGES = re.compile(r"[wax][bt+]*(?::\w*)?|r[bt]*\+[bt]*")
+_SQL = re.compile(
+    r"\b(?:insert\s+(?:or\s+\w+\s+)?into|create\s+table|replace\s+into|delete\s+from|to_sql)\b", re.IGNORECASE
+)
 _SAVES = re.compile(
     r"save\w*|im(?:write|save)|dump|write_(?!text|bytes)\w+|to_(?:csv|json|parquet|pickle|feather|excel|hdf|html|markdown|latex|stata)"
     r"|FileHandler|RotatingFileHandler|SummaryWriter|CSVLogger|TensorBoard|TensorBoardLogger|ModelCheckpoint"
@@ -58,7 +62,8 @@ def ever_written(files: Mapping[str, str], words: Sequence[str] = ()) -> frozens
     found: set[str] = set()
     for file, text in files.items():
         paths = _Paths(read_names(text, file), dict(files), words)
-        found.update(text for _, node, scopes in paths.writes for text in paths.texts(node, scopes))
+        changes = [*((node, scopes) for _, node, scopes in paths.writes), *paths.changes()]
+        found.update(text for node, scopes in changes for text in paths.texts(node, scopes))
     return frozenset(found)
 
 
@@ -117,6 +122,17 @@ class _Paths:
                     found.add(text)
             folders |= set(self._folders(node, scopes))
         return found | {each for each in folders if self._only_written(each, found)}
+
+    def changes(self) -> Iterator[tuple[ast.expr, Scopes]]:
+        """Yield what may name a file that is changed where it lies: opened by `r+` or a mode of a variable, or as a database."""
+        filled = any(_SQL.search(text) for text in self.files.values())
+        for call, scopes in self.calls:
+            inputs, last = [(node, scopes) for node in _inputs(call)], last_of(call.func)
+            may = last in (*_OPENS, "load", "open_memmap") or (filled and last == "connect")
+            if may and (
+                last == "connect" or any(_CHANGES.fullmatch(each) for node in inputs for each in self.texts(*node))
+            ):
+                yield from inputs
 
     def is_read(self, text: str) -> bool:
         """Return whether anything reads this path."""
