@@ -39,6 +39,8 @@ GUARDED = "if not os.path.exists('c.npy'):\n    np.save('c.npy', make())\nx = np
         # what has to be there before is data
         ("open('in.txt', 'r')\nopen('a')\nopen('b.bin', 'rb')", set()),
         ("v = json.load(open('v.json'))\njson.dump(v, open('v.json', 'w'))", set()),
+        ("def keep(v):\n    json.dump(v, open('v.json', 'w'))\nv = json.load(open('v.json'))\nkeep(v)", set()),
+        ("def fit(m):\n    torch.save(m, 'm.pt')\nfit(m)\nm = torch.load('m.pt')", {"m.pt"}),
         (GUARDED, set()),
         ("def load():\n    if os.path.exists('c.npy'):\n        return np.load('c.npy')\n    np.save('c.npy', x)", set()),
         ("try:\n    x = np.load('c.npy')\nexcept OSError:\n    np.save('c.npy', x)", set()),

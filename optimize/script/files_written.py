@@ -173,7 +173,9 @@ class _Paths:
     def _is_data(self, text: str, write: ast.Call, scopes: Scopes) -> bool:
         """Return whether a file that is written has to be there before: it is read first, or kept for the next time."""
         reads = self.reads.get(text, [])
-        if any(inside == scopes and call.lineno < write.lineno and id(call) in self.certain for call, inside in reads):
+        around = self.calls_of.get(scopes[-1].name, ()) if scopes and isinstance(scopes[-1], Function) else ()
+        first = {inside: each.lineno for each, inside in reversed([*around, (write, scopes)])}
+        if any(call.lineno < first.get(inside, 0) and id(call) in self.certain for call, inside in reads):
             return True
         if reads and any(words_of(getattr(each, "name", "")) & _PREPARES for each in scopes):
             return True
