@@ -323,6 +323,9 @@ def test_a_person_sees_what_was_printed_or_that_nobody_has_seen_it() -> None:
         ("print('loss:', loss_fn(x, y))", "loss"),
         ("print('accuracy:', model.accuracy)", "accuracy"),
         ("print(f'loss: {criterion:.4f}')", "loss"),
+        ("print('Accuracy:', accuracy_model)", "Accuracy"),
+        ("print(rmse_net)", "rmse_net"),
+        ("print(loss_history)", ""),
     ],
 )
 def test_an_object_that_is_printed_is_no_number(code: str, name: str) -> None:

@@ -32,6 +32,10 @@ history fn func function criterion loader dataloader dataset tokenizer trainer a
 clf estimator pipeline namespace summary
 """
 _OBJECTS = frozenset(_WORDS_OBJECTS.split())
+# of which each may have a result that is called like it: accuracy_model, rmse_net
+_MEASURED = frozenset(
+    ("model", "models", "net", "network", "classifier", "clf", "estimator", "pipeline", "encoder", "decoder")
+)
 _SHOWN = re.compile(
     r"(?:str|repr|vars|dict)\(([\w.]+)\)|([\w.]+)\.(?:summary|get_config|get_params|state_dict)\(\)|([\w.]+)"
 )
@@ -56,7 +60,9 @@ def is_object(expression: str) -> bool:
     """Return whether an expression is an object of the training by its name: `model`, `vars(args)`, `loss_fn`; no number of it."""
     found = _SHOWN.fullmatch(expression)
     named = next(filter(None, found.groups())).rpartition(".")[2] if found else ""
-    return bool(found and found[2]) or next(reversed(re.findall(r"[A-Za-z]+", named)), "").lower() in _OBJECTS
+    last = next(reversed(re.findall(r"[A-Za-z]+", named)), "").lower()
+    is_result = last in _MEASURED and words_in(named) & (HIGHER | LOWER)
+    return bool(found and found[2]) or (last in _OBJECTS and not is_result)
 
 
 def words_in(text: str) -> set[str]:
