@@ -15,6 +15,7 @@ from optimize.script.bare_numbers import (
 )
 from optimize.script.load_workload import load_workload
 from optimize.script.printed import printed_lines
+from tests.counting import calls
 
 TRAINED = """\
 LR, STEPS = 0.1, 3
@@ -124,3 +125,10 @@ def test_a_probe_takes_the_number_without_a_word_for_the_name_that_is_given(
     capsys.readouterr()
     run(["init", "train.py", "--probe", "--trust"])
     assert 'metric = { name = "sloss", regex = ' in capsys.readouterr().err
+
+
+def test_a_text_that_is_put_together_in_many_lines_takes_no_more_work_than_its_lines() -> None:
+    once, twice = ("out = ''\n" + "out = out + '<tr>'\n" * lines + "print(out)\nprint(loss)\n" for lines in (20, 40))
+    assert likely_metrics({"train.py": "out = ''\nprint(out)\nprint(loss)\n"})[0].name == "loss"
+    works = [calls(lambda text=text: likely_metrics({"train.py": text})) for text in (once, twice)]  # type: ignore[misc]
+    assert works[1] < 3 * works[0]

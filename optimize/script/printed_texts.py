@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 
 from optimize.script.source_names import SourceNames
@@ -37,6 +38,9 @@ class PrintedTexts:
 
     def __init__(self, names: SourceNames) -> None:
         self._names = names
+        self._known: dict[
+            tuple[str, int], bool
+        ] = {}  # of names and functions, by the steps left: each is asked for often
 
     def has(self, node: ast.expr, steps: int = _STEPS) -> bool:
         """Return whether what an expression prints is surely not a number and nothing else."""
@@ -52,7 +56,7 @@ class PrintedTexts:
             case ast.BinOp(op=ast.Add() | ast.Mult(), left=left, right=right):
                 return self.has(left, steps) or self.has(right, steps)
             case ast.Name(id=name):
-                return bool(steps) and self._is_given_texts(name, steps - 1)
+                return bool(steps) and self._once(name, steps - 1, self._is_given_texts)
             case ast.Attribute(attr=attribute):
                 return attribute in _ATTRIBUTES
             case ast.Call():
@@ -69,13 +73,22 @@ class PrintedTexts:
             return self.has(call.func.value, steps)
         if not isinstance(call.func, ast.Name):
             return bool(_OF_A_CLASS.fullmatch(last))
-        if function := self._names.functions.get(last):
-            values = [each.value for each in ast.walk(function) if isinstance(each, ast.Return)]
-            return bool(values) and all(value is None or self.has(value, steps) for value in values)
+        if last in self._names.functions:
+            return self._once(f"{last}()", steps, self._returns_texts)
         made = self._given.get(last, [])
         if len(made) == 1 and isinstance(made[0], ast.Lambda):
             return self.has(made[0].body, steps)
         return bool(_OF_A_CLASS.fullmatch(last))
+
+    def _once(self, name: str, steps: int, tell: Callable[[str, int], bool]) -> bool:
+        if (name, steps) not in self._known:
+            self._known[name, steps] = tell(name.removesuffix("()"), steps)
+        return self._known[name, steps]
+
+    def _returns_texts(self, function: str, steps: int) -> bool:
+        nodes = ast.walk(self._names.functions[function])
+        values = [each.value for each in nodes if isinstance(each, ast.Return)]
+        return bool(values) and all(value is None or self.has(value, steps) for value in values)
 
     def _is_given_texts(self, name: str, steps: int) -> bool:
         values = self._given.get(name, [])
