@@ -36,6 +36,8 @@ GUARDED = "if not os.path.exists('c.npy'):\n    np.save('c.npy', make())\nx = np
         ("def save(model, path='a.pt'):\n    torch.save(model, path)\nsave(m)\nsave(m, 'b.pt')", {"a.pt", "b.pt"}),
         ("shutil.copy('in.txt', 'out.txt')", {"out.txt"}),
         ("if os.path.exists('c.pt'):\n    torch.load('c.pt')\nfor i in range(3):\n    torch.save(m, 'c.pt')", {"c.pt"}),
+        ("p = 'out'\np = os.path.join(p, 'sub')\ntorch.save(m, os.path.join(p, 'm.pt'))", {"out/sub", "out/sub/m.pt"}),
+        ("a = b / 'a'\nb = a / 'b'\ntorch.save(m, b)", set()),
         # what has to be there before is data
         ("open('in.txt', 'r')\nopen('a')\nopen('b.bin', 'rb')", set()),
         ("v = json.load(open('v.json'))\njson.dump(v, open('v.json', 'w'))", set()),

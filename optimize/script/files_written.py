@@ -120,7 +120,7 @@ class _Paths:
                     folders.add(text)
                 elif not self._is_data(text, call, scopes):
                     found.add(text)
-            folders |= set(self._folders(node, scopes))
+            folders |= set(self._folders(node, scopes, set()))
         return found | {each for each in folders if self._only_written(each, found)}
 
     def changes(self) -> Iterator[tuple[ast.expr, Scopes]]:
@@ -273,13 +273,14 @@ class _Paths:
         texts = {flag.dest: flag.default for flag in flags}
         return {dest: normal(text) for dest, text in texts.items() if isinstance(text, str)}
 
-    def _folders(self, node: ast.AST, scopes: Scopes) -> Iterator[str]:
-        """Yield the folders that a path is put together from, the last name left out."""
+    def _folders(self, node: ast.AST, scopes: Scopes, seen: set[str]) -> Iterator[str]:
+        """Yield the folders that a path is put together from, the last name left out; each of the names once."""
         for part in _parts(node)[:-1]:
             yield from (text for text in self.texts(part, scopes) if text != ".")
-            yield from self._folders(part, scopes)
-        if isinstance(node, ast.Name):
-            yield from (text for each in self.given.get(node.id, ()) for text in self._folders(*each))
+            yield from self._folders(part, scopes, seen)
+        if isinstance(node, ast.Name) and node.id not in seen:
+            seen.add(node.id)
+            yield from (text for each in self.given.get(node.id, ()) for text in self._folders(*each, seen))
 
 
 def _targets(call: ast.Call, names: SourceNames) -> list[ast.expr]:
