@@ -132,3 +132,10 @@ def test_a_text_that_is_put_together_in_many_lines_takes_no_more_work_than_its_l
     assert likely_metrics({"train.py": "out = ''\nprint(out)\nprint(loss)\n"})[0].name == "loss"
     works = [calls(lambda text=text: likely_metrics({"train.py": text})) for text in (once, twice)]  # type: ignore[misc]
     assert works[1] < 3 * works[0]
+
+
+def test_many_numbers_without_a_word_are_looked_at_once() -> None:
+    few, many = ("".join(f"print(loss_{number})\n" for number in range(count)) for count in (40, 80))
+    works = [calls(lambda text=text: bare_numbers_offered({"train.py": text})) for text in (few, many)]  # type: ignore[misc]
+    assert works[1] < 3 * works[0]
+    assert [guess.name for guess in bare_numbers_offered({"train.py": many})] == ["loss_79"]

@@ -47,8 +47,11 @@ def bare_number_named(files: Mapping[str, str], name: str) -> MetricGuess | None
 def bare_numbers_offered(files: Mapping[str, str]) -> list[MetricGuess]:
     """Return the numbers without a word that could be taken by their names: for a person, where nothing is a likely metric."""
     lines = lines_by_calls(files)
-    names = dict.fromkeys(_names(line)[0] for line in _bare(lines))
-    return [guess for name in names if name != UNNAMED and (guess := bare_number_named(files, name))]
+    bare = _bare(lines)
+    of_last = [name for line in bare[-1:] for name in _names(line)]  # the others have a number behind them
+    names = dict.fromkeys(name for line in bare for name in _names(line)[:1] if name != UNNAMED)
+    likely = [name for name in names if any(same_name(each, name) for each in of_last)]
+    return [guess for name in likely if (guess := bare_number_named(files, name))]
 
 
 def why_not_taken(files: Mapping[str, str], name: str) -> str:
