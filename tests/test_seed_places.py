@@ -24,6 +24,7 @@ FOUND = {
     "a function's default": "def set_seed(seed=42):\n    torch.manual_seed(seed)\nset_seed()\n",
     "a function's variable": "def main():\n    seed = 42\n    torch.manual_seed(seed)\nmain()\n",
     "the main block": "if __name__ == '__main__':\n    seed = 42\n    torch.manual_seed(seed)\n",
+    "the main block with another": "if __name__ == '__main__':\n    noise_seed = 3\n    seed = 42\n    torch.manual_seed(seed)\n",
     "a flag": "p = argparse.ArgumentParser()\np.add_argument('--random-state', type=int, default=42)\na = p.parse_args()\n",
     "a function of the script": "def seed_everything(s):\n    torch.manual_seed(s)\nseed_everything(42)\n",
     "a function of a package": "tf.keras.utils.set_random_seed(42)\n",

@@ -146,12 +146,12 @@ def _only_of_data(texts: Mapping[str, str], name: str) -> bool:
 
 
 def _owner(setting: ScriptConstant) -> str:
-    return setting.place.rpartition(".")[0]
+    return setting.place.rpartition(":")[2].rpartition(".")[0]
 
 
 def _rank(setting: ScriptConstant) -> int:
     """Return 0 for what certainly is the seed of all: a setting of that very name, or the default of what sets seeds."""
-    name = setting.place.rpartition(".")[2].lower()
+    name = setting.place.rpartition(":")[2].rpartition(".")[2].lower()
     sets_seeds = "seed" in _owner(setting).lower()
     return 0 if sets_seeds else 1 if name == "seed" else 2
 
