@@ -35,7 +35,9 @@ NONE = {
     "a constant of a split": "STATE_SEED = 42\nx = train_test_split(x, random_state=STATE_SEED)\n",
     "a sampler's": "s = DistributedSampler(x, seed=42)\n",
     "an environment's": "env.seed(42)\n",
-    "several": "def a(seed=1):\n    pass\ndef b(seed=2):\n    pass\n",
+    "several": "def a(seed=1):\n    random.seed(seed)\ndef b(seed=2):\n    random.seed(seed)\n",
+    "a function's that seeds nothing": "def f(seed=4):\n    return seed + 1\n",
+    "a length of seeds": "set_seed_length(5)\nmake_seeds(4)\n",
 }
 
 

@@ -73,6 +73,7 @@ def find_seed(files: Mapping[str, str], command: tuple[str, ...]) -> Placement |
 
 
 _NAMES = re.compile(r"(?:\w*_)?seed|random_state|seed_value", re.IGNORECASE)
+_SEEDED_BY = re.compile(r"seed|random|rng|generator|PRNGKey", re.IGNORECASE)
 _MENTIONED = re.compile(r"seed|random_state", re.IGNORECASE)
 _OF_DATA = re.compile(
     r"split|fold|shuffle|sampl|make_|data", re.IGNORECASE
@@ -115,7 +116,20 @@ def _defaults(text: str, file: str) -> Iterator[ScriptConstant]:
                 positional = [*given.posonlyargs, *given.args]
                 with_default = positional[len(positional) - len(given.defaults) :]
                 with_default += [a for a, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value]
-                yield from (ScriptConstant(a.arg, None, kind="local", place=f"{path}{a.arg}") for a in with_default)
+                named = [a.arg for a in with_default if _NAMES.fullmatch(a.arg) and _seeds_with(each.node, a.arg)]
+                yield from (ScriptConstant(name, None, kind="local", place=f"{path}{name}") for name in named)
+
+
+def _seeds_with(function: Function, name: str) -> bool:
+    """Tell whether a function hands this parameter to what seeds: `torch.manual_seed(seed)`, `SVC(random_state=seed)`."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            given = [*node.args, *(each.value for each in node.keywords)]
+            takes = any(isinstance(part, ast.Name) and part.id == name for each in given for part in ast.walk(each))
+            named = any(each.arg and _MENTIONED.search(each.arg) for each in node.keywords)
+            if takes and (named or _SEEDED_BY.search(ast.unparse(node.func))):
+                return True
+    return False
 
 
 def _in_blocks(text: str, file: str) -> Iterator[ScriptConstant]:

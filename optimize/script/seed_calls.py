@@ -29,7 +29,7 @@ _GENERATORS |= {"random.Random", "jax.random.key", "jax.random.PRNGKey", "random
 _TORCH_GENERATORS = ("torch.Generator", "Generator")
 # Functions that seed all, of scripts and of packages: set_seed, seed_everything, tf.keras.utils.set_random_seed, fix_seeds
 _SEEDS_BY_NAME = re.compile(
-    r"(?:set|fix|init|setup|same|apply|make|seed)_?\w*seed\w*|seed_?(?:everything|all|every)\w*", re.I
+    r"(?:set|fix|init|setup|same)_?\w*seeds?(?:_all|_everything)?|seed_?(?:everything|all|every\w*|torch)", re.I
 )
 _OF_ESTIMATORS = (
     "random_state",
