@@ -32,7 +32,7 @@ import released_auto
 from trainings import NotInTheFile, Trainings
 
 REFERENCE = released_auto.NAME
-BUDGETS = {4e11: 6, 1e12: 6, 3e12: 2}  # FLOPs -> seeds that the file has
+BUDGETS = {4e11: 8, 1e12: 5}  # FLOPs -> seeds that the file has
 COMPARED = (REFERENCE, "auto")
 MARKS = (5, 10, 15, 20, 25, 30, 40)
 OVERHEAD = 0.08  # of a training, for each trial that is started: imports and evaluation
