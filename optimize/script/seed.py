@@ -20,6 +20,7 @@ from optimize.script.config_overrides import pair_overrides
 from optimize.script.file_scopes import Function, file_scopes
 from optimize.script.parsers import known_flags
 from optimize.script.places import Placement, Places
+from optimize.script.seeding import OF_DATA
 from optimize.script.settings_in_attributes import attributes_of_classes
 from optimize.script.settings_in_functions import settings_in_functions
 from optimize.script.settings_in_modules import entries_of_tables, fields_of_classes
@@ -75,9 +76,6 @@ def find_seed(files: Mapping[str, str], command: tuple[str, ...]) -> Placement |
 _NAMES = re.compile(r"(?:\w*_)?seed|random_state|seed_value", re.IGNORECASE)
 _SEEDED_BY = re.compile(r"seed|random|rng|generator|PRNGKey", re.IGNORECASE)
 _MENTIONED = re.compile(r"seed|random_state", re.IGNORECASE)
-_OF_DATA = re.compile(
-    r"split|fold|shuffle|sampl|make_|data", re.IGNORECASE
-)  # functions and calls whose seed is not the training's
 
 
 def _settings(files: Mapping[str, str]) -> list[Location]:
@@ -102,7 +100,7 @@ def _named_seeds(text: str, file: str) -> Iterator[ScriptConstant]:
         *_in_blocks(text, file),
     ]
     for each in settings:
-        if each.kind and _NAMES.fullmatch(each.place.rpartition(".")[2]) and not _OF_DATA.search(_owner(each)):
+        if each.kind and _NAMES.fullmatch(each.place.rpartition(".")[2]) and not OF_DATA.search(_owner(each)):
             yield replace(each, place=f"{file}:{each.place}")
 
 
@@ -153,7 +151,7 @@ def _only_of_data(texts: Mapping[str, str], name: str) -> bool:
         for node in walk(parse(text, file)) if file.endswith(".py") and name in text else ():
             if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
                 read += 1
-            elif isinstance(node, ast.Call) and _OF_DATA.search(ast.unparse(node.func)):
+            elif isinstance(node, ast.Call) and OF_DATA.search(ast.unparse(node.func)):
                 inside = (*node.args, *(each.value for each in node.keywords))
                 of_data += sum(isinstance(each, ast.Name) and each.id == name for each in inside)
     return bool(read) and read == of_data

@@ -14,7 +14,7 @@ from contextlib import suppress
 from optimize.errors import RenderError
 from optimize.script.bindings import parse
 from optimize.script.constants import Constant, around, line_offsets, span_of
-from optimize.script.seeding import SEEDED, without_start
+from optimize.script.seeding import OF_DATA, SEEDED, without_start
 from optimize.script.trees import assigned_values, walk
 
 SEED_CALLS = "manual_seed"  # the name that such a seed has among the constants
@@ -31,12 +31,9 @@ _TORCH_GENERATORS = ("torch.Generator", "Generator")
 _SEEDS_BY_NAME = re.compile(
     r"(?:set|fix|init|setup|same)_?\w*seeds?(?:_all|_everything)?|seed_?(?:everything|all|every\w*|torch)", re.I
 )
-_OF_ESTIMATORS = (
-    "random_state",
-    "random_seed",
-    "seed",
-)  # keywords of classes: scikit-learn, XGBoost, CatBoost, transformers
-_OF_DATA = re.compile(r"\w*(?:Fold|Split|Sampler|Dataset|DataModule|Loader|Generator|Random|RandomState)")
+# keywords of classes of scikit-learn, XGBoost, CatBoost and transformers; those of a generator are known by its name
+_OF_ESTIMATORS = ("random_state", "random_seed", "seed")
+_GENERATOR = re.compile(r"\w*(?:Generator|Random|RandomState)")
 
 
 def seeds_all(text: str, where: str) -> bool:
@@ -178,7 +175,7 @@ def _number(given: Sequence[ast.expr]) -> list[ast.Constant]:
 
 def _makes_estimator(call: ast.Call) -> bool:
     name = ast.unparse(call.func).rpartition(".")[2]
-    return name[:1].isupper() and not _OF_DATA.fullmatch(name)
+    return name[:1].isupper() and not OF_DATA.search(name) and not _GENERATOR.fullmatch(name)
 
 
 def _of_generators(tree: ast.Module, calls: Sequence[ast.Call]) -> list[ast.Call]:

@@ -14,16 +14,16 @@ START_SEED = "START_SEED"  # its constant
 DIFFERS = "its value differs from training to training"
 
 _SEEDS = re.compile(r"seed|random_state|PRNGKey|(?:default_rng|Random|RandomState|random\.key)\(\d", re.IGNORECASE)
-# calls whose seed decides about the data only; arguments may have parentheses of their own
-_OF_DATA = re.compile(r"\b\w*(?:split|fold|shuffle|sample)\w*\((?:[^()]|\([^()]*\))*\)", re.IGNORECASE)
+# words in the name of a function, a class or a call whose seed decides about the data, and not about the training
+OF_DATA = re.compile(r"split|fold|shuffle|sampl|make_|data|loader", re.IGNORECASE)
+_CALL_OF_DATA = re.compile(rf"\b\w*(?:{OF_DATA.pattern})\w*\((?:[^()]|\([^()]*\))*\)", re.IGNORECASE)
 _DRAWS = re.compile(
     r"^\s*(?:import|from)\s+(?:torch\b(?!\.utils\.tensorboard)|tensorflow\b|keras\b)|^\s*from\s+random\b|"
     r"(?<!\w)(?<!\w\.)random\.\w+\(|\bnp\.random\.|numpy\.random",
     re.MULTILINE,
 )
-_SEEDING_CALL = re.compile(
-    r"(?<![\w.])([\w.]*seed\w*)\s*\(", re.IGNORECASE
-)  # from a word's beginning: texts may be long
+# from a word's beginning, since words may be long
+_SEEDING_CALL = re.compile(r"(?<![\w.])([\w.]*seed\w*)\s*\(", re.IGNORECASE)
 _SEED_GIVEN = re.compile(r"seed(?:_all)?\(([\w.]+)\)")
 _DEFINED = re.compile(r"^\s*def\s+(\w+)", re.MULTILINE)
 _COMMENT = re.compile(r"(?m)^\s*#.*$|\s#[^'\"\n]*$")
@@ -84,7 +84,7 @@ def without_start(command: Sequence[str]) -> tuple[str, ...]:
 def sets_no_seed(files: Mapping[str, str]) -> bool:
     """Tell whether the files draw random numbers and set no seed at all, as far as their words tell."""
     texts = _texts(files)
-    return not any(_SEEDS.search(_OF_DATA.sub("", text)) for text in texts) and any(
+    return not any(_SEEDS.search(_CALL_OF_DATA.sub("", text)) for text in texts) and any(
         _DRAWS.search(text) for text in texts
     )
 
