@@ -36,6 +36,11 @@ def test_a_file_of_data_beside_the_script_is_linked(
             "Line 2 of train.py leaves them to XGBClassifier: write what may vary there, "
             "XGBClassifier(..., n_estimators=100, max_depth=6, learning_rate=0.3).",
         ),
+        (
+            "from torch import optim\no = optim.SGD(p)\nprint('loss:', o.loss)\n",
+            "leaves them to SGD: write what may vary there, SGD(..., lr=0.001).",
+        ),
+        ("from keras.optimizers import SGD\nSGD()\nprint('loss:', f())\n", "or as a keyword of a call."),
         ("print('accuracy:', f())\n", "at module level, once, or as a keyword of a call."),
     ],
 )

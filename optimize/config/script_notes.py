@@ -86,9 +86,9 @@ def _environment(settings: Settings, workload: Workload) -> Iterator[str]:
 def _files(workload: Workload) -> Iterator[str]:
     scripts = {file: text for file, text in workload.files_read().items() if file.endswith(".py")}
     named = {text for source in scripts.values() for text in _texts(source)}
-    left = sorted(text for text in named if _is_left(workload, text))
-    left = [text for text in left if normal(text) not in ever_written(scripts)] if left else []
-    if left:
+    unfound = sorted(text for text in named if _is_left(workload, text))
+    written = ever_written(scripts) if unfound else ()
+    if left := [text for text in unfound if normal(text) not in written]:
         yield (
             f"files: the scripts name {', '.join(left)}, which a trial would not find. Name text by `files` in "
             f"{workload.folder / 'workload.toml'}, and other data by `links`"
