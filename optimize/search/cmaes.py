@@ -28,7 +28,7 @@ CENTRE_SHARE = 0.25  # first mean: the best known configuration, drawn this far 
 RESAMPLES = 100
 PRESELECTED = 32  # candidates of which the model picks the best
 # Of a few trials the model knows only where nothing is known yet. Looking there at once costs an H100's job 0.0015 val_bpb in the
-# first hour, and gains nothing after twelve trials. Where several trials run, it keeps them apart, which saves a fifth of them.
+# first hour, and gains nothing after twelve trials. Where several trials run, it keeps them apart, which saves a tenth of them.
 PRESELECT_AFTER = 6
 WINDOW = 100  # trials that the model is made of: the last ones, since the search has moved on from the others
 REDRAWS = 100  # a draw costs microseconds
