@@ -96,6 +96,8 @@ def show(found: Mapping[str, Figures], seeds: int) -> None:
         cells = "".join(f"{value:9.4f}" for value in each.best.mean(axis=0))
         goal = f"{np.median(each.to_goal):.1f}" if np.isfinite(np.median(each.to_goal)) else "> all"
         print(f"{name:32}{cells}{goal:>13}{each.failed.mean():8.1%}{each.repeats.mean():9.1f}")
+    if PEER not in found:
+        return
     print(f"\ndifference to {PEER}, in 0.0001, paired by seed, with its standard error")
     for name, each in found.items():
         if name != PEER:
