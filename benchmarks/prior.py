@@ -24,7 +24,7 @@ from pathlib import Path
 from strategies import Evaluated, Params  # isort: skip  (sets threads before numpy)
 import numpy as np
 import optuna
-from curves import read
+from curves import CURVES, read, wrong_prior
 from released_auto import NAME as RELEASED
 from released_auto import is_here, registered
 from search_cpu import TABLE, make_cpu_plan
@@ -36,9 +36,7 @@ from optimize.search import Prior, open_sampler
 from optimize.search.guided import GuidedCmaEs
 from optimize.study.prior import prior_of, read_prior
 
-CURVES = Path(__file__).parent / "data" / "cpu_curves.csv.gz"
 TRIALS, MARKS = 40, (5, 10, 20, 40)
-WORST = 0.1
 RESAMPLES = 2_000  # of the seeds, for intervals
 AT_20, AT_40 = 5, 25  # trials that reach what the reference has after 20 and 40
 COST = 0.1  # the share of the trials that a wrong prior may have a say in
@@ -101,9 +99,8 @@ def write_sources(folder: Path) -> dict[str, tuple[str, ...]]:
     """Write the recorded studies of the larger budget as tables; return the sources of each arm of the comparison."""
     trials = read(CURVES)
     studies = {name: [(t.params, t.value) for t in trials if t.study == name] for name in ("auto", "random")}
-    worst = sorted(studies["random"], key=lambda row: -row[1])[: int(WORST * len(studies["random"]))]
     studies["first 40 of auto"] = studies["auto"][:40]
-    studies["wrong"] = [(params, -value) for params, value in worst]
+    studies["wrong"] = [(params, value) for value, params in wrong_prior()]
     for name, rows in studies.items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
             table = csv.writer(file)

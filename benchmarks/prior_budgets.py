@@ -21,10 +21,11 @@ from dataclasses import replace
 from strategies import Params  # isort: skip  (sets threads before numpy)
 import numpy as np
 import optuna
-from curves import read
-from prior import CURVES, Model, Row, best_so_far, recorded
+from curves import CURVES, read
+from prior import Model, Row, best_so_far, recorded
+from real_tasks import GPT
 from search_cpu import make_cpu_plan
-from trainings import packed
+from trainings import recordings
 
 from optimize.config.plan import Plan
 from optimize.search.candidates import Lattice
@@ -62,8 +63,10 @@ def trained(plan: Plan, budget: float) -> list[Row]:
 
 
 def of_real_search(budget: float) -> list[Row]:
-    rows = [(json.loads(str(row["params"])), row["value"]) for row in packed() if row["flops"] == budget]
-    return [(_tuples(params), value) for params, value in rows if isinstance(value, float)]
+    """Return what was trained under a budget on the processor that was the first to have one."""
+    first = next(each for key, each in recordings().items() if (key.task, key.budget) == (GPT, budget))
+    rows = [(json.loads(text), trained.value) for text, trained in first.trained.items()]
+    return [(_tuples(params), value) for params, value in rows if value is not None]
 
 
 def _tuples(params: Params) -> dict[str, Value]:

@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from trainings import Trained, Trainings  # isort: skip  (sets threads before numpy)
+from trainings import NotInTheFile, Trained, Trainings  # isort: skip  (sets threads before numpy)
 import numpy as np
 import optuna
+from curves import wrong_prior
 from released_auto import NAME as RELEASED
 
 from optimize.config.plan import Plan
@@ -37,7 +39,7 @@ class Arm:
 
     sampler: str = "auto"
     pruner: str = ""  # "": no pruning
-    prior: bool = False
+    prior: str = ""  # "other budget", "wrong", or none
     slots: int = 1
 
 
@@ -46,33 +48,37 @@ ARMS: Mapping[str, Arm | str] = {
     "auto": Arm(),
     "regression": Arm(pruner="regression"),
     "halving": Arm(pruner="halving"),
-    "prior": Arm(prior=True),
-    "prior, halving": Arm(pruner="halving", prior=True),
+    "prior": Arm(prior="other budget"),
+    "wrong prior": Arm(prior="wrong"),
+    "prior and halving": Arm(pruner="halving", prior="other budget"),
     "8 slots": Arm(slots=8),
     "TPE": "tpe",
-    "TPE, MedianPruner": "median",
-    "TPE, HyperbandPruner": "hyperband",
+    "TPE with MedianPruner": "median",
+    "TPE with HyperbandPruner": "hyperband",
     "CatCMAwM": "catcmawm",
 }
 
 
-def campaign(trainings: Mapping[float, Trainings], flops: float, arm: str, seed: int, most: float) -> Spent:
-    """Return the trials of a study that ends when it has spent so many trainings."""
+def campaign(trainings: Mapping[int, Trainings], budget: int, arm: str, seed: int, most: float) -> Spent:
+    """Return the trials of a study that ends when it has spent so many trainings. Raises NotInTheFile."""
     how = ARMS[arm]
     if isinstance(how, Arm):
-        rows = _prior(trainings, flops, seed) if how.prior else []
-        return [_spent(record) for record in _study(trainings[flops], how, seed, most, rows)]
+        sources = {"": list, "wrong": wrong_prior, "other budget": partial(_prior, trainings, budget, seed)}
+        rows = sources[how.prior]()
+        return [_spent(record) for record in _study(trainings[budget], how, seed, most, rows)]
     peer: Callable[[Trainings, str, int, float], Spent] = _catcmawm if how == "catcmawm" else _optuna
-    return peer(trainings[flops], how, seed, most)
+    return peer(trainings[budget], how, seed, most)
 
 
 def _spent(record: TrialRecord) -> tuple[float, float | None]:
     return record.seconds or 0.0, record.value
 
 
-def _prior(trainings: Mapping[float, Trainings], flops: float, seed: int) -> list[tuple[float, Mapping[str, Value]]]:
-    """Return the complete trials of `auto` under another budget."""
-    other = min(budget for budget in trainings if budget != flops and len(trainings[budget]))
+def _prior(trainings: Mapping[int, Trainings], budget: int, seed: int) -> list[tuple[float, Mapping[str, Value]]]:
+    """Return the complete trials of `auto` under the smallest of the other budgets. Raises NotInTheFile."""
+    other = min((each for each in trainings if each != budget), default=None)
+    if other is None:
+        raise NotInTheFile(f"no other budget than {budget}")
     records = _study(trainings[other], Arm(), seed, PRIOR_TRIALS, [])
     return [(record.value, record.params) for record in records if record.value is not None]
 

@@ -1,16 +1,18 @@
 """How much training does the search save? Campaigns of real training: today's `auto`, an earlier one, pruners, priors and peers.
 
     python benchmarks/real_search.py                          what docs/search.md has, from the file of trainings; minutes
-    python benchmarks/real_search.py --flops 4e11 --arms 'auto of 612ce2a,auto,prior,TPE'     priors and a peer, from the file too
-    python benchmarks/real_search.py --flops 1e12 --seeds 8 --arms auto,halving     train what is missing
+    python benchmarks/real_search.py --budget 4e11 --arms 'auto of 612ce2a,auto,prior,TPE'    priors and a peer, from the file too
+    python benchmarks/real_search.py --budget 1e12 --seeds 20-27 --arms auto,halving    train what is missing, on this machine
+    python benchmarks/real_search.py --script nanogpt --budget 500 --seeds 6-9 --nanogpt ~/nanoGPT      the same of another script
     python benchmarks/real_search.py --smoke                  one seed, few trainings
 
-The workload is `gpt` with the profile cpu, under budgets of work. Each configuration is trained once, to its end, and kept with its
-curve (`trainings.py`); a campaign plays them back. Everything but the executor is the product's own, so a trial that is cut costs
-what it had used, and the sampler learns from what was cut. A campaign ends when it has spent --trainings whole trainings.
+The scripts are the workload `gpt` with the profile cpu, under budgets of work, and nanoGPT's character model under budgets of steps
+(`real_tasks.py`). Each configuration is trained once, to its end, and kept with its curve (`trainings.py`); a campaign plays them
+back. Everything but the executor is the product's own, so a trial that is cut costs what it had used, and the sampler learns from
+what was cut. A campaign ends when it has spent --trainings whole trainings. Without --seeds nothing is trained.
 
-The prior of a campaign is the study of another budget with the same seed, of 40 trials, as `--prior` reads it: 4e11 FLOPs for the
-larger budgets, 1e12 for that one. Peers are Optuna as it comes, and CatCMAwM of the package `cmaes`, which has to be installed.
+The prior of a campaign is the study of the smallest other budget, of the same seed and processor, 40 trials, as `--prior` reads it.
+Peers are Optuna as it comes, and CatCMAwM of the package `cmaes`, which has to be installed.
 
 For each budget two tables: the best value after so many trainings; and after how many trainings each arm has what the reference
 has at the marks, as a ratio (above 1: fewer), with the interval of 90 % over resampled seeds. Then the ratios over all budgets.
@@ -21,7 +23,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,10 +30,10 @@ from real_campaigns import ARMS, Spent, campaign  # isort: skip  (sets threads b
 import numpy as np
 import optuna
 import released_auto
-from trainings import NotInTheFile, Trainings
+from real_tasks import BUDGETS, GPT, NANOGPT, UNITS
+from trainings import NotInTheFile, Trainings, open_trainings
 
 REFERENCE = released_auto.NAME
-BUDGETS = {4e11: 8, 1e12: 5}  # FLOPs -> seeds that the file has
 COMPARED = (REFERENCE, "auto")
 MARKS = (5, 10, 15, 20, 25, 30, 40)
 OVERHEAD = 0.08  # of a training, for each trial that is started: imports and evaluation
@@ -43,7 +44,7 @@ RESAMPLES = 2_000
 class Compared:
     """The campaigns under one budget: arm -> one for each seed."""
 
-    flops: float
+    budget: str
     found: dict[str, list[Spent]] = field(default_factory=dict)
 
     def curves(self, overhead: float) -> dict[str, np.ndarray]:
@@ -85,7 +86,7 @@ def show(compared: Compared, marks: Sequence[int]) -> dict[tuple[str, int, float
         curves = compared.curves(overhead)
         first = next(iter(curves))
         seeds = len(curves[first])
-        print(f"\n{compared.flops:.0e} FLOPs, {seeds} seeds, {overhead:.0%} of a training for each start")
+        print(f"\n{compared.budget}, {seeds} seeds, {overhead:.0%} of a training for each start")
         print(f"{'best after so many':24}" + "".join(f"{mark:>20}" for mark in marks))
         for arm, curve in curves.items():
             with np.errstate(invalid="ignore"):  # before the first trial has ended both are infinite
@@ -121,50 +122,75 @@ def pooled(by_budget: Sequence[Mapping[tuple[str, int, float], np.ndarray]]) -> 
             print(f"{arm}, {len(each)} budgets, after {mark}, {overhead:.0%}: {mean[0]:.2f} ({low:.2f} to {high:.2f})")
 
 
-def compare(flops: float, arms: Sequence[str], seeds: Sequence[int], most: int, new: Path) -> Compared:
+def compare(task: str, budget: int, arms: Sequence[str], most: int, given: argparse.Namespace) -> Compared:
     """Run the campaigns; a seed with a campaign that leaves the file, where nothing may be trained, is left out."""
-    compared = Compared(flops, {arm: [] for arm in arms})
-    trainings = {budget: Trainings(int(budget), new) for budget in (flops, *(b for b in BUDGETS if b != flops))}
-    mine = trainings[flops]
-    if not mine.may_train:
-        print(f"{flops:.0e} FLOPs: the file is of another processor, torch, script or data: nothing is trained")
-    with ExitStack() as stack:
-        stack.enter_context(released_auto.registered(mine.plan.space.path, mine.plan.constants))
-        for seed in seeds:
-            try:
-                spent = {arm: campaign(trainings, flops, arm, seed, most) for arm in arms}
-            except NotInTheFile:
-                print(f"seed {seed}: a campaign has left the file; left out")
-                continue
-            for arm, each in spent.items():
-                compared.found[arm].append(each)
-            counts = {arm: len(each) for arm, each in spent.items()}
-            print(f"{flops:.0e}, seed {seed}: trials {counts}; {mine.new} trained so far", file=sys.stderr, flush=True)
+    compared = Compared(f"{task}, {budget:.3g} {UNITS[task]}", {arm: [] for arm in arms})
+    budgets = tuple(dict.fromkeys((budget, *BUDGETS[task])))
+    for trainings in open_trainings(task, budgets, given.new, given.nanogpt):
+        if budget in trainings:
+            mine = trainings[budget]
+            seeds = mine.seeds if given.seeds is None else [seed for seed in given.seeds if mine.may_train]
+            for seed in seeds:
+                _compare_one(compared, trainings, budget, seed, most)
     return compared
+
+
+def _compare_one(compared: Compared, trainings: Mapping[int, Trainings], budget: int, seed: int, most: int) -> None:
+    mine, arms = trainings[budget], list(compared.found)
+    with released_auto.registered(mine.plan.space.path, mine.plan.constants, mine.task.name):
+        try:
+            spent = {arm: campaign(trainings, budget, arm, seed, most) for arm in arms}
+        except NotInTheFile:
+            print(f"{compared.budget}, seed {seed}: a campaign leaves what was recorded on another machine; left out")
+            return
+    for arm, each in spent.items():
+        compared.found[arm].append(each)
+    if most == MARKS[-1] and set(COMPARED) <= set(arms):
+        mine.keep_seed(seed)
+    counts = {arm: len(each) for arm, each in spent.items()}
+    print(f"{compared.budget}, seed {seed}: trials {counts}; {mine.new} trained so far", file=sys.stderr, flush=True)
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--flops", type=float, help="one budget; default: all that the file has")
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--script", choices=list(BUDGETS), help="default: all that the file has")
+    parser.add_argument("--budget", type=float, help="FLOPs, of nanogpt steps; default: all that the file has")
+    parser.add_argument(
+        "--seeds", type=_seeds, help="as 3-5: train what is missing of them; default: those of the file"
+    )
     parser.add_argument("--arms", default=",".join(COMPARED), help=f"the first is the reference; of {', '.join(ARMS)}")
     parser.add_argument("--trainings", type=int, default=MARKS[-1], help="whole trainings that a campaign may spend")
     parser.add_argument("--new", type=Path, default=Path("runs/trainings.jsonl"), help="where new trainings are kept")
+    parser.add_argument("--nanogpt", type=Path, help="a clone of nanoGPT with prepared data, to train it")
     parser.add_argument("--smoke", action="store_true")
     given = parser.parse_args()
     arms = [arm for arm in given.arms.split(",") if arm != REFERENCE or released_auto.is_here()]
-    budgets = {given.flops: given.seeds or BUDGETS.get(given.flops, 4)} if given.flops else dict(BUDGETS)
+    scripts = [given.script] if given.script else [GPT] if given.budget else [GPT, NANOGPT]
+    tasks = [(script, int(given.budget)) for script in scripts] if given.budget else _recorded(scripts)
     if given.smoke:
-        budgets, arms = {8e10: 1}, [*(arm for arm in arms if arm != "prior"), "halving"]
+        given.seeds, tasks, arms = (
+            range(1),
+            [(GPT, 80_000_000_000)],
+            [*(arm for arm in arms if arm != "prior"), "halving"],
+        )
     most = 6 if given.smoke else given.trainings
     marks = [mark for mark in MARKS if mark <= most]
     found = []
-    for flops, seeds in budgets.items():
-        compared = compare(flops, arms, range(seeds), most, given.new)
+    for script, budget in tasks:
+        compared = compare(script, budget, arms, most, given)
         if compared.found[arms[0]]:
             found.append(show(compared, marks))
     pooled(found)
+
+
+def _recorded(scripts: Sequence[str]) -> list[tuple[str, int]]:
+    return [(script, budget) for script in scripts for budget in BUDGETS[script]]
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ def is_here() -> bool:
 
 
 @contextmanager
-def registered(space: Path, constants: Mapping[str, object]) -> Iterator[None]:
-    """Add the sampler NAME to today's samplers, where this clone has it."""
+def registered(space: Path, constants: Mapping[str, object], workload: str = "gpt") -> Iterator[None]:
+    """Add the sampler NAME to today's samplers, where this clone has it. It knows the derived quantities of `gpt` only."""
     from optimize.search import samplers
 
     if not is_here():
@@ -48,7 +48,7 @@ def registered(space: Path, constants: Mapping[str, object]) -> Iterator[None]:
         known = dict(samplers.SAMPLERS)
 
         def make(lattice: Any, chooser: Any, seed: int, stream: int) -> Released:
-            return Released(Path(folder), space, constants, seed)
+            return Released(Path(folder), space, constants, workload, seed)
 
         samplers.SAMPLERS = {**known, NAME: make}
         try:
@@ -60,13 +60,13 @@ def registered(space: Path, constants: Mapping[str, object]) -> Iterator[None]:
 class Released:
     """A learner that asks the process."""
 
-    def __init__(self, folder: Path, space: Path, constants: Mapping[str, object], seed: int) -> None:
+    def __init__(self, folder: Path, space: Path, constants: Mapping[str, object], workload: str, seed: int) -> None:
         env = {**os.environ, "PYTHONPATH": str(folder)}
         self._process = subprocess.Popen(
             [sys.executable, __file__], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
         )
         weakref.finalize(self, _end, self._process)
-        self._ask(space=str(space), constants=dict(constants), seed=seed)
+        self._ask(space=str(space), constants=dict(constants), workload=workload, seed=seed)
 
     def draw(self) -> tuple[int, ...]:
         return tuple(self._ask(draw=True))
@@ -105,7 +105,8 @@ def serve() -> None:
     for line in sys.stdin:
         request, answer = json.loads(line), None
         if "space" in request:
-            space, derived = load_space(request["space"]), load_workload("gpt").derived
+            space = load_space(request["space"])
+            derived = load_workload("gpt").derived if request["workload"] == "gpt" else ()
             constants = {n: tuple(v) if isinstance(v, list) else v for n, v in request["constants"].items()}
             identity = same_run(derived, constants)
             sampler = open_sampler("auto", space, constants, seed=request["seed"], identity=identity)

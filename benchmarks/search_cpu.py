@@ -124,28 +124,36 @@ def train_forked(plan: Plan, params: Params) -> tuple[bool, str]:
 
     It runs in a process forked from this one, which has imported torch: that saves half of the time of so short a trial.
     """
-    import torch.nn.functional  # noqa: F401
-
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), plan.workload.render({**plan.settings.constants, **params}))
-        log = Path(folder) / "log.txt"
-        pid = os.fork()
-        if pid == 0:
-            _become_script(Path(folder), plan.workload.script, log)
-        _, status = os.waitpid(pid, 0)
-        return status == 0, log.read_text()
+        return run_forked(Path(folder), plan.workload.script, ())
 
 
-def _become_script(folder: Path, script: str, log: Path) -> None:
+def run_forked(folder: Path, script: str, arguments: Sequence[str]) -> tuple[bool, str]:
+    import torch.nn.functional  # noqa: F401
+
+    log = folder / "log.txt"
+    pid = os.fork()
+    if pid == 0:
+        _become_script(folder, script, arguments, log)
+    _, status = os.waitpid(pid, 0)
+    return status == 0, log.read_text()
+
+
+def _become_script(folder: Path, script: str, arguments: Sequence[str], log: Path) -> None:
+    ended = 1
     try:
         os.chdir(folder)
+        sys.argv = [script, *arguments]
         output = os.open(log, os.O_CREAT | os.O_WRONLY)
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.path.insert(0, str(folder))
         exec(compile((folder / script).read_text(), script, "exec"), {"__name__": "__main__"})
+        sys.stdout.flush()
+        ended = 0
     finally:
-        os._exit(1)  # ours ends by itself, with 0
+        os._exit(ended)
 
 
 def _train_as_the_product(plan: Plan, params: Params) -> str:

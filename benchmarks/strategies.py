@@ -22,6 +22,7 @@ from optimize.executors.slots import keep_to_one_thread  # noqa: E402
 keep_to_one_thread()  # as the product does, before numpy is imported
 
 import optuna  # noqa: E402
+import released_auto  # noqa: E402
 
 from optimize.config.plan import Plan  # noqa: E402
 from optimize.executors.simulated import SimulatedExecutor  # noqa: E402
@@ -64,7 +65,7 @@ def ours(sampler: str, slots: int = 1) -> Strategy:
 
     def strategy(plan: Plan, evaluate: Evaluate, seed: int, enough: Enough) -> list[Evaluated]:
         done: list[Evaluated] = []
-        settings = replace(plan.settings, sampler=sampler, seed=seed, study=f"{sampler}-{seed}", runs=Path())
+        settings = replace(plan.settings, sampler=sampler, seed=seed, study="s", runs=Path())
 
         def run(job: Job) -> Outcome:
             trial = evaluate(job.params)
@@ -89,6 +90,12 @@ def ours(sampler: str, slots: int = 1) -> Strategy:
         return done
 
     return strategy
+
+
+def released(plan: Plan, evaluate: Evaluate, seed: int, enough: Enough) -> list[Evaluated]:
+    """The same with the `auto` of an earlier release."""
+    with released_auto.registered(plan.space.path, plan.constants):
+        return ours(released_auto.NAME)(plan, evaluate, seed, enough)
 
 
 class _Enough(Budget):
@@ -148,6 +155,7 @@ def tutorials_loop(plan: Plan, evaluate: Evaluate, seed: int, enough: Enough) ->
 
 STRATEGIES: Mapping[str, Strategy] = {
     "auto": ours("auto"),
+    released_auto.NAME: released,
     "tpe (ours)": ours("tpe"),
     "cmaes (ours)": ours("cmaes"),
     "random (ours)": ours("random"),

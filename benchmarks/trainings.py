@@ -1,29 +1,27 @@
-"""Trainings of the workload `gpt` under budgets of work, each done once and kept with its learning curve.
+"""Trainings under budgets of work, each done once and kept with its learning curve.
 
-Under such a budget a configuration has one value and one curve on a machine. They are kept in data/trainings.jsonl.gz: a line
-that says of which scripts, constants, data, torch and processor they are, then a line a training. Where those are others, as on
-another processor, nothing is trained: the file is the judge. `pack` writes what was trained since into it.
+Under such a budget a configuration has one value and one curve on a machine. What was trained on one processor for one budget is a
+recording, with the seeds whose campaigns it holds. All are kept in data/trainings.jsonl.gz: a line that says of which script,
+budget, processor and fingerprint each recording is, then a line a training. Only the recording with this machine's fingerprint can
+grow; the others are judges as they are. `python benchmarks/trainings.py NEW` writes what was trained since into the file.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from search_cpu import fingerprint_of, make_cpu_plan, train_forked  # isort: skip  (sets threads before numpy)
+from real_tasks import Task, open_task  # isort: skip  (sets threads before numpy)
 
-from optimize.runner.diagnosis import parse_summary
-from optimize.session.session import prepare_data
+from optimize.executors.slots import cpu_name
 from optimize.trial import Value
 
 FILE = Path(__file__).parent / "data" / "trainings.jsonl.gz"
 KEPT_AT = (10, 15, 20, 30, 40, 50, 65, 85)  # percents of a curve, each the first line at or after it
-STEP = re.compile(r"\(([\d.]+)%\).*?loss: ([\d.]+)")
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,25 @@ class Trained:
     """A training to its end; `value` is None if it failed."""
 
     value: float | None
-    curve: tuple[tuple[float, float], ...]  # fraction of the budget, smoothed train loss
+    curve: tuple[tuple[float, float], ...]  # share of the budget, train loss as it was printed
+
+
+@dataclass(frozen=True)
+class Key:
+    """Of which script, budget and machine a recording is."""
+
+    task: str
+    budget: int
+    processor: str
+    fingerprint: str
+
+
+@dataclass
+class Recording:
+    """The seeds whose campaigns are in it, and the trainings by their parameters in JSON."""
+
+    seeds: set[int] = field(default_factory=set)
+    trained: dict[str, Trained] = field(default_factory=dict)
 
 
 class NotInTheFile(Exception):
@@ -39,89 +55,103 @@ class NotInTheFile(Exception):
 
 
 class Trainings:
-    """What has been trained under one budget, and the training of what is missing."""
+    """A recording, and the training of what it lacks where it is of this machine."""
 
-    def __init__(self, flops: int, new: Path) -> None:
-        plan = make_cpu_plan()
-        self.plan = replace(
-            plan, settings=replace(plan.settings, constants={**plan.settings.constants, "FLOP_BUDGET": flops})
-        )
-        self._flops, self._file = flops, new
-        self._fingerprint = fingerprint_of(self.plan, prepare_data(self.plan, lambda line: None))
-        rows = [*packed(), *_lines(new)]
-        of = {row["fingerprint"] for row in rows if row["flops"] == flops}
-        self.may_train = of <= {self._fingerprint}
-        self._known = {row["params"]: _trained(row) for row in rows if row["flops"] == flops}
+    def __init__(self, task: Task, key: Key, recording: Recording, new: Path) -> None:
+        self.task, self.plan = task, task.plan
+        self._key, self._recording, self._file = key, recording, new
+        self.may_train = key.fingerprint == task.fingerprint
         self.new = 0
 
     def __call__(self, params: Mapping[str, Value]) -> Trained:
         """Return the training of these parameters. Raises NotInTheFile."""
-        key = json.dumps(dict(params), sort_keys=True)
-        if key not in self._known:
+        known, text = self._recording.trained, json.dumps(dict(params), sort_keys=True)
+        if text not in known:
             if not self.may_train:
-                raise NotInTheFile(key)
-            self._known[key] = self._train(params)
+                raise NotInTheFile(text)
+            known[text] = self._train(params)
             self.new += 1
-            self._keep(key, self._known[key])
-        return self._known[key]
+            self._keep({"params": text, "value": known[text].value, "curve": known[text].curve})
+        return known[text]
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._recording.trained)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds whose campaigns it holds."""
+        return sorted(self._recording.seeds)
+
+    def keep_seed(self, seed: int) -> None:
+        """Note that the recording holds the campaigns of this seed."""
+        if self.may_train and seed not in self._recording.seeds:
+            self._recording.seeds.add(seed)
+            self._keep({"seed": seed})
 
     def _train(self, params: Mapping[str, Value]) -> Trained:
-        ended_well, log = train_forked(self.plan, dict(params))
-        value = parse_summary(log).get(self.plan.workload.metric.name)
-        points = [(float(percent) / 100, float(loss)) for percent, loss in STEP.findall(log)]
+        value, points = self.task.train(params)
         kept = [next((point for point in points if 100 * point[0] >= percent), None) for percent in KEPT_AT]
-        curve = tuple(dict.fromkeys(point for point in kept if point))
-        return Trained(value if ended_well and isinstance(value, float) else None, curve)
+        return Trained(value, tuple(dict.fromkeys(point for point in kept if point)))
 
-    def _keep(self, key: str, found: Trained) -> None:
-        row = {"fingerprint": self._fingerprint, "flops": self._flops, "params": key}
+    def _keep(self, found: Mapping[str, object]) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a") as file:
-            file.write(json.dumps({**row, "value": found.value, "curve": found.curve}) + "\n")
+            file.write(json.dumps({**vars(self._key), **found}) + "\n")
 
 
-def _trained(row: Mapping[str, object]) -> Trained:
-    value, curve = row["value"], row["curve"]
-    assert isinstance(curve, list)
-    return Trained(value if isinstance(value, float) else None, tuple((point[0], point[1]) for point in curve))
+def open_trainings(name: str, budgets: tuple[int, ...], new: Path, nanogpt: Path | None) -> list[dict[int, Trainings]]:
+    """Return for each processor the recordings of these budgets, by budget. This machine's is the last, if it can train."""
+    tasks = {budget: open_task(name, budget, nanogpt) for budget in budgets}
+    known = recordings(new)
+    for budget, task in tasks.items():
+        if task.fingerprint:
+            key = Key(name, budget, cpu_name(), task.fingerprint)
+            known[key] = known.pop(key, Recording())
+    found: dict[str, dict[int, Trainings]] = {}
+    for key, recording in known.items():
+        if key.task == name and key.budget in tasks:
+            again = key.budget in found.get(key.processor, ())  # of the same processor with another torch or script
+            machine = f"{key.processor}, {key.fingerprint}" if again else key.processor
+            found.setdefault(machine, {})[key.budget] = Trainings(tasks[key.budget], key, recording, new)
+    return list(found.values())
 
 
-def _lines(file: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+def recordings(new: Path | None = None) -> dict[Key, Recording]:
+    """Return the recordings of the file, and of the trainings in `new`."""
+    found: dict[Key, Recording] = {}
+    if FILE.exists():
+        with gzip.open(FILE, "rt") as file:
+            heads, *rows = map(json.loads, file)
+        keys = [Key(*head["of"]) for head in heads]
+        found = {key: Recording(set(head["seeds"])) for key, head in zip(keys, heads, strict=True)}
+        for index, params, value, curve in rows:
+            text = json.dumps(dict(zip(heads[index]["names"], params, strict=True)), sort_keys=True)
+            found[keys[index]].trained[text] = _trained(value, curve)
+    for row in map(json.loads, new.read_text().splitlines()) if new and new.exists() else ():
+        recording = found.setdefault(Key(*(row[name] for name in Key.__annotations__)), Recording())
+        if "seed" in row:
+            recording.seeds.add(row["seed"])
+        else:
+            recording.trained[row["params"]] = _trained(row["value"], row["curve"])
+    return found
 
 
-def packed() -> list[dict[str, object]]:
-    """Return the rows of the file. A row is the budget, then parameters in the order of the header, value and curve."""
-    if not FILE.exists():
-        return []
-    with gzip.open(FILE, "rt") as file:
-        head, *rows = map(json.loads, file)
-    return [
-        {
-            "fingerprint": head["fingerprints"][str(flops)],
-            "flops": flops,
-            "params": json.dumps(dict(zip(head["names"], params, strict=True)), sort_keys=True),
-            "value": value,
-            "curve": curve,
-        }
-        for flops, params, value, curve in rows
-    ]
+def _trained(value: float | None, curve: list[list[float]]) -> Trained:
+    return Trained(value, tuple((point[0], point[1]) for point in curve))
 
 
 def pack(new: Path) -> None:
     """Write what was trained since into the file."""
-    rows = {(row["flops"], row["params"]): row for row in [*packed(), *_lines(new)]}
-    names = sorted(json.loads(next(iter(rows))[1]))
-    head = {"names": names, "fingerprints": {str(row["flops"]): row["fingerprint"] for row in rows.values()}}
-    lines = [json.dumps(head)]
-    for (flops, key), row in sorted(rows.items(), key=lambda item: (item[0][0], item[0][1])):  # type: ignore[index]
-        params = json.loads(str(key))
-        lines.append(json.dumps([flops, [params[name] for name in names], row["value"], row["curve"]]))
-    FILE.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
-    print(f"{FILE}: {len(rows)} trainings, {FILE.stat().st_size / 1000:.0f} kB")
+    known = {key: recording for key, recording in recordings(new).items() if recording.trained}
+    heads, lines = [], []
+    for index, (key, recording) in enumerate(known.items()):
+        names = sorted(json.loads(next(iter(recording.trained))))
+        heads.append({"of": [*vars(key).values()], "seeds": sorted(recording.seeds), "names": names})
+        for text, trained in sorted(recording.trained.items()):
+            params = json.loads(text)
+            lines.append(json.dumps([index, [params[name] for name in names], trained.value, trained.curve]))
+    FILE.write_bytes(gzip.compress("\n".join([json.dumps(heads), *lines]).encode(), mtime=0))
+    print(f"{FILE}: {len(known)} recordings, {len(lines)} trainings, {FILE.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from pathlib import Path
 from strategies import STRATEGIES, Evaluated, Params, after  # isort: skip  (sets threads before numpy)
 import numpy as np
 import optuna
-from curves import read
-from prior import CURVES, recorded
+from curves import CURVES, read
+from prior import recorded
 from search import BENCH
 from search_cpu import COMPARED, make_cpu_plan
 
