@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from trainings import NotInTheFile, Trained, Trainings  # isort: skip  (sets threads before numpy)
 import numpy as np
@@ -27,8 +28,14 @@ from optimize.study.stopping import Budget, StopLevel, StopSignals
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus, Value
 from storage import StudyPaths, TrialRecord, open_database
 
-Spent = list[tuple[float, float | None]]
-"""Of each trial in its order: the share of a whole training that it used, and its value if it completed."""
+
+class Spent(NamedTuple):
+    """What a trial used of a whole training, its value if it completed, and what it has at its end, cut or not."""
+
+    share: float
+    value: float | None
+    at_its_end: float | None
+
 
 PRIOR_TRIALS = 40
 
@@ -59,19 +66,18 @@ ARMS: Mapping[str, Arm | str] = {
 }
 
 
-def campaign(trainings: Mapping[int, Trainings], budget: int, arm: str, seed: int, most: float) -> Spent:
+def campaign(trainings: Mapping[int, Trainings], budget: int, arm: str, seed: int, most: float) -> list[Spent]:
     """Return the trials of a study that ends when it has spent so many trainings. Raises NotInTheFile."""
     how = ARMS[arm]
     if isinstance(how, Arm):
         sources = {"": list, "wrong": wrong_prior, "other budget": partial(_prior, trainings, budget, seed)}
         rows = sources[how.prior]()
-        return [_spent(record) for record in _study(trainings[budget], how, seed, most, rows)]
-    peer: Callable[[Trainings, str, int, float], Spent] = _catcmawm if how == "catcmawm" else _optuna
+        records = _study(trainings[budget], how, seed, most, rows)
+        mine = trainings[budget]
+        ended = [(each, mine(mine.plan.space.decode(each.params))) for each in records if each.seconds]
+        return [Spent(each.seconds or 0.0, each.value, trained.value) for each, trained in ended]
+    peer: Callable[[Trainings, str, int, float], list[Spent]] = _catcmawm if how == "catcmawm" else _optuna
     return peer(trainings[budget], how, seed, most)
-
-
-def _spent(record: TrialRecord) -> tuple[float, float | None]:
-    return record.seconds or 0.0, record.value
 
 
 def _prior(trainings: Mapping[int, Trainings], budget: int, seed: int) -> list[tuple[float, Mapping[str, Value]]]:
@@ -149,7 +155,7 @@ def _plan(plan: Plan, how: Arm, seed: int, folder: Path, prior: Sequence[tuple[f
 # --- peers ------------------------------------------------------------------------------------------------------------
 
 
-def _optuna(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
+def _optuna(trainings: Trainings, how: str, seed: int, most: float) -> list[Spent]:
     """Optuna 5 as its tutorial has it, with one of its pruners, which sees the losses at every kept percent."""
     pruners = {
         "median": optuna.pruners.MedianPruner(),
@@ -159,8 +165,8 @@ def _optuna(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
     study = optuna.create_study(sampler=sampler, pruner=pruners.get(how, optuna.pruners.NopPruner()))
     space = trainings.plan.space
     study.enqueue_trial({p.name: p.encode(trainings.plan.baseline[p.name]) for p in space.parameters})
-    found: Spent = []
-    while sum(share for share, _ in found) < most:
+    found: list[Spent] = []
+    while sum(each.share for each in found) < most:
         trial = study.ask()
         params = {p.name: p.decode(trial.suggest_categorical(p.name, p.stored_choices)) for p in space.parameters}
         if not space.feasible(params, trainings.plan.constants):
@@ -174,7 +180,7 @@ def _optuna(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, trained.value)
-        found.append((1.0, trained.value) if cut is None else (cut, None))
+        found.append(Spent(cut or 1.0, trained.value if cut is None else None, trained.value))
     return found
 
 
@@ -186,7 +192,7 @@ def _cut(trial: optuna.Trial, trained: Trained) -> float | None:
     return None
 
 
-def _catcmawm(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
+def _catcmawm(trainings: Trainings, how: str, seed: int, most: float) -> list[Spent]:
     """CatCMAwM as it comes, arXiv:2504.08358: ordered parameters are integers, the others categories."""
     from cmaes import CatCMAwM  # type: ignore[import-not-found]
 
@@ -198,8 +204,9 @@ def _catcmawm(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
         c_space=[len(p.choices) for p in others],
         seed=seed,
     )
-    found: Spent = [(1.0, trainings(trainings.plan.baseline).value)]
-    while sum(share for share, _ in found) < most:
+    baseline = trainings(trainings.plan.baseline).value
+    found = [Spent(1.0, baseline, baseline)]
+    while sum(each.share for each in found) < most:
         told = []
         for _ in range(sampler.population_size):
             drawn = sampler.ask()
@@ -208,7 +215,7 @@ def _catcmawm(trainings: Trainings, how: str, seed: int, most: float) -> Spent:
             value = None
             if space.feasible(params, trainings.plan.constants):
                 value = trainings(params).value
-                found.append((1.0, value))
+                found.append(Spent(1.0, value, value))
             told.append((drawn, 1e9 if value is None else value))
         sampler.tell(told)
     return found

@@ -21,6 +21,7 @@ has at the marks, as a ratio (above 1: fewer), with the interval of 90 % over re
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,18 +46,18 @@ class Compared:
     """The campaigns under one budget: arm -> one for each seed."""
 
     budget: str
-    found: dict[str, list[Spent]] = field(default_factory=dict)
+    found: dict[str, list[list[Spent]]] = field(default_factory=dict)
 
     def curves(self, overhead: float) -> dict[str, np.ndarray]:
         """Return the best value after each tenth of a training, of shape (seeds, tenths)."""
         return {arm: np.array([_curve(each, overhead) for each in spent]) for arm, spent in self.found.items()}
 
 
-def _curve(spent: Spent, overhead: float) -> list[float]:
+def _curve(spent: Sequence[Spent], overhead: float) -> list[float]:
     found, used, best, ends = [], 0.0, float("inf"), []
-    for share, value in spent:
-        used += share + overhead
-        best = min(best, float("inf") if value is None else value)
+    for each in spent:
+        used += each.share + overhead
+        best = min(best, float("inf") if each.value is None else each.value)
         ends.append((used, best))
     for tenth in range(1, 10 * MARKS[-1] + 1):
         found.append(min((value for end, value in ends if end <= tenth / 10 + 1e-9), default=float("inf")))
@@ -82,6 +83,13 @@ def ratios(reference: np.ndarray, arm: np.ndarray, mark: int, rng: np.random.Gen
 def show(compared: Compared, marks: Sequence[int]) -> dict[tuple[str, int, float], np.ndarray]:
     """Print the tables of one budget; return the ratios by arm, mark and overhead."""
     found = {}
+    for arm, campaigns in compared.found.items():
+        cut = [sum(each.share < 1 for each in campaign) for campaign in campaigns]
+        good = [top_tenth_cut(campaign) for campaign in campaigns]
+        if any(cut):
+            print(
+                f"{compared.budget}, {arm}: {sum(cut)} trials cut, {sum(good)} of the best tenth of their campaigns: {good}"
+            )
     for overhead in (0.0, OVERHEAD):
         curves = compared.curves(overhead)
         first = next(iter(curves))
@@ -105,6 +113,13 @@ def show(compared: Compared, marks: Sequence[int]) -> dict[tuple[str, int, float
                 cells.append(f"{mark}: {mark / each[0]:.1f} ({each[0]:.2f}, {low:.2f} to {high:.2f})")
             print(f"{arm}: trainings for what {first} has after ... (ratio, 90 %)  " + "  ".join(cells))
     return found
+
+
+def top_tenth_cut(campaign: Sequence[Spent]) -> int:
+    """Return how many trials were cut that would have been among the best tenth of the campaign's."""
+    values = sorted(each.at_its_end for each in campaign if each.at_its_end is not None)
+    limit = values[math.ceil(len(values) / 10) - 1]
+    return sum(each.share < 1 and each.at_its_end is not None and each.at_its_end <= limit for each in campaign)
 
 
 def _error(gaps: np.ndarray) -> float:
