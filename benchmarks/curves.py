@@ -62,11 +62,7 @@ WORST = 0.1
 def wrong_prior() -> list[tuple[float, dict[str, Any]]]:
     """Return the worst tenth of the recorded study `random`, at 3e12 FLOPs, as if it were the best."""
     worst = sorted((trial for trial in read(CURVES) if trial.study == "random"), key=lambda trial: -trial.value)
-    return [(-trial.value, _as_in_python(trial.params)) for trial in worst[: int(WORST * len(worst))]]
-
-
-def _as_in_python(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
+    return [(-trial.value, trial.params) for trial in worst[: int(WORST * len(worst))]]
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

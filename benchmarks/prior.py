@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from strategies import Evaluated, Params  # isort: skip  (sets threads before numpy)
+from strategies import Evaluated, Params, seeds_of  # isort: skip  (sets threads before numpy)
 import numpy as np
 import optuna
 from curves import CURVES, read, wrong_prior
@@ -212,11 +212,10 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--seeds", default="100-131")
+    parser.add_argument("--seeds", type=seeds_of, default="100-131")
     parser.add_argument("--arms", default="")
     wanted = parser.parse_args()
-    first, last = map(int, wanted.seeds.split("-"))
-    seeds, trials = (range(2), 12) if wanted.smoke else (range(first, last + 1), TRIALS)
+    seeds, trials = (range(2), 12) if wanted.smoke else (wanted.seeds, TRIALS)
     plan = make_cpu_plan()
     evaluate = Model(plan, recorded(plan))
     with tempfile.TemporaryDirectory() as folder, registered(plan.space.path, plan.constants):

@@ -58,7 +58,7 @@ RULES: Mapping[str, Exponents] = {
 def trained(plan: Plan, budget: float) -> list[Row]:
     """Return what was trained under a budget: the recorded studies at 3e12 FLOPs, all evaluations at 4e11, trainings at 1e12."""
     if budget == 3e12:
-        return [(_tuples(trial.params), trial.value) for trial in read(CURVES)]
+        return [(trial.params, trial.value) for trial in read(CURVES)]
     return recorded(plan) if budget == 4e11 else of_real_search(budget)
 
 
@@ -76,7 +76,7 @@ def _tuples(params: Params) -> dict[str, Value]:
 def priors() -> dict[str, tuple[float, SpacePrior]]:
     """Return priors with the budgets of which they are."""
     studies = {
-        name: [(_tuples(trial.params), trial.value) for trial in read(CURVES) if trial.study == name]
+        name: [(trial.params, trial.value) for trial in read(CURVES) if trial.study == name]
         for name in ("auto", "random")
     }
     studies |= {"the first 40 of auto": studies["auto"][:40], "of real_search.py": of_real_search(3e12)}

@@ -38,14 +38,13 @@ from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.curves import Recorded, read, record, replay
+from benchmarks.curves import CURVES, Recorded, read, record, replay
 from optimize.search import pruner as regression
 from optimize.search.pruner import summarize_pruning
 from optimize.search.pruners import PRUNERS
 from optimize.trial import Metric, TrialStatus
 from storage import TrialRecord
 
-TABLE = Path(__file__).parent / "data" / "cpu_curves.csv.gz"
 MIN_SAVED, MAX_FALSE_KILLS, CONFIDENCE = 0.15, 0.02, 0.95
 SMOKE_ORDERS, FEW_ORDERS = 2, 5
 REGRESSION = "regression"
@@ -229,7 +228,7 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="few orders, the same bounds")
     parser.add_argument("--variants", action="store_true", help="other constants, other orders")
     parser.add_argument("--pruner", choices=PRUNERS, default=REGRESSION, help="the bounds are the regression's")
-    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--table", type=Path, default=CURVES)
     recording = parser.add_subparsers(dest="command").add_parser("record")
     recording.add_argument("runs", type=Path)
     recording.add_argument("studies", nargs="+")

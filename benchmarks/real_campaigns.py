@@ -18,6 +18,7 @@ from trainings import NotInTheFile, Trained, Trainings  # isort: skip  (sets thr
 import numpy as np
 import optuna
 from curves import wrong_prior
+from real_tasks import GPT
 from released_auto import NAME as RELEASED
 
 from optimize.config.plan import Plan
@@ -71,6 +72,8 @@ def campaign(trainings: Mapping[int, Trainings], budget: int, arm: str, seed: in
     how = ARMS[arm]
     if isinstance(how, Arm):
         sources = {"": list, "wrong": wrong_prior, "other budget": partial(_prior, trainings, budget, seed)}
+        if how.prior == "wrong" and trainings[budget].task.name != GPT:
+            raise NotInTheFile("its rows are of gpt")
         rows = sources[how.prior]()
         records = _study(trainings[budget], how, seed, most, rows)
         mine = trainings[budget]

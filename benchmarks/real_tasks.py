@@ -2,7 +2,7 @@
 
 Not a benchmark itself. nanoGPT is not in this repository: to train it, give the folder of a clone with prepared data,
 
-    git clone https://github.com/karpathy/nanoGPT && cd nanoGPT && python data/shakespeare_char/prepare.py
+    git clone https://github.com/karpathy/nanoGPT && cd nanoGPT && git checkout 3adf61e && python data/shakespeare_char/prepare.py
 
 by `--nanogpt`. Without it its recorded trainings can still be played back.
 """
@@ -15,6 +15,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from search_cpu import fingerprint_of, make_cpu_plan, run_forked, train_forked  # isort: skip  (sets threads before numpy)
@@ -32,7 +33,8 @@ GPT, NANOGPT = "gpt", "nanogpt"
 BUDGETS = {GPT: (400_000_000_000, 1_000_000_000_000, 3_000_000_000_000), NANOGPT: (150, 500)}
 UNITS = {GPT: "FLOPs", NANOGPT: "steps"}
 FOLDER = Path(__file__).parent / "nanogpt"
-SOURCES = ("train.py", "model.py", "configurator.py")
+CONFIG = "config/train_shakespeare_char.py"
+SOURCES = ("train.py", "model.py", "configurator.py", CONFIG)
 # The README's command for a CPU with a smaller model, since one training has to be a matter of seconds.
 MODEL = {"n_layer": 2, "n_embd": 64, "block_size": 32, "batch_size": 16, "eval_iters": 50}
 GPT_STEP = re.compile(r"\(([\d.]+)%\).*?loss: ([\d.]+)")
@@ -54,6 +56,7 @@ class Task:
 
 
 def open_task(name: str, budget: int, nanogpt: Path | None) -> Task:
+    """Return the task of a script under a budget. Without the folder `nanogpt` that script cannot be trained."""
     return _gpt(budget) if name == GPT else _nanogpt(budget, nanogpt)
 
 
@@ -67,14 +70,19 @@ def _gpt(flops: int) -> Task:
         points = [(float(percent) / 100, float(loss)) for percent, loss in GPT_STEP.findall(log)]
         return value if ended_well and isinstance(value, float) else None, points
 
-    return Task(GPT, flops, plan, fingerprint_of(plan, prepare_data(plan, lambda line: None)), train)
+    return Task(GPT, flops, plan, fingerprint_of(plan, _data_of_gpt()), train)
+
+
+@cache
+def _data_of_gpt() -> str:
+    return prepare_data(make_cpu_plan(), lambda line: None)
 
 
 def _nanogpt(steps: int, source: Path | None) -> Task:
     settings = load_settings("cpu", "benchmark", {"workload": str(FOLDER), "search_space": str(FOLDER / "space.toml")})
     plan = make_plan(replace(settings, constants={}, own_prior=False))
     fixed = {**MODEL, "max_iters": steps, "lr_decay_iters": steps, "eval_interval": steps, "log_interval": 5}
-    options = ["config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--always_save_checkpoint=False"]
+    options = [CONFIG, "--device=cpu", "--compile=False", "--always_save_checkpoint=False"]
     options += [f"--{name}={value}" for name, value in fixed.items()]
 
     def train(params: Params) -> tuple[float | None, Points]:
@@ -82,7 +90,8 @@ def _nanogpt(steps: int, source: Path | None) -> Task:
         arguments = [*options, *(f"--{name}={value}" for name, value in params.items())]
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            for each in (*SOURCES, "config", "data"):
+            for each in (*SOURCES, "data"):
+                (folder / each).parent.mkdir(exist_ok=True)
                 (folder / each).symlink_to((source / each).resolve())
             ended_well, log = run_forked(folder, "train.py", arguments)
         values = [float(value) for value in NANOGPT_VALUE.findall(log)]
@@ -94,7 +103,7 @@ def _nanogpt(steps: int, source: Path | None) -> Task:
 
 def _fingerprint_of_nanogpt(source: Path, options: list[str]) -> str:
     data = source / "data" / "shakespeare_char"
-    read = [source / each for each in SOURCES] + [data / each for each in ("train.bin", "val.bin", "meta.pkl")]
+    read = [source / each for each in SOURCES] + [data / each for each in ("train.bin", "val.bin")]
     parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in read]
     machine = importlib.metadata.version("torch"), cpu_name()
     return hashlib.sha256(repr((parts, options, machine)).encode()).hexdigest()[:8]

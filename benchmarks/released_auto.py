@@ -30,7 +30,7 @@ def is_here() -> bool:
 
 @contextmanager
 def registered(space: Path, constants: Mapping[str, object], workload: str = "gpt") -> Iterator[None]:
-    """Add the sampler NAME to today's samplers, where this clone has it. It knows the derived quantities of `gpt` only."""
+    """Add the sampler NAME to today's samplers, where this clone has it. Derived quantities are used for `gpt` only."""
     from optimize.search import samplers
 
     if not is_here():

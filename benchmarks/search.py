@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from strategies import ROOT, STRATEGIES, Evaluated, after_hours, plain_tpe  # isort: skip  (sets threads before numpy)
+from strategies import ROOT, STRATEGIES, Evaluated, after_hours, plain_tpe, seeds_of  # isort: skip  (sets threads before numpy)
 import numpy as np
 import optuna
 from released_auto import NAME as RELEASED
@@ -132,7 +132,7 @@ def plot(found: Mapping[str, Figures], path: Path, hours: float, title: str) -> 
     for name, each in found.items():
         values = np.array([[_at(curve, hour) for hour in grid] for curve in each.curves])
         mean, error = np.nanmean(values, axis=0), np.nanstd(values, axis=0) / len(values) ** 0.5
-        mine = name.startswith("auto")
+        mine = name in ("auto", STARTED)
         axes.plot(grid, mean, label=name, color=colours[name], linewidth=2.2 if mine or name == PEER else 1.2)
         axes.fill_between(grid, mean - error, mean + error, color=colours[name], alpha=0.15, linewidth=0)
     axes.axhline(GOAL, color="#333333", linewidth=0.8, linestyle=":")
@@ -158,7 +158,7 @@ def _at(curve: np.ndarray, hour: float) -> float:
 
 
 def missed(by_model: Mapping[str, Mapping[str, Figures]]) -> list[str]:
-    """The promises of README.md that these figures do not keep."""
+    """Return the promises of README.md and docs/search.md that these figures do not keep."""
     found, trees = by_model["surrogate"], by_model["trees"]
     auto, peer, started = found["auto"], found[PEER], found[STARTED]
     means, errors = paired(auto, peer)
@@ -181,6 +181,12 @@ def missed(by_model: Mapping[str, Mapping[str, Figures]]) -> list[str]:
     lines += [f"with starts, 1 h: {first_hour:.4f}, {PEER} has {half_day:.4f} at 12 h"] if first_hour > half_day else []
     still = (started.best[:, HOURS.index(6)] - started.best[:, -1]).mean()
     return lines + ([f"with starts: {still:.4f} better after 6 h"] if still <= 0 else [])
+
+
+def _behind_release(model: str, found: Mapping[str, Figures]) -> list[str]:
+    means, errors = paired(found["auto"], found[RELEASED])
+    behind = [(h, m, e) for h, m, e in zip(HOURS, means, errors, strict=True) if m - 2 * e > BEHIND]
+    return [f"{model}, {h} h: {m:.4f} +- {e:.4f} behind {RELEASED}" for h, m, e in behind]
 
 
 def ask_costs(plan: Plan) -> tuple[float, float]:
@@ -221,7 +227,7 @@ def _seconds(work: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--bench", type=Path, default=BENCH)
-    parser.add_argument("--seeds", default="100-131")
+    parser.add_argument("--seeds", type=seeds_of, default="100-131")
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--strategies", default="")
     parser.add_argument("--models", default="surrogate,trees")
@@ -233,12 +239,11 @@ def main() -> None:
         return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     settings = load_settings("h100", "benchmark", {})
-    bench_plan = make_plan(replace(settings, search_space=str(wanted.bench / "space.toml")))
+    bench_plan = make_plan(replace(settings, search_space=str(wanted.bench.resolve() / "space.toml")))
     compared = [name for name in COMPARED if name != RELEASED or is_here()]
     plans = dict.fromkeys(compared, bench_plan) | {STARTED: _with_starts(bench_plan, settings)}
     names = wanted.strategies.split(",") if wanted.strategies else [*compared, STARTED]
-    first, last = map(int, wanted.seeds.split("-"))
-    seeds, hours = (range(2), 2.0) if wanted.smoke else (range(first, last + 1), wanted.hours)
+    seeds, hours = (range(2), 2.0) if wanted.smoke else (wanted.seeds, wanted.hours)
     by_model = {}
     for model in wanted.models.split(","):
         print(f"\n== {model}: seeds {seeds.start}-{seeds.stop - 1}, {hours:g} simulated hours")

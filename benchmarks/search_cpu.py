@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from strategies import STRATEGIES, Evaluated, Params, after  # isort: skip  (sets threads before numpy)
+from strategies import STRATEGIES, Evaluated, Params, after, seeds_of  # isort: skip  (sets threads before numpy)
 import numpy as np
 import optuna
 
@@ -120,19 +120,21 @@ def _train(plan: Plan, params: Params) -> str:
 
 
 def train_forked(plan: Plan, params: Params) -> tuple[bool, str]:
-    """Return whether the script ended well, and its log.
-
-    It runs in a process forked from this one, which has imported torch: that saves half of the time of so short a trial.
-    """
+    """Train with these parameters; return whether the script ended well, and its log."""
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), plan.workload.render({**plan.settings.constants, **params}))
         return run_forked(Path(folder), plan.workload.script, ())
 
 
 def run_forked(folder: Path, script: str, arguments: Sequence[str]) -> tuple[bool, str]:
+    """Run a script of a folder; return whether it ended well, and its log.
+
+    It runs in a process forked from this one, which has imported torch: that saves half of the time of so short a trial.
+    """
     import torch.nn.functional  # noqa: F401
 
     log = folder / "log.txt"
+    sys.stdout.flush()  # else what is buffered is written twice, and once into the log
     pid = os.fork()
     if pid == 0:
         _become_script(folder, script, arguments, log)
@@ -150,9 +152,9 @@ def _become_script(folder: Path, script: str, arguments: Sequence[str], log: Pat
         os.dup2(output, 2)
         sys.path.insert(0, str(folder))
         exec(compile((folder / script).read_text(), script, "exec"), {"__name__": "__main__"})
-        sys.stdout.flush()
         ended = 0
     finally:
+        sys.stdout.flush()
         os._exit(ended)
 
 
@@ -203,16 +205,15 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--seeds", default=f"{SEEDS.start}-{SEEDS.stop - 1}")
+    parser.add_argument("--seeds", type=seeds_of, default=SEEDS)
     parser.add_argument("--strategies", default=",".join(COMPARED))
     wanted = parser.parse_args()
-    first, last = map(int, wanted.seeds.split("-"))
     plan = make_cpu_plan()
     evaluations = Evaluations(plan, prepare_data(plan, lambda line: None))
     if wanted.smoke and not len(evaluations):
         print(f"{TABLE.name}: its rows are of another processor, torch or data; nothing can be compared here")
         return
-    seeds, trials = (range(1), MARKS[0]) if wanted.smoke else (range(first, last + 1), TRIALS)
+    seeds, trials = (range(1), MARKS[0]) if wanted.smoke else (wanted.seeds, TRIALS)
     ahead = compare(plan, evaluations, wanted.strategies.split(","), seeds, trials)
     differing = evaluations.differing(2 if wanted.smoke else AGAIN, random.Random())
     print(f"rows trained again that differ: {len(differing)}")

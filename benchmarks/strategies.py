@@ -49,6 +49,12 @@ Enough = Callable[[Sequence[Evaluated]], bool]
 Strategy = Callable[[Plan, Evaluate, int, Enough], list[Evaluated]]
 
 
+def seeds_of(text: str) -> range:
+    """Return the seeds of an option such as 3-5, or 3 for one."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def after(trials: int) -> Enough:
     return lambda done: len(done) >= trials
 
@@ -93,7 +99,7 @@ def ours(sampler: str, slots: int = 1) -> Strategy:
 
 
 def released(plan: Plan, evaluate: Evaluate, seed: int, enough: Enough) -> list[Evaluated]:
-    """The same with the `auto` of an earlier release."""
+    """Run the product's own path with the `auto` of an earlier release."""
     with released_auto.registered(plan.space.path, plan.constants):
         return ours(released_auto.NAME)(plan, evaluate, seed, enough)
 

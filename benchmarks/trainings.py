@@ -57,25 +57,24 @@ class NotInTheFile(Exception):
 class Trainings:
     """A recording, and the training of what it lacks where it is of this machine."""
 
-    def __init__(self, task: Task, key: Key, recording: Recording, new: Path) -> None:
+    def __init__(self, task: Task, key: Key, recording: Recording, new: Path, *, may_train: bool) -> None:
         self.task, self.plan = task, task.plan
         self._key, self._recording, self._file = key, recording, new
-        self.may_train = key.fingerprint == task.fingerprint
+        self.may_train = may_train and key.fingerprint == task.fingerprint
         self.new = 0
 
     def __call__(self, params: Mapping[str, Value]) -> Trained:
-        """Return the training of these parameters. Raises NotInTheFile."""
+        """Return the training of these parameters. Raises NotInTheFile, and ValueError if trainings do not repeat here."""
         known, text = self._recording.trained, json.dumps(dict(params), sort_keys=True)
         if text not in known:
             if not self.may_train:
-                raise NotInTheFile(text)
+                raise NotInTheFile("it asks for what was never trained; give --seeds to train it on this machine")
+            if known and not self.new:
+                self._check(*next(iter(known.items())))
             known[text] = self._train(params)
             self.new += 1
             self._keep({"params": text, "value": known[text].value, "curve": known[text].curve})
         return known[text]
-
-    def __len__(self) -> int:
-        return len(self._recording.trained)
 
     @property
     def seeds(self) -> list[int]:
@@ -88,6 +87,14 @@ class Trainings:
             self._recording.seeds.add(seed)
             self._keep({"seed": seed})
 
+    def _check(self, text: str, known: Trained) -> None:
+        """Train a known configuration again: processors of one name may differ."""
+        space = self.plan.space
+        params = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
+        again = self._train({name: params[name] for name in space.names})
+        if again != known:
+            raise ValueError(f"{self._key}: {text} had {known.value} and has {again.value} here: not the same machine")
+
     def _train(self, params: Mapping[str, Value]) -> Trained:
         value, points = self.task.train(params)
         kept = [next((point for point in points if 100 * point[0] >= percent), None) for percent in KEPT_AT]
@@ -99,20 +106,21 @@ class Trainings:
             file.write(json.dumps({**vars(self._key), **found}) + "\n")
 
 
-def open_trainings(name: str, budgets: tuple[int, ...], new: Path, nanogpt: Path | None) -> list[dict[int, Trainings]]:
-    """Return for each processor the recordings of these budgets, by budget. This machine's is the last, if it can train."""
+def open_trainings(
+    name: str, budgets: tuple[int, ...], new: Path, nanogpt: Path | None, *, may_train: bool
+) -> list[dict[int, Trainings]]:
+    """Return the recordings of these budgets by budget, those of each processor together, and this machine's."""
     tasks = {budget: open_task(name, budget, nanogpt) for budget in budgets}
     known = recordings(new)
     for budget, task in tasks.items():
         if task.fingerprint:
-            key = Key(name, budget, cpu_name(), task.fingerprint)
-            known[key] = known.pop(key, Recording())
+            known.setdefault(Key(name, budget, cpu_name(), task.fingerprint), Recording())
     found: dict[str, dict[int, Trainings]] = {}
     for key, recording in known.items():
         if key.task == name and key.budget in tasks:
-            again = key.budget in found.get(key.processor, ())  # of the same processor with another torch or script
-            machine = f"{key.processor}, {key.fingerprint}" if again else key.processor
-            found.setdefault(machine, {})[key.budget] = Trainings(tasks[key.budget], key, recording, new)
+            task = tasks[key.budget]
+            machine = "this one" if key.fingerprint == task.fingerprint else key.processor
+            found.setdefault(machine, {})[key.budget] = Trainings(task, key, recording, new, may_train=may_train)
     return list(found.values())
 
 
@@ -126,22 +134,27 @@ def recordings(new: Path | None = None) -> dict[Key, Recording]:
         found = {key: Recording(set(head["seeds"])) for key, head in zip(keys, heads, strict=True)}
         for index, params, value, curve in rows:
             text = json.dumps(dict(zip(heads[index]["names"], params, strict=True)), sort_keys=True)
-            found[keys[index]].trained[text] = _trained(value, curve)
+            _add(found[keys[index]], text, value, curve)
     for row in map(json.loads, new.read_text().splitlines()) if new and new.exists() else ():
         recording = found.setdefault(Key(*(row[name] for name in Key.__annotations__)), Recording())
         if "seed" in row:
             recording.seeds.add(row["seed"])
         else:
-            recording.trained[row["params"]] = _trained(row["value"], row["curve"])
+            _add(recording, row["params"], row["value"], row["curve"])
     return found
 
 
-def _trained(value: float | None, curve: list[list[float]]) -> Trained:
-    return Trained(value, tuple((point[0], point[1]) for point in curve))
+def _add(recording: Recording, text: str, value: float | None, curve: list[list[float]]) -> None:
+    found = Trained(value, tuple((point[0], point[1]) for point in curve))
+    if recording.trained.setdefault(text, found).value != value:
+        raise ValueError(
+            f"{text} has two values: {recording.trained[text].value} and {value}. One is of another machine."
+        )
 
 
 def pack(new: Path) -> None:
-    """Write what was trained since into the file."""
+    """Write what was trained since into the file. Raises ValueError, and OSError if there is no such file."""
+    new.stat()
     known = {key: recording for key, recording in recordings(new).items() if recording.trained}
     heads, lines = [], []
     for index, (key, recording) in enumerate(known.items()):
@@ -149,6 +162,8 @@ def pack(new: Path) -> None:
         heads.append({"of": [*vars(key).values()], "seeds": sorted(recording.seeds), "names": names})
         for text, trained in sorted(recording.trained.items()):
             params = json.loads(text)
+            if sorted(params) != names:
+                raise ValueError(f"{key}: {sorted(params)} in one training, {names} in another")
             lines.append(json.dumps([index, [params[name] for name in names], trained.value, trained.curve]))
     FILE.write_bytes(gzip.compress("\n".join([json.dumps(heads), *lines]).encode(), mtime=0))
     print(f"{FILE}: {len(known)} recordings, {len(lines)} trainings, {FILE.stat().st_size / 1000:.0f} kB")
