@@ -1,12 +1,13 @@
 """Is what a study expects of ten more trials what comes? Counted over recorded searches, real trainings all of them.
 
-    python benchmarks/worth.py                every family of searches; half a minute, some more without DIR's campaigns
+    python benchmarks/worth.py                every family of searches; minutes
     python benchmarks/worth.py --bench DIR    DIR has the published trials of arXiv 2603.24647 and autoresearch's own 126
     python benchmarks/worth.py --smoke        the two recorded studies, and one search
 
-Every few trials of each search, the estimate of `optimize/study/worth.py` is compared with what the next ten brought. Searches at
-4e11 FLOPs are played again from data/cpu_evaluations.csv. A ratio is what came divided by what was said, summed over a family.
-Exit 1 if the geometric mean over families, or over the numbers of trials, is not between 0.5 and 2. Needs the extra `bench`.
+Every few trials of each search, the estimate of `optimize/study/worth.py` is compared with what the next ten brought. Searches of
+`auto` are those of `real_search.py`; its peers at 4e11 FLOPs are played again from data/cpu_evaluations.csv. A ratio is what came
+divided by what was said, summed over a family. Exit 1 if the geometric mean over families, or over the numbers of trials, is not
+between 0.5 and 2. Needs the extra `bench`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,19 @@ import numpy as np
 import optuna
 from curves import CURVES, read
 from prior import recorded
+from real_campaigns import campaign
+from real_figures import MARKS
+from real_tasks import BUDGETS, UNITS
 from search import BENCH
-from search_cpu import COMPARED, make_cpu_plan
+from search_cpu import make_cpu_plan
+from trainings import NotInTheFile, Trainings, open_trainings
 
 from optimize.study.worth import AHEAD, LEAST, expected_gain
 
 LOWEST, HIGHEST = 0.5, 2.0
 TRIALS, SEEDS = 60, range(8)
+PEERS = ("plain TPE", "tutorial's loop")
+NOTHING_NEW = Path("no-such-file")
 LATEST = 320  # trials; the published campaigns of cheap failures go on far beyond
 SIZES = (12, 24, 48, 96, LATEST)
 Values = Sequence[float | None]
@@ -43,9 +50,32 @@ def families(bench: Path, smoke: bool) -> dict[str, list[Values]]:
         f"{name}, 3e12 FLOPs": [[trial.value for trial in read(CURVES) if trial.study == name]]
         for name in ("auto", "random")
     }
-    for name in COMPARED[:1] if smoke else COMPARED:
-        found[f"{name}, 4e11 FLOPs"] = [_played(name, seed) for seed in (SEEDS[:1] if smoke else SEEDS)]
+    found |= _of_auto(smoke)
+    for name in () if smoke else PEERS:
+        found[f"{name}, 4e11 FLOPs"] = [_played(name, seed) for seed in SEEDS]
     return found if smoke or not bench.is_dir() else found | _published(bench)
+
+
+def _of_auto(smoke: bool) -> dict[str, list[Values]]:
+    """Play the campaigns of today's `auto` back, as far as they were recorded."""
+    found: dict[str, list[Values]] = {}
+    for script, budget in ((script, budget) for script, budgets in BUDGETS.items() for budget in budgets):
+        for trainings in open_trainings(script, (budget,), NOTHING_NEW, None, may_train=False):
+            mine = trainings[budget]
+            searches = [_campaign(trainings, budget, seed) for seed in (mine.seeds[:1] if smoke else mine.seeds)]
+            if searches:
+                found.setdefault(f"auto, {script}, {budget:.0e} {UNITS[script]}", []).extend(filter(None, searches))
+        if smoke and found:
+            break
+    return found
+
+
+def _campaign(trainings: Mapping[int, Trainings], budget: int, seed: int) -> Values:
+    try:
+        return [each.value for each in campaign(trainings, budget, "auto", seed, MARKS[-1])]
+    except NotInTheFile as error:
+        print(f"{budget:.0e}, seed {seed}: {error}", file=sys.stderr)
+        return []
 
 
 def _played(name: str, seed: int) -> Values:
@@ -76,13 +106,13 @@ def _published(bench: Path) -> dict[str, list[Values]]:
 
     trials = pd.read_parquet(bench / "trials.parquet").sort_values("tid")
     found: dict[str, list[Values]] = {}
-    for (method, _), campaign in trials.groupby(["method", "seed"]):
-        pairs = zip(campaign.val_bpb, campaign.success, strict=True)
+    for (method, _), rows in trials.groupby(["method", "seed"]):
+        pairs = zip(rows.val_bpb, rows.success, strict=True)
         values = [float(value) if good and np.isfinite(value) else None for value, good in pairs]
         found.setdefault(f"{method}, H200", []).append(values)
     with (bench / "upstream_h100_mar8.tsv").open() as file:
-        rows = [float(row["val_bpb"]) for row in csv.DictReader(file, delimiter="\t")]
-    return found | {"upstream's agent, H100": [[value or None for value in rows]]}
+        told = [float(row["val_bpb"]) for row in csv.DictReader(file, delimiter="\t")]
+    return found | {"upstream's agent, H100": [[value or None for value in told]]}
 
 
 def pairs_of(searches: Sequence[Values]) -> Pairs:
