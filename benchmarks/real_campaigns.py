@@ -165,7 +165,8 @@ def _optuna(trainings: Trainings, how: str, seed: int, most: float) -> list[Spen
         "hyperband": optuna.pruners.HyperbandPruner(min_resource=10, max_resource=100),
     }
     sampler = optuna.samplers.TPESampler(seed=seed)
-    study = optuna.create_study(sampler=sampler, pruner=pruners.get(how, optuna.pruners.NopPruner()))
+    pruner = pruners.get(how, optuna.pruners.NopPruner())
+    study = optuna.create_study(study_name="s", sampler=sampler, pruner=pruner)  # Hyperband's brackets hang on the name
     space = trainings.plan.space
     study.enqueue_trial({p.name: p.encode(trainings.plan.baseline[p.name]) for p in space.parameters})
     found: list[Spent] = []
