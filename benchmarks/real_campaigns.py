@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +27,9 @@ from optimize.study.resume import open_study
 from optimize.study.stopping import Budget, StopLevel, StopSignals
 from optimize.trial import Job, Outcome, Suggestion, TrialStatus, Value
 from storage import StudyPaths, TrialRecord, open_database
+
+Rows = Sequence[tuple[float, Mapping[str, Value]]]
+"""Values with their parameters."""
 
 
 class Spent(NamedTuple):
@@ -47,7 +49,7 @@ class Arm:
 
     sampler: str = "auto"
     pruner: str = ""  # "": no pruning
-    prior: str = ""  # "other budget", "wrong", or none
+    prior: str = ""  # "smallest", "others", "wrong", or none
     slots: int = 1
 
 
@@ -56,9 +58,10 @@ ARMS: Mapping[str, Arm | str] = {
     "auto": Arm(),
     "regression": Arm(pruner="regression"),
     "halving": Arm(pruner="halving"),
-    "prior": Arm(prior="other budget"),
+    "prior": Arm(prior="smallest"),
+    "priors": Arm(prior="others"),
     "wrong prior": Arm(prior="wrong"),
-    "prior and halving": Arm(pruner="halving", prior="other budget"),
+    "prior and halving": Arm(pruner="halving", prior="smallest"),
     "8 slots": Arm(slots=8),
     "TPE": "tpe",
     "TPE with MedianPruner": "median",
@@ -71,11 +74,8 @@ def campaign(trainings: Mapping[int, Trainings], budget: int, arm: str, seed: in
     """Return the trials of a study that ends when it has spent so many trainings. Raises NotInTheFile."""
     how = ARMS[arm]
     if isinstance(how, Arm):
-        sources = {"": list, "wrong": wrong_prior, "other budget": partial(_prior, trainings, budget, seed)}
-        if how.prior == "wrong" and trainings[budget].task.name != GPT:
-            raise NotInTheFile("its rows are of gpt")
-        rows = sources[how.prior]()
-        records = _study(trainings[budget], how, seed, most, rows)
+        priors = _priors(trainings, budget, how.prior, seed)
+        records = _study(trainings[budget], how, seed, most, priors)
         mine = trainings[budget]
         ended = [(each, mine(mine.plan.space.decode(each.params))) for each in records if each.seconds]
         return [Spent(each.seconds or 0.0, each.value, trained.value) for each, trained in ended]
@@ -83,12 +83,20 @@ def campaign(trainings: Mapping[int, Trainings], budget: int, arm: str, seed: in
     return peer(trainings[budget], how, seed, most)
 
 
-def _prior(trainings: Mapping[int, Trainings], budget: int, seed: int) -> list[tuple[float, Mapping[str, Value]]]:
-    """Return the complete trials of `auto` under the smallest of the other budgets. Raises NotInTheFile."""
-    other = min((each for each in trainings if each != budget), default=None)
-    if other is None:
+def _priors(trainings: Mapping[int, Trainings], budget: int, which: str, seed: int) -> list[Rows]:
+    """Return the complete trials of `auto` under other budgets, a study each. Raises NotInTheFile."""
+    if which == "wrong":
+        if trainings[budget].task.name != GPT:
+            raise NotInTheFile("its rows are of gpt")
+        return [wrong_prior()]
+    others = sorted(each for each in trainings if each != budget) if which else []
+    if which and not others:
         raise NotInTheFile(f"no other budget than {budget}")
-    records = _study(trainings[other], Arm(), seed, PRIOR_TRIALS, [])
+    return [_rows(trainings[each], seed) for each in (others[:1] if which == "smallest" else others)]
+
+
+def _rows(trainings: Trainings, seed: int) -> Rows:
+    records = _study(trainings, Arm(), seed, PRIOR_TRIALS, [])
     return [(record.value, record.params) for record in records if record.value is not None]
 
 
@@ -103,9 +111,7 @@ class StopsAt(StopSignals):
         return StopLevel.FINISH if self._executor.now_s >= self._end_s else super().level()
 
 
-def _study(
-    trainings: Trainings, how: Arm, seed: int, most: float, prior: Sequence[tuple[float, Mapping[str, Value]]]
-) -> list[TrialRecord]:
+def _study(trainings: Trainings, how: Arm, seed: int, most: float, priors: Sequence[Rows]) -> list[TrialRecord]:
     plan = trainings.plan
     metric = plan.workload.metric.name
 
@@ -120,7 +126,7 @@ def _study(
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        mine, paths = _plan(plan, how, seed, folder, prior), StudyPaths(folder, "s")
+        mine, paths = _plan(plan, how, seed, folder, priors), StudyPaths(folder, "s")
         executor = SimulatedExecutor(run, how.slots)
         paths.create()
         with (
@@ -132,16 +138,9 @@ def _study(
             return list(study.records())
 
 
-def _plan(plan: Plan, how: Arm, seed: int, folder: Path, prior: Sequence[tuple[float, Mapping[str, Value]]]) -> Plan:
+def _plan(plan: Plan, how: Arm, seed: int, folder: Path, priors: Sequence[Rows]) -> Plan:
     pruning = {"pruner": how.pruner} if how.pruner else {"pruning": False}
-    sources: tuple[str, ...] = ()
-    if prior:
-        table = folder / "prior.csv"
-        with table.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([plan.workload.metric.name, *prior[0][1]])
-            writer.writerows([value, *params.values()] for value, params in prior)
-        sources = (str(table),)
+    sources = [_table(folder / f"prior-{i}.csv", plan.workload.metric.name, rows) for i, rows in enumerate(priors)]
     settings = replace(
         plan.settings,
         study="s",
@@ -149,10 +148,18 @@ def _plan(plan: Plan, how: Arm, seed: int, folder: Path, prior: Sequence[tuple[f
         runs=folder,
         starts=False,
         sampler=how.sampler,
-        prior=sources,
+        prior=tuple(sources),
         **pruning,  # type: ignore[arg-type]
     )
     return replace(plan, settings=settings)
+
+
+def _table(file: Path, metric: str, rows: Rows) -> str:
+    with file.open("w", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow([metric, *rows[0][1]])
+        writer.writerows([value, *params.values()] for value, params in rows)
+    return str(file)
 
 
 # --- peers ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ The scripts are the workload `gpt` with the profile cpu, under budgets of work, 
 back. Everything but the executor is the product's own, so a trial that is cut costs what it had used, and the sampler learns from
 what was cut. A campaign ends when it has spent --trainings whole trainings. Without --seeds nothing is trained.
 
-The prior of a campaign is the study of the smallest other budget, of the same seed and processor, 40 trials, as `--prior` reads it.
+The prior of a campaign is the study of the smallest other budget, of the same seed and processor, 40 trials, as `--prior` reads it;
+`priors` are those of all other budgets.
 A wrong one is the worst tenth of a random study, as if it were the best. Peers are Optuna as it comes, and CatCMAwM of the package
 `cmaes`, which has to be installed.
 
