@@ -34,6 +34,8 @@ from optimize.trial import Job, Outcome, Suggestion, TrialStatus
 from storage import StudyPaths, TrialRecord, open_database
 
 ABOUT = ("study", "sampler", "number", "kind", "val_bpb", "seconds", "curve")
+CURVES = Path(__file__).parent / "data" / "cpu_curves.csv.gz"
+WORST = 0.1  # the share of its trials of which a wrong prior is made
 GRID = 40  # points kept of a curve: the first at or after each fortieth of the budget
 
 
@@ -53,16 +55,6 @@ class Recorded:
     @property
     def key(self) -> str:
         return json.dumps(self.params, sort_keys=True)
-
-
-CURVES = Path(__file__).parent / "data" / "cpu_curves.csv.gz"
-WORST = 0.1
-
-
-def wrong_prior() -> list[tuple[float, dict[str, Any]]]:
-    """Return the worst tenth of the recorded study `random`, at 3e12 FLOPs, as if it were the best."""
-    worst = sorted((trial for trial in read(CURVES) if trial.study == "random"), key=lambda trial: -trial.value)
-    return [(-trial.value, trial.params) for trial in worst[: int(WORST * len(worst))]]
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -100,6 +92,12 @@ def _recorded(stored: StoredStudy, each: TrialRecord, sampler: str) -> Recorded 
     seconds = float(each.summary.get("training_seconds") or each.seconds or 0.0)
     value, curve = each.value or 0.0, tuple(kept.values())
     return Recorded(stored.name, sampler, each.number, each.kind, value, seconds, curve, params) if curve else None
+
+
+def wrong_prior() -> list[tuple[float, dict[str, Any]]]:
+    """Return the worst tenth of the recorded study `random`, at 3e12 FLOPs, as if it were the best."""
+    worst = sorted((trial for trial in read(CURVES) if trial.study == "random"), key=lambda trial: -trial.value)
+    return [(-trial.value, trial.params) for trial in worst[: int(WORST * len(worst))]]
 
 
 def read(table: Path) -> list[Recorded]:

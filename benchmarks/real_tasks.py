@@ -29,6 +29,8 @@ from optimize.trial import Value
 
 Params = Mapping[str, Value]
 Points = list[tuple[float, float]]
+"""Pairs of a share of the budget and a train loss."""
+
 GPT, NANOGPT = "gpt", "nanogpt"
 BUDGETS = {GPT: (400_000_000_000, 1_000_000_000_000, 3_000_000_000_000), NANOGPT: (150, 500)}
 UNITS = {GPT: "FLOPs", NANOGPT: "steps"}
@@ -50,9 +52,7 @@ class Task:
     budget: int
     plan: Plan
     fingerprint: str  # of scripts, constants, data, torch and processor; "": nothing can be trained here
-    train: Callable[
-        [Params], tuple[float | None, Points]
-    ]  # the value, and pairs of a share of the budget and a train loss
+    train: Callable[[Params], tuple[float | None, Points]]  # the value, None if the script failed, and the curve
 
 
 def open_task(name: str, budget: int, nanogpt: Path | None) -> Task:
